@@ -1,0 +1,37 @@
+# `make demo` and `make test` set themselves up on a fresh machine with Python >= 3.11 and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CORE := $(VENV)/.core-installed
+DEV := $(VENV)/.dev-installed
+
+.PHONY: demo test lint results clean
+
+demo: $(CORE)
+	@$(BIN)/python examples/demo.py
+
+test: lint
+	@$(BIN)/python -m pytest
+
+lint: $(DEV)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+results: $(DEV)
+	@$(BIN)/python -m benchmarks.quality
+
+$(CORE): pyproject.toml
+	@echo "Installing a2f into $(VENV) (core only, no torch) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(DEV): $(CORE) constraints.txt
+	@echo "Installing the development extras into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --requirement requirements-dev.txt --editable '.[train,eval]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) demo build dist

@@ -1,0 +1,27 @@
+"""Super-resolution small enough to run anywhere: the A²F networks."""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+__all__ = ["A2FError", "Upscaler", "load", "upscale"]
+
+if TYPE_CHECKING:
+    from a2f.api import load, upscale
+    from a2f.errors import A2FError
+    from a2f.upscaler import Upscaler
+
+_HOME = {"A2FError": "a2f.errors", "Upscaler": "a2f.upscaler", "load": "a2f.api", "upscale": "a2f.api"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names when first asked for: ``import a2f`` alone costs nothing (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'a2f' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

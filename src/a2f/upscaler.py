@@ -1,0 +1,38 @@
+"""The protocol that every engine answers."""
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@runtime_checkable
+class Upscaler(Protocol):
+    """Anything that enlarges an RGB image by a fixed factor.
+
+    Implementations are safe to share between threads.
+    """
+
+    @property
+    def scale(self) -> int:
+        """The factor by which both sides grow."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """One line for people: engine, model, device, precision, threads."""
+        ...
+
+    def __call__(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Enlarge one image.
+
+        Args:
+            image: [H, W, 3] RGB, float32 in [0, 1]; H and W at least 1.
+
+        Returns:
+            [scale * H, scale * W, 3] RGB, float32; values may leave [0, 1] slightly and are not clipped.
+
+        Raises:
+            InputError: for another shape or dtype.
+        """
+        ...

@@ -1,0 +1,212 @@
+"""Weights files: which models are shipped, and how one file is read and written.
+
+A file is safetensors with the folded weights (weight norm multiplied out, the three λ kept apart) and the
+configuration as JSON under the metadata key ``config``. `MODEL_CARDS` of the shipped models lie beside the weights.
+"""
+
+import functools
+import hashlib
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from a2f.errors import A2FError, UnknownModelError, WeightsError
+from a2f.variants import VARIANTS, A2FConfig, config_of
+
+Tensors = Mapping[str, NDArray[np.float32]]
+
+FORMAT = "a2f-1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """One network's weights in memory.
+
+    Attributes:
+        config: the network they belong to.
+        tensors: name -> float32 array, exactly the names and shapes of `expected_shapes(config)`.
+        metadata: what else the file says: licence, training steps, figures.
+        sha256: checksum of the file, hexadecimal; empty for weights that never were a file.
+    """
+
+    config: A2FConfig
+    tensors: Tensors
+    metadata: Mapping[str, str]
+    sha256: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShippedModel:
+    """One line of the index of shipped weights.
+
+    Attributes:
+        variant: "s", "sd", "m" or "l".
+        scale: 2, 3 or 4.
+        file: name of the weights file in the package.
+        parameters: as the paper counts them, weight-norm gains included.
+        sha256: checksum of the file, hexadecimal.
+        licence: SPDX name of the licence of the weights.
+        psnr_y: benchmark set -> PSNR-Y in dB.
+        ssim_y: benchmark set -> SSIM-Y.
+    """
+
+    variant: str
+    scale: int
+    file: str
+    parameters: int
+    sha256: str
+    licence: str
+    psnr_y: Mapping[str, float]
+    ssim_y: Mapping[str, float]
+
+    @property
+    def path(self) -> Path:
+        """Where the file lies."""
+        return _folder() / self.file
+
+
+def _folder() -> Path:
+    return Path(str(files("a2f"))) / "weights_data"
+
+
+@functools.cache
+def shipped_models() -> tuple[ShippedModel, ...]:
+    """The models whose weights are in the package, smallest scale first."""
+    entries = json.loads((_folder() / "index.json").read_text(encoding="utf-8"))["models"]
+    return tuple(ShippedModel(**entry) for entry in entries)
+
+
+def find_shipped(variant: str, *, scale: int) -> ShippedModel:
+    """The shipped model of this name and scale.
+
+    Raises:
+        UnknownModelError: if there is none; the message lists what there is.
+    """
+    for model in shipped_models():
+        if (model.variant, model.scale) == (variant, scale):
+            return model
+    known = variant in VARIANTS
+    what = f"no weights for model {variant!r} at scale {scale} are shipped" if known else f"unknown model {variant!r}"
+    listed = ", ".join(f"{m.variant} x{m.scale}" for m in shipped_models())
+    raise UnknownModelError(f"{what}: there are {listed}")
+
+
+def expected_shapes(config: A2FConfig) -> dict[str, tuple[int, ...]]:
+    """Tensor name -> shape of a folded weights file, in the order of the network."""
+    c, hidden, out = config.channels, config.hidden, 3 * config.scale**2
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def conv(name: str, n_in: int, n_out: int, kernel: int, *, bias: bool = True) -> None:
+        shapes[f"{name}.weight"] = (n_out, n_in, kernel, kernel)
+        if bias:
+            shapes[f"{name}.bias"] = (n_out,)
+
+    conv("head", 3, c, config.head_kernel)
+    conv("skip", 3, out, 3)
+    conv("tail", c, out, 3)
+    for i in range(config.blocks):
+        block = f"blocks.{i}"
+        if config.projection:
+            conv(f"{block}.proj", (i + 1) * c, c, 1, bias=False)
+        if config.attention:
+            conv(f"{block}.att.conv1", c, c, 1)
+            conv(f"{block}.att.conv2", c, c, 1)
+        conv(f"{block}.res.conv1", c, hidden, 3)
+        conv(f"{block}.res.conv2", hidden, c, 3)
+        lambdas = ("res", "att", "x") if config.projection else ("res", "x")
+        shapes |= {f"{block}.lambda_{name}": (1,) for name in lambdas}
+    return shapes
+
+
+def read_weights(path: Path | str) -> Weights:
+    """Read a weights file.
+
+    Raises:
+        WeightsError: if the file is missing, truncated, no safetensors file, not one of ours, or has wrong tensors.
+    """
+    path = Path(path)
+    try:
+        blob = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"cannot read weights {path}: {error.strerror or error}") from error
+    return weights_from_bytes(blob, name=str(path))
+
+
+def weights_from_bytes(blob: bytes, *, name: str) -> Weights:
+    """Read weights from the bytes of a file.
+
+    Args:
+        blob: the whole safetensors file.
+        name: what to call it in errors.
+
+    Raises:
+        WeightsError: as `read_weights`.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        tensors = load(blob)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise WeightsError(f"{name} is not a whole safetensors file: {error}") from error
+    metadata = _metadata(blob)
+    config = _config(metadata, name)
+    _check_tensors(tensors, config, name)
+    exact = {key: tensors[key].astype(np.float32, copy=False) for key in expected_shapes(config)}
+    return Weights(config=config, tensors=exact, metadata=metadata, sha256=hashlib.sha256(blob).hexdigest())
+
+
+def write_weights(weights: Weights) -> bytes:
+    """The bytes of a weights file.
+
+    Raises:
+        WeightsError: if the tensors are not those of the configuration.
+    """
+    from safetensors.numpy import save
+
+    _check_tensors(weights.tensors, weights.config, "these weights")
+    own = {"format": FORMAT, "config": json.dumps(asdict(weights.config), sort_keys=True)}
+    ordered = {key: np.ascontiguousarray(weights.tensors[key]) for key in expected_shapes(weights.config)}
+    return save(ordered, metadata={**weights.metadata, **own})
+
+
+def _metadata(blob: bytes) -> dict[str, str]:
+    (length,) = struct.unpack("<Q", blob[:8])
+    header = json.loads(blob[8 : 8 + length])
+    return dict(header.get("__metadata__", {}))
+
+
+def _config(metadata: Mapping[str, str], name: str) -> A2FConfig:
+    try:
+        if "config" in metadata:
+            given = json.loads(metadata["config"])
+            unknown = set(given) - {field.name for field in fields(A2FConfig)}
+            if unknown:
+                raise WeightsError(f"{name} was written by a newer a2f: unknown {', '.join(sorted(unknown))}")
+            return A2FConfig(**given)
+        return config_of(metadata["variant"], scale=int(metadata["scale"]))
+    except WeightsError:
+        raise
+    except (KeyError, TypeError, ValueError, A2FError) as error:
+        raise WeightsError(f"{name} is not an a2f weights file: its metadata names no known network") from error
+
+
+def _check_tensors(tensors: Tensors, config: A2FConfig, name: str) -> None:
+    expected = expected_shapes(config)
+    missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+    if missing or extra:
+        what = f"misses {missing[0]}" if missing else f"has an unexpected {extra[0]}"
+        raise WeightsError(f"{name} is not a whole a2f {config.variant} x{config.scale}: it {what}")
+    for key, shape in expected.items():
+        if tensors[key].shape != shape:
+            raise WeightsError(f"{name}: {key} has shape {tensors[key].shape}, a2f {config.variant} needs {shape}")
+        if tensors[key].dtype not in (np.float32, np.float16):
+            raise WeightsError(f"{name}: {key} is {tensors[key].dtype}, only float32 and float16 are read")
+        if not np.isfinite(tensors[key]).all():
+            raise WeightsError(f"{name}: {key} holds NaN or infinity")
