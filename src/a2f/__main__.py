@@ -1,0 +1,6 @@
+"""``python -m a2f`` is the command ``a2f``."""
+
+from a2f.cli.main import main
+
+if __name__ == "__main__":
+    main()
