@@ -1,6 +1,6 @@
 """What `make demo` runs: enlarge the bundled photo with the command line and lay before and after side by side.
 
-    python examples/demo.py [--output FOLDER]
+python examples/demo.py [--output FOLDER]
 """
 
 import argparse
