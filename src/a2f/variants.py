@@ -1,10 +1,11 @@
 """The A²F family and the paper's ablations, as data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from a2f.errors import UnknownModelError, UsageError
 
 SCALES = (2, 3, 4)
+FACTORS = ("res", "att", "x")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,8 @@ class A2FConfig:
         head_kernel: side of the `head` convolution (Table 3), odd.
         projection: whether a block has `proj`, the auxiliary features (column PU of Table 2).
         attention: whether a block has `att`, the channel gates (column CA of Table 2); needs `projection`.
+        factors: which feature factors a block holds, of "res", "att" and "x" (Eq. 9). One without a use is counted and kept:
+            the printed size of BASELINE has λ_att, that of BASELINE-MP has not.
     """
 
     variant: str
@@ -30,6 +33,7 @@ class A2FConfig:
     head_kernel: int = 3
     projection: bool = True
     attention: bool = True
+    factors: tuple[str, ...] = FACTORS
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
@@ -38,6 +42,9 @@ class A2FConfig:
             raise UsageError(f"not a network: {self}: channels, blocks and hidden are at least 1, head_kernel is odd")
         if self.attention and not self.projection:
             raise UsageError("attention without projection: the gates act on the projected features (Eq. 7)")
+        needed = {"res", "x"} | ({"att"} if self.projection else set())
+        if not needed <= set(self.factors) <= set(FACTORS):
+            raise UsageError(f"factors {self.factors}: these blocks need {', '.join(sorted(needed))}")
 
     @property
     def receptive_radius_px(self) -> int:
@@ -75,3 +82,57 @@ def config_of(variant: str, *, scale: int) -> A2FConfig:
         raise UnknownModelError(f"unknown model {variant!r}: choose one of {', '.join(VARIANTS)}")
     shape = VARIANTS[variant]
     return A2FConfig(variant=variant, scale=scale, channels=shape.channels, blocks=shape.blocks)
+
+
+def ablation_of(name: str, *, scale: int) -> A2FConfig:
+    """The configuration of one of the networks of Tables 2 and 3.
+
+    A²F-L-NOCA-MP is not among them: what its authors added cannot be told from the paper. Of all networks with 8 to 23
+    blocks, 24 to 43 channels and 96 to 199 hidden channels, 19 come near both the printed 1368K parameters and the
+    printed 315.1G Multi-Adds at x2, and none is a plain step from A²F-L (with its 32 channels, only 15 blocks and 143 hidden).
+
+    Args:
+        name: a key of `ABLATIONS`.
+        scale: 2, 3 or 4.
+
+    Raises:
+        UnknownModelError: for any other name.
+    """
+    if name not in ABLATIONS:
+        raise UnknownModelError(f"unknown ablation {name!r}: choose one of {', '.join(ABLATIONS)}")
+    return replace(ABLATIONS[name], scale=scale)
+
+
+def _ablations() -> dict[str, A2FConfig]:
+    large, dense = config_of("l", scale=2), config_of("sd", scale=4)
+    baseline = replace(large, variant="baseline", projection=False, attention=False)
+    heads = {f"sd-head{k}": replace(dense, variant=f"sd-head{k}", head_kernel=k) for k in (1, 3, 5, 7)}
+    return {
+        "baseline": baseline,
+        "baseline-mp": replace(baseline, variant="baseline-mp", blocks=18, factors=("res", "x")),
+        "l-noca": replace(large, variant="l-noca", attention=False),
+        **heads,
+    }
+
+
+ABLATIONS = _ablations()
+
+
+def count_parameters(config: A2FConfig, *, weight_norm: bool = True) -> int:
+    """Number of parameters, by arithmetic alone.
+
+    Args:
+        config: the network.
+        weight_norm: count the gains of weight normalisation, as the paper does (Table 6), or the folded network.
+    """
+
+    def conv(n_in: int, n_out: int, kernel: int) -> int:
+        return n_in * n_out * kernel**2 + n_out * (2 if weight_norm else 1)
+
+    c, out = config.channels, 3 * config.scale**2
+    total = conv(3, c, config.head_kernel) + conv(3, out, 3) + conv(c, out, 3)
+    for i in range(1, config.blocks + 1):
+        total += conv(c, config.hidden, 3) + conv(config.hidden, c, 3) + len(config.factors)
+        total += i * c * c if config.projection else 0
+        total += 2 * (c * c + c) if config.attention else 0
+    return total

@@ -119,8 +119,7 @@ def expected_shapes(config: A2FConfig) -> dict[str, tuple[int, ...]]:
             conv(f"{block}.att.conv2", c, c, 1)
         conv(f"{block}.res.conv1", c, hidden, 3)
         conv(f"{block}.res.conv2", hidden, c, 3)
-        lambdas = ("res", "att", "x") if config.projection else ("res", "x")
-        shapes |= {f"{block}.lambda_{name}": (1,) for name in lambdas}
+        shapes |= {f"{block}.lambda_{name}": (1,) for name in config.factors}
     return shapes
 
 
@@ -189,7 +188,7 @@ def _config(metadata: Mapping[str, str], name: str) -> A2FConfig:
             unknown = set(given) - {field.name for field in fields(A2FConfig)}
             if unknown:
                 raise WeightsError(f"{name} was written by a newer a2f: unknown {', '.join(sorted(unknown))}")
-            return A2FConfig(**given)
+            return A2FConfig(**{key: tuple(v) if isinstance(v, list) else v for key, v in given.items()})
         return config_of(metadata["variant"], scale=int(metadata["scale"]))
     except WeightsError:
         raise

@@ -1,0 +1,143 @@
+"""The A²F network, as Sec. 3 of the paper writes it.
+
+"Lightweight Single-Image Super-Resolution Network with Attentive Auxiliary Feature Learning", ACCV 2020. The file
+needs torch and `A2FConfig` alone. C is `channels`, L `blocks`, s the scale.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import weight_norm
+
+from a2f.variants import A2FConfig
+from a2f.weights import Weights, expected_shapes
+
+MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K's RGB, as the authors use it
+
+
+class Residual(nn.Module):
+    """F_res, the block of WDSR-A."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, hidden, 3, padding=1)
+        self.conv2 = nn.Conv2d(hidden, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.conv2(F.relu(self.conv1(x)))  # Eq. 8  [N, C, H, W]
+        return out
+
+
+class Attention(nn.Module):
+    """F_att: one gate in (0, 1) per channel, from the mean over the whole image."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 1)
+        self.conv2 = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x_proj: Tensor) -> Tensor:
+        pooled = x_proj.mean((2, 3), keepdim=True)  # [N, C, 1, 1]
+        return torch.sigmoid(self.conv2(F.relu(self.conv1(pooled))))  # [N, C, 1, 1]
+
+
+class Block(nn.Module):
+    """One attentive auxiliary feature block, the i-th, counted from 1."""
+
+    def __init__(self, i: int, channels: int, hidden: int, *, projection: bool, attention: bool) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(i * channels, channels, 1, bias=False) if projection else None
+        self.att = Attention(channels) if attention else None
+        self.res = Residual(channels, hidden)
+
+    def add_factors(self, factors: tuple[str, ...]) -> None:
+        """Create λ_res, λ_att and λ_x, those that are named, as 1 (Sec. 4.2)."""
+        for name in factors:
+            self.register_parameter(f"lambda_{name}", nn.Parameter(torch.ones(1)))
+
+    def forward(self, xs: list[Tensor]) -> Tensor:
+        x_res = self.res(xs[-1])
+        out: Tensor = self.lambda_res * x_res + self.lambda_x * xs[-1]
+        if self.proj is None:
+            return out
+        x_proj = self.proj(torch.cat(xs, dim=1))  # Eq. 6  [N, C, H, W]
+        x_att = x_proj if self.att is None else self.att(x_proj) * x_proj  # Eq. 7  [N, C, H, W]
+        out = out + self.lambda_att * x_att  # Eq. 9  [N, C, H, W]
+        return out
+
+
+class A2F(nn.Module):
+    """The whole network.
+
+    Args:
+        config: which one.
+    """
+
+    mean: Tensor
+
+    def __init__(self, config: A2FConfig) -> None:
+        super().__init__()
+        self.config = config
+        c, out, k = config.channels, 3 * config.scale**2, config.head_kernel
+        self.head = nn.Conv2d(3, c, k, padding=k // 2)
+        self.skip = nn.Conv2d(3, out, 3, padding=1)
+        self.tail = nn.Conv2d(c, out, 3, padding=1)
+        self.blocks = nn.ModuleList()
+        for i in range(1, config.blocks + 1):
+            block = Block(i, c, config.hidden, projection=config.projection, attention=config.attention)
+            block.add_factors(config.factors)
+            self.blocks.append(block)
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Enlarge a batch.
+
+        Args:
+            x: [N, 3, H, W] RGB in [0, 1].
+
+        Returns:
+            [N, 3, sH, sW] RGB, not clipped.
+        """
+        lr = (x - self.mean) * 2  # = (255 x - 255 mean) / 127.5
+        xs = [self.head(lr)]  # Eq. 1  [N, C, H, W]
+        for block in self.blocks:
+            xs.append(block(xs))  # Eq. 2  [N, C, H, W]
+        x_tail = F.pixel_shuffle(self.tail(xs[-1]), self.config.scale)  # Eq. 3  [N, 3, sH, sW]
+        x_skip = F.pixel_shuffle(self.skip(lr), self.config.scale)  # Eq. 4  [N, 3, sH, sW]
+        return (x_tail + x_skip) / 2 + self.mean  # Eq. 5  [N, 3, sH, sW]
+
+
+def normed_convolutions(model: A2F) -> list[nn.Module]:
+    """The convolutions that have weight normalisation while training: all 3x3 ones, and a head of any size."""
+    inner = [conv for block in model.blocks for conv in (block.res.conv1, block.res.conv2)]
+    return [model.head, model.skip, model.tail, *inner]
+
+
+def with_weight_norm(model: A2F) -> A2F:
+    """Put weight normalisation on a network, in place, and return it; what it computes stays the same."""
+    for conv in normed_convolutions(model):
+        weight_norm(conv)
+    return model
+
+
+def from_weights(weights: Weights) -> A2F:
+    """A network with given weights, without weight normalisation."""
+    model = A2F(weights.config)
+    model.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.tensors.items()})
+    return model
+
+
+def to_weights(model: A2F, *, metadata: dict[str, str] | None = None) -> Weights:
+    """The folded weights of a network, with or without weight normalisation.
+
+    Args:
+        model: on any device.
+        metadata: what else the file shall say.
+    """
+    state = {name: value for name, value in model.state_dict().items() if "parametrizations" not in name}
+    normed = {name: m for name, m in model.named_modules() if parametrize.is_parametrized(m)}
+    state |= {f"{name}.weight": module.weight for name, module in normed.items()}
+    tensors = {name: state[name].detach().float().cpu().numpy().copy() for name in expected_shapes(model.config)}
+    return Weights(config=model.config, tensors=tensors, metadata=metadata or {})

@@ -1,0 +1,109 @@
+"""What a run leaves for people: a CSV, TensorBoard events, and the curves as a picture."""
+
+import csv
+import math
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from a2f.errors import A2FError, WeightsError
+from a2f.training.loop import Progress
+from a2f.weights import Weights, read_weights
+
+if TYPE_CHECKING:
+    from a2f.training.loop import Run
+
+LAMBDAS = ("res", "att", "x")
+
+
+class Log:
+    """Appends to log.csv and TensorBoard events in the folder of a run.
+
+    Args:
+        folder: of the run.
+        run: whose λ are logged; None logs the progress alone.
+    """
+
+    def __init__(self, folder: Path, *, run: "Run | None" = None) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.path, self.run = folder / "log.csv", run
+        self.events = SummaryWriter(str(folder / "tensorboard"))  # type: ignore[no-untyped-call]
+
+    def __call__(self, progress: Progress) -> None:
+        """Add one line; lines of steps that a resumed run takes again are dropped first."""
+        rows = [row for row in read_log(self.path) if row["step"] < progress.step] if self.path.exists() else []
+        names = [f.name for f in fields(Progress)]
+        with self.path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows([*rows, asdict(progress)])
+        for name in ("loss", "lr", "steps_per_second", "psnr_y"):
+            value = getattr(progress, name)
+            if not math.isnan(value):
+                self.events.add_scalar(name, value, progress.step)  # type: ignore[no-untyped-call]
+        if self.run is not None:
+            for name, value in self.run.ema.named_parameters():
+                if ".lambda_" in name:
+                    self.events.add_scalar(name, float(value), progress.step)  # type: ignore[no-untyped-call]
+        self.events.flush()  # type: ignore[no-untyped-call]
+
+
+def read_log(path: Path) -> list[dict[str, float]]:
+    """The lines of a log.csv, numbers throughout.
+
+    Raises:
+        A2FError: if there is no such file or it is no log.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    except (OSError, ValueError, TypeError) as error:
+        raise A2FError(f"cannot read {path}: {error}: give the folder of a run of `a2f train`") from error
+
+
+def lambdas(weights: Weights) -> dict[str, list[float]]:
+    """λ_res, λ_att and λ_x of each block, in order (Eq. 9).
+
+    Raises:
+        WeightsError: for a network without all three.
+    """
+    blocks = range(weights.config.blocks)
+    try:
+        return {name: [float(weights.tensors[f"blocks.{i}.lambda_{name}"][0]) for i in blocks] for name in LAMBDAS}
+    except KeyError as error:
+        raise WeightsError(f"{weights.config.variant} has no {error.args[0]}: Figure 3 needs all three λ") from error
+
+
+def plot_run(folder: Path, *, output: Path) -> None:
+    """Draw loss, learning rate and PSNR over the steps, and the λ of the last weights (Figure 3 of the paper).
+
+    Args:
+        folder: of the run.
+        output: .png, .svg or .pdf.
+
+    Raises:
+        A2FError: if the folder holds no log, or matplotlib is missing.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise A2FError("plots need matplotlib: pip install 'a2f[train]'") from error
+    rows = read_log(folder / "log.csv")
+    values = lambdas(read_weights(folder / "last.safetensors"))
+    figure = Figure(figsize=(12, 7), layout="constrained")
+    axes = figure.subplots(2, 2)
+    steps = [row["step"] for row in rows]
+    for axis, (name, label) in zip(
+        axes.flat, {"loss": "loss", "psnr_y": "validation PSNR-Y, dB", "lr": "learning rate"}.items(), strict=False
+    ):
+        axis.plot(steps, [row[name] for row in rows], marker="." if len(rows) < 60 else None)
+        axis.set(xlabel="step", ylabel=label)
+        axis.grid(alpha=0.3)
+    axes[0, 0].set_yscale("log")
+    for name in LAMBDAS:
+        axes[1, 1].plot(range(1, len(values[name]) + 1), values[name], marker="o", label=f"λ {name}")
+    axes[1, 1].set(xlabel="block", ylabel="λ (Figure 3)")
+    axes[1, 1].legend()
+    axes[1, 1].grid(alpha=0.3)
+    figure.savefig(output, dpi=120)

@@ -1,0 +1,320 @@
+"""The training loop."""
+
+import copy
+import math
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+import a2f
+from a2f.data.patches import Patches
+from a2f.errors import A2FError, WeightsError
+from a2f.imageio import write_bytes_atomic
+from a2f.metrics import psnr_y
+from a2f.model.a2f import A2F, from_weights, to_weights, with_weight_norm
+from a2f.training.checkpoint import Checkpoint, list_checkpoints, load_checkpoint, save_checkpoint
+from a2f.training.recipe import Recipe, Stage, parse_recipe, recipe_toml
+from a2f.variants import A2FConfig
+from a2f.weights import Weights, write_weights
+
+Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class NonFiniteLossError(A2FError):
+    """The loss became NaN or infinite; the state before that step is kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What a run tells after each evaluation.
+
+    Attributes:
+        step: steps taken.
+        seconds: of training so far.
+        done: fraction of the run that is over.
+        loss: mean since the last report.
+        lr: learning rate.
+        steps_per_second: since the last report.
+        psnr_y: of the validation set, dB; NaN without one.
+        best: highest so far.
+    """
+
+    step: int
+    seconds: float
+    done: float
+    loss: float
+    lr: float
+    steps_per_second: float
+    psnr_y: float
+    best: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processes:
+    """This process among those that torchrun started; (0, 1) without it."""
+
+    rank: int = 0
+    count: int = 1
+
+    def part(self, batch: int) -> slice:
+        """The patches of a batch that this process takes.
+
+        Raises:
+            A2FError: if the batch does not divide.
+        """
+        if batch % self.count:
+            raise A2FError(f"a batch of {batch} does not divide over {self.count} processes: choose a multiple")
+        return slice(self.rank, None, self.count)
+
+
+class Run:
+    """One training run: its model, averaged weights, optimiser and place.
+
+    Args:
+        config: the network.
+        recipe: what is computed.
+        patches: the training images.
+        validation: (hr, lr) pairs, whole images, uint8.
+        folder: where checkpoints, best.safetensors and last.safetensors go.
+        init: weights to start from; those tensors that have the right name and shape are taken.
+        device: "cpu", "cuda", "mps" or "cuda:1".
+        compiled: whether the forward pass goes through torch.compile.
+        processes: this process among several.
+    """
+
+    def __init__(
+        self,
+        config: A2FConfig,
+        recipe: Recipe,
+        *,
+        patches: Patches,
+        validation: Sequence[Pair],
+        folder: Path,
+        init: Weights | None = None,
+        device: torch.device,
+        compiled: bool = False,
+        processes: Processes | None = None,
+    ) -> None:
+        self.config, self.recipe, self.patches, self.validation = config, recipe, patches, validation
+        self.folder, self.device, self.processes = folder, device, processes or Processes()
+        torch.manual_seed(recipe.seed)
+        plain = A2F(config) if init is None else transferred(init, config)[0]
+        self.model = with_weight_norm(plain).to(device=device, memory_format=torch.channels_last)
+        self.ema = copy.deepcopy(self.model).eval()
+        self.parameters, self.averages = list(self.model.parameters()), list(self.ema.parameters())
+        o = recipe.optimiser
+        self.optimiser = torch.optim.Adam(self.parameters, o.lr, betas=(o.beta1, o.beta2), eps=o.eps)
+        fp16 = any(stage.precision == "fp16" for stage in recipe.stages)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=fp16)
+        wrapped = DistributedDataParallel(self.model) if self.processes.count > 1 else self.model
+        self.forward: Callable[[Tensor], Tensor] = torch.compile(wrapped) if compiled else wrapped
+        self.step, self.seconds, self.best, self.best_step = 0, 0.0, -math.inf, 0
+
+    @property
+    def done(self) -> float:
+        """The fraction of the run that is over, in [0, 1]."""
+        r = self.recipe
+        return min(1.0, self.step / r.steps if r.steps else self.seconds / (60 * r.minutes))
+
+    def resume(self, path: Path | None = None) -> None:
+        """Go on from a checkpoint, the latest by default.
+
+        Raises:
+            WeightsError: if there is none, it is damaged, or belongs to another network or recipe.
+        """
+        found = list_checkpoints(self.folder)
+        if path is None and not found:
+            raise WeightsError(f"{self.folder} holds no checkpoint to go on from")
+        state = load_checkpoint(path or found[0])
+        if state.config != asdict(self.config) or parse_recipe(state.recipe) != self.recipe:
+            raise WeightsError(f"{path or found[0]} belongs to another network or recipe: start a new folder")
+        self.model.load_state_dict(state.model)
+        self.ema.load_state_dict(state.ema)
+        self.optimiser.load_state_dict(state.optimiser)
+        self.scaler.load_state_dict(state.scaler)
+        torch.set_rng_state(state.rng["cpu"])
+        self.step, self.seconds, self.best, self.best_step = state.step, state.seconds, state.best, state.best_step
+
+    def save(self) -> Path:
+        """Write a checkpoint and last.safetensors, atomically."""
+        write_bytes_atomic(self.folder / "last.safetensors", self._weights())
+        state = Checkpoint(
+            step=self.step,
+            seconds=self.seconds,
+            best=self.best,
+            best_step=self.best_step,
+            config=asdict(self.config),
+            recipe=recipe_toml(self.recipe),
+            model=self.model.state_dict(),
+            ema=self.ema.state_dict(),
+            optimiser=self.optimiser.state_dict(),
+            scaler=self.scaler.state_dict(),
+            rng={"cpu": torch.get_rng_state()},
+            versions={"a2f": a2f.__version__, "torch": torch.__version__, "python": platform.python_version()},
+        )
+        return save_checkpoint(state, self.folder, keep=self.recipe.keep)
+
+    def train(self, report: Callable[[Progress], None]) -> None:
+        """Train to the end of the recipe.
+
+        Args:
+            report: called after each evaluation.
+
+        Raises:
+            NonFiniteLossError: if the loss is NaN or infinite.
+            KeyboardInterrupt: after Ctrl-C; the state is saved first.
+        """
+        try:
+            while self.done < 1:
+                self._stretch(report)
+        except KeyboardInterrupt:
+            if self.processes.rank == 0:
+                self.save()
+            raise
+
+    def _stretch(self, report: Callable[[Progress], None]) -> None:
+        """Train until the next evaluation, evaluate, save, report."""
+        began, first, losses = time.monotonic(), self.step, torch.zeros((), device=self.device)
+        base, lr = self.seconds, 0.0
+        while self.done < 1:
+            lr = self.recipe.optimiser.rate(step=self.step, done=self.done)
+            losses += self._one_step(lr)
+            self.seconds = base + time.monotonic() - began
+            self._agree_on_time()
+            if self.step % self.recipe.evaluate_every == 0:
+                break
+        mean = float(losses) / (self.step - first)
+        if not math.isfinite(mean):
+            raise NonFiniteLossError(
+                f"the loss became {mean} between steps {first} and {self.step}; "
+                f"the checkpoints up to step {first} are kept: lower optimiser.lr, set optimiser.clip, or use fp32"
+            )
+        rate = (self.step - first) / (time.monotonic() - began)
+        if self.processes.rank == 0:
+            psnr = self.evaluate()
+            if psnr > self.best or not self.validation:
+                self.best, self.best_step = psnr, self.step
+                write_bytes_atomic(self.folder / "best.safetensors", self._weights())
+            self.save()
+            report(
+                Progress(
+                    step=self.step,
+                    seconds=self.seconds,
+                    done=self.done,
+                    loss=mean,
+                    lr=lr,
+                    steps_per_second=rate,
+                    psnr_y=psnr,
+                    best=self.best,
+                )
+            )
+
+    def _one_step(self, lr: float) -> Tensor:
+        recipe, stage = self.recipe, self.recipe.stage(self.done)
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+        part = self.processes.part(stage.batch)
+        x, hr, taught = self.patches.batch(
+            self.step, batch=stage.batch, patch=stage.patch, busiest_of=recipe.busiest_of, part=part
+        )
+        dtype = AUTOCAST[stage.precision]
+        with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
+            sr = self.forward(x)
+        loss = loss_of(sr.float(), hr, stage)
+        if taught is not None:
+            loss = (1 - recipe.teacher_share) * loss + recipe.teacher_share * loss_of(sr.float(), taught, stage)
+        self.optimiser.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        if recipe.optimiser.clip:
+            self.scaler.unscale_(self.optimiser)
+            nn.utils.clip_grad_norm_(self.parameters, recipe.optimiser.clip)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.step += 1
+        self._average()
+        return loss.detach()
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        # Early on the average follows closely, or it would remember the start for thousands of steps.
+        decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step)) if self.recipe.ema else 0.0
+        torch._foreach_lerp_(self.averages, self.parameters, 1 - decay)
+
+    def _agree_on_time(self) -> None:
+        """All processes must see the same clock, or one would stop while the others wait for its gradients."""
+        if self.processes.count > 1 and self.recipe.minutes:
+            clock = torch.tensor(self.seconds, device=self.device)
+            dist.broadcast(clock, src=0)
+            self.seconds = float(clock)
+
+    @torch.inference_mode()
+    def evaluate(self) -> float:
+        """Mean PSNR-Y of the averaged weights over the validation images, dB; NaN without any."""
+        values = []
+        for hr, lr in self.validation:
+            x = torch.from_numpy(lr.copy()).to(self.device).permute(2, 0, 1)[None].float() / 255
+            sr = (self.ema(x)[0].permute(1, 2, 0).clamp(0, 1) * 255).round().byte().cpu().numpy()
+            values.append(psnr_y(sr, hr, border=self.config.scale))
+        return float(np.mean(values)) if values else math.nan
+
+    def _weights(self) -> bytes:
+        metadata = {"steps": str(self.step), "seconds": f"{self.seconds:.0f}", "recipe": recipe_toml(self.recipe)}
+        return write_weights(to_weights(self.ema, metadata=metadata))
+
+
+def transferred(init: Weights, config: A2FConfig) -> tuple[A2F, list[str]]:
+    """A network that starts from other weights.
+
+    Args:
+        init: of the same network or of the same variant at another scale.
+        config: the network to make.
+
+    Returns:
+        The network, and the names of the tensors that start fresh (`tail` and `skip` from another scale).
+
+    Raises:
+        WeightsError: if nothing but those fits.
+    """
+    fresh = A2F(config)
+    own = fresh.state_dict()
+    old = from_weights(init).state_dict()
+    fits = {name: value for name, value in old.items() if name in own and own[name].shape == value.shape}
+    missing = [name for name in own if name not in fits]
+    if any(not name.startswith(("tail.", "skip.")) for name in missing):
+        raise WeightsError(
+            f"weights of {init.config.variant} x{init.config.scale} cannot start {config.variant} x{config.scale}: "
+            f"{missing[0]} has another shape; take weights of the same variant"
+        )
+    fresh.load_state_dict({**own, **fits})
+    return fresh, missing
+
+
+def loss_of(sr: Tensor, hr: Tensor, stage: Stage) -> Tensor:
+    """The loss of a stage.
+
+    Args:
+        sr: [N, 3, H, W] in [0, 1].
+        hr: the same.
+        stage: which loss.
+    """
+    if stage.loss == "l1":
+        loss = F.l1_loss(sr, hr)
+    elif stage.loss == "l2":
+        loss = F.mse_loss(sr, hr)
+    else:
+        loss = ((sr - hr) ** 2 + 1e-6).sqrt().mean()
+    if stage.frequency:
+        spectra = torch.fft.rfft2(sr - hr, norm="ortho")
+        loss = loss + stage.frequency * spectra.abs().mean()
+    return loss

@@ -1,0 +1,230 @@
+"""Recipes: everything that decides what a training run computes, typed, checked, read from TOML."""
+
+import difflib
+import math
+import tomllib
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from a2f.errors import UsageError
+
+BUILT_IN = ("fast", "paper")
+
+T = TypeVar("T")
+
+
+def _need(condition: bool, message: str) -> None:
+    if not condition:
+        raise UsageError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A stretch of the run with its own batch, patch and loss.
+
+    Attributes:
+        until: where the stage ends, as a fraction of the run in (0, 1]; the last one ends at 1.
+        batch: patches per step, over all processes.
+        patch: side of an LR patch, pixels.
+        loss: "l1", "l2" or "charbonnier", on RGB in [0, 1].
+        frequency: weight of an L1 between the 2-D Fourier spectra, added to the loss.
+        precision: of the forward pass: "fp32", "bf16" or "fp16" (autocast).
+    """
+
+    until: float = 1.0
+    batch: int = 16
+    patch: int = 48
+    loss: Literal["l1", "l2", "charbonnier"] = "l1"
+    frequency: float = 0.0
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+
+    def __post_init__(self) -> None:
+        _need(0 < self.until <= 1, f"until = {self.until}: a fraction of the run, over 0 and at most 1")
+        _need(self.batch >= 1, f"batch = {self.batch}: at least 1")
+        _need(self.patch >= 8, f"patch = {self.patch}: at least 8 LR pixels")
+        _need(self.frequency >= 0, f"frequency = {self.frequency}: at least 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimiser:
+    """Adam and its learning rate over the run.
+
+    Attributes:
+        lr: highest learning rate.
+        schedule: "cosine" falls from `lr` to `lr * floor`; "halving" halves it every `halve_every` steps.
+        warmup: steps over which the rate rises from 0.
+        floor: the last rate as a fraction of `lr` (cosine).
+        halve_every: steps (halving).
+        beta1, beta2, eps: of Adam.
+        clip: largest gradient norm; 0 does not clip.
+    """
+
+    lr: float = 1e-3
+    schedule: Literal["cosine", "halving"] = "halving"
+    warmup: int = 0
+    floor: float = 0.005
+    halve_every: int = 200_000
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    clip: float = 0.0
+
+    def __post_init__(self) -> None:
+        _need(self.lr > 0, f"lr = {self.lr}: over 0")
+        _need(self.warmup >= 0, f"warmup = {self.warmup}: at least 0")
+        _need(0 <= self.floor <= 1, f"floor = {self.floor}: between 0 and 1")
+        _need(self.halve_every >= 1, f"halve_every = {self.halve_every}: at least 1")
+        _need(0 <= self.beta1 < 1 and 0 <= self.beta2 < 1, "beta1 and beta2: at least 0 and below 1")
+        _need(self.eps > 0 and self.clip >= 0, "eps over 0, clip at least 0")
+
+    def rate(self, *, step: int, done: float) -> float:
+        """The learning rate of a step.
+
+        Args:
+            step: steps taken so far.
+            done: the fraction of the run that is over, in [0, 1].
+        """
+        warm = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        if self.schedule == "halving":
+            return float(self.lr * warm * 0.5 ** (step // self.halve_every))
+        return self.lr * warm * (self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A whole training run.
+
+    Attributes:
+        steps: optimiser steps of the run; 0 where `minutes` bounds it.
+        minutes: wall-clock minutes of the run; 0 where `steps` bounds it. A run in minutes is not repeatable.
+        seed: of everything random.
+        ema: decay of the averaged weights, which are what is evaluated and kept; 0 keeps the weights themselves.
+        busiest_of: random spots drawn for each patch, of which the one with the most detail is used.
+        teacher_share: share of the loss that is measured against the teacher's images instead of the photographs.
+        evaluate_every: steps between evaluations, which also write a checkpoint.
+        keep: how many of the latest checkpoints are kept, beside the best.
+        optimiser: Adam and its schedule.
+        stages: in order, the last one until 1.
+    """
+
+    steps: int = 0
+    minutes: float = 0.0
+    seed: int = 0
+    ema: float = 0.0
+    busiest_of: int = 1
+    teacher_share: float = 0.0
+    evaluate_every: int = 1000
+    keep: int = 3
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    stages: tuple[Stage, ...] = (Stage(),)
+
+    def __post_init__(self) -> None:
+        _need((self.steps > 0) != (self.minutes > 0), "exactly one of steps and minutes is over 0")
+        _need(self.steps >= 0 and self.minutes >= 0, "steps and minutes: at least 0")
+        _need(0 <= self.ema < 1, f"ema = {self.ema}: at least 0 and below 1")
+        _need(1 <= self.busiest_of <= 16, f"busiest_of = {self.busiest_of}: from 1 to 16")
+        _need(0 <= self.teacher_share <= 1, f"teacher_share = {self.teacher_share}: between 0 and 1")
+        _need(self.evaluate_every >= 1 and self.keep >= 1, "evaluate_every and keep: at least 1")
+        ends = [stage.until for stage in self.stages]
+        _need(
+            bool(ends) and ends[-1] == 1 and sorted(set(ends)) == ends, f"stages end at {ends}: rising, the last at 1"
+        )
+
+    def stage(self, done: float) -> Stage:
+        """The stage that a fraction of the run, in [0, 1], falls into."""
+        return next((stage for stage in self.stages if done < stage.until), self.stages[-1])
+
+    def bounded(self, *, steps: int | None = None, minutes: float | None = None) -> "Recipe":
+        """The same recipe for another length; at most one of the two may be given."""
+        if steps is not None and minutes is not None:
+            raise UsageError("steps and minutes both given: a run is bounded by one of them")
+        if steps is not None:
+            return replace(self, steps=steps, minutes=0.0)
+        return self if minutes is None else replace(self, steps=0, minutes=minutes)
+
+
+def built_in_text(name: str) -> str:
+    """The TOML text of a built-in recipe, "paper" or "fast".
+
+    Raises:
+        UsageError: for any other name.
+    """
+    if name not in BUILT_IN:
+        raise UsageError(f"unknown recipe {name!r}: choose {' or '.join(BUILT_IN)}, or give a .toml file")
+    return (files("a2f.training") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def read_recipe(source: str | Path) -> Recipe:
+    """A built-in recipe by its name, or one from a TOML file.
+
+    Raises:
+        UsageError: for a missing file, broken TOML, an unknown key (naming the nearest known one) or a bad value.
+    """
+    if str(source) in BUILT_IN:
+        return parse_recipe(built_in_text(str(source)), name=f"recipe {source}")
+    path = Path(source)
+    if path.suffix != ".toml":
+        built_in_text(str(source))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read recipe {path}: {error}") from error
+    return parse_recipe(text, name=str(path))
+
+
+def parse_recipe(text: str, *, name: str = "recipe") -> Recipe:
+    """Read a recipe from TOML text.
+
+    Raises:
+        UsageError: as `read_recipe`.
+    """
+    try:
+        return _build(Recipe, tomllib.loads(text), where="")
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{name}: not TOML: {error}") from error
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}") from error
+
+
+def recipe_toml(recipe: Recipe) -> str:
+    """The TOML text of a recipe; `parse_recipe` reads it back."""
+    given = asdict(recipe)
+    optimiser, stages = given.pop("optimiser"), given.pop("stages")
+    parts = [_lines(given), "[optimiser]", _lines(optimiser)]
+    for stage in stages:
+        parts += ["[[stages]]", _lines(stage)]
+    return "\n".join(parts)
+
+
+def _lines(values: dict[str, Any]) -> str:
+    return "".join(f'{key} = "{v}"\n' if isinstance(v, str) else f"{key} = {v}\n" for key, v in values.items())
+
+
+def _build(kind: type[T], given: dict[str, Any], *, where: str) -> T:
+    hints = get_type_hints(kind)
+    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+    for key in given:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f", did you mean {near[0]}?" if near else f": known are {', '.join(known)}"
+            raise UsageError(f"unknown key {where}{key}{hint}")
+    return kind(**{key: _value(hints[key], value, where=f"{where}{key}") for key, value in given.items()})
+
+
+def _value(hint: Any, value: Any, *, where: str) -> Any:
+    if get_origin(hint) is tuple:
+        _need(isinstance(value, list), f"{where}: a list of tables, [[{where}]]")
+        return tuple(_value(get_args(hint)[0], item, where=f"{where}[{i}]") for i, item in enumerate(value))
+    if is_dataclass(hint):
+        _need(isinstance(value, dict), f"{where}: a table, [{where}]")
+        return _build(hint, value, where=f"{where}.")  # type: ignore[arg-type]
+    if get_origin(hint) is Literal:
+        _need(value in get_args(hint), f"{where} = {value!r}: one of {', '.join(map(repr, get_args(hint)))}")
+        return value
+    wanted: type | UnionType = (int | float) if hint is float else hint
+    _need(isinstance(value, wanted) and not isinstance(value, bool), f"{where} = {value!r}: wants {hint.__name__}")
+    _need(not isinstance(value, float) or math.isfinite(value), f"{where} = {value!r}: wants a finite number")
+    return hint(value)

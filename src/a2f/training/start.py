@@ -1,0 +1,140 @@
+"""Setting up a run: images, device, processes, folder."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from a2f.data.pairs import find_images, load_pairs
+from a2f.data.patches import Patches
+from a2f.errors import A2FError, EngineError, UsageError
+from a2f.imageio import write_bytes_atomic
+from a2f.training.checkpoint import list_checkpoints
+from a2f.training.loop import Pair, Processes, Progress, Run
+from a2f.training.recipe import Recipe, recipe_toml
+from a2f.variants import A2FConfig
+from a2f.weights import Weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What `a2f train` was asked for.
+
+    Attributes:
+        config: the network.
+        recipe: what is computed.
+        data: folder tree of training images.
+        validation: folder tree of HR images for the PSNR; None holds out every 64th training image.
+        folder: of the run.
+        init: weights to start from.
+        device: "cpu", "cuda", "cuda:1" or "mps".
+        compiled: whether to use torch.compile.
+        resume: go on from the latest checkpoint of the folder.
+    """
+
+    config: A2FConfig
+    recipe: Recipe
+    data: Path
+    validation: Path | None
+    folder: Path
+    init: Weights | None = None
+    device: str = "cpu"
+    compiled: bool = False
+    resume: bool = False
+
+
+def start(job: Job, *, report: Callable[[Run], Callable[[Progress], None]], tell: Callable[[str], None]) -> Run:
+    """Run a job to its end.
+
+    Args:
+        job: what was asked for.
+        report: given the run, makes what is called after each evaluation (in the first process).
+        tell: takes lines for people.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        UsageError: if the folder already holds a run and `resume` is not set.
+        EngineError: if the device is not there.
+        A2FError: all that can go wrong in `Run`.
+    """
+    if list_checkpoints(job.folder) and not job.resume:
+        raise UsageError(f"{job.folder} already holds a run: go on with --resume, or choose another --output")
+    with processes(job.device) as (mine, device):
+        quiet: Callable[[str], None] = tell if mine.rank == 0 else (lambda line: None)
+        train, validation = _pairs(job, quiet)
+        patches = Patches(train, scale=job.config.scale, seed=job.recipe.seed, device=device)
+        pixels = patches.hr.pixels.shape[0]
+        quiet(f"{len(train)} training images, {pixels / 1e6:.0f} megapixels; {len(validation)} for validation")
+        run = Run(
+            job.config,
+            job.recipe,
+            patches=patches,
+            validation=validation,
+            folder=job.folder,
+            init=job.init,
+            device=device,
+            compiled=job.compiled,
+            processes=mine,
+        )
+        if job.resume:
+            run.resume()
+            quiet(f"going on from step {run.step}")
+        if mine.rank == 0:
+            job.folder.mkdir(parents=True, exist_ok=True)
+            write_bytes_atomic(job.folder / "recipe.toml", recipe_toml(job.recipe).encode())
+        run.train(report(run) if mine.rank == 0 else lambda progress: None)
+        return run
+
+
+@contextmanager
+def processes(device: str) -> Iterator[tuple[Processes, torch.device]]:
+    """Join the other processes that torchrun started, if it did.
+
+    Args:
+        device: as in `Job`; "cuda" becomes the card of this process.
+
+    Raises:
+        EngineError: if the device is not there.
+    """
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise EngineError(f"device {device} asked for, but this torch sees no CUDA: use --device cpu")
+    if device.startswith("mps") and not torch.backends.mps.is_available():
+        raise EngineError("device mps asked for, but this torch sees none: use --device cpu")
+    if count == 1:
+        yield Processes(), torch.device(device)
+        return
+    local = int(os.environ["LOCAL_RANK"])
+    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    try:
+        yield (
+            Processes(rank=dist.get_rank(), count=count),
+            torch.device(f"cuda:{local}" if "cuda" in device else device),
+        )
+    finally:
+        dist.destroy_process_group()
+
+
+def _pairs(job: Job, tell: Callable[[str], None]) -> tuple[list[Pair], list[Pair]]:
+    def load(paths: list[Path]) -> list[Pair]:
+        return [
+            pair for _, pair in load_pairs(paths, scale=job.config.scale, on_error=lambda e: tell(f"left out: {e}"))
+        ]
+
+    paths = find_images(job.data)
+    if job.validation is not None:
+        return _some(load(paths), job.data), _some(load(find_images(job.validation)), job.validation)
+    held_out = paths[::64] if len(paths) > 1 else []
+    return _some(load([p for p in paths if p not in held_out]), job.data), load(held_out)
+
+
+def _some(pairs: list[Pair], folder: Path) -> list[Pair]:
+    if not pairs:
+        raise A2FError(f"none of the images of {folder} could be read")
+    return pairs

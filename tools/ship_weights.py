@@ -1,0 +1,65 @@
+"""Put a trained weights file into the package, with what is to be said about it in its metadata.
+
+python tools/ship_weights.py TRAINED.safetensors --runs "what ran" --hours 1.2 [--teacher "..."]
+
+Afterwards `python -m benchmarks.quality --write` measures it and writes the model card.
+"""
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+
+from a2f.variants import count_parameters
+from a2f.weights import Weights, read_weights, write_weights
+
+FOLDER = Path(__file__).resolve().parents[1] / "src" / "a2f" / "weights_data"
+
+
+def entry_of(weights: Weights, file: str, sha256: str) -> dict[str, object]:
+    """The line of index.json, its figures still to be measured."""
+    config = weights.config
+    return {
+        "variant": config.variant,
+        "scale": config.scale,
+        "file": file,
+        "parameters": count_parameters(config),
+        "sha256": sha256,
+        "licence": "Apache-2.0",
+        "psnr_y": {},
+        "ssim_y": {},
+    }
+
+
+def main() -> None:
+    """Stamp, write, enter into the index."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("trained", type=Path, help="safetensors file of one of the 12 networks, weight norm folded")
+    parser.add_argument("--runs", required=True, help="what ran, in order: steps, batch, patch, learning rate, loss")
+    parser.add_argument("--hours", required=True, type=float, help="wall-clock hours of all runs")
+    parser.add_argument("--hardware", default="two Zen 4 cores")
+    parser.add_argument("--teacher", default="none", help="network whose images were part of the loss, with its licence")
+    a = parser.parse_args()
+    trained = read_weights(a.trained)
+    metadata = {
+        "licence": "Apache-2.0",
+        "data": "378 photographs, docs/training-photos.tsv",
+        "runs": a.runs,
+        "hours": f"{a.hours:g}",
+        "hardware": a.hardware,
+        "teacher": a.teacher,
+    }
+    blob = write_weights(Weights(config=trained.config, tensors=trained.tensors, metadata=metadata))
+    file = f"a2f_{trained.config.variant}_x{trained.config.scale}.safetensors"
+    (FOLDER / file).write_bytes(blob)
+    index = FOLDER / "index.json"
+    models = json.loads(index.read_text(encoding="utf-8"))["models"] if index.exists() else []
+    models = [m for m in models if m["file"] != file]
+    models.append(entry_of(trained, file, hashlib.sha256(blob).hexdigest()))
+    models.sort(key=lambda m: (list("s sd m l".split()).index(m["variant"]), m["scale"]))
+    index.write_text(json.dumps({"models": models}, indent=2) + "\n", encoding="utf-8")
+    print(f"{FOLDER / file}: {len(blob):,} bytes; next: python -m benchmarks.quality --write")
+
+
+if __name__ == "__main__":
+    main()
