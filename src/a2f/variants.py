@@ -21,7 +21,7 @@ class A2FConfig:
         head_kernel: side of the `head` convolution (Table 3), odd.
         projection: whether a block has `proj`, the auxiliary features (column PU of Table 2).
         attention: whether a block has `att`, the channel gates (column CA of Table 2); needs `projection`.
-        factors: which feature factors a block holds, of "res", "att" and "x" (Eq. 9). One without a use is counted and kept:
+        factors: which feature factors a block holds, of "res", "att" and "x" (Eq. 9). One without use is counted too:
             the printed size of BASELINE has λ_att, that of BASELINE-MP has not.
     """
 
@@ -89,7 +89,8 @@ def ablation_of(name: str, *, scale: int) -> A2FConfig:
 
     A²F-L-NOCA-MP is not among them: what its authors added cannot be told from the paper. Of all networks with 8 to 23
     blocks, 24 to 43 channels and 96 to 199 hidden channels, 19 come near both the printed 1368K parameters and the
-    printed 315.1G Multi-Adds at x2, and none is a plain step from A²F-L (with its 32 channels, only 15 blocks and 143 hidden).
+    printed 315.1G Multi-Adds at x2, and none is a plain step from A²F-L (with its
+    32 channels, only 15 blocks and 143 hidden).
 
     Args:
         name: a key of `ABLATIONS`.

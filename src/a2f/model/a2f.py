@@ -26,6 +26,7 @@ class Residual(nn.Module):
         self.conv2 = nn.Conv2d(hidden, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, C, H, W]."""
         out: Tensor = self.conv2(F.relu(self.conv1(x)))  # Eq. 8  [N, C, H, W]
         return out
 
@@ -39,6 +40,7 @@ class Attention(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x_proj: Tensor) -> Tensor:
+        """[N, C, H, W] -> gates [N, C, 1, 1]."""
         pooled = x_proj.mean((2, 3), keepdim=True)  # [N, C, 1, 1]
         return torch.sigmoid(self.conv2(F.relu(self.conv1(pooled))))  # [N, C, 1, 1]
 
@@ -58,14 +60,14 @@ class Block(nn.Module):
             self.register_parameter(f"lambda_{name}", nn.Parameter(torch.ones(1)))
 
     def forward(self, xs: list[Tensor]) -> Tensor:
+        """x_0 .. x_{i-1}, each [N, C, H, W] -> x_i [N, C, H, W]."""
         x_res = self.res(xs[-1])
         out: Tensor = self.lambda_res * x_res + self.lambda_x * xs[-1]
         if self.proj is None:
             return out
         x_proj = self.proj(torch.cat(xs, dim=1))  # Eq. 6  [N, C, H, W]
         x_att = x_proj if self.att is None else self.att(x_proj) * x_proj  # Eq. 7  [N, C, H, W]
-        out = out + self.lambda_att * x_att  # Eq. 9  [N, C, H, W]
-        return out
+        return out + self.lambda_att * x_att  # Eq. 9  [N, C, H, W]
 
 
 class A2F(nn.Module):

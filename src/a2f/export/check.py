@@ -1,0 +1,104 @@
+"""Holding an ONNX graph to an independent reference: the equations of the paper in plain numpy, nothing folded."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from a2f.weights import Weights
+
+Array = NDArray[np.float64]
+
+TOLERANCE = 2e-5
+SIZES = ((1, 1), (1, 13), (11, 1), (7, 9), (16, 16), (23, 37))
+MEAN = np.array([0.4488, 0.4371, 0.4040]).reshape(3, 1, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """How far a graph is from the reference on one image.
+
+    Attributes:
+        height, width: of the LR image, pixels.
+        largest: largest absolute difference of a value, on [0, 1].
+    """
+
+    height: int
+    width: int
+    largest: float
+
+
+def reference(weights: Weights, lr: NDArray[np.float32]) -> Array:
+    """Run a network in float64 numpy, equation by equation. Slow; for checks.
+
+    Args:
+        weights: as they are in the file.
+        lr: [3, H, W] RGB in [0, 1].
+
+    Returns:
+        [3, sH, sW] RGB, not clipped.
+    """
+    w = {name: value.astype(np.float64) for name, value in weights.tensors.items()}
+    config = weights.config
+
+    def conv(name: str, x: Array) -> Array:
+        return _conv(x, w[f"{name}.weight"], w.get(f"{name}.bias"))
+
+    centred = (lr.astype(np.float64) - MEAN) * 2
+    xs = [conv("head", centred)]  # Eq. 1
+    for i in range(config.blocks):
+        block = f"blocks.{i}"
+        x_res = conv(f"{block}.res.conv2", np.maximum(conv(f"{block}.res.conv1", xs[-1]), 0))  # Eq. 8
+        x = w[f"{block}.lambda_res"] * x_res + w[f"{block}.lambda_x"] * xs[-1]
+        if config.projection:
+            x_proj = conv(f"{block}.proj", np.concatenate(xs))  # Eq. 6
+            gate = np.ones((1, 1, 1))
+            if config.attention:
+                pooled = x_proj.mean((1, 2), keepdims=True)
+                inner = np.maximum(conv(f"{block}.att.conv1", pooled), 0)
+                gate = 1 / (1 + np.exp(-conv(f"{block}.att.conv2", inner)))
+            x = x + w[f"{block}.lambda_att"] * (gate * x_proj)  # Eq. 7, 9
+        xs.append(x)
+    s = config.scale
+    both = _pixel_shuffle(conv("tail", xs[-1]), s) + _pixel_shuffle(conv("skip", centred), s)  # Eq. 3 to 5
+    return both / 2 + MEAN
+
+
+def check_onnx(blob: bytes, weights: Weights, *, seed: int = 0) -> list[Difference]:
+    """Run an ONNX file on random images of awkward sizes beside the reference.
+
+    Args:
+        blob: the file.
+        weights: what it was made from.
+        seed: of the random images.
+
+    Returns:
+        One difference a size; all should be at most `TOLERANCE`.
+    """
+    from a2f.export.session import make_session
+
+    session = make_session(blob, threads=1)
+    rng = np.random.default_rng(seed)
+    found = []
+    for height, width in SIZES:
+        lr = rng.random((1, 3, height, width), dtype=np.float32)
+        (sr,) = session.run(None, {"lr": lr})
+        largest = float(np.abs(sr[0] - reference(weights, lr[0])).max())
+        found.append(Difference(height=height, width=width, largest=largest))
+    return found
+
+
+def _conv(x: Array, weight: Array, bias: Array | None) -> Array:
+    """[C, H, W] -> [out, H, W], zero padding."""
+    side = weight.shape[-1]
+    pad = side // 2
+    padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad)))
+    windows = sliding_window_view(padded, (side, side), axis=(1, 2))  # [C, H, W, k, k]
+    out = np.tensordot(weight, windows, axes=((1, 2, 3), (0, 3, 4)))  # [out, H, W]
+    return out if bias is None else out + bias[:, None, None]
+
+
+def _pixel_shuffle(x: Array, s: int) -> Array:
+    _, h, w = x.shape
+    return x.reshape(3, s, s, h, w).transpose(0, 3, 1, 4, 2).reshape(3, h * s, w * s)

@@ -1,0 +1,137 @@
+"""The ONNX graph of a network, built in numpy from its weights."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+import a2f
+from a2f.export.fold import Array, Conv, Folded, FoldedBlock, fold
+from a2f.weights import Weights
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto, TensorProto
+
+OPSET = 13  # the oldest in which all operators used have their present form: widest support
+IR_VERSION = 8
+
+Layout = Literal["split", "plain"]
+
+
+def build_graph(weights: Weights, *, layout: Layout = "split") -> "ModelProto":
+    """Draw the network as an ONNX model.
+
+    Args:
+        weights: of any network of the family.
+        layout: "split" computes p (Eq. 6) as one 1x1 convolution per source, added up, which needs no concatenated
+            copy of all features; "plain" concatenates as the paper writes it. Same result to float rounding;
+            ``python -m benchmarks.engine`` times both.
+
+    Returns:
+        Input "lr" [N, 3, H, W] and output "sr" [N, 3, sH, sW], float32 RGB in [0, 1] (the output not clipped); batch,
+        height and width are free. Configuration, licence and checksum are in the metadata.
+    """
+    from onnx import TensorProto, helper
+
+    drawing = _Drawing()
+    drawing.network(fold(weights), layout)
+    s = weights.config.scale
+    lr = helper.make_tensor_value_info("lr", TensorProto.FLOAT, ["batch", 3, "height", "width"])
+    sr = helper.make_tensor_value_info("sr", TensorProto.FLOAT, ["batch", 3, f"{s}*height", f"{s}*width"])
+    graph = helper.make_graph(drawing.nodes, f"a2f_{weights.config.variant}_x{s}", [lr], [sr], drawing.constants)
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="a2f",
+        producer_version=a2f.__version__,
+    )
+    helper.set_model_props(model, _metadata(weights))
+    return model
+
+
+def export_onnx(weights: Weights, *, layout: Layout = "split") -> bytes:
+    """The bytes of an ONNX file; the same weights give the same bytes. Arguments as `build_graph`."""
+    blob: bytes = build_graph(weights, layout=layout).SerializeToString(deterministic=True)
+    return blob
+
+
+def _metadata(weights: Weights) -> dict[str, str]:
+    own = {
+        "config": json.dumps(asdict(weights.config), sort_keys=True),
+        "weights_sha256": weights.sha256,
+        "input": "lr [N, 3, H, W] float32 RGB in [0, 1]",
+        "output": "sr [N, 3, s*H, s*W] float32 RGB in [0, 1], not clipped",
+    }
+    return {**{key: value for key, value in sorted(weights.metadata.items()) if key != "format"}, **own}
+
+
+class _Drawing:
+    """Nodes and constants as they are added; every method returns the name of a tensor."""
+
+    def __init__(self) -> None:
+        self.nodes: list[NodeProto] = []
+        self.constants: list[TensorProto] = []
+
+    def network(self, net: Folded, layout: Layout) -> None:
+        centred = self.op("Sub", "lr", self.constant("mean", net.mean), name="centred")
+        xs = [self.conv(net.head, centred, name="x_0")]  # Eq. 1
+        for i, block in enumerate(net.blocks, start=1):
+            xs.append(self.block(block, xs, i, layout))  # Eq. 2
+        skip = self.conv(net.skip, centred, name="skip")  # Eq. 4
+        features = self.op("Add", self.conv(net.tail, xs[-1], name="tail"), skip, name="tail+skip")  # Eq. 3, 5
+        self.op("DepthToSpace", features, name="sr", blocksize=net.config.scale, mode="CRD")
+
+    def block(self, block: FoldedBlock, xs: list[str], i: int, layout: Layout) -> str:
+        hidden = self.op("Relu", self.conv(block.conv1, xs[-1], name=f"conv1_{i}"), name=f"relu_{i}")
+        res = self.conv(block.conv2, hidden, name=f"res_{i}")  # Eq. 8, times λ_res
+        carried = self.op("Mul", xs[-1], self.scalar(f"lambda_x_{i}", block.lambda_x), name=f"carried_{i}")
+        if not block.proj:
+            return self.op("Add", res, carried, name=f"x_{i}")
+        p = self.projection(block, xs, i, layout)  # Eq. 6
+        att = self.op("Mul", p, self.gate(block, p, i), name=f"att_{i}")  # Eq. 7, times λ_att
+        auxiliary = self.op("Add", att, carried, name=f"auxiliary_{i}")
+        return self.op("Add", res, auxiliary, name=f"x_{i}")  # Eq. 9
+
+    def projection(self, block: FoldedBlock, xs: list[str], i: int, layout: Layout) -> str:
+        if layout == "plain":
+            whole = Conv(weight=np.concatenate([conv.weight for conv in block.proj], axis=1))
+            both = xs[0] if i == 1 else self.op("Concat", *xs, name=f"concat_{i}", axis=1)
+            return self.conv(whole, both, name=f"p_{i}")
+        parts = [self.conv(conv, x, name=f"p_{i}_{j}") for j, (conv, x) in enumerate(zip(block.proj, xs, strict=True))]
+        total = parts[0]
+        for j, part in enumerate(parts[1:], start=1):
+            total = self.op("Add", part, total, name=f"p_{i}_0..{j}")
+        return total
+
+    def gate(self, block: FoldedBlock, p: str, i: int) -> str:
+        factor = self.scalar(f"lambda_att_{i}", block.lambda_att)
+        if block.gate1 is None or block.gate2 is None:
+            return factor
+        pooled = self.op("GlobalAveragePool", p, name=f"pooled_{i}")
+        inner = self.op("Relu", self.conv(block.gate1, pooled, name=f"gate1_{i}"), name=f"gate_relu_{i}")
+        opened = self.op("Sigmoid", self.conv(block.gate2, inner, name=f"gate2_{i}"), name=f"gate_{i}")
+        return self.op("Mul", opened, factor, name=f"lambda_gate_{i}")
+
+    def conv(self, conv: Conv, x: str, *, name: str) -> str:
+        inputs = [x, self.constant(f"{name}.weight", conv.weight)]
+        if conv.bias is not None:
+            inputs.append(self.constant(f"{name}.bias", conv.bias))
+        side = conv.weight.shape[-1]
+        return self.op("Conv", *inputs, name=name, kernel_shape=[side, side], pads=[side // 2] * 4)
+
+    def scalar(self, name: str, value: float) -> str:
+        return self.constant(name, np.full((1, 1, 1, 1), value, dtype=np.float32))
+
+    def constant(self, name: str, value: Array) -> str:
+        from onnx import numpy_helper
+
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+    def op(self, kind: str, *inputs: str, name: str, **attributes: object) -> str:
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=f"{kind}:{name}", **attributes))
+        return name

@@ -1,0 +1,67 @@
+"""Which engines there are, and opening one."""
+
+import os
+from typing import Literal, get_args
+
+from a2f.errors import EngineError, UsageError
+from a2f.upscaler import Upscaler
+from a2f.weights import Weights
+
+EngineName = Literal["onnxruntime", "openvino", "torch"]
+ENGINES: tuple[str, ...] = get_args(EngineName)
+DTYPES = {
+    "onnxruntime": ("float32",),
+    "openvino": ("float32", "bfloat16"),
+    "torch": ("float32", "bfloat16", "float16"),
+}
+
+
+def default_threads() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def load_engine(
+    weights: Weights,
+    *,
+    engine: EngineName = "onnxruntime",
+    device: str = "cpu",
+    dtype: str = "float32",
+    threads: int | None = None,
+) -> Upscaler:
+    """Open an engine on given weights.
+
+    Args:
+        weights: of any network of the family.
+        engine: "onnxruntime" (in the core), "openvino" or "torch" (extras `openvino` and `train`).
+        device: "cpu"; "cuda" for onnxruntime and torch; "mps" for torch.
+        dtype: precision of the computation: "float32"; "bfloat16" for openvino and torch; "float16" for torch.
+        threads: of one run on the CPU; all cores of the process by default. With torch the number is the whole process's.
+
+    Returns:
+        A thread-safe upscaler that says in its `description` what it runs on. Nothing falls back silently.
+
+    Raises:
+        UsageError: for an unknown engine or fewer than one thread.
+        EngineError: for a device or precision that the engine or this machine does not have.
+    """
+    if engine not in ENGINES:
+        raise UsageError(f"unknown engine {engine!r}: choose one of {', '.join(ENGINES)}")
+    if threads is not None and threads < 1:
+        raise UsageError(f"{threads} threads: at least 1 is needed")
+    if dtype not in DTYPES[engine]:
+        raise EngineError(f"engine {engine} does not compute in {dtype!r}: choose {' or '.join(DTYPES[engine])}")
+    count = threads or default_threads()
+    if engine == "torch":
+        from a2f.runtime.torch_engine import TorchEngine
+
+        return TorchEngine(weights, device=device, dtype=dtype, threads=threads)
+    if engine == "openvino":
+        from a2f.runtime.openvino_engine import OpenVinoEngine
+
+        return OpenVinoEngine(weights, device=device, dtype=dtype, threads=count)
+    from a2f.runtime.onnx_engine import OnnxEngine
+
+    return OnnxEngine(weights, device=device, threads=count)

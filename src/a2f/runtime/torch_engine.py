@@ -1,0 +1,53 @@
+"""PyTorch: CPU, CUDA and MPS."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from a2f.errors import EngineError
+from a2f.runtime.arrays import to_batch, to_image
+from a2f.weights import Weights
+
+
+class TorchEngine:
+    """Runs the network of `a2f.model`.
+
+    Args:
+        weights: of any network of the family.
+        device: "cpu", "cuda", "cuda:1" or "mps".
+        dtype: "float32", "bfloat16" or "float16".
+        threads: of the whole process, as torch counts them; None leaves torch's own choice.
+
+    Raises:
+        EngineError: if torch is not installed or has no such device.
+    """
+
+    def __init__(self, weights: Weights, *, device: str, dtype: str, threads: int | None) -> None:
+        try:
+            import torch
+        except ImportError as error:
+            raise EngineError("engine torch is not installed: pip install 'a2f[train]'") from error
+        from a2f.model.a2f import from_weights
+
+        kind = device.partition(":")[0]
+        there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        if not there.get(kind, False):
+            have = ", ".join(name for name, here in there.items() if here)
+            raise EngineError(f"this torch has no device {device!r}: there is {have}")
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.scale = weights.config.scale
+        self.description = (
+            f"torch {torch.__version__}, {weights.config.variant} x{self.scale}, {device}, {dtype}, "
+            f"{torch.get_num_threads()} threads"
+        )
+        self._torch, self._device, self._dtype = torch, torch.device(device), getattr(torch, dtype)
+        model = from_weights(weights).eval().to(device=self._device, dtype=self._dtype)
+        self._model = model.to(memory_format=torch.channels_last)
+
+    def __call__(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Enlarge one image, as `Upscaler` says."""
+        torch = self._torch
+        with torch.inference_mode():
+            x = torch.from_numpy(to_batch(image)).to(self._device, self._dtype, memory_format=torch.channels_last)
+            sr = self._model(x).float().cpu().contiguous().numpy()
+        return to_image(sr)
