@@ -1,0 +1,21 @@
+"""Image files to pixels and back, with nothing lost on the way."""
+
+from a2f.imageio.atomic import write_bytes_atomic
+from a2f.imageio.formats import FORMATS, Format, check_format, format_of_suffix
+from a2f.imageio.picture import Metadata, Picture
+from a2f.imageio.read import DEFAULT_MAX_PIXELS, read_image
+from a2f.imageio.write import encode_image, write_image
+
+__all__ = [
+    "DEFAULT_MAX_PIXELS",
+    "FORMATS",
+    "Format",
+    "Metadata",
+    "Picture",
+    "check_format",
+    "encode_image",
+    "format_of_suffix",
+    "read_image",
+    "write_bytes_atomic",
+    "write_image",
+]

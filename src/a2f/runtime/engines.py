@@ -38,7 +38,7 @@ def load_engine(
         engine: "onnxruntime" (in the core), "openvino" or "torch" (extras `openvino` and `train`).
         device: "cpu"; "cuda" for onnxruntime and torch; "mps" for torch.
         dtype: precision of the computation: "float32"; "bfloat16" for openvino and torch; "float16" for torch.
-        threads: of one run on the CPU; all cores of the process by default. With torch the number is the whole process's.
+        threads: of one run on the CPU; all cores of the process by default; torch counts for the whole process.
 
     Returns:
         A thread-safe upscaler that says in its `description` what it runs on. Nothing falls back silently.

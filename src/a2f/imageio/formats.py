@@ -1,0 +1,95 @@
+"""The file formats, and what each can hold."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from a2f.errors import LossyFormatError, UsageError
+from a2f.imageio.picture import Picture
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """One file format.
+
+    Attributes:
+        name: canonical name.
+        suffixes: of its files, the usual one first.
+        alpha: whether it holds transparency.
+        deep: whether it holds more than 8 bits a channel (AVIF: 12).
+        quality: default quality from 1 to 100 of a lossy format; None for a lossless one.
+        vips: suffix by which libvips knows it; None if Pillow or a few lines here do it.
+        max_side: largest width or height, pixels.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    alpha: bool
+    deep: bool
+    quality: int | None = None
+    vips: str | None = None
+    max_side: int = 2**31 - 1
+
+
+_ALL = (
+    Format(name="jpeg", suffixes=(".jpg", ".jpeg", ".jpe", ".jfif"), alpha=False, deep=False, quality=92, vips=".jpg",
+           max_side=65535),
+    Format(name="png", suffixes=(".png",), alpha=True, deep=True, vips=".png"),
+    Format(name="webp", suffixes=(".webp",), alpha=True, deep=False, quality=90, vips=".webp", max_side=16383),
+    Format(name="tiff", suffixes=(".tif", ".tiff"), alpha=True, deep=True, vips=".tif"),
+    Format(name="bmp", suffixes=(".bmp",), alpha=False, deep=False, max_side=32767),
+    Format(name="gif", suffixes=(".gif",), alpha=True, deep=False, vips=".gif", max_side=65535),
+    Format(name="ppm", suffixes=(".ppm", ".pgm", ".pnm"), alpha=False, deep=True),
+    Format(name="avif", suffixes=(".avif",), alpha=True, deep=True, quality=80, vips=".avif", max_side=16384),
+)  # fmt: skip
+FORMATS = {entry.name: entry for entry in _ALL}
+_BY_SUFFIX = {suffix: entry.name for entry in _ALL for suffix in entry.suffixes}
+
+
+def format_of_suffix(suffix: str) -> str:
+    """The format of a file name's suffix, or of a format's name, e.g. ".JPG", "jpg" and "jpeg".
+
+    Raises:
+        UsageError: for an unknown one.
+    """
+    key = suffix.lower()
+    if key in FORMATS:
+        return key
+    name = _BY_SUFFIX.get(key if key.startswith(".") else f".{key}")
+    if name is None:
+        known = ", ".join(entry.suffixes[0][1:] for entry in _ALL)
+        raise UsageError(f"unknown image format {suffix!r}: choose one of {known}")
+    return name
+
+
+def is_image_name(path: Path) -> bool:
+    """Whether a file's suffix is that of a known format."""
+    return path.suffix.lower() in _BY_SUFFIX
+
+
+def check_format(picture: Picture, format: str, *, force: bool = False, factor: float = 1) -> None:
+    """Make sure that a format can hold a picture.
+
+    Args:
+        picture: what is to be written.
+        format: name of the format.
+        force: accept the loss of transparency and bit depth.
+        factor: by how much the picture will still grow.
+
+    Raises:
+        LossyFormatError: if it would lose transparency (that is not opaque throughout) or bit depth.
+        UsageError: if the format cannot hold so many pixels a side.
+    """
+    holds = FORMATS[format]
+    if max(picture.size) * factor > holds.max_side:
+        raise UsageError(f"{format} holds at most {holds.max_side} pixels a side: choose another format with -f")
+    if force:
+        return
+    opaque = not picture.has_alpha or bool((picture.pixels[..., -1] == (65535 if picture.is_deep else 255)).all())
+    if not holds.alpha and not opaque:
+        raise LossyFormatError(
+            f"{format} cannot hold transparency: choose png, webp or tiff, or accept the loss with --force"
+        )
+    if not holds.deep and picture.is_deep:
+        raise LossyFormatError(
+            f"{format} cannot hold 16 bits a channel: choose png or tiff, or accept the loss with --force"
+        )

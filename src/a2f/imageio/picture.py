@@ -1,0 +1,66 @@
+"""What a file becomes: pixels, and what is known about them."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from a2f.errors import InputError
+
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """What a file says beside its pixels.
+
+    Attributes:
+        icc: colour profile.
+        exif: EXIF block, a TIFF structure with or without its leading "Exif" mark.
+        xmp: XMP packet.
+        iptc: IPTC block.
+        dpi: horizontal and vertical resolution, pixels per inch.
+    """
+
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    dpi: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A decoded still image, upright and in grey or RGB.
+
+    Attributes:
+        pixels: [H, W, C] uint8 or uint16; C is 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha (not premultiplied).
+        metadata: kept from the file.
+        format: name of the file's format, a key of `FORMATS`.
+        notes: what a person should know, e.g. that only the first of many frames was read.
+    """
+
+    pixels: Pixels
+    metadata: Metadata = field(default_factory=Metadata)
+    format: str = "png"
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        p = self.pixels
+        if p.ndim != 3 or p.shape[2] not in (1, 2, 3, 4) or p.dtype not in (np.uint8, np.uint16) or p.size == 0:
+            raise InputError(f"a picture is [H, W, 1 to 4] uint8 or uint16 and not empty, not {p.dtype} {p.shape}")
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether the last channel is alpha."""
+        return self.pixels.shape[2] in (2, 4)
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether there are 16 bits a channel."""
+        return self.pixels.dtype == np.uint16
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, pixels."""
+        return self.pixels.shape[1], self.pixels.shape[0]

@@ -1,0 +1,224 @@
+"""Reading: every way a file can be odd or broken."""
+
+import io
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageCms
+
+from a2f.errors import ImageReadError, PixelLimitError, TruncatedImageError
+from a2f.imageio import FORMATS, Metadata, Picture, encode_image, read_image
+
+
+def photo(height: int = 64, width: int = 96, channels: int = 3) -> np.ndarray:
+    """A smooth picture with some texture, uint8."""
+    y, x = np.mgrid[0:height, 0:width]
+    planes = [127 + 80 * np.sin(x / (5 + c)) * np.cos(y / (7 + c)) + 20 * np.sin(x * y / 90) for c in range(channels)]
+    return np.stack(planes, axis=-1).clip(0, 255).astype(np.uint8)
+
+
+def saved(image: Image.Image, format: str, **options: object) -> bytes:
+    out = io.BytesIO()
+    image.save(out, format, **options)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("format", "pillow"),
+    [
+        ("jpeg", "JPEG"),
+        ("png", "PNG"),
+        ("webp", "WEBP"),
+        ("tiff", "TIFF"),
+        ("bmp", "BMP"),
+        ("gif", "GIF"),
+        ("ppm", "PPM"),
+    ],
+)
+def test_reads_what_pillow_wrote(format: str, pillow: str) -> None:
+    blob = saved(Image.fromarray(photo()), pillow, **({"lossless": True} if pillow == "WEBP" else {}))
+    picture = read_image(blob)
+    assert picture.format == format
+    assert picture.pixels.shape[:2] == (64, 96)
+    if format in ("png", "webp", "tiff", "bmp", "ppm"):
+        np.testing.assert_array_equal(picture.pixels, photo())
+
+
+def test_format_is_told_from_the_content_not_the_name(tmp_path) -> None:
+    path = tmp_path / "really a jpeg.png"
+    path.write_bytes(saved(Image.fromarray(photo()), "JPEG"))
+    assert read_image(path).format == "jpeg"
+
+
+@pytest.mark.parametrize("name", ["ünïcødé 写真.png", "a [1] b.png", "x[page=3].png", "-dash.png", "percent%20.png"])
+def test_odd_names(tmp_path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(saved(Image.fromarray(photo()), "PNG"))
+    np.testing.assert_array_equal(read_image(path).pixels, photo())
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied(orientation: int) -> None:
+    from PIL import ImageOps
+
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    blob = saved(Image.fromarray(photo()), "PNG", exif=exif.tobytes())
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(blob))))
+    np.testing.assert_array_equal(read_image(blob).pixels, upright)
+
+
+def test_grey_stays_grey() -> None:
+    for format in ("PNG", "JPEG", "TIFF", "BMP", "PPM"):
+        assert read_image(saved(Image.fromarray(photo(channels=1)[..., 0]), format)).pixels.shape[2] == 1, format
+
+
+def test_one_bit_becomes_grey() -> None:
+    bits = photo(channels=1)[..., 0] > 127
+    for format in ("PNG", "TIFF", "BMP", "PPM"):
+        pixels = read_image(saved(Image.fromarray(bits), format)).pixels
+        np.testing.assert_array_equal(pixels[..., 0], np.where(bits, 255, 0), err_msg=format)
+
+
+def test_palette_becomes_rgb_and_its_transparency_alpha() -> None:
+    palette = Image.fromarray(photo()).quantize(16)
+    assert read_image(saved(palette, "PNG")).pixels.shape[2] == 3
+    pixels = read_image(saved(palette, "PNG", transparency=3)).pixels
+    assert pixels.shape[2] == 4
+    np.testing.assert_array_equal(pixels[..., 3] == 0, np.asarray(palette) == 3)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_png_colour_key_becomes_alpha(mode: str) -> None:
+    image = Image.fromarray(np.zeros((4, 4), np.uint8)).convert(mode)
+    image.putpixel((1, 2), 9 if mode == "L" else (9, 9, 9))
+    pixels = read_image(saved(image, "PNG", transparency=9 if mode == "L" else (9, 9, 9))).pixels
+    assert pixels.shape[2] == len(mode) + 1
+    assert pixels[2, 1, -1] == 0
+    assert (pixels[..., -1] == 255).sum() == 15
+
+
+@pytest.mark.parametrize("format", ["JPEG", "TIFF"])
+def test_cmyk_becomes_srgb(format: str) -> None:
+    white_and_red = np.zeros((16, 32, 4), np.uint8)
+    white_and_red[:, 16:] = (0, 255, 255, 0)
+    picture = read_image(
+        saved(
+            Image.frombytes("CMYK", (32, 16), white_and_red.tobytes()),
+            format,
+        )
+    )
+    assert picture.pixels.shape[2] == 3
+    assert (picture.pixels[8, 4] > 240).all()
+    red, green, blue = picture.pixels[8, 28].astype(int)
+    # a press prints this red darker than (255, 0, 0): arithmetic would give just that
+    assert 180 < red < 250
+    assert green < 80
+    assert blue < 80
+    assert picture.metadata.icc is None
+
+
+def test_lab_tiff_becomes_srgb(tmp_path) -> None:
+    lab = np.zeros((8, 8, 3), np.uint8)
+    lab[...] = (138, 0, 0)  # L* 54, neutral
+    path = tmp_path / "lab.tif"
+    tifffile.imwrite(path, lab, photometric="cielab")
+    pixels = read_image(path).pixels.astype(int)
+    srgb, lab_profile = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    transform = ImageCms.buildTransform(lab_profile, srgb, "LAB", "RGB")
+    witness = np.asarray(ImageCms.applyTransform(Image.frombytes("LAB", (8, 8), lab.tobytes()), transform))
+    assert np.abs(pixels - witness).max() <= 2
+
+
+def test_sixteen_bits_stay(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    for channels in (1, 3, 4):
+        deep = rng.integers(0, 65536, (9, 7, channels)).astype(np.uint16)
+        path = tmp_path / f"{channels}.tif"
+        extra = {"extrasamples": ["unassalpha"]} if channels == 4 else {}
+        tifffile.imwrite(
+            path, deep if channels > 1 else deep[..., 0], photometric="rgb" if channels > 1 else "minisblack", **extra
+        )
+        np.testing.assert_array_equal(read_image(path).pixels, deep)
+
+
+def test_float_samples_are_refused(tmp_path) -> None:
+    path = tmp_path / "f.tif"
+    tifffile.imwrite(path, np.zeros((4, 4, 3), np.float32), photometric="rgb")
+    with pytest.raises(ImageReadError, match="only 8 and 16 bits"):
+        read_image(path)
+
+
+def test_first_frame_with_a_note() -> None:
+    frames = [Image.fromarray(photo() // k) for k in (1, 2, 3)]
+    blob = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    picture = read_image(blob, name="party.gif")
+    assert picture.notes == ("party.gif has 3 frames or pages; only the first is read",)
+    assert picture.pixels.shape[:2] == (64, 96)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1)])
+def test_tiny_images(size: tuple[int, int]) -> None:
+    for format in FORMATS:
+        blob = encode_image(Picture(pixels=photo(*size)), format=format)
+        assert read_image(blob).pixels.shape[:2] == size, format
+
+
+def test_missing_folder_empty_text_unreadable(tmp_path) -> None:
+    with pytest.raises(ImageReadError, match="No such file"):
+        read_image(tmp_path / "none.png")
+    with pytest.raises(ImageReadError, match="is a folder"):
+        read_image(tmp_path)
+    (tmp_path / "zero.png").write_bytes(b"")
+    with pytest.raises(ImageReadError, match="empty"):
+        read_image(tmp_path / "zero.png")
+    (tmp_path / "text.png").write_text("this is not a picture at all")
+    with pytest.raises(ImageReadError, match="not an image of a known format"):
+        read_image(tmp_path / "text.png")
+
+
+@pytest.mark.parametrize("format", [name for name in FORMATS if name != "avif"])
+def test_truncated_is_an_error_unless_allowed(format: str) -> None:
+    blob = encode_image(Picture(pixels=photo(200, 300)), format=format)
+    cut = blob[: len(blob) // 2]
+    with pytest.raises(ImageReadError, match=r"truncated|decode"):
+        read_image(cut, name="half")
+    if format in ("jpeg", "png"):
+        with pytest.raises(TruncatedImageError, match="--allow-truncated"):
+            read_image(cut, name="half")
+    if format in ("jpeg", "png", "bmp", "ppm"):
+        picture = read_image(cut, allow_truncated=True)
+        assert picture.size == (300, 200)
+        whole = read_image(blob).pixels
+        top = slice(0, 60) if format != "bmp" else slice(140, 200)  # BMP is stored bottom up
+        assert np.abs(picture.pixels[top].astype(int) - whole[top]).max() <= 8
+
+
+def test_avif_cut_short_is_an_error() -> None:
+    blob = encode_image(Picture(pixels=photo(200, 300)), format="avif")
+    with pytest.raises(ImageReadError):
+        read_image(blob[: len(blob) // 2])
+
+
+def test_bomb_is_refused_from_its_header() -> None:
+    bomb = saved(Image.new("1", (30000, 20000)), "PNG")
+    assert len(bomb) < 200_000
+    with pytest.raises(PixelLimitError, match=r"30000 x 20000 = 600,000,000 pixels.*--max-pixels"):
+        read_image(bomb)
+
+
+@pytest.mark.parametrize("format", list(FORMATS))
+def test_pixel_limit_in_every_format(format: str) -> None:
+    blob = encode_image(Picture(pixels=photo(50, 50)), format=format)
+    assert read_image(blob, max_pixels=2500).size == (50, 50)
+    with pytest.raises(PixelLimitError):
+        read_image(blob, max_pixels=2499)
+
+
+def test_display_p3_is_kept_and_pixels_untouched() -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    blob = saved(Image.fromarray(photo()), "PNG", icc_profile=profile)
+    picture = read_image(blob)
+    assert picture.metadata == Metadata(icc=profile)
+    np.testing.assert_array_equal(picture.pixels, photo())

@@ -1,0 +1,309 @@
+"""Writing: metadata, depth and transparency as they were, whole files or none."""
+
+import errno
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms
+
+from a2f.errors import ImageWriteError, LossyFormatError, UsageError
+from a2f.imageio import FORMATS, Metadata, Picture, encode_image, read_image, write_bytes_atomic, write_image
+
+XMP = b'<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/"/><?xpacket end="w"?>'
+KEEPS = {  # what each format can hold
+    "jpeg": {"icc", "exif", "xmp", "dpi"},
+    "png": {"icc", "exif", "xmp", "dpi"},
+    "webp": {"icc", "exif", "xmp", "dpi"},  # the resolution inside EXIF
+    "tiff": {"icc", "exif", "xmp", "dpi"},
+    "avif": {"icc", "exif", "xmp", "dpi"},
+    "bmp": {"dpi"},
+    "gif": set(),
+    "ppm": set(),
+}
+
+
+def random_pixels(shape: tuple[int, int, int], dtype: type, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
+
+
+def exif_block() -> bytes:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112], exif[0x8298] = "Maker", 6, "(c) somebody"
+    inner = exif.get_ifd(0x8769)
+    inner[0x9003], inner[0x829A], inner[0xA002], inner[0xA003] = "2026:01:02 03:04:05", (1, 250), 8, 9
+    inner[0x927C] = b"MAKER\0NOTE" * 9
+    gps = exif.get_ifd(0x8825)
+    gps[1], gps[2] = "N", (10.0, 20.0, 30.0)
+    return exif.tobytes()
+
+
+def full_metadata() -> Metadata:
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return Metadata(icc=icc, exif=exif_block(), xmp=XMP, dpi=(300.0, 150.0))
+
+
+def tags_of(exif: bytes) -> Image.Exif:
+    tags = Image.Exif()
+    tags.load(exif)
+    return tags
+
+
+@pytest.mark.parametrize("format", list(FORMATS))
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_metadata_matrix(format: str, dtype: type) -> None:
+    if dtype is np.uint16 and not FORMATS[format].deep:
+        return
+    given = full_metadata()
+    back = read_image(
+        encode_image(Picture(pixels=random_pixels((40, 60, 3), dtype), metadata=given), format=format)
+    ).metadata
+    keeps = KEEPS[format]
+    assert back.icc == (given.icc if "icc" in keeps else None)
+    assert back.xmp == (given.xmp if "xmp" in keeps else None)
+    assert (back.exif is not None) == ("exif" in keeps)
+    if "dpi" in keeps:
+        assert back.dpi == pytest.approx(given.dpi, rel=1e-4)
+    if back.exif is not None:
+        tags = tags_of(back.exif)
+        assert tags[0x010F] == "Maker"
+        assert tags[0x8298] == "(c) somebody"
+        assert tags.get(0x0112, 1) == 1
+        inner, gps = tags.get_ifd(0x8769), tags.get_ifd(0x8825)
+        assert (inner[0xA002], inner[0xA003]) == (60, 40)
+        assert inner[0x9003] == "2026:01:02 03:04:05"
+        assert b"MAKER\0NOTE" * 9 in (inner[0x927C], exif_block())
+        assert tuple(float(v) for v in gps[2]) == (10, 20, 30)
+
+
+@pytest.mark.parametrize("format", list(FORMATS))
+def test_strip_leaves_nothing(format: str) -> None:
+    blob = encode_image(
+        Picture(pixels=random_pixels((40, 60, 3), np.uint8), metadata=full_metadata()), format=format, strip=True
+    )
+    assert read_image(blob).metadata == Metadata()
+    for mark in (b"Exif", b"xpacket", b"Maker", b"acsp"):
+        assert mark not in blob
+
+
+def test_strip_converts_to_srgb_first() -> None:
+    """Without its profile a picture would change its colours; so they are converted."""
+    rgb = random_pixels((8, 8, 3), np.uint8)
+    picture = Picture(pixels=rgb, metadata=full_metadata())
+    back = read_image(encode_image(picture, format="png", strip=True)).pixels
+    assert np.abs(back.astype(int) - rgb).max() <= 1  # its profile is sRGB: nothing to convert but rounding
+    wide = Picture(pixels=rgb, metadata=Metadata(icc=gamma_profile()))
+    bright = read_image(encode_image(wide, format="png", strip=True)).pixels
+    assert bright.astype(int).mean() > rgb.mean() + 20  # linear light looks darker in numbers
+
+
+def gamma_profile() -> bytes:
+    """An RGB profile with the primaries of sRGB and linear light: sRGB with its curves replaced."""
+    icc = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    at = icc.index(b"para")
+    assert icc[at + 8 : at + 10] == b"\0\3"
+    icc[at + 12 : at + 16] = (65536).to_bytes(4, "big")  # gamma 1
+    icc[at + 16 : at + 32] = b"".join(v.to_bytes(4, "big") for v in (65536, 0, 65536, 0))
+    return bytes(icc)
+
+
+@given(
+    height=st.integers(1, 20),
+    width=st.integers(1, 20),
+    channels=st.integers(1, 4),
+    deep=st.booleans(),
+    seed=st.integers(0, 999),
+)
+@settings(max_examples=60, deadline=None)
+def test_lossless_formats_give_back_every_pixel(height: int, width: int, channels: int, deep: bool, seed: int) -> None:
+    pixels = random_pixels((height, width, channels), np.uint16 if deep else np.uint8, seed)
+    formats = (
+        ["png", "tiff"] + (["ppm"] if channels in (1, 3) else []) + (["bmp"] if channels in (1, 3) and not deep else [])
+    )
+    for format in formats:
+        back = read_image(encode_image(Picture(pixels=pixels), format=format)).pixels
+        assert back.dtype == pixels.dtype
+        np.testing.assert_array_equal(back, pixels, err_msg=format)
+
+
+def test_independent_witnesses_read_16_bits() -> None:
+    pixels = random_pixels((9, 7, 3), np.uint16)
+    blob = encode_image(Picture(pixels=pixels, metadata=full_metadata()), format="tiff")
+    np.testing.assert_array_equal(tifffile.imread(io.BytesIO(blob)), pixels)
+    grey = random_pixels((9, 7, 1), np.uint16)
+    png = Image.open(io.BytesIO(encode_image(Picture(pixels=grey), format="png")))
+    np.testing.assert_array_equal(np.asarray(png), grey[..., 0])
+
+
+def test_smooth_gradient_keeps_its_levels() -> None:
+    ramp = np.linspace(0, 65535, 4096).astype(np.uint16).reshape(1, -1, 1).repeat(4, 0)
+    for format in ("png", "tiff"):
+        assert len(np.unique(read_image(encode_image(Picture(pixels=ramp), format=format)).pixels)) == 4096
+
+
+def test_lossless_webp_at_quality_100() -> None:
+    pixels = random_pixels((20, 30, 4), np.uint8)
+    np.testing.assert_array_equal(
+        read_image(encode_image(Picture(pixels=pixels), format="webp", quality=100)).pixels, pixels
+    )
+
+
+def test_quality_changes_the_size() -> None:
+    picture = Picture(pixels=random_pixels((64, 64, 3), np.uint8))
+    for format in ("jpeg", "webp", "avif"):
+        sizes = [len(encode_image(picture, format=format, quality=q)) for q in (20, 60, 95)]
+        assert sizes == sorted(sizes), format
+        assert sizes[0] < sizes[2]
+    with pytest.raises(UsageError, match="from 1 to 100"):
+        encode_image(picture, format="jpeg", quality=0)
+
+
+def test_jpeg_keeps_full_colour_resolution_by_default() -> None:
+    blob = encode_image(Picture(pixels=random_pixels((64, 64, 3), np.uint8)), format="jpeg")
+    assert Image.open(io.BytesIO(blob)).layer[0][1:3] == (1, 1)  # sampling factors of Y: 4:4:4
+
+
+@pytest.mark.parametrize("format", ["jpeg", "bmp", "ppm"])
+def test_losing_alpha_needs_force(format: str) -> None:
+    pixels = random_pixels((8, 8, 4), np.uint8)
+    pixels[0, 0] = (10, 20, 30, 0)
+    with pytest.raises(LossyFormatError, match=r"transparency.*--force"):
+        encode_image(Picture(pixels=pixels), format=format)
+    flat = read_image(encode_image(Picture(pixels=pixels), format=format, force=True)).pixels
+    assert flat.shape[2] == 3
+    if format != "jpeg":
+        np.testing.assert_array_equal(flat[0, 0], 255)
+
+
+def test_opaque_alpha_is_no_loss() -> None:
+    pixels = random_pixels((8, 8, 4), np.uint8)
+    pixels[..., 3] = 255
+    np.testing.assert_array_equal(
+        read_image(encode_image(Picture(pixels=pixels), format="bmp")).pixels, pixels[..., :3]
+    )
+
+
+def test_losing_depth_needs_force() -> None:
+    pixels = np.array([[[0], [128], [129], [65535 - 128], [65535]]], np.uint16)
+    for format in ("jpeg", "webp", "bmp", "gif"):
+        with pytest.raises(LossyFormatError, match="16 bits"):
+            encode_image(Picture(pixels=pixels), format=format)
+    back = read_image(encode_image(Picture(pixels=pixels), format="bmp", force=True)).pixels[0, :, 0]
+    np.testing.assert_array_equal(back, [0, 0, 1, 255, 255])
+
+
+def test_too_wide_for_the_format() -> None:
+    with pytest.raises(UsageError, match="16383 pixels a side"):
+        encode_image(Picture(pixels=np.zeros((1, 16384, 1), np.uint8)), format="webp")
+
+
+def test_unknown_format_lists_what_there_is(tmp_path) -> None:
+    with pytest.raises(UsageError, match=r"jpg, png, webp, tif, bmp, gif, ppm, avif"):
+        write_image(Picture(pixels=np.zeros((1, 1, 1), np.uint8)), tmp_path / "a.xyz")
+
+
+def test_atomic_write_keeps_mode_and_follows_links(tmp_path) -> None:
+    real, link = tmp_path / "real.bin", tmp_path / "link.bin"
+    real.write_bytes(b"old")
+    real.chmod(0o640)
+    link.symlink_to(real)
+    write_bytes_atomic(link, b"new")
+    assert link.is_symlink()
+    assert real.read_bytes() == b"new"
+    assert real.stat().st_mode & 0o777 == 0o640
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link.bin", "real.bin"]
+
+
+def test_new_files_follow_the_umask(tmp_path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_bytes_atomic(tmp_path / "a", b"x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+
+
+def test_failing_write_leaves_the_old_file(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ImageWriteError, match="No space left on device"):
+        write_bytes_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(b"old")
+
+    def interrupted(descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_bytes_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_missing_folder() -> None:
+    with pytest.raises(ImageWriteError, match="No such file or directory"):
+        write_bytes_atomic("/nowhere/at/all.png", b"x")
+
+
+@pytest.mark.integration
+def test_disk_full(tmp_path) -> None:
+    mount = tmp_path / "small"
+    mount.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", mount], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"cannot mount a small tmpfs here: {done.stderr.strip()}")
+    try:
+        (mount / "a.bin").write_bytes(b"old")
+        with pytest.raises(ImageWriteError, match="No space left on device"):
+            write_bytes_atomic(mount / "a.bin", bytes(200_000))
+        assert (mount / "a.bin").read_bytes() == b"old"
+        assert [p.name for p in mount.iterdir()] == ["a.bin"]
+    finally:
+        subprocess.run(["umount", mount], check=True)
+
+
+@pytest.mark.integration
+def test_killed_while_writing_leaves_a_whole_file(tmp_path) -> None:
+    """A writer that alternates between two contents is killed again and again; the file is always one of them."""
+    path = tmp_path / "a.bin"
+    program = (
+        "import sys; from a2f.imageio import write_bytes_atomic as w\n"
+        "while True:\n  w(sys.argv[1], b'a' * 3_000_000); w(sys.argv[1], b'b' * 3_000_000)"
+    )
+    for delay in (0.01, 0.03, 0.07, 0.11):
+        process = subprocess.Popen([sys.executable, "-c", program, str(path)])
+        while not path.exists():
+            time.sleep(0.01)
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert path.read_bytes() in (b"a" * 3_000_000, b"b" * 3_000_000)
+
+
+def test_write_image_tells_the_format_from_the_name(tmp_path: Path) -> None:
+    picture = Picture(pixels=random_pixels((5, 6, 3), np.uint8))
+    for format, entry in FORMATS.items():
+        for suffix in entry.suffixes:
+            path = tmp_path / f"ä b{suffix.upper()}"
+            write_image(picture, path)
+            assert read_image(path).format == format
