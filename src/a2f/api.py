@@ -1,0 +1,226 @@
+"""The Python interface: `upscale` for one image, `load` for an upscaler to keep."""
+
+import functools
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from a2f.errors import ImageWriteError, InputError
+from a2f.imageio import FORMATS, Picture, check_format, encode_image, read_image, write_image
+from a2f.pixels import upscale_picture, upscale_pixels
+from a2f.runtime import load_engine
+from a2f.sizes import Size, plan_scales
+from a2f.upscaler import Upscaler
+from a2f.weights import Weights, find_shipped, read_weights, shipped_models
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
+
+    from a2f.runtime.engines import EngineName
+
+ImageT = TypeVar("ImageT", Path, str, bytes, "PillowImage", NDArray[Any])
+
+
+def load(
+    model: str | Path = "sd",
+    *,
+    scale: int = 4,
+    engine: "EngineName" = "onnxruntime",
+    device: str = "cpu",
+    dtype: str = "float32",
+    threads: int | None = None,
+) -> Upscaler:
+    """Open a model for many images.
+
+    Args:
+        model: "s", "sd", "m" or "l", as far as shipped (``a2f models`` lists them), or the path of a weights file.
+        scale: 2, 3 or 4; a weights file has its own.
+        engine: "onnxruntime" (in the core), "openvino" or "torch" (extras `openvino` and `train`).
+        device: "cpu", or "cuda" (onnxruntime, torch) or "mps" (torch).
+        dtype: "float32"; "bfloat16" for openvino and torch, "float16" for torch.
+        threads: of one run on the CPU; all cores by default.
+
+    Returns:
+        A thread-safe upscaler: call it with [H, W, 3] float32 in [0, 1], or hand it to `upscale` as the model.
+
+    Raises:
+        UnknownModelError: if there are no such weights; the message lists what there is.
+        WeightsError: if a weights file cannot be read.
+        EngineError: if engine, device or dtype is not to be had here.
+    """
+    return load_engine(find_weights(model, scale=scale), engine=engine, device=device, dtype=dtype, threads=threads)
+
+
+def is_file_name(model: str | Path) -> bool:
+    """Whether a model is meant as the path of a weights file."""
+    return isinstance(model, Path) or model.endswith(".safetensors") or os.sep in model
+
+
+def find_weights(model: str | Path, *, scale: int) -> Weights:
+    """Weights by name and scale, or from a file; errors as `load`."""
+    return read_weights(model if is_file_name(model) else find_shipped(str(model), scale=scale).path)
+
+
+def available_scales(model: str | Path) -> tuple[int, ...]:
+    """The scales for which a model has weights; errors as `load`."""
+    if is_file_name(model):
+        return (read_weights(model).config.scale,)
+    return tuple(m.scale for m in shipped_models() if m.variant == model) or (find_shipped(str(model), scale=4).scale,)
+
+
+def upscale(
+    image: ImageT,
+    *,
+    scale: Literal[2, 3, 4] | int = 4,
+    model: "str | Path | Upscaler" = "sd",
+    size: Size | None = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+) -> ImageT:
+    """Enlarge one image and give back what was given.
+
+    Args:
+        image: one of
+
+            - a path: the enlargement is written to `output`, by default ``photo_x4.jpg`` beside ``photo.jpg``, and its
+              path returned;
+            - the bytes of an image file: the bytes of a file of the same format;
+            - a PIL image: a PIL image, palettes and 1-bit images in the natural richer mode, ICC and EXIF kept;
+            - an array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] of uint8, uint16 or float32 in [0, 1]: the same dtype
+              and number of dimensions.
+        scale: 2, 3 or 4.
+        model: "s", "sd", "m" or "l", the path of a weights file, or an upscaler of `load`, whose scale counts.
+        size: exact width and height instead of `scale`; a larger factor than 4 takes two passes.
+        output: where to write; for a path only.
+        overwrite: replace an existing output; the input is never replaced.
+
+    Returns:
+        The type that was given.
+
+    Raises:
+        InputError: for another type, dtype or shape, an empty image, NaN, or floats outside [0, 1].
+        ImageReadError: if a file or its bytes cannot be read.
+        ImageWriteError: if the output exists, is the input, or cannot be written.
+        UnknownModelError: if there are no such weights; the message lists what there is.
+    """
+    if output is not None and not isinstance(image, (str, Path)):
+        raise InputError(
+            f"output is for images given as a path, not as {type(image).__name__}: save the result yourself"
+        )
+    if isinstance(image, (str, Path)):
+        path = Path(image)
+        picture = read_image(path)
+        passes = _passes(picture.size, scale, model, size)
+        target = _output_path(path, picture.format, output, passes, size)
+        return cast(ImageT, _to_file(path, picture, passes, size, target, overwrite, as_text=isinstance(image, str)))
+    if isinstance(image, bytes):
+        picture = read_image(image)
+        large = upscale_picture(picture, _passes(picture.size, scale, model, size), size=size)
+        return cast(ImageT, encode_image(large, format=picture.format))
+    if isinstance(image, np.ndarray):
+        planes = image[..., None] if image.ndim == 2 else image
+        if planes.ndim != 3 or planes.shape[2] not in (1, 3, 4) or planes.size == 0:
+            raise InputError(f"an array is [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] and not empty, not {image.shape}")
+        pixels = upscale_pixels(planes, _passes((planes.shape[1], planes.shape[0]), scale, model, size), size=size)
+        return cast(ImageT, pixels[..., 0] if image.ndim == 2 else pixels)
+    return cast(ImageT, _upscale_pillow(image, scale, model, size))
+
+
+@functools.lru_cache(maxsize=4)
+def _kept(model: str | Path, scale: int) -> Upscaler:
+    return load(model, scale=scale)
+
+
+def _passes(given: Size, scale: int, model: "str | Path | Upscaler", size: Size | None) -> list[Upscaler]:
+    if not isinstance(model, (str, Path)):
+        return [model] if size is None else [model] * len(plan_scales(given, size, available=[model.scale]))
+    if size is None:
+        return [_kept(model, scale)]
+    return [_kept(model, s) for s in plan_scales(given, size, available=available_scales(model))]
+
+
+def output_suffix(passes_scale: int, size: Size | None) -> str:
+    """What an enlargement's file name gets by default: ``_x4``, or ``_1920x1080`` for an exact size."""
+    return f"_x{passes_scale}" if size is None else f"_{size[0]}x{size[1]}"
+
+
+def _output_path(path: Path, format: str, output: str | Path | None, passes: list[Upscaler], size: Size | None) -> Path:
+    if output is not None:
+        return Path(output)
+    suffix = path.suffix if path.suffix.lower() in FORMATS[format].suffixes else FORMATS[format].suffixes[0]
+    return path.with_name(path.stem + output_suffix(passes[0].scale if passes else 1, size) + suffix)
+
+
+def _to_file(
+    path: Path,
+    picture: Picture,
+    passes: list[Upscaler],
+    size: Size | None,
+    target: Path,
+    overwrite: bool,
+    as_text: bool,
+) -> Path | str:
+    if target.exists() and target.samefile(path):
+        raise ImageWriteError(f"{target} is the input itself, which is never replaced: choose another output")
+    if target.exists() and not overwrite:
+        raise ImageWriteError(f"{target} exists: pass overwrite=True to replace it, or choose another output")
+    from a2f.imageio import format_of_suffix
+
+    check_format(picture, format_of_suffix(target.suffix))
+    write_image(upscale_picture(picture, passes, size=size), target)
+    return str(target) if as_text else target
+
+
+def _upscale_pillow(image: Any, scale: int, model: "str | Path | Upscaler", size: Size | None) -> Any:
+    from PIL import Image, ImageOps
+
+    if not isinstance(image, Image.Image):
+        raise InputError(f"an image is a path, bytes, a PIL image or an array, not {type(image).__name__}")
+    upright = ImageOps.exif_transpose(image)
+    rich, kind = _rich_mode(upright)
+    passes = _passes(image.size, scale, model, size)
+    if min(rich.size) < 1:
+        raise InputError(f"the image is empty: {rich.size[0]} x {rich.size[1]} pixels")
+    planes = np.asarray(rich).astype(np.uint16) if kind == "I;16" else np.asarray(rich)
+    pixels = upscale_pixels(planes if planes.ndim == 3 else planes[..., None], passes, size=size)
+    large = Image.fromarray(pixels if pixels.shape[2] > 1 else pixels[..., 0])
+    kept = {key: upright.info[key] for key in ("icc_profile", "dpi", "xmp") if key in upright.info}
+    if image.mode == "CMYK":
+        kept.pop("icc_profile", None)
+    exif = upright.getexif()
+    large.info.update(kept | ({"exif": exif.tobytes()} if exif else {}))
+    return large
+
+
+def _rich_mode(image: Any) -> tuple[Any, str]:
+    """The image in L, LA, RGB, RGBA or I;16, whichever holds all of it, and the name of that mode."""
+    mode = image.mode
+    if mode in ("L", "LA", "RGB", "RGBA", "I;16"):
+        return image, mode
+    if mode in ("I;16B", "I;16L", "I"):
+        values = np.asarray(image)
+        if values.size and (values.min() < 0 or values.max() > 65535):
+            raise InputError("a PIL image of mode I is read as 16 bits: its values must lie in 0..65535")
+        from PIL import Image
+
+        return Image.fromarray(values.astype(np.uint16)), "I;16"
+    if mode == "CMYK":
+        out = io.BytesIO()
+        image.save(out, "TIFF", icc_profile=image.info.get("icc_profile"))
+        from PIL import Image
+
+        return Image.fromarray(read_image(out.getvalue()).pixels), "RGB"
+    if mode == "1":
+        return image.convert("L"), "L"
+    if mode in ("P", "PA"):
+        rich = "RGBA" if mode == "PA" or "transparency" in image.info else "RGB"
+        return image.convert(rich), rich
+    if mode in ("RGBX", "YCbCr", "HSV", "LAB"):
+        return image.convert("RGB"), "RGB"
+    if mode in ("RGBa", "La"):
+        return image.convert("RGBA" if mode == "RGBa" else "LA"), "RGBA"
+    raise InputError(f"a PIL image of mode {mode} is not supported: convert it to L, LA, RGB, RGBA or I;16")

@@ -1,0 +1,338 @@
+"""A batch of images: which files become which, and running it."""
+
+import glob
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+from a2f.api import available_scales, find_weights, output_suffix
+from a2f.errors import A2FError, ImageReadError, ImageWriteError, UsageError
+from a2f.imageio import FORMATS, check_format, encode_image, format_of_suffix, read_image, write_bytes_atomic
+from a2f.imageio.formats import is_image_name
+from a2f.pixels import upscale_picture
+from a2f.runtime import load_engine
+from a2f.runtime.engines import EngineName
+from a2f.sizes import Size, plan_scales, target_size
+from a2f.upscaler import Upscaler
+
+STDIN = Path("-")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What was asked for, for all images alike; the fields are the options of `a2f upscale`."""
+
+    output: Path | None = None
+    scale: int = 4
+    model: str = "sd"
+    format: str | None = None
+    recursive: bool = False
+    suffix: str | None = None
+    skip_existing: bool = False
+    overwrite: bool = False
+    width: int | None = None
+    height: int | None = None
+    size: Size | None = None
+    max_side: int | None = None
+    jobs: int | None = None
+    threads: int | None = None
+    quality: int | None = None
+    strip: bool = False
+    force: bool = False
+    allow_truncated: bool = False
+    max_pixels: int | None = None
+    engine: EngineName = "onnxruntime"
+    device: str = "cpu"
+    dtype: str = "float32"
+
+    @property
+    def has_size(self) -> bool:
+        """Whether an exact size was asked for."""
+        return any(v is not None for v in (self.width, self.height, self.size, self.max_side))
+
+    def name_suffix(self) -> str:
+        """What is added to a file's name."""
+        if self.suffix is not None:
+            return self.suffix
+        for mark, value in (("w", self.width), ("h", self.height), ("max", self.max_side)):
+            if value is not None:
+                return f"_{mark}{value}"
+        return output_suffix(self.scale, self.size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One image to do.
+
+    Attributes:
+        source: the file, or `STDIN`.
+        target: the file to write, or `STDIN` for the standard output.
+        failure: why it can't be done, known before it starts.
+    """
+
+    source: Path
+    target: Path
+    failure: A2FError | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a task.
+
+    Attributes:
+        task: which.
+        status: "done", "skipped" or "failed".
+        size: width and height of the result, if done.
+        seconds: from opening the file to its last byte on the disk.
+        error: why it failed.
+        notes: what a person should know.
+        encoded: the file itself, where it goes to the standard output.
+    """
+
+    task: Task
+    status: Literal["done", "skipped", "failed"]
+    size: Size | None = None
+    seconds: float = 0.0
+    error: A2FError | None = None
+    notes: tuple[str, ...] = ()
+    encoded: bytes | None = None
+
+
+def plan(inputs: list[str], options: Options) -> tuple[list[Task], list[str]]:
+    """Find all images and where each goes, before anything runs.
+
+    Args:
+        inputs: files, folders, patterns, or "-".
+        options: what was asked for.
+
+    Returns:
+        The tasks in order, and notes.
+
+    Raises:
+        UsageError: for requests that contradict themselves: outputs that clash, a folder for a stream, and so on.
+    """
+    if options.overwrite and options.skip_existing:
+        raise UsageError("--overwrite and --skip-existing contradict each other")
+    if STDIN.name in inputs and len(inputs) > 1:
+        raise UsageError("- (standard input) is one image and goes alone")
+    if inputs == [STDIN.name]:
+        return [_stream_task(options)], []
+    found, notes = _find(inputs, options)
+    single = len(found) == 1 and len(inputs) == 1 and not Path(inputs[0]).is_dir()
+    tasks = [_task(path, below, options, single=single) for path, below in found]
+    _refuse_clashes(tasks)
+    return tasks, notes
+
+
+def _stream_task(options: Options) -> Task:
+    target = options.output or STDIN
+    if target != STDIN and (target.is_dir() or str(options.output).endswith("/")):
+        raise UsageError(
+            f"-o {target} is a folder: an image from standard input needs a file name, or - for standard output"
+        )
+    return Task(source=STDIN, target=target)
+
+
+def _find(inputs: list[str], options: Options) -> tuple[list[tuple[Path, Path]], list[str]]:
+    """Every image with the folder part that its output keeps."""
+    found: list[tuple[Path, Path]] = []
+    notes: list[str] = []
+    for given in inputs:
+        path = Path(given)
+        if path.is_dir():
+            inside, skipped = _images_of(path, options)
+            notes += skipped
+            found += [(p, p.parent.relative_to(path)) for p in inside] or [(path, Path())]
+        elif not os.path.lexists(path) and glob.has_magic(given):
+            matches = [Path(m) for m in sorted(glob.glob(given, recursive=True)) if is_image_name(Path(m))]
+            found += [(p, Path()) for p in matches] or [(path, Path())]
+        else:
+            found.append((path, Path()))
+    unique = dict.fromkeys(found)  # a shell pattern and a folder may name the same file
+    return list(unique), notes
+
+
+def _images_of(folder: Path, options: Options) -> tuple[list[Path], list[str]]:
+    everything = sorted(folder.rglob("*") if options.recursive else folder.iterdir())
+    images = [p for p in everything if is_image_name(p) and p.is_file() and not p.name.startswith(".")]
+    suffix, stems = options.name_suffix(), {(p.parent, p.stem) for p in images}
+
+    def made_earlier(p: Path) -> bool:
+        return bool(suffix) and p.stem.endswith(suffix) and (p.parent, p.stem.removesuffix(suffix)) in stems
+
+    earlier = [p for p in images if made_earlier(p)]
+    notes = [f"{folder}: {len(earlier)} file(s) left out that end in {suffix}, beside what they were made of"]
+    return [p for p in images if p not in earlier], notes if earlier else []
+
+
+def _task(path: Path, below: Path, options: Options, *, single: bool) -> Task:
+    suffix = path.suffix if options.format is None else FORMATS[options.format].suffixes[0]
+    name = path.stem + options.name_suffix() + (suffix if is_image_name(Path(f"x{suffix}")) else ".png")
+    out = options.output
+    if out is None:
+        target = path.with_name(name)
+    elif out == STDIN:
+        if not single:
+            raise UsageError("-o - writes one image to standard output, but the input is several: give a folder")
+        target = out
+    elif out.suffix and not out.is_dir():
+        if not single:
+            raise UsageError(f"-o {out} is a file, but the input is several images or a folder: give a folder")
+        format_of_suffix(options.format or out.suffix)
+        target = out
+    elif out.exists() and not out.is_dir():
+        raise UsageError(f"-o {out} is a file without an image suffix: give another name or a folder")
+    else:
+        target = out / below / name
+    failure = None
+    if path.is_dir():
+        deeper = "" if options.recursive else " (-r looks into its folders too)"
+        failure = ImageReadError(f"{path} holds no images{deeper}")
+    return Task(source=path, target=target, failure=failure)
+
+
+def _refuse_clashes(tasks: list[Task]) -> None:
+    sources = {_identity(task.source): task.source for task in tasks if task.source.exists()}
+    taken: dict[str, Path] = {}
+    for task in tasks:
+        if task.target == STDIN or task.failure is not None:
+            continue
+        key = os.path.realpath(task.target).casefold()  # some file systems take A.png and a.png for one
+        if key in taken:
+            raise UsageError(
+                f"{taken[key]} and {task.source} would both be written to {task.target}: "
+                "choose another --suffix, or upscale them apart"
+            )
+        taken[key] = task.source
+        if task.target.exists() and _identity(task.target) in sources:
+            raise UsageError(
+                f"{task.target} is itself an input, and an input is never overwritten: choose another --suffix or -o"
+            )
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+class Runner:
+    """Runs the tasks of a batch with shared engines.
+
+    Args:
+        options: what was asked for.
+
+    Raises:
+        UsageError, UnknownModelError, WeightsError, EngineError: if the model or the engine cannot be had.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.scales = available_scales(options.model) if options.has_size else (options.scale,)
+        self.stopping = threading.Event()
+        self._engines: dict[int, Upscaler] = {}
+        self._lock = threading.Lock()
+        if not options.has_size:
+            engine = self.engine(options.scale)
+            self.options = replace(options, scale=engine.scale)
+
+    def engine(self, scale: int) -> Upscaler:
+        """The engine of a scale, opened at its first use."""
+        with self._lock:
+            if scale not in self._engines:
+                o = self.options
+                weights = find_weights(o.model, scale=scale)
+                self._engines[scale] = load_engine(
+                    weights, engine=o.engine, device=o.device, dtype=o.dtype, threads=o.threads
+                )
+            return self._engines[scale]
+
+    def run(self, tasks: list[Task], *, stdin: Callable[[], bytes]) -> Iterator[Outcome]:
+        """Do all tasks, `jobs` at a time, and give what became of each in the order of the tasks.
+
+        A failure is an outcome, not an exception.
+
+        Args:
+            tasks: of `plan`.
+            stdin: reads the whole standard input.
+        """
+        jobs = self.options.jobs or min(2, len(tasks))
+        with ThreadPoolExecutor(jobs, thread_name_prefix="a2f") as pool:
+            try:
+                yield from _in_order(pool, tasks, lambda task: self.one(task, stdin=stdin), ahead=2 * jobs)
+            except BaseException:
+                self.stopping.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def one(self, task: Task, *, stdin: Callable[[], bytes]) -> Outcome:
+        """Do one task."""
+        began = time.perf_counter()
+        try:
+            if task.failure is not None:
+                raise task.failure
+            if task.target != STDIN and os.path.lexists(task.target):
+                if self.options.skip_existing:
+                    return Outcome(task=task, status="skipped")
+                if not self.options.overwrite:
+                    raise ImageWriteError(f"{task.target} exists: --overwrite replaces it, --skip-existing leaves it")
+            outcome = self._enlarge(task, stdin)
+            return replace(outcome, seconds=time.perf_counter() - began)
+        except A2FError as error:
+            return Outcome(task=task, status="failed", error=error, seconds=time.perf_counter() - began)
+        except MemoryError:
+            error = A2FError("out of memory: take a smaller image or fewer --jobs")
+            return Outcome(task=task, status="failed", error=error, seconds=time.perf_counter() - began)
+
+    def _enlarge(self, task: Task, stdin: Callable[[], bytes]) -> Outcome:
+        o = self.options
+        source: Path | bytes = stdin() if task.source == STDIN else task.source
+        name = "standard input" if task.source == STDIN else str(task.source)
+        picture = read_image(source, max_pixels=o.max_pixels, allow_truncated=o.allow_truncated, name=name)
+        chosen = o.format or (picture.format if task.target == STDIN else format_of_suffix(task.target.suffix))
+        size = self._size(picture.size)
+        scales = (o.scale,) if size is None else plan_scales(picture.size, size, available=self.scales)
+        final = size or (picture.size[0] * o.scale, picture.size[1] * o.scale)
+        check_format(picture, chosen, force=o.force, factor=max(final) / max(picture.size))
+        notes = list(picture.notes)
+        if len(scales) == 2:
+            notes.append(
+                f"{name}: more than {max(self.scales)}x: the network runs twice, x{scales[0]} then x{scales[1]}"
+            )
+        if not scales:
+            notes.append(f"{name}: {final[0]} x {final[1]} is no enlargement: only resized, without the network")
+        large = upscale_picture(picture, [self.engine(s) for s in scales], size=size)
+        blob = encode_image(large, format=chosen, quality=o.quality, strip=o.strip, force=o.force)
+        if self.stopping.is_set():
+            raise A2FError("stopped before writing")
+        if task.target == STDIN:
+            return Outcome(task=task, status="done", size=large.size, notes=tuple(notes), encoded=blob)
+        try:
+            task.target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ImageWriteError(f"cannot make the folder {task.target.parent}: {error.strerror or error}") from error
+        write_bytes_atomic(task.target, blob)
+        return Outcome(task=task, status="done", size=large.size, notes=tuple(notes))
+
+    def _size(self, given: Size) -> Size | None:
+        o = self.options
+        if not o.has_size:
+            return None
+        return target_size(given, width=o.width, height=o.height, size=o.size, max_side=o.max_side)
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, tasks: list[Task], do: Callable[[Task], Outcome], *, ahead: int
+) -> Iterator[Outcome]:
+    """Map over tasks with at most `ahead` unfinished or unfetched ones: results would pile up otherwise."""
+    waiting = iter(tasks)
+    futures: list[Future[Outcome]] = [pool.submit(do, task) for task in islice(waiting, ahead)]
+    while futures:
+        wait(futures[:1], return_when=FIRST_COMPLETED)
+        yield futures.pop(0).result()
+        futures += [pool.submit(do, task) for task in islice(waiting, 1)]

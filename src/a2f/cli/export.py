@@ -1,0 +1,55 @@
+"""``a2f export``."""
+
+from pathlib import Path
+
+import click
+
+EPILOG = """\b
+Examples:
+  a2f export sd -s 4 -o a2f.onnx
+  a2f export mine.safetensors -o mine.onnx
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("model", metavar="MODEL")
+@click.option("-s", "--scale", type=int, default=4, show_default=True, help="2, 3 or 4; a weights file has its own.")
+@click.option("-o", "--output", type=Path, required=True, metavar="OUT.onnx", help="The file to write.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing output.")
+def export(model: str, scale: int, output: Path, overwrite: bool) -> None:
+    """Write a model (s, sd, m, l, or a weights file) as a checked ONNX file.
+
+    Input "lr" [N, 3, H, W], output "sr" [N, 3, s*H, s*W], float32 RGB in [0, 1]; N, H and W are free. Before it is
+    written, the graph is run in onnxruntime on images of awkward sizes and held to a plain float64 reference.
+    """
+    import time
+
+    from a2f.api import find_weights
+    from a2f.cli.output import check_output
+    from a2f.errors import EngineError
+    from a2f.export.check import TOLERANCE, check_onnx
+    from a2f.export.graph import export_onnx
+    from a2f.imageio import write_bytes_atomic
+
+    check_output(output, ".onnx", overwrite=overwrite)
+    weights = find_weights(model, scale=scale)
+    import onnx as _onnx  # its import is not part of the time to build
+
+    del _onnx
+    began = time.perf_counter()
+    blob = export_onnx(weights)
+    built_ms = (time.perf_counter() - began) * 1000
+    differences = check_onnx(blob, weights)
+    worst = max(differences, key=lambda d: d.largest)
+    if worst.largest > TOLERANCE:
+        raise EngineError(
+            f"the graph differs from the reference by {worst.largest:.1e} at {worst.width} x {worst.height}, "
+            f"more than {TOLERANCE:.0e}: nothing was written"
+        )
+    write_bytes_atomic(output, blob)
+    config = weights.config
+    sizes = ", ".join(f"{d.width}x{d.height}" for d in differences)
+    click.echo(
+        f"{output}: {config.variant} x{config.scale}, {len(blob) / 1e6:.2f} MB, built in {built_ms:.0f} ms", err=True
+    )
+    click.echo(f"largest difference from the reference: {worst.largest:.1e} on [0, 1] (sizes {sizes})", err=True)

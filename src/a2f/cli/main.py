@@ -1,0 +1,79 @@
+"""The command `a2f`: a group whose commands are imported only when they are called."""
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+import a2f
+from a2f.errors import A2FError
+
+COMMANDS = {
+    "upscale": "Enlarge images: files, folders, or a stream.",
+    "compare": "Lay pictures side by side on one sheet, crops enlarged.",
+    "models": "List the models in this package, and how good they are.",
+    "export": "Write a model as a checked ONNX file.",
+    "convert": "Read a checkpoint of the paper's authors.",
+    "completion": "Print the completion script for your shell.",
+}
+
+
+class LazyGroup(click.Group):
+    """Knows its commands by name and one line; a command's module is imported when it runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, the most used first."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported now."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"a2f.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Names and lines without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example:  a2f upscale photo.jpg      writes photo_x4.jpg beside it",
+)
+@click.version_option(a2f.__version__, "-V", "--version", message="a2f %(version)s")
+def cli() -> None:
+    """Enlarge images 2, 3 or 4 times with a small neural network. No GPU, no download."""
+
+
+def main() -> None:
+    """Run the command line; errors become one line and an exit code."""
+    try:
+        sys.exit(cli.main(prog_name="a2f", standalone_mode=False) or 0)
+    except click.exceptions.Abort:
+        _end("interrupted", 130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except A2FError as error:
+        _end(f"error: {error}", error.exit_code)
+    except KeyboardInterrupt:
+        _end("interrupted", 130)
+    except BrokenPipeError:
+        # The reader went away; Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except MemoryError:
+        _end("error: out of memory: take a smaller image or fewer --jobs", 1)
+    except Exception as error:
+        if os.environ.get("A2F_DEBUG"):
+            raise
+        _end(f"error: unexpected {type(error).__name__}: {error} (a bug: A2F_DEBUG=1 shows where)", 1)
+
+
+def _end(message: str, code: int) -> None:
+    click.echo(message, err=True)
+    sys.exit(code)

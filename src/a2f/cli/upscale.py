@@ -1,0 +1,248 @@
+"""``a2f upscale``."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from a2f.cli.batch import Options, Outcome, Task
+
+EPILOG = """\b
+Examples:
+  a2f upscale photo.jpg                     photo_x4.jpg beside it
+  a2f upscale holiday/ -r -o large/ -s 2    a folder and all below it
+  a2f upscale photo.jpg --width 3840        exactly 3840 pixels wide
+  cat photo.png | a2f upscale - > out.png   in a pipe
+
+\b
+Exit code: 0 all done, 1 some failed, 2 wrong request, 3 all failed.
+"""
+
+
+class SizeType(click.ParamType):
+    """WxH in pixels."""
+
+    name = "WxH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Read 1920x1080 as (1920, 1080)."""
+        width, cross, height = str(value).lower().partition("x")
+        if not (cross and width.isdecimal() and height.isdecimal()):
+            self.fail(f"{value!r} is not a size: write it as 1920x1080", param, ctx)
+        return int(width), int(height)
+
+
+class CountType(click.ParamType):
+    """A whole number, with an optional K, M or G for thousands, millions or billions."""
+
+    name = "N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read 100M as 100,000,000."""
+        text = str(value).upper()
+        factor = {"K": 10**3, "M": 10**6, "G": 10**9}.get(text[-1:], 1)
+        digits = text[:-1] if factor > 1 else text
+        if not digits.isdecimal() or int(digits) < 1:
+            self.fail(f"{value!r} is not a count: write it as 100000000 or 100M", param, ctx)
+        return int(digits) * factor
+
+
+POSITIVE = click.IntRange(min=1)
+
+
+@click.command(epilog=EPILOG)
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("-o", "--output", type=Path, metavar="OUT", help="File, folder, or - for standard output.")
+@click.option("-s", "--scale", type=int, help="Enlarge 2, 3 or 4 times.  [default: 4]")
+@click.option("-m", "--model", default="sd", show_default=True, metavar="NAME", help="s, sd, m, l, or a weights file.")
+@click.option(
+    "-f", "--format", metavar="FMT", help="jpg, png, webp, tiff, bmp, gif, ppm or avif; as the input by default."
+)
+@click.option("-r", "--recursive", is_flag=True, help="Folders below the given ones too, their structure kept.")
+@click.option("--suffix", metavar="TEXT", help="Added to each file's name.  [default: _x4 and the like]")
+@click.option("--skip-existing", is_flag=True, help="Leave outputs that are there, to go on with a batch.")
+@click.option("--overwrite", is_flag=True, help="Replace outputs that are there. Inputs never.")
+@click.option("--width", type=POSITIVE, metavar="W", help="Exact width; the height follows.")
+@click.option("--height", type=POSITIVE, metavar="H", help="Exact height; the width follows.")
+@click.option("--size", type=SizeType(), help="Exact width and height; the proportions may change.")
+@click.option("--max-side", type=POSITIVE, metavar="N", help="Exact length of the longer side.")
+@click.option(
+    "--quality", type=click.IntRange(1, 100), metavar="Q", help="JPEG 92, WebP 90 (100: lossless), AVIF 80 by default."
+)
+@click.option("--strip", is_flag=True, help="Leave out all metadata; colours converted to sRGB.")
+@click.option("--force", is_flag=True, help="Accept a format that loses transparency or 16 bits.")
+@click.option("--allow-truncated", is_flag=True, help="Take what there is of damaged files.")
+@click.option("--max-pixels", type=CountType(), default="256M", show_default=True, help="Refuse larger inputs.")
+@click.option("-j", "--jobs", type=POSITIVE, metavar="N", help="Images at a time.  [default: 2]")
+@click.option("--threads", type=POSITIVE, metavar="N", help="Of the network.  [default: all cores]")
+@click.option(
+    "--engine", default="onnxruntime", show_default=True, metavar="NAME", help="onnxruntime, openvino or torch."
+)
+@click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda or mps.")
+@click.option("--dtype", default="float32", show_default=True, metavar="NAME", help="float32, bfloat16 or float16.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each image, on standard output.")
+@click.option("-v", "--verbose", is_flag=True, help="Tell engine, device, precision, threads and times.")
+@click.option("-q", "--quiet", is_flag=True, help="Errors only.")
+def upscale(inputs: tuple[str, ...], as_json: bool, verbose: bool, quiet: bool, **given: Any) -> int:
+    """Enlarge images: files, folders, patterns, or - for standard input.
+
+    Colour profile, EXIF, XMP, resolution, transparency and 16 bits a channel are kept. An existing file is never
+    replaced unasked, an input never.
+    """
+    from a2f.cli.batch import STDIN, Runner, plan
+
+    options = _options(given)
+    tasks, notes = plan(list(inputs), options)
+    if as_json and any(task.target == STDIN for task in tasks):
+        raise click.UsageError("--json and an image both want the standard output: give -o a file")
+    if options.output is None and tasks[0].target == STDIN and sys.stdout.isatty():
+        raise click.UsageError("an image would go to the terminal: give -o a file, or redirect the output")
+    reporter = Reporter(len(tasks), as_json=as_json, verbose=verbose, quiet=quiet)
+    for note in notes:
+        reporter.note(note)
+    runner = Runner(options)
+    if verbose and not options.has_size:
+        reporter.note(runner.engine(options.scale).description)
+    with reporter:
+        for outcome in runner.run(tasks, stdin=sys.stdin.buffer.read):
+            reporter(outcome)
+    return reporter.exit_code
+
+
+def _options(given: dict[str, Any]) -> "Options":
+    from a2f.api import is_file_name
+    from a2f.cli.batch import Options
+    from a2f.imageio import format_of_suffix
+
+    names = ("width", "height", "size", "max_side")
+    sizes = [f"--{name.replace('_', '-')}" for name in names if given[name] is not None]
+    if given["scale"] is not None and sizes:
+        raise click.UsageError(f"-s and {sizes[0]} are two sizes: give one of them")
+    if len(sizes) > 1:
+        raise click.UsageError(f"{' and '.join(sizes)} are two sizes: give one of them")
+    if given["format"] is not None:
+        given["format"] = format_of_suffix(given["format"])
+    if given["scale"] is None:
+        given["scale"] = 4
+        if is_file_name(given["model"]):
+            from a2f.weights import read_weights
+
+            given["scale"] = read_weights(given["model"]).config.scale
+    elif given["scale"] not in (2, 3, 4):
+        raise click.UsageError(
+            f"-s {given['scale']}: choose 2, 3 or 4; other sizes with --width, --height, --size or --max-side"
+        )
+    return Options(**given)
+
+
+class Reporter:
+    """Tells people, or programs, what becomes of each image.
+
+    Args:
+        count: of images.
+        as_json: a JSON object a line on standard output.
+        verbose: times for each image.
+        quiet: errors only.
+    """
+
+    def __init__(self, count: int, *, as_json: bool, verbose: bool, quiet: bool) -> None:
+        self.count, self.as_json, self.verbose, self.quiet = count, as_json, verbose, quiet
+        self.failed: list[Outcome] = []
+        self.skipped = self.done = 0
+        self.bar: Any = None
+
+    def __enter__(self) -> "Reporter":
+        if sys.stderr.isatty() and self.count > 1 and not self.quiet:
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=self.count, unit="image", file=sys.stderr, dynamic_ncols=True)
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if self.bar is not None:
+            self.bar.close()
+        if kind is None:
+            self._summary()
+
+    def __call__(self, outcome: "Outcome") -> None:
+        """Tell one outcome."""
+        for note in outcome.notes:
+            self.note(note)
+        if outcome.status == "failed":
+            self.failed.append(outcome)
+            self._line(f"{_red('error')}: {outcome.error}")
+        elif outcome.status == "skipped":
+            self.skipped += 1
+            self.note(f"{outcome.task.target} exists, skipped")
+        else:
+            self.done += 1
+            self._tell_done(outcome)
+        if self.as_json:
+            click.echo(json.dumps(_record(outcome), ensure_ascii=False))
+        if self.bar is not None:
+            self.bar.update()
+
+    def _tell_done(self, outcome: "Outcome") -> None:
+        if outcome.encoded is not None:
+            sys.stdout.buffer.write(outcome.encoded)
+            sys.stdout.buffer.flush()
+        assert outcome.size is not None
+        if self.bar is None or self.verbose:
+            width, height = outcome.size
+            where = "standard output" if outcome.encoded is not None else outcome.task.target
+            self.note(f"{_name(outcome.task)} -> {where} ({width} x {height}, {outcome.seconds:.2f} s)")
+
+    def note(self, text: str) -> None:
+        """Tell something that is no error."""
+        if not self.quiet:
+            self._line(text)
+
+    def _line(self, text: str) -> None:
+        if self.bar is not None:
+            self.bar.write(text, file=sys.stderr)
+        else:
+            click.echo(text, err=True)
+
+    def _summary(self) -> None:
+        if self.count < 2 or (self.quiet and not self.failed):
+            return
+        parts = [f"{self.done} done"]
+        parts += [f"{self.skipped} skipped"] if self.skipped else []
+        parts += [f"{len(self.failed)} failed:"] if self.failed else []
+        click.echo(", ".join(parts), err=True)
+        for outcome in self.failed:
+            click.echo(f"  {_name(outcome.task)}", err=True)
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done, 1 some failed, 2 the request was wrong, 3 all failed."""
+        if not self.failed:
+            return 0
+        if all(outcome.error is not None and outcome.error.exit_code == 2 for outcome in self.failed) and not self.done:
+            return 2
+        return 1 if self.done or self.skipped else 3
+
+
+def _name(task: "Task") -> str:
+    return "standard input" if str(task.source) == "-" else str(task.source)
+
+
+def _record(outcome: "Outcome") -> dict[str, Any]:
+    size = outcome.size or (None, None)
+    return {
+        "input": str(outcome.task.source),
+        "output": str(outcome.task.target) if outcome.status != "failed" else None,
+        "status": outcome.status,
+        "width": size[0],
+        "height": size[1],
+        "seconds": round(outcome.seconds, 3),
+        "error": None if outcome.error is None else str(outcome.error),
+        "notes": list(outcome.notes),
+    }
+
+
+def _red(text: str) -> str:
+    return click.style(text, fg="red") if sys.stderr.isatty() else text

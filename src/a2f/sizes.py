@@ -1,0 +1,84 @@
+"""The size asked for, and the passes through the network that reach it."""
+
+import itertools
+import math
+from collections.abc import Iterable
+
+from a2f.errors import UsageError
+
+Size = tuple[int, int]
+
+
+def target_size(
+    given: Size,
+    *,
+    width: int | None = None,
+    height: int | None = None,
+    size: Size | None = None,
+    max_side: int | None = None,
+) -> Size:
+    """The exact output size that was asked for.
+
+    Args:
+        given: width and height of the input, pixels.
+        width: of the output; the height follows.
+        height: of the output; the width follows.
+        size: both; the proportions may change.
+        max_side: the longer side of the output; the shorter one follows.
+
+    Returns:
+        Width and height, at least 1 each.
+
+    Raises:
+        UsageError: unless exactly one of the four is given and over 0.
+    """
+    asked = {"--width": width, "--height": height, "--size": size, "--max-side": max_side}
+    chosen = {name: value for name, value in asked.items() if value is not None}
+    if len(chosen) != 1:
+        raise UsageError(f"choose one of {', '.join(asked)}, not {' and '.join(chosen) or 'none'}")
+    ((name, value),) = chosen.items()
+    if min(value if isinstance(value, tuple) else (value,)) < 1:
+        raise UsageError(f"{name} {value}: at least 1 pixel")
+    if size is not None:
+        return size
+    w, h = given
+    if width is not None:
+        return width, _follow(h, width, w)
+    if height is not None:
+        return _follow(w, height, h), height
+    assert max_side is not None
+    return (max_side, _follow(h, max_side, w)) if w >= h else (_follow(w, max_side, h), max_side)
+
+
+def _follow(side: int, new: int, old: int) -> int:
+    return max(1, math.floor(side * new / old + 0.5))
+
+
+def plan_scales(given: Size, target: Size, *, available: Iterable[int]) -> tuple[int, ...]:
+    """The scale of each pass through a network: the smallest that suffice, at most two.
+
+    Args:
+        given: width and height of the input.
+        target: width and height of the output.
+        available: scales for which there are weights.
+
+    Returns:
+        Nothing if the output is not larger than the input; otherwise one or two scales, the smaller one first (the
+        second pass runs on more pixels, the first one should make few).
+
+    Raises:
+        UsageError: if two passes are not enough.
+    """
+    factor = max(target[0] / given[0], target[1] / given[1])
+    if factor <= 1:
+        return ()
+    scales = sorted(set(available))
+    plans = [(s,) for s in scales] + list(itertools.combinations_with_replacement(scales, 2))
+    enough = [plan for plan in plans if math.prod(plan) >= factor - 1e-9]
+    if not enough:
+        most = scales[-1] ** 2
+        raise UsageError(
+            f"{target[0]} x {target[1]} is {factor:.1f} times {given[0]} x {given[1]}: "
+            f"at most {most} times is possible, which gives {given[0] * most} x {given[1] * most}"
+        )
+    return min(enough, key=lambda plan: (len(plan), math.prod(plan)))
