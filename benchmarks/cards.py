@@ -8,7 +8,8 @@ CARD = """# {title} x{scale}
 | | |
 |---|---|
 | file | `{file}`, {kilobytes:,.0f} kB, SHA-256 `{sha256}` |
-| network | {title}, {channels} channels, {blocks} blocks; {parameters:,} parameters (weight-norm gains included, as the paper counts) |
+| network | {title}, {channels} channels, {blocks} blocks |
+| parameters | {parameters:,} (weight-norm gains included, as the paper counts) |
 | licence | {licence} |
 | training photographs | {data} |
 | teacher | {teacher} |
@@ -17,11 +18,12 @@ CARD = """# {title} x{scale}
 
 {figures}
 
-Figures by `python -m benchmarks.quality`: LR by MATLAB-compatible bicubic, RGB rounded to uint8, BT.601 luma in float, {scale} pixels cut from each border,
-PSNR with peak 255, SSIM 11x11 Gaussian σ 1.5, mean over the images.
+Figures by `python -m benchmarks.quality`: LR by MATLAB-compatible bicubic, RGB rounded to uint8, BT.601 luma in
+float, {scale} pixels cut from each border, PSNR with peak 255, SSIM 11x11 Gaussian σ 1.5, mean over the images.
 
-**Made for** photographs that were made smaller: the network undoes a clean bicubic reduction. It invents no detail as generative upscalers do, and it does not remove
-noise or JPEG blocks; it will sharpen those too. **Not derived** from weights of the paper's authors.
+**Made for** photographs that were made smaller: the network undoes a clean bicubic reduction. It invents no detail as
+generative upscalers do, and it does not remove noise or JPEG blocks; it will sharpen those too.
+**Not derived** from weights of the paper's authors.
 """
 
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from a2f.variants import count_parameters
+from a2f.variants import VARIANTS, count_parameters
 from a2f.weights import Weights, read_weights, write_weights
 
 FOLDER = Path(__file__).resolve().parents[1] / "src" / "a2f" / "weights_data"
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--runs", required=True, help="what ran, in order: steps, batch, patch, learning rate, loss")
     parser.add_argument("--hours", required=True, type=float, help="wall-clock hours of all runs")
     parser.add_argument("--hardware", default="two Zen 4 cores")
-    parser.add_argument("--teacher", default="none", help="network whose images were part of the loss, with its licence")
+    parser.add_argument("--teacher", default="none", help="network whose images were in the loss, and its licence")
     a = parser.parse_args()
     trained = read_weights(a.trained)
     metadata = {
@@ -56,7 +56,7 @@ def main() -> None:
     models = json.loads(index.read_text(encoding="utf-8"))["models"] if index.exists() else []
     models = [m for m in models if m["file"] != file]
     models.append(entry_of(trained, file, hashlib.sha256(blob).hexdigest()))
-    models.sort(key=lambda m: (list("s sd m l".split()).index(m["variant"]), m["scale"]))
+    models.sort(key=lambda m: (list(VARIANTS).index(m["variant"]), m["scale"]))
     index.write_text(json.dumps({"models": models}, indent=2) + "\n", encoding="utf-8")
     print(f"{FOLDER / file}: {len(blob):,} bytes; next: python -m benchmarks.quality --write")
 

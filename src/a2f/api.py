@@ -120,13 +120,13 @@ def upscale(
     if isinstance(image, bytes):
         picture = read_image(image)
         large = upscale_picture(picture, _passes(picture.size, scale, model, size), size=size)
-        return cast(ImageT, encode_image(large, format=picture.format))
+        return encode_image(large, format=picture.format)
     if isinstance(image, np.ndarray):
         planes = image[..., None] if image.ndim == 2 else image
         if planes.ndim != 3 or planes.shape[2] not in (1, 3, 4) or planes.size == 0:
             raise InputError(f"an array is [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] and not empty, not {image.shape}")
         pixels = upscale_pixels(planes, _passes((planes.shape[1], planes.shape[0]), scale, model, size), size=size)
-        return cast(ImageT, pixels[..., 0] if image.ndim == 2 else pixels)
+        return pixels[..., 0] if image.ndim == 2 else pixels
     return cast(ImageT, _upscale_pillow(image, scale, model, size))
 
 

@@ -22,7 +22,7 @@ PAPER, INK, FAINT, FRAMES = (
     (250, 250, 248),
     (28, 28, 30),
     (120, 120, 124),
-    ((226, 74, 51), (52, 138, 189), (70, 160, 90)),
+    ((255, 190, 0), (52, 138, 189), (70, 160, 90)),
 )
 MARGIN, GAP, CELL_PX, TITLE_PX = 36, 16, 360, 58
 
@@ -37,7 +37,7 @@ class _Entry:
 
 
 def load_rgb(path: Path) -> Image:
-    """An image file as [H, W, 3] uint8; transparency lies on white, 16 bits are rounded to 8. Errors as `read_image`."""
+    """An image file as [H, W, 3] uint8; transparency on white, 16 bits rounded to 8. Errors as `read_image`."""
     pixels = read_image(path).pixels
     top = np.iinfo(pixels.dtype).max
     values = pixels.astype(np.float64) / top

@@ -55,9 +55,8 @@ def ssim_y(sr: NDArray[np.uint8], hr: NDArray[np.uint8], *, border: int) -> floa
     a, b = _inner_luma(sr, hr, border)
     if min(a.shape) < 11:
         raise InputError(f"SSIM needs at least 11 x 11 pixels inside the border, not {a.shape[1]} x {a.shape[0]}")
-    return float(
-        structural_similarity(a, b, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
-    )
+    protocol = {"data_range": 255, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    return float(structural_similarity(a, b, **protocol))  # type: ignore[no-untyped-call]
 
 
 def _inner_luma(sr: NDArray[Any], hr: NDArray[Any], border: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

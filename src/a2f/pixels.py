@@ -112,7 +112,8 @@ def fill_hidden(rgb: Plane, alpha: Plane) -> Plane:
 def _halve(x: Plane) -> Plane:
     """Mean of 2x2 blocks; odd edges are padded with nothing."""
     padded = np.pad(x, ((0, x.shape[0] % 2), (0, x.shape[1] % 2), (0, 0)))
-    return padded.reshape(padded.shape[0] // 2, 2, padded.shape[1] // 2, 2, -1).mean((1, 3))
+    blocks = padded.reshape(padded.shape[0] // 2, 2, padded.shape[1] // 2, 2, -1)
+    return np.asarray(blocks.mean((1, 3)), dtype=np.float32)
 
 
 def _enlarge_alpha(alpha: Plane, upscaler: Upscaler) -> Plane:

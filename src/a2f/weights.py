@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import A2FError, UnknownModelError, WeightsError
-from a2f.variants import VARIANTS, A2FConfig, config_of
+from a2f.variants import FACTORS, VARIANTS, A2FConfig, config_of
 
 Tensors = Mapping[str, NDArray[np.float32]]
 
@@ -188,7 +188,8 @@ def _config(metadata: Mapping[str, str], name: str) -> A2FConfig:
             unknown = set(given) - {field.name for field in fields(A2FConfig)}
             if unknown:
                 raise WeightsError(f"{name} was written by a newer a2f: unknown {', '.join(sorted(unknown))}")
-            return A2FConfig(**{key: tuple(v) if isinstance(v, list) else v for key, v in given.items()})
+            given["factors"] = tuple(given.get("factors", FACTORS))
+            return A2FConfig(**given)
         return config_of(metadata["variant"], scale=int(metadata["scale"]))
     except WeightsError:
         raise

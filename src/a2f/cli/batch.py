@@ -286,8 +286,8 @@ class Runner:
         except A2FError as error:
             return Outcome(task=task, status="failed", error=error, seconds=time.perf_counter() - began)
         except MemoryError:
-            error = A2FError("out of memory: take a smaller image or fewer --jobs")
-            return Outcome(task=task, status="failed", error=error, seconds=time.perf_counter() - began)
+            full = A2FError(f"{task.source}: out of memory: take a smaller image or fewer --jobs")
+            return Outcome(task=task, status="failed", error=full, seconds=time.perf_counter() - began)
 
     def _enlarge(self, task: Task, stdin: Callable[[], bytes]) -> Outcome:
         o = self.options

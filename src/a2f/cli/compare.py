@@ -13,7 +13,7 @@ Examples:
 """
 
 
-class CropType(click.ParamType):
+class CropType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     """X,Y,W,H in pixels of the largest picture."""
 
     name = "X,Y,W,H"

@@ -22,7 +22,7 @@ Exit code: 0 all done, 1 some failed, 2 wrong request, 3 all failed.
 """
 
 
-class SizeType(click.ParamType):
+class SizeType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     """WxH in pixels."""
 
     name = "WxH"
@@ -35,7 +35,7 @@ class SizeType(click.ParamType):
         return int(width), int(height)
 
 
-class CountType(click.ParamType):
+class CountType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     """A whole number, with an optional K, M or G for thousands, millions or billions."""
 
     name = "N"

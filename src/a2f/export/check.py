@@ -62,7 +62,8 @@ def reference(weights: Weights, lr: NDArray[np.float32]) -> Array:
         xs.append(x)
     s = config.scale
     both = _pixel_shuffle(conv("tail", xs[-1]), s) + _pixel_shuffle(conv("skip", centred), s)  # Eq. 3 to 5
-    return both / 2 + MEAN
+    sr: Array = both / 2 + MEAN
+    return sr
 
 
 def check_onnx(blob: bytes, weights: Weights, *, seed: int = 0) -> list[Difference]:

@@ -48,6 +48,10 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """One attentive auxiliary feature block, the i-th, counted from 1."""
 
+    lambda_res: Tensor
+    lambda_att: Tensor
+    lambda_x: Tensor
+
     def __init__(self, i: int, channels: int, hidden: int, *, projection: bool, attention: bool) -> None:
         super().__init__()
         self.proj = nn.Conv2d(i * channels, channels, 1, bias=False) if projection else None
@@ -67,7 +71,8 @@ class Block(nn.Module):
             return out
         x_proj = self.proj(torch.cat(xs, dim=1))  # Eq. 6  [N, C, H, W]
         x_att = x_proj if self.att is None else self.att(x_proj) * x_proj  # Eq. 7  [N, C, H, W]
-        return out + self.lambda_att * x_att  # Eq. 9  [N, C, H, W]
+        x_i: Tensor = out + self.lambda_att * x_att  # Eq. 9  [N, C, H, W]
+        return x_i
 
 
 class A2F(nn.Module):
@@ -113,7 +118,7 @@ class A2F(nn.Module):
 
 def normed_convolutions(model: A2F) -> list[nn.Module]:
     """The convolutions that have weight normalisation while training: all 3x3 ones, and a head of any size."""
-    inner = [conv for block in model.blocks for conv in (block.res.conv1, block.res.conv2)]
+    inner = [conv for m in model.modules() if isinstance(m, Residual) for conv in (m.conv1, m.conv2)]
     return [model.head, model.skip, model.tail, *inner]
 
 

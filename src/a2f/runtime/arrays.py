@@ -32,4 +32,5 @@ def to_batch(image: NDArray[Any]) -> NDArray[np.float32]:
 
 def to_image(x: NDArray[np.float32]) -> NDArray[np.float32]:
     """[1, 3, H, W] -> [H, W, 3]."""
-    return x[0].transpose(1, 2, 0)
+    image: NDArray[np.float32] = x[0].transpose(1, 2, 0)
+    return image

@@ -41,8 +41,10 @@ class TorchEngine:
             f"{torch.get_num_threads()} threads"
         )
         self._torch, self._device, self._dtype = torch, torch.device(device), getattr(torch, dtype)
-        model = from_weights(weights).eval().to(device=self._device, dtype=self._dtype)
-        self._model = model.to(memory_format=torch.channels_last)
+        self._model = from_weights(weights).eval().to(device=self._device, dtype=self._dtype)
+        for module in self._model.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
 
     def __call__(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Enlarge one image, as `Upscaler` says."""

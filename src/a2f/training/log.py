@@ -28,7 +28,7 @@ class Log:
         from torch.utils.tensorboard import SummaryWriter
 
         self.path, self.run = folder / "log.csv", run
-        self.events = SummaryWriter(str(folder / "tensorboard"))  # type: ignore[no-untyped-call]
+        self.events = SummaryWriter(str(folder / "tensorboard"))
 
     def __call__(self, progress: Progress) -> None:
         """Add one line; lines of steps that a resumed run takes again are dropped first."""
@@ -41,12 +41,12 @@ class Log:
         for name in ("loss", "lr", "steps_per_second", "psnr_y"):
             value = getattr(progress, name)
             if not math.isnan(value):
-                self.events.add_scalar(name, value, progress.step)  # type: ignore[no-untyped-call]
+                self.events.add_scalar(name, value, progress.step)
         if self.run is not None:
             for name, value in self.run.ema.named_parameters():
                 if ".lambda_" in name:
-                    self.events.add_scalar(name, float(value), progress.step)  # type: ignore[no-untyped-call]
-        self.events.flush()  # type: ignore[no-untyped-call]
+                    self.events.add_scalar(name, float(value), progress.step)
+        self.events.flush()
 
 
 def read_log(path: Path) -> list[dict[str, float]]:

@@ -110,9 +110,10 @@ class Run:
         self.folder, self.device, self.processes = folder, device, processes or Processes()
         torch.manual_seed(recipe.seed)
         plain = A2F(config) if init is None else transferred(init, config)[0]
-        self.model = with_weight_norm(plain).to(device=device, memory_format=torch.channels_last)
+        self.model = with_weight_norm(plain).to(device)
         self.ema = copy.deepcopy(self.model).eval()
-        self.parameters, self.averages = list(self.model.parameters()), list(self.ema.parameters())
+        self.parameters: list[Tensor] = list(self.model.parameters())
+        self.averages: list[Tensor] = list(self.ema.parameters())
         o = recipe.optimiser
         self.optimiser = torch.optim.Adam(self.parameters, o.lr, betas=(o.beta1, o.beta2), eps=o.eps)
         fp16 = any(stage.precision == "fp16" for stage in recipe.stages)

@@ -1,0 +1,133 @@
+"""PSNR-Y and SSIM-Y of the shipped models, through the ONNX engine.
+
+    python -m benchmarks.quality [--data DIR] [--sets Set5 Set14 B100] [--write]
+
+Needs the benchmark sets (DIR/Set5/HR/*.png, and DIR/Set5/LR_bicubic/X4/*.png where there are any; LR is made by bicubic
+otherwise) and the `eval` extra. Where the paper's authors' checkpoints lie in ../shared/official, they run too.
+"""
+
+import argparse
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from a2f.metrics import psnr_y, ssim_y
+from a2f.resize import imresize
+from a2f.runtime import load_engine
+from a2f.upscaler import Upscaler
+from a2f.weights import read_weights, shipped_models
+from benchmarks.cards import model_card
+from benchmarks.markdown import ROOT, fill, table
+from benchmarks.paper_table import PAPER
+
+Picture = NDArray[np.uint8]
+INDEX = ROOT / "src" / "a2f" / "weights_data" / "index.json"
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean over a set."""
+
+    psnr: float
+    ssim: float
+
+
+def pairs(folder: Path, scale: int) -> list[tuple[Picture, Picture]]:
+    """(hr, lr) of a set, HR cut to a multiple of the scale; grey is made RGB."""
+    found = []
+    for path in sorted((folder / "HR").glob("*.png")):
+        hr = np.asarray(Image.open(path).convert("RGB"))
+        hr = hr[: hr.shape[0] // scale * scale, : hr.shape[1] // scale * scale]
+        ready = sorted((folder / "LR_bicubic" / f"X{scale}").glob(f"{path.stem}*.png"))
+        lr = np.asarray(Image.open(ready[0]).convert("RGB")) if ready else imresize(hr, scale=1 / scale)
+        found.append((hr, lr))
+    if not found:
+        raise SystemExit(f"{folder / 'HR'} holds no PNG files: name the folder of the benchmark sets with --data")
+    return found
+
+
+def score(folder: Path, scale: int, upscaler: Upscaler | None) -> Score:
+    """Mean PSNR-Y and SSIM-Y of an upscaler, or of bicubic for None."""
+
+    def one(pair: tuple[Picture, Picture]) -> tuple[float, float]:
+        hr, lr = pair
+        if upscaler is None:
+            sr = imresize(lr, scale=scale)
+        else:
+            sr = np.floor(upscaler(lr.astype(np.float32) / 255).clip(0, 1) * 255 + 0.5).astype(np.uint8)
+        return psnr_y(sr, hr, border=scale), ssim_y(sr, hr, border=scale)
+
+    with ThreadPoolExecutor(2) as pool:
+        values = np.array(list(pool.map(one, pairs(folder, scale))))
+    return Score(*values.mean(0).tolist())
+
+
+def cells(scores: dict[str, Score], paper: dict[str, tuple[float, float]] | None) -> list[str]:
+    """One cell a set: PSNR/SSIM and the difference from the paper's PSNR."""
+    texts = []
+    for name, s in scores.items():
+        gap = f" ({s.psnr - paper[name][0]:+.2f})" if paper and name in paper else ""
+        texts.append(f"{s.psnr:.3f}/{s.ssim:.4f}{gap}")
+    return texts
+
+
+def main() -> None:
+    """Measure, print, and write where asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--data", type=Path, default=ROOT.parent / "shared" / "data" / "eval", help="folder of the sets"
+    )
+    parser.add_argument("--sets", nargs="+", default=["Set5", "Set14", "B100"])
+    parser.add_argument("--write", action="store_true", help="update docs/results.md, README, index.json, model cards")
+    a = parser.parse_args()
+    rows = [["model", *a.sets]]
+    short = [["model", "parameters", *a.sets, "the paper"]]
+    measured: dict[str, dict[str, Score]] = {}
+    for scale in sorted({m.scale for m in shipped_models()}):
+        bicubic = {name: score(a.data / name, scale, None) for name in a.sets}
+        rows.append([f"bicubic x{scale}", *cells(bicubic, None)])
+        short.append([f"bicubic x{scale}", "", *(f"{s.psnr:.2f}" for s in bicubic.values()), ""])
+        for model in (m for m in shipped_models() if m.scale == scale):
+            engine, paper = load_engine(read_weights(model.path)), PAPER.get((model.variant, scale), {})
+            scores = {name: score(a.data / name, scale, engine) for name in a.sets}
+            measured[model.file] = scores
+            name = f"**a2f {model.variant} x{scale}**"
+            rows.append([name, *cells(scores, paper)])
+            rows.append(["the paper", *(f"{p:.2f}/{s:.4f}" for p, s in paper.values())])
+            figures = [f"{s.psnr:.2f}" for s in scores.values()]
+            short.append([name, f"{model.parameters:,}", *figures, " / ".join(f"{p:.2f}" for p, _ in paper.values())])
+    for path in sorted((ROOT.parent / "shared" / "official").glob("*.pt")):
+        from a2f.model.convert import convert_official
+
+        weights = convert_official(path)
+        engine, config = load_engine(weights), weights.config
+        scores = {name: score(a.data / name, config.scale, engine) for name in a.sets}
+        name = f"the authors' checkpoint {config.variant} x{config.scale} (not shipped)"
+        rows.append([name, *cells(scores, PAPER.get((config.variant, config.scale)))])
+    print(table(rows))
+    if a.write:
+        write(rows, short, measured)
+
+
+def write(rows: list[list[str]], short: list[list[str]], measured: dict[str, dict[str, Score]]) -> None:
+    """Put the figures where they are shown."""
+    fill(ROOT / "docs" / "results.md", "quality", table(rows))
+    fill(ROOT / "README.md", "quality", table(short))
+    index = json.loads(INDEX.read_text(encoding="utf-8"))
+    for entry in index["models"]:
+        scores = measured[entry["file"]]
+        entry["psnr_y"] = {name: round(s.psnr, 3) for name, s in scores.items()}
+        entry["ssim_y"] = {name: round(s.ssim, 4) for name, s in scores.items()}
+    INDEX.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    shipped_models.cache_clear()
+    for model in shipped_models():
+        model.path.with_suffix(".md").write_text(model_card(model), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
