@@ -1,8 +1,12 @@
 """What many tests share."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Tests are small: threads of torch only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from a2f.errors import ImageWriteError, InputError
 from a2f.imageio import FORMATS, Picture, check_format, encode_image, read_image, write_image
+from a2f.imageio.exif import updated_exif
 from a2f.pixels import upscale_picture, upscale_pixels
 from a2f.runtime import load_engine
 from a2f.sizes import Size, plan_scales
@@ -191,8 +192,9 @@ def _upscale_pillow(image: Any, scale: int, model: "str | Path | Upscaler", size
     kept = {key: upright.info[key] for key in ("icc_profile", "dpi", "xmp") if key in upright.info}
     if image.mode == "CMYK":
         kept.pop("icc_profile", None)
-    exif = upright.getexif()
-    large.info.update(kept | ({"exif": exif.tobytes()} if exif else {}))
+    exif = image.getexif()
+    block = updated_exif(exif.tobytes(), width=large.width, height=large.height) if exif else None
+    large.info.update(kept | ({"exif": block} if block else {}))
     return large
 
 

@@ -185,6 +185,8 @@ def _config(metadata: Mapping[str, str], name: str) -> A2FConfig:
     try:
         if "config" in metadata:
             given = json.loads(metadata["config"])
+            if not isinstance(given, dict):
+                raise TypeError("not a table")
             unknown = set(given) - {field.name for field in fields(A2FConfig)}
             if unknown:
                 raise WeightsError(f"{name} was written by a newer a2f: unknown {', '.join(sorted(unknown))}")

@@ -1,6 +1,7 @@
 """Reading the checkpoints that the paper's authors released."""
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,14 +49,16 @@ def _load(path: Path) -> Any:
     except ImportError as error:
         raise EngineError("reading a PyTorch checkpoint needs torch: pip install 'a2f[train]'") from error
     try:
-        return torch.load(path, weights_only=True, map_location="cpu")
-    except OSError as error:
+        # torch warns of pickle protocols that its restricted reader may not know; what it can't read, it refuses
+        with warnings.catch_warnings(action="ignore"):
+            return torch.load(path, weights_only=True, map_location="cpu")
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path} is not a PyTorch checkpoint of tensors alone (damaged, or it holds code, which is never run)"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise WeightsError(f"{path} is damaged or not a PyTorch checkpoint") from error
 
 

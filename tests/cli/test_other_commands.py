@@ -1,0 +1,148 @@
+"""models, compare, export, convert, completion, and the group itself."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+
+import a2f
+from a2f.cli.main import COMMANDS, cli, main
+from a2f.model.a2f import A2F
+from a2f.model.convert import official_name
+from a2f.variants import config_of
+from a2f.weights import read_weights, shipped_models
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, [str(a) for a in arguments])
+
+
+def fails(monkeypatch, capsys, *arguments: object) -> tuple[int, str]:
+    monkeypatch.setattr(sys, "argv", ["a2f", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return int(stop.value.code), capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", list(COMMANDS))
+def test_every_help_has_an_example(command: str) -> None:
+    text = run(command, "--help").output
+    assert "Example" in text
+    assert f"a2f {command}" in text
+    assert max(len(line) for line in text.splitlines()) <= 100
+
+
+def test_group_help_and_version() -> None:
+    text = run("--help").output
+    for name, line in COMMANDS.items():
+        assert name in text
+        assert line[:40] in text
+    assert run("--version").output == f"a2f {a2f.__version__}\n"
+    assert run("nothing").exit_code == 2
+
+
+def test_models() -> None:
+    text = run("models").output
+    for model in shipped_models():
+        assert f"{model.parameters:,}" in text
+        assert f"{model.psnr_y['Set5']:.2f}" in text
+    listed = json.loads(run("models", "--json").output)
+    assert [entry["file"] for entry in listed] == [m.file for m in shipped_models()]
+    assert all(Path(entry["path"]).is_file() for entry in listed)
+
+
+def test_export(here: Path, monkeypatch, capsys) -> None:
+    done = run("export", "sd", "-s", 2, "-o", "a.onnx")
+    assert done.exit_code == 0
+    assert "largest difference from the reference" in done.stderr
+    session = onnxruntime.InferenceSession("a.onnx")
+    assert session.run(None, {"lr": np.zeros((2, 3, 5, 4), np.float32)})[0].shape == (2, 3, 10, 8)
+    assert fails(monkeypatch, capsys, "export", "sd", "-s", 2, "-o", "a.onnx") == (
+        2,
+        "error: a.onnx exists: --overwrite replaces it\n",
+    )
+    assert fails(monkeypatch, capsys, "export", "sd", "-o", "a.txt")[0] == 2
+    code, said = fails(monkeypatch, capsys, "export", "l", "-o", "b.onnx")
+    assert (code, "there are sd x2" in said) == (2, True)
+    Path("torn.safetensors").write_bytes(shipped_models()[0].path.read_bytes()[:1000])
+    code, said = fails(monkeypatch, capsys, "export", "torn.safetensors", "-o", "b.onnx")
+    assert (code, "not a whole safetensors file" in said) == (1, True)
+    assert not Path("b.onnx").exists()
+
+
+def test_convert(here: Path, monkeypatch, capsys) -> None:
+    state = {official_name(n): t for n, t in A2F(config_of("s", scale=3)).state_dict().items()}
+    torch.save(state, "theirs.pt")
+    done = run("convert", "theirs.pt", "ours.safetensors")
+    assert done.exit_code == 0
+    assert "s x3" in done.stderr
+    assert read_weights("ours.safetensors").config == config_of("s", scale=3)
+    Image.new("RGB", (5, 4)).save("a.png")
+    assert run("upscale", "a.png", "-m", "ours.safetensors").exit_code == 0
+    with Image.open("a_x3.png") as image:
+        assert image.size == (15, 12)
+    code, said = fails(monkeypatch, capsys, "convert", "a.png", "b.safetensors")
+    assert (code, said.count("\n"), "a.png" in said) == (1, 1, True)
+    assert not Path("b.safetensors").exists()
+
+
+def test_compare(here: Path, monkeypatch, capsys) -> None:
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (40, 60, 3)).astype(np.uint8)).save("hr.png")
+    with Image.open("hr.png") as image:
+        image.resize((15, 10)).save("lr.png")
+    assert run("compare", "lr.png", "hr.png", "--hr", "hr.png", "-o", "sheet.png").exit_code == 0
+    with Image.open("sheet.png") as sheet:
+        assert sheet.width > 3 * 360
+    for arguments, message in [
+        (["lr.png", "-o", "sheet.png"], "exists"),
+        (["lr.png", "-o", "lr.png", "--overwrite"], "one of the pictures"),
+        (["lr.png", "-o", "s.xyz"], "unknown image format"),
+        (["lr.png", "--label", "a", "--label", "b", "-o", "s.png"], "2 labels for 1 pictures"),
+        (["lr.png", "--crop", "1,2", "-o", "s.png"], "not a crop"),
+    ]:
+        code, said = fails(monkeypatch, capsys, "compare", *arguments)
+        assert (code, message in said) == (2, True), said
+    code, said = fails(monkeypatch, capsys, "compare", "none.png", "-o", "s.png")
+    assert (code, said) == (1, "error: cannot read none.png: No such file or directory\n")
+    assert sorted(p.name for p in here.iterdir()) == ["hr.png", "lr.png", "sheet.png"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(shell: str) -> None:
+    text = run("completion", shell).output
+    assert "_A2F_COMPLETE" in text
+    if shutil.which(shell):
+        assert subprocess.run([shell, "-n"], input=text, text=True, check=False).returncode == 0
+
+
+@pytest.mark.integration
+def test_completion_answers() -> None:
+    environment = {"_A2F_COMPLETE": "bash_complete", "COMP_WORDS": "a2f up", "COMP_CWORD": "1", "PATH": "/usr/bin:/bin"}
+    code = "import sys; sys.argv = ['a2f']; from a2f.cli.main import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert "upscale" in done.stdout
+
+
+def test_unexpected_errors_are_one_line(monkeypatch, capsys) -> None:
+    def broken() -> None:
+        raise RuntimeError("surprise")
+
+    monkeypatch.setattr("a2f.weights.shipped_models", broken)
+    code, said = fails(monkeypatch, capsys, "models")
+    assert code == 1
+    assert said == "error: unexpected RuntimeError: surprise (a bug: A2F_DEBUG=1 shows where)\n"

@@ -1,0 +1,429 @@
+"""``a2f upscale``: which file becomes which, what is said, and the exit code."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from a2f.imageio import read_image
+
+A2F = [sys.executable, "-m", "a2f"]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+class Done:
+    """What a run said and did."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def run(capfd, monkeypatch):
+    """Runs the command in this process, exit code included."""
+    from a2f.cli.main import main
+
+    def call(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["a2f", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        said = capfd.readouterr()
+        return Done(int(stop.value.code or 0), said.out, said.err)
+
+    return call
+
+
+def photo(path: Path, size: tuple[int, int] = (9, 7), mode: str = "RGB") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(len(path.name))
+    Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)).convert(mode).save(path)
+    return path
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    return read_image(path).size
+
+
+def test_default_name_and_scale(here: Path, run) -> None:
+    photo(here / "photo.jpg")
+    done = run("upscale", "photo.jpg")
+    assert (done.code, done.out) == (0, "")
+    assert "photo.jpg -> photo_x4.jpg (36 x 28" in done.err
+    assert size_of(here / "photo_x4.jpg") == (36, 28)
+
+
+@pytest.mark.parametrize("name", ["ein Bild mit Lücken.png", "写真.png", "a [1].png", "[abc].png", "it's.png"])
+def test_odd_names(here: Path, run, name: str) -> None:
+    path = photo(here / name)
+    assert run("upscale", name, "-s", 2).code == 0
+    assert size_of(path.with_stem(path.stem + "_x2")) == (18, 14)
+
+
+def test_name_that_starts_with_a_dash(here: Path, run) -> None:
+    photo(here / "-v.png")
+    assert run("upscale", "-s", 2, "--", "-v.png").code == 0
+    assert (here / "-v_x2.png").exists()
+
+
+def test_output_file_folder_format_and_suffix(here: Path, run) -> None:
+    photo(here / "a.png")
+    assert run("upscale", "a.png", "-s", 2, "-o", "b.webp").code == 0
+    assert read_image(here / "b.webp").format == "webp"
+    assert run("upscale", "a.png", "-s", 2, "-o", "new/folder").code == 0
+    assert (here / "new/folder/a_x2.png").exists()
+    assert run("upscale", "a.png", "-s", 2, "-f", "tiff", "--suffix", "-large").code == 0
+    assert read_image(here / "a-large.tif").format == "tiff"
+
+
+def test_folders_keep_their_structure_and_same_names_live_apart(here: Path, run) -> None:
+    for name in ("in/a.png", "in/x/a.png", "in/x/y/a.jpg", "in/notes.txt"):
+        photo(here / name) if not name.endswith("txt") else (here / name).write_text("no image")
+    assert run("upscale", "in", "-s", 2, "-o", "flat").code == 0
+    assert sorted(p.name for p in (here / "flat").rglob("*")) == ["a_x2.png"]
+    assert run("upscale", "in", "-r", "-s", 2, "-o", "out").code == 0
+    found = sorted(str(p.relative_to(here / "out")) for p in (here / "out").rglob("*") if p.is_file())
+    assert found == ["a_x2.png", "x/a_x2.png", "x/y/a_x2.jpg"]
+
+
+def test_second_run_over_a_folder_leaves_its_own_outputs_out(here: Path, run) -> None:
+    photo(here / "in/a.png")
+    assert run("upscale", "in", "-s", 2).code == 0
+    done = run("upscale", "in", "-s", 2, "--skip-existing")
+    assert done.code == 0
+    assert "1 file(s) left out that end in _x2" in done.err
+    assert sorted(p.name for p in (here / "in").iterdir()) == ["a.png", "a_x2.png"]
+
+
+def test_patterns(here: Path, run) -> None:
+    for name in ("a1.png", "a2.png", "b.png"):
+        photo(here / name)
+    assert run("upscale", "a*.png", "-s", 2, "-o", "out").code == 0
+    assert sorted(p.name for p in (here / "out").iterdir()) == ["a1_x2.png", "a2_x2.png"]
+
+
+@pytest.mark.parametrize(
+    ("options", "size", "name"),
+    [
+        (["--width", 50], (50, 39), "a_w50.png"),
+        (["--height", 21], (27, 21), "a_h21.png"),
+        (["--size", "33x20"], (33, 20), "a_33x20.png"),
+        (["--max-side", 10], (10, 8), "a_max10.png"),
+        (["--width", 5], (5, 4), "a_w5.png"),
+    ],
+)
+def test_exact_sizes(here: Path, run, options: list, size: tuple[int, int], name: str) -> None:
+    photo(here / "a.png")
+    done = run("upscale", "a.png", *options)
+    assert done.code == 0
+    assert size_of(here / name) == size
+    assert ("runs twice" in done.err) == (size[0] > 36)
+    assert ("only resized" in done.err) == (size[0] < 9)
+
+
+def test_nothing_is_overwritten_unasked(here: Path, run) -> None:
+    photo(here / "a.png")
+    (here / "a_x2.png").write_bytes(b"mine")
+    done = run("upscale", "a.png", "-s", 2)
+    assert done.code == 3
+    assert "a_x2.png exists: --overwrite replaces it, --skip-existing leaves it" in done.err
+    done = run("upscale", "a.png", "-s", 2, "--skip-existing")
+    assert done.code == 0
+    assert (here / "a_x2.png").read_bytes() == b"mine"
+    assert run("upscale", "a.png", "-s", 2, "--overwrite").code == 0
+    assert size_of(here / "a_x2.png") == (18, 14)
+
+
+@pytest.mark.parametrize("link", ["same", "symlink", "hardlink"])
+def test_the_input_is_never_overwritten(here: Path, run, link: str) -> None:
+    path = photo(here / "a.png")
+    before = path.read_bytes()
+    target = here / ("a.png" if link == "same" else "b.png")
+    if link == "symlink":
+        target.symlink_to(path)
+    elif link == "hardlink":
+        target.hardlink_to(path)
+    done = run("upscale", "a.png", "-o", target.name, "--overwrite")
+    assert done.code == 2
+    assert "an input is never overwritten" in done.err
+    assert path.read_bytes() == before
+
+
+def test_two_inputs_for_one_output_are_refused_before_anything_runs(here: Path, run) -> None:
+    photo(here / "x/a.png")
+    photo(here / "y/a.png")
+    done = run("upscale", "x/a.png", "y/a.png", "-o", "out")
+    assert done.code == 2
+    assert "x/a.png and y/a.png would both be written to out/a_x4.png" in done.err
+    assert not (here / "out").exists()
+    photo(here / "x/A.png")
+    assert run("upscale", "x", "-o", "out").code == 2
+
+
+def test_a_bad_file_does_not_stop_the_rest(here: Path, run) -> None:
+    photo(here / "in/a.png")
+    (here / "in/b.png").write_text("text")
+    (here / "in/c.png").write_bytes(b"")
+    photo(here / "in/d.png")
+    done = run("upscale", "in", "-s", 2, "-o", "out")
+    assert done.code == 1
+    assert "in/b.png is not an image of a known format" in done.err
+    assert "in/c.png is empty (0 bytes)" in done.err
+    assert done.err.endswith("2 done, 2 failed:\n  in/b.png\n  in/c.png\n")
+    assert sorted(p.name for p in (here / "out").iterdir()) == ["a_x2.png", "d_x2.png"]
+
+
+def test_json_lines(here: Path, run) -> None:
+    photo(here / "a.png")
+    done = run("upscale", "a.png", "none.png", "-s", 2, "--json", "-q")
+    assert done.code == 1
+    good, bad = (json.loads(line) for line in done.out.splitlines())
+    assert (good["status"], good["output"], good["width"], good["height"]) == ("done", "a_x2.png", 18, 14)
+    assert (bad["status"], bad["output"]) == ("failed", None)
+    assert "none.png" in bad["error"]
+
+
+def test_quiet_and_verbose(here: Path, run) -> None:
+    photo(here / "a.png")
+    assert run("upscale", "a.png", "-s", 2, "-q").err == ""
+    done = run("upscale", "a.png", "-s", 2, "-v", "--overwrite", "--threads", 1)
+    for word in ("onnxruntime", "sd x2", "cpu", "float32", "1 thread"):
+        assert word in done.err
+
+
+def test_metadata_depth_and_alpha_survive(here: Path, run) -> None:
+    rng = np.random.default_rng(0)
+    from a2f.imageio import Metadata, Picture, write_image
+
+    deep = Picture(pixels=rng.integers(0, 65536, (7, 9, 4)).astype(np.uint16), metadata=Metadata(dpi=(300, 300)))
+    write_image(deep, here / "a.png")
+    assert run("upscale", "a.png", "-s", 2).code == 0
+    large = read_image(here / "a_x2.png")
+    assert (large.pixels.dtype, large.pixels.shape) == (np.uint16, (14, 18, 4))
+    assert large.metadata.dpi == pytest.approx((300, 300), rel=1e-3)
+    assert run("upscale", "a.png", "-s", 2, "--strip", "-o", "b.png").code == 0
+    assert read_image(here / "b.png").metadata == Metadata()
+    done = run("upscale", "a.png", "-s", 2, "-f", "jpg")
+    assert done.code == 2
+    assert "jpeg cannot hold transparency" in done.err
+    assert not (here / "a_x2.jpg").exists()
+    assert run("upscale", "a.png", "-s", 2, "-f", "jpg", "--force").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a.png", "-s", 5], "choose 2, 3 or 4"),
+        (["a.png", "-m", "xl"], "unknown model 'xl': there are sd x2"),
+        (["a.png", "-f", "xyz"], "choose one of jpg, png"),
+        (["a.png", "--width", 5, "--height", 5], "two sizes"),
+        (["a.png", "-s", 2, "--width", 5], "two sizes"),
+        (["a.png", "--width", 0], "--width"),
+        (["a.png", "--size", "12"], "write it as 1920x1080"),
+        (["a.png", "--quality", 101], "--quality"),
+        (["a.png", "--max-pixels", "many"], "write it as 100000000 or 100M"),
+        (["a.png", "--engine", "magic"], "onnxruntime, openvino, torch"),
+        (["a.png", "--overwrite", "--skip-existing"], "contradict"),
+        (["a.png", "b.png", "-o", "c.png"], "give a folder"),
+        (["a.png", "b.png", "-o", "-"], "give a folder"),
+        (["-", "a.png"], "goes alone"),
+        (["-", "-o", "folder"], "is a folder: an image from standard input needs a file name"),
+        (["a.png", "-o", "-", "--json"], "both want the standard output"),
+        (["a.png", "-o", "plain"], "file without an image suffix"),
+        ([], "Missing argument"),
+        (["a.png", "--widht", 3], "No such option"),
+        (["a.png", "--width", 999], "at most 16 times is possible"),
+    ],
+)
+def test_usage_errors(here: Path, run, arguments: list, message: str) -> None:
+    photo(here / "a.png")
+    photo(here / "b.png")
+    (here / "folder").mkdir()
+    (here / "plain").write_text("")
+    before = sorted(here.rglob("*"))
+    done = run("upscale", *arguments)
+    assert done.code == 2
+    assert message in done.err
+    assert "Traceback" not in done.err
+    assert sorted(here.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: None, "No such file or directory"),
+        (lambda p: p.write_bytes(b""), "is empty (0 bytes)"),
+        (lambda p: p.write_text("just text"), "not an image of a known format"),
+        (lambda p: p.mkdir(), "holds no images"),
+        (lambda p: p.write_bytes(photo(p.with_name("whole.png"), (90, 90)).read_bytes()[:9000]), "--allow-truncated"),
+    ],
+)
+def test_bad_inputs(here: Path, run, make, message: str) -> None:
+    make(here / "bad.png")
+    done = run("upscale", "bad.png")
+    assert done.code == 3
+    assert message in done.err
+    assert done.err.count("\n") == 1
+    assert not list(here.glob("bad_x4*"))
+
+
+def test_truncated_may_be_taken(here: Path, run) -> None:
+    whole = photo(here / "whole.png", (90, 90)).read_bytes()
+    (here / "cut.png").write_bytes(whole[: len(whole) // 2])
+    assert run("upscale", "cut.png", "-s", 2, "--allow-truncated").code == 0
+    assert size_of(here / "cut_x2.png") == (180, 180)
+
+
+def test_pixel_limit(here: Path, run) -> None:
+    photo(here / "a.png", (20, 20))
+    done = run("upscale", "a.png", "--max-pixels", 399)
+    assert done.code == 3
+    assert "20 x 20 = 400 pixels, more than the limit of 399" in done.err
+    assert run("upscale", "a.png", "--max-pixels", "1K", "-s", 2).code == 0
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 30), (30, 1)])
+def test_tiny_images_work(here: Path, run, size: tuple[int, int]) -> None:
+    photo(here / "a.png", size)
+    assert run("upscale", "a.png").code == 0
+    assert size_of(here / "a_x4.png") == (4 * size[0], 4 * size[1])
+
+
+def test_output_folder_cannot_be_made(here: Path, run) -> None:
+    photo(here / "a.png")
+    (here / "file").write_text("")
+    done = run("upscale", "a.png", "-o", "file/below")
+    assert done.code == 3
+    assert "cannot" in done.err
+    assert done.err.count("\n") == 1
+
+
+@pytest.mark.integration
+def test_permissions(here: Path) -> None:
+    """As another user than root, for whom permissions count."""
+    here.chmod(0o755)
+    photo(here / "secret.png").chmod(0)
+    photo(here / "locked/a.png")
+    (here / "locked").chmod(0o555)
+    code = (
+        "import os, sys\n"
+        "from a2f.cli import batch, upscale\n"
+        "from a2f.cli.main import main\n"
+        "os.getuid() == 0 and os.setuid(65534)\n"
+        "sys.argv[0] = 'a2f'\nmain()"
+    )
+    import shutil
+
+    if os.getuid() == 0 and not os.access(here, os.X_OK):
+        pytest.skip("the temporary folder is closed to other users")
+    for parent in here.parents:
+        if os.getuid() == 0 and not parent.stat().st_mode & 0o001:
+            pytest.skip(f"{parent} is closed to other users")
+    assert shutil.which(sys.executable)
+    one = subprocess.run(
+        [sys.executable, "-c", code, "upscale", "secret.png"], capture_output=True, text=True, check=False
+    )
+    assert (one.returncode, one.stderr) == (3, "error: cannot read secret.png: Permission denied\n")
+    two = subprocess.run(
+        [sys.executable, "-c", code, "upscale", "locked/a.png"], capture_output=True, text=True, check=False
+    )
+    assert (two.returncode, two.stderr) == (3, "error: cannot write locked/a_x4.png: Permission denied\n")
+
+
+@pytest.mark.integration
+def test_disk_full(here: Path) -> None:
+    mount = here / "small"
+    mount.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", mount], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"cannot mount a small tmpfs here: {done.stderr.strip()}")
+    try:
+        photo(here / "a.png", (100, 100))
+        run = subprocess.run(
+            [*A2F, "upscale", "a.png", "-o", mount / "b.png"], capture_output=True, text=True, check=False
+        )
+        assert run.returncode == 3
+        assert "No space left on device; nothing was left behind" in run.stderr
+        assert list(mount.iterdir()) == []
+    finally:
+        subprocess.run(["umount", mount], check=True)
+
+
+@pytest.mark.integration
+def test_streams(here: Path) -> None:
+    blob = photo(here / "a.png").read_bytes()
+    done = subprocess.run([*A2F, "upscale", "-", "-s", "2"], input=blob, capture_output=True, check=False)
+    assert done.returncode == 0
+    assert read_image(done.stdout).size == (18, 14)
+    assert done.stderr.startswith(b"standard input -> standard output (18 x 14")
+    done = subprocess.run(
+        [*A2F, "upscale", "-", "-s", "2", "-f", "jpg", "-q"], input=blob, capture_output=True, check=False
+    )
+    assert read_image(done.stdout).format == "jpeg"
+    assert done.stderr == b""
+    done = subprocess.run([*A2F, "upscale", "-"], input=b"", capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (3, b"", b"error: standard input is empty (0 bytes)\n")
+    done = subprocess.run([*A2F, "upscale", "a.png", "-s", "2", "-o", "-"], capture_output=True, check=False)
+    assert read_image(done.stdout).size == (18, 14)
+
+
+@pytest.mark.integration
+def test_ctrl_c_leaves_nothing_half(here: Path) -> None:
+    for i in range(6):
+        photo(here / f"in/{i}.png", (500, 400))
+    process = subprocess.Popen([*A2F, "upscale", "in", "-o", "out", "-j", "2"], stderr=subprocess.PIPE, text=True)
+    while not (here / "out").is_dir() or not list((here / "out").glob("*.png")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.endswith("interrupted\n")
+    assert "Traceback" not in said
+    written = list((here / "out").iterdir())
+    assert 1 <= len(written) < 6
+    for path in written:
+        assert size_of(path) == (2000, 1600)
+
+
+@pytest.mark.integration
+def test_progress_bar_on_a_terminal(here: Path) -> None:
+    import pty
+
+    for i in range(3):
+        photo(here / f"in/{i}.png")
+    controller, terminal = pty.openpty()
+    process = subprocess.Popen([*A2F, "upscale", "in", "-s", "2", "-o", "out"], stderr=terminal)
+    os.close(terminal)
+    said = b""
+    try:
+        while chunk := os.read(controller, 4096):
+            said += chunk
+    except OSError:  # the other end has closed
+        pass
+    finally:
+        os.close(controller)
+    assert process.wait() == 0
+    assert b"3/3" in said
+    assert b"image/s" in said or b"s/image" in said
+    assert b"3 done" in said
+
+
+@pytest.mark.integration
+def test_closed_pipe_is_no_traceback(here: Path) -> None:
+    photo(here / "a.png")
+    line = f"'{sys.executable}' -m a2f upscale a.png none.png -s 2 --json -q | true"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr

@@ -1,0 +1,102 @@
+"""The ONNX graph: right for every network and size, and what the file says."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+
+from a2f.export.check import MEAN, SIZES, TOLERANCE, check_onnx, reference
+from a2f.export.graph import build_graph, export_onnx
+from a2f.export.session import make_session
+from a2f.variants import ABLATIONS, SCALES, VARIANTS, A2FConfig, config_of
+from a2f.weights import Weights, expected_shapes, find_shipped, read_weights
+
+EVERY = [config_of(v, scale=s) for v in VARIANTS for s in SCALES]
+
+
+def random_weights(config: A2FConfig) -> Weights:
+    """Random, but of a size that keeps the features in bounds; λ away from 1."""
+    rng = np.random.default_rng(3)
+    tensors = {}
+    for name, shape in expected_shapes(config).items():
+        if "lambda" in name:
+            tensors[name] = rng.uniform(0.3, 0.9, shape).astype(np.float32)
+        else:
+            fan_in = int(np.prod(shape[1:])) if len(shape) > 1 else 100
+            tensors[name] = rng.normal(0, 0.7 / np.sqrt(fan_in), shape).astype(np.float32)
+    return Weights(config=config, tensors=tensors, metadata={"licence": "Apache-2.0"}, sha256="ab" * 32)
+
+
+@pytest.mark.parametrize("config", [*EVERY, *ABLATIONS.values()], ids=lambda c: f"{c.variant}_x{c.scale}")
+def test_equal_to_torch(config: A2FConfig) -> None:
+    import torch
+
+    from a2f.model.a2f import from_weights
+
+    weights = random_weights(config)
+    model = from_weights(weights).eval()
+    rng = np.random.default_rng(0)
+    for layout in ("split", "plain"):
+        session = make_session(export_onnx(weights, layout=layout), threads=2)
+        for shape in [(1, 3, 1, 1), (1, 3, 1, 9), (2, 3, 17, 23), (3, 3, 8, 5)]:
+            lr = rng.random(shape, dtype=np.float32)
+            with torch.inference_mode():
+                expected = model(torch.from_numpy(lr)).numpy()
+            (sr,) = session.run(None, {"lr": lr})
+            assert np.abs(sr - expected).max() <= TOLERANCE
+
+
+def test_reference_is_equal_to_torch() -> None:
+    import torch
+
+    from a2f.model.a2f import from_weights
+
+    weights = random_weights(config_of("s", scale=3))
+    lr = np.random.default_rng(0).random((3, 9, 7), dtype=np.float32)
+    model = from_weights(weights).double()
+    model.mean = torch.from_numpy(MEAN).view(1, 3, 1, 1)  # in all its digits, which the buffer in fp32 has not
+    with torch.inference_mode():
+        expected = model(torch.from_numpy(lr[None]).double())[0].numpy()
+    np.testing.assert_allclose(reference(weights, lr), expected, atol=1e-12)
+
+
+def test_check_finds_a_wrong_graph() -> None:
+    weights = random_weights(config_of("s", scale=2))
+    assert max(d.largest for d in check_onnx(export_onnx(weights), weights)) <= TOLERANCE
+    bent = Weights(
+        config=weights.config,
+        tensors={**weights.tensors, "blocks.2.lambda_att": weights.tensors["blocks.2.lambda_att"] + np.float32(0.01)},
+        metadata={},
+    )
+    differences = check_onnx(export_onnx(bent), weights)
+    assert [(d.height, d.width) for d in differences] == list(SIZES)
+    assert max(d.largest for d in differences) > TOLERANCE
+
+
+def test_file_is_valid_and_tells_what_it_is() -> None:
+    weights = read_weights(find_shipped("sd", scale=4).path)
+    model = build_graph(weights)
+    onnx.checker.check_model(model, full_check=True)
+    said = {p.key: p.value for p in model.metadata_props}
+    assert json.loads(said["config"])["variant"] == "sd"
+    assert said["licence"] == "Apache-2.0"
+    assert said["weights_sha256"] == weights.sha256
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    assert [d.dim_param or d.dim_value for d in dims] == ["batch", 3, "height", "width"]
+
+
+def test_same_bytes_each_time() -> None:
+    weights = random_weights(config_of("sd", scale=2))
+    assert export_onnx(weights) == export_onnx(weights)
+
+
+def test_export_and_onnxruntime_never_load_torch() -> None:
+    code = (
+        "import sys, numpy as np, a2f\n"
+        "a2f.load('sd', scale=2)(np.zeros((4, 4, 3), np.float32))\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,41 @@
+"""The authors' checkpoints give the numbers of the paper, in PyTorch and in the ONNX engine."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmarks.quality import pairs, score
+
+from a2f.model.convert import convert_official
+from a2f.runtime import load_engine
+
+pytestmark = pytest.mark.paper
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "torch"])
+@pytest.mark.parametrize(("file", "psnr", "ssim"), [("AAF_SD_x4.pt", 32.063, 0.8928), ("AAF_S_x3.pt", 34.057, 0.9241)])
+def test_set5(shared: Path, engine: str, file: str, psnr: float, ssim: float) -> None:
+    weights = convert_official(shared / "official" / file)
+    got = score(shared / "data" / "eval" / "Set5", weights.config.scale, load_engine(weights, engine=engine))
+    assert got.psnr == pytest.approx(psnr, abs=0.003)
+    assert got.ssim == pytest.approx(ssim, abs=1e-4)
+
+
+def test_set14(shared: Path) -> None:
+    weights = convert_official(shared / "official" / "AAF_SD_x4.pt")
+    got = score(shared / "data" / "eval" / "Set14", 4, load_engine(weights))
+    assert got.psnr == pytest.approx(28.466, abs=0.003)
+    assert got.ssim == pytest.approx(0.7790, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["Set5", "Set14"])
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_bicubic_is_exact_to_the_pixel(shared: Path, name: str, scale: int) -> None:
+    from a2f.resize import imresize
+
+    for hr, lr in pairs(shared / "data" / "eval" / name, scale):
+        np.testing.assert_array_equal(imresize(hr, scale=1 / scale), lr)
+
+
+def test_bicubic_baseline(shared: Path) -> None:
+    assert score(shared / "data" / "eval" / "Set5", 4, None).psnr == pytest.approx(28.42, abs=0.01)

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from a2f.errors import EngineError, InputError, UsageError
+from a2f.runtime import ENGINES, default_threads, load_engine
+from a2f.upscaler import Upscaler
+from a2f.weights import find_shipped, read_weights
+
+
+@pytest.fixture(scope="module")
+def weights():
+    return read_weights(find_shipped("sd", scale=2).path)
+
+
+@pytest.fixture(scope="module")
+def image() -> np.ndarray:
+    return np.random.default_rng(0).random((21, 34, 3), dtype=np.float32)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_engines_agree(engine: str, weights, image) -> None:
+    if engine == "openvino":
+        pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    upscaler = load_engine(weights, engine=engine, threads=2)
+    assert isinstance(upscaler, Upscaler)
+    assert upscaler.scale == 2
+    for word in (engine, "sd x2", "cpu", "float32", "2 threads"):
+        assert word in upscaler.description
+    sr = upscaler(image)
+    assert sr.shape == (42, 68, 3)
+    assert sr.dtype == np.float32
+    assert np.abs(sr - load_engine(weights, threads=1)(image)).max() <= 2e-5
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_torch_in_lower_precision_is_near(dtype: str, weights, image) -> None:
+    upscaler = load_engine(weights, engine="torch", dtype=dtype)
+    assert dtype in upscaler.description
+    difference = np.abs(upscaler(image) - load_engine(weights)(image)).max()
+    assert 0 < difference < (0.05 if dtype == "bfloat16" else 0.01)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"engine": "tensorrt"}, UsageError, "onnxruntime, openvino, torch"),
+        ({"threads": 0}, UsageError, "at least 1"),
+        ({"dtype": "float16"}, EngineError, "choose float32"),
+        ({"engine": "torch", "dtype": "int8"}, EngineError, "float32 or bfloat16 or float16"),
+        ({"device": "tpu"}, EngineError, "choose cpu or cuda"),
+        ({"engine": "torch", "device": "tpu"}, EngineError, "there is cpu"),
+    ],
+)
+def test_what_is_not_there_is_said(options: dict, error: type, message: str, weights) -> None:
+    with pytest.raises(error, match=message):
+        load_engine(weights, **options)
+
+
+def test_no_silent_fallback_from_cuda(weights) -> None:
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("there is a CUDA provider here")
+    with pytest.raises(EngineError, match="no CUDA provider"):
+        load_engine(weights, device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (np.zeros((4, 4, 3)), "float32 RGB"),
+        (np.zeros((4, 4), np.float32), "not float32"),
+        (np.zeros((4, 4, 4), np.float32), "not float32"),
+        (np.zeros((0, 4, 3), np.float32), "empty"),
+        (np.full((2, 2, 3), np.nan, np.float32), "NaN"),
+        ("photo.jpg", "not str"),
+    ],
+)
+def test_bad_input(bad: object, message: str, weights) -> None:
+    for engine in ("onnxruntime", "torch"):
+        with pytest.raises(InputError, match=message):
+            load_engine(weights, engine=engine)(bad)
+
+
+def test_default_threads_are_those_of_the_process() -> None:
+    assert default_threads() >= 1

@@ -1,0 +1,144 @@
+"""What was given comes back enlarged."""
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+import a2f
+from a2f.errors import ImageReadError, ImageWriteError, InputError, LossyFormatError, UnknownModelError, WeightsError
+
+
+def photo(mode: str = "RGB", size: tuple[int, int] = (13, 9)) -> Image.Image:
+    rng = np.random.default_rng(1)
+    if mode == "I;16":
+        return Image.fromarray(rng.integers(0, 65536, size[::-1]).astype(np.uint16))
+    return Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)).convert(mode)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("shape", [(6, 8), (6, 8, 1), (6, 8, 3), (6, 8, 4)])
+def test_arrays(dtype: type, shape: tuple[int, ...]) -> None:
+    given = np.full(shape, 1 if dtype is np.float32 else 200, dtype)
+    large = a2f.upscale(given, scale=2)
+    assert large.dtype == dtype
+    assert large.shape == (12, 16, *shape[2:])
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("L", "L"), ("LA", "LA"), ("RGB", "RGB"), ("RGBA", "RGBA"), ("1", "L"), ("P", "RGB"), ("CMYK", "RGB"),
+        ("YCbCr", "RGB"), ("I;16", "I;16"),
+    ],
+)  # fmt: skip
+def test_pil_images(mode: str, expected: str) -> None:
+    large = a2f.upscale(photo(mode), scale=2)
+    assert isinstance(large, Image.Image)
+    assert (large.mode, large.size) == (expected, (26, 18))
+
+
+def test_pil_metadata_is_kept_and_orientation_applied() -> None:
+    image = photo()
+    exif = image.getexif()
+    exif[0x0112], exif[0x010F] = 6, "Maker"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    image.info.update(icc_profile=profile, dpi=(300, 300))
+    large = a2f.upscale(image, scale=2)
+    assert large.size == (18, 26)
+    assert large.info["icc_profile"] == profile
+    assert large.info["dpi"] == (300, 300)
+    assert large.getexif().get(0x0112, 1) == 1
+    assert large.getexif()[0x010F] == "Maker"
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM"])
+def test_bytes_stay_in_their_format(format: str) -> None:
+    out = io.BytesIO()
+    photo().save(out, format)
+    large = Image.open(io.BytesIO(a2f.upscale(out.getvalue(), scale=2)))
+    assert (large.format, large.size) == (format, (26, 18))
+
+
+def test_path_writes_beside_it_and_never_overwrites(tmp_path: Path) -> None:
+    path = tmp_path / "ein Bild.png"
+    photo().save(path)
+    before = path.read_bytes()
+    written = a2f.upscale(path, scale=2)
+    assert written == tmp_path / "ein Bild_x2.png"
+    with Image.open(written) as image:
+        assert image.size == (26, 18)
+    assert a2f.upscale(str(path), scale=2, overwrite=True) == str(written)
+    with pytest.raises(ImageWriteError, match="overwrite=True"):
+        a2f.upscale(path, scale=2)
+    with pytest.raises(ImageWriteError, match="input itself"):
+        a2f.upscale(path, scale=2, output=path, overwrite=True)
+    assert path.read_bytes() == before
+    assert a2f.upscale(path, size=(31, 20)).name == "ein Bild_31x20.png"
+
+
+def test_path_refuses_a_lossy_format_before_running(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    image = photo("RGBA")
+    image.putpixel((0, 0), (0, 0, 0, 0))
+    image.save(path)
+    with pytest.raises(LossyFormatError, match="transparency"):
+        a2f.upscale(path, output=tmp_path / "a.jpg")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_all_ways_give_the_same_pixels(tmp_path: Path) -> None:
+    image = photo()
+    path = tmp_path / "a.png"
+    image.save(path)
+    expected = a2f.upscale(np.asarray(image), scale=2)
+    np.testing.assert_array_equal(np.asarray(a2f.upscale(image, scale=2)), expected)
+    np.testing.assert_array_equal(np.asarray(Image.open(a2f.upscale(path, scale=2))), expected)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(a2f.upscale(path.read_bytes(), scale=2)))), expected)
+    np.testing.assert_array_equal(a2f.upscale(np.asarray(image), model=a2f.load("sd", scale=2)), expected)
+
+
+def test_exact_size_of_an_array() -> None:
+    assert a2f.upscale(np.zeros((10, 20, 3), np.uint8), size=(33, 44)).shape == (44, 33, 3)
+
+
+def test_one_upscaler_in_eight_threads_gives_the_pixels_of_one() -> None:
+    upscaler = a2f.load("sd", scale=2, threads=2)
+    rng = np.random.default_rng(0)
+    images = [rng.random((8 + i, 30 - i, 3), dtype=np.float32) for i in range(24)]
+    alone = [upscaler(image) for image in images]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(upscaler, images))
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        np.zeros((4, 4, 2), np.uint8), np.zeros((4,), np.uint8), np.zeros((0, 4), np.uint8), np.zeros((4, 4), np.int64),
+        np.full((3, 3), np.nan, np.float32), 17, None, [1, 2],
+    ],
+)  # fmt: skip
+def test_bad_images(given: object) -> None:
+    with pytest.raises(InputError):
+        a2f.upscale(given, scale=2)
+
+
+def test_bad_models_and_files(tmp_path: Path) -> None:
+    image = np.zeros((4, 4, 3), np.uint8)
+    with pytest.raises(UnknownModelError, match=r"unknown model 'xl': there are sd x2"):
+        a2f.upscale(image, model="xl")
+    with pytest.raises(UnknownModelError, match="at scale 7"):
+        a2f.upscale(image, scale=7)
+    with pytest.raises(WeightsError, match="No such file"):
+        a2f.load(tmp_path / "none.safetensors")
+    with pytest.raises(ImageReadError, match="No such file"):
+        a2f.upscale(tmp_path / "none.png")
+    with pytest.raises(ImageReadError, match="known format"):
+        a2f.upscale(b"no image at all")
+    with pytest.raises(InputError, match="given as a path"):
+        a2f.upscale(image, output="x.png")

@@ -1,0 +1,157 @@
+"""Grey, alpha, depth and exact sizes around a simple upscaler."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from a2f import load
+from a2f.errors import InputError
+from a2f.pixels import fill_hidden, upscale_pixels
+from a2f.upscaler import Upscaler
+
+
+class Nearest:
+    """Repeats pixels: its results are known exactly."""
+
+    description = "nearest"
+
+    def __init__(self, scale: int) -> None:
+        self.scale = scale
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        assert image.dtype == np.float32
+        assert image.shape[2] == 3
+        return image.repeat(self.scale, 0).repeat(self.scale, 1)
+
+
+@pytest.fixture(scope="module")
+def network() -> Upscaler:
+    return load("sd", scale=2, threads=2)
+
+
+def noise(shape: tuple[int, ...], dtype: type, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    if dtype is np.float32:
+        return rng.random(shape, dtype=np.float32)
+    return rng.integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
+
+
+@given(
+    st.integers(1, 12),
+    st.integers(1, 12),
+    st.integers(1, 4),
+    st.sampled_from([np.uint8, np.uint16, np.float32]),
+    st.lists(st.sampled_from([2, 3]), max_size=2),
+)
+@settings(deadline=None)
+def test_shape_and_dtype_stay(h: int, w: int, c: int, dtype: type, scales: list[int]) -> None:
+    large = upscale_pixels(noise((h, w, c), dtype), [Nearest(s) for s in scales])
+    factor = int(np.prod(scales))
+    assert large.shape == (h * factor, w * factor, c)
+    assert large.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_nearest_gives_back_the_very_values(dtype: type, channels: int) -> None:
+    pixels = noise((5, 7, channels), dtype)
+    if channels in (2, 4):
+        pixels[..., -1] = np.maximum(pixels[..., -1], 1)  # nothing hidden: nothing filled
+    np.testing.assert_array_equal(upscale_pixels(pixels, [Nearest(2)]), pixels.repeat(2, 0).repeat(2, 1))
+
+
+@pytest.mark.parametrize("size", [(13, 8), (1, 1), (40, 3), (20, 14)])
+def test_exact_size(size: tuple[int, int]) -> None:
+    for channels in (1, 2, 3, 4):
+        assert upscale_pixels(noise((7, 10, channels), np.uint8), [Nearest(2)], size=size).shape == (
+            size[1],
+            size[0],
+            channels,
+        )
+
+
+def test_flat_stays_flat_at_any_size() -> None:
+    flat = np.full((9, 9, 4), (10, 200, 77, 131), np.uint8)
+    np.testing.assert_array_equal(
+        upscale_pixels(flat, [Nearest(2)], size=(23, 17)), np.full((17, 23, 4), (10, 200, 77, 131))
+    )
+
+
+def test_opaque_alpha_stays_opaque_and_leaves_colour_alone(network: Upscaler) -> None:
+    for dtype in (np.uint8, np.uint16):
+        rgb, top = noise((12, 10, 3), dtype), np.iinfo(dtype).max
+        rgba = np.concatenate([rgb, np.full((12, 10, 1), top, dtype)], axis=2)
+        large = upscale_pixels(rgba, [network])
+        assert (large[..., 3] == top).all()
+        np.testing.assert_array_equal(large[..., :3], upscale_pixels(rgb, [network]))
+
+
+def test_empty_stays_empty(network: Upscaler) -> None:
+    pixels = noise((12, 10, 4), np.uint8)
+    pixels[..., 3] = 0
+    assert (upscale_pixels(pixels, [network])[..., 3] == 0).all()
+
+
+def test_alpha_away_from_edges_is_exact(network: Upscaler) -> None:
+    alpha = np.zeros((40, 40, 1), np.uint8)
+    alpha[:, 20:] = 255
+    large = upscale_pixels(np.concatenate([noise((40, 40, 3), np.uint8), alpha], axis=2), [network])[..., 3]
+    assert (large[:, :38] == 0).all()
+    assert (large[:, 42:] == 255).all()
+
+
+def test_no_fringe_from_hidden_colours(network: Upscaler) -> None:
+    """A red disc on transparent green must not get a green rim."""
+    y, x = np.mgrid[-16:16, -16:16]
+    inside = (x * x + y * y < 120)[..., None]
+    disc = np.where(inside, np.array([220, 30, 30, 255], np.uint8), np.array([0, 255, 0, 0], np.uint8))
+    large = upscale_pixels(disc, [network]).astype(int)
+    seen = large[large[..., 3] > 0]
+    assert seen[:, 1].max() < 60
+    black = np.where(inside, np.array([220, 30, 30, 255], np.uint8), np.array([0, 0, 0, 0], np.uint8))
+    dark = upscale_pixels(black, [network])
+    np.testing.assert_array_equal(dark, upscale_pixels(disc, [network]))
+
+
+def test_fill_takes_the_nearest_colour() -> None:
+    rgb = np.zeros((8, 8, 3), np.float32)
+    alpha = np.zeros((8, 8), np.float32)
+    rgb[0, 0], alpha[0, 0] = (1, 0, 0), 1
+    rgb[7, 7], alpha[7, 7] = (0, 0, 1), 0.25
+    filled = fill_hidden(rgb, alpha)
+    np.testing.assert_allclose(filled[1, 1], (1, 0, 0))
+    np.testing.assert_allclose(filled[6, 6], (0, 0, 1), atol=1e-6)
+    np.testing.assert_array_equal(filled[0, 0], rgb[0, 0])
+
+
+def test_sixteen_bit_gradient_keeps_its_levels(network: Upscaler) -> None:
+    ramp = np.linspace(5000, 60000, 1500).astype(np.uint16).reshape(1, -1, 1).repeat(8, 0)
+    large = upscale_pixels(ramp, [network])
+    assert large.dtype == np.uint16
+    assert len(np.unique(large)) > 1000
+
+
+def test_grey_is_grey_in_rgb(network: Upscaler) -> None:
+    grey = noise((9, 9, 1), np.uint8)
+    as_rgb = upscale_pixels(grey.repeat(3, 2), [network]).astype(float) @ (0.299, 0.587, 0.114)
+    assert np.abs(upscale_pixels(grey, [network])[..., 0] - as_rgb).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.zeros((4, 4, 3), np.float64), "uint8, uint16 or float32, not float64"),
+        (np.zeros((4, 4, 3), np.int32), "not int32"),
+        (np.zeros((4, 4, 5), np.uint8), "1 to 4 channels"),
+        (np.zeros((4, 4), np.uint8), "H, W, C"),
+        (np.zeros((0, 4, 3), np.uint8), "empty"),
+        (np.full((2, 2, 3), np.nan, np.float32), "NaN"),
+        (np.full((2, 2, 3), np.inf, np.float32), "infinity"),
+        (np.full((2, 2, 3), 200, np.float32), r"lies in \[0, 1\], not in \[200, 200\]"),
+        ([[1, 2]], "a list"),
+    ],
+)
+def test_bad_arrays(pixels: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        upscale_pixels(pixels, [Nearest(2)])

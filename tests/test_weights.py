@@ -1,0 +1,107 @@
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from a2f.errors import UnknownModelError, WeightsError
+from a2f.variants import SCALES, VARIANTS, A2FConfig, ablation_of, config_of, count_parameters
+from a2f.weights import (
+    Weights,
+    expected_shapes,
+    find_shipped,
+    read_weights,
+    shipped_models,
+    weights_from_bytes,
+    write_weights,
+)
+
+
+def random_weights(config: A2FConfig, seed: int = 0) -> Weights:
+    rng = np.random.default_rng(seed)
+    shapes = expected_shapes(config)
+    return Weights(
+        config=config, tensors={n: rng.normal(0, 0.1, s).astype(np.float32) for n, s in shapes.items()}, metadata={}
+    )
+
+
+def test_shapes_hold_the_folded_parameters() -> None:
+    for variant in VARIANTS:
+        for scale in SCALES:
+            config = config_of(variant, scale=scale)
+            total = sum(int(np.prod(shape)) for shape in expected_shapes(config).values())
+            assert total == count_parameters(config, weight_norm=False)
+
+
+@pytest.mark.parametrize("name", ["baseline", "baseline-mp", "l-noca", "sd-head1", "sd-head7"])
+def test_round_trip_of_ablations(name: str) -> None:
+    given = random_weights(ablation_of(name, scale=2))
+    back = weights_from_bytes(write_weights(given), name="x")
+    assert back.config == given.config
+    for key, value in given.tensors.items():
+        np.testing.assert_array_equal(back.tensors[key], value)
+
+
+@pytest.mark.parametrize("model", shipped_models(), ids=lambda m: m.file)
+def test_shipped_files_are_what_the_index_says(model) -> None:
+    weights = read_weights(model.path)
+    assert weights.sha256 == model.sha256
+    assert (weights.config.variant, weights.config.scale) == (model.variant, model.scale)
+    assert count_parameters(weights.config) == model.parameters
+    assert weights.metadata["licence"] == model.licence
+    assert set(model.psnr_y) == {"Set5", "Set14", "B100"}
+    card = model.path.with_suffix(".md").read_text(encoding="utf-8")
+    assert model.sha256 in card
+    assert f"{model.psnr_y['Set5']:.3f}" in card
+
+
+def test_unknown_models_list_what_there_is() -> None:
+    with pytest.raises(UnknownModelError, match=r"no weights for model 'l' at scale 4 are shipped: there are sd x2"):
+        find_shipped("l", scale=4)
+
+
+@pytest.fixture
+def blob() -> bytes:
+    return write_weights(random_weights(config_of("s", scale=2)))
+
+
+def test_damaged_files(blob: bytes, tmp_path) -> None:
+    for cut in (0, 4, 100, len(blob) // 2, len(blob) - 1):
+        with pytest.raises(WeightsError, match="not a whole safetensors file"):
+            weights_from_bytes(blob[:cut], name="w")
+    with pytest.raises(WeightsError, match="No such file"):
+        read_weights(tmp_path / "none")
+    with pytest.raises(WeightsError, match="cannot read"):
+        read_weights(tmp_path)
+
+
+def test_foreign_files(blob: bytes) -> None:
+    with pytest.raises(WeightsError, match="names no known network"):
+        weights_from_bytes(save({"a": np.zeros(3, np.float32)}), name="w")
+    with pytest.raises(WeightsError, match="misses blocks"):
+        weights_from_bytes(save({"a": np.zeros(3, np.float32)}, metadata={"variant": "s", "scale": "2"}), name="w")
+    for config in (
+        "[]",
+        "7",
+        '{"variant": "s"}',
+        "{",
+        json.dumps({"variant": "s", "scale": 9, "channels": 32, "blocks": 4}),
+    ):
+        with pytest.raises(WeightsError, match="names no known network"):
+            weights_from_bytes(save({"a": np.zeros(3, np.float32)}, metadata={"config": config}), name="w")
+
+
+def test_wrong_tensors(blob: bytes) -> None:
+    good = random_weights(config_of("s", scale=2))
+
+    def spoiled(name: str, value: np.ndarray) -> bytes:
+        return save({**good.tensors, name: value}, metadata={"variant": "s", "scale": "2"})
+
+    with pytest.raises(WeightsError, match=r"tail\.bias has shape \(27,\), a2f s needs \(12,\)"):
+        weights_from_bytes(spoiled("tail.bias", np.zeros(27, np.float32)), name="w")
+    with pytest.raises(WeightsError, match=r"tail\.bias is int64"):
+        weights_from_bytes(spoiled("tail.bias", np.zeros(12, np.int64)), name="w")
+    with pytest.raises(WeightsError, match="NaN or infinity"):
+        weights_from_bytes(spoiled("tail.bias", np.full(12, np.nan, np.float32)), name="w")
+    with pytest.raises(WeightsError, match="unexpected extra"):
+        weights_from_bytes(spoiled("extra", np.zeros(1, np.float32)), name="w")
