@@ -15,7 +15,8 @@ def loaded_by(code: str, *arguments: str) -> set[str]:
     report = (
         "import sys, atexit\n"
         "before = set(sys.modules)\n"
-        "atexit.register(lambda: print('\\nLOADED', *sorted({m.partition('.')[0] for m in set(sys.modules) - before})))\n"
+        "tops = lambda: sorted({m.partition('.')[0] for m in set(sys.modules) - before})\n"
+        "atexit.register(lambda: print('\\nLOADED', *tops()))\n"
         f"sys.argv = ['a2f', *{list(arguments)!r}]\n{code}"
     )
     done = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=False)

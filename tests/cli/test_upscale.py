@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -309,10 +311,19 @@ def test_output_folder_cannot_be_made(here: Path, run) -> None:
     assert done.err.count("\n") == 1
 
 
+@pytest.fixture
+def open_to_all(monkeypatch) -> Iterator[Path]:
+    """A folder that other users may enter, unlike the temporary folders of the test runner."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        monkeypatch.chdir(name)
+        yield Path(name)
+
+
 @pytest.mark.integration
-def test_permissions(here: Path) -> None:
+def test_permissions(open_to_all: Path) -> None:
     """As another user than root, for whom permissions count."""
-    here.chmod(0o755)
+    here = open_to_all
     photo(here / "secret.png").chmod(0)
     photo(here / "locked/a.png")
     (here / "locked").chmod(0o555)
@@ -323,14 +334,6 @@ def test_permissions(here: Path) -> None:
         "os.getuid() == 0 and os.setuid(65534)\n"
         "sys.argv[0] = 'a2f'\nmain()"
     )
-    import shutil
-
-    if os.getuid() == 0 and not os.access(here, os.X_OK):
-        pytest.skip("the temporary folder is closed to other users")
-    for parent in here.parents:
-        if os.getuid() == 0 and not parent.stat().st_mode & 0o001:
-            pytest.skip(f"{parent} is closed to other users")
-    assert shutil.which(sys.executable)
     one = subprocess.run(
         [sys.executable, "-c", code, "upscale", "secret.png"], capture_output=True, text=True, check=False
     )
@@ -399,11 +402,15 @@ def test_ctrl_c_leaves_nothing_half(here: Path) -> None:
 
 @pytest.mark.integration
 def test_progress_bar_on_a_terminal(here: Path) -> None:
+    import fcntl
     import pty
+    import struct
+    import termios
 
     for i in range(3):
         photo(here / f"in/{i}.png")
     controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
     process = subprocess.Popen([*A2F, "upscale", "in", "-s", "2", "-o", "out"], stderr=terminal)
     os.close(terminal)
     said = b""
