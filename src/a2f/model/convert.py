@@ -2,7 +2,6 @@
 
 import pickle
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -58,7 +57,7 @@ def _load(path: Path) -> Any:
         raise WeightsError(
             f"{path} is not a PyTorch checkpoint of tensors alone (damaged, or it holds code, which is never run)"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise WeightsError(f"{path} is damaged or not a PyTorch checkpoint") from error
 
 

@@ -1,0 +1,105 @@
+"""What README and examples say is what happens."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch) -> Path:
+    """A folder as the README assumes it: a photo and a folder of photos."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    (tmp_path / "holiday").mkdir()
+    for name in ("photo.jpg", "holiday/a.jpg"):
+        Image.fromarray(rng.integers(0, 256, (60, 300, 3)).astype(np.uint8)).save(name)
+    return tmp_path
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.integration
+def test_commands_of_the_readme(desk: Path) -> None:
+    lines = [
+        line for block in blocks("sh") for line in block.splitlines() if "a2f " in line and "examples/" not in line
+    ]
+    assert len(lines) >= 7
+    shim = desk / "a2f"
+    shim.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m a2f "$@"\n')
+    shim.chmod(0o755)
+    for line in lines:
+        done = subprocess.run(
+            ["bash", "-c", line], env={"PATH": f"{desk}:/usr/bin:/bin"}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+    made = {"photo_x4.jpg", "photo_x2.png", "photo_w3840.jpg", "large.jpg", "sheet.png", "large"}
+    assert made <= {p.name for p in desk.iterdir()}
+
+
+@pytest.mark.integration
+def test_python_of_the_readme(desk: Path) -> None:
+    (code,) = blocks("python")
+    with Image.open("photo.jpg") as image:
+        image.load()
+        names: dict[str, object] = {"image": image}
+        exec(compile(code, "README.md", "exec"), names)
+    assert (desk / "photo_x4.jpg").exists()
+    assert names["large"].size == (1200, 240)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("name", ["python_api.py", "threads.py", "demo.py"])
+def test_examples(name: str, tmp_path: Path) -> None:
+    arguments = ["--output", str(tmp_path)] if name == "demo.py" else []
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / name, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "->" in done.stdout + done.stderr
+    if name == "demo.py":
+        with Image.open(tmp_path / "astronaut_x4.png") as large:
+            assert large.size == (1024, 1024)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+def test_map_of_the_code_is_the_code() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for path in sorted((ROOT / "src" / "a2f").iterdir()):
+        if path.name.startswith("_") or path.name == "py.typed":
+            continue
+        assert re.search(rf"^  {re.escape(path.name)}", page, re.MULTILINE), path.name
+
+
+def test_development_requirements_are_the_dependency_groups() -> None:
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
+    listed = [
+        line for line in (ROOT / "requirements-dev.txt").read_text().splitlines() if line and not line.startswith("#")
+    ]
+    assert sorted(listed) == sorted(groups["test"] + groups["lint"])
+
+
+def test_make_targets_of_the_readme_exist() -> None:
+    if shutil.which("make") is None:
+        pytest.skip("no make here")
+    for target in re.findall(r"^make (\w+)", "\n".join(blocks("sh")), re.MULTILINE):
+        subprocess.run(["make", "-n", target], cwd=ROOT, check=True, capture_output=True)
