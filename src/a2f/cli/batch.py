@@ -119,6 +119,8 @@ def plan(inputs: list[str], options: Options) -> tuple[list[Task], list[str]]:
     """
     if options.overwrite and options.skip_existing:
         raise UsageError("--overwrite and --skip-existing contradict each other")
+    if options.suffix is not None and {"/", os.sep} & set(options.suffix):
+        raise UsageError(f"--suffix {options.suffix!r} names a folder: it is added to file names, folders go into -o")
     if STDIN.name in inputs and len(inputs) > 1:
         raise UsageError("- (standard input) is one image and goes alone")
     if inputs == [STDIN.name]:
@@ -136,6 +138,8 @@ def _stream_task(options: Options) -> Task:
         raise UsageError(
             f"-o {target} is a folder: an image from standard input needs a file name, or - for standard output"
         )
+    if target != STDIN and options.format not in (None, format_of_suffix(target.suffix)):
+        raise UsageError(f"-o {target} and -f {options.format} name two formats: leave one of them out")
     return Task(source=STDIN, target=target)
 
 
@@ -184,7 +188,8 @@ def _task(path: Path, below: Path, options: Options, *, single: bool) -> Task:
     elif out.suffix and not out.is_dir():
         if not single:
             raise UsageError(f"-o {out} is a file, but the input is several images or a folder: give a folder")
-        format_of_suffix(options.format or out.suffix)
+        if options.format not in (None, format_of_suffix(out.suffix)):
+            raise UsageError(f"-o {out} and -f {options.format} name two formats: leave one of them out")
         target = out
     elif out.exists() and not out.is_dir():
         raise UsageError(f"-o {out} is a file without an image suffix: give another name or a folder")
