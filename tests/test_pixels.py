@@ -57,7 +57,7 @@ def test_shape_and_dtype_stay(h: int, w: int, c: int, dtype: type, scales: list[
 def test_nearest_gives_back_the_very_values(dtype: type, channels: int) -> None:
     pixels = noise((5, 7, channels), dtype)
     if channels in (2, 4):
-        pixels[..., -1] = np.maximum(pixels[..., -1], 1)  # nothing hidden: nothing filled
+        pixels[..., -1] = np.iinfo(dtype).max  # otherwise alpha has its own way
     np.testing.assert_array_equal(upscale_pixels(pixels, [Nearest(2)]), pixels.repeat(2, 0).repeat(2, 1))
 
 
@@ -99,6 +99,15 @@ def test_alpha_away_from_edges_is_exact(network: Upscaler) -> None:
     large = upscale_pixels(np.concatenate([noise((40, 40, 3), np.uint8), alpha], axis=2), [network])[..., 3]
     assert (large[:, :38] == 0).all()
     assert (large[:, 42:] == 255).all()
+
+
+def test_no_specks_beside_a_hard_edge(network: Upscaler) -> None:
+    y, x = np.mgrid[-24:24, -24:24]
+    alpha = np.where(x * x + y * y < 300, 255, 0).astype(np.uint8)[..., None]
+    large = upscale_pixels(np.concatenate([np.full((48, 48, 3), 9, np.uint8), alpha], axis=2), [network])[..., 3]
+    distance = np.hypot(*(np.mgrid[0:96, 0:96] / 2 - 23.75))
+    assert large[distance > 300**0.5 + 1.6].max() <= 8  # the network alone leaves 50 here
+    assert large[distance < 300**0.5 - 1.6].min() >= 247
 
 
 def test_no_fringe_from_hidden_colours(network: Upscaler) -> None:

@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -83,6 +84,34 @@ def test_metadata_matrix(format: str, dtype: type) -> None:
         assert inner[0x9003] == "2026:01:02 03:04:05"
         assert b"MAKER\0NOTE" * 9 in (inner[0x927C], exif_block())
         assert tuple(float(v) for v in gps[2]) == (10, 20, 30)
+
+
+def exif_with_thumbnail(thumbnail: bytes) -> bytes:
+    """A block of two directories: maker in the first, a JPEG thumbnail under the second."""
+    first = struct.pack("<H", 1) + struct.pack("<HHI4s", 0x010F, 2, 4, b"Abc\0") + struct.pack("<I", 26)
+    entries = [(0x0103, 3, 1, 6), (0x0201, 4, 1, 26 + 2 + 36 + 4), (0x0202, 4, 1, len(thumbnail))]
+    second = struct.pack("<H", 3) + b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
+    return b"Exif\0\0II*\0\x08\0\0\0" + first + second + thumbnail
+
+
+@pytest.mark.parametrize("format", ["jpeg", "png", "webp", "tiff", "avif"])
+def test_the_old_thumbnail_goes(format: str) -> None:
+    """It would show the small picture, and what was cut from it."""
+    thumbnail = io.BytesIO()
+    Image.new("RGB", (16, 12), (200, 10, 10)).save(thumbnail, "JPEG")
+    exif = exif_with_thumbnail(thumbnail.getvalue())
+    assert thumbnail.getvalue() in exif
+    picture = Picture(pixels=random_pixels((40, 60, 3), np.uint8), metadata=Metadata(exif=exif))
+    blob = encode_image(picture, format=format)
+    assert thumbnail.getvalue()[-200:] not in blob
+    assert tags_of(read_image(blob).metadata.exif)[0x010F] == "Abc"
+
+
+def test_damaged_exif_does_not_stop_the_picture() -> None:
+    for block in (b"", b"Exif\0\0", b"nonsense", b"Exif\0\0II*\0\xff\xff\xff\xff", exif_block()[:40]):
+        for format in ("jpeg", "tiff", "png"):
+            picture = Picture(pixels=random_pixels((8, 8, 3), np.uint8), metadata=Metadata(exif=block))
+            assert read_image(encode_image(picture, format=format)).size == (8, 8)
 
 
 @pytest.mark.parametrize("format", list(FORMATS))
