@@ -108,7 +108,9 @@ class Patches:
 
     def spots(self, step: int, *, batch: int, patch: int) -> tuple[Spots, torch.Generator]:
         """The spots of one step, on the CPU, and the generator to draw on with."""
-        generator = torch.Generator().manual_seed((self.seed << 40) ^ step)
+        # torch's generator takes 32 bits of its seed: mixed, so that neither seeds nor steps share them
+        mixed = np.random.SeedSequence((self.seed, step)).generate_state(1, np.uint32)
+        generator = torch.Generator().manual_seed(int(mixed[0]))
         fits = (self.sides >= patch).all(1)
         if not fits.any():
             raise InputError(f"no training image has {patch} x {patch} LR pixels: lower `patch` or use larger images")

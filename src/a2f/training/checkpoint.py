@@ -107,7 +107,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         return Checkpoint(**torch.load(io.BytesIO(blob), weights_only=True, map_location="cpu"))
     except Exception as error:  # torch.load raises a dozen types for a foreign file
-        raise WeightsError(f"{path} is not a checkpoint of this version of a2f: {error}{_offer(path)}") from error
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(f"{path} is not a checkpoint of this version of a2f: {why}{_offer(path)}") from error
 
 
 def _offer(path: Path) -> str:

@@ -45,7 +45,7 @@ class Log:
         if self.run is not None:
             for name, value in self.run.ema.named_parameters():
                 if ".lambda_" in name:
-                    self.events.add_scalar(name, float(value), progress.step)
+                    self.events.add_scalar(name, value.item(), progress.step)
         self.events.flush()
 
 

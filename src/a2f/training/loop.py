@@ -162,9 +162,15 @@ class Run:
             optimiser=self.optimiser.state_dict(),
             scaler=self.scaler.state_dict(),
             rng={"cpu": torch.get_rng_state()},
-            versions={"a2f": a2f.__version__, "torch": torch.__version__, "python": platform.python_version()},
+            versions={"a2f": a2f.__version__, "torch": str(torch.__version__), "python": platform.python_version()},
         )
         return save_checkpoint(state, self.folder, keep=self.recipe.keep)
+
+    def release(self) -> None:
+        """Let go of the other processes, all at once: one that leaves early would tear down what the rest still use."""
+        self.forward = self.model
+        if self.processes.count > 1:
+            dist.barrier()
 
     def train(self, report: Callable[[Progress], None]) -> None:
         """Train to the end of the recipe.
@@ -195,7 +201,9 @@ class Run:
             self._agree_on_time()
             if self.step % self.recipe.evaluate_every == 0:
                 break
-        mean = float(losses) / (self.step - first)
+        if self.processes.count > 1:  # each process has seen its part of the batches
+            dist.all_reduce(losses)
+        mean = float(losses) / (self.step - first) / self.processes.count
         if not math.isfinite(mean):
             raise NonFiniteLossError(
                 f"the loss became {mean} between steps {first} and {self.step}; "

@@ -1,0 +1,102 @@
+"""``a2f train``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from a2f.training.loop import Progress
+
+EPILOG = """\b
+Examples:
+  a2f train sd -s 4 --data photos/ --minutes 60 -o runs/sd_x4
+  a2f train sd -s 2 --data photos/ --init a2f_sd_x4.safetensors -o runs/sd_x2
+  a2f train sd -s 4 --data photos/ -o runs/sd_x4 --resume
+  a2f train --print-recipe fast > mine.toml
+  torchrun --nproc-per-node 2 -m a2f train sd -s 4 --data photos/ -o runs/ddp
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("model", required=False, metavar="MODEL")
+@click.option("-s", "--scale", type=int, default=4, show_default=True, help="2, 3 or 4.")
+@click.option("--data", type=Path, metavar="DIR", help="Folder tree of training photographs.")
+@click.option("--val", type=Path, metavar="DIR", help="HR images for the PSNR; part of the data by default.")
+@click.option("-o", "--output", type=Path, metavar="RUN", help="Folder of the run: checkpoints, weights, logs.")
+@click.option("--recipe", default="fast", show_default=True, metavar="NAME", help="fast, paper, or a .toml file.")
+@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Length of the run in steps.")
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Length of the run in minutes."
+)
+@click.option("--init", type=Path, metavar="FILE", help="Weights to start from, of this or another scale.")
+@click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda or mps.")
+@click.option("--compile", "compiled", is_flag=True, help="Use torch.compile.")
+@click.option("--resume", is_flag=True, help="Go on from the latest checkpoint of the run.")
+@click.option("--print-recipe", metavar="NAME", help="Print a built-in recipe as TOML, and stop.")
+def train(model: str | None, print_recipe: str | None, **given: Any) -> None:
+    """Train one of the 12 networks (s, sd, m, l) on a folder of photographs. Needs the extra `train`.
+
+    Interrupted at any moment, --resume goes on as if nothing had been. The run's folder holds the best and the last
+    weights (best.safetensors, last.safetensors), checkpoints, log.csv and events for TensorBoard.
+    """
+    from a2f.training.recipe import built_in_text, read_recipe
+
+    if print_recipe is not None:
+        click.echo(built_in_text(print_recipe), nl=False)
+        return
+    missing = [
+        name for name, value in (("MODEL", model), ("--data", given["data"]), ("-o", given["output"])) if not value
+    ]
+    if missing or model is None:
+        raise click.UsageError(f"missing {' and '.join(missing)}")
+    from a2f.errors import EngineError
+    from a2f.variants import config_of
+    from a2f.weights import read_weights
+
+    config = config_of(model, scale=given["scale"])
+    recipe = read_recipe(given["recipe"]).bounded(steps=given["steps"], minutes=given["minutes"])
+    init = read_weights(given["init"]) if given["init"] else None
+    try:
+        from a2f.training.start import Job, start
+    except ImportError as error:
+        raise EngineError(f"training needs torch and tensorboard: pip install 'a2f[train]' ({error})") from error
+    from a2f.training.log import Log
+
+    job = Job(
+        config=config,
+        recipe=recipe,
+        data=given["data"],
+        validation=given["val"],
+        folder=given["output"],
+        init=init,
+        device=given["device"],
+        compiled=given["compiled"],
+        resume=given["resume"],
+    )
+
+    def reporter(run: Any) -> Any:
+        log = Log(given["output"], run=run)
+
+        def report(progress: "Progress") -> None:
+            log(progress)
+            click.echo(progress_line(progress), err=True)
+
+        return report
+
+    try:
+        run = start(job, report=reporter, tell=lambda line: click.echo(line, err=True))
+    except KeyboardInterrupt:
+        click.echo(f"saved; go on with the same command and --resume (run: {given['output']})", err=True)
+        raise
+    if run.processes.rank == 0:
+        click.echo(f"{given['output']}/best.safetensors: {run.best:.3f} dB at step {run.best_step}", err=True)
+
+
+def progress_line(p: "Progress") -> str:
+    """One line for people."""
+    left = p.seconds * (1 - p.done) / p.done / 60 if p.done else 0.0
+    return (
+        f"step {p.step}  {100 * p.done:.1f} %  loss {p.loss:.5f}  lr {p.lr:.1e}  {p.steps_per_second:.1f} steps/s  "
+        f"{left:.0f} min left  PSNR-Y {p.psnr_y:.3f} dB (best {p.best:.3f})"
+    )

@@ -1,0 +1,76 @@
+import pytest
+
+from a2f.errors import UsageError
+from a2f.training.recipe import BUILT_IN, Optimiser, Recipe, Stage, parse_recipe, read_recipe, recipe_toml
+
+
+def test_paper_recipe_is_the_papers() -> None:
+    recipe = read_recipe("paper")
+    o, (stage,) = recipe.optimiser, recipe.stages
+    assert (recipe.steps, recipe.ema, o.lr, o.halve_every) == (1_000_000, 0, 1e-3, 200_000)
+    assert (o.beta1, o.beta2, o.eps, o.schedule, o.clip) == (0.9, 0.999, 1e-8, "halving", 0)
+    assert (stage.batch, stage.patch, stage.loss, stage.precision) == (16, 48, "l1", "fp32")
+    assert o.rate(step=199_999, done=0.2) == 1e-3
+    assert o.rate(step=200_000, done=0.2) == 5e-4
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_toml_round_trip(name: str) -> None:
+    recipe = read_recipe(name)
+    assert parse_recipe(recipe_toml(recipe)) == recipe
+
+
+def test_cosine_rises_falls_and_ends_at_its_floor() -> None:
+    o = Optimiser(lr=1.0, schedule="cosine", warmup=10, floor=0.01)
+    assert o.rate(step=0, done=0) == pytest.approx(0.1)
+    assert o.rate(step=100, done=0) == pytest.approx(1.0)
+    assert o.rate(step=100, done=0.5) == pytest.approx(0.505)
+    assert o.rate(step=100, done=1) == pytest.approx(0.01)
+
+
+def test_stages_follow_each_other() -> None:
+    recipe = Recipe(steps=10, stages=(Stage(until=0.5, patch=16), Stage(until=1, patch=32)))
+    assert [recipe.stage(d).patch for d in (0, 0.49, 0.5, 1)] == [16, 16, 32, 32]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stpes = 3", "unknown key stpes, did you mean steps?"),
+        ("steps = 3\n[optimiser]\nlearning = 1", "unknown key optimiser.learning"),
+        ("steps = 3\n[[stages]]\nbtach = 1", r"unknown key stages\[0\].btach, did you mean batch"),
+        ("steps = 'many'", "wants int"),
+        ("steps = 3.5", "wants int"),
+        ("steps = true", "wants int"),
+        ("steps = 3\nema = nan", "finite"),
+        ("steps = 3\nema = 1.0", "below 1"),
+        ("steps = 3\nminutes = 3", "exactly one of steps and minutes"),
+        ("", "exactly one of steps and minutes"),
+        ("steps = 3\nstages = 4", "a list of tables"),
+        ("steps = 3\noptimiser = 4", "a table"),
+        ("steps = 3\n[[stages]]\nloss = 'l3'", "one of 'l1', 'l2', 'charbonnier'"),
+        ("steps = 3\n[[stages]]\nuntil = 0.5", "the last at 1"),
+        ("steps = 3\n[optimiser]\nlr = 0", "over 0"),
+        ("steps =", "not TOML"),
+    ],
+)
+def test_bad_recipes(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse_recipe(text)
+
+
+def test_missing_and_unknown_recipes(tmp_path) -> None:
+    with pytest.raises(UsageError, match="choose fast or paper"):
+        read_recipe("quick")
+    with pytest.raises(UsageError, match="cannot read recipe"):
+        read_recipe(tmp_path / "none.toml")
+
+
+def test_bounds() -> None:
+    recipe = read_recipe("fast")
+    assert recipe.bounded(steps=5).steps == 5
+    assert recipe.bounded(steps=5).minutes == 0
+    assert recipe.bounded(minutes=2).minutes == 2
+    assert recipe.bounded() == recipe
+    with pytest.raises(UsageError, match="both"):
+        recipe.bounded(steps=1, minutes=1)

@@ -1,0 +1,302 @@
+"""A run: it learns, it goes on after anything, and it is the same on one process or two."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from a2f.data.patches import Patches
+from a2f.errors import WeightsError
+from a2f.resize import imresize
+from a2f.training.checkpoint import list_checkpoints, load_checkpoint, step_of
+from a2f.training.log import Log, lambdas, plot_run, read_log
+from a2f.training.loop import NonFiniteLossError, Progress, Run, loss_of, transferred
+from a2f.training.recipe import Optimiser, Recipe, Stage
+from a2f.variants import A2FConfig, config_of
+from a2f.weights import find_shipped, read_weights
+
+SMALL = A2FConfig(variant="tiny", scale=2, channels=4, blocks=2, hidden=8)
+RECIPE = Recipe(
+    steps=12, ema=0.9, busiest_of=2, evaluate_every=4, keep=2,
+    optimiser=Optimiser(lr=5e-3, schedule="cosine", warmup=2, clip=1.0),
+    stages=(Stage(until=0.6, batch=4, patch=8), Stage(until=1, batch=2, patch=12)),
+)  # fmt: skip
+
+
+def images(count: int = 3) -> list[tuple[np.ndarray, np.ndarray]]:
+    rng = np.random.default_rng(0)
+    made = []
+    for _ in range(count):
+        y, x = np.mgrid[0:48, 0:64]
+        wave = 127 + 100 * np.sin(x / rng.uniform(2, 6)) * np.cos(y / rng.uniform(2, 6))
+        hr = np.stack([wave, wave.T[:48, :48].repeat(2, 1)[:, :64], 255 - wave], axis=-1).clip(0, 255).astype(np.uint8)
+        made.append((hr, imresize(hr, scale=1 / 2)))
+    return made
+
+
+class StopError(Exception):
+    """Ends a run from its report."""
+
+
+def make_run(folder: Path, recipe: Recipe = RECIPE, config: A2FConfig = SMALL, **options: object) -> Run:
+    folder.mkdir(exist_ok=True)
+    patches = Patches(images(), scale=2, seed=recipe.seed, device=torch.device("cpu"))
+    return Run(
+        config, recipe, patches=patches, validation=images(1), folder=folder, device=torch.device("cpu"), **options
+    )
+
+
+def state_of(run: Run) -> dict[str, torch.Tensor]:
+    both = {f"model.{k}": v for k, v in run.model.state_dict().items()} | {
+        f"ema.{k}": v for k, v in run.ema.state_dict().items()
+    }
+    return {name: value.clone() for name, value in both.items()}
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    """Bit for bit."""
+    a, b = read_weights(one).tensors, read_weights(other).tensors
+    for name, value in a.items():
+        assert value.tobytes() == b[name].tobytes(), name
+
+
+def test_it_learns_and_writes_weights_that_are_what_it_says(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(RECIPE, steps=150, evaluate_every=50)
+    reports: list[Progress] = []
+    run = make_run(tmp_path, recipe)
+    before = run.evaluate()
+    run.train(reports.append)
+    assert [r.step for r in reports] == [50, 100, 150]
+    assert reports[-1].loss < reports[0].loss
+    assert run.best > before + 3
+    weights = read_weights(tmp_path / "best.safetensors")
+    assert weights.config == SMALL
+    again = make_run(tmp_path / "again", recipe, init=weights)
+    assert again.evaluate() == pytest.approx(run.best, abs=1e-3)
+
+
+def test_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(tmp_path: Path) -> None:
+    whole = make_run(tmp_path / "whole")
+    whole.train(lambda p: None)
+
+    def stop_at(step: int):
+        def report(p: Progress) -> None:
+            if p.step == step:
+                raise StopError
+
+        return report
+
+    parts = make_run(tmp_path / "parts")
+    with pytest.raises(StopError):
+        parts.train(stop_at(4))
+    for last in (8, 12):
+        parts = make_run(tmp_path / "parts")
+        torch.manual_seed(last)  # nothing may hang on the state of the process
+        parts.resume()
+        assert parts.step == last - 4
+        if last == 12:
+            parts.train(lambda p: None)
+        else:
+            with pytest.raises(StopError):
+                parts.train(stop_at(last))
+    expected, found = state_of(whole), state_of(parts)
+    for name, value in expected.items():
+        assert torch.equal(value, found[name]), name
+    assert_same_weights(tmp_path / "whole/last.safetensors", tmp_path / "parts/last.safetensors")
+
+
+def test_checkpoints_are_pruned_but_the_best_stays(tmp_path: Path) -> None:
+    run = make_run(tmp_path, dataclasses.replace(RECIPE, steps=20, keep=2))
+    run.train(lambda p: None)
+    steps = [step_of(p) for p in list_checkpoints(tmp_path)]
+    assert steps[:2] == [20, 16]
+    assert set(steps) - {20, 16} <= {run.best_step}
+
+
+def test_damaged_checkpoints_are_refused_and_the_one_before_offered(tmp_path: Path) -> None:
+    make_run(tmp_path).train(lambda p: None)
+    last, before = list_checkpoints(tmp_path)[:2]
+    blob = bytearray(last.read_bytes())
+    for spoiled in (blob[: len(blob) // 2], blob[:500] + b"\xff" + blob[501:], b""):
+        last.write_bytes(spoiled)
+        with pytest.raises(WeightsError, match=f"damaged.*the one before it is .*{before.name}"):
+            load_checkpoint(last)
+    with pytest.raises(WeightsError, match="names are step_"):
+        load_checkpoint(tmp_path / "last.safetensors")
+    run = make_run(tmp_path)
+    run.resume(before)
+    assert run.step == step_of(before)
+
+
+def test_another_recipe_or_network_is_refused(tmp_path: Path) -> None:
+    make_run(tmp_path).train(lambda p: None)
+    with pytest.raises(WeightsError, match="another network or recipe"):
+        make_run(tmp_path, dataclasses.replace(RECIPE, seed=1)).resume()
+    with pytest.raises(WeightsError, match="another network or recipe"):
+        make_run(tmp_path, config=dataclasses.replace(SMALL, channels=8)).resume()
+    with pytest.raises(WeightsError, match="no checkpoint"):
+        make_run(tmp_path / "new").resume()
+
+
+def test_nan_stops_the_run_and_keeps_the_state(tmp_path: Path) -> None:
+    run = make_run(tmp_path, dataclasses.replace(RECIPE, steps=100, optimiser=Optimiser(lr=1e20)))
+    with pytest.raises(NonFiniteLossError, match=r"lower optimiser\.lr"):
+        run.train(lambda p: None)
+    for path in list_checkpoints(tmp_path):
+        assert load_checkpoint(path).step == step_of(path)
+
+
+def test_ctrl_c_saves(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    real = run.patches.batch
+
+    def interrupted(step: int, **options: object) -> object:
+        if step == 6:
+            raise KeyboardInterrupt
+        return real(step, **options)
+
+    run.patches.batch = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        run.train(lambda p: None)
+    assert step_of(list_checkpoints(tmp_path)[0]) == 6
+
+
+def test_start_from_another_scale_takes_head_and_blocks() -> None:
+    init = read_weights(find_shipped("sd", scale=4).path)
+    model, fresh = transferred(init, config_of("sd", scale=3))
+    assert {name.split(".")[0] for name in fresh} == {"tail", "skip"}
+    np.testing.assert_array_equal(model.head.weight.detach().numpy(), init.tensors["head.weight"])
+    with pytest.raises(WeightsError, match="cannot start m x4"):
+        transferred(init, config_of("m", scale=4))
+
+
+def test_losses() -> None:
+    a, b = torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.5)
+    assert loss_of(a, b, Stage(loss="l1")).item() == pytest.approx(0.5)
+    assert loss_of(a, b, Stage(loss="l2")).item() == pytest.approx(0.25)
+    assert loss_of(a, b, Stage(loss="charbonnier")).item() == pytest.approx(0.5, abs=1e-5)
+    # a constant difference of 0.5 has one coefficient, 0.5 * 16 / 4, of the 4 x 3 of a real spectrum
+    assert loss_of(a, b, Stage(frequency=1.0)).item() == pytest.approx(0.5 + 2 / 12)
+
+
+def test_log_and_plot(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    run.train(Log(tmp_path, run=run))
+    rows = read_log(tmp_path / "log.csv")
+    assert [row["step"] for row in rows] == [4, 8, 12]
+    Log(tmp_path)(Progress(step=8, seconds=1, done=0.5, loss=1, lr=1, steps_per_second=1, psnr_y=30, best=30))
+    assert [row["step"] for row in read_log(tmp_path / "log.csv")] == [4, 8]
+    assert list((tmp_path / "tensorboard").iterdir())
+    assert {name: len(values) for name, values in lambdas(read_weights(tmp_path / "last.safetensors")).items()} == {
+        "res": 2,
+        "att": 2,
+        "x": 2,
+    }
+    plot_run(tmp_path, output=tmp_path / "curves.png")
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.width > 800
+
+
+def photographs(folder: Path) -> Path:
+    folder.mkdir()
+    for number, (hr, _) in enumerate(images(4)):
+        Image.fromarray(hr).save(folder / f"{number}.png")
+    return folder
+
+
+def recipe_file(path: Path, steps: int, batch: int) -> Path:
+    path.write_text(
+        f"steps = {steps}\nevaluate_every = 2\nema = 0.9\nkeep = 2\n"
+        f"[optimiser]\nlr = 1e-3\n[[stages]]\nbatch = {batch}\npatch = 8\n"
+    )
+    return path
+
+
+TRAIN = [sys.executable, "-m", "a2f", "train", "s", "-s", "2"]
+
+
+@pytest.mark.integration
+def test_killed_again_and_again_it_ends_bit_for_bit_as_if_never(tmp_path: Path) -> None:
+    data, recipe = photographs(tmp_path / "photos"), recipe_file(tmp_path / "r.toml", 30, 2)
+    common = [*TRAIN, "--data", str(data), "--recipe", str(recipe)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*common, "-o", str(tmp_path / "whole")], check=True, env=environment, capture_output=True)
+    killed, folder = 0, tmp_path / "killed"
+    for delay in (0.0, 0.3, 0.15, 60):
+        resume = ["--resume"] if list_checkpoints(folder) else []
+        known = len(list_checkpoints(folder)) and step_of(list_checkpoints(folder)[0])
+        process = subprocess.Popen([*common, "-o", str(folder), *resume], env=environment, stderr=subprocess.DEVNULL)
+        while process.poll() is None and not (
+            list_checkpoints(folder) and step_of(list_checkpoints(folder)[0]) > known
+        ):
+            time.sleep(0.01)
+        try:
+            process.wait(delay)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            killed += 1
+    assert killed >= 2
+    assert_same_weights(tmp_path / "whole/last.safetensors", folder / "last.safetensors")
+
+
+@pytest.mark.integration
+def test_two_processes_are_one_with_the_same_batch(tmp_path: Path) -> None:
+    data, recipe = photographs(tmp_path / "photos"), recipe_file(tmp_path / "r.toml", 8, 4)
+    options = ["--data", str(data), "--recipe", str(recipe)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*TRAIN, *options, "-o", str(tmp_path / "one")], check=True, env=environment, capture_output=True)
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        *TRAIN[2:],
+    ]
+    done = subprocess.run(
+        [*torchrun, *options, "-o", str(tmp_path / "two")], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    one, two = (read_log(tmp_path / name / "log.csv") for name in ("one", "two"))
+    assert [row["loss"] for row in two] == pytest.approx([row["loss"] for row in one], rel=1e-5)
+    a, b = (read_weights(tmp_path / name / "last.safetensors").tensors for name in ("one", "two"))
+    for name, value in a.items():
+        np.testing.assert_allclose(b[name], value, atol=2e-5, err_msg=name)
+
+
+@pytest.mark.integration
+def test_command_line_errors(tmp_path: Path, monkeypatch, capsys) -> None:
+    from a2f.cli.main import main
+
+    data = photographs(tmp_path / "photos")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/step_00000004_0123456789ab.pt").write_bytes(b"")
+    for arguments, message in [
+        (["train", "sd"], "missing --data and -o"),
+        (["train", "xl", "--data", data, "-o", tmp_path / "n"], "choose one of s, sd, m, l"),
+        (["train", "sd", "--data", data, "-o", tmp_path / "n", "--recipe", "quick"], "choose fast or paper"),
+        (["train", "sd", "--data", data, "-o", tmp_path / "n", "--steps", 1, "--minutes", 1], "bounded by one"),
+        (["train", "sd", "--data", data, "-o", tmp_path / "run"], "go on with --resume"),
+        (["train", "sd", "--data", tmp_path / "none", "-o", tmp_path / "n"], "is not a folder"),
+        (["train", "sd", "--data", data, "-o", tmp_path / "n", "--device", "cuda"], "sees no CUDA"),
+    ]:
+        if arguments[-1] == "cuda" and torch.cuda.is_available():
+            continue
+        monkeypatch.setattr(sys, "argv", ["a2f", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        assert stop.value.code in (1, 2)
+        said = capsys.readouterr().err
+        assert message in said
+        assert "Traceback" not in said
