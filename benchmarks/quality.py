@@ -8,24 +8,18 @@ otherwise) and the `eval` extra. Where the paper's authors' checkpoints lie in .
 
 import argparse
 import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
-from a2f.metrics import psnr_y, ssim_y
-from a2f.resize import imresize
+from a2f.evaluation.published import PAPER
+from a2f.evaluation.score import score_set
+from a2f.evaluation.sets import load_set
 from a2f.runtime import load_engine
 from a2f.upscaler import Upscaler
 from a2f.weights import read_weights, shipped_models
 from benchmarks.cards import model_card
 from benchmarks.markdown import ROOT, fill, table
-from benchmarks.paper_table import PAPER
 
-Picture = NDArray[np.uint8]
 INDEX = ROOT / "src" / "a2f" / "weights_data" / "index.json"
 
 
@@ -37,34 +31,10 @@ class Score:
     ssim: float
 
 
-def pairs(folder: Path, scale: int) -> list[tuple[Picture, Picture]]:
-    """(hr, lr) of a set, HR cut to a multiple of the scale; grey is made RGB."""
-    found = []
-    for path in sorted((folder / "HR").glob("*.png")):
-        hr = np.asarray(Image.open(path).convert("RGB"))
-        hr = hr[: hr.shape[0] // scale * scale, : hr.shape[1] // scale * scale]
-        ready = sorted((folder / "LR_bicubic" / f"X{scale}").glob(f"{path.stem}*.png"))
-        lr = np.asarray(Image.open(ready[0]).convert("RGB")) if ready else imresize(hr, scale=1 / scale)
-        found.append((hr, lr))
-    if not found:
-        raise SystemExit(f"{folder / 'HR'} holds no PNG files: name the folder of the benchmark sets with --data")
-    return found
-
-
 def score(folder: Path, scale: int, upscaler: Upscaler | None) -> Score:
     """Mean PSNR-Y and SSIM-Y of an upscaler, or of bicubic for None."""
-
-    def one(pair: tuple[Picture, Picture]) -> tuple[float, float]:
-        hr, lr = pair
-        if upscaler is None:
-            sr = imresize(lr, scale=scale)
-        else:
-            sr = np.floor(upscaler(lr.astype(np.float32) / 255).clip(0, 1) * 255 + 0.5).astype(np.uint8)
-        return psnr_y(sr, hr, border=scale), ssim_y(sr, hr, border=scale)
-
-    with ThreadPoolExecutor(2) as pool:
-        values = np.array(list(pool.map(one, pairs(folder, scale))))
-    return Score(*values.mean(0).tolist())
+    result = score_set(upscaler, load_set(folder, scale=scale), model="", data=folder.name, scale=scale)
+    return Score(result.mean("psnr_y"), result.mean("ssim_y"))
 
 
 def cells(scores: dict[str, Score], paper: dict[str, tuple[float, float]] | None) -> list[str]:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.quality import pairs, score
+from benchmarks.quality import score
 
+from a2f.evaluation.sets import load_set
 from a2f.model.convert import convert_official
 from a2f.runtime import load_engine
 
@@ -33,8 +34,8 @@ def test_set14(shared: Path) -> None:
 def test_bicubic_is_exact_to_the_pixel(shared: Path, name: str, scale: int) -> None:
     from a2f.resize import imresize
 
-    for hr, lr in pairs(shared / "data" / "eval" / name, scale):
-        np.testing.assert_array_equal(imresize(hr, scale=1 / scale), lr)
+    for item in load_set(shared / "data" / "eval" / name, scale=scale):
+        np.testing.assert_array_equal(imresize(item.hr, scale=1 / scale), item.lr)
 
 
 def test_bicubic_baseline(shared: Path) -> None:

@@ -15,6 +15,7 @@ COMMANDS = {
     "models": "List the models in this package, and how good they are.",
     "export": "Write a model as a checked ONNX file.",
     "convert": "Read a checkpoint of the paper's authors.",
+    "eval": "Measure models on benchmark sets, by the paper's protocol.",
     "train": "Train a network on a folder of photographs.",
     "completion": "Print the completion script for your shell.",
 }

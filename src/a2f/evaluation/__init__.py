@@ -1,0 +1,1 @@
+"""Any upscaler on any benchmark set, by a named protocol."""

@@ -1,0 +1,105 @@
+"""Scores of an upscaler on a set."""
+
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from a2f.errors import InputError, UsageError
+from a2f.evaluation.sets import Image, Item
+from a2f.imageio import Picture, write_image
+from a2f.metrics import psnr_y, ssim_y
+from a2f.resize import imresize
+from a2f.upscaler import Upscaler
+
+PROTOCOL = (
+    "a2f-y/1: SR rounded to uint8 RGB, BT.601 luma (16..235) in float, scale pixels cut from each border; "
+    "PSNR peak 255; SSIM 11x11 Gaussian sigma 1.5, population covariance; mean over images"
+)
+
+
+def psnr_rgb(sr: Image, hr: Image, *, border: int) -> float:
+    """PSNR over all three channels, dB. Arguments as `a2f.metrics.psnr_y`."""
+    inner = slice(border, -border or None)
+    difference = sr[inner, inner].astype(np.float64) - hr[inner, inner]
+    mse = float(np.mean(difference**2))
+    return math.inf if mse == 0 else 10 * math.log10(255**2 / mse)
+
+
+METRICS: dict[str, Callable[..., float]] = {"psnr_y": psnr_y, "ssim_y": ssim_y, "psnr_rgb": psnr_rgb}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetScore:
+    """An upscaler on a set.
+
+    Attributes:
+        model: name of the upscaler.
+        data: name of the set.
+        scale: s.
+        images: image name -> metric name -> value.
+    """
+
+    model: str
+    data: str
+    scale: int
+    images: dict[str, dict[str, float]]
+
+    def mean(self, metric: str) -> float:
+        """Mean of a metric over the images."""
+        return float(np.mean([values[metric] for values in self.images.values()]))
+
+
+def upscale_uint8(lr: Image, upscaler: Upscaler | None, *, scale: int) -> Image:
+    """The enlargement as it is measured: rounded to uint8; bicubic for None."""
+    if upscaler is None:
+        return imresize(lr, scale=scale)
+    sr = upscaler(lr.astype(np.float32) / np.float32(255))
+    return np.floor(sr.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def score_set(
+    upscaler: Upscaler | None,
+    items: Sequence[Item],
+    *,
+    model: str,
+    data: str,
+    scale: int,
+    metrics: Sequence[str] = ("psnr_y", "ssim_y"),
+    save: Path | None = None,
+) -> SetScore:
+    """Measure an upscaler on a set, images in parallel.
+
+    Args:
+        upscaler: what to measure; None is bicubic.
+        items: of `load_set`.
+        model: its name in the table.
+        data: the set's name in the table.
+        scale: s.
+        metrics: keys of `METRICS`.
+        save: folder that keeps the SR images, as PNG.
+
+    Raises:
+        UsageError: for an unknown metric.
+        InputError: if the upscaler has another scale.
+    """
+    for name in metrics:
+        if name not in METRICS:
+            raise UsageError(f"unknown metric {name!r}: choose from {', '.join(METRICS)}")
+    if upscaler is not None and upscaler.scale != scale:
+        raise InputError(f"{model} enlarges {upscaler.scale} times, the set is read for x{scale}")
+
+    def one(item: Item) -> dict[str, float]:
+        sr = upscale_uint8(item.lr, upscaler, scale=scale)
+        if save is not None:
+            write_image(Picture(pixels=sr), save / f"{item.name}x{scale}.png")
+        return {name: METRICS[name](sr, item.hr, border=scale) for name in metrics}
+
+    if save is not None:
+        save.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(2) as pool:
+        values = list(pool.map(one, items))
+    return SetScore(model=model, data=data, scale=scale, images={i.name: v for i, v in zip(items, values, strict=True)})

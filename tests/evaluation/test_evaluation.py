@@ -1,0 +1,156 @@
+"""Sets from disk, scores, tables, and ``a2f eval``."""
+
+import csv
+import io
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from a2f.cli.main import cli, main
+from a2f.errors import ImageReadError, InputError, UsageError
+from a2f.evaluation.published import PAPER
+from a2f.evaluation.score import PROTOCOL, psnr_rgb, score_set, upscale_uint8
+from a2f.evaluation.sets import load_set
+from a2f.evaluation.tables import as_csv, as_json, as_latex, as_markdown, rows_of
+from a2f.metrics import psnr_y, ssim_y
+from a2f.resize import imresize
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A set of two smooth images, the second grey and of odd size."""
+    folder = tmp_path / "Tiny"
+    (folder / "HR").mkdir(parents=True)
+    y, x = np.mgrid[0:64, 0:80]
+    for number, name in enumerate(("a", "b")):
+        wave = (127 + 90 * np.sin(x / (3 + number)) * np.cos(y / 4)).astype(np.uint8)
+        image = Image.fromarray(wave if number else np.stack([wave, 255 - wave, wave // 2], axis=-1))
+        image.crop((0, 0, 80 - number, 64)).save(folder / "HR" / f"{name}.png")
+    return folder
+
+
+def test_sets_are_cut_and_reduced(data: Path) -> None:
+    a, b = load_set(data, scale=4)
+    assert (a.name, a.hr.shape, a.lr.shape) == ("a", (64, 80, 3), (16, 20, 3))
+    assert (b.name, b.hr.shape, b.lr.shape) == ("b", (64, 76, 3), (16, 19, 3))
+    np.testing.assert_array_equal(a.lr, imresize(a.hr, scale=1 / 4))
+    assert [i.name for i in load_set(data / "HR", scale=2)] == ["a", "b"]
+
+
+def test_ready_lr_images_are_taken(data: Path) -> None:
+    folder = data / "LR_bicubic" / "X4"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (20, 16), (1, 2, 3)).save(folder / "ax4.png")
+    with pytest.raises(InputError, match=r"no image for b\.png: expected bx4\.png"):
+        load_set(data, scale=4)
+    Image.new("RGB", (19, 16)).save(folder / "bx4.png")
+    np.testing.assert_array_equal(load_set(data, scale=4)[0].lr[0, 0], (1, 2, 3))
+    Image.new("RGB", (20, 16)).save(folder / "bx4.png")
+    with pytest.raises(InputError, match=r"has 20 x 16 pixels, but b\.png at x4 needs 19 x 16"):
+        load_set(data, scale=4)
+
+
+def test_sets_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(ImageReadError, match="there is no set at"):
+        load_set(tmp_path / "none", scale=4)
+    with pytest.raises(ImageReadError, match="holds no images"):
+        load_set(tmp_path, scale=4)
+
+
+def test_scores_are_the_metrics_of_the_rounded_image(data: Path, tmp_path: Path) -> None:
+    items = load_set(data, scale=2)
+    scores = score_set(
+        None,
+        items,
+        model="bicubic",
+        data="Tiny",
+        scale=2,
+        metrics=("psnr_y", "ssim_y", "psnr_rgb"),
+        save=tmp_path / "sr",
+    )
+    for item in items:
+        sr = upscale_uint8(item.lr, None, scale=2)
+        assert scores.images[item.name]["psnr_y"] == psnr_y(sr, item.hr, border=2)
+        assert scores.images[item.name]["ssim_y"] == ssim_y(sr, item.hr, border=2)
+        assert scores.images[item.name]["psnr_rgb"] == psnr_rgb(sr, item.hr, border=2)
+        with Image.open(tmp_path / "sr" / f"{item.name}x2.png") as saved:
+            np.testing.assert_array_equal(np.asarray(saved), sr)
+    values = [v["psnr_y"] for v in scores.images.values()]
+    assert scores.mean("psnr_y") == pytest.approx(sum(values) / 2)
+
+
+def test_psnr_rgb() -> None:
+    a = np.zeros((8, 8, 3), np.uint8)
+    b = a.copy()
+    b[..., 0] = 3
+    assert psnr_rgb(a, b, border=2) == pytest.approx(10 * math.log10(255**2 / 3))
+    assert psnr_rgb(a, a, border=0) == math.inf
+
+
+def test_scores_refuse(data: Path) -> None:
+    from a2f import load
+
+    items = load_set(data, scale=4)
+    with pytest.raises(UsageError, match="choose from psnr_y, ssim_y, psnr_rgb"):
+        score_set(None, items, model="m", data="d", scale=4, metrics=("beauty",))
+    with pytest.raises(InputError, match="enlarges 2 times"):
+        score_set(load("sd", scale=2), items, model="m", data="d", scale=4)
+
+
+def test_tables(data: Path) -> None:
+    metrics = ("psnr_y", "ssim_y")
+    items = load_set(data, scale=4)
+    scores = [score_set(None, items, model=name, data="Set5", scale=4, metrics=metrics) for name in ("bicubic", "sd")]
+    rows = rows_of(scores, metrics, published=True)
+    assert [row[0] for row in rows] == ["model", "bicubic x4", "sd x4", "the paper's sd x4"]
+    assert rows[3][1] == "32.06/0.8928"
+    assert rows[1][1] == f"{scores[0].mean('psnr_y'):.3f}/{scores[0].mean('ssim_y'):.4f}"
+    assert PROTOCOL in as_markdown(rows)
+    lines = list(csv.DictReader(io.StringIO(as_csv(scores, metrics))))
+    assert [line["image"] for line in lines] == ["a", "b", "mean"] * 2
+    assert float(lines[2]["psnr_y"]) == scores[0].mean("psnr_y")
+    assert {line["protocol"] for line in lines} == {PROTOCOL}
+    told = json.loads(as_json(scores, metrics))
+    assert told["protocol"] == PROTOCOL
+    assert told["scores"][1]["mean"]["psnr_y"] == scores[1].mean("psnr_y")
+    latex = as_latex(rows)
+    assert r"psnr\_y" in latex
+    assert latex.count(r"\\") == 4
+
+
+def test_all_twelve_networks_have_published_figures() -> None:
+    assert len(PAPER) == 12
+    for figures in PAPER.values():
+        assert set(figures) == {"Set5", "Set14", "B100"}
+
+
+def test_command(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    run = CliRunner()
+    done = run.invoke(cli, ["eval", "bicubic", "sd", "-s", "4", "--data", str(data), str(data / "HR"), "--json"])
+    assert done.exit_code == 0, done.output
+    assert [(s["model"], s["set"]) for s in json.loads(done.stdout)["scores"]] == [
+        ("bicubic", "Tiny"), ("bicubic", "HR"), ("sd", "Tiny"), ("sd", "HR"),
+    ]  # fmt: skip
+    done = run.invoke(
+        cli,
+        ["eval", "bicubic", "--data", str(data), "--metrics", "psnr_y", "psnr_rgb", "--save", str(tmp_path / "out")],
+    )
+    assert done.stdout.startswith("| model | Tiny psnr_y/psnr_rgb |")
+    assert sorted(p.name for p in (tmp_path / "out/bicubic/Tiny").iterdir()) == ["ax4.png", "bx4.png"]
+    for arguments, code, message in [
+        (["eval", "sd", "--data", tmp_path / "none"], 1, "there is no set at"),
+        (["eval", "xl", "--data", data], 2, "unknown model"),
+        (["eval", "sd", "--data", data, "--metrics", "beauty"], 2, "choose from psnr_y"),
+        (["eval", "sd"], 2, "--data"),
+    ]:
+        monkeypatch.setattr(sys, "argv", ["a2f", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        assert stop.value.code == code
+        assert message in capsys.readouterr().err
