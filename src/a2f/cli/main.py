@@ -16,6 +16,7 @@ COMMANDS = {
     "export": "Write a model as a checked ONNX file.",
     "convert": "Read a checkpoint of the paper's authors.",
     "eval": "Measure models on benchmark sets, by the paper's protocol.",
+    "profile": "Tell what networks cost: parameters, operations, time.",
     "train": "Train a network on a folder of photographs.",
     "completion": "Print the completion script for your shell.",
 }

@@ -1,0 +1,46 @@
+"""Operations and activations of a network, by arithmetic."""
+
+from typing import Literal
+
+from a2f.variants import A2FConfig
+
+Convention = Literal["convolutions", "table5", "table6"]
+
+OUTPUT = (1280, 720)  # width and height for which the field states Multi-Adds
+
+
+def lr_size(config: A2FConfig, *, output: tuple[int, int] = OUTPUT) -> tuple[int, int]:
+    """Width and height of the LR image of an output, each cut to whole pixels."""
+    return output[0] // config.scale, output[1] // config.scale
+
+
+def multi_adds(config: A2FConfig, *, width: int, height: int, convention: Convention = "convolutions") -> int:
+    """Multiply-accumulates of one image.
+
+    Args:
+        config: the network.
+        width: of the LR image, pixels.
+        height: of the LR image, pixels.
+        convention: "convolutions" counts those alone; "table5" one more for each output with a bias, as the GFLOPs of
+            the paper's Table 5; "table6" one more for each ReLU and each pooled value too, as its Multi-Adds.
+    """
+    c, hidden, out = config.channels, config.hidden, 3 * config.scale**2
+    per_pixel = 3 * c * config.head_kernel**2 + 27 * out + 9 * c * out
+    once = 0
+    for i in range(1, config.blocks + 1):
+        per_pixel += 18 * c * hidden
+        per_pixel += i * c * c if config.projection else 0
+        once += 2 * c * c if config.attention else 0
+    gated = config.blocks if config.attention else 0
+    if convention != "convolutions":
+        per_pixel += c + 2 * out + config.blocks * (hidden + c)
+        once += gated * 2 * c
+    if convention == "table6":
+        per_pixel += config.blocks * hidden + gated * c
+        once += gated * c
+    return per_pixel * width * height + once
+
+
+def stored_features(config: A2FConfig, *, width: int, height: int) -> int:
+    """Values of x_0 .. x_L, all of which are alive until the last block (Eq. 6)."""
+    return config.channels * (config.blocks + 1) * width * height
