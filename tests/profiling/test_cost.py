@@ -41,7 +41,8 @@ def test_multi_adds_of_table_2() -> None:
 @pytest.mark.parametrize(("variant", "printed"), [("sd", 0.321), ("l", 1.370)])
 def test_gflops_of_table_5(variant: str, printed: float) -> None:
     config = config_of(variant, scale=4)
-    assert round(multi_adds(config, width=32, height=32, convention="table5") / 1e9, 3) == printed
+    got = multi_adds(config, width=32, height=32, convention="table5") / 1e9
+    assert got == pytest.approx(printed, abs=0.001)  # 0.3216 and 1.3697: one is printed cut, the other rounded
 
 
 @pytest.mark.parametrize("config", [config_of("sd", scale=3), *ABLATIONS.values()], ids=lambda c: c.variant)
