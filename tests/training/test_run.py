@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 
+from a2f.cli.main import cli
 from a2f.data.patches import Patches
 from a2f.errors import WeightsError
 from a2f.resize import imresize
@@ -200,7 +202,8 @@ def test_log_and_plot(tmp_path: Path) -> None:
         "att": 2,
         "x": 2,
     }
-    plot_run(tmp_path, output=tmp_path / "curves.png")
+    plot_run(tmp_path, output=tmp_path / "again.svg")
+    assert CliRunner().invoke(cli, ["train", "plot", str(tmp_path)]).exit_code == 0
     with Image.open(tmp_path / "curves.png") as picture:
         assert picture.width > 800
 
@@ -284,6 +287,9 @@ def test_command_line_errors(tmp_path: Path, monkeypatch, capsys) -> None:
     (tmp_path / "run/step_00000004_0123456789ab.pt").write_bytes(b"")
     for arguments, message in [
         (["train", "sd"], "missing --data and -o"),
+        (["train", "plot", tmp_path / "none"], "give the folder of a run"),
+        (["train", "plot"], "the folder of one run"),
+        (["train", "sd", "m"], "one model at a time"),
         (["train", "xl", "--data", data, "-o", tmp_path / "n"], "choose one of s, sd, m, l"),
         (["train", "sd", "--data", data, "-o", tmp_path / "n", "--recipe", "quick"], "choose fast or paper"),
         (["train", "sd", "--data", data, "-o", tmp_path / "n", "--steps", 1, "--minutes", 1], "bounded by one"),

@@ -13,13 +13,14 @@ Examples:
   a2f train sd -s 4 --data photos/ --minutes 60 -o runs/sd_x4
   a2f train sd -s 2 --data photos/ --init a2f_sd_x4.safetensors -o runs/sd_x2
   a2f train sd -s 4 --data photos/ -o runs/sd_x4 --resume
+  a2f train plot runs/sd_x4                       curves and the lambdas of Figure 3
   a2f train --print-recipe fast > mine.toml
   torchrun --nproc-per-node 2 -m a2f train sd -s 4 --data photos/ -o runs/ddp
 """
 
 
 @click.command(epilog=EPILOG)
-@click.argument("model", required=False, metavar="MODEL")
+@click.argument("words", nargs=-1, metavar="MODEL | plot RUN")
 @click.option("-s", "--scale", type=int, default=4, show_default=True, help="2, 3 or 4.")
 @click.option("--data", type=Path, metavar="DIR", help="Folder tree of training photographs.")
 @click.option("--val", type=Path, metavar="DIR", help="HR images for the PSNR; part of the data by default.")
@@ -34,7 +35,7 @@ Examples:
 @click.option("--compile", "compiled", is_flag=True, help="Use torch.compile.")
 @click.option("--resume", is_flag=True, help="Go on from the latest checkpoint of the run.")
 @click.option("--print-recipe", metavar="NAME", help="Print a built-in recipe as TOML, and stop.")
-def train(model: str | None, print_recipe: str | None, **given: Any) -> None:
+def train(words: tuple[str, ...], print_recipe: str | None, **given: Any) -> None:
     """Train one of the 12 networks (s, sd, m, l) on a folder of photographs. Needs the extra `train`.
 
     Interrupted at any moment, --resume goes on as if nothing had been. The run's folder holds the best and the last
@@ -45,6 +46,12 @@ def train(model: str | None, print_recipe: str | None, **given: Any) -> None:
     if print_recipe is not None:
         click.echo(built_in_text(print_recipe), nl=False)
         return
+    if words[:1] == ("plot",):
+        _plot(words[1:], given["output"])
+        return
+    if len(words) > 1:
+        raise click.UsageError(f"one model at a time, not {' and '.join(words)}")
+    model = words[0] if words else None
     missing = [
         name for name, value in (("MODEL", model), ("--data", given["data"]), ("-o", given["output"])) if not value
     ]
@@ -91,6 +98,17 @@ def train(model: str | None, print_recipe: str | None, **given: Any) -> None:
         raise
     if run.processes.rank == 0:
         click.echo(f"{given['output']}/best.safetensors: {run.best:.3f} dB at step {run.best_step}", err=True)
+
+
+def _plot(runs: tuple[str, ...], output: Path | None) -> None:
+    """``a2f train plot RUN``: curves.png in the folder of the run, or OUT."""
+    if len(runs) != 1:
+        raise click.UsageError("a2f train plot takes the folder of one run")
+    from a2f.training.log import plot_run
+
+    target = output or Path(runs[0]) / "curves.png"
+    plot_run(Path(runs[0]), output=target)
+    click.echo(f"{target}", err=True)
 
 
 def progress_line(p: "Progress") -> str:

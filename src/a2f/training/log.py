@@ -106,4 +106,7 @@ def plot_run(folder: Path, *, output: Path) -> None:
     axes[1, 1].set(xlabel="block", ylabel="λ (Figure 3)")
     axes[1, 1].legend()
     axes[1, 1].grid(alpha=0.3)
-    figure.savefig(output, dpi=120)
+    try:
+        figure.savefig(output, dpi=120)
+    except (OSError, ValueError) as error:
+        raise A2FError(f"cannot write {output}: {error}") from error
