@@ -40,6 +40,11 @@ class Weights:
     metadata: Mapping[str, str]
     sha256: str = ""
 
+    @property
+    def label(self) -> str:
+        """Model, scale and the start of the checksum, for people: "sd x4 51d0cbdf"."""
+        return f"{self.config.variant} x{self.config.scale} {self.sha256[:8]}".rstrip()
+
 
 @dataclass(frozen=True, kw_only=True)
 class ShippedModel:

@@ -278,6 +278,33 @@ def test_two_processes_are_one_with_the_same_batch(tmp_path: Path) -> None:
         np.testing.assert_allclose(b[name], value, atol=2e-5, err_msg=name)
 
 
+def test_teacher_takes_its_share_and_is_asked_once(tmp_path: Path) -> None:
+    from a2f.training.start import taught_images
+
+    class White:
+        scale, description, calls = 2, "white", 0
+
+        def __call__(self, image: np.ndarray) -> np.ndarray:
+            self.calls += 1
+            return np.ones((2 * image.shape[0], 2 * image.shape[1], 3), np.float32)
+
+    teacher, lines = White(), []
+    for _ in range(2):
+        taught = taught_images(images(), teacher, tmp_path / "kept", tell=lines.append)
+    assert teacher.calls == 3
+    assert lines[0].startswith("3 images made")
+    assert lines[1].startswith("0 images made")
+    assert all((image == 255).all() for image in taught)
+    recipe = dataclasses.replace(
+        RECIPE, steps=120, teacher_share=1.0, evaluate_every=120, stages=(Stage(batch=4, patch=8),)
+    )
+    patches = Patches(images(), scale=2, seed=0, device=torch.device("cpu"), teacher=taught)
+    run = Run(SMALL, recipe, patches=patches, validation=[], folder=tmp_path, device=torch.device("cpu"))
+    run.train(lambda p: None)
+    with torch.inference_mode():
+        assert run.ema(torch.full((1, 3, 12, 12), 0.4)).mean() > 0.85  # it has learnt to make all things white
+
+
 @pytest.mark.integration
 def test_command_line_errors(tmp_path: Path, monkeypatch, capsys) -> None:
     from a2f.cli.main import main
@@ -287,6 +314,7 @@ def test_command_line_errors(tmp_path: Path, monkeypatch, capsys) -> None:
     (tmp_path / "run/step_00000004_0123456789ab.pt").write_bytes(b"")
     for arguments, message in [
         (["train", "sd"], "missing --data and -o"),
+        (["train", "sd", "--data", data, "-o", tmp_path / "n", "--teacher", "sd"], "go together"),
         (["train", "plot", tmp_path / "none"], "give the folder of a run"),
         (["train", "plot"], "the folder of one run"),
         (["train", "sd", "m"], "one model at a time"),

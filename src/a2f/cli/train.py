@@ -31,6 +31,7 @@ Examples:
     "--minutes", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Length of the run in minutes."
 )
 @click.option("--init", type=Path, metavar="FILE", help="Weights to start from, of this or another scale.")
+@click.option("--teacher", metavar="NAME", help="Model or weights file that teaches; its share is in the recipe.")
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda or mps.")
 @click.option("--compile", "compiled", is_flag=True, help="Use torch.compile.")
 @click.option("--resume", is_flag=True, help="Go on from the latest checkpoint of the run.")
@@ -68,9 +69,11 @@ def train(words: tuple[str, ...], print_recipe: str | None, **given: Any) -> Non
         from a2f.training.start import Job, start
     except ImportError as error:
         raise EngineError(f"training needs torch and tensorboard: pip install 'a2f[train]' ({error})") from error
+    from a2f.api import load
     from a2f.training.log import Log
 
     job = Job(
+        teacher=load(given["teacher"], scale=config.scale) if given["teacher"] else None,
         config=config,
         recipe=recipe,
         data=given["data"],

@@ -27,7 +27,7 @@ class Resident:
         self.offset = torch.from_numpy(np.concatenate([[0], np.cumsum(counts)[:-1]])).to(device)
         self.width = torch.tensor([image.shape[1] for image in images], device=device)
         for image, start, count in zip(images, self.offset.tolist(), counts.tolist(), strict=True):
-            self.pixels[start : start + count] = torch.from_numpy(np.ascontiguousarray(image).reshape(-1, 3))
+            self.pixels[start : start + count] = torch.from_numpy(np.array(image).reshape(-1, 3))
 
     def crop(self, spot: "Spots", *, size: int, factor: int = 1) -> Tensor:
         """Gather square crops, flipped and transposed as the spots say.

@@ -35,7 +35,7 @@ class OnnxEngine:
             raise EngineError("this onnxruntime has no CUDA provider: install onnxruntime-gpu, or use --device cpu")
         self.scale, self._config, self._device = weights.config.scale, weights.config, device
         self.description = (
-            f"onnxruntime {onnxruntime.__version__}, {weights.config.variant} x{self.scale}, {device}, float32, "
+            f"onnxruntime {onnxruntime.__version__}, {weights.label}, {device}, float32, "
             f"{threads} thread{'s' if threads > 1 else ''}"
         )
         self._session = make_session(export_onnx(weights), threads=threads, providers=[provider])

@@ -38,7 +38,7 @@ class OpenVinoEngine:
         options = {"INFERENCE_PRECISION_HINT": HINTS[dtype], "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
         self.scale, self._config = weights.config.scale, weights.config
         self.description = (
-            f"openvino {openvino.__version__.split('-')[0]}, {weights.config.variant} x{self.scale}, cpu, {dtype}, "
+            f"openvino {openvino.__version__.split('-')[0]}, {weights.label}, cpu, {dtype}, "
             f"{threads} thread{'s' if threads > 1 else ''}"
         )
         self._model = core.compile_model(core.read_model(export_onnx(weights)), "CPU", options)

@@ -37,8 +37,7 @@ class TorchEngine:
             torch.set_num_threads(threads)
         self.scale = weights.config.scale
         self.description = (
-            f"torch {torch.__version__}, {weights.config.variant} x{self.scale}, {device}, {dtype}, "
-            f"{torch.get_num_threads()} threads"
+            f"torch {torch.__version__}, {weights.label}, {device}, {dtype}, {torch.get_num_threads()} threads"
         )
         self._torch, self._device, self._dtype = torch, torch.device(device), getattr(torch, dtype)
         self._model = from_weights(weights).eval().to(device=self._device, dtype=self._dtype)

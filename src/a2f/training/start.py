@@ -1,21 +1,25 @@
 """Setting up a run: images, device, processes, folder."""
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 
-from a2f.data.pairs import find_images, load_pairs
+from a2f.data.pairs import find_images, load_pairs, read_rgb
 from a2f.data.patches import Patches
 from a2f.errors import A2FError, EngineError, UsageError
-from a2f.imageio import write_bytes_atomic
+from a2f.imageio import Picture, write_bytes_atomic, write_image
 from a2f.training.checkpoint import list_checkpoints
 from a2f.training.loop import Pair, Processes, Progress, Run
 from a2f.training.recipe import Recipe, recipe_toml
+from a2f.upscaler import Upscaler
 from a2f.variants import A2FConfig
 from a2f.weights import Weights
 
@@ -31,6 +35,7 @@ class Job:
         validation: folder tree of HR images for the PSNR; None holds out every 64th training image.
         folder: of the run.
         init: weights to start from.
+        teacher: an upscaler of the same scale whose images take `teacher_share` of the loss.
         device: "cpu", "cuda", "cuda:1" or "mps".
         compiled: whether to use torch.compile.
         resume: go on from the latest checkpoint of the folder.
@@ -42,6 +47,7 @@ class Job:
     validation: Path | None
     folder: Path
     init: Weights | None = None
+    teacher: Upscaler | None = None
     device: str = "cpu"
     compiled: bool = False
     resume: bool = False
@@ -65,10 +71,12 @@ def start(job: Job, *, report: Callable[[Run], Callable[[Progress], None]], tell
     """
     if list_checkpoints(job.folder) and not job.resume:
         raise UsageError(f"{job.folder} already holds a run: go on with --resume, or choose another --output")
+    _check_teacher(job)
     with processes(job.device) as (mine, device):
         quiet: Callable[[str], None] = tell if mine.rank == 0 else (lambda line: None)
         train, validation = _pairs(job, quiet)
-        patches = Patches(train, scale=job.config.scale, seed=job.recipe.seed, device=device)
+        taught = taught_images(train, job.teacher, job.folder / "teacher", tell=quiet) if job.teacher else None
+        patches = Patches(train, scale=job.config.scale, seed=job.recipe.seed, device=device, teacher=taught)
         pixels = patches.hr.pixels.shape[0]
         quiet(f"{len(train)} training images, {pixels / 1e6:.0f} megapixels; {len(validation)} for validation")
         run = Run(
@@ -120,6 +128,48 @@ def processes(device: str) -> Iterator[tuple[Processes, torch.device]]:
         )
     finally:
         dist.destroy_process_group()
+
+
+def _check_teacher(job: Job) -> None:
+    if (job.teacher is None) != (job.recipe.teacher_share == 0):
+        have = "no teacher is given" if job.teacher is None else "a teacher is given"
+        raise UsageError(
+            f"{have} and teacher_share is {job.recipe.teacher_share:g}: a teacher (--teacher) and its share "
+            "of the loss (teacher_share in the recipe) go together"
+        )
+    if job.teacher is not None and job.teacher.scale != job.config.scale:
+        raise UsageError(f"the teacher enlarges {job.teacher.scale} times, the network {job.config.scale} times")
+
+
+def taught_images(
+    pairs: list[Pair], teacher: Upscaler, folder: Path, *, tell: Callable[[str], None]
+) -> list[NDArray[np.uint8]]:
+    """The teacher's image of each LR image, made once and kept as PNG.
+
+    A file's name holds a checksum of the LR image and of what the teacher is, so that a kept image is never taken for
+    another's.
+
+    Args:
+        pairs: (hr, lr) of the training set.
+        teacher: makes the images.
+        folder: that keeps them.
+        tell: takes lines for people.
+
+    Returns:
+        Each of the size of hr, uint8.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    images, made = [], 0
+    for _, lr in pairs:
+        key = hashlib.sha256(lr.tobytes() + repr((lr.shape, teacher.description)).encode()).hexdigest()[:24]
+        path = folder / f"{key}.png"
+        if not path.exists():
+            sr = teacher(lr.astype(np.float32) / np.float32(255))
+            write_image(Picture(pixels=np.floor(sr.clip(0, 1) * 255 + 0.5).astype(np.uint8)), path)
+            made += 1
+        images.append(read_rgb(path))
+    tell(f"{made} images made by the teacher, {len(pairs) - made} kept from before: {folder}")
+    return images
 
 
 def _pairs(job: Job, tell: Callable[[str], None]) -> tuple[list[Pair], list[Pair]]:
