@@ -295,14 +295,22 @@ def test_teacher_takes_its_share_and_is_asked_once(tmp_path: Path) -> None:
     assert lines[0].startswith("3 images made")
     assert lines[1].startswith("0 images made")
     assert all((image == 255).all() for image in taught)
-    recipe = dataclasses.replace(
-        RECIPE, steps=120, teacher_share=1.0, evaluate_every=120, stages=(Stage(batch=4, patch=8),)
-    )
-    patches = Patches(images(), scale=2, seed=0, device=torch.device("cpu"), teacher=taught)
-    run = Run(SMALL, recipe, patches=patches, validation=[], folder=tmp_path, device=torch.device("cpu"))
-    run.train(lambda p: None)
-    with torch.inference_mode():
-        assert run.ema(torch.full((1, 3, 12, 12), 0.4)).mean() > 0.85  # it has learnt to make all things white
+    bright = {}
+    for share in (0.0, 1.0):
+        recipe = dataclasses.replace(
+            RECIPE, steps=120, teacher_share=share, evaluate_every=120, stages=(Stage(patch=8),)
+        )
+        patches = Patches(images(), scale=2, seed=0, device=torch.device("cpu"), teacher=taught)
+        folder = tmp_path / str(share)
+        folder.mkdir()
+        run = Run(SMALL, recipe, patches=patches, validation=[], folder=folder, device=torch.device("cpu"))
+        run.train(lambda p: None)
+        lr = torch.from_numpy(images()[0][1].copy()).permute(2, 0, 1)[None].float() / 255
+        with torch.inference_mode():
+            bright[share] = float(run.ema(lr).mean())
+    photograph = images()[0][0].mean() / 255
+    assert abs(bright[0.0] - photograph) < 0.1  # without a share the photograph is what is learnt
+    assert bright[1.0] > photograph + 0.3  # with the whole share, the teacher's white
 
 
 @pytest.mark.integration
