@@ -134,6 +134,47 @@ def test_fill_takes_the_nearest_colour() -> None:
     np.testing.assert_array_equal(filled[0, 0], rgb[0, 0])
 
 
+@pytest.mark.parametrize("size", [(50, 50), (99, 131), (200, 170)])
+def test_resizing_transparency_changes_no_colour_and_leaves_no_wave(size: tuple[int, int]) -> None:
+    y, x = np.mgrid[-32:32, -32:32]
+    alpha = np.where(x * x + y * y < 500, 255, 0).astype(np.uint8)[..., None]
+    disc = np.concatenate([np.full((64, 64, 3), (220, 30, 30), np.uint8), alpha], axis=2)
+    passes = [Nearest(2)] if size[0] > 64 else []
+    large = upscale_pixels(disc, passes, size=size).astype(int)
+    visible = large[large[..., 3] > 0]
+    assert np.abs(visible[:, :3] - (220, 30, 30)).max() <= 1
+    rows, columns = (np.arange(side) + 0.5 for side in size[::-1])
+    distance = np.hypot(rows[:, None] / size[1] * 64 - 32, columns / size[0] * 64 - 32)
+    assert large[distance > 500**0.5 + 4, 3].max() == 0
+    assert large[distance < 500**0.5 - 4, 3].min() == 255
+
+
+@pytest.mark.parametrize("faint", [1, 2])
+def test_colour_of_faint_pixels_hardly_reaches_opaque_ones(network: Upscaler, faint: int) -> None:
+    y, x = np.mgrid[-16:16, -16:16]
+    inside = (x * x + y * y < 120)[..., None]
+    red = np.array([220, 30, 30, 255], np.uint8)
+    expected = upscale_pixels(np.where(inside, red, np.array([220, 30, 30, 0], np.uint8)), [network]).astype(int)
+    stray = upscale_pixels(np.where(inside, red, np.array([0, 255, 0, faint], np.uint8)), [network]).astype(int)
+    opaque = expected[..., 3] > 240
+    assert np.abs(stray - expected)[opaque, :3].max() <= 10 * faint  # taken as they are, they change it by 90
+
+
+def test_faint_picture_keeps_its_colours() -> None:
+    rgb = noise((9, 11, 3), np.float32)
+    np.testing.assert_array_equal(fill_hidden(rgb, np.full((9, 11), 1 / 255, np.float32)), rgb)
+    alpha = np.linspace(1 / 16, 1, 99, dtype=np.float32).reshape(9, 11)
+    np.testing.assert_array_equal(fill_hidden(rgb, alpha), rgb)
+
+
+@pytest.mark.parametrize("dtype", [">u2", "<u2", ">f4"])
+def test_either_byte_order(dtype: str) -> None:
+    values = noise((4, 5, 3), np.uint16) if dtype[1] == "u" else noise((4, 5, 3), np.float32)
+    large = upscale_pixels(values.astype(dtype), [Nearest(2)])
+    assert large.dtype == np.dtype(dtype)
+    np.testing.assert_array_equal(large, values.repeat(2, 0).repeat(2, 1))
+
+
 def test_sixteen_bit_gradient_keeps_its_levels(network: Upscaler) -> None:
     ramp = np.linspace(5000, 60000, 1500).astype(np.uint16).reshape(1, -1, 1).repeat(8, 0)
     large = upscale_pixels(ramp, [network])

@@ -16,6 +16,8 @@ Plane = NDArray[np.float32]
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
+FAINT = 1 / 16  # of the strongest alpha: below this a pixel's own colour counts ever less
+
 
 def upscale_picture(picture: Picture, passes: Sequence[Upscaler], *, size: Size | None = None) -> Picture:
     """Enlarge a picture; metadata, channels and bit depth stay. Arguments as `upscale_pixels`."""
@@ -32,7 +34,8 @@ def upscale_pixels(pixels: NDArray[Any], passes: Sequence[Upscaler], *, size: Si
     Args:
         pixels: [H, W, C], C 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha; uint8, uint16, or float32 in [0, 1].
         passes: upscalers to run, one after the other; none only resizes.
-        size: exact width and height of the result; it is resized with an antialiased Lanczos filter if need be.
+        size: exact width and height of the result; it is resized if need be, antialiased: by Lanczos, or with
+            transparency by bicubic, which leaves no second wave beside an edge.
 
     Returns:
         Same dtype and C.
@@ -64,49 +67,56 @@ def _to_float(pixels: NDArray[Any]) -> Plane:
         raise InputError(f"an image is an array [H, W, C] with 1 to 4 channels, not {got}")
     if pixels.size == 0:
         raise InputError(f"the image is empty: {pixels.shape[1]} x {pixels.shape[0]} pixels")
-    if pixels.dtype in (np.uint8, np.uint16):
-        return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
-    if pixels.dtype != np.float32:
+    native = pixels.dtype.newbyteorder("=")
+    if native in (np.uint8, np.uint16):
+        return pixels.astype(np.float32) / np.float32(np.iinfo(native).max)
+    if native != np.float32:
         raise InputError(f"an image is uint8, uint16 or float32, not {pixels.dtype}: convert it first")
     if not np.isfinite(pixels).all():
         raise InputError("the image holds NaN or infinity")
     low, high = float(pixels.min()), float(pixels.max())
     if low < 0 or high > 1:
         raise InputError(f"a float image lies in [0, 1], not in [{low:g}, {high:g}]: divide it by its white first")
-    return pixels
+    return pixels.astype(np.float32, copy=False)
 
 
 def _from_float(values: Plane, dtype: np.dtype[Any]) -> NDArray[Any]:
-    if dtype == np.float32:
-        return values.clip(0, 1)
+    if dtype.kind == "f":
+        return values.clip(0, 1).astype(dtype, copy=False)
     top = np.iinfo(dtype).max
     return np.floor(values.clip(0, 1) * np.float64(top) + 0.5).astype(dtype)
 
 
 def fill_hidden(rgb: Plane, alpha: Plane) -> Plane:
-    """Give fully transparent pixels the colour of what is visible around them.
+    """Give fully transparent pixels the colour of what is visible around them, and faint ones a share of it.
 
-    Colours, weighted with alpha, are averaged into ever smaller images and taken back from the first that has any.
+    Colours, weighted with alpha, are averaged into ever smaller images and taken back from the first that has any. What
+    an exporter leaves at an alpha of 1 in 255 is as little chosen as what lies at 0: below `FAINT` of the strongest
+    alpha the colour passes gradually from the pixel's own to that of its surroundings.
 
     Args:
         rgb: [H, W, 3].
         alpha: [H, W] in [0, 1].
 
     Returns:
-        [H, W, 3]; pixels with any alpha keep their colour. Without a single visible pixel, `rgb` as it is.
+        [H, W, 3]; all other pixels keep their colour exactly. Without a single visible pixel, `rgb` as it is.
     """
-    if not (alpha == 0).any() or not (alpha > 0).any():
+    peak = alpha.max()
+    if peak == 0 or alpha.min() >= FAINT * peak:
         return rgb
     levels = [(rgb * alpha[..., None], alpha)]
     while max(levels[-1][1].shape) > 1:
         levels.append((_halve(levels[-1][0]), _halve(levels[-1][1][..., None])[..., 0]))
-    weighted, weight = levels[-1]
-    colour = weighted / np.maximum(weight, 1e-12)[..., None]
-    for weighted, weight in reversed(levels[:-1]):
+    colour = rgb
+    for level, (weighted, weight) in reversed(list(enumerate(levels))):
+        own = rgb if level == 0 else weighted / np.maximum(weight, 1e-12)[..., None]
+        if level == len(levels) - 1:
+            colour = own
+            continue
         coarse = colour.repeat(2, 0).repeat(2, 1)[: weight.shape[0], : weight.shape[1]]
-        own = weighted / np.maximum(weight, 1e-12)[..., None]
-        colour = np.where((weight > 0)[..., None], own, coarse)
-    return np.where((alpha > 0)[..., None], rgb, colour).astype(np.float32)
+        share = (weight / (FAINT * peak)).clip(0, 1)[..., None]
+        colour = share * own + (1 - share) * coarse
+    return np.asarray(colour, dtype=np.float32)
 
 
 def _halve(x: Plane) -> Plane:
@@ -135,17 +145,17 @@ def _neighbourhood(plane: Plane) -> tuple[Plane, Plane]:
 
 def _resize(rgb: Plane, alpha: Plane | None, size: Size) -> tuple[Plane, Plane | None]:
     if alpha is None:
-        return _lanczos(rgb, size), None
-    small = _lanczos(alpha[..., None], size)
-    premultiplied = _lanczos(rgb * alpha[..., None], size)
-    plain = _lanczos(rgb, size)
-    colour = np.where(small > 1e-4, premultiplied / np.maximum(small, 1e-4), plain)
-    return colour.clip(0, 1), small[..., 0]
+        return _resampled_all(rgb, size, "LANCZOS").clip(0, 1), None
+    # Nothing is clipped before the division: colour and alpha overshoot alike, and the quotient does not.
+    weight = _resampled(alpha, size, "BICUBIC")
+    weighted = _resampled_all(rgb * alpha[..., None], size, "BICUBIC")
+    plain = _resampled_all(rgb, size, "BICUBIC")
+    colour = np.where(weight[..., None] > 0.02, weighted / np.maximum(weight, 0.02)[..., None], plain)
+    return colour.clip(0, 1), weight.clip(0, 1)
 
 
-def _lanczos(planes: Plane, size: Size) -> Plane:
-    resized = [_resampled(planes[..., c], size, "LANCZOS") for c in range(planes.shape[2])]
-    return np.stack(resized, axis=-1).clip(0, 1)
+def _resampled_all(planes: Plane, size: Size, method: Literal["LANCZOS", "BICUBIC"]) -> Plane:
+    return np.stack([_resampled(planes[..., c], size, method) for c in range(planes.shape[2])], axis=-1)
 
 
 def _resampled(plane: Plane, size: Size, method: Literal["LANCZOS", "BICUBIC"]) -> Plane:
