@@ -9,7 +9,30 @@ import pytest
 from PIL import Image, ImageCms
 
 import a2f
-from a2f.errors import ImageReadError, ImageWriteError, InputError, LossyFormatError, UnknownModelError, WeightsError
+from a2f.errors import (
+    ImageReadError,
+    ImageWriteError,
+    InputError,
+    LossyFormatError,
+    UnknownModelError,
+    UsageError,
+    WeightsError,
+)
+from a2f.weights import shipped_models
+
+
+class Nearest:
+    """Repeats pixels, and counts how often."""
+
+    description = "nearest"
+
+    def __init__(self, scale: int) -> None:
+        self.scale = scale
+        self.runs = 0
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        self.runs += 1
+        return image.repeat(self.scale, 0).repeat(self.scale, 1)
 
 
 def photo(mode: str = "RGB", size: tuple[int, int] = (13, 9)) -> Image.Image:
@@ -55,6 +78,46 @@ def test_pil_metadata_is_kept_and_orientation_applied() -> None:
     assert large.getexif()[0x010F] == "Maker"
 
 
+def test_pil_image_on_its_side_is_planned_upright() -> None:
+    image = photo(size=(40, 10))
+    image.getexif()[0x0112] = 6
+    nearest = Nearest(2)
+    assert a2f.upscale(image, size=(40, 20), model=nearest).size == (40, 20)
+    assert nearest.runs == 2  # 10 x 40 upright: four times as wide
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("RGB", "RGBA"), ("L", "LA"), ("1", "LA"), ("P", "RGBA")])
+def test_pil_transparent_colour_becomes_alpha(mode: str, expected: str) -> None:
+    image = Image.new(mode, (8, 6), 1 if mode == "P" else "white")
+    image.paste(0 if mode == "P" else "black", (0, 0, 4, 6))
+    file = io.BytesIO()
+    image.save(file, "PNG", transparency=(0, 0, 0) if mode == "RGB" else 0)
+    given = Image.open(file)
+    assert given.mode == mode
+    large = a2f.upscale(given, model=Nearest(2))
+    assert large.mode == expected
+    alpha = np.asarray(large)[..., -1]
+    assert (alpha[:, :6] == 0).all()
+    assert (alpha[:, 10:] == 255).all()
+
+
+def test_pil_tiff_hands_on_what_it_tells_and_not_where_its_pixels_lie() -> None:
+    file = io.BytesIO()
+    photo().save(file, "TIFF", tiffinfo={271: "Maker"}, dpi=(300, 300))
+    large = a2f.upscale(Image.open(file), scale=2)
+    exif = large.getexif()
+    assert exif[271] == "Maker"
+    assert set(exif) <= {271, 0x8769, 0x8825}  # beside it only the pointers to what it has of EXIF and GPS
+    assert large.info["dpi"] == (300, 300)
+
+
+def test_pil_file_that_ends_early() -> None:
+    file = io.BytesIO()
+    photo(size=(64, 64)).save(file, "JPEG")
+    with pytest.raises(ImageReadError, match="truncated"):
+        a2f.upscale(Image.open(io.BytesIO(file.getvalue()[:-600])), scale=2)
+
+
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM"])
 def test_bytes_stay_in_their_format(format: str) -> None:
     out = io.BytesIO()
@@ -90,6 +153,36 @@ def test_path_refuses_a_lossy_format_before_running(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
 
 
+def test_path_refuses_what_cannot_be_written_before_running(tmp_path: Path) -> None:
+    path, nearest = tmp_path / "a.png", Nearest(4)
+    photo().save(path)
+    with pytest.raises(ImageWriteError, match="is a folder: give the name"):
+        a2f.upscale(path, output=tmp_path, overwrite=True, model=nearest)
+    with pytest.raises(ImageWriteError, match="there is no folder"):
+        a2f.upscale(path, output=tmp_path / "none" / "b.png", model=nearest)
+    with pytest.raises(UsageError, match="unknown image format"):
+        a2f.upscale(path, output=tmp_path / "b", model=nearest)
+    wide = io.BytesIO()
+    Image.new("RGB", (20000, 1)).save(wide, "JPEG")
+    (tmp_path / "wide.jpg").write_bytes(wide.getvalue())
+    for given in (tmp_path / "wide.jpg", wide.getvalue()):
+        with pytest.raises(UsageError, match="65535 pixels a side"):
+            a2f.upscale(given, model=nearest)
+    assert nearest.runs == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "wide.jpg"]
+
+
+def test_moving_pictures_are_told_of(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    photo().save(out, "GIF", save_all=True, append_images=[photo("L"), photo()])
+    path = tmp_path / "moving.gif"
+    path.write_bytes(out.getvalue())
+    for given in (path, out.getvalue()):
+        with pytest.warns(UserWarning, match="only the first is read") as caught:
+            a2f.upscale(given, scale=2)
+        assert caught[0].filename == __file__
+
+
 def test_all_ways_give_the_same_pixels(tmp_path: Path) -> None:
     image = photo()
     path = tmp_path / "a.png"
@@ -103,6 +196,30 @@ def test_all_ways_give_the_same_pixels(tmp_path: Path) -> None:
 
 def test_exact_size_of_an_array() -> None:
     assert a2f.upscale(np.zeros((10, 20, 3), np.uint8), size=(33, 44)).shape == (44, 33, 3)
+
+
+@pytest.mark.parametrize("size", [(0, 5), (4, -1), (20.5, 20), 20, (20,), (1, 2, 3), "20x20", (700, 40)])
+@pytest.mark.parametrize("given", [np.zeros((10, 20, 3), np.uint8), Image.new("RGB", (20, 10))], ids=["array", "PIL"])
+def test_sizes_that_cannot_be(given: object, size: object) -> None:
+    with pytest.raises(UsageError, match=r"size|at most 16 times"):
+        a2f.upscale(given, size=size)
+
+
+@pytest.mark.parametrize("size", [None, (3, 3)])
+def test_empty_images(size: tuple[int, int] | None) -> None:
+    for empty in (Image.new("RGB", (0, 5)), np.zeros((5, 0, 3), np.uint8)):
+        with pytest.raises(InputError, match="empty"):
+            a2f.upscale(empty, size=size)
+
+
+def test_weights_file_that_changes_is_read_again(tmp_path: Path) -> None:
+    shipped = {scale: a2f.load("sd", scale=scale) for scale in (2, 4)}
+    files = {m.scale: m.path for m in shipped_models()}
+    path, image = tmp_path / "mine.safetensors", np.full((5, 4, 3), 0.3, np.float32)
+    for scale, upscaler in shipped.items():
+        path.write_bytes(files[scale].read_bytes())
+        assert a2f.upscale(image, model=path).shape == (5 * scale, 4 * scale, 3)
+        np.testing.assert_array_equal(a2f.upscale(image, model=str(path)), a2f.upscale(image, model=upscaler))
 
 
 def test_one_upscaler_in_eight_threads_gives_the_pixels_of_one() -> None:
@@ -132,6 +249,9 @@ def test_bad_models_and_files(tmp_path: Path) -> None:
     image = np.zeros((4, 4, 3), np.uint8)
     with pytest.raises(UnknownModelError, match=r"unknown model 'xl': there are sd x2"):
         a2f.upscale(image, model="xl")
+    for nothing in (None, 4, object()):
+        with pytest.raises(UnknownModelError, match="a model is a name"):
+            a2f.upscale(image, model=nothing)
     with pytest.raises(UnknownModelError, match="at scale 7"):
         a2f.upscale(image, scale=7)
     with pytest.raises(WeightsError, match="No such file"):

@@ -2,16 +2,18 @@
 
 import functools
 import io
+import operator
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import ImageWriteError, InputError
-from a2f.imageio import FORMATS, Picture, check_format, encode_image, read_image, write_image
-from a2f.imageio.exif import updated_exif
+from a2f.errors import ImageReadError, ImageWriteError, InputError, UnknownModelError, UsageError
+from a2f.imageio import FORMATS, Picture, check_format, encode_image, format_of_suffix, read_image, write_image
+from a2f.imageio.exif import exif_of_tiff, updated_exif
 from a2f.pixels import upscale_picture, upscale_pixels
 from a2f.runtime import load_engine
 from a2f.sizes import Size, plan_scales
@@ -88,7 +90,7 @@ def upscale(
         image: one of
 
             - a path: the enlargement is written to `output`, by default ``photo_x4.jpg`` beside ``photo.jpg``, and its
-              path returned;
+              path returned; of a file with several frames or pages the first is taken, with a warning;
             - the bytes of an image file: the bytes of a file of the same format;
             - a PIL image: a PIL image, palettes and 1-bit images in the natural richer mode, ICC and EXIF kept;
             - an array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] of uint8, uint16 or float32 in [0, 1]: the same dtype
@@ -106,22 +108,20 @@ def upscale(
         InputError: for another type, dtype or shape, an empty image, NaN, or floats outside [0, 1].
         ImageReadError: if a file or its bytes cannot be read.
         ImageWriteError: if the output exists, is the input, or cannot be written.
+        LossyFormatError: if the format of `output` cannot hold the transparency or the bit depth.
         UnknownModelError: if there are no such weights; the message lists what there is.
+        UsageError: for a `size` that is not two whole numbers over 0, or more than two passes enlarge to.
     """
+    size = _checked(size)
     if output is not None and not isinstance(image, (str, Path)):
         raise InputError(
             f"output is for images given as a path, not as {type(image).__name__}: save the result yourself"
         )
     if isinstance(image, (str, Path)):
-        path = Path(image)
-        picture = read_image(path)
-        passes = _passes(picture.size, scale, model, size)
-        target = _output_path(path, picture.format, output, passes, size)
-        return cast(ImageT, _to_file(path, picture, passes, size, target, overwrite, as_text=isinstance(image, str)))
+        written: Any = _upscale_file(Path(image), scale, model, size, output, overwrite)
+        return str(written) if isinstance(image, str) else written
     if isinstance(image, bytes):
-        picture = read_image(image)
-        large = upscale_picture(picture, _passes(picture.size, scale, model, size), size=size)
-        return encode_image(large, format=picture.format)
+        return _upscale_bytes(image, scale, model, size)
     if isinstance(image, np.ndarray):
         planes = image[..., None] if image.ndim == 2 else image
         if planes.ndim != 3 or planes.shape[2] not in (1, 3, 4) or planes.size == 0:
@@ -132,16 +132,49 @@ def upscale(
 
 
 @functools.lru_cache(maxsize=4)
-def _kept(model: str | Path, scale: int) -> Upscaler:
+def _kept(model: str | Path, scale: int, stamp: tuple[int, int] | None) -> Upscaler:
     return load(model, scale=scale)
 
 
-def _passes(given: Size, scale: int, model: "str | Path | Upscaler", size: Size | None) -> list[Upscaler]:
-    if not isinstance(model, (str, Path)):
-        return [model] if size is None else [model] * len(plan_scales(given, size, available=[model.scale]))
+def _opened(model: str | Path, scale: int) -> Upscaler:
+    """An upscaler from an earlier call, unless the weights file has changed since."""
+    if not is_file_name(model):
+        return _kept(model, scale, None)
+    path = Path(model).absolute()
+    stamp = (path.stat().st_mtime_ns, path.stat().st_size) if path.exists() else None
+    return _kept(path, scale, stamp)
+
+
+def _checked(size: Size | None) -> Size | None:
     if size is None:
-        return [_kept(model, scale)]
-    return [_kept(model, s) for s in plan_scales(given, size, available=available_scales(model))]
+        return None
+    try:
+        width, height = (operator.index(side) for side in size)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"size is (width, height) in whole pixels, not {size!r}") from error
+    if min(width, height) < 1:
+        raise UsageError(f"size {width} x {height}: at least 1 pixel each")
+    return width, height
+
+
+def _passes(given: Size, scale: int, model: "str | Path | Upscaler", size: Size | None) -> list[Upscaler]:
+    if isinstance(model, (str, Path)):
+        scales = (scale,) if size is None else plan_scales(given, size, available=available_scales(model))
+        return [_opened(model, s) for s in scales]
+    if not callable(model) or not hasattr(model, "scale"):
+        raise UnknownModelError(
+            f"a model is a name such as 'sd', the path of a weights file or an upscaler, not {type(model).__name__}"
+        )
+    return [model] * (1 if size is None else len(plan_scales(given, size, available=[model.scale])))
+
+
+def _enlarged(picture: Picture, passes: list[Upscaler], size: Size | None, format: str) -> Picture:
+    """The enlargement, once it is certain that the format can hold it."""
+    factor = max(size) / max(picture.size) if size else passes[0].scale
+    check_format(picture, format, factor=factor)
+    for note in picture.notes:
+        warnings.warn(note, stacklevel=4)  # points at who called `upscale`
+    return upscale_picture(picture, passes, size=size)
 
 
 def output_suffix(passes_scale: int, size: Size | None) -> str:
@@ -156,24 +189,33 @@ def _output_path(path: Path, format: str, output: str | Path | None, passes: lis
     return path.with_name(path.stem + output_suffix(passes[0].scale if passes else 1, size) + suffix)
 
 
-def _to_file(
+def _upscale_file(
     path: Path,
-    picture: Picture,
-    passes: list[Upscaler],
+    scale: int,
+    model: "str | Path | Upscaler",
     size: Size | None,
-    target: Path,
+    output: str | Path | None,
     overwrite: bool,
-    as_text: bool,
-) -> Path | str:
+) -> Path:
+    picture = read_image(path)
+    passes = _passes(picture.size, scale, model, size)
+    target = _output_path(path, picture.format, output, passes, size)
+    if target.is_dir():
+        raise ImageWriteError(f"{target} is a folder: give the name of a file")
     if target.exists() and target.samefile(path):
         raise ImageWriteError(f"{target} is the input itself, which is never replaced: choose another output")
     if target.exists() and not overwrite:
         raise ImageWriteError(f"{target} exists: pass overwrite=True to replace it, or choose another output")
-    from a2f.imageio import format_of_suffix
+    if not target.parent.is_dir():
+        raise ImageWriteError(f"cannot write {target}: there is no folder {target.parent}")
+    write_image(_enlarged(picture, passes, size, format_of_suffix(target.suffix)), target)
+    return target
 
-    check_format(picture, format_of_suffix(target.suffix))
-    write_image(upscale_picture(picture, passes, size=size), target)
-    return str(target) if as_text else target
+
+def _upscale_bytes(blob: bytes, scale: int, model: "str | Path | Upscaler", size: Size | None) -> bytes:
+    picture = read_image(blob)
+    passes = _passes(picture.size, scale, model, size)
+    return encode_image(_enlarged(picture, passes, size, picture.format), format=picture.format)
 
 
 def _upscale_pillow(image: Any, scale: int, model: "str | Path | Upscaler", size: Size | None) -> Any:
@@ -181,26 +223,41 @@ def _upscale_pillow(image: Any, scale: int, model: "str | Path | Upscaler", size
 
     if not isinstance(image, Image.Image):
         raise InputError(f"an image is a path, bytes, a PIL image or an array, not {type(image).__name__}")
+    if min(image.size) < 1:
+        raise InputError(f"the image is empty: {image.size[0]} x {image.size[1]} pixels")
+    try:
+        image.load()
+    except (OSError, SyntaxError) as error:
+        raise ImageReadError(f"Pillow cannot decode the image: {error}") from error
     upright = ImageOps.exif_transpose(image)
     rich, kind = _rich_mode(upright)
-    passes = _passes(image.size, scale, model, size)
-    if min(rich.size) < 1:
-        raise InputError(f"the image is empty: {rich.size[0]} x {rich.size[1]} pixels")
     planes = np.asarray(rich).astype(np.uint16) if kind == "I;16" else np.asarray(rich)
+    passes = _passes(rich.size, scale, model, size)
     pixels = upscale_pixels(planes if planes.ndim == 3 else planes[..., None], passes, size=size)
     large = Image.fromarray(pixels if pixels.shape[2] > 1 else pixels[..., 0])
     kept = {key: upright.info[key] for key in ("icc_profile", "dpi", "xmp") if key in upright.info}
-    if image.mode == "CMYK":
-        kept.pop("icc_profile", None)
-    exif = image.getexif()
-    block = updated_exif(exif.tobytes(), width=large.width, height=large.height) if exif else None
+    if image.mode in ("CMYK", "LAB"):
+        kept.pop("icc_profile", None)  # it tells of the inks, and the pixels are sRGB now
+    block = _exif_of_pillow(image, large.size)
     large.info.update(kept | ({"exif": block} if block else {}))
     return large
+
+
+def _exif_of_pillow(image: Any, size: Size) -> bytes | None:
+    exif = image.getexif()
+    # What Pillow calls the EXIF of a TIFF also tells where in that file the pixels lie.
+    block = exif_of_tiff(exif.tobytes()) if image.format == "TIFF" else exif.tobytes() if exif else None
+    return updated_exif(block, width=size[0], height=size[1]) if block else None
 
 
 def _rich_mode(image: Any) -> tuple[Any, str]:
     """The image in L, LA, RGB, RGBA or I;16, whichever holds all of it, and the name of that mode."""
     mode = image.mode
+    if "transparency" in image.info and mode in ("1", "L", "RGB"):  # one colour that stands for transparent
+        rich = "RGBA" if mode == "RGB" else "LA"
+        return image.convert(rich), rich
+    if "transparency" in image.info and mode.startswith("I"):
+        raise InputError("Pillow has no 16-bit grey with transparency: hand over the file's path or bytes instead")
     if mode in ("L", "LA", "RGB", "RGBA", "I;16"):
         return image, mode
     if mode in ("I;16B", "I;16L", "I"):
