@@ -118,8 +118,7 @@ def upscale(
             f"output is for images given as a path, not as {type(image).__name__}: save the result yourself"
         )
     if isinstance(image, (str, Path)):
-        written: Any = _upscale_file(Path(image), scale, model, size, output, overwrite)
-        return str(written) if isinstance(image, str) else written
+        return cast(ImageT, _upscale_file(image, scale, model, size, output, overwrite))
     if isinstance(image, bytes):
         return _upscale_bytes(image, scale, model, size)
     if isinstance(image, np.ndarray):
@@ -190,13 +189,14 @@ def _output_path(path: Path, format: str, output: str | Path | None, passes: lis
 
 
 def _upscale_file(
-    path: Path,
+    given: Path | str,
     scale: int,
     model: "str | Path | Upscaler",
     size: Size | None,
     output: str | Path | None,
     overwrite: bool,
-) -> Path:
+) -> Path | str:
+    path = Path(given)
     picture = read_image(path)
     passes = _passes(picture.size, scale, model, size)
     target = _output_path(path, picture.format, output, passes, size)
@@ -209,7 +209,7 @@ def _upscale_file(
     if not target.parent.is_dir():
         raise ImageWriteError(f"cannot write {target}: there is no folder {target.parent}")
     write_image(_enlarged(picture, passes, size, format_of_suffix(target.suffix)), target)
-    return target
+    return str(target) if isinstance(given, str) else target
 
 
 def _upscale_bytes(blob: bytes, scale: int, model: "str | Path | Upscaler", size: Size | None) -> bytes:
