@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
 from a2f.compare import compare_sheet
 from a2f.errors import InputError
+from a2f.metrics import psnr_y
 
 
 def scene(height: int = 96, width: int = 128) -> np.ndarray:
@@ -12,11 +14,25 @@ def scene(height: int = 96, width: int = 128) -> np.ndarray:
     return image
 
 
+@pytest.fixture
+def said(monkeypatch) -> list[str]:
+    """All that is written on sheets."""
+    texts: list[str] = []
+    write = ImageDraw.ImageDraw.text
+
+    def listen(self, xy, text, *rest, **options):
+        texts.append(text)
+        return write(self, xy, text, *rest, **options)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", listen)
+    return texts
+
+
 def test_sheet_shows_every_picture_and_both_crops() -> None:
     a = scene()
     one, three = compare_sheet([("a", a)]), compare_sheet([("a", a), ("b", a)], hr=a)
     assert three.width > 2.5 * one.width
-    assert three.height == one.height
+    assert three.height == one.height + 30  # how PSNR was measured
     assert three.mode == "RGB"
 
 
@@ -44,7 +60,55 @@ def test_default_crops_lie_where_the_detail_is() -> None:
     assert y + h > 10
 
 
-@pytest.mark.parametrize("crop", [(0, 0, 0, 5), (120, 0, 20, 5), (0, 95, 5, 5)])
+def test_default_crops_are_enlarged_by_a_whole_number() -> None:
+    from a2f.compare import CELL_PX, _detailed_spots
+
+    for side in (128, 256, 500, 1024, 4000):
+        assert all(CELL_PX % w == 0 and h == w * 3 // 4 for _, _, w, h in _detailed_spots(scene(side, side)))
+
+
+def test_psnr_is_that_of_the_protocol(said: list[str]) -> None:
+    hr = scene()
+    sr = np.clip(hr.astype(int) + np.random.default_rng(1).integers(-9, 10, hr.shape), 0, 255).astype(np.uint8)
+    small = np.asarray(Image.fromarray(hr).resize((32, 24), Image.Resampling.BICUBIC))
+    enlarged = np.asarray(Image.fromarray(small).resize((128, 96), Image.Resampling.BICUBIC))
+    compare_sheet([("small", small), ("sr", sr), ("same", hr), ("odd", hr[:48, :63])], hr=hr)
+    assert f"128 x 96, PSNR-Y {psnr_y(sr, hr, border=4):.2f} dB" in said
+    assert f"32 x 24, shown 4 times by bicubic, PSNR-Y {psnr_y(enlarged, hr, border=4):.2f} dB" in said
+    assert "128 x 96, equal" in said
+    assert "63 x 48, shown 2.03 times by bicubic, no PSNR" in said
+    assert "PSNR-Y: BT.601 luma of 8-bit RGB, 4 pixels cut from each side" in said
+
+
+def test_original_is_cut_to_what_was_made_of_it(said: list[str]) -> None:
+    hr = scene(99, 130)
+    sr = hr[:96, :128] // 2
+    compare_sheet([("sr", sr)], hr=hr)
+    assert f"128 x 96, PSNR-Y {psnr_y(sr, hr[:96, :128], border=4):.2f} dB" in said
+    assert "128 x 96, cut from 130 x 99" in said
+
+
+def test_enlarging_the_original_for_display_does_not_touch_the_figure(said: list[str]) -> None:
+    hr, larger = scene(), scene().repeat(2, 0).repeat(2, 1)
+    compare_sheet([("sr", hr // 2), ("larger", larger)], hr=hr)
+    assert f"128 x 96, shown 2 times by bicubic, PSNR-Y {psnr_y(hr // 2, hr, border=4):.2f} dB" in said
+    assert "256 x 192, no PSNR" in said
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 1000), (1000, 1), (2000, 100), (7, 9)])
+def test_any_shape_gives_a_sheet_of_reasonable_size(height: int, width: int) -> None:
+    sheet = compare_sheet([("a", scene(max(height, 50), max(width, 70))[:height, :width])])
+    assert sheet.width == 432
+    assert sheet.height < 2000
+
+
+def test_other_arrays_are_refused() -> None:
+    for wrong in (scene()[..., 0], scene() / 255, scene()[:0]):
+        with pytest.raises(InputError, match="uint8 and not empty"):
+            compare_sheet([("a", wrong)])
+
+
+@pytest.mark.parametrize("crop", [(-5, 0, 10, 10), (0, -1, 10, 10), (0, 0, 0, 5), (120, 0, 20, 5), (0, 95, 5, 5)])
 def test_crops_outside_are_refused(crop: tuple[int, int, int, int]) -> None:
     with pytest.raises(InputError, match="outside"):
         compare_sheet([("a", scene())], crops=[crop])

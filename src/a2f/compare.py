@@ -1,7 +1,7 @@
 """Sheets that lay pictures of one scene side by side, with crops enlarged."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,16 +24,18 @@ PAPER, INK, FAINT, FRAMES = (
     (120, 120, 124),
     ((255, 190, 0), (52, 138, 189), (70, 160, 90)),
 )
-MARGIN, GAP, CELL_PX, TITLE_PX = 36, 16, 360, 58
+MARGIN, GAP, CELL_PX, TITLE_PX, FOOT_PX = 36, 16, 360, 58, 30
+TALLEST_PX = 540  # of a cell: a strip of 1 x 1000 pixels must not make a sheet of 360,000
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Entry:
-    """One picture on the sheet, brought to the common size."""
+    """One picture on the sheet, brought to the common size; PSNR-Y in dB where it can be told."""
 
     label: str
     detail: str
     image: Image
+    psnr: float | None = None
 
 
 def load_rgb(path: Path) -> Image:
@@ -55,7 +57,9 @@ def compare_sheet(
 
     Args:
         pictures: label and [H, W, 3] uint8, of one scene; smaller ones are enlarged by bicubic for the display.
-        hr: the original, [H, W, 3] uint8; it stands last, and the label of each picture of its size tells its PSNR-Y.
+        hr: the original, [H, W, 3] uint8; it stands last, and the label of each picture of its size tells its PSNR-Y;
+            that of a picture a whole number of times smaller tells the PSNR-Y of its bicubic enlargement. An original
+            up to 3 pixels larger is cut at its right and lower edge, as benchmarks cut it to a multiple of the scale.
         crops: x, y, width and height in pixels of the largest picture; by default two spots rich in detail.
 
     Returns:
@@ -66,41 +70,74 @@ def compare_sheet(
     """
     if not pictures:
         raise InputError("nothing to compare: give at least one picture")
-    everything = [image for _, image in pictures] + ([hr] if hr is not None else [])
-    height, width = max((image.shape[:2] for image in everything), key=lambda s: s[0] * s[1])
-    entries = [_entry(label, image, (width, height), hr) for label, image in pictures]
-    if hr is not None:
-        entries.append(_entry("original", hr, (width, height), None))
+    for label, image in [*pictures, *([("the original", hr)] if hr is not None else [])]:
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+            raise InputError(f"{label}: a sheet takes [H, W, 3] uint8 and not empty, not {image.dtype} {image.shape}")
+    height, width = max((image.shape[:2] for _, image in pictures), key=lambda s: s[0] * s[1])
+    original = None if hr is None else _cut(hr, (width, height))
+    if original is not None and original.size > height * width * 3:
+        height, width = original.shape[:2]
+    entries = [_entry(label, image, (width, height), original) for label, image in pictures]
+    if hr is not None and original is not None:
+        entry = _entry("original", original, (width, height), None)
+        cut = "" if hr is original else f", cut from {hr.shape[1]} x {hr.shape[0]}"
+        entries.append(replace(entry, detail=entry.detail + cut))
     spots = list(crops) or _detailed_spots(entries[-1].image)
     for x, y, w, h in spots:
-        if w < 1 or h < 1 or x + w > width or y + h > height:
+        if min(x, y) < 0 or w < 1 or h < 1 or x + w > width or y + h > height:
             raise InputError(f"crop {x},{y},{w},{h} lies outside the {width} x {height} pixels of the largest picture")
     return _draw(entries, spots)
 
 
-def _entry(label: str, image: Image, size: tuple[int, int], hr: Image | None) -> _Entry:
-    from PIL import Image as Pillow
+def _cut(hr: Image, size: tuple[int, int]) -> Image:
+    """The original at the size of what was made from its multiple-of-the-scale part; itself if it is no such thing."""
+    more = hr.shape[1] - size[0], hr.shape[0] - size[1]
+    return hr[: size[1], : size[0]] if max(more) > 0 and all(0 <= m < 4 for m in more) else hr
 
+
+def _entry(label: str, image: Image, size: tuple[int, int], hr: Image | None) -> _Entry:
     own = (image.shape[1], image.shape[0])
     if abs(own[0] * size[1] - own[1] * size[0]) > max(size) * 2 * max(1, size[0] // own[0]):
         raise InputError(
             f"{label} has {own[0]} x {own[1]} pixels, other proportions than {size[0]} x {size[1]}: not one scene"
         )
     detail = f"{own[0]} x {own[1]}"
+    shown = image
     if own != size:
-        factor = size[0] / own[0]
-        image = np.asarray(Pillow.fromarray(image).resize(size, Pillow.Resampling.BICUBIC))
-        detail += f", shown {factor:.3g} times by bicubic"
-    if hr is not None and hr.shape == image.shape:
-        border = 4 if min(hr.shape[:2]) > 16 else 0
-        detail += f", PSNR-Y {psnr_y(image, hr, border=border):.2f} dB"
-    return _Entry(label=label, detail=detail, image=image)
+        shown = _bicubic(image, size)
+        detail += f", shown {size[0] / own[0]:.3g} times by bicubic"
+    psnr = None if hr is None else _psnr(image, hr)
+    if hr is not None:
+        told = "no PSNR" if psnr is None else "equal" if psnr == float("inf") else f"PSNR-Y {psnr:.2f} dB"
+        detail += f", {told}"
+    return _Entry(label=label, detail=detail, image=shown, psnr=psnr)
+
+
+def _psnr(image: Image, hr: Image) -> float | None:
+    """PSNR-Y at the original's size, of a picture of that size or its bicubic enlargement by a whole factor."""
+    (height, width), (h, w) = hr.shape[:2], image.shape[:2]
+    if (h * (width // w), w * (width // w)) != (height, width):
+        return None
+    large = image if w == width else _bicubic(image, (width, height))
+    return psnr_y(large, hr, border=_border(hr))
+
+
+def _border(hr: Image) -> int:
+    return 4 if min(hr.shape[:2]) > 16 else 0
+
+
+def _bicubic(image: Image, size: tuple[int, int]) -> Image:
+    from PIL import Image as Pillow
+
+    return np.asarray(Pillow.fromarray(image).resize(size, Pillow.Resampling.BICUBIC))
 
 
 def _detailed_spots(image: Image) -> list[Crop]:
-    """Two crops with much fine detail, apart from each other."""
+    """Two crops with much fine detail, apart from each other, 4:3, enlarged by a whole number where there is room."""
     height, width = image.shape[:2]
-    h, w = max(1, min(height, max(height // 5, 48))), max(1, min(width, max(width // 5, 64)))
+    whole = [CELL_PX // k for k in (6, 5, 4, 3, 2, 1) if CELL_PX // k <= max(width // 5, 60)]
+    w = min(width, whole[-1])
+    h = max(1, min(height, w * 3 // 4))
     grey = image.astype(np.float64).mean(2)
     energy = np.abs(np.diff(grey, axis=1, prepend=grey[:, :1])) + np.abs(np.diff(grey, axis=0, prepend=grey[:1]))
     sums = np.pad(np.minimum(energy, 60), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
@@ -120,11 +157,11 @@ def _draw(entries: list[_Entry], spots: list[Crop]) -> "Sheet":
     from PIL import Image, ImageDraw, ImageFont
 
     height, width = entries[0].image.shape[:2]
-    whole = (CELL_PX, max(1, round(CELL_PX * height / width)))
-    rows = [whole] + [(CELL_PX, max(1, round(CELL_PX * h / w))) for _, _, w, h in spots]
+    whole, rows = _fitted(width, height), [_fitted(w, h) for _, _, w, h in spots]
+    measured = any(entry.psnr is not None for entry in entries)
     total = (
         2 * MARGIN + len(entries) * CELL_PX + (len(entries) - 1) * GAP,
-        2 * MARGIN + TITLE_PX + sum(row[1] for row in rows) + len(spots) * GAP,
+        2 * MARGIN + TITLE_PX + sum(row[1] for row in [whole, *rows]) + len(spots) * GAP + measured * FOOT_PX,
     )
     sheet = Image.new("RGB", total, PAPER)
     pen = ImageDraw.Draw(sheet)
@@ -134,21 +171,53 @@ def _draw(entries: list[_Entry], spots: list[Crop]) -> "Sheet":
         pen.text((left, top - 4), _fit(entry.label, bold, CELL_PX), fill=INK, font=bold)
         pen.text((left, top + 24), _fit(entry.detail, small, CELL_PX), fill=FAINT, font=small)
         top += TITLE_PX
-        picture = Image.fromarray(entry.image)
-        sheet.paste(picture.resize(whole, Image.Resampling.LANCZOS), (left, top))
-        for number, (x, y, w, h) in enumerate(spots):
-            scale = CELL_PX / width
-            box = [left + x * scale, top + y * scale, left + (x + w) * scale, top + (y + h) * scale]
-            pen.rectangle(box, outline=FRAMES[number % len(FRAMES)], width=3)
+        _draw_whole(sheet, entry.image, whole, spots, (left, top))
         top += whole[1] + GAP
-        for number, ((x, y, w, h), row) in enumerate(zip(spots, rows[1:], strict=True)):
-            # nearest when enlarging: the sheet must show pixels, not the sheet's own smoothing
-            method = Image.Resampling.NEAREST if row[0] >= w else Image.Resampling.LANCZOS
-            sheet.paste(picture.crop((x, y, x + w, y + h)).resize(row, method), (left, top))
-            frame = [left - 3, top - 3, left + row[0] + 2, top + row[1] + 2]
-            pen.rectangle(frame, outline=FRAMES[number % len(FRAMES)], width=3)
+        for number, (spot, row) in enumerate(zip(spots, rows, strict=True)):
+            _draw_crop(sheet, entry.image, spot, row, (left, top), FRAMES[number % len(FRAMES)])
             top += row[1] + GAP
+    if measured:
+        note = f"PSNR-Y: BT.601 luma of 8-bit RGB, {_border(entries[-1].image)} pixels cut from each side"
+        pen.text(
+            (MARGIN, total[1] - MARGIN), _fit(note, small, total[0] - 2 * MARGIN), fill=FAINT, font=small, anchor="ls"
+        )
     return sheet
+
+
+def _fitted(width: int, height: int) -> tuple[int, int]:
+    """Width and height inside a cell."""
+    scale = min(CELL_PX / width, TALLEST_PX / height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _draw_whole(sheet: "Sheet", image: Image, size: tuple[int, int], spots: list[Crop], at: tuple[int, int]) -> None:
+    """The whole picture, centred in its cell, with a frame around each spot."""
+    from PIL import Image as Pillow
+    from PIL import ImageDraw
+
+    left, top = at[0] + (CELL_PX - size[0]) // 2, at[1]
+    sheet.paste(Pillow.fromarray(image).resize(size, Pillow.Resampling.LANCZOS), (left, top))
+    across, down = size[0] / image.shape[1], size[1] / image.shape[0]
+    for number, (x, y, w, h) in enumerate(spots):
+        box = [left + x * across, top + y * down, left + (x + w) * across - 1, top + (y + h) * down - 1]
+        box[2:] = max(box[0], box[2]), max(box[1], box[3])
+        ImageDraw.Draw(sheet).rectangle(box, outline=FRAMES[number % len(FRAMES)], width=3)
+
+
+def _draw_crop(
+    sheet: "Sheet", image: Image, spot: Crop, size: tuple[int, int], at: tuple[int, int], colour: tuple[int, int, int]
+) -> None:
+    """One spot, centred in its cell, in a frame of its colour."""
+    from PIL import Image as Pillow
+    from PIL import ImageDraw
+
+    x, y, w, h = spot
+    left, top = at[0] + (CELL_PX - size[0]) // 2, at[1]
+    # nearest when enlarging: the sheet must show pixels, not the sheet's own smoothing
+    method = Pillow.Resampling.NEAREST if size[0] >= w else Pillow.Resampling.LANCZOS
+    sheet.paste(Pillow.fromarray(image[y : y + h, x : x + w]).resize(size, method), (left, top))
+    frame = [left - 3, top - 3, left + size[0] + 2, top + size[1] + 2]
+    ImageDraw.Draw(sheet).rectangle(frame, outline=colour, width=3)
 
 
 def _fit(text: str, font: "object", width: int) -> str:
