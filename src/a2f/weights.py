@@ -97,7 +97,7 @@ def find_shipped(variant: str, *, scale: int) -> ShippedModel:
         if (model.variant, model.scale) == (variant, scale):
             return model
     known = variant in VARIANTS
-    what = f"no weights for model {variant!r} at scale {scale} are shipped" if known else f"unknown model {variant!r}"
+    what = f"no weights for model {variant!r} at scale {scale!r} are shipped" if known else f"unknown model {variant!r}"
     listed = ", ".join(f"{m.variant} x{m.scale}" for m in shipped_models())
     raise UnknownModelError(f"{what}: there are {listed}")
 
