@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -33,6 +35,35 @@ def test_hr_and_lr_show_the_same_spot_under_every_symmetry(scale: int) -> None:
             across = patch[1, 1, 0] - patch[1, 0, 0], patch[1, 0, 1] - patch[1, 0, 0]
             seen.add((int(down), int(right), *map(int, across)))
     assert len(seen) == 8  # flips and transpositions: all eight symmetries
+
+
+def test_on_the_device_and_in_main_memory_the_crops_are_the_same() -> None:
+    taught = [255 - hr for hr, _ in pairs(3, [(20, 31), (40, 25)])]
+    both = [
+        Patches(
+            pairs(3, [(20, 31), (40, 25)]), scale=3, seed=1, device=torch.device("cpu"), teacher=taught, resident=where
+        )
+        for where in (True, False)
+    ]
+    assert [type(p.hr).__name__ for p in both] == ["DeviceImages", "HostImages"]
+    for step in range(10):
+        one, other = (p.batch(step, batch=8, patch=9, busiest_of=2) for p in both)
+        for a, b in zip(one, other, strict=True):
+            assert a is not None
+            assert b is not None
+            assert torch.equal(a, b)
+            assert a.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_batches_made_ahead_are_the_same_also_after_a_jump_or_a_change_of_stage() -> None:
+    sets = pairs(2, [(30, 30), (40, 40)])
+    plain = Patches(sets, scale=2, seed=0, device=torch.device("cpu"))
+    ahead = Patches(sets, scale=2, seed=0, device=torch.device("cpu"))
+    ahead._thread = ThreadPoolExecutor(1)  # as for a device that the images do not fit on
+    for step, batch in ((0, 4), (1, 4), (2, 4), (9, 4), (10, 2), (11, 2), (11, 2), (3, 4)):
+        one, other = (p.batch(step, batch=batch, patch=8, busiest_of=2) for p in (plain, ahead))
+        assert torch.equal(one[0], other[0])
+        assert torch.equal(one[1], other[1])
 
 
 def test_every_corner_can_be_reached_and_none_beyond() -> None:

@@ -1,7 +1,10 @@
-"""Training images resident in memory as uint8, and random patches gathered from them by index."""
+"""Training images resident in memory as uint8, and random patches cut from them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -11,43 +14,76 @@ from torch import Tensor
 from a2f.errors import InputError
 
 Image = NDArray[np.uint8]
+Batch = tuple[Tensor, Tensor, Tensor | None]  # lr, hr, the teacher's image
 
 
-class Resident:
-    """Images of any sizes as one flat uint8 tensor on a device.
+class Images(Protocol):
+    """Images of any sizes, from which square crops are cut."""
 
-    Args:
-        images: each [H, W, 3] uint8.
-        device: where the pixels live; crops are gathered there.
-    """
+    pixels: int
 
-    def __init__(self, images: Sequence[Image], *, device: torch.device) -> None:
-        counts = np.array([image.shape[0] * image.shape[1] for image in images])
-        self.pixels = torch.empty((int(counts.sum()), 3), dtype=torch.uint8, device=device)
-        self.offset = torch.from_numpy(np.concatenate([[0], np.cumsum(counts)[:-1]])).to(device)
-        self.width = torch.tensor([image.shape[1] for image in images], device=device)
-        for image, start, count in zip(images, self.offset.tolist(), counts.tolist(), strict=True):
-            self.pixels[start : start + count] = torch.from_numpy(np.array(image).reshape(-1, 3))
-
-    def crop(self, spot: "Spots", *, size: int, factor: int = 1) -> Tensor:
-        """Gather square crops, flipped and transposed as the spots say.
+    def crop(self, spots: "Spots", *, size: int, factor: int = 1) -> Tensor:
+        """Square crops, flipped and transposed as the spots say.
 
         Args:
-            spot: where; in units of 1/factor of this tensor's pixels.
-            size: side of the crops, pixels of this tensor.
+            spots: where; in units of 1/factor of these images' pixels.
+            size: side of the crops, pixels of these images.
             factor: of the coordinates: 1 for LR, the scale for HR.
 
         Returns:
             [B, 3, size, size] float32 in [0, 1], channels last in memory.
         """
-        line = torch.arange(size, device=self.pixels.device)
-        ys = spot.y[:, None] * factor + torch.where(spot.flip_y[:, None], size - 1 - line, line)
-        xs = spot.x[:, None] * factor + torch.where(spot.flip_x[:, None], size - 1 - line, line)
-        swap = spot.transpose[:, None, None]
+        ...
+
+
+class HostImages:
+    """Images in main memory, or mapped from a file; a crop is a slice, faster there than an index a pixel.
+
+    Args:
+        images: each [H, W, 3] uint8; kept, not copied.
+    """
+
+    def __init__(self, images: Sequence[Image]) -> None:
+        self.images = images
+        self.pixels = sum(image.shape[0] * image.shape[1] for image in images)
+
+    def crop(self, spots: "Spots", *, size: int, factor: int = 1) -> Tensor:
+        """As `Images.crop`."""
+        crops = []
+        for number, y, x, flip_y, flip_x, transpose in spots.lists():
+            crop = self.images[number][y * factor : y * factor + size, x * factor : x * factor + size]
+            crop = crop[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
+            crops.append(crop.swapaxes(0, 1) if transpose else crop)
+        return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 255
+
+
+class DeviceImages:
+    """Images as one flat uint8 tensor on a device, where crops are gathered by index: nothing leaves the device.
+
+    Args:
+        images: each [H, W, 3] uint8.
+        device: where the pixels live.
+    """
+
+    def __init__(self, images: Sequence[Image], *, device: torch.device) -> None:
+        counts = np.array([image.shape[0] * image.shape[1] for image in images])
+        self.pixels = int(counts.sum())
+        self.flat = torch.empty((self.pixels, 3), dtype=torch.uint8, device=device)
+        self.offset = torch.from_numpy(np.concatenate([[0], np.cumsum(counts)[:-1]])).to(device)
+        self.width = torch.tensor([image.shape[1] for image in images], device=device)
+        for image, start, count in zip(images, self.offset.tolist(), counts.tolist(), strict=True):
+            self.flat[start : start + count] = torch.from_numpy(np.array(image).reshape(-1, 3))
+
+    def crop(self, spots: "Spots", *, size: int, factor: int = 1) -> Tensor:
+        """As `Images.crop`."""
+        line = torch.arange(size, device=self.flat.device)
+        ys = spots.y[:, None] * factor + torch.where(spots.flip_y[:, None], size - 1 - line, line)
+        xs = spots.x[:, None] * factor + torch.where(spots.flip_x[:, None], size - 1 - line, line)
+        swap = spots.transpose[:, None, None]
         rows = torch.where(swap, ys[:, None, :], ys[:, :, None])
         cols = torch.where(swap, xs[:, :, None], xs[:, None, :])
-        at = self.offset[spot.image, None, None] + rows * self.width[spot.image, None, None] + cols
-        patches = self.pixels[at.reshape(-1)].view(len(spot.image), size, size, 3)
+        at = self.offset[spots.image, None, None] + rows * self.width[spots.image, None, None] + cols
+        patches = self.flat[at.reshape(-1)].view(len(spots.image), size, size, 3)
         return patches.permute(0, 3, 1, 2).float() / 255
 
 
@@ -69,6 +105,10 @@ class Spots:
         """The same spots on another device."""
         return Spots(*(value.to(device) for value in self._fields()))
 
+    def lists(self) -> Iterator[tuple[int, int, int, bool, bool, bool]]:
+        """One spot after the other, as plain numbers."""
+        return zip(*(value.tolist() for value in self._fields()), strict=True)
+
     def _fields(self) -> tuple[Tensor, ...]:
         return self.image, self.y, self.x, self.flip_y, self.flip_x, self.transpose
 
@@ -83,8 +123,10 @@ class Patches:
         pairs: (hr [sH, sW, 3], lr [H, W, 3]) uint8.
         scale: s.
         seed: of all draws.
-        device: where the pixels live.
+        device: that trains. The pixels live there too if they fit, otherwise in main memory, and a thread makes the
+            next batch while the device works on this one.
         teacher: images of a teacher for the same pairs, each [sH, sW, 3] uint8.
+        resident: whether the pixels live on the device; None finds out what fits.
     """
 
     def __init__(
@@ -95,6 +137,7 @@ class Patches:
         seed: int,
         device: torch.device,
         teacher: Sequence[Image] | None = None,
+        resident: bool | None = None,
     ) -> None:
         if not pairs:
             raise InputError("no training images")
@@ -102,9 +145,16 @@ class Patches:
         self.sides = torch.tensor([lr.shape[:2] for _, lr in pairs])
         # Between one and the other extreme: each image alike, each pixel alike.
         self.share = self.sides.prod(1).double().sqrt()
-        self.hr = Resident([hr for hr, _ in pairs], device=device)
-        self.lr = Resident([lr for _, lr in pairs], device=device)
-        self.teacher = Resident(teacher, device=device) if teacher is not None else None
+        every = [[hr for hr, _ in pairs], [lr for _, lr in pairs], list(teacher or [])]
+        if resident is None:
+            resident = fits_on(device, sum(image.nbytes for images in every for image in images))
+        self.home = device if resident else torch.device("cpu")
+        hr, lr, taught = (DeviceImages(i, device=device) if resident else HostImages(i) for i in every)
+        self.hr: Images = hr
+        self.lr: Images = lr
+        self.teacher: Images | None = taught if teacher is not None else None
+        self._ahead: tuple[object, Future[Batch]] | None = None
+        self._thread = ThreadPoolExecutor(1) if self.home != device else None
 
     def spots(self, step: int, *, batch: int, patch: int) -> tuple[Spots, torch.Generator]:
         """The spots of one step, on the CPU, and the generator to draw on with."""
@@ -118,9 +168,7 @@ class Patches:
         flips = torch.rand(3, batch, generator=generator) < 0.5
         return Spots(image, *self._corner(image, patch, generator), *flips), generator
 
-    def batch(
-        self, step: int, *, batch: int, patch: int, busiest_of: int = 1, part: slice = slice(None)
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    def batch(self, step: int, *, batch: int, patch: int, busiest_of: int = 1, part: slice = slice(None)) -> Batch:
         """The patches of one step.
 
         Args:
@@ -134,24 +182,55 @@ class Patches:
             lr [B, 3, patch, patch], hr [B, 3, s * patch, s * patch] and the teacher's image of the shape of hr or
             None; float32 in [0, 1].
         """
+        draw = partial(self._draw, batch=batch, patch=patch, busiest_of=busiest_of, part=part)
+        if self._thread is None:
+            return draw(step)
+        wanted, made = (step, batch, patch, busiest_of, part), None
+        if self._ahead is not None and self._ahead[0] == wanted:
+            made = self._ahead[1].result()
+        self._ahead = (step + 1, *wanted[1:]), self._thread.submit(draw, step + 1)
+        return made or draw(step)
+
+    def _draw(self, step: int, *, batch: int, patch: int, busiest_of: int, part: slice) -> Batch:
         spots, generator = self.spots(step, batch=batch, patch=patch)
         candidates = [spots]
         for _ in range(busiest_of - 1):
             y, x = self._corner(spots.image, patch, generator)
             candidates.append(Spots(spots.image, y, x, spots.flip_y, spots.flip_x, spots.transpose))
-        crops = [self.lr.crop(c[part].to(self.device), size=patch) for c in candidates]
+        crops = [self.lr.crop(c[part].to(self.home), size=patch) for c in candidates]
         best = torch.stack([(lr[:, 1, :, 1:] - lr[:, 1, :, :-1]).abs().mean((1, 2)) for lr in crops]).argmax(0)
-        y = torch.stack([c[part].y for c in candidates]).to(self.device).gather(0, best[None])[0]
-        x = torch.stack([c[part].x for c in candidates]).to(self.device).gather(0, best[None])[0]
-        lr = torch.stack(crops)[best, torch.arange(len(best), device=self.device)]
-        mine = spots[part].to(self.device)
+        y = torch.stack([c[part].y for c in candidates]).to(self.home).gather(0, best[None])[0]
+        x = torch.stack([c[part].x for c in candidates]).to(self.home).gather(0, best[None])[0]
+        lr = torch.stack(crops)[best, torch.arange(len(best), device=self.home)]
+        mine = spots[part].to(self.home)
         chosen = Spots(mine.image, y, x, mine.flip_y, mine.flip_x, mine.transpose)
         size = patch * self.scale
         hr = self.hr.crop(chosen, size=size, factor=self.scale)
         teacher = None if self.teacher is None else self.teacher.crop(chosen, size=size, factor=self.scale)
-        return lr.contiguous(memory_format=torch.channels_last), hr, teacher
+        return self._delivered(lr.contiguous(memory_format=torch.channels_last), hr, teacher)
+
+    def _delivered(self, lr: Tensor, hr: Tensor, teacher: Tensor | None) -> Batch:
+        if self.home == self.device:
+            return lr, hr, teacher
+        pin = self.device.type == "cuda"  # only pinned memory is copied while the device works
+        lr, hr, *rest = (
+            (x.pin_memory() if pin else x).to(self.device, non_blocking=pin) for x in (lr, hr, teacher) if x is not None
+        )
+        return lr, hr, rest[0] if rest else None
 
     def _corner(self, image: Tensor, patch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         room = self.sides[image] - patch + 1
         spot = (torch.rand(len(image), 2, generator=generator, dtype=torch.float64) * room).long()
         return spot[:, 0], spot[:, 1]
+
+
+def fits_on(device: torch.device, size_bytes: int) -> bool:
+    """Whether images of this size may live on a device: they take at most half of what is free there.
+
+    False for the CPU, where they are sliced from main memory as they are.
+    """
+    if device.type == "cuda":
+        return 2 * size_bytes <= torch.cuda.mem_get_info(device)[0]
+    if device.type == "mps":
+        return 2 * size_bytes <= torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
+    return False

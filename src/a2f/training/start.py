@@ -77,8 +77,10 @@ def start(job: Job, *, report: Callable[[Run], Callable[[Progress], None]], tell
         train, validation = _pairs(job, quiet)
         taught = taught_images(train, job.teacher, job.folder / "teacher", tell=quiet) if job.teacher else None
         patches = Patches(train, scale=job.config.scale, seed=job.recipe.seed, device=device, teacher=taught)
-        pixels = patches.hr.pixels.shape[0]
-        quiet(f"{len(train)} training images, {pixels / 1e6:.0f} megapixels; {len(validation)} for validation")
+        quiet(
+            f"{len(train)} training images, {patches.hr.pixels / 1e6:.0f} megapixels, in the memory of "
+            f"{patches.home.type}; {len(validation)} for validation"
+        )
         run = Run(
             job.config,
             job.recipe,
