@@ -1,6 +1,7 @@
 """A run: it learns, it goes on after anything, and it is the same on one process or two."""
 
 import dataclasses
+import io
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from a2f.cli.main import cli
 from a2f.data.patches import Patches
@@ -196,7 +198,13 @@ def test_log_and_plot(tmp_path: Path) -> None:
     assert [row["step"] for row in rows] == [4, 8, 12]
     Log(tmp_path)(Progress(step=8, seconds=1, done=0.5, loss=1, lr=1, steps_per_second=1, psnr_y=30, best=30))
     assert [row["step"] for row in read_log(tmp_path / "log.csv")] == [4, 8]
-    assert list((tmp_path / "tensorboard").iterdir())
+    events = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"images": 0}).Reload()
+    assert {"loss", "lr", "psnr_y", "blocks.1.lambda_att"} <= set(events.Tags()["scalars"])
+    shown = [Image.open(io.BytesIO(e.encoded_image_string)) for e in events.Images("sample 1")]
+    hr, lr = run.validation[0]
+    expected = np.concatenate([imresize(lr, scale=2), run.enlarged(lr), hr], axis=1)
+    assert len(shown) == 3
+    np.testing.assert_array_equal(np.asarray(shown[-1]), expected)
     assert {name: len(values) for name, values in lambdas(read_weights(tmp_path / "last.safetensors")).items()} == {
         "res": 2,
         "att": 2,

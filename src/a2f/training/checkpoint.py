@@ -31,7 +31,7 @@ class Checkpoint:
         config: fields of the A2FConfig.
         recipe: TOML text.
         model, ema, optimiser, scaler: state dicts.
-        rng: states of torch's generators: "cpu", and "cuda" where there is one.
+        rng: states of torch's generators: "cpu", and "cuda:0" and so on where there are cards.
         versions: of a2f and torch.
     """
 

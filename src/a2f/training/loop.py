@@ -144,7 +144,7 @@ class Run:
         self.ema.load_state_dict(state.ema)
         self.optimiser.load_state_dict(state.optimiser)
         self.scaler.load_state_dict(state.scaler)
-        torch.set_rng_state(state.rng["cpu"])
+        set_rng_states(state.rng)
         self.step, self.seconds, self.best, self.best_step = state.step, state.seconds, state.best, state.best_step
 
     def save(self) -> Path:
@@ -161,7 +161,7 @@ class Run:
             ema=self.ema.state_dict(),
             optimiser=self.optimiser.state_dict(),
             scaler=self.scaler.state_dict(),
-            rng={"cpu": torch.get_rng_state()},
+            rng=rng_states(),
             versions={"a2f": a2f.__version__, "torch": str(torch.__version__), "python": platform.python_version()},
         )
         return save_checkpoint(state, self.folder, keep=self.recipe.keep)
@@ -270,16 +270,34 @@ class Run:
     @torch.inference_mode()
     def evaluate(self) -> float:
         """Mean PSNR-Y of the averaged weights over the validation images, dB; NaN without any."""
-        values = []
-        for hr, lr in self.validation:
-            x = torch.from_numpy(lr.copy()).to(self.device).permute(2, 0, 1)[None].float() / 255
-            sr = (self.ema(x)[0].permute(1, 2, 0).clamp(0, 1) * 255).round().byte().cpu().numpy()
-            values.append(psnr_y(sr, hr, border=self.config.scale))
+        values = [psnr_y(self.enlarged(lr), hr, border=self.config.scale) for hr, lr in self.validation]
         return float(np.mean(values)) if values else math.nan
+
+    @torch.inference_mode()
+    def enlarged(self, lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """An image through the averaged weights: [H, W, 3] uint8 in, [sH, sW, 3] out."""
+        x = torch.from_numpy(lr.copy()).to(self.device).permute(2, 0, 1)[None].float() / 255  # [1, 3, H, W]
+        sr = self.ema(x)[0].permute(1, 2, 0).clamp(0, 1) * 255
+        image: NDArray[np.uint8] = sr.round().byte().cpu().numpy()
+        return image
 
     def _weights(self) -> bytes:
         metadata = {"steps": str(self.step), "seconds": f"{self.seconds:.0f}", "recipe": recipe_toml(self.recipe)}
         return write_weights(to_weights(self.ema, metadata=metadata))
+
+
+def rng_states() -> dict[str, Tensor]:
+    """The states of torch's generators, "cpu" and one for each card, "cuda:0"; nothing of a run draws from another."""
+    cards = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"cpu": torch.get_rng_state()} | {f"cuda:{i}": state for i, state in enumerate(cards)}
+
+
+def set_rng_states(states: dict[str, Tensor]) -> None:
+    """Set the generators to kept states; those of cards that are not there are left out."""
+    torch.set_rng_state(states["cpu"])
+    for i in range(torch.cuda.device_count()):
+        if f"cuda:{i}" in states:
+            torch.cuda.set_rng_state(states[f"cuda:{i}"], i)
 
 
 def transferred(init: Weights, config: A2FConfig) -> tuple[A2F, list[str]]:
