@@ -1,7 +1,9 @@
 """``a2f train``."""
 
+import os
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -101,6 +103,15 @@ def train(words: tuple[str, ...], print_recipe: str | None, **given: Any) -> Non
         raise
     if run.processes.rank == 0:
         click.echo(f"{given['output']}/best.safetensors: {run.best:.3f} dB at step {run.best_step}", err=True)
+    if run.processes.count > 1:
+        _leave()
+
+
+def _leave() -> NoReturn:
+    """End at once: after DDP, threads of gloo outlive destroy_process_group, and now and then abort Python's own end."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _plot(runs: tuple[str, ...], output: Path | None) -> None:
