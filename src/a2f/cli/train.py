@@ -108,7 +108,7 @@ def train(words: tuple[str, ...], print_recipe: str | None, **given: Any) -> Non
 
 
 def _leave() -> NoReturn:
-    """End at once: after DDP, threads of gloo outlive destroy_process_group, and now and then abort Python's own end."""
+    """End at once: after DDP, threads of gloo outlive destroy_process_group and now and then abort Python's end."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
