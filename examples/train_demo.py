@@ -1,4 +1,4 @@
-"""What `make train-demo` runs: a network trained for two minutes on four bundled photos, with its curve, samples and table.
+"""What `make train-demo` runs: two minutes of training on four bundled photos, with curve, samples and table.
 
 python examples/train_demo.py [--output FOLDER] [--minutes 2]
 """
