@@ -195,7 +195,7 @@ def test_jpeg_keeps_full_colour_resolution_by_default() -> None:
     assert Image.open(io.BytesIO(blob)).layer[0][1:3] == (1, 1)  # sampling factors of Y: 4:4:4
 
 
-@pytest.mark.parametrize("format", ["jpeg", "bmp", "ppm"])
+@pytest.mark.parametrize("format", ["jpeg", "ppm"])
 def test_losing_alpha_needs_force(format: str) -> None:
     pixels = random_pixels((8, 8, 4), np.uint8)
     pixels[0, 0] = (10, 20, 30, 0)

@@ -36,7 +36,7 @@ _ALL = (
     Format(name="png", suffixes=(".png",), alpha=True, deep=True, vips=".png"),
     Format(name="webp", suffixes=(".webp",), alpha=True, deep=False, quality=90, vips=".webp", max_side=16383),
     Format(name="tiff", suffixes=(".tif", ".tiff"), alpha=True, deep=True, vips=".tif"),
-    Format(name="bmp", suffixes=(".bmp",), alpha=False, deep=False, max_side=32767),
+    Format(name="bmp", suffixes=(".bmp",), alpha=True, deep=False, max_side=32767),
     Format(name="gif", suffixes=(".gif",), alpha=True, deep=False, vips=".gif", max_side=65535),
     Format(name="ppm", suffixes=(".ppm", ".pgm", ".pnm"), alpha=False, deep=True),
     Format(name="avif", suffixes=(".avif",), alpha=True, deep=True, quality=80, vips=".avif", max_side=16384),

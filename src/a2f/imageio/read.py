@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from a2f.errors import ImageReadError, PixelLimitError, TruncatedImageError
+from a2f.errors import ImageReadError, TruncatedImageError
 from a2f.imageio.exif import dpi_of_exif, exif_of_tiff
+from a2f.imageio.limits import DEFAULT_MAX_PIXELS, check_size
 from a2f.imageio.picture import Metadata, Picture, Pixels
+from a2f.imageio.uncompressed import read_bmp, read_pnm
 
 if TYPE_CHECKING:
     from pyvips import Image as VipsImage
-
-DEFAULT_MAX_PIXELS = 256_000_000
 
 _MAGIC = (
     (re.compile(rb"\xff\xd8\xff"), "jpeg"),
@@ -24,11 +24,10 @@ _MAGIC = (
     (re.compile(rb"II[*+]\0|MM\0[*+]"), "tiff"),
     (re.compile(rb"BM"), "bmp"),
     (re.compile(rb"GIF8[79]a"), "gif"),
-    (re.compile(rb"P[1-6]\s"), "ppm"),
+    (re.compile(rb"P[1-6][\s#]"), "ppm"),
     (re.compile(rb"....ftyp(?:avif|avis|mif1|miaf)", re.DOTALL), "avif"),
 )
 _DTYPES: dict[str, Any] = {"uchar": np.uint8, "ushort": np.uint16}
-_DEEP_PNM = re.compile(rb"P([56])(?:\s+|#[^\n]*\n)+(\d+)(?:\s+|#[^\n]*\n)+(\d+)(?:\s+|#[^\n]*\n)+(\d+)\s")
 
 
 def read_image(
@@ -59,7 +58,8 @@ def read_image(
     data = source if isinstance(source, bytes) else _bytes_of(Path(source))
     format = _format_of(data, name)
     if format in ("bmp", "ppm"):
-        return _read_simple(data, format, name, max_pixels, allow_truncated)
+        simple = read_bmp if format == "bmp" else read_pnm
+        return simple(data, name, max_pixels=max_pixels, allow_truncated=allow_truncated)
     return _read_vips(data, format, name, max_pixels, allow_truncated)
 
 
@@ -81,16 +81,6 @@ def _format_of(data: bytes, name: str) -> str:
     raise ImageReadError(f"{name} is not an image of a known format (jpeg, png, webp, tiff, bmp, gif, ppm, avif)")
 
 
-def _check_size(width: int, height: int, name: str, max_pixels: int | None) -> None:
-    if width < 1 or height < 1:
-        raise ImageReadError(f"{name} is empty ({width} x {height} pixels)")
-    if max_pixels is not None and width * height > max_pixels:
-        raise PixelLimitError(
-            f"{name} has {width} x {height} = {width * height:,} pixels, more than the limit of {max_pixels:,}: "
-            "raise --max-pixels (max_pixels in Python) if the file is to be trusted"
-        )
-
-
 def _read_vips(data: bytes, format: str, name: str, max_pixels: int | None, allow_truncated: bool) -> Picture:
     import pyvips
 
@@ -101,7 +91,7 @@ def _read_vips(data: bytes, format: str, name: str, max_pixels: int | None, allo
         options["unlimited"] = True  # our own limit stands; libvips' would be a second one
     try:
         image = pyvips.Image.new_from_buffer(data, "", **options)
-        _check_size(image.width, image.height, name, max_pixels)
+        check_size(image.width, image.height, name, max_pixels)
         notes = _frames_note(image, name)
         upright = image.autorot()
         pixels, converted = _grey_or_rgb(upright, name)
@@ -119,7 +109,7 @@ def _lab8_of_tiff(data: bytes, name: str, max_pixels: int | None) -> Picture | N
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=("TIFF",)) as image:
             if image.mode != "LAB":
                 return None
-            _check_size(*image.size, name, max_pixels)
+            check_size(*image.size, name, max_pixels)
             profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
             rgb = ImageCms.applyTransform(image, ImageCms.buildTransform(*profiles, "LAB", "RGB"))
     except (UnidentifiedImageError, SyntaxError, ValueError, OSError):
@@ -191,51 +181,3 @@ def _as_ours(error: Exception, name: str) -> ImageReadError:
     ):
         return TruncatedImageError(f"{name} is truncated or damaged ({text}); --allow-truncated takes what there is")
     return ImageReadError(f"cannot decode {name}: {text}")
-
-
-def _read_simple(data: bytes, format: str, name: str, max_pixels: int | None, allow_truncated: bool) -> Picture:
-    """BMP and PNM, which this libvips leaves out, through Pillow."""
-    from PIL import Image, UnidentifiedImageError
-
-    deep = _DEEP_PNM.match(data)
-    if deep and int(deep[4]) > 255:
-        return _read_deep_pnm(data, deep, name, max_pixels)
-    try:
-        # A parser of our own data: Pillow's switch for truncated files is global, so the file is padded instead.
-        if allow_truncated:
-            data += bytes(_missing_bytes(data, max_pixels))
-        with Image.open(io.BytesIO(data), formats=("BMP", "PPM")) as image:
-            _check_size(*image.size, name, max_pixels)
-            dpi = image.info.get("dpi") if format == "bmp" else None
-            pixels = np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
-    except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        raise ImageReadError(f"cannot decode {name}: {error}") from error
-    except OSError as error:
-        raise TruncatedImageError(f"{name} is truncated or damaged; --allow-truncated takes what there is") from error
-    pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
-    metadata = Metadata(dpi=(float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None)
-    return Picture(pixels=pixels, metadata=metadata, format=format)
-
-
-def _missing_bytes(data: bytes, max_pixels: int | None) -> int:
-    """An upper bound of what a truncated file may lack: its pixels, uncompressed."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(data)) as image:
-        pixels = image.size[0] * image.size[1]
-    return 4 * min(pixels, max_pixels or pixels)
-
-
-def _read_deep_pnm(data: bytes, header: re.Match[bytes], name: str, max_pixels: int | None) -> Picture:
-    """Binary PGM and PPM with two bytes a sample, which Pillow would reduce to one."""
-    width, height, maximum = (int(header[i]) for i in (2, 3, 4))
-    _check_size(width, height, name, max_pixels)
-    channels = 3 if header[1] == b"6" else 1
-    count = width * height * channels
-    if len(data) < header.end() + 2 * count:
-        raise TruncatedImageError(
-            f"{name} is truncated: {width} x {height} pixels do not fit into its {len(data)} bytes"
-        )
-    samples = np.frombuffer(data, dtype=">u2", count=count, offset=header.end()).astype(np.float64)
-    pixels = np.floor(samples * (65535 / maximum) + 0.5).clip(0, 65535).astype(np.uint16)
-    return Picture(pixels=pixels.reshape(height, width, channels), format="ppm")

@@ -1,6 +1,5 @@
 """Encoding pictures and writing them as files."""
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from a2f.imageio.atomic import write_bytes_atomic
 from a2f.imageio.exif import tiff_with_exif, updated_exif
 from a2f.imageio.formats import FORMATS, check_format, format_of_suffix
 from a2f.imageio.picture import Metadata, Picture
+from a2f.imageio.uncompressed import encode_bmp, encode_pnm
 
 if TYPE_CHECKING:
     from pyvips import Image as VipsImage
@@ -80,9 +80,9 @@ def encode_image(
         pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
     metadata = Metadata() if strip else picture.metadata
     if format == "ppm":
-        return _encode_pnm(pixels)
+        return encode_pnm(pixels)
     if format == "bmp":
-        return _encode_bmp(pixels, metadata)
+        return encode_bmp(pixels, metadata.dpi)
     return _encode_vips(pixels, metadata, format, quality or holds.quality)
 
 
@@ -164,19 +164,3 @@ def _options(format: str, quality: int | None, pixels: NDArray[Any], metadata: M
         "avif": {"Q": quality, "compression": "av1", "bitdepth": 12 if deep else 8, "effort": 4},
     }
     return common | options[format]
-
-
-def _encode_pnm(pixels: NDArray[Any]) -> bytes:
-    height, width, channels = pixels.shape
-    maximum = np.iinfo(pixels.dtype).max
-    header = f"P{6 if channels == 3 else 5}\n{width} {height}\n{maximum}\n".encode()
-    return header + pixels.astype(pixels.dtype.newbyteorder(">")).tobytes()
-
-
-def _encode_bmp(pixels: NDArray[Any], metadata: Metadata) -> bytes:
-    from PIL import Image
-
-    out = io.BytesIO()
-    options = {"dpi": metadata.dpi or (0, 0)}  # Pillow would invent 96
-    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(out, "BMP", **options)
-    return out.getvalue()
