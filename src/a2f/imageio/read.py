@@ -1,17 +1,17 @@
 """Reading image files."""
 
-import io
 import re
-import warnings
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from a2f.errors import ImageReadError, TruncatedImageError
-from a2f.imageio.exif import dpi_of_exif, exif_of_tiff
+from a2f.imageio.exif import dpi_of_exif
 from a2f.imageio.limits import DEFAULT_MAX_PIXELS, check_size
-from a2f.imageio.picture import Metadata, Picture, Pixels
+from a2f.imageio.picture import MAX_DPI, Metadata, Picture, Pixels
+from a2f.imageio.tiff import exif_of_tiff, has_unit, lab_as_rgb, lab_of_samples
 from a2f.imageio.uncompressed import read_bmp, read_pnm
 
 if TYPE_CHECKING:
@@ -22,12 +22,13 @@ _MAGIC = (
     (re.compile(rb"\x89PNG\r\n\x1a\n"), "png"),
     (re.compile(rb"RIFF....WEBP", re.DOTALL), "webp"),
     (re.compile(rb"II[*+]\0|MM\0[*+]"), "tiff"),
-    (re.compile(rb"BM"), "bmp"),
+    (re.compile(rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL), "bmp"),
     (re.compile(rb"GIF8[79]a"), "gif"),
     (re.compile(rb"P[1-6][\s#]"), "ppm"),
     (re.compile(rb"....ftyp(?:avif|avis|mif1|miaf)", re.DOTALL), "avif"),
 )
 _DTYPES: dict[str, Any] = {"uchar": np.uint8, "ushort": np.uint16}
+_MAGIC_BYTES = 32
 
 
 def read_image(
@@ -55,7 +56,7 @@ def read_image(
         PixelLimitError: if it has too many pixels.
     """
     name = name or ("the image" if isinstance(source, bytes) else str(source))
-    data = source if isinstance(source, bytes) else _bytes_of(Path(source))
+    data = source if isinstance(source, bytes) else _bytes_of(Path(source), name)
     format = _format_of(data, name)
     if format in ("bmp", "ppm"):
         simple = read_bmp if format == "bmp" else read_pnm
@@ -63,9 +64,12 @@ def read_image(
     return _read_vips(data, format, name, max_pixels, allow_truncated)
 
 
-def _bytes_of(path: Path) -> bytes:
+def _bytes_of(path: Path, name: str) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            start = file.read(_MAGIC_BYTES)
+            _format_of(start, name)  # before gigabytes of something else are read
+            return start + file.read()
     except IsADirectoryError as error:
         raise ImageReadError(f"{path} is a folder, not an image") from error
     except (OSError, ValueError) as error:
@@ -84,37 +88,48 @@ def _format_of(data: bytes, name: str) -> str:
 def _read_vips(data: bytes, format: str, name: str, max_pixels: int | None, allow_truncated: bool) -> Picture:
     import pyvips
 
-    if format == "tiff" and (lab := _lab8_of_tiff(data, name, max_pixels)) is not None:
-        return lab
+    if format == "png" and len(data) >= 24:
+        width, height = struct.unpack_from(">II", data, 16)
+        check_size(width, height, name, max_pixels)  # libvips does not say that it is empty
+    raw, lab_coding = lab_as_rgb(data) if format == "tiff" else (data, None)
     options: dict[str, Any] = {"fail_on": "none" if allow_truncated else "truncated"}
     if format in ("jpeg", "png", "tiff", "avif"):
         options["unlimited"] = True  # our own limit stands; libvips' would be a second one
     try:
-        image = pyvips.Image.new_from_buffer(data, "", **options)
+        image = pyvips.Image.new_from_buffer(raw, "", **options)
         check_size(image.width, image.height, name, max_pixels)
         notes = _frames_note(image, name)
         upright = image.autorot()
+        if lab_coding is not None:
+            upright = _named_lab(upright, lab_coding)
         pixels, converted = _grey_or_rgb(upright, name)
     except pyvips.Error as error:
-        raise _as_ours(error, name) from error
+        raise _as_ours(error, data, format, name, allow_truncated) from error
+    if format == "avif" and pixels.dtype == np.uint16:
+        pixels = _full_range(pixels, int(image.get("bits-per-sample")))
+    if format == "gif" and pixels.shape[2] == 4 and (pixels[..., 3] == 255).all():
+        pixels = pixels[..., :3]  # libvips gives every second GIF an alpha that says nothing
     metadata = _metadata(image, data, format, converted=converted)
     return Picture(pixels=pixels, metadata=metadata, format=format, notes=notes)
 
 
-def _lab8_of_tiff(data: bytes, name: str, max_pixels: int | None) -> Picture | None:
-    """An 8-bit CIELab TIFF, which libvips takes for its own LABQ coding, through Pillow; None for any other file."""
-    from PIL import Image, ImageCms, UnidentifiedImageError
+def _named_lab(image: "VipsImage", coding: int) -> "VipsImage":
+    """What `lab_as_rgb` hid, as the Lab of libvips; 16 bits and alpha stay, as bands of float."""
+    import pyvips
 
-    try:
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=("TIFF",)) as image:
-            if image.mode != "LAB":
-                return None
-            check_size(*image.size, name, max_pixels)
-            profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-            rgb = ImageCms.applyTransform(image, ImageCms.buildTransform(*profiles, "LAB", "RGB"))
-    except (UnidentifiedImageError, SyntaxError, ValueError, OSError):
-        return None  # libvips says what is wrong
-    return Picture(pixels=np.asarray(rgb), metadata=Metadata(exif=exif_of_tiff(data)), format="tiff")
+    samples = image.numpy()
+    lab = lab_of_samples(samples[..., :3], coding)
+    bands = np.concatenate([lab, samples[..., 3:].astype(np.float32)], axis=2)
+    named = pyvips.Image.new_from_array(np.ascontiguousarray(bands)).copy(interpretation="lab")
+    named.set_type(pyvips.GValue.gint_type, "bits-per-sample", 16 if samples.dtype == np.uint16 else 8)
+    return named
+
+
+def _full_range(pixels: Pixels, bits: int) -> Pixels:
+    """White of 10 and 12 bits, which libvips only shifts up, as white of 16."""
+    top = 2**bits - 1
+    values = pixels.astype(np.uint32) >> (16 - bits)
+    return ((values * (2 * 65535) + top) // (2 * top)).astype(np.uint16) if 8 < bits < 16 else pixels
 
 
 def _frames_note(image: "VipsImage", name: str) -> tuple[str, ...]:
@@ -134,9 +149,11 @@ def _grey_or_rgb(image: "VipsImage", name: str) -> tuple[Pixels, bool]:
         image = image if alpha is None else image.bandjoin(alpha)
         converted = True
     elif kind in ("lab", "labs", "labq"):
-        deep = depth != "uchar" and kind != "labq"
-        lab = image.colourspace("lab")
-        image = lab[0:3].icc_export(output_profile="srgb", pcs="lab", depth=16 if deep else 8)
+        alpha = image[3:] if image.bands > 3 else None
+        deep = image.get_typeof("bits-per-sample") != 0 and image.get("bits-per-sample") == 16
+        lab = (image[0:3] if alpha is not None else image).colourspace("lab")
+        image = lab.icc_export(output_profile="srgb", pcs="lab", depth=16 if deep else 8)
+        image = image if alpha is None else image.bandjoin(alpha.cast(image.format))
         converted = True
     elif depth not in ("uchar", "ushort"):
         raise ImageReadError(f"{name} has {depth} samples: only 8 and 16 bits a channel are read; convert it first")
@@ -156,28 +173,47 @@ def _metadata(image: "VipsImage", data: bytes, format: str, *, converted: bool) 
     # Where a file says nothing, libvips puts 1 pixel a millimetre, and 72 dpi for PNG and JPEG.
     has_dpi = image.xres > 0 and image.yres > 0 and (image.xres, image.yres) != (1.0, 1.0)
     if format == "png":
-        has_dpi = has_dpi and b"pHYs" in data.partition(b"IDAT")[0]
+        has_dpi = b"pHYs" in data.partition(b"IDAT")[0]
+    elif format == "tiff":
+        has_dpi = has_dpi and has_unit(data)
     elif format == "jpeg":
         has_dpi = has_dpi and image.get_typeof("resolution-unit") != 0
     exif = exif_of_tiff(data) if format == "tiff" else blob("exif-data")
     dpi = (image.xres * 25.4, image.yres * 25.4) if has_dpi else exif and dpi_of_exif(exif)
+    if dpi and image.get_typeof("orientation") and image.get("orientation") >= 5:
+        dpi = (dpi[1], dpi[0])  # it lies on its side in the file
     return Metadata(
         icc=None if converted else blob("icc-profile-data"),
         exif=exif,
         xmp=blob("xmp-data"),
         iptc=blob("iptc-data"),
-        dpi=dpi or None,
+        dpi=dpi if dpi and all(0 < d < MAX_DPI for d in dpi) else None,
     )
 
 
-def _as_ours(error: Exception, name: str) -> ImageReadError:
+_TRUNCATED = re.compile(
+    r"premature|truncat|unexpected end|end of (file|input|image|stream)|not enough|eof|incomplete|read error|short",
+    re.I,
+)
+
+
+def _as_ours(error: Exception, data: bytes, format: str, name: str, allowed: bool) -> ImageReadError:
     """One line of what libvips says in several."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[-1] if lines else "unknown error"
-    if re.search(
-        r"premature|truncat|end of (file|input|image|stream)|not enough|eof|incomplete|read error|short",
-        str(error),
-        re.I,
-    ):
-        return TruncatedImageError(f"{name} is truncated or damaged ({text}); --allow-truncated takes what there is")
+    if "samples out of range" in text:
+        text = "its samples are neither 8 nor 16 bits; convert it first"
+    hopeless = (format == "avif" and bool(_TRUNCATED.search(str(error)))) or _names_more_than_there_is(data, format)
+    if hopeless or _TRUNCATED.search(str(error)):
+        way_out = "too much of it is missing" if allowed or hopeless else "--allow-truncated takes what there is"
+        return TruncatedImageError(f"{name} is truncated or damaged ({text}); {way_out}")
     return ImageReadError(f"cannot decode {name}: {text}")
+
+
+def _names_more_than_there_is(data: bytes, format: str) -> bool:
+    """Whether the length that a WebP, or the place of the directory that a TIFF names, lies beyond its end."""
+    if format == "webp":
+        return int.from_bytes(data[4:8], "little") + 8 > len(data)
+    if format == "tiff":
+        return int.from_bytes(data[4:8], "little" if data[:1] == b"I" else "big") >= len(data)
+    return False
