@@ -130,8 +130,9 @@ def _parse(block: bytes) -> Any:
     try:
         with warnings.catch_warnings(action="ignore"):  # Pillow's word on damaged tags; what it can read is kept
             tags.load(block)
-            for pointer in (EXIF_IFD, GPS_IFD, INTEROP_IFD):
-                tags.get_ifd(pointer)
+            tags.get_ifd(GPS_IFD)
+            if INTEROP_IFD in tags.get_ifd(EXIF_IFD):  # Pillow before 13 fails where there is none
+                tags.get_ifd(INTEROP_IFD)
             tags.tobytes()
     except Exception:  # damaged blocks raise a dozen types in Pillow; the picture matters more than they do
         return None
