@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from a2f.evaluation.published import PAPER
+from a2f.evaluation.published import published
 from a2f.evaluation.score import score_set
 from a2f.evaluation.sets import load_set
 from a2f.runtime import load_engine
@@ -35,6 +35,12 @@ def score(folder: Path, scale: int, upscaler: Upscaler | None) -> Score:
     """Mean PSNR-Y and SSIM-Y of an upscaler, or of bicubic for None."""
     result = score_set(upscaler, load_set(folder, scale=scale), model="", data=folder.name, scale=scale)
     return Score(result.mean("psnr_y"), result.mean("ssim_y"))
+
+
+def figures_of(variant: str, scale: int, sets: list[str]) -> dict[str, tuple[float, float]]:
+    """PSNR-Y and SSIM-Y of the paper, for the sets that it has."""
+    row = published(variant, scale=scale)
+    return {name: row.figures[name] for name in sets if row and name in row.figures}
 
 
 def cells(scores: dict[str, Score], paper: dict[str, tuple[float, float]] | None) -> list[str]:
@@ -63,7 +69,7 @@ def main() -> None:
         rows.append([f"bicubic x{scale}", *cells(bicubic, None)])
         short.append([f"bicubic x{scale}", "", *(f"{s.psnr:.2f}" for s in bicubic.values()), ""])
         for model in (m for m in shipped_models() if m.scale == scale):
-            engine, paper = load_engine(read_weights(model.path)), PAPER.get((model.variant, scale), {})
+            engine, paper = load_engine(read_weights(model.path)), figures_of(model.variant, scale, a.sets)
             scores = {name: score(a.data / name, scale, engine) for name in a.sets}
             measured[model.file] = scores
             name = f"**a2f {model.variant} x{scale}**"
@@ -78,7 +84,7 @@ def main() -> None:
         engine, config = load_engine(weights), weights.config
         scores = {name: score(a.data / name, config.scale, engine) for name in a.sets}
         name = f"the authors' checkpoint {config.variant} x{config.scale} (not shipped)"
-        rows.append([name, *cells(scores, PAPER.get((config.variant, config.scale)))])
+        rows.append([name, *cells(scores, figures_of(config.variant, config.scale, a.sets))])
     print(table(rows))
     if a.write:
         write(rows, short, measured)

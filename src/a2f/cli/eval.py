@@ -1,14 +1,22 @@
 """``a2f eval``."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
+
+from a2f.cli.foreign import foreign_options, open_foreign
+
+if TYPE_CHECKING:
+    from a2f.upscaler import Upscaler
 
 EPILOG = """\b
 Examples:
   a2f eval sd -s 4 --data benchmarks/Set5 benchmarks/Set14 --published
   a2f eval bicubic sd mine.safetensors -s 4 --data Set5 --json
   a2f eval sd -s 2 --data Set5 --metrics psnr_y --save out/
+  a2f eval sd other.onnx -s 4 --data Set5 --input-range 255 --channels bgr
+  a2f eval sd -s 4 --data Set5 --metrics psnr_y lpips --lpips lpips/alexnet.ckpt
 
 \b
 A set is a folder: Set5/HR/*.png, and Set5/LR_bicubic/X4/*x4.png where there are any.
@@ -35,54 +43,78 @@ class Words(click.Command):
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option("-s", "--scale", type=int, default=4, show_default=True, help="2, 3 or 4.")
 @click.option("--data", multiple=True, required=True, type=Path, metavar="SET...", help="Folders of benchmark sets.")
-@click.option("--metrics", multiple=True, metavar="NAME...", help="psnr_y, ssim_y, psnr_rgb.  [default: psnr_y ssim_y]")
+@click.option(
+    "--metrics",
+    multiple=True,
+    metavar="NAME...",
+    help="psnr_y, ssim_y, psnr_rgb, ms_ssim, lpips.  [default: psnr_y ssim_y]",
+)
 @click.option("--markdown", "form", flag_value="markdown", default=True, help="A Markdown table (default).")
 @click.option("--csv", "form", flag_value="csv", help="Each image and the means, as CSV.")
 @click.option("--json", "form", flag_value="json", help="Each image and the means, as JSON.")
 @click.option("--latex", "form", flag_value="latex", help="A LaTeX table.")
-@click.option("--published", is_flag=True, help="The paper's row under ours.")
+@click.option("--published", "shown", flag_value="own", help="The paper's row under each of its networks.")
+@click.option("--published-all", "shown", flag_value="all", help="Every method of the paper's Table 6 at this scale.")
 @click.option("--save", type=Path, metavar="DIR", help="Keep the enlargements as DIR/model/set/*.png.")
 @click.option(
     "--engine", default="onnxruntime", show_default=True, metavar="NAME", help="onnxruntime, openvino or torch."
 )
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda or mps.")
 @click.option("--dtype", default="float32", show_default=True, metavar="NAME", help="float32, bfloat16 or float16.")
+@click.option("--lpips", type=Path, metavar="FILE", help="alexnet.ckpt for lpips.  [default: $A2F_LPIPS]")
+@foreign_options
 def eval(
     models: tuple[str, ...],
     scale: int,
     data: tuple[Path, ...],
     metrics: tuple[str, ...],
     form: str,
-    published: bool,
+    shown: Literal["own", "all"] | None,
     save: Path | None,
-    engine: str,
-    device: str,
-    dtype: str,
+    lpips: Path | None,
+    **how: Any,
 ) -> None:
-    """Measure models (s, sd, m, l, a weights file, or bicubic) on benchmark sets, by the paper's protocol."""
-    from a2f.api import is_file_name, load
+    """Measure models on benchmark sets, by the paper's protocol.
+
+    MODEL is s, sd, m, l, a weights file (.safetensors), bicubic, or the file of any other network: ONNX, TorchScript
+    (.pt) or torch.export (.pt2), whose values --input-range and --channels state.
+    """
     from a2f.evaluation import tables
-    from a2f.evaluation.score import score_set
+    from a2f.evaluation.score import metric_functions, score_set
     from a2f.evaluation.sets import load_set
 
     wanted = metrics or ("psnr_y", "ssim_y")
+    metric_functions(wanted, lpips=lpips)  # what is missing is said before anything runs
+    sets = {folder: load_set(folder, scale=scale) for folder in data}
     scores = []
     for model in models:
-        upscaler = (
-            None if model == "bicubic" else load(model, scale=scale, engine=engine, device=device, dtype=dtype)  # type: ignore[arg-type]
-        )
-        name = Path(model).stem if is_file_name(model) else model
-        for folder in data:
+        name, upscaler = _open(model, scale=scale, **how)
+        for folder, items in sets.items():
             kept = None if save is None else save / name / folder.name
-            items = load_set(folder, scale=scale)
-            scores.append(
-                score_set(upscaler, items, model=name, data=folder.name, scale=scale, metrics=wanted, save=kept)
-            )
-    rows = tables.rows_of(scores, wanted, published=published)
+            told = {"model": name, "data": folder.resolve().name}
+            scores.append(score_set(upscaler, items, **told, scale=scale, metrics=wanted, save=kept, lpips=lpips))
+    rows = tables.rows_of(scores, wanted, shown=shown or "none")
+    note = tables.footnote(wanted, shown=shown or "none")
     text = {
-        "markdown": lambda: tables.as_markdown(rows),
-        "latex": lambda: tables.as_latex(rows),
+        "markdown": lambda: tables.as_markdown(rows, note),
+        "latex": lambda: tables.as_latex(rows, note),
         "csv": lambda: tables.as_csv(scores, wanted).rstrip(),
-        "json": lambda: tables.as_json(scores, wanted),
+        "json": lambda: tables.as_json(scores, wanted, shown=shown or "none"),
     }[form]()
     click.echo(text)
+
+
+def _open(
+    model: str, *, scale: int, engine: Any, device: str, dtype: str, **values: Any
+) -> "tuple[str, Upscaler | None]":
+    """The name in the tables, and what enlarges; None is bicubic."""
+    from a2f.api import is_file_name, load
+    from a2f.runtime.foreign import is_foreign
+
+    if model == "bicubic":
+        return model, None
+    if is_foreign(model):
+        return Path(model).stem, open_foreign(Path(model), scale=scale, **values)
+    return Path(model).stem if is_file_name(model) else model, load(
+        model, scale=scale, engine=engine, device=device, dtype=dtype
+    )

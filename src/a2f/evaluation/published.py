@@ -1,19 +1,59 @@
-"""The paper's own figures, PSNR-Y / SSIM-Y, for A²F (Table 6 of Wang et al., ACCV 2020).
+"""Figures as the paper prints them: Table 6 of Wang et al., ACCV 2020, all methods."""
 
-B100 of SD x4 is printed as 27.48/.7373; its SSIM is a misprint: the authors' checkpoint gives .7335.
-"""
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 
-PAPER = {
-    ("s", 2): {"Set5": (37.79, 0.9597), "Set14": (33.32, 0.9152), "B100": (31.99, 0.8972)},
-    ("sd", 2): {"Set5": (37.91, 0.9602), "Set14": (33.45, 0.9164), "B100": (32.08, 0.8986)},
-    ("sd", 3): {"Set5": (34.23, 0.9259), "Set14": (30.22, 0.8395), "B100": (29.01, 0.8028)},
-    ("sd", 4): {"Set5": (32.06, 0.8928), "Set14": (28.47, 0.7790), "B100": (27.48, 0.7373)},
-    ("s", 3): {"Set5": (34.06, 0.9241), "Set14": (30.08, 0.8370), "B100": (28.92, 0.8006)},
-    ("s", 4): {"Set5": (31.87, 0.8900), "Set14": (28.36, 0.7760), "B100": (27.41, 0.7305)},
-    ("m", 2): {"Set5": (38.04, 0.9607), "Set14": (33.67, 0.9184), "B100": (32.18, 0.8996)},
-    ("m", 3): {"Set5": (34.50, 0.9278), "Set14": (30.39, 0.8427), "B100": (29.11, 0.8054)},
-    ("m", 4): {"Set5": (32.28, 0.8955), "Set14": (28.62, 0.7828), "B100": (27.58, 0.7364)},
-    ("l", 2): {"Set5": (38.09, 0.9607), "Set14": (33.78, 0.9192), "B100": (32.23, 0.9002)},
-    ("l", 3): {"Set5": (34.54, 0.9283), "Set14": (30.41, 0.8436), "B100": (29.14, 0.8062)},
-    ("l", 4): {"Set5": (32.32, 0.8964), "Set14": (28.67, 0.7839), "B100": (27.62, 0.7379)},
-}
+METHODS = {"s": "A²F-S", "sd": "A²F-SD", "m": "A²F-M", "l": "A²F-L"}
+SETS = ("Set5", "Set14", "B100", "Urban100", "Manga109")
+SOURCE = "Table 6 of Wang et al., ACCV 2020"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Published:
+    """One row of the table.
+
+    Attributes:
+        scale: 2, 3 or 4.
+        method: as printed, e.g. "CARN-M".
+        parameters_k: thousands of parameters.
+        multi_adds_g: Multi-Adds to 1280x720, 10^9; None where the table has none.
+        figures: set -> PSNR-Y in dB and SSIM-Y; without the sets that the table leaves out.
+    """
+
+    scale: int
+    method: str
+    parameters_k: int
+    multi_adds_g: float | None
+    figures: dict[str, tuple[float, float]]
+
+    @property
+    def label(self) -> str:
+        """For a table: name, parameters, Multi-Adds."""
+        cost = "" if self.multi_adds_g is None else f", {self.multi_adds_g:g}G"
+        return f"{self.method} x{self.scale} ({self.parameters_k}K{cost})"
+
+
+@cache
+def table_6() -> tuple[Published, ...]:
+    """All rows, in the order of the table."""
+    lines = (files("a2f.evaluation") / "table6.tsv").read_text(encoding="utf-8").splitlines()
+    head, *rows = (line.split("\t") for line in lines if not line.startswith("#"))
+    return tuple(_row(dict(zip(head, row, strict=True))) for row in rows)
+
+
+def _row(cells: dict[str, str]) -> Published:
+    pairs = {name: cells[name].split("/") for name in SETS if cells[name] != "-"}
+    return Published(
+        scale=int(cells["scale"]),
+        method=cells["method"],
+        parameters_k=int(cells["parameters_k"]),
+        multi_adds_g=None if cells["multi_adds_g"] == "-" else float(cells["multi_adds_g"]),
+        figures={name: (float(psnr), float(ssim)) for name, (psnr, ssim) in pairs.items()},
+    )
+
+
+def published(variant: str, *, scale: int) -> Published | None:
+    """The paper's row of one of its own networks, "s", "sd", "m" or "l"; None for another name."""
+    found = (row for row in table_6() if (row.method, row.scale) == (METHODS.get(variant), scale))
+    return next(found, None)

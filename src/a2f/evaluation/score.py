@@ -9,16 +9,28 @@ from pathlib import Path
 import numpy as np
 
 from a2f.errors import InputError, UsageError
+from a2f.evaluation.lpips import load_lpips, lpips_file
+from a2f.evaluation.ms_ssim import ms_ssim_y
 from a2f.evaluation.sets import Image, Item
 from a2f.imageio import Picture, write_image
 from a2f.metrics import psnr_y, ssim_y
 from a2f.resize import imresize
 from a2f.upscaler import Upscaler
 
-PROTOCOL = (
-    "a2f-y/1: SR rounded to uint8 RGB, BT.601 luma (16..235) in float, scale pixels cut from each border; "
-    "PSNR peak 255; SSIM 11x11 Gaussian sigma 1.5, population covariance; mean over images"
-)
+VERSION = "a2f-y/1"
+COMMON = "SR rounded to uint8 RGB; mean over images"
+TOLD = {
+    "psnr_y": "PSNR-Y: BT.601 luma (16..235) in float, scale pixels cut from each border, peak 255",
+    "ssim_y": "SSIM-Y: the same luma and border, 11x11 Gaussian sigma 1.5, population covariance",
+    "psnr_rgb": "PSNR-RGB: all three channels, scale pixels cut, peak 255",
+    "ms_ssim": "MS-SSIM: the luma and border of SSIM-Y, five scales by 2x2 means, weights of Wang et al. 2003",
+    "lpips": "LPIPS: AlexNet v0.1, RGB in [-1, 1], no border cut",
+}
+
+
+def protocol(metrics: Sequence[str]) -> str:
+    """Version and rules of what is measured, for every table."""
+    return f"{VERSION}: {'; '.join([COMMON, *(TOLD[name] for name in metrics)])}"
 
 
 def psnr_rgb(sr: Image, hr: Image, *, border: int) -> float:
@@ -29,7 +41,29 @@ def psnr_rgb(sr: Image, hr: Image, *, border: int) -> float:
     return math.inf if mse == 0 else 10 * math.log10(255**2 / mse)
 
 
-METRICS: dict[str, Callable[..., float]] = {"psnr_y": psnr_y, "ssim_y": ssim_y, "psnr_rgb": psnr_rgb}
+Metric = Callable[..., float]
+METRICS: tuple[str, ...] = tuple(TOLD)
+
+
+def metric_functions(names: Sequence[str], *, lpips: Path | None = None) -> dict[str, Metric]:
+    """What measures, by name: each is called with sr, hr and border=.
+
+    Args:
+        names: of `METRICS`.
+        lpips: the file alexnet.ckpt; that of $A2F_LPIPS by default.
+
+    Raises:
+        UsageError: for an unknown name.
+        EngineError: if LPIPS is asked for and its weights or torch are missing.
+    """
+    for name in names:
+        if name not in METRICS:
+            raise UsageError(f"unknown metric {name!r}: choose from {', '.join(METRICS)}")
+    known: dict[str, Metric] = {"psnr_y": psnr_y, "ssim_y": ssim_y, "psnr_rgb": psnr_rgb, "ms_ssim": ms_ssim_y}
+    if "lpips" in names:
+        distance = load_lpips(lpips_file(lpips))
+        known["lpips"] = lambda sr, hr, border: distance(sr, hr)
+    return {name: known[name] for name in names}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +92,8 @@ def upscale_uint8(lr: Image, upscaler: Upscaler | None, *, scale: int) -> Image:
     if upscaler is None:
         return imresize(lr, scale=scale)
     sr = upscaler(lr.astype(np.float32) / np.float32(255))
+    if not np.isfinite(sr).all():
+        raise InputError(f"{upscaler.description}: NaN or infinity came out")
     return np.floor(sr.clip(0, 1) * 255 + 0.5).astype(np.uint8)
 
 
@@ -70,6 +106,7 @@ def score_set(
     scale: int,
     metrics: Sequence[str] = ("psnr_y", "ssim_y"),
     save: Path | None = None,
+    lpips: Path | None = None,
 ) -> SetScore:
     """Measure an upscaler on a set, images in parallel.
 
@@ -79,16 +116,16 @@ def score_set(
         model: its name in the table.
         data: the set's name in the table.
         scale: s.
-        metrics: keys of `METRICS`.
+        metrics: names of `METRICS`.
         save: folder that keeps the SR images, as PNG.
+        lpips: as `metric_functions`.
 
     Raises:
         UsageError: for an unknown metric.
-        InputError: if the upscaler has another scale.
+        InputError: if the upscaler has another scale, or gives NaN.
+        EngineError: as `metric_functions`.
     """
-    for name in metrics:
-        if name not in METRICS:
-            raise UsageError(f"unknown metric {name!r}: choose from {', '.join(METRICS)}")
+    functions = metric_functions(metrics, lpips=lpips)
     if upscaler is not None and upscaler.scale != scale:
         raise InputError(f"{model} enlarges {upscaler.scale} times, the set is read for x{scale}")
 
@@ -96,7 +133,7 @@ def score_set(
         sr = upscale_uint8(item.lr, upscaler, scale=scale)
         if save is not None:
             write_image(Picture(pixels=sr), save / f"{item.name}x{scale}.png")
-        return {name: METRICS[name](sr, item.hr, border=scale) for name in metrics}
+        return {name: function(sr, item.hr, border=scale) for name, function in functions.items()}
 
     if save is not None:
         save.mkdir(parents=True, exist_ok=True)

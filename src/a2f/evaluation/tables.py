@@ -4,42 +4,62 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Literal
 
-from a2f.evaluation.published import PAPER
-from a2f.evaluation.score import PROTOCOL, SetScore
+from a2f.evaluation.published import SOURCE, Published, published, table_6
+from a2f.evaluation.score import SetScore, protocol
 
-DIGITS = {"psnr_y": 3, "psnr_rgb": 3, "ssim_y": 4}
+DIGITS = {"psnr_y": 3, "psnr_rgb": 3, "ssim_y": 4, "ms_ssim": 4, "lpips": 4}
+Shown = Literal["none", "own", "all"]
 
 
-def rows_of(scores: Sequence[SetScore], metrics: Sequence[str], *, published: bool = False) -> list[list[str]]:
+def rows_of(scores: Sequence[SetScore], metrics: Sequence[str], *, shown: Shown = "none") -> list[list[str]]:
     """A row a model: its name, then each set's metrics joined by "/"; the first row is the head.
 
     Args:
         scores: any models on any sets; a missing combination is a dash.
         metrics: in the order in which they stand in a cell.
-        published: after each model of the paper, the paper's own row (PSNR-Y/SSIM-Y).
+        shown: which rows of the paper follow: "own", under each of its networks that row; "all", at the end every
+            method of the scales. What the paper does not print is a dash.
     """
     sets = list(dict.fromkeys(s.data for s in scores))
     rows = [["model", *(f"{name} {'/'.join(metrics)}" for name in sets)]]
     for model, scale in dict.fromkeys((s.model, s.scale) for s in scores):
         mine = {s.data: s for s in scores if (s.model, s.scale) == (model, scale)}
         rows.append([f"{model} x{scale}", *(_cell(mine.get(name), metrics) for name in sets)])
-        paper = PAPER.get((model, scale)) if published else None
-        if paper:
-            printed = {name: f"{paper[name][0]:.2f}/{paper[name][1]:.4f}" for name in paper}
-            rows.append([f"the paper's {model} x{scale}", *(printed.get(name, "-") for name in sets)])
+        row = published(model, scale=scale) if shown == "own" else None
+        if row:
+            rows.append([f"the paper's {row.label}", *_printed(row, sets, metrics)])
+    if shown == "all":
+        scales = {s.scale for s in scores}
+        rows += [[row.label, *_printed(row, sets, metrics)] for row in table_6() if row.scale in scales]
     return rows
+
+
+def _printed(row: Published, sets: Sequence[str], metrics: Sequence[str]) -> list[str]:
+    cells = []
+    for name in sets:
+        psnr, ssim = row.figures.get(name, (None, None))
+        known = {"psnr_y": psnr and f"{psnr:.2f}", "ssim_y": ssim and f"{ssim:.4f}"}
+        cells.append("/".join(known.get(metric) or "-" for metric in metrics))
+    return cells
+
+
+def footnote(metrics: Sequence[str], *, shown: Shown = "none") -> str:
+    """The protocol, and where the printed figures are from."""
+    return protocol(metrics) + ("" if shown == "none" else f"\n\nRows of the paper: {SOURCE}, as printed.")
 
 
 def _cell(score: SetScore | None, metrics: Sequence[str]) -> str:
     return "/".join(f"{score.mean(m):.{DIGITS[m]}f}" for m in metrics) if score else "-"
 
 
-def as_markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table and the protocol under it."""
+def as_markdown(rows: Sequence[Sequence[str]], note: str) -> str:
+    """A Markdown table and a note under it."""
     head, *body = rows
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in body), "", PROTOCOL])
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in body), "", note])
 
 
 def as_csv(scores: Sequence[SetScore], metrics: Sequence[str]) -> str:
@@ -49,24 +69,34 @@ def as_csv(scores: Sequence[SetScore], metrics: Sequence[str]) -> str:
     writer.writerow(["model", "scale", "set", "image", *metrics, "protocol"])
     for s in scores:
         for image, values in s.images.items():
-            writer.writerow([s.model, s.scale, s.data, image, *(values[m] for m in metrics), PROTOCOL])
-        writer.writerow([s.model, s.scale, s.data, "mean", *(s.mean(m) for m in metrics), PROTOCOL])
+            writer.writerow([s.model, s.scale, s.data, image, *(values[m] for m in metrics), protocol(metrics)])
+        writer.writerow([s.model, s.scale, s.data, "mean", *(s.mean(m) for m in metrics), protocol(metrics)])
     return out.getvalue()
 
 
-def as_json(scores: Sequence[SetScore], metrics: Sequence[str]) -> str:
-    """Everything, means and images."""
+def as_json(scores: Sequence[SetScore], metrics: Sequence[str], *, shown: Shown = "none") -> str:
+    """Everything: means, images, and the rows of the paper that are asked for."""
     entries = [
         {"model": s.model, "scale": s.scale, "set": s.data, "mean": {m: s.mean(m) for m in metrics}, "images": s.images}
         for s in scores
     ]
-    return json.dumps({"protocol": PROTOCOL, "scores": entries}, indent=2)
+    told: dict[str, Any] = {"protocol": protocol(metrics), "scores": entries}
+    if shown != "none":
+        scales, models = {s.scale for s in scores}, {(s.model, s.scale) for s in scores}
+        own = {published(model, scale=scale) for model, scale in models}
+        rows = [row for row in table_6() if row.scale in scales and (shown == "all" or row in own)]
+        told["published"] = {"source": SOURCE, "rows": [asdict(row) for row in rows]}
+    return json.dumps(told, indent=2, ensure_ascii=False)
 
 
-def as_latex(rows: Sequence[Sequence[str]]) -> str:
-    """A tabular in the style of booktabs, the protocol as a comment."""
-    escaped = [[cell.replace("_", r"\_").replace("%", r"\%") for cell in row] for row in rows]
+def as_latex(rows: Sequence[Sequence[str]], note: str) -> str:
+    """A tabular in the style of booktabs, a note as comments."""
+    escaped = [
+        [cell.replace("_", r"\_").replace("%", r"\%").replace("²", r"\textsuperscript{2}") for cell in row]
+        for row in rows
+    ]
     head, *body = (" & ".join(row) + r" \\" for row in escaped)
     columns = "l" + "c" * (len(rows[0]) - 1)
-    lines = [f"% {PROTOCOL}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *body]
+    comments = [f"% {line}" for line in note.splitlines() if line]
+    lines = [*comments, rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *body]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])

@@ -1,0 +1,196 @@
+"""Networks of others from a file: ONNX, TorchScript, torch.export. For comparison, and as teachers."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from a2f.errors import EngineError, InputError, UsageError, WeightsError
+from a2f.runtime.arrays import to_batch, to_image
+
+Array = NDArray[np.float32]
+RANGES = {"1": (0.0, 1.0), "255": (0.0, 255.0), "-1..1": (-1.0, 1.0)}
+SUFFIXES = (".onnx", ".pt", ".pth", ".pt2", ".torchscript")
+PROBE = (24, 32)  # height and width of the image that tells the scale
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convention:
+    """What a network takes and gives.
+
+    Attributes:
+        input_range: a key of `RANGES`: "1" for [0, 1], "255" for [0, 255], "-1..1".
+        output_range: the same; None is as the input.
+        channels: order of the colours, "rgb" or "bgr".
+        multiple: sides that the network takes are multiples of this, LR pixels; images are padded by reflection.
+    """
+
+    input_range: str = "1"
+    output_range: str | None = None
+    channels: Literal["rgb", "bgr"] = "rgb"
+    multiple: int = 1
+
+    def __post_init__(self) -> None:
+        for name in (self.input_range, self.output_range):
+            if name is not None and name not in RANGES:
+                raise UsageError(f"value range {name!r}: choose {', '.join(RANGES)}")
+        if self.channels not in ("rgb", "bgr") or self.multiple < 1:
+            raise UsageError(f"channels {self.channels!r}, multiple {self.multiple}: rgb or bgr, and at least 1")
+
+
+class ForeignModel:
+    """An `Upscaler` around any network that enlarges an RGB image by a whole factor.
+
+    Args:
+        path: .onnx, or .pt, .pth, .torchscript (TorchScript) or .pt2 (torch.export).
+        scale: by which the network shall enlarge; it is tried.
+        convention: of its values.
+        threads: of one run on the CPU, at least 1.
+
+    Raises:
+        WeightsError: if the file cannot be opened, or is not a network of one image to one image.
+        EngineError: if torch is needed and missing.
+        InputError: if it enlarges by another factor, or its values do not fit the stated range.
+    """
+
+    def __init__(self, path: Path, *, scale: int, convention: Convention, threads: int) -> None:
+        self.scale, self.convention = scale, convention
+        digest = hashlib.sha256(_bytes_of(path)).hexdigest()[:16]
+        self.description = f"{path.name}, sha256 {digest}, {convention}"
+        opened = _open_onnx(path, threads) if path.suffix == ".onnx" else _open_torch(path)
+        self._run, self._sides = opened
+        self._try(path)
+
+    def __call__(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Enlarge one image, as `Upscaler` says; InputError if the network takes no such size or gives no numbers."""
+        x = to_batch(image)
+        height, width = x.shape[2:]
+        x = self._padded(x)
+        low, high = RANGES[self.convention.input_range]
+        flip = self.convention.channels == "bgr"
+        y = self._run(np.ascontiguousarray((x[:, ::-1] if flip else x) * np.float32(high - low) + np.float32(low)))
+        if y.shape != (1, 3, x.shape[2] * self.scale, x.shape[3] * self.scale):
+            raise InputError(
+                f"{self.description}: {x.shape[3]} x {x.shape[2]} pixels became an array of {y.shape}, not of "
+                f"{(1, 3, x.shape[2] * self.scale, x.shape[3] * self.scale)}: is x{self.scale} its scale?"
+            )
+        if not np.isfinite(y).all():
+            raise InputError(f"{self.description}: NaN or infinity came out")
+        low, high = RANGES[self.convention.output_range or self.convention.input_range]
+        y = ((y[:, ::-1] if flip else y) - np.float32(low)) / np.float32(high - low)
+        return to_image(y[:, :, : height * self.scale, : width * self.scale])
+
+    def _padded(self, x: Array) -> Array:
+        sides = [-(-side // self.convention.multiple) * self.convention.multiple for side in x.shape[2:]]
+        for number, (side, fixed) in enumerate(zip(x.shape[2:], self._sides, strict=True)):
+            if fixed is not None:
+                if side > fixed:
+                    raise InputError(
+                        f"{self.description}: takes {self._sides[1]} x {self._sides[0]} pixels only, the image has "
+                        f"{x.shape[3]} x {x.shape[2]}: export it with free height and width"
+                    )
+                sides[number] = fixed
+        missing = [(0, 0), (0, 0), *((0, full - side) for full, side in zip(sides, x.shape[2:], strict=True))]
+        return np.pad(x, missing, mode="symmetric")
+
+    def _try(self, path: Path) -> None:
+        """A smooth image in: about the same must come out, or range, colours or scale are not as stated."""
+        y, x = np.mgrid[0 : PROBE[0], 0 : PROBE[1]].astype(np.float32)
+        image = np.stack([0.3 + 0.4 * y / PROBE[0], 0.2 + 0.6 * x / PROBE[1], 0.8 - 0.3 * x / PROBE[1]], axis=-1)
+        sides = [min(side, fixed or side) for side, fixed in zip(PROBE, self._sides, strict=True)]
+        image = image[: sides[0], : sides[1]].astype(np.float32)
+        means = self(image).mean((0, 1)), image.mean((0, 1))
+        if np.abs(means[0] - means[1]).max() > 0.15:
+            raise InputError(
+                f"{path}: a smooth image of the mean colour {_colour(means[1])} came back as {_colour(means[0])} "
+                f"(0 to 1): state the values that it takes by --input-range, --output-range and --channels "
+                f"(now {self.convention.input_range}, {self.convention.output_range or 'the same'}, "
+                f"{self.convention.channels})"
+            )
+
+
+def is_foreign(model: str | Path) -> bool:
+    """Whether a model is meant as the file of another's network."""
+    return Path(model).suffix in SUFFIXES
+
+
+def _colour(values: Array) -> str:
+    return "(" + ", ".join(f"{v:.2f}" for v in values) + ")"
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+Opened = tuple[Callable[[Array], Array], tuple[int | None, int | None]]  # NCHW -> NCHW, and sides that are fixed
+
+
+def _open_onnx(path: Path, threads: int) -> Opened:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    try:  # by its path: large files keep their tensors beside them
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises a dozen types of its own
+        raise WeightsError(f"onnxruntime cannot open {path}: {str(error).splitlines()[0]}") from error
+    if len(session.get_inputs()) != 1:
+        names = ", ".join(i.name for i in session.get_inputs())
+        raise WeightsError(f"{path} has the inputs {names}: only networks with one, the image, are run")
+    given = session.get_inputs()[0]
+    types = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+    shape = list(given.shape)
+    if given.type not in types or len(shape) != 4 or 3 not in (shape[1], shape[3]):
+        raise WeightsError(f"{path} takes {given.type} {shape}: only float images [N, 3, H, W] or [N, H, W, 3] are run")
+    last = shape[3] == 3 and shape[1] != 3
+    sides = shape[1:3] if last else shape[2:4]
+    dtype, output = types[given.type], session.get_outputs()[0].name
+
+    def run(x: Array) -> Array:
+        x = x.transpose(0, 2, 3, 1) if last else x
+        try:
+            y = session.run([output], {given.name: np.ascontiguousarray(x.astype(dtype))})[0]
+        except Exception as error:
+            raise InputError(f"{path} failed on {x.shape}: {str(error).splitlines()[0]}: try --multiple") from error
+        y = np.asarray(y, np.float32)
+        return y.transpose(0, 3, 1, 2) if last and y.ndim == 4 else y
+
+    height, width = (side if isinstance(side, int) else None for side in sides)
+    return run, (height, width)
+
+
+def _open_torch(path: Path) -> Opened:
+    try:
+        import torch
+    except ImportError as error:
+        raise EngineError(f"{path} needs torch: pip install 'a2f[train]'") from error
+    module: Any
+    try:
+        module = (
+            torch.export.load(str(path)).module() if path.suffix == ".pt2" else torch.jit.load(str(path), "cpu").eval()
+        )
+    except Exception as error:  # torch raises a dozen types for a foreign file
+        raise WeightsError(
+            f"{path} is neither TorchScript nor torch.export ({str(error).splitlines()[0]}); "
+            "checkpoints of the paper's authors go through `a2f convert` first"
+        ) from error
+
+    def run(x: Array) -> Array:
+        try:
+            with torch.inference_mode():
+                y = module(torch.from_numpy(x))
+        except RuntimeError as error:
+            raise InputError(f"{path} failed on {x.shape}: {str(error).splitlines()[-1]}: try --multiple") from error
+        if not isinstance(y, torch.Tensor):
+            raise WeightsError(f"{path} gives {type(y).__name__}, not one tensor")
+        return y.float().cpu().numpy()
+
+    return run, (None, None)
