@@ -36,6 +36,7 @@ class Server(ThreadingHTTPServer):
         self.ranges = True
         self.etags = True
         self.lengths = True
+        self.shift = 0
         self.asked: list[str | None] = []
 
     @property
@@ -70,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.send_response(206 if start else 200)
         if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+            self.send_header("Content-Range", f"bytes {start + server.shift}-{len(body) - 1}/{len(body)}")
         if server.etags:
             self.send_header("ETag", etag)
         if server.lengths:
@@ -142,6 +143,13 @@ def test_a_cut_is_seen_where_only_the_known_size_tells(server: Server, tmp_path:
     server.faults = [300_000]
     assert ear.fetch(server, tmp_path / "f.part", len(DATA)) == DATA
     assert server.asked == [None, "bytes=300000-"]
+
+
+def test_a_server_that_sends_another_part_is_not_believed(server: Server, tmp_path: Path, ear: Ear) -> None:
+    server.faults, server.shift = [300_000], 1
+    assert ear.fetch(server, tmp_path / "f.part") == DATA
+    assert server.asked == [None, "bytes=300000-", None]
+    assert ear.told[1] == "the server sent another part than was asked for; again in 2 s"
 
 
 def test_a_server_without_ranges_starts_over(server: Server, tmp_path: Path, ear: Ear) -> None:

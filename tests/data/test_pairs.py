@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from a2f.data.pairs import find_images, find_lr, load_pairs, make_pair
+from a2f.data.pairs import find_images, find_lr, held_out, load_pairs, make_pair
 from a2f.errors import ImageReadError, InputError
 from a2f.resize import imresize
 from a2f.training.recipe import Recipe
@@ -117,3 +117,12 @@ def test_training_and_validation_read_them_and_say_so(tmp_path: Path) -> None:
     )
     assert _pairs(plain, said.append)[0][0][1].shape == (4, 4, 3)
     assert said == [f"{tmp_path}/plain: LR images made by bicubic"]
+
+
+def test_every_64th_image_is_held_out_and_sub_images_of_one_together() -> None:
+    plain = [Path(f"p/{n:04d}.png") for n in range(130)]
+    assert held_out(plain) == [plain[0], plain[64], plain[128]]
+    assert held_out(plain[:1]) == []
+    cut = [Path(f"p/{n:04d}_s{k:03d}.png") for n in range(65) for k in range(1, 4)]
+    assert held_out(cut) == cut[:3] + cut[-3:]
+    assert held_out(cut[:3]) == []

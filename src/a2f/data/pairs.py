@@ -5,6 +5,7 @@ A plain folder tree holds HR images, and LR is made of them. The standard layout
 """
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -19,6 +20,7 @@ from a2f.resize import imresize
 
 Image = NDArray[np.uint8]
 
+_SUB_IMAGE = re.compile(r"_s\d{3,}$")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 
 
@@ -72,6 +74,18 @@ def find_lr(folder: Path, *, scale: int) -> dict[Path, Path]:
             "add them, or move that folder away to have LR made of HR"
         )
     return pairs
+
+
+def held_out(paths: list[Path]) -> list[Path]:
+    """Every 64th image, for validation; none of a single one.
+
+    Sub-images of one photograph (``0001_s001``, ``0001_s002``) go together: they overlap, and a validation on pixels
+    that were trained on tells nothing.
+    """
+    photograph = {path: path.with_name(_SUB_IMAGE.sub("", path.stem)) for path in paths}
+    photographs = list(dict.fromkeys(photograph.values()))
+    chosen = set(photographs[::64]) if len(photographs) > 1 else set()
+    return [path for path in paths if photograph[path] in chosen]
 
 
 def _is_image(path: Path) -> bool:
