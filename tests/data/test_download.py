@@ -34,7 +34,7 @@ class Server(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {"/f.bin": DATA}
         self.faults: list[int] = []
         self.ranges = True
-        self.etags = True
+        self.version = "etag"
         self.lengths = True
         self.shift = 0
         self.asked: list[str | None] = []
@@ -62,7 +62,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         etag = f'"{hashlib.md5(body).hexdigest()}"'
         start = 0
-        if wanted and server.ranges and self.headers.get("If-Range") == etag:
+        date = "Tue, 24 Nov 2020 10:00:00 GMT"
+        if wanted and server.ranges and self.headers.get("If-Range") in (etag, date):
             start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
         if start and start >= len(body):
             self.send_response(416)
@@ -72,8 +73,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start + server.shift}-{len(body) - 1}/{len(body)}")
-        if server.etags:
-            self.send_header("ETag", etag)
+        if server.version in ("etag", "weak"):
+            self.send_header("ETag", etag if server.version == "etag" else f"W/{etag}")
+        if server.version == "date":
+            self.send_header("Last-Modified", date)
         if server.lengths:
             self.send_header("Content-Length", str(len(body) - start))
         self.end_headers()
@@ -159,11 +162,14 @@ def test_a_server_without_ranges_starts_over(server: Server, tmp_path: Path, ear
     assert server.asked == [None, "bytes=300000-"]
 
 
-def test_a_server_that_names_no_version_starts_over(server: Server, tmp_path: Path, ear: Ear) -> None:
-    server.etags = False
+@pytest.mark.parametrize(("version", "again"), [("date", "bytes=300000-"), ("weak", None), ("none", None)])
+def test_only_a_version_that_promises_the_same_bytes_is_gone_on_with(
+    server: Server, tmp_path: Path, ear: Ear, version: str, again: str | None
+) -> None:
+    server.version = version
     server.faults = [300_000]
     assert ear.fetch(server, tmp_path / "f.part") == DATA
-    assert server.asked == [None, None]
+    assert server.asked == [None, again]
 
 
 def test_a_file_that_changed_between_tries_is_not_mixed(server: Server, tmp_path: Path, ear: Ear) -> None:
