@@ -25,7 +25,8 @@ DATA = bytes(range(256)) * 3000  # 768,000 bytes
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files`, and each `fault` once, in turn: a number of bytes to cut after, or a status to answer with."""
+    """Serves `files`, and each `fault` once, in turn: a number of bytes to cut after (below 0: to fall
+    silent after), or a status to answer with."""
 
     daemon_threads = True
 
@@ -37,6 +38,7 @@ class Server(ThreadingHTTPServer):
         self.version = "etag"
         self.lengths = True
         self.shift = 0
+        self.over = threading.Event()
         self.asked: list[str | None] = []
 
     @property
@@ -80,7 +82,9 @@ class Handler(BaseHTTPRequestHandler):
         if server.lengths:
             self.send_header("Content-Length", str(len(body) - start))
         self.end_headers()
-        self.wfile.write(body[start:] if fault is None else body[start : start + fault])
+        self.wfile.write(body[start:] if fault is None else body[start : start + abs(fault)])
+        if fault is not None and fault < 0:
+            server.over.wait(5)
 
 
 @pytest.fixture
@@ -89,6 +93,7 @@ def server() -> Iterator[Server]:
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield running
+        running.over.set()
         running.shutdown()
         thread.join()
 
@@ -139,6 +144,15 @@ def test_a_cut_connection_is_resumed(server: Server, tmp_path: Path, ear: Ear) -
     assert server.asked == [None, "bytes=300000-", "bytes=400000-"]
     assert ear.pauses == [1, 1]  # each try got further
     assert ear.told[0] == "the connection ended after 300,000 of 768,000 bytes; again in 1 s"
+
+
+def test_a_server_that_falls_silent_is_asked_again(server: Server, tmp_path: Path, ear: Ear, monkeypatch) -> None:
+    monkeypatch.setattr(fetch_module, "TIMEOUT_S", 0.1)
+    monkeypatch.setattr(fetch_module, "BLOCK_BYTES", 1000)
+    server.faults = [-300_000]
+    assert ear.fetch(server, tmp_path / "f.part") == DATA
+    assert server.asked == [None, "bytes=300000-"]
+    assert ear.told == ["the connection broke after 300,000 bytes: timed out; again in 1 s"]
 
 
 def test_a_cut_is_seen_where_only_the_known_size_tells(server: Server, tmp_path: Path, ear: Ear) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -319,6 +320,20 @@ def test_several_processes_give_the_same_in_the_same_order(tmp_path: Path) -> No
     one, several = prepared(source, tmp_path / "one"), prepared(source, tmp_path / "several", jobs=2)
     assert one == several
     assert files(tmp_path / "one") == files(tmp_path / "several")
+
+
+@pytest.mark.integration
+def test_a_killed_worker_ends_the_run_with_a_word_and_a_second_one_goes_on(tmp_path: Path) -> None:
+    source, folder = photos(tmp_path / "src", 12), tmp_path / "dst"
+    running = run(plan(source, folder, SMALL), jobs=2)
+    assert next(running).status == "made"
+    for child in multiprocessing.active_children():
+        child.kill()
+    with pytest.raises(A2FError, match=r"a process was killed.*fewer --jobs"):
+        list(running)
+    statuses = [r.status for r in prepared(source, folder)]
+    assert statuses[0] == "kept"
+    assert set(statuses) == {"kept", "made"}
 
 
 # what cannot be done
