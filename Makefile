@@ -1,14 +1,17 @@
-# `make demo` and `make test` set themselves up on a fresh machine with Python >= 3.11 and make.
+# `make demo`, `make train-demo` and `make test` set themselves up on a fresh machine with Python >= 3.11 and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORE := $(VENV)/.core-installed
 DEV := $(VENV)/.dev-installed
 
-.PHONY: demo test lint results clean
+.PHONY: demo train-demo test lint results clean
 
 demo: $(CORE)
 	@$(BIN)/python examples/demo.py
+
+train-demo: $(DEV)
+	@$(BIN)/python examples/train_demo.py
 
 test: lint
 	@$(BIN)/python -m pytest
@@ -34,4 +37,4 @@ $(DEV): $(CORE) constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) demo build dist
+	rm -rf $(VENV) demo train-demo build dist

@@ -8,8 +8,6 @@ and fills the caches, does not count.
 """
 
 import argparse
-import ctypes
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -21,13 +19,13 @@ import torch
 from a2f.export.graph import export_onnx
 from a2f.export.session import make_session
 from a2f.model.a2f import A2F, from_weights, to_weights
+from a2f.profiling.latency import keep_freed_memory
 from a2f.variants import VARIANTS, config_of
 from a2f.weights import Weights, read_weights, shipped_models
 from benchmarks.machine import describe
 from benchmarks.markdown import ROOT, fill, table
 
 HEIGHT, WIDTH, SCALE = 180, 320, 4
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 def weights_of(variant: str) -> Weights:
@@ -55,14 +53,6 @@ def contenders(weights: Weights, threads: int) -> dict[str, Callable[[], object]
         "onnxruntime, plain graph": lambda: plain.run(None, {"lr": lr}),
         "onnxruntime, chosen graph": lambda: split.run(None, {"lr": lr}),
     }
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep what torch frees: otherwise its runs lose up to a third to page faults, now and then."""
-    if platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
-            libc.mallopt(option, 2**30)
 
 
 def measure(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:

@@ -75,6 +75,20 @@ def test_examples(name: str, tmp_path: Path) -> None:
             assert large.size == (1024, 1024)
 
 
+@pytest.mark.integration
+def test_training_demo(tmp_path: Path) -> None:
+    demo = [sys.executable, ROOT / "examples" / "train_demo.py", "--output", tmp_path, "--minutes", "0.03"]
+    done = subprocess.run(demo, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"\| bicubic x2 \| 29\.\d+/0\.\d+ \|\n\| best x2 \| \d+", done.stdout)
+    for picture in ("samples.png", "run/curves.png"):
+        with Image.open(tmp_path / picture) as image:
+            assert image.width > 800
+    again = subprocess.run(demo, capture_output=True, text=True, check=False)
+    assert again.returncode == 1
+    assert "is there from before" in again.stderr
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
@@ -101,5 +115,5 @@ def test_development_requirements_are_the_dependency_groups() -> None:
 def test_make_targets_of_the_readme_exist() -> None:
     if shutil.which("make") is None:
         pytest.skip("no make here")
-    for target in re.findall(r"^make (\w+)", "\n".join(blocks("sh")), re.MULTILINE):
+    for target in re.findall(r"^make ([\w-]+)", "\n".join(blocks("sh")), re.MULTILINE):
         subprocess.run(["make", "-n", target], cwd=ROOT, check=True, capture_output=True)

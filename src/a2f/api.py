@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from a2f.errors import ImageReadError, ImageWriteError, InputError, UnknownModelError, UsageError
 from a2f.imageio import FORMATS, Picture, check_format, encode_image, format_of_suffix, read_image, write_image
-from a2f.imageio.exif import exif_of_tiff, updated_exif
+from a2f.imageio.exif import updated_exif
+from a2f.imageio.tiff import exif_of_tiff
 from a2f.pixels import upscale_picture, upscale_pixels
 from a2f.runtime import load_engine
 from a2f.sizes import Size, plan_scales

@@ -222,6 +222,21 @@ def test_metadata_depth_and_alpha_survive(here: Path, run) -> None:
     assert run("upscale", "a.png", "-s", 2, "-f", "jpg", "--force").code == 0
 
 
+def test_metadata_too_long_for_the_format_is_said_before_the_work(here: Path, run, monkeypatch) -> None:
+    from a2f.cli import batch
+    from a2f.imageio import Metadata, Picture, write_image
+
+    long = Picture(pixels=np.zeros((7, 9, 3), np.uint8), metadata=Metadata(xmp=b"<x>" + b"a" * 70_000))
+    write_image(long, here / "a.png")
+    for options in (["--strip"], ["--force"]):
+        assert run("upscale", "a.png", "-s", 2, "-f", "jpg", "--overwrite", *options).code == 0
+        assert read_image(here / "a_x2.jpg").metadata == Metadata()
+    monkeypatch.setattr(batch, "upscale_picture", lambda *arguments, **options: pytest.fail("it was enlarged"))
+    done = run("upscale", "a.png", "-s", 2, "-f", "jpg", "--overwrite")
+    assert done.code == 2
+    assert "jpeg cannot hold 70,003 bytes of XMP" in done.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

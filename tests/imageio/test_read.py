@@ -145,9 +145,14 @@ def test_sixteen_bits_stay(tmp_path) -> None:
 
 def test_float_samples_are_refused(tmp_path) -> None:
     path = tmp_path / "f.tif"
-    tifffile.imwrite(path, np.zeros((4, 4, 3), np.float32), photometric="rgb")
-    with pytest.raises(ImageReadError, match="only 8 and 16 bits"):
-        read_image(path)
+    for dtype, message in (
+        (np.float32, "only 8 and 16 bits"),
+        (np.uint32, "only 8 and 16 bits"),
+        (np.float64, "neither 8 nor 16 bits"),
+    ):
+        tifffile.imwrite(path, np.zeros((4, 4, 3), dtype), photometric="rgb")
+        with pytest.raises(ImageReadError, match=message):
+            read_image(path)
 
 
 def test_first_frame_with_a_note() -> None:
@@ -222,3 +227,52 @@ def test_display_p3_is_kept_and_pixels_untouched() -> None:
     picture = read_image(blob)
     assert picture.metadata == Metadata(icc=profile)
     np.testing.assert_array_equal(picture.pixels, photo())
+
+
+def test_gif_of_an_opaque_picture_comes_back_opaque() -> None:
+    y, x = np.mgrid[0:200, 0:300]
+    smooth = np.stack([127 + 100 * np.sin(x / 5 + c) * np.cos(y / 7) for c in range(3)], -1).astype(np.uint8)
+    assert read_image(encode_image(Picture(pixels=smooth), format="gif")).pixels.shape[2] == 3
+    clear = np.dstack([smooth, np.where(x < 100, 0, 255)]).astype(np.uint8)
+    back = read_image(encode_image(Picture(pixels=clear), format="gif")).pixels
+    np.testing.assert_array_equal(back[..., 3], clear[..., 3])
+
+
+@pytest.mark.parametrize(("photometric", "start"), [("cielab", 0), ("icclab", 128)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_every_coding_of_lab(photometric: str, start: int, dtype: type, byteorder: str) -> None:
+    """L* 54, a* 40, b* -30, with alpha, on its side, 200 dpi: the colour by hand, the rest kept."""
+    deep = dtype is np.uint16
+    lightness = 0.54 * ((65535 if start == 0 else 65280) if deep else 255)
+    chroma = [(v + start) * (256 if deep else 1) % (65536 if deep else 256) for v in (40, -30)]
+    samples = np.zeros((6, 4, 4), dtype)
+    samples[...] = (round(lightness), *chroma, 77)
+    out = io.BytesIO()
+    tifffile.imwrite(
+        out,
+        samples,
+        photometric=photometric,
+        extrasamples=["unassalpha"],
+        planarconfig="contig",
+        byteorder=byteorder,
+        resolution=(200, 200),
+        resolutionunit="INCH",
+        extratags=[(274, 3, 1, 6, True)],
+    )
+    picture = read_image(out.getvalue())
+    assert picture.pixels.shape == (4, 6, 4)
+    assert picture.pixels.dtype == dtype
+    assert (picture.pixels[..., 3] == 77).all()
+    assert picture.metadata.dpi == pytest.approx((200, 200))
+    lab = ImageCms.createProfile("LAB")
+    to_srgb = ImageCms.buildTransform(lab, ImageCms.createProfile("sRGB"), "LAB", "RGB")
+    pixel = Image.frombytes("LAB", (1, 1), bytes([round(0.54 * 255), 40, 256 - 30]))
+    witness = ImageCms.applyTransform(pixel, to_srgb).getpixel((0, 0))
+    assert (picture.pixels[0, 0, :3] / (257 if deep else 1)).tolist() == pytest.approx(list(witness), abs=2)
+
+
+def test_deep_avif_has_a_white_white() -> None:
+    for level in (0, 65535):
+        deep = Picture(pixels=np.full((16, 16, 3), level, np.uint16))
+        assert (read_image(encode_image(deep, format="avif", quality=100)).pixels == level).all()

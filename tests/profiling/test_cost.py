@@ -7,9 +7,11 @@ import torch
 from click.testing import CliRunner
 
 from a2f.cli.main import cli
-from a2f.model.a2f import A2F
-from a2f.profiling.cost import lr_size, multi_adds, stored_features
+from a2f.errors import EngineError
+from a2f.model.a2f import A2F, to_weights
+from a2f.profiling.cost import activations, lr_size, multi_adds, stored_features
 from a2f.profiling.latency import measure_latency
+from a2f.profiling.peak import measure_peak_memory
 from a2f.variants import ABLATIONS, SCALES, VARIANTS, ablation_of, config_of
 
 TABLE_6 = {  # G, x2 x3 x4
@@ -62,6 +64,22 @@ def test_convolutions_are_counted_as_they_run(config) -> None:
     assert multi_adds(config, width=9, height=7) == total
 
 
+@pytest.mark.parametrize("config", [config_of("sd", scale=3), *ABLATIONS.values()], ids=lambda c: c.variant)
+def test_activations_are_counted_as_they_are_made(config) -> None:
+    model, total = A2F(config), 0
+
+    def count(module: torch.nn.Conv2d, given: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
+        nonlocal total
+        total += out.numel()
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_hook(count)
+    with torch.inference_mode():
+        model(torch.rand(1, 3, 7, 9))
+    assert activations(config, width=9, height=7) == total
+
+
 def test_stored_features() -> None:
     assert stored_features(config_of("sd", scale=4), width=10, height=10) == 16 * 9 * 100
 
@@ -89,6 +107,28 @@ def test_command() -> None:
     text = run.invoke(cli, ["profile", "baseline", "-s", "2"]).output
     assert "1,189,572" in text
     assert run.invoke(cli, ["profile", "nothing"]).exit_code != 0
-    (row,) = json.loads(run.invoke(cli, ["profile", "sd", "-s", "4", "--latency", "--json"]).output)
-    assert row["onnxruntime_s"] > 0
-    assert row["torch_s"] > 0
+
+
+def test_measured_command() -> None:
+    run = CliRunner()
+    measured = ["profile", "sd", "-s", "4", "--latency", "--memory", "--rounds", "1", "--threads", "2"]
+    (row,) = json.loads(run.invoke(cli, [*measured, "--json"]).output)
+    assert row["fastest_s"] <= row["median_s"] <= row["slowest_s"]
+    assert row["ratio"] == pytest.approx(row["reference_s"] / row["median_s"], abs=0.02)
+    assert "torch" in row["reference"]
+    features = 4 * stored_features(config_of("sd", scale=4), width=320, height=180) / 1e6
+    assert features < row["peak_memory_mb"] < 20 * features
+    text = run.invoke(cli, [*measured, "--engine", "torch", "--dtype", "bfloat16", "--reference", "onnxruntime"]).output
+    assert "in turns with onnxruntime" in text
+    assert "torch" in text
+    assert "bfloat16" in text
+
+
+def test_peak_memory_grows_with_the_image() -> None:
+    config = config_of("sd", scale=2)
+    weights = to_weights(A2F(config))
+    how = {"engine": "onnxruntime", "device": "cpu", "dtype": "float32", "threads": 1}
+    small, large = (measure_peak_memory(weights, width=side, height=side, **how) for side in (150, 450))
+    assert 4 < large / small < 16  # 9 times the pixels
+    with pytest.raises(EngineError, match="with --engine torch only"):
+        measure_peak_memory(weights, width=8, height=8, **{**how, "device": "cuda"})

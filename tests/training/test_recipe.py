@@ -10,8 +10,8 @@ def test_paper_recipe_is_the_papers() -> None:
     assert (recipe.steps, recipe.ema, o.lr, o.halve_every) == (1_000_000, 0, 1e-3, 200_000)
     assert (o.beta1, o.beta2, o.eps, o.schedule, o.clip) == (0.9, 0.999, 1e-8, "halving", 0)
     assert (stage.batch, stage.patch, stage.loss, stage.precision) == (16, 48, "l1", "fp32")
-    assert o.rate(step=199_999, done=0.2) == 1e-3
-    assert o.rate(step=200_000, done=0.2) == 5e-4
+    assert o.share(step=199_999, done=0.2) == 1
+    assert o.share(step=200_000, done=0.2) == 0.5
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
@@ -22,10 +22,10 @@ def test_toml_round_trip(name: str) -> None:
 
 def test_cosine_rises_falls_and_ends_at_its_floor() -> None:
     o = Optimiser(lr=1.0, schedule="cosine", warmup=10, floor=0.01)
-    assert o.rate(step=0, done=0) == pytest.approx(0.1)
-    assert o.rate(step=100, done=0) == pytest.approx(1.0)
-    assert o.rate(step=100, done=0.5) == pytest.approx(0.505)
-    assert o.rate(step=100, done=1) == pytest.approx(0.01)
+    assert o.share(step=0, done=0) == pytest.approx(0.1)
+    assert o.share(step=100, done=0) == pytest.approx(1.0)
+    assert o.share(step=100, done=0.5) == pytest.approx(0.505)
+    assert o.share(step=100, done=1) == pytest.approx(0.01)
 
 
 def test_stages_follow_each_other() -> None:
@@ -51,6 +51,9 @@ def test_stages_follow_each_other() -> None:
         ("steps = 3\n[[stages]]\nloss = 'l3'", "one of 'l1', 'l2', 'charbonnier'"),
         ("steps = 3\n[[stages]]\nuntil = 0.5", "the last at 1"),
         ("steps = 3\n[optimiser]\nlr = 0", "over 0"),
+        ("steps = 3\n[optimiser]\nkernel_lr = 0", "over 0"),
+        ("steps = 3\n[optimiser]\nmomentum = 1", "below 1"),
+        ("steps = 3\n[optimiser]\nkind = 'sgd'", "one of 'adam', 'muon'"),
         ("steps =", "not TOML"),
     ],
 )

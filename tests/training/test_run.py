@@ -1,6 +1,7 @@
 """A run: it learns, it goes on after anything, and it is the same on one process or two."""
 
 import dataclasses
+import io
 import os
 import signal
 import subprocess
@@ -13,12 +14,14 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from a2f.cli.main import cli
 from a2f.data.patches import Patches
 from a2f.errors import WeightsError
 from a2f.resize import imresize
 from a2f.training.checkpoint import list_checkpoints, load_checkpoint, step_of
+from a2f.training.interrupts import Interrupts
 from a2f.training.log import Log, lambdas, plot_run, read_log
 from a2f.training.loop import NonFiniteLossError, Progress, Run, loss_of, transferred
 from a2f.training.recipe import Optimiser, Recipe, Stage
@@ -85,8 +88,10 @@ def test_it_learns_and_writes_weights_that_are_what_it_says(tmp_path: Path) -> N
     assert again.evaluate() == pytest.approx(run.best, abs=1e-3)
 
 
-def test_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(tmp_path: Path) -> None:
-    whole = make_run(tmp_path / "whole")
+@pytest.mark.parametrize("kind", ["adam", "muon"])
+def test_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(kind, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(RECIPE, optimiser=dataclasses.replace(RECIPE.optimiser, kind=kind))
+    whole = make_run(tmp_path / "whole", recipe)
     whole.train(lambda p: None)
 
     def stop_at(step: int):
@@ -96,11 +101,11 @@ def test_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(tmp_path: Path) ->
 
         return report
 
-    parts = make_run(tmp_path / "parts")
+    parts = make_run(tmp_path / "parts", recipe)
     with pytest.raises(StopError):
         parts.train(stop_at(4))
     for last in (8, 12):
-        parts = make_run(tmp_path / "parts")
+        parts = make_run(tmp_path / "parts", recipe)
         torch.manual_seed(last)  # nothing may hang on the state of the process
         parts.resume()
         assert parts.step == last - 4
@@ -156,19 +161,35 @@ def test_nan_stops_the_run_and_keeps_the_state(tmp_path: Path) -> None:
         assert load_checkpoint(path).step == step_of(path)
 
 
-def test_ctrl_c_saves(tmp_path: Path) -> None:
-    run = make_run(tmp_path)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_is_heard_after_the_step_saved_and_gone_on_from_bit_for_bit(number, tmp_path: Path) -> None:
+    make_run(tmp_path / "whole").train(lambda p: None)
+    run = make_run(tmp_path / "parts")
     real = run.patches.batch
 
     def interrupted(step: int, **options: object) -> object:
         if step == 6:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), number)
         return real(step, **options)
 
     run.patches.batch = interrupted  # type: ignore[method-assign]
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(KeyboardInterrupt):
         run.train(lambda p: None)
-    assert step_of(list_checkpoints(tmp_path)[0]) == 6
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
+    assert step_of(list_checkpoints(tmp_path / "parts")[0]) == 7
+    again = make_run(tmp_path / "parts")
+    again.resume()
+    again.train(lambda p: None)
+    assert_same_weights(tmp_path / "whole/last.safetensors", tmp_path / "parts/last.safetensors")
+
+
+def test_a_second_interrupt_ends_at_once() -> None:
+    with Interrupts() as interrupts:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupts.asked
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_start_from_another_scale_takes_head_and_blocks() -> None:
@@ -196,7 +217,13 @@ def test_log_and_plot(tmp_path: Path) -> None:
     assert [row["step"] for row in rows] == [4, 8, 12]
     Log(tmp_path)(Progress(step=8, seconds=1, done=0.5, loss=1, lr=1, steps_per_second=1, psnr_y=30, best=30))
     assert [row["step"] for row in read_log(tmp_path / "log.csv")] == [4, 8]
-    assert list((tmp_path / "tensorboard").iterdir())
+    events = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"images": 0}).Reload()
+    assert {"loss", "lr", "psnr_y", "blocks.1.lambda_att"} <= set(events.Tags()["scalars"])
+    shown = [Image.open(io.BytesIO(e.encoded_image_string)) for e in events.Images("sample 1")]
+    hr, lr = run.validation[0]
+    expected = np.concatenate([imresize(lr, scale=2), run.enlarged(lr), hr], axis=1)
+    assert len(shown) == 3
+    np.testing.assert_array_equal(np.asarray(shown[-1]), expected)
     assert {name: len(values) for name, values in lambdas(read_weights(tmp_path / "last.safetensors")).items()} == {
         "res": 2,
         "att": 2,

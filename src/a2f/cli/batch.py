@@ -303,7 +303,7 @@ class Runner:
         size = self._size(picture.size)
         scales = (o.scale,) if size is None else plan_scales(picture.size, size, available=self.scales)
         final = size or (picture.size[0] * o.scale, picture.size[1] * o.scale)
-        check_format(picture, chosen, force=o.force, factor=max(final) / max(picture.size))
+        check_format(picture, chosen, force=o.force, strip=o.strip, factor=max(final) / max(picture.size))
         notes = list(picture.notes)
         if len(scales) == 2:
             notes.append(

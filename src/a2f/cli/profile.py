@@ -1,29 +1,59 @@
 """``a2f profile``."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from a2f.variants import A2FConfig
+    from a2f.weights import Weights
+
 EPILOG = """\b
 Examples:
-  a2f profile                        all 12 networks
-  a2f profile sd -s 4 --latency      with the time on this machine
-  a2f profile --paper --json
+  a2f profile                              all 12 networks
+  a2f profile --paper --json               counted as the paper counts
+  a2f profile sd -s 4 --latency --memory   with time and peak memory here
+  a2f profile m -s 2 --latency --engine openvino --dtype bfloat16
+  a2f profile sd -s 4 --latency --reference onnxruntime --engine torch
 """
+HEADS = {
+    "parameters": "parameters",
+    "folded": "folded",
+    "multi_adds_g": "Multi-Adds, G",
+    "gmacs_32x32": "G at 32x32",
+    "activations_m": "activations, M",
+    "receptive_px": "receptive, px",
+    "median_s": "median, s",
+    "fastest_s": "fastest",
+    "slowest_s": "slowest",
+    "reference_s": "reference, s",
+    "ratio": "ratio",
+    "peak_memory_mb": "peak memory, MB",
+}
 
 
 @click.command(epilog=EPILOG)
 @click.argument("model", required=False, metavar="[MODEL]")
 @click.option("-s", "--scale", type=int, help="2, 3 or 4; all by default.")
 @click.option("--paper", is_flag=True, help="Count as Tables 5 and 6 do: with biases, ReLUs and pooled values.")
-@click.option("--latency", is_flag=True, help="Time a run to 1280x720, beside torch if it is installed.")
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="For --latency.  [default: all cores]")
+@click.option("--latency", is_flag=True, help="Time a run to 1280x720, in turns with the reference.")
+@click.option("--memory", is_flag=True, help="Measure the peak memory of a run to 1280x720, in a process of its own.")
+@click.option("--engine", default="onnxruntime", show_default=True, metavar="NAME", help="As in a2f upscale.")
+@click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda or mps.")
+@click.option("--dtype", default="float32", show_default=True, metavar="NAME", help="float32, bfloat16 or float16.")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of a run.  [default: all cores]")
+@click.option(
+    "--reference",
+    metavar="ENGINE[:DTYPE]",
+    help="What --latency compares with, on the same network, device and threads.  [default: torch if installed]",
+)
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Turns of --latency.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def profile(
-    model: str | None, scale: int | None, paper: bool, latency: bool, threads: int | None, as_json: bool
+    model: str | None, scale: int | None, paper: bool, latency: bool, memory: bool, as_json: bool, **how: Any
 ) -> None:
-    """Tell what networks cost: parameters, Multi-Adds to 1280x720, GFLOPs of a 32x32 patch, receptive field, time.
+    """Tell what networks cost: parameters, Multi-Adds, activations, receptive field, time, memory.
 
     MODEL is s, sd, m, l or one of the ablations: baseline, baseline-mp, l-noca, sd-head1, sd-head3, sd-head5, sd-head7.
     """
@@ -32,62 +62,103 @@ def profile(
     names = [model] if model else list(VARIANTS)
     scales = [scale] if scale else list(SCALES)
     configs = [ablation_of(n, scale=s) if n in ABLATIONS else config_of(n, scale=s) for n in names for s in scales]
-    rows = [_row(config, paper=paper) for config in configs]
-    if latency:
-        for row, config in zip(rows, configs, strict=True):
-            row |= _latency(config, threads)
+    rows = [{"model": c.variant, "scale": c.scale, **_cost(c, paper=paper)} for c in configs]
+    for row, config in zip(rows, configs, strict=True):
+        row |= _latency(config, **how) if latency else {}
+        row |= _memory(config, **how) if memory else {}
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    head = list(rows[0])
-    text = [[_format(row[key]) for key in head] for row in rows]
-    widths = [max(len(key), *(len(line[i]) for line in text)) for i, key in enumerate(head)]
-    for line in [head, *text]:
-        click.echo("  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)))
-    how = "as the paper counts" if paper else "of the convolutions alone"
-    click.echo(f"\nMulti-Adds to 1280x720 output, {how}. Receptive field: radius in LR pixels.")
+    _table(rows, ["parameters", "folded", "multi_adds_g", "gmacs_32x32", "activations_m", "receptive_px"])
+    counted = "as the paper counts" if paper else "of the convolutions alone"
+    click.echo(
+        f"\nfolded: parameters without weight norm's gains. Multi-Adds {counted}; they and the activations\n"
+        "(outputs of all convolutions) are those of 1280x720 output. Receptive field: radius in LR pixels."
+    )
+    measured = [name for name in list(HEADS)[6:] if name in rows[0]]
+    if measured:
+        click.echo()
+        _table(rows, measured)
+        click.echo(f"\nTo 1280x720. {rows[0]['engine']}{_against(rows[0])}.")
 
 
-def _row(config: Any, *, paper: bool) -> dict[str, Any]:
-    from a2f.profiling.cost import lr_size, multi_adds
+def _cost(config: "A2FConfig", *, paper: bool) -> dict[str, Any]:
+    from a2f.profiling.cost import activations, lr_size, multi_adds
     from a2f.variants import count_parameters
 
     width, height = lr_size(config)
+    table5, table6 = ("table5", "table6") if paper else ("convolutions", "convolutions")
     return {
-        "model": config.variant,
-        "scale": config.scale,
         "parameters": count_parameters(config),
         "folded": count_parameters(config, weight_norm=False),
-        "multi_adds_g": round(
-            multi_adds(config, width=width, height=height, convention="table6" if paper else "convolutions") / 1e9, 2
-        ),
-        "gmacs_32x32": round(
-            multi_adds(config, width=32, height=32, convention="table5" if paper else "convolutions") / 1e9, 3
-        ),
+        "multi_adds_g": round(multi_adds(config, width=width, height=height, convention=table6) / 1e9, 2),  # type: ignore[arg-type]
+        "gmacs_32x32": round(multi_adds(config, width=32, height=32, convention=table5) / 1e9, 3),  # type: ignore[arg-type]
+        "activations_m": round(activations(config, width=width, height=height) / 1e6, 2),
         "receptive_px": config.receptive_radius_px,
     }
 
 
-def _latency(config: Any, threads: int | None) -> dict[str, Any]:
+def _latency(config: "A2FConfig", *, reference: str | None, rounds: int, **how: Any) -> dict[str, Any]:
     import importlib.util
-
-    import numpy as np
 
     from a2f.profiling.cost import lr_size
     from a2f.profiling.latency import measure_latency
     from a2f.runtime import load_engine
+
+    weights = _some_weights(config)
+    runs = {"this": load_engine(weights, **how)}
+    if reference is None and importlib.util.find_spec("torch"):
+        reference = "torch"
+    if reference is not None:
+        name, _, dtype = reference.partition(":")
+        runs["reference"] = load_engine(weights, **{**how, "engine": name, "dtype": dtype or "float32"})
+    width, height = lr_size(config)
+    found = measure_latency(runs, width=width, height=height, rounds=rounds)
+    this = found["this"]
+    row: dict[str, Any] = {
+        "engine": runs["this"].description.replace(f", {weights.label}", ""),
+        "runs": this.runs,
+        **{f"{name}_s": round(getattr(this, f"{name}_s"), 4) for name in ("median", "fastest", "slowest")},
+    }
+    if reference is not None:
+        other = found["reference"].median_s
+        row["reference"] = runs["reference"].description.replace(f", {weights.label}", "")
+        row |= {"reference_s": round(other, 4), "ratio": round(other / this.median_s, 2)}
+    return row
+
+
+def _memory(config: "A2FConfig", *, reference: str | None, rounds: int, **how: Any) -> dict[str, Any]:
+    from a2f.profiling.cost import lr_size
+    from a2f.profiling.peak import measure_peak_memory
+
+    width, height = lr_size(config)
+    used = measure_peak_memory(_some_weights(config), width=width, height=height, **how)
+    return {"engine": f"{how['engine']}, {how['device']}, {how['dtype']}", "peak_memory_mb": round(used / 1e6, 1)}
+
+
+def _some_weights(config: "A2FConfig") -> "Weights":
+    """Random ones: neither time nor memory depends on them."""
+    import numpy as np
+
     from a2f.weights import Weights, expected_shapes
 
-    rng = np.random.default_rng(0)  # the time does not depend on the weights
-    shapes = expected_shapes(config)
-    tensors = {name: rng.normal(0, 0.05, shape).astype(np.float32) for name, shape in shapes.items()}
-    weights = Weights(config=config, tensors=tensors, metadata={})
-    engines = {"onnxruntime_s": load_engine(weights, threads=threads)}
-    if importlib.util.find_spec("torch"):
-        engines["torch_s"] = load_engine(weights, engine="torch", threads=threads)
-    width, height = lr_size(config)
-    found = measure_latency(engines, width=width, height=height, rounds=3)
-    return {name: round(value.median_s, 3) for name, value in found.items()}
+    rng = np.random.default_rng(0)
+    tensors = {n: rng.normal(0, 0.05, shape).astype(np.float32) for n, shape in expected_shapes(config).items()}
+    return Weights(config=config, tensors=tensors, metadata={})
+
+
+def _against(row: dict[str, Any]) -> str:
+    if "reference" not in row:
+        return f", {row['runs']} runs" if "runs" in row else ""
+    return f", {row['runs']} runs, in turns with {row['reference']};\nratio: how many times as fast as that"
+
+
+def _table(rows: list[dict[str, Any]], names: list[str]) -> None:
+    head = ["model", *(HEADS[name] for name in names)]
+    text = [[f"{row['model']} x{row['scale']}", *(_format(row[name]) for name in names)] for row in rows]
+    widths = [max(len(key), *(len(line[i]) for line in text)) for i, key in enumerate(head)]
+    for line in [head, *text]:
+        click.echo("  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)))
 
 
 def _format(value: Any) -> str:

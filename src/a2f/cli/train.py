@@ -1,7 +1,9 @@
 """``a2f train``."""
 
+import os
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -39,8 +41,9 @@ Examples:
 def train(words: tuple[str, ...], print_recipe: str | None, **given: Any) -> None:
     """Train one of the 12 networks (s, sd, m, l) on a folder of photographs. Needs the extra `train`.
 
-    Interrupted at any moment, --resume goes on as if nothing had been. The run's folder holds the best and the last
-    weights (best.safetensors, last.safetensors), checkpoints, log.csv and events for TensorBoard.
+    Interrupted at any moment, --resume goes on as if nothing had been; after Ctrl-C or SIGTERM, from that very step.
+    The run's folder holds the best and the last weights (best.safetensors, last.safetensors), checkpoints, log.csv and
+    events for TensorBoard.
     """
     from a2f.training.recipe import built_in_text, read_recipe
 
@@ -66,6 +69,7 @@ def train(words: tuple[str, ...], print_recipe: str | None, **given: Any) -> Non
     recipe = read_recipe(given["recipe"]).bounded(steps=given["steps"], minutes=given["minutes"])
     init = read_weights(given["init"]) if given["init"] else None
     try:
+        from a2f.training.checkpoint import list_checkpoints
         from a2f.training.start import Job, start
     except ImportError as error:
         raise EngineError(f"training needs torch and tensorboard: pip install 'a2f[train]' ({error})") from error
@@ -97,10 +101,20 @@ def train(words: tuple[str, ...], print_recipe: str | None, **given: Any) -> Non
     try:
         run = start(job, report=reporter, tell=lambda line: click.echo(line, err=True))
     except KeyboardInterrupt:
-        click.echo(f"saved; go on with the same command and --resume (run: {given['output']})", err=True)
+        if list_checkpoints(given["output"]):
+            click.echo(f"saved; go on with the same command and --resume (run: {given['output']})", err=True)
         raise
     if run.processes.rank == 0:
         click.echo(f"{given['output']}/best.safetensors: {run.best:.3f} dB at step {run.best_step}", err=True)
+    if run.processes.count > 1:
+        _leave()
+
+
+def _leave() -> NoReturn:
+    """End at once: after DDP, threads of gloo outlive destroy_process_group and now and then abort Python's end."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _plot(runs: tuple[str, ...], output: Path | None) -> None:

@@ -73,7 +73,7 @@ POSITIVE = click.IntRange(min=1)
     "--quality", type=click.IntRange(1, 100), metavar="Q", help="JPEG 92, WebP 90 (100: lossless), AVIF 80 by default."
 )
 @click.option("--strip", is_flag=True, help="Leave out all metadata; colours converted to sRGB.")
-@click.option("--force", is_flag=True, help="Accept a format that loses transparency or 16 bits.")
+@click.option("--force", is_flag=True, help="Accept a format that loses transparency, 16 bits or long metadata.")
 @click.option("--allow-truncated", is_flag=True, help="Take what there is of damaged files.")
 @click.option("--max-pixels", type=CountType(), default="256M", show_default=True, help="Refuse larger inputs.")
 @click.option("-j", "--jobs", type=POSITIVE, metavar="N", help="Images at a time.  [default: 2]")

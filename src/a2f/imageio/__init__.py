@@ -2,8 +2,9 @@
 
 from a2f.imageio.atomic import write_bytes_atomic
 from a2f.imageio.formats import FORMATS, Format, check_format, format_of_suffix
+from a2f.imageio.limits import DEFAULT_MAX_PIXELS
 from a2f.imageio.picture import Metadata, Picture
-from a2f.imageio.read import DEFAULT_MAX_PIXELS, read_image
+from a2f.imageio.read import read_image
 from a2f.imageio.write import encode_image, write_image
 
 __all__ = [

@@ -2,8 +2,10 @@
 
 import contextlib
 import os
-import tempfile
+import secrets
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from a2f.errors import ImageWriteError
 
@@ -11,8 +13,10 @@ from a2f.errors import ImageWriteError
 def write_bytes_atomic(path: Path | str, data: bytes) -> None:
     """Write a file so that a crash, a full disk or Ctrl-C leaves the old file or none, never half of one.
 
-    The bytes go to a temporary file in the same folder, which is flushed to the disk and then renamed. A link is
-    followed: what it points to is replaced. The permissions of an existing file are kept.
+    The bytes go to a temporary file in the same folder, which is flushed to the disk and then renamed. Where the system
+    can (Linux, on most file systems), that file has no name before it is whole, so that a kill leaves nothing of it,
+    but for the instant between its two names. A link is followed: what it points to is replaced. The permissions of an
+    existing file are kept. A device or a pipe is written to, not replaced.
 
     Args:
         path: of the file.
@@ -22,25 +26,61 @@ def write_bytes_atomic(path: Path | str, data: bytes) -> None:
         ImageWriteError: if the folder is missing or cannot be written, or the disk is full.
     """
     path = Path(path)
-    target = Path(os.path.realpath(path))
+    temporary: Path | None = None
     try:
-        mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=".tmp", dir=target.parent)
-    except OSError as error:
-        raise ImageWriteError(f"cannot write {path}: {error.strerror or error}") from error
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(mode)
+        kind = path.stat().st_mode if path.exists() else None
+        if kind is not None and not stat.S_ISREG(kind):
+            path.write_bytes(data)  # says itself that a folder is none
+            return
+        target = Path(os.path.realpath(path))
+        mode = 0o666 & ~_umask() if kind is None else stat.S_IMODE(kind) & 0o777
+        temporary = target.parent / f".a2f-{secrets.token_hex(8)}.tmp"  # short: the target's name may fill the limit
+        if not _written_unnamed(temporary, data, mode):
+            _write_named(temporary, data, mode)
         temporary.replace(target)
         _sync_folder(target.parent)
-    except OSError as error:
-        raise ImageWriteError(f"cannot write {path}: {error.strerror or error}; nothing was left behind") from error
+    except (OSError, ValueError) as error:
+        raise ImageWriteError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+def _written_unnamed(name: Path, data: bytes, mode: int) -> bool:
+    """Write a file that gets its name when it is whole, and vanishes if we are killed before; False where none can."""
+    flag = getattr(os, "O_TMPFILE", None)
+    if flag is None or not Path("/proc/self/fd").is_dir():
+        return False
+    try:
+        handle = os.open(name.parent, flag | os.O_WRONLY, 0o600)
+    except OSError:
+        return False  # whatever it is, the attempt with a name says it better
+    with os.fdopen(handle, "wb") as file:
+        os.fchmod(handle, mode)
+        _fill(file, data)
+        try:
+            # Any number of a folder makes Python take the call that follows the link in /proc; this one is not used.
+            os.link(f"/proc/self/fd/{handle}", name, src_dir_fd=handle, follow_symlinks=True)
+        except OSError:
+            return False  # a file system without hard links
+    return True
+
+
+def _write_named(name: Path, data: bytes, mode: int) -> None:
+    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+    with os.fdopen(handle, "wb") as file:
+        _fill(file, data)
+    name.chmod(mode)
+
+
+def _fill(file: BinaryIO, data: bytes) -> None:
+    try:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror or error}; nothing was left behind") from error
 
 
 def _umask() -> int:

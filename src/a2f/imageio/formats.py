@@ -16,6 +16,8 @@ class Format:
         suffixes: of its files, the usual one first.
         alpha: whether it holds transparency.
         deep: whether it holds more than 8 bits a channel (AVIF: 12).
+        icc: whether it holds a colour profile.
+        grey: whether it holds grey as grey, not as RGB.
         quality: default quality from 1 to 100 of a lossy format; None for a lossless one.
         vips: suffix by which libvips knows it; None if Pillow or a few lines here do it.
         max_side: largest width or height, pixels.
@@ -25,6 +27,8 @@ class Format:
     suffixes: tuple[str, ...]
     alpha: bool
     deep: bool
+    icc: bool = True
+    grey: bool = True
     quality: int | None = None
     vips: str | None = None
     max_side: int = 2**31 - 1
@@ -34,12 +38,14 @@ _ALL = (
     Format(name="jpeg", suffixes=(".jpg", ".jpeg", ".jpe", ".jfif"), alpha=False, deep=False, quality=92, vips=".jpg",
            max_side=65535),
     Format(name="png", suffixes=(".png",), alpha=True, deep=True, vips=".png"),
-    Format(name="webp", suffixes=(".webp",), alpha=True, deep=False, quality=90, vips=".webp", max_side=16383),
+    Format(name="webp", suffixes=(".webp",), alpha=True, deep=False, grey=False, quality=90, vips=".webp",
+           max_side=16383),
     Format(name="tiff", suffixes=(".tif", ".tiff"), alpha=True, deep=True, vips=".tif"),
-    Format(name="bmp", suffixes=(".bmp",), alpha=False, deep=False, max_side=32767),
-    Format(name="gif", suffixes=(".gif",), alpha=True, deep=False, vips=".gif", max_side=65535),
-    Format(name="ppm", suffixes=(".ppm", ".pgm", ".pnm"), alpha=False, deep=True),
-    Format(name="avif", suffixes=(".avif",), alpha=True, deep=True, quality=80, vips=".avif", max_side=16384),
+    Format(name="bmp", suffixes=(".bmp",), alpha=True, deep=False, icc=False, max_side=32767),
+    Format(name="gif", suffixes=(".gif",), alpha=True, deep=False, icc=False, grey=False, vips=".gif", max_side=65535),
+    Format(name="ppm", suffixes=(".ppm", ".pgm", ".pnm"), alpha=False, deep=True, icc=False),
+    Format(name="avif", suffixes=(".avif",), alpha=True, deep=True, grey=False, quality=80, vips=".avif",
+           max_side=16384),
 )  # fmt: skip
 FORMATS = {entry.name: entry for entry in _ALL}
 _BY_SUFFIX = {suffix: entry.name for entry in _ALL for suffix in entry.suffixes}
@@ -66,17 +72,19 @@ def is_image_name(path: Path) -> bool:
     return path.suffix.lower() in _BY_SUFFIX
 
 
-def check_format(picture: Picture, format: str, *, force: bool = False, factor: float = 1) -> None:
+def check_format(picture: Picture, format: str, *, force: bool = False, strip: bool = False, factor: float = 1) -> None:
     """Make sure that a format can hold a picture.
 
     Args:
         picture: what is to be written.
         format: name of the format.
-        force: accept the loss of transparency and bit depth.
+        force: accept the loss of transparency, bit depth and metadata.
+        strip: metadata is left out anyway.
         factor: by how much the picture will still grow.
 
     Raises:
-        LossyFormatError: if it would lose transparency (that is not opaque throughout) or bit depth.
+        LossyFormatError: if it would lose transparency (that is not opaque throughout) or bit depth, or if EXIF, XMP
+            or IPTC is too long for JPEG.
         UsageError: if the format cannot hold so many pixels a side.
     """
     holds = FORMATS[format]
@@ -93,3 +101,15 @@ def check_format(picture: Picture, format: str, *, force: bool = False, factor: 
         raise LossyFormatError(
             f"{format} cannot hold 16 bits a channel: choose png or tiff, or accept the loss with --force"
         )
+    metadata = picture.metadata
+    for what, block in (("EXIF", metadata.exif), ("XMP", metadata.xmp), ("IPTC", metadata.iptc)):
+        if format == "jpeg" and not strip and not fits_jpeg(block):
+            raise LossyFormatError(
+                f"jpeg cannot hold {len(block or b''):,} bytes of {what}: choose another format, leave them out with "
+                "--force, or leave out all metadata with --strip"
+            )
+
+
+def fits_jpeg(block: bytes | None) -> bool:
+    """Whether a metadata block goes into one JPEG segment: 65535 bytes with the length and the longest mark, XMP's."""
+    return len(block or b"") <= 65535 - 2 - 29

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from a2f.errors import InputError
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+MAX_DPI = 1e6  # what damaged files say goes far beyond
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +19,7 @@ class Metadata:
         icc: colour profile.
         exif: EXIF block, a TIFF structure with or without its leading "Exif" mark.
         xmp: XMP packet.
-        iptc: IPTC block.
+        iptc: IPTC records, bare or in a Photoshop block.
         dpi: horizontal and vertical resolution, pixels per inch.
     """
 

@@ -1,34 +1,34 @@
 """Reading image files."""
 
-import io
 import re
-import warnings
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from a2f.errors import ImageReadError, PixelLimitError, TruncatedImageError
-from a2f.imageio.exif import dpi_of_exif, exif_of_tiff
-from a2f.imageio.picture import Metadata, Picture, Pixels
+from a2f.errors import ImageReadError, TruncatedImageError
+from a2f.imageio.exif import dpi_of_exif
+from a2f.imageio.limits import DEFAULT_MAX_PIXELS, check_size
+from a2f.imageio.picture import MAX_DPI, Metadata, Picture, Pixels
+from a2f.imageio.tiff import exif_of_tiff, has_unit, lab_as_rgb, lab_of_samples
+from a2f.imageio.uncompressed import read_bmp, read_pnm
 
 if TYPE_CHECKING:
     from pyvips import Image as VipsImage
-
-DEFAULT_MAX_PIXELS = 256_000_000
 
 _MAGIC = (
     (re.compile(rb"\xff\xd8\xff"), "jpeg"),
     (re.compile(rb"\x89PNG\r\n\x1a\n"), "png"),
     (re.compile(rb"RIFF....WEBP", re.DOTALL), "webp"),
     (re.compile(rb"II[*+]\0|MM\0[*+]"), "tiff"),
-    (re.compile(rb"BM"), "bmp"),
+    (re.compile(rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL), "bmp"),
     (re.compile(rb"GIF8[79]a"), "gif"),
-    (re.compile(rb"P[1-6]\s"), "ppm"),
+    (re.compile(rb"P[1-6][\s#]"), "ppm"),
     (re.compile(rb"....ftyp(?:avif|avis|mif1|miaf)", re.DOTALL), "avif"),
 )
 _DTYPES: dict[str, Any] = {"uchar": np.uint8, "ushort": np.uint16}
-_DEEP_PNM = re.compile(rb"P([56])(?:\s+|#[^\n]*\n)+(\d+)(?:\s+|#[^\n]*\n)+(\d+)(?:\s+|#[^\n]*\n)+(\d+)\s")
+_MAGIC_BYTES = 32
 
 
 def read_image(
@@ -56,16 +56,20 @@ def read_image(
         PixelLimitError: if it has too many pixels.
     """
     name = name or ("the image" if isinstance(source, bytes) else str(source))
-    data = source if isinstance(source, bytes) else _bytes_of(Path(source))
+    data = source if isinstance(source, bytes) else _bytes_of(Path(source), name)
     format = _format_of(data, name)
     if format in ("bmp", "ppm"):
-        return _read_simple(data, format, name, max_pixels, allow_truncated)
+        simple = read_bmp if format == "bmp" else read_pnm
+        return simple(data, name, max_pixels=max_pixels, allow_truncated=allow_truncated)
     return _read_vips(data, format, name, max_pixels, allow_truncated)
 
 
-def _bytes_of(path: Path) -> bytes:
+def _bytes_of(path: Path, name: str) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            start = file.read(_MAGIC_BYTES)
+            _format_of(start, name)  # before gigabytes of something else are read
+            return start + file.read()
     except IsADirectoryError as error:
         raise ImageReadError(f"{path} is a folder, not an image") from error
     except (OSError, ValueError) as error:
@@ -81,50 +85,51 @@ def _format_of(data: bytes, name: str) -> str:
     raise ImageReadError(f"{name} is not an image of a known format (jpeg, png, webp, tiff, bmp, gif, ppm, avif)")
 
 
-def _check_size(width: int, height: int, name: str, max_pixels: int | None) -> None:
-    if width < 1 or height < 1:
-        raise ImageReadError(f"{name} is empty ({width} x {height} pixels)")
-    if max_pixels is not None and width * height > max_pixels:
-        raise PixelLimitError(
-            f"{name} has {width} x {height} = {width * height:,} pixels, more than the limit of {max_pixels:,}: "
-            "raise --max-pixels (max_pixels in Python) if the file is to be trusted"
-        )
-
-
 def _read_vips(data: bytes, format: str, name: str, max_pixels: int | None, allow_truncated: bool) -> Picture:
     import pyvips
 
-    if format == "tiff" and (lab := _lab8_of_tiff(data, name, max_pixels)) is not None:
-        return lab
+    if format == "png" and len(data) >= 24:
+        width, height = struct.unpack_from(">II", data, 16)
+        check_size(width, height, name, max_pixels)  # libvips does not say that it is empty
+    raw, lab_coding = lab_as_rgb(data) if format == "tiff" else (data, None)
     options: dict[str, Any] = {"fail_on": "none" if allow_truncated else "truncated"}
     if format in ("jpeg", "png", "tiff", "avif"):
         options["unlimited"] = True  # our own limit stands; libvips' would be a second one
     try:
-        image = pyvips.Image.new_from_buffer(data, "", **options)
-        _check_size(image.width, image.height, name, max_pixels)
+        image = pyvips.Image.new_from_buffer(raw, "", **options)
+        check_size(image.width, image.height, name, max_pixels)
         notes = _frames_note(image, name)
         upright = image.autorot()
+        if lab_coding is not None:
+            upright = _named_lab(upright, lab_coding)
         pixels, converted = _grey_or_rgb(upright, name)
     except pyvips.Error as error:
-        raise _as_ours(error, name) from error
+        raise _as_ours(error, data, format, name, allow_truncated) from error
+    if format == "avif" and pixels.dtype == np.uint16:
+        pixels = _full_range(pixels, int(image.get("bits-per-sample")))
+    if format == "gif" and pixels.shape[2] == 4 and (pixels[..., 3] == 255).all():
+        pixels = pixels[..., :3]  # libvips gives every second GIF an alpha that says nothing
     metadata = _metadata(image, data, format, converted=converted)
     return Picture(pixels=pixels, metadata=metadata, format=format, notes=notes)
 
 
-def _lab8_of_tiff(data: bytes, name: str, max_pixels: int | None) -> Picture | None:
-    """An 8-bit CIELab TIFF, which libvips takes for its own LABQ coding, through Pillow; None for any other file."""
-    from PIL import Image, ImageCms, UnidentifiedImageError
+def _named_lab(image: "VipsImage", coding: int) -> "VipsImage":
+    """What `lab_as_rgb` hid, as the Lab of libvips; 16 bits and alpha stay, as bands of float."""
+    import pyvips
 
-    try:
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=("TIFF",)) as image:
-            if image.mode != "LAB":
-                return None
-            _check_size(*image.size, name, max_pixels)
-            profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-            rgb = ImageCms.applyTransform(image, ImageCms.buildTransform(*profiles, "LAB", "RGB"))
-    except (UnidentifiedImageError, SyntaxError, ValueError, OSError):
-        return None  # libvips says what is wrong
-    return Picture(pixels=np.asarray(rgb), metadata=Metadata(exif=exif_of_tiff(data)), format="tiff")
+    samples = image.numpy()
+    lab = lab_of_samples(samples[..., :3], coding)
+    bands = np.concatenate([lab, samples[..., 3:].astype(np.float32)], axis=2)
+    named = pyvips.Image.new_from_array(np.ascontiguousarray(bands)).copy(interpretation="lab")
+    named.set_type(pyvips.GValue.gint_type, "bits-per-sample", 16 if samples.dtype == np.uint16 else 8)
+    return named
+
+
+def _full_range(pixels: Pixels, bits: int) -> Pixels:
+    """White of 10 and 12 bits, which libvips only shifts up, as white of 16."""
+    top = 2**bits - 1
+    values = pixels.astype(np.uint32) >> (16 - bits)
+    return ((values * (2 * 65535) + top) // (2 * top)).astype(np.uint16) if 8 < bits < 16 else pixels
 
 
 def _frames_note(image: "VipsImage", name: str) -> tuple[str, ...]:
@@ -144,9 +149,11 @@ def _grey_or_rgb(image: "VipsImage", name: str) -> tuple[Pixels, bool]:
         image = image if alpha is None else image.bandjoin(alpha)
         converted = True
     elif kind in ("lab", "labs", "labq"):
-        deep = depth != "uchar" and kind != "labq"
-        lab = image.colourspace("lab")
-        image = lab[0:3].icc_export(output_profile="srgb", pcs="lab", depth=16 if deep else 8)
+        alpha = image[3:] if image.bands > 3 else None
+        deep = image.get_typeof("bits-per-sample") != 0 and image.get("bits-per-sample") == 16
+        lab = (image[0:3] if alpha is not None else image).colourspace("lab")
+        image = lab.icc_export(output_profile="srgb", pcs="lab", depth=16 if deep else 8)
+        image = image if alpha is None else image.bandjoin(alpha.cast(image.format))
         converted = True
     elif depth not in ("uchar", "ushort"):
         raise ImageReadError(f"{name} has {depth} samples: only 8 and 16 bits a channel are read; convert it first")
@@ -166,76 +173,47 @@ def _metadata(image: "VipsImage", data: bytes, format: str, *, converted: bool) 
     # Where a file says nothing, libvips puts 1 pixel a millimetre, and 72 dpi for PNG and JPEG.
     has_dpi = image.xres > 0 and image.yres > 0 and (image.xres, image.yres) != (1.0, 1.0)
     if format == "png":
-        has_dpi = has_dpi and b"pHYs" in data.partition(b"IDAT")[0]
+        has_dpi = b"pHYs" in data.partition(b"IDAT")[0]
+    elif format == "tiff":
+        has_dpi = has_dpi and has_unit(data)
     elif format == "jpeg":
         has_dpi = has_dpi and image.get_typeof("resolution-unit") != 0
     exif = exif_of_tiff(data) if format == "tiff" else blob("exif-data")
     dpi = (image.xres * 25.4, image.yres * 25.4) if has_dpi else exif and dpi_of_exif(exif)
+    if dpi and image.get_typeof("orientation") and image.get("orientation") >= 5:
+        dpi = (dpi[1], dpi[0])  # it lies on its side in the file
     return Metadata(
         icc=None if converted else blob("icc-profile-data"),
         exif=exif,
         xmp=blob("xmp-data"),
         iptc=blob("iptc-data"),
-        dpi=dpi or None,
+        dpi=dpi if dpi and all(0 < d < MAX_DPI for d in dpi) else None,
     )
 
 
-def _as_ours(error: Exception, name: str) -> ImageReadError:
+_TRUNCATED = re.compile(
+    r"premature|truncat|unexpected end|end of (file|input|image|stream)|not enough|eof|incomplete|read error|short",
+    re.I,
+)
+
+
+def _as_ours(error: Exception, data: bytes, format: str, name: str, allowed: bool) -> ImageReadError:
     """One line of what libvips says in several."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[-1] if lines else "unknown error"
-    if re.search(
-        r"premature|truncat|end of (file|input|image|stream)|not enough|eof|incomplete|read error|short",
-        str(error),
-        re.I,
-    ):
-        return TruncatedImageError(f"{name} is truncated or damaged ({text}); --allow-truncated takes what there is")
+    if "samples out of range" in text:
+        text = "its samples are neither 8 nor 16 bits; convert it first"
+    hopeless = (format == "avif" and bool(_TRUNCATED.search(str(error)))) or _names_more_than_there_is(data, format)
+    if hopeless or _TRUNCATED.search(str(error)):
+        way_out = "too much of it is missing" if allowed or hopeless else "--allow-truncated takes what there is"
+        return TruncatedImageError(f"{name} is truncated or damaged ({text}); {way_out}")
     return ImageReadError(f"cannot decode {name}: {text}")
 
 
-def _read_simple(data: bytes, format: str, name: str, max_pixels: int | None, allow_truncated: bool) -> Picture:
-    """BMP and PNM, which this libvips leaves out, through Pillow."""
-    from PIL import Image, UnidentifiedImageError
-
-    deep = _DEEP_PNM.match(data)
-    if deep and int(deep[4]) > 255:
-        return _read_deep_pnm(data, deep, name, max_pixels)
-    try:
-        # A parser of our own data: Pillow's switch for truncated files is global, so the file is padded instead.
-        if allow_truncated:
-            data += bytes(_missing_bytes(data, max_pixels))
-        with Image.open(io.BytesIO(data), formats=("BMP", "PPM")) as image:
-            _check_size(*image.size, name, max_pixels)
-            dpi = image.info.get("dpi") if format == "bmp" else None
-            pixels = np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
-    except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        raise ImageReadError(f"cannot decode {name}: {error}") from error
-    except OSError as error:
-        raise TruncatedImageError(f"{name} is truncated or damaged; --allow-truncated takes what there is") from error
-    pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
-    metadata = Metadata(dpi=(float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None)
-    return Picture(pixels=pixels, metadata=metadata, format=format)
-
-
-def _missing_bytes(data: bytes, max_pixels: int | None) -> int:
-    """An upper bound of what a truncated file may lack: its pixels, uncompressed."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(data)) as image:
-        pixels = image.size[0] * image.size[1]
-    return 4 * min(pixels, max_pixels or pixels)
-
-
-def _read_deep_pnm(data: bytes, header: re.Match[bytes], name: str, max_pixels: int | None) -> Picture:
-    """Binary PGM and PPM with two bytes a sample, which Pillow would reduce to one."""
-    width, height, maximum = (int(header[i]) for i in (2, 3, 4))
-    _check_size(width, height, name, max_pixels)
-    channels = 3 if header[1] == b"6" else 1
-    count = width * height * channels
-    if len(data) < header.end() + 2 * count:
-        raise TruncatedImageError(
-            f"{name} is truncated: {width} x {height} pixels do not fit into its {len(data)} bytes"
-        )
-    samples = np.frombuffer(data, dtype=">u2", count=count, offset=header.end()).astype(np.float64)
-    pixels = np.floor(samples * (65535 / maximum) + 0.5).clip(0, 65535).astype(np.uint16)
-    return Picture(pixels=pixels.reshape(height, width, channels), format="ppm")
+def _names_more_than_there_is(data: bytes, format: str) -> bool:
+    """Whether the length that a WebP, or the place of the directory that a TIFF names, lies beyond its end."""
+    if format == "webp":
+        return int.from_bytes(data[4:8], "little") + 8 > len(data)
+    if format == "tiff":
+        return int.from_bytes(data[4:8], "little" if data[:1] == b"I" else "big") >= len(data)
+    return False

@@ -1,6 +1,6 @@
 """Encoding pictures and writing them as files."""
 
-import io
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +9,19 @@ from numpy.typing import NDArray
 
 from a2f.errors import ImageWriteError, UsageError
 from a2f.imageio.atomic import write_bytes_atomic
-from a2f.imageio.exif import tiff_with_exif, updated_exif
-from a2f.imageio.formats import FORMATS, check_format, format_of_suffix
+from a2f.imageio.containers import with_blocks
+from a2f.imageio.exif import MARK, plain_exif, updated_exif, with_resolution
+from a2f.imageio.formats import FORMATS, Format, check_format, fits_jpeg, format_of_suffix
+from a2f.imageio.iptc import photoshop_of, records_of
 from a2f.imageio.picture import Metadata, Picture
+from a2f.imageio.tiff import tiff_with_blocks, without_resolution
+from a2f.imageio.uncompressed import encode_bmp, encode_pnm
 
 if TYPE_CHECKING:
     from pyvips import Image as VipsImage
+
+# What libvips writes of the metadata, as the bits of its VipsForeignKeep.
+KEEP_ALL, KEEP_ALL_BUT_EXIF = 31, 30
 
 
 def write_image(
@@ -55,35 +62,44 @@ def encode_image(
         picture: what to encode.
         format: name of the format.
         quality: from 1 to 100, for JPEG (default 92), WebP (90) and AVIF (80).
-        strip: leave out all metadata. Colours are then taken for sRGB, so a picture with a profile is converted first.
-        force: accept that transparency is laid on white and that 16 bits become 8 where the format asks for it.
+        strip: leave out all metadata. Colours are then taken for sRGB, so a picture with a profile is converted first,
+            as it is for a format that holds no profile.
+        force: accept what the format asks for: transparency is laid on white, 16 bits become 8, EXIF, XMP and IPTC
+            that are too long for JPEG are left out.
 
     Returns:
         The bytes of the file.
 
     Raises:
-        LossyFormatError: if the format would lose transparency or bit depth and `force` is not set.
+        LossyFormatError: if the format would lose transparency, bit depth or metadata and `force` is not set.
         UsageError: for an unknown format or quality.
         ImageWriteError: if the encoder fails.
     """
     format = format_of_suffix(format)
     if quality is not None and not 1 <= quality <= 100:
         raise UsageError(f"quality {quality}: choose from 1 to 100")
-    check_format(picture, format, force=force)
-    holds = FORMATS[format]
+    check_format(picture, format, force=force, strip=strip)
+    pixels, metadata = _fitted(picture, FORMATS[format], strip=strip)
+    if format == "ppm":
+        return encode_pnm(pixels)
+    if format == "bmp":
+        return encode_bmp(pixels, metadata.dpi)
+    return _encode_vips(pixels, metadata, format, quality or FORMATS[format].quality)
+
+
+def _fitted(picture: Picture, holds: Format, *, strip: bool) -> tuple[NDArray[Any], Metadata]:
+    """The pixels without what the format cannot hold, and the metadata that still tells of them."""
     pixels: NDArray[Any] = picture.pixels
     if picture.has_alpha and not holds.alpha:
         pixels = _on_white(pixels)
-    if strip and picture.metadata.icc:
-        pixels = _to_srgb(pixels, picture.metadata.icc)
+    metadata = Metadata() if strip else picture.metadata
+    icc = picture.metadata.icc
+    # A grey profile has no meaning for the RGB that a format without grey makes of it.
+    if icc and (strip or not holds.icc or (not holds.grey and icc[16:20] == b"GRAY")):
+        pixels, metadata = _to_srgb(pixels, icc), replace(metadata, icc=None)
     if pixels.dtype == np.uint16 and not holds.deep:
         pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    metadata = Metadata() if strip else picture.metadata
-    if format == "ppm":
-        return _encode_pnm(pixels)
-    if format == "bmp":
-        return _encode_bmp(pixels, metadata)
-    return _encode_vips(pixels, metadata, format, quality or holds.quality)
+    return pixels, metadata
 
 
 def _on_white(pixels: NDArray[Any]) -> NDArray[Any]:
@@ -122,39 +138,65 @@ def _encode_vips(pixels: NDArray[Any], metadata: Metadata, format: str, quality:
     import pyvips
 
     image = _vips_image(pixels)
-    exif = _attach(image := image.copy(), metadata, format)
-    if metadata.dpi:
-        image = image.copy(xres=metadata.dpi[0] / 25.4, yres=metadata.dpi[1] / 25.4)
-        image.set_type(pyvips.GValue.gstr_type, "resolution-unit", "in")
+    exif = _exif_to_write(metadata, format, width=image.width, height=image.height)
+    if format == "jpeg":
+        xmp, iptc = (block if fits_jpeg(block) else None for block in (metadata.xmp, metadata.iptc))
+        metadata = replace(metadata, xmp=xmp, iptc=iptc)
+    image = _with_metadata(image, metadata, format, exif)
     try:
-        blob: bytes = image.write_to_buffer(FORMATS[format].vips, **_options(format, quality, pixels, metadata))
+        blob: bytes = image.write_to_buffer(
+            FORMATS[format].vips, keep=_keep(exif, format), **_options(format, quality, pixels)
+        )
     except pyvips.Error as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise ImageWriteError(
             f"cannot encode {pixels.shape[1]} x {pixels.shape[0]} as {format}: {lines[-1]}"
         ) from error
-    return tiff_with_exif(blob, exif) if format == "tiff" and exif else blob
+    if format in ("jpeg", "png", "webp"):
+        return with_blocks(blob, format, exif=exif, xmp=metadata.xmp, dpi=metadata.dpi)
+    if format == "tiff":
+        blob = blob if metadata.dpi else without_resolution(blob)
+        return tiff_with_blocks(blob, exif=exif, iptc=metadata.iptc and records_of(metadata.iptc))
+    return blob
 
 
-def _attach(image: "VipsImage", metadata: Metadata, format: str) -> bytes | None:
-    """Hang the metadata on an image; the EXIF block as it is to be written."""
-    import pyvips
-
-    exif = updated_exif(metadata.exif, width=image.width, height=image.height) if metadata.exif else None
-    fields = {"icc-profile-data": metadata.icc, "xmp-data": metadata.xmp, "iptc-data": metadata.iptc}
-    if format != "tiff":
-        fields["exif-data"] = exif
-    for field, value in fields.items():
-        if value is not None:
-            image.set_type(pyvips.GValue.blob_type, field, value)
+def _exif_to_write(metadata: Metadata, format: str, *, width: int, height: int) -> bytes | None:
+    updated = updated_exif(metadata.exif, width=width, height=height) if metadata.exif else None
+    exif = plain_exif(updated) if updated else None
+    if format == "jpeg" and not fits_jpeg(exif):
+        return None
+    if metadata.dpi and format in ("webp", "avif"):  # which have no other place for it
+        return with_resolution(exif, metadata.dpi)
     return exif
 
 
-def _options(format: str, quality: int | None, pixels: NDArray[Any], metadata: Metadata) -> dict[str, Any]:
+def _with_metadata(image: "VipsImage", metadata: Metadata, format: str, exif: bytes | None) -> "VipsImage":
+    """An image that hands libvips what it writes unchanged; the rest is put into the finished file."""
+    import pyvips
+
+    image = image.copy()
+    fields = {
+        "icc-profile-data": metadata.icc and metadata.icc[: int.from_bytes(metadata.icc[:4], "big")],  # no padding
+        "iptc-data": photoshop_of(metadata.iptc) if metadata.iptc and format == "jpeg" else None,
+        "xmp-data": metadata.xmp if format != "jpeg" else None,
+        "exif-data": MARK + exif if exif and format == "avif" else None,
+    }
+    for field, value in fields.items():
+        if value:
+            image.set_type(pyvips.GValue.blob_type, field, value)
+    if metadata.dpi:
+        image = image.copy(xres=metadata.dpi[0] / 25.4, yres=metadata.dpi[1] / 25.4)
+        image.set_type(pyvips.GValue.gstr_type, "resolution-unit", "in")
+    return image
+
+
+def _keep(exif: bytes | None, format: str) -> int:
+    # A WebP file gets a block of libvips' own, which is then replaced; its header already says that there is one.
+    return KEEP_ALL if exif and format in ("webp", "avif") else KEEP_ALL_BUT_EXIF
+
+
+def _options(format: str, quality: int | None, pixels: NDArray[Any]) -> dict[str, Any]:
     deep = pixels.dtype == np.uint16
-    # keep says which blocks go into the file; without any, libvips would still write an EXIF of its own.
-    anything = any((metadata.icc, metadata.exif, metadata.xmp, metadata.iptc, metadata.dpi))
-    common: dict[str, Any] = {"keep": "all" if anything else "none"}
     options: dict[str, dict[str, Any]] = {
         "jpeg": {"Q": quality, "optimize_coding": True, "subsample_mode": "auto"},
         "png": {"compression": 6, "filter": "all", "bitdepth": 16 if deep else 8},
@@ -163,20 +205,4 @@ def _options(format: str, quality: int | None, pixels: NDArray[Any], metadata: M
         "gif": {},
         "avif": {"Q": quality, "compression": "av1", "bitdepth": 12 if deep else 8, "effort": 4},
     }
-    return common | options[format]
-
-
-def _encode_pnm(pixels: NDArray[Any]) -> bytes:
-    height, width, channels = pixels.shape
-    maximum = np.iinfo(pixels.dtype).max
-    header = f"P{6 if channels == 3 else 5}\n{width} {height}\n{maximum}\n".encode()
-    return header + pixels.astype(pixels.dtype.newbyteorder(">")).tobytes()
-
-
-def _encode_bmp(pixels: NDArray[Any], metadata: Metadata) -> bytes:
-    from PIL import Image
-
-    out = io.BytesIO()
-    options = {"dpi": metadata.dpi or (0, 0)}  # Pillow would invent 96
-    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(out, "BMP", **options)
-    return out.getvalue()
+    return options[format]

@@ -44,3 +44,16 @@ def multi_adds(config: A2FConfig, *, width: int, height: int, convention: Conven
 def stored_features(config: A2FConfig, *, width: int, height: int) -> int:
     """Values of x_0 .. x_L, all of which are alive until the last block (Eq. 6)."""
     return config.channels * (config.blocks + 1) * width * height
+
+
+def activations(config: A2FConfig, *, width: int, height: int) -> int:
+    """Output elements of all convolutions, the field's "activations" (NTIRE efficiency challenges).
+
+    Args:
+        config: the network.
+        width: of the LR image, pixels.
+        height: of the LR image, pixels.
+    """
+    c, out = config.channels, 3 * config.scale**2
+    per_pixel = c + 2 * out + config.blocks * (config.hidden + c + (c if config.projection else 0))
+    return per_pixel * width * height + (2 * c * config.blocks if config.attention else 0)

@@ -1,5 +1,7 @@
 """Time of one run on this machine."""
 
+import ctypes
+import platform
 import statistics
 import time
 from collections.abc import Mapping
@@ -8,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from a2f.upscaler import Upscaler
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +36,15 @@ def measure_latency(
 ) -> dict[str, Latency]:
     """Time upscalers against each other, taking turns; of the three runs of a turn the first does not count.
 
+    glibc is told to keep freed memory, for the whole process.
+
     Args:
         upscalers: name -> engine.
         width: of the LR image, pixels.
         height: of the LR image, pixels.
         rounds: turns of each.
     """
+    keep_freed_memory()
     image = np.random.default_rng(0).random((height, width, 3), dtype=np.float32)
     seconds: dict[str, list[float]] = {name: [] for name in upscalers}
     for _ in range(rounds):
@@ -51,3 +58,14 @@ def measure_latency(
         name: Latency(median_s=statistics.median(s), fastest_s=min(s), slowest_s=max(s), runs=len(s))
         for name, s in seconds.items()
     }
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what torch frees: otherwise its runs lose up to a third to page faults, now and then.
+
+    For the whole process; nothing happens with another C library.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
+            libc.mallopt(option, 2**30)

@@ -30,8 +30,9 @@ class Checkpoint:
         best_step: when that was.
         config: fields of the A2FConfig.
         recipe: TOML text.
-        model, ema, optimiser, scaler: state dicts.
-        rng: states of torch's generators: "cpu", and "cuda" where there is one.
+        model, ema, scaler: state dicts.
+        optimisers: name -> state dict.
+        rng: states of torch's generators: "cpu", and "cuda:0" and so on where there are cards.
         versions: of a2f and torch.
     """
 
@@ -43,7 +44,7 @@ class Checkpoint:
     recipe: str
     model: dict[str, Any]
     ema: dict[str, Any]
-    optimiser: dict[str, Any]
+    optimisers: dict[str, Any]
     scaler: dict[str, Any]
     rng: dict[str, Any]
     versions: dict[str, str]

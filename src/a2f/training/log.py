@@ -6,7 +6,11 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from a2f.errors import A2FError, WeightsError
+from a2f.resize import imresize
 from a2f.training.loop import Progress
 from a2f.weights import Weights, read_weights
 
@@ -14,6 +18,7 @@ if TYPE_CHECKING:
     from a2f.training.loop import Run
 
 LAMBDAS = ("res", "att", "x")
+SAMPLES, SAMPLE_PX = 3, 64  # images of TensorBoard, and the side of what they show, LR pixels
 
 
 class Log:
@@ -21,7 +26,7 @@ class Log:
 
     Args:
         folder: of the run.
-        run: whose λ are logged; None logs the progress alone.
+        run: whose λ and sample images are logged; None logs the progress alone.
     """
 
     def __init__(self, folder: Path, *, run: "Run | None" = None) -> None:
@@ -46,7 +51,27 @@ class Log:
             for name, value in self.run.ema.named_parameters():
                 if ".lambda_" in name:
                     self.events.add_scalar(name, value.item(), progress.step)
+            for number, (hr, lr) in enumerate(self.run.validation[:SAMPLES]):
+                sheet = sample(self.run, hr, lr)
+                self.events.add_image(f"sample {number + 1}", sheet, progress.step, dataformats="HWC")
         self.events.flush()
+
+
+def sample(run: "Run", hr: NDArray[np.uint8], lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Bicubic, the network's image and the original side by side: the middle of an image.
+
+    Args:
+        run: whose averaged weights enlarge.
+        hr: [sH, sW, 3] uint8.
+        lr: [H, W, 3] uint8.
+
+    Returns:
+        [h, 3 w, 3] uint8.
+    """
+    scale = run.config.scale
+    top, left = (max(0, (side - SAMPLE_PX) // 2) for side in lr.shape[:2])
+    shown = np.s_[top * scale : (top + SAMPLE_PX) * scale, left * scale : (left + SAMPLE_PX) * scale]
+    return np.concatenate([whole[shown] for whole in (imresize(lr, scale=scale), run.enlarged(lr), hr)], axis=1)
 
 
 def read_log(path: Path) -> list[dict[str, float]]:

@@ -23,7 +23,9 @@ from a2f.imageio import write_bytes_atomic
 from a2f.metrics import psnr_y
 from a2f.model.a2f import A2F, from_weights, to_weights, with_weight_norm
 from a2f.training.checkpoint import Checkpoint, list_checkpoints, load_checkpoint, save_checkpoint
-from a2f.training.recipe import Recipe, Stage, parse_recipe, recipe_toml
+from a2f.training.interrupts import Interrupts
+from a2f.training.muon import Muon
+from a2f.training.recipe import Optimiser, Recipe, Stage, parse_recipe, recipe_toml
 from a2f.variants import A2FConfig
 from a2f.weights import Weights, write_weights
 
@@ -114,8 +116,7 @@ class Run:
         self.ema = copy.deepcopy(self.model).eval()
         self.parameters: list[Tensor] = list(self.model.parameters())
         self.averages: list[Tensor] = list(self.ema.parameters())
-        o = recipe.optimiser
-        self.optimiser = torch.optim.Adam(self.parameters, o.lr, betas=(o.beta1, o.beta2), eps=o.eps)
+        self.optimisers = optimisers_of(self.model, recipe.optimiser)
         fp16 = any(stage.precision == "fp16" for stage in recipe.stages)
         self.scaler = torch.amp.GradScaler(device.type, enabled=fp16)
         wrapped = DistributedDataParallel(self.model) if self.processes.count > 1 else self.model
@@ -142,9 +143,10 @@ class Run:
             raise WeightsError(f"{path or found[0]} belongs to another network or recipe: start a new folder")
         self.model.load_state_dict(state.model)
         self.ema.load_state_dict(state.ema)
-        self.optimiser.load_state_dict(state.optimiser)
+        for name, (optimiser, _) in self.optimisers.items():
+            optimiser.load_state_dict(state.optimisers[name])
         self.scaler.load_state_dict(state.scaler)
-        torch.set_rng_state(state.rng["cpu"])
+        set_rng_states(state.rng)
         self.step, self.seconds, self.best, self.best_step = state.step, state.seconds, state.best, state.best_step
 
     def save(self) -> Path:
@@ -159,9 +161,9 @@ class Run:
             recipe=recipe_toml(self.recipe),
             model=self.model.state_dict(),
             ema=self.ema.state_dict(),
-            optimiser=self.optimiser.state_dict(),
+            optimisers={name: optimiser.state_dict() for name, (optimiser, _) in self.optimisers.items()},
             scaler=self.scaler.state_dict(),
-            rng={"cpu": torch.get_rng_state()},
+            rng=rng_states(),
             versions={"a2f": a2f.__version__, "torch": str(torch.__version__), "python": platform.python_version()},
         )
         return save_checkpoint(state, self.folder, keep=self.recipe.keep)
@@ -180,25 +182,26 @@ class Run:
 
         Raises:
             NonFiniteLossError: if the loss is NaN or infinite.
-            KeyboardInterrupt: after Ctrl-C; the state is saved first.
+            KeyboardInterrupt: after Ctrl-C or SIGTERM, once the step is finished and the state saved; after a second
+                one at once, and what was saved before stays.
         """
-        try:
+        with Interrupts() as interrupts:
             while self.done < 1:
-                self._stretch(report)
-        except KeyboardInterrupt:
-            if self.processes.rank == 0:
-                self.save()
-            raise
+                self._stretch(report, interrupts)
 
-    def _stretch(self, report: Callable[[Progress], None]) -> None:
+    def _stretch(self, report: Callable[[Progress], None], interrupts: Interrupts) -> None:
         """Train until the next evaluation, evaluate, save, report."""
         began, first, losses = time.monotonic(), self.step, torch.zeros((), device=self.device)
         base, lr = self.seconds, 0.0
         while self.done < 1:
-            lr = self.recipe.optimiser.rate(step=self.step, done=self.done)
-            losses += self._one_step(lr)
+            share = self.recipe.optimiser.share(step=self.step, done=self.done)
+            lr = share * self.recipe.optimiser.lr
+            losses += self._one_step(share)
             self.seconds = base + time.monotonic() - began
-            self._agree_on_time()
+            if self._agreed(interrupts.asked):
+                if self.processes.rank == 0:
+                    self.save()
+                raise KeyboardInterrupt
             if self.step % self.recipe.evaluate_every == 0:
                 break
         if self.processes.count > 1:  # each process has seen its part of the batches
@@ -229,10 +232,8 @@ class Run:
                 )
             )
 
-    def _one_step(self, lr: float) -> Tensor:
+    def _one_step(self, share: float) -> Tensor:
         recipe, stage = self.recipe, self.recipe.stage(self.done)
-        for group in self.optimiser.param_groups:
-            group["lr"] = lr
         part = self.processes.part(stage.batch)
         x, hr, taught = self.patches.batch(
             self.step, batch=stage.batch, patch=stage.patch, busiest_of=recipe.busiest_of, part=part
@@ -243,16 +244,24 @@ class Run:
         loss = loss_of(sr.float(), hr, stage)
         if taught is not None:
             loss = (1 - recipe.teacher_share) * loss + recipe.teacher_share * loss_of(sr.float(), taught, stage)
-        self.optimiser.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        if recipe.optimiser.clip:
-            self.scaler.unscale_(self.optimiser)
-            nn.utils.clip_grad_norm_(self.parameters, recipe.optimiser.clip)
-        self.scaler.step(self.optimiser)
-        self.scaler.update()
+        self._optimise(loss, share)
         self.step += 1
         self._average()
         return loss.detach()
+
+    def _optimise(self, loss: Tensor, share: float) -> None:
+        self.model.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        clip = self.recipe.optimiser.clip
+        if clip:
+            for optimiser, _ in self.optimisers.values():
+                self.scaler.unscale_(optimiser)
+            nn.utils.clip_grad_norm_(self.parameters, clip)
+        for optimiser, highest in self.optimisers.values():
+            for group in optimiser.param_groups:
+                group["lr"] = highest * share
+            self.scaler.step(optimiser)
+        self.scaler.update()
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -260,26 +269,64 @@ class Run:
         decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step)) if self.recipe.ema else 0.0
         torch._foreach_lerp_(self.averages, self.parameters, 1 - decay)
 
-    def _agree_on_time(self) -> None:
-        """All processes must see the same clock, or one would stop while the others wait for its gradients."""
-        if self.processes.count > 1 and self.recipe.minutes:
-            clock = torch.tensor(self.seconds, device=self.device)
-            dist.broadcast(clock, src=0)
-            self.seconds = float(clock)
+    def _agreed(self, interrupted: bool) -> bool:
+        """Whether any process was interrupted; all see the same clock too, or one would stop while the others wait."""
+        if self.processes.count > 1:
+            both = torch.tensor([self.seconds, float(interrupted)], dtype=torch.float64, device=self.device)
+            dist.all_reduce(both, dist.ReduceOp.MAX)
+            self.seconds, interrupted = float(both[0]), bool(both[1])
+        return interrupted
 
     @torch.inference_mode()
     def evaluate(self) -> float:
         """Mean PSNR-Y of the averaged weights over the validation images, dB; NaN without any."""
-        values = []
-        for hr, lr in self.validation:
-            x = torch.from_numpy(lr.copy()).to(self.device).permute(2, 0, 1)[None].float() / 255
-            sr = (self.ema(x)[0].permute(1, 2, 0).clamp(0, 1) * 255).round().byte().cpu().numpy()
-            values.append(psnr_y(sr, hr, border=self.config.scale))
+        values = [psnr_y(self.enlarged(lr), hr, border=self.config.scale) for hr, lr in self.validation]
         return float(np.mean(values)) if values else math.nan
+
+    @torch.inference_mode()
+    def enlarged(self, lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """An image through the averaged weights: [H, W, 3] uint8 in, [sH, sW, 3] out."""
+        x = torch.from_numpy(lr.copy()).to(self.device).permute(2, 0, 1)[None].float() / 255  # [1, 3, H, W]
+        sr = self.ema(x)[0].permute(1, 2, 0).clamp(0, 1) * 255
+        image: NDArray[np.uint8] = sr.round().byte().cpu().numpy()
+        return image
 
     def _weights(self) -> bytes:
         metadata = {"steps": str(self.step), "seconds": f"{self.seconds:.0f}", "recipe": recipe_toml(self.recipe)}
         return write_weights(to_weights(self.ema, metadata=metadata))
+
+
+def optimisers_of(model: A2F, recipe: Optimiser) -> dict[str, tuple[torch.optim.Optimizer, float]]:
+    """Each optimiser of a recipe by its name, with its highest learning rate.
+
+    Args:
+        model: with weight normalisation; "original0" is a gain, "original1" the direction of a kernel.
+        recipe: which ones.
+    """
+    named = dict(model.named_parameters())
+    kernels = [p for name, p in named.items() if p.dim() == 4 and not name.endswith("original0")]
+    others = list(named.values())
+    made: dict[str, tuple[torch.optim.Optimizer, float]] = {}
+    if recipe.kind == "muon":
+        made["muon"] = Muon(kernels, recipe.kernel_lr, momentum=recipe.momentum), recipe.kernel_lr
+        taken = {id(p) for p in kernels}
+        others = [p for p in others if id(p) not in taken]
+    adam = torch.optim.Adam(others, recipe.lr, betas=(recipe.beta1, recipe.beta2), eps=recipe.eps)
+    return made | {"adam": (adam, recipe.lr)}
+
+
+def rng_states() -> dict[str, Tensor]:
+    """The states of torch's generators, "cpu" and one for each card, "cuda:0"; nothing of a run draws from another."""
+    cards = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"cpu": torch.get_rng_state()} | {f"cuda:{i}": state for i, state in enumerate(cards)}
+
+
+def set_rng_states(states: dict[str, Tensor]) -> None:
+    """Set the generators to kept states; those of cards that are not there are left out."""
+    torch.set_rng_state(states["cpu"])
+    for i in range(torch.cuda.device_count()):
+        if f"cuda:{i}" in states:
+            torch.cuda.set_rng_state(states[f"cuda:{i}"], i)
 
 
 def transferred(init: Weights, config: A2FConfig) -> tuple[A2F, list[str]]:

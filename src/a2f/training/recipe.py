@@ -50,10 +50,13 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class Optimiser:
-    """Adam and its learning rate over the run.
+    """The optimiser and its learning rate over the run.
 
     Attributes:
-        lr: highest learning rate.
+        kind: "adam", or "muon" for the convolution kernels, with Adam for all other parameters.
+        lr: highest learning rate of Adam.
+        kernel_lr: highest learning rate of Muon; it follows the same schedule.
+        momentum: of Muon.
         schedule: "cosine" falls from `lr` to `lr * floor`; "halving" halves it every `halve_every` steps.
         warmup: steps over which the rate rises from 0.
         floor: the last rate as a fraction of `lr` (cosine).
@@ -62,7 +65,10 @@ class Optimiser:
         clip: largest gradient norm; 0 does not clip.
     """
 
+    kind: Literal["adam", "muon"] = "adam"
     lr: float = 1e-3
+    kernel_lr: float = 0.02
+    momentum: float = 0.95
     schedule: Literal["cosine", "halving"] = "halving"
     warmup: int = 0
     floor: float = 0.005
@@ -73,15 +79,16 @@ class Optimiser:
     clip: float = 0.0
 
     def __post_init__(self) -> None:
-        _need(self.lr > 0, f"lr = {self.lr}: over 0")
+        _need(self.lr > 0 and self.kernel_lr > 0, f"lr = {self.lr}, kernel_lr = {self.kernel_lr}: over 0")
+        _need(0 <= self.momentum < 1, f"momentum = {self.momentum}: at least 0 and below 1")
         _need(self.warmup >= 0, f"warmup = {self.warmup}: at least 0")
         _need(0 <= self.floor <= 1, f"floor = {self.floor}: between 0 and 1")
         _need(self.halve_every >= 1, f"halve_every = {self.halve_every}: at least 1")
         _need(0 <= self.beta1 < 1 and 0 <= self.beta2 < 1, "beta1 and beta2: at least 0 and below 1")
         _need(self.eps > 0 and self.clip >= 0, "eps over 0, clip at least 0")
 
-    def rate(self, *, step: int, done: float) -> float:
-        """The learning rate of a step.
+    def share(self, *, step: int, done: float) -> float:
+        """The learning rate of a step as a share of the highest, in [0, 1].
 
         Args:
             step: steps taken so far.
@@ -89,8 +96,8 @@ class Optimiser:
         """
         warm = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
         if self.schedule == "halving":
-            return float(self.lr * warm * 0.5 ** (step // self.halve_every))
-        return self.lr * warm * (self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * done)))
+            return float(warm * 0.5 ** (step // self.halve_every))
+        return warm * (self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * done)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +113,7 @@ class Recipe:
         teacher_share: share of the loss that is measured against the teacher's images instead of the photographs.
         evaluate_every: steps between evaluations, which also write a checkpoint.
         keep: how many of the latest checkpoints are kept, beside the best.
-        optimiser: Adam and its schedule.
+        optimiser: which one, and its schedule.
         stages: in order, the last one until 1.
     """
 

@@ -1,0 +1,69 @@
+"""Peak memory of one run on this machine."""
+
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from a2f.errors import EngineError
+from a2f.runtime import load_engine
+from a2f.runtime.engines import EngineName
+from a2f.weights import Weights
+
+
+def measure_peak_memory(
+    weights: Weights, *, width: int, height: int, engine: EngineName, device: str, dtype: str, threads: int | None
+) -> int:
+    """By how much one run raises the peak memory of a process that has the engine and an image of 8 x 8 behind it.
+
+    The process is a fresh one. On CUDA it is what torch's allocator has at most, weights included; otherwise the
+    resident memory, as the system counts it.
+
+    Args:
+        weights: of any network of the family.
+        width: of the LR image, pixels.
+        height: of the LR image, pixels.
+        engine: as `a2f.runtime.load_engine`.
+        device: the same.
+        dtype: the same.
+        threads: the same.
+
+    Returns:
+        Bytes.
+
+    Raises:
+        EngineError: if the system does not tell (Windows), or onnxruntime runs on CUDA.
+    """
+    if sys.platform == "win32":
+        raise EngineError("the peak memory of a process cannot be read on this system: leave out --memory")
+    if device.startswith("cuda") and engine != "torch":
+        raise EngineError("the peak memory on CUDA is measured with --engine torch only")
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_peak_of_this_process, weights, width, height, engine, device, dtype, threads).result()
+
+
+def _peak_of_this_process(
+    weights: Weights, width: int, height: int, engine: EngineName, device: str, dtype: str, threads: int | None
+) -> int:
+    upscaler = load_engine(weights, engine=engine, device=device, dtype=dtype, threads=threads)
+    image = np.random.default_rng(0).random((height, width, 3), dtype=np.float32)
+    upscaler(image[:8, :8])
+    before = _resident_peak()
+    upscaler(image)
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.max_memory_allocated(device))
+    return _resident_peak() - before
+
+
+def _resident_peak() -> int:
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage counts what the process was before it became this program
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS

@@ -1,0 +1,184 @@
+"""Files are written whole or not at all, whatever happens on the way."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from a2f.errors import ImageWriteError
+from a2f.imageio import write_bytes_atomic
+
+
+def without_unnamed_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on another system, or on a file system that has none."""
+    monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+
+
+def without_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a file system that has unnamed files, but no hard links."""
+
+    def refused(*args: object, **options: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+
+
+@pytest.fixture(params=[None, without_unnamed_files, without_links], ids=["unnamed", "named", "no links"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every way to write the same file."""
+    if request.param is not None:
+        request.param(monkeypatch)
+
+
+@pytest.mark.usefixtures("way")
+def test_atomic_write_keeps_mode_and_follows_links(tmp_path) -> None:
+    real, link = tmp_path / "real.bin", tmp_path / "link.bin"
+    real.write_bytes(b"old")
+    real.chmod(0o640)
+    link.symlink_to(real)
+    write_bytes_atomic(link, b"new")
+    assert link.is_symlink()
+    assert real.read_bytes() == b"new"
+    assert real.stat().st_mode & 0o777 == 0o640
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link.bin", "real.bin"]
+
+
+@pytest.mark.usefixtures("way")
+def test_new_files_follow_the_umask(tmp_path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_bytes_atomic(tmp_path / "a", b"x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.usefixtures("way")
+def test_failing_write_leaves_the_old_file(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ImageWriteError, match="No space left on device"):
+        write_bytes_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.usefixtures("way")
+def test_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(b"old")
+
+    def interrupted(descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_bytes_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_missing_folder() -> None:
+    with pytest.raises(ImageWriteError, match="No such file or directory"):
+        write_bytes_atomic("/nowhere/at/all.png", b"x")
+
+
+@pytest.mark.integration
+def test_disk_full(tmp_path) -> None:
+    mount = tmp_path / "small"
+    mount.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", mount], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"cannot mount a small tmpfs here: {done.stderr.strip()}")
+    try:
+        (mount / "a.bin").write_bytes(b"old")
+        with pytest.raises(ImageWriteError, match="No space left on device"):
+            write_bytes_atomic(mount / "a.bin", bytes(200_000))
+        assert (mount / "a.bin").read_bytes() == b"old"
+        assert [p.name for p in mount.iterdir()] == ["a.bin"]
+    finally:
+        subprocess.run(["umount", mount], check=True)
+
+
+@pytest.mark.integration
+def test_killed_while_writing_leaves_a_whole_file(tmp_path) -> None:
+    """A writer that alternates between two contents is killed again and again; the file is always one of them."""
+    path = tmp_path / "a.bin"
+    program = (
+        "import sys; from a2f.imageio import write_bytes_atomic as w\n"
+        "while True:\n  w(sys.argv[1], b'a' * 3_000_000); w(sys.argv[1], b'b' * 3_000_000)"
+    )
+    for delay in (0.01, 0.03, 0.07, 0.11):
+        process = subprocess.Popen([sys.executable, "-c", program, str(path)])
+        while not path.exists():
+            time.sleep(0.01)
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert path.read_bytes() in (b"a" * 3_000_000, b"b" * 3_000_000)
+
+
+def test_a_pipe_is_written_to_not_replaced(tmp_path: Path) -> None:
+    """A pipe of our own stands for devices too: were it replaced, nothing but this folder would change."""
+    pipe, link = tmp_path / "pipe", tmp_path / "link.png"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_bytes_atomic(link, b"x")
+        assert os.read(reader, 9) == b"x"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link.png", "pipe"]
+
+
+@pytest.mark.usefixtures("way")
+def test_names_as_long_as_the_system_allows(tmp_path: Path) -> None:
+    path = tmp_path / ("写" * 83 + ".png")  # 253 bytes
+    write_bytes_atomic(path, b"x")
+    assert path.read_bytes() == b"x"
+
+
+@pytest.mark.usefixtures("way")
+def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    with pytest.raises(ImageWriteError, match="Not a directory"):
+        write_bytes_atomic(tmp_path / "file" / "a.png", b"x")
+
+
+def test_a_folder_is_not_written_over(tmp_path: Path) -> None:
+    with pytest.raises(ImageWriteError, match="Is a directory"):
+        write_bytes_atomic(tmp_path, b"x")
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="needs files without a name")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("old", [None, b"old"])
+def test_killed_before_the_file_is_whole_leaves_nothing(tmp_path: Path, number: int, old: bytes | None) -> None:
+    path = tmp_path / "a.bin"
+    try:
+        os.close(os.open(tmp_path, os.O_TMPFILE | os.O_WRONLY))
+    except OSError as error:
+        pytest.skip(f"this file system has no files without a name: {error}")
+    if old is not None:
+        path.write_bytes(old)
+    program = (
+        "import os, sys; from a2f.imageio import write_bytes_atomic as w\n"
+        "os.fsync = lambda handle: os.kill(os.getpid(), int(sys.argv[2]))\n"
+        "w(sys.argv[1], b'new' * 100_000)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path), str(int(number))])
+    assert done.returncode == -number
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == ({} if old is None else {"a.bin": old})

@@ -1,0 +1,146 @@
+"""What a damaged or hostile file does: one clear line, in no time, whatever its bytes."""
+
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from a2f.errors import A2FError, ImageReadError, PixelLimitError, TruncatedImageError
+from a2f.imageio import FORMATS, Metadata, Picture, encode_image, read_image
+
+
+def waves(height: int = 40, width: int = 50) -> np.ndarray:
+    y, x = np.mgrid[0:height, 0:width]
+    return np.stack([127 + 100 * np.sin(x / 5 + c) * np.cos(y / 7) for c in range(3)], -1).astype(np.uint8)
+
+
+def saved(image: Image.Image, format: str, **options: object) -> bytes:
+    out = io.BytesIO()
+    image.save(out, format, **options)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("format", list(FORMATS))
+def test_random_damage_raises_only_our_errors(format: str) -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "Maker", 6
+    metadata = Metadata(exif=exif.tobytes(), xmp=b"<x/>", dpi=(300.0, 300.0))
+    blob = encode_image(Picture(pixels=waves(), metadata=metadata), format=format)
+    rng = np.random.default_rng(5)
+    outcomes, messages = set(), set()
+    for _ in range(150):
+        damaged = bytearray(blob)
+        for _ in range(rng.integers(1, 6)):
+            at = int(rng.integers(0, len(damaged)))
+            if rng.random() < 0.6:
+                damaged[at] = rng.integers(0, 256)
+            else:
+                del damaged[at : at + int(rng.integers(1, 9))]
+        for allow in (False, True):
+            try:
+                picture = read_image(bytes(damaged), allow_truncated=allow, max_pixels=10**6)
+                encode_image(picture, format="tiff", force=True)
+                outcomes.add("read")
+            except A2FError as error:
+                outcomes.add("refused")
+                messages.add(str(error))
+    assert outcomes == {"read", "refused"}
+    assert not [m for m in messages if "\n" in m or " at 0x" in m]
+
+
+def png_header(width: int, height: int) -> bytes:
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+
+
+@pytest.mark.parametrize("blob", [png_header(0, 5), png_header(5, 0), b"P5 0 5 255\n", b"P4 3 0\n"])
+def test_no_pixels_at_all(blob: bytes) -> None:
+    with pytest.raises(ImageReadError, match=r"is empty \(\d x \d pixels\)"):
+        read_image(blob)
+
+
+@pytest.mark.parametrize(
+    ("format", "options"), [("TIFF", {"compression": "group4"}), ("BMP", {}), ("PPM", {}), ("PNG", {})]
+)
+def test_the_limit_is_ours_in_every_format(format: str, options: dict) -> None:
+    """Above the 179 million pixels at which Pillow gives up, below and above the limit here."""
+    large = saved(Image.new("1", (20000, 9000)), format, **options)
+    assert read_image(large).size == (20000, 9000)
+    with pytest.raises(PixelLimitError, match="20000 x 9000 = 180,000,000 pixels, more than the limit of 179,999,999"):
+        read_image(large, max_pixels=179_999_999)
+
+
+@pytest.mark.parametrize("allow", [False, True])
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"P6 60000 60000 255\n",
+        b"BM" + struct.pack("<IIIIiiHHIIiiII", 99, 0, 54, 40, 60000, 60000, 1, 24, 0, 0, 0, 0, 0, 0),
+        png_header(60000, 60000),
+    ],
+)
+def test_a_header_alone_makes_no_memory(header: bytes, allow: bool) -> None:
+    with pytest.raises(PixelLimitError, match="3,600,000,000 pixels"):
+        read_image(header, allow_truncated=allow)
+
+
+def test_a_long_run_of_blanks_is_read_once() -> None:
+    """A pattern that tries every way to split 200,000 blanks would not end."""
+    with pytest.raises(ImageReadError, match="names no width"):
+        read_image(b"P5" + b" " * 200_000 + b"x")
+
+
+@pytest.mark.parametrize("text", [b"BMW is a car maker", b"P7\nWIDTH 3\n", b"GIF is a format", b"RIFFled through"])
+def test_text_that_begins_like_an_image(text: bytes) -> None:
+    with pytest.raises(ImageReadError, match="not an image of a known format"):
+        read_image(text)
+
+
+def test_large_files_that_are_no_images_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "film.mkv"
+    with path.open("wb") as file:
+        file.write(b"\x1aE\xdf\xa3")
+        file.truncate(2**40)  # a sparse terabyte
+    with pytest.raises(ImageReadError, match="not an image"):
+        read_image(path)
+
+
+def test_pipes_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    child = os.fork() if hasattr(os, "fork") else pytest.skip("needs fork")
+    if child == 0:
+        path.write_bytes(saved(Image.fromarray(waves()), "PNG"))
+        os._exit(0)
+    picture = read_image(path)
+    os.waitpid(child, 0)
+    np.testing.assert_array_equal(picture.pixels, waves())
+
+
+@pytest.mark.parametrize("format", ["webp", "tiff", "avif"])
+def test_no_promise_where_nothing_can_be_saved(format: str) -> None:
+    blob = encode_image(Picture(pixels=waves()), format=format)
+    for allow in (False, True):
+        with pytest.raises(TruncatedImageError, match="too much of it is missing"):
+            read_image(blob[: len(blob) // 2], allow_truncated=allow)
+
+
+def test_gif_cut_short() -> None:
+    blob = encode_image(Picture(pixels=waves()), format="gif")
+    with pytest.raises(TruncatedImageError, match="--allow-truncated"):
+        read_image(blob[: len(blob) // 2])
+    assert read_image(blob[: len(blob) // 2], allow_truncated=True).size == (50, 40)
+
+
+def test_absurd_resolutions_are_left_out(capfd: pytest.CaptureFixture[str]) -> None:
+    blob = bytearray(saved(Image.fromarray(waves()), "BMP"))
+    blob[38:42] = struct.pack("<i", 2**31 - 1)
+    picture = read_image(bytes(blob))
+    assert picture.metadata.dpi is None
+    encode_image(picture, format="tiff")
+    assert capfd.readouterr().err == ""
