@@ -4,10 +4,8 @@ import hashlib
 import io
 import json
 import re
-import stat
 import tarfile
 import threading
-import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,9 +15,8 @@ import pytest
 import a2f.data.fetch as fetch_module
 from a2f.data.download import Listener, download, obtain
 from a2f.data.fetch import TRIES, Partial, fetch
-from a2f.data.sources import SETS, Archive, Part, find_set
-from a2f.data.unpack import unpack
-from a2f.errors import ArchiveError, DownloadError, UsageError
+from a2f.data.sources import Archive, Part
+from a2f.errors import ArchiveError, DownloadError
 
 DATA = bytes(range(256)) * 3000  # 768,000 bytes
 
@@ -349,95 +346,17 @@ def test_a_damaged_file_on_the_disk_is_set_aside(server: Server, tmp_path: Path,
     assert (tmp_path / "f.bin.damaged").read_bytes() == DATA[:-9]
 
 
-# unpacking
-
-
-def tar_of(*members: tuple[str, bytes | str], mode: str = "w:gz") -> bytes:
-    """Bytes are files, text is where a link leads."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode=mode) as tar:
-        for name, content in members:
-            info = tarfile.TarInfo(name)
-            if isinstance(content, str):
-                info.type, info.linkname = tarfile.SYMTYPE, content
-                tar.addfile(info)
-            else:
-                info.size = len(content)
-                tar.addfile(info, io.BytesIO(content))
-    return out.getvalue()
-
-
-def zip_of(*members: tuple[str, bytes | str]) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, content in members:
-            info = zipfile.ZipInfo(name)
-            info.external_attr = (stat.S_IFLNK if isinstance(content, str) else stat.S_IFREG | 0o644) << 16
-            file.writestr(info, content)
-    return out.getvalue()
-
-
-GOOD = (("set/HR/a.png", b"A" * 5000), ("set/LR/X4/ax4.png", b"B" * 50), ("set/HR/._a.png", b"mac"), ("rest.txt", b"r"))
-
-
-@pytest.mark.parametrize("blob", [tar_of(*GOOD), tar_of(*GOOD, mode="w"), zip_of(*GOOD)], ids=["tar.gz", "tar", "zip"])
-def test_what_is_wanted_is_unpacked(tmp_path: Path, blob: bytes) -> None:
-    (tmp_path / "a").write_bytes(blob)
-    wanted = {"set/HR": tmp_path / "out/HR", "set/LR/X4": tmp_path / "out/LR/X4", "rest.txt": tmp_path / "r/one.txt"}
-    assert unpack(tmp_path / "a", wanted) == dict.fromkeys(wanted.values(), 1)
-    made = {p.relative_to(tmp_path).as_posix(): p.read_bytes() for p in tmp_path.rglob("*.*") if p.is_file()}
-    assert made == {"out/HR/a.png": b"A" * 5000, "out/LR/X4/ax4.png": b"B" * 50, "r/one.txt": b"r"}
-
-
-@pytest.mark.parametrize("make", [tar_of, zip_of])
-@pytest.mark.parametrize(
-    ("bad", "message"),
-    [
-        (("../evil", b"x"), "leads out"),
-        (("set/../../evil", b"x"), "leads out"),
-        (("/tmp/evil", b"x"), "leads out"),
-        (("set\\..\\..\\evil", b"x"), "leads out"),
-        (("C:/evil", b"x"), "leads out"),
-        (("set/link", "/etc/passwd"), "is a link"),
-        (("set/link", "HR/a.png"), "is a link"),
-    ],
-)
-def test_hostile_members(tmp_path: Path, make, bad: tuple[str, bytes | str], message: str) -> None:
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in/a").write_bytes(make(*GOOD, bad))
-    with pytest.raises(ArchiveError, match=f"not to be trusted: .*{message}"):
-        unpack(tmp_path / "in/a", {"set": tmp_path / "in/out/set"})
-    assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()] == ["in/a"]
-    assert not (tmp_path / "in/out/set").exists()
-
-
-@pytest.mark.parametrize("blob", [tar_of(*GOOD), tar_of(*GOOD, mode="w"), zip_of(*GOOD)], ids=["tar.gz", "tar", "zip"])
-@pytest.mark.parametrize("share", [0, 0.02, 0.3])
-def test_truncated_archives(tmp_path: Path, blob: bytes, share: float) -> None:
-    (tmp_path / "a").write_bytes(blob[: int(share * len(blob))])
-    with pytest.raises(ArchiveError, match=r"damaged|holds no"):
-        unpack(tmp_path / "a", {"set": tmp_path / "set"})
-    assert [p.name for p in tmp_path.iterdir()] == ["a"]
-
-
-def test_a_flipped_bit_in_a_zip(tmp_path: Path) -> None:
-    blob = bytearray(zip_of(*GOOD))
-    blob[60] ^= 1
-    (tmp_path / "a").write_bytes(blob)
-    with pytest.raises(ArchiveError, match="damaged"):
-        unpack(tmp_path / "a", {"set": tmp_path / "set"})
-    assert [p.name for p in tmp_path.iterdir()] == ["a"]
-
-
-def test_what_a_killed_run_left_is_no_hindrance(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(tar_of(*GOOD))
-    (tmp_path / ".set.unpacking/HR").mkdir(parents=True)
-    (tmp_path / ".set.unpacking/HR/half.png").write_text("half")
-    unpack(tmp_path / "a", {"set": tmp_path / "set"})
-    assert {p.name for p in (tmp_path / "set/HR").iterdir()} == {"a.png"}
-
-
 # whole sets
+
+
+def tar_of_a_set() -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as tar:
+        for name, content in (("set/HR/a.png", b"A" * 5000), ("set/LR/X4/ax4.png", b"B" * 50)):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return out.getvalue()
 
 
 def parts_of(server: Server, blob: bytes) -> tuple[Part, ...]:
@@ -451,7 +370,7 @@ def parts_of(server: Server, blob: bytes) -> tuple[Part, ...]:
 def test_one_archive_serves_several_parts_and_nothing_is_fetched_twice(
     server: Server, tmp_path: Path, ear: Ear
 ) -> None:
-    hr, lr = parts_of(server, tar_of(*GOOD))
+    hr, lr = parts_of(server, tar_of_a_set())
     download((hr,), tmp_path, listener=ear.listener)
     assert ear.told[-1] == f"{tmp_path / 'Set/HR'}: 1 file(s)"
     download((hr, lr), tmp_path, listener=ear.listener)
@@ -462,46 +381,17 @@ def test_one_archive_serves_several_parts_and_nothing_is_fetched_twice(
 
 
 def test_archives_can_be_removed(server: Server, tmp_path: Path, ear: Ear) -> None:
-    download(parts_of(server, tar_of(*GOOD)), tmp_path, listener=ear.listener, keep=False)
+    download(parts_of(server, tar_of_a_set()), tmp_path, listener=ear.listener, keep=False)
     assert [p.name for p in (tmp_path / "archives").iterdir()] == ["f.bin.sha256"]
 
 
 def test_a_damaged_archive_is_set_aside_and_the_next_run_gets_a_good_one(
     server: Server, tmp_path: Path, ear: Ear
 ) -> None:
-    parts = parts_of(server, tar_of(*GOOD)[:60])
+    parts = parts_of(server, tar_of_a_set()[:60])
     with pytest.raises(ArchiveError, match=r"it was set aside as f.bin.damaged"):
         download(parts, tmp_path, listener=ear.listener)
     assert [p.name for p in (tmp_path / "archives").iterdir()] == ["f.bin.damaged"]
     assert not (tmp_path / "Set/HR").exists()
-    download(parts_of(server, tar_of(*GOOD)), tmp_path, listener=ear.listener)
+    download(parts_of(server, tar_of_a_set()), tmp_path, listener=ear.listener)
     assert (tmp_path / "Set/HR/a.png").read_bytes() == b"A" * 5000
-
-
-# the known sources
-
-
-def test_known_sources_are_well_formed() -> None:
-    assert {"div2k", "flickr2k", "set5", "set14", "b100", "urban100", "lpips"} <= set(SETS)
-    for entry in SETS.values():
-        assert entry.terms
-        every = entry.wanted((2, 3, 4))
-        assert len({part.target for part in every}) == len(every)
-        for part in every:
-            assert re.fullmatch(r"https://[a-z0-9.]+/.+\.(zip|tar|tar\.gz)", part.archive.url)
-            assert part.archive.sha256 is None or re.fullmatch("[0-9a-f]{64}", part.archive.sha256)
-            assert part.archive.md5 is None or re.fullmatch("[0-9a-f]{32}", part.archive.md5)
-            assert not Path(part.target).is_absolute()
-    targets = [part.target for part in find_set("DIV2K").wanted((4,))]
-    assert targets == ["DIV2K_train_HR", "DIV2K_valid_HR", "DIV2K_train_LR_bicubic/X4", "DIV2K_valid_LR_bicubic/X4"]
-
-
-def test_mirrors_and_unknown_names() -> None:
-    archive = SETS["set5"].parts[0].archive
-    assert archive.address(None) == "https://cv.snu.ac.kr/research/EDSR/benchmark.tar"
-    assert archive.address("http://mirror/x/") == "http://mirror/x/cv.snu.ac.kr/research/EDSR/benchmark.tar"
-    for bad in ("file:///etc", "ftp://mirror/", "mirror"):
-        with pytest.raises(UsageError, match="only http"):
-            archive.address(bad)
-    with pytest.raises(UsageError, match="unknown data set 'set6': choose from div2k"):
-        find_set("set6")

@@ -104,6 +104,10 @@ def obtain(
         except DownloadError as error:
             _set_aside(path)
             listener.tell(f"{error}; set aside as {path.name}.damaged, downloading again")
+    return _fetched(archive, path, url, listener, pause)
+
+
+def _fetched(archive: Archive, path: Path, url: str, listener: Listener, pause: Callable[[float], None]) -> Path:
     part = Partial(path.with_name(f"{path.name}.part"))
     resumed = part.size_bytes
     listener.tell(f"{url} -> {path}" + (f", {resumed:,} bytes of it are here" if resumed else ""))

@@ -88,8 +88,8 @@ def fetch(
 ) -> None:
     """Download a file, going on from what is there of it.
 
-    A cut connection is tried again, with longer and longer pauses. What is there is used only if the server says that
-    it is of the same version of the file; a server that cannot send the rest alone sends all of it again.
+    What is there is used only if the server says that it is of the same version of the file; a server that cannot send
+    the rest alone sends all of it again.
 
     Args:
         url: http or https.
@@ -112,13 +112,15 @@ def fetch(
                 best, failures = part.size_bytes, 0
             failures += 1
             if failures >= TRIES:
-                kept = f"; {part.path} keeps {part.size_bytes:,} bytes, and the same command goes on from there"
-                raise DownloadError(
-                    f"{url}: {cut}; given up after {failures} tries{kept if part.size_bytes else ''}{ELSEWHERE}"
-                ) from cut
+                raise DownloadError(f"{url}: {cut}; given up after {failures} tries{_kept(part)}{ELSEWHERE}") from cut
             wait_s = min(cut.wait_s if cut.wait_s is not None else 2.0 ** (failures - 1), 60.0)
             tell(f"{cut}; again in {wait_s:g} s")
             pause(wait_s)
+
+
+def _kept(part: Partial) -> str:
+    kept = f"; {part.path} keeps {part.size_bytes:,} bytes, and the same command goes on from there"
+    return kept if part.size_bytes else ""
 
 
 def _try(url: str, part: Partial, size_bytes: int | None, report: Callable[[int, int | None], None]) -> None:
