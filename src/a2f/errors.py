@@ -11,6 +11,8 @@
     │   └── PixelLimitError      more pixels than the limit allows
     ├── ImageWriteError        the output cannot be written; nothing half done is left
     │   └── LossyFormatError   the format would lose alpha or bit depth
+    ├── DownloadError          a file that cannot be fetched or unpacked, or has the wrong checksum
+    │   └── ArchiveError       an archive that is damaged or not to be trusted
     ├── WeightsError           a weights file that is truncated, foreign or of the wrong shape
     └── EngineError            an engine, device or precision that is not to be had here
 
@@ -62,6 +64,14 @@ class LossyFormatError(ImageWriteError):
     """The chosen format would lose transparency or bit depth, and nobody asked for that."""
 
     exit_code = 2
+
+
+class DownloadError(A2FError):
+    """A file that cannot be fetched or unpacked, or has the wrong checksum."""
+
+
+class ArchiveError(DownloadError):
+    """An archive that is damaged, lacks what is wanted, or holds members that are not to be trusted."""
 
 
 class WeightsError(A2FError):

@@ -17,6 +17,7 @@ COMMANDS = {
     "convert": "Read a checkpoint of the paper's authors.",
     "eval": "Measure models on benchmark sets, by the paper's protocol.",
     "profile": "Tell what networks cost: parameters, operations, time.",
+    "data": "Prepare images for training, download data sets.",
     "train": "Train a network on a folder of photographs.",
     "completion": "Print the completion script for your shell.",
 }

@@ -1,7 +1,12 @@
-"""Folders of images as pairs of HR and LR."""
+"""Folders of images as pairs of HR and LR.
+
+A plain folder tree holds HR images, and LR is made of them. The standard layout holds both: ``HR/baby.png`` beside
+``LR_bicubic/X4/babyx4.png``, or ``DIV2K_train_HR/0001.png`` beside ``DIV2K_train_LR_bicubic/X4/0001x4.png``.
+"""
 
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -10,26 +15,98 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import ImageReadError
+from a2f.errors import ImageReadError, InputError
 from a2f.resize import imresize
 
 Image = NDArray[np.uint8]
 
+_SUB_IMAGE = re.compile(r"_s\d{3,}$")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 
 
 def find_images(folder: Path) -> list[Path]:
-    """All images of a folder tree, sorted by path.
+    """All HR images of a folder tree, sorted by path: those below ``folder/HR`` if there is one.
 
     Raises:
         ImageReadError: if it is no folder, or there are none.
+        InputError: if it holds several folders of a set, so that LR images would be taken for HR.
     """
     if not folder.is_dir():
         raise ImageReadError(f"{folder} is not a folder")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    hr = _hr_folder(folder)
+    found = sorted(p for p in hr.rglob("*") if _is_image(p))
     if not found:
-        raise ImageReadError(f"{folder} holds no images ({', '.join(SUFFIXES)})")
+        raise ImageReadError(f"{hr} holds no images ({', '.join(SUFFIXES)})")
     return found
+
+
+def find_lr(folder: Path, *, scale: int) -> dict[Path, Path]:
+    """The LR image of each HR image, where the folder is in the standard layout and has LR images of this scale.
+
+    Args:
+        folder: as `find_images`.
+        scale: s.
+
+    Returns:
+        HR file -> LR file; empty if LR is to be made of HR.
+
+    Raises:
+        ImageReadError, InputError: as `find_images`.
+        InputError: if HR images lack their LR image.
+    """
+    images, hr = find_images(folder), _hr_folder(folder)
+    lr = _lr_folder(hr) / f"X{scale}"
+    if not hr.name.endswith("HR") or not lr.is_dir():
+        return {}
+    at = {path.relative_to(lr).with_suffix("").as_posix(): path for path in lr.rglob("*") if _is_image(path)}
+    pairs, missing = {}, []
+    for path in images:
+        name = path.relative_to(hr).with_suffix("").as_posix()
+        found = at.get(f"{name}x{scale}") or at.get(name)
+        if found is None:
+            missing.append(f"{name}x{scale}.png")
+        else:
+            pairs[path] = found
+    if missing:
+        listed = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        raise InputError(
+            f"{lr} lacks the LR images of {len(missing)} of the {len(images)} images of {hr}: {listed}; "
+            "add them, or move that folder away to have LR made of HR"
+        )
+    return pairs
+
+
+def held_out(paths: list[Path]) -> list[Path]:
+    """Every 64th image, for validation; none of a single one.
+
+    Sub-images of one photograph (``0001_s001``, ``0001_s002``) go together: they overlap, and a validation on pixels
+    that were trained on tells nothing.
+    """
+    photograph = {path: path.with_name(_SUB_IMAGE.sub("", path.stem)) for path in paths}
+    photographs = list(dict.fromkeys(photograph.values()))
+    chosen = set(photographs[::64]) if len(photographs) > 1 else set()
+    return [path for path in paths if photograph[path] in chosen]
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def _lr_folder(hr: Path) -> Path:
+    return hr.with_name(hr.name.removesuffix("HR") + "LR_bicubic")
+
+
+def _hr_folder(folder: Path) -> Path:
+    folder = folder.absolute() if folder.name in ("", "..") else folder
+    if (folder / "HR").is_dir():
+        return folder / "HR"
+    sets = sorted(p for p in folder.iterdir() if p.name.endswith("_HR") and _lr_folder(p).is_dir())
+    if sets:
+        raise InputError(
+            f"{folder} holds {sets[0].name} and its LR images {_lr_folder(sets[0]).name}: name the folder of the "
+            f"HR images, {sets[0]}"
+        )
+    return folder
 
 
 def read_rgb(path: Path) -> Image:
@@ -52,42 +129,65 @@ def crop_to_multiple(image: Image, scale: int) -> Image:
     return image[: image.shape[0] // scale * scale, : image.shape[1] // scale * scale]
 
 
-def make_pair(path: Path, *, scale: int) -> tuple[Image, Image]:
-    """HR cropped to a multiple of the scale, and its bicubic LR.
+def make_pair(path: Path, *, scale: int, lr: Path | None = None) -> tuple[Image, Image]:
+    """HR cropped to a multiple of the scale, and its LR.
+
+    Args:
+        path: of the HR image.
+        scale: s.
+        lr: of the LR image; bicubic is made of HR if there is none.
 
     Returns:
         hr [sH, sW, 3], lr [H, W, 3], uint8.
 
     Raises:
-        ImageReadError: if the file cannot be read or is smaller than one LR pixel.
+        ImageReadError: if a file cannot be read or is smaller than one LR pixel.
+        InputError: if the LR image has another size than HR / s.
     """
     hr = crop_to_multiple(read_rgb(path), scale)
     if hr.size == 0:
         raise ImageReadError(f"{path} is smaller than {scale} pixels")
-    return hr, imresize(hr, scale=1 / scale)
+    if lr is None:
+        return hr, imresize(hr, scale=1 / scale)
+    small = read_rgb(lr)
+    height, width = hr.shape[0] // scale, hr.shape[1] // scale
+    if small.shape[:2] != (height, width):
+        raise InputError(
+            f"{lr} has {small.shape[1]} x {small.shape[0]} pixels, but {path} at x{scale} needs {width} x {height}"
+        )
+    return hr, small
 
 
 def load_pairs(
-    paths: list[Path], *, scale: int, on_error: Callable[[ImageReadError], None]
+    paths: list[Path],
+    *,
+    scale: int,
+    on_error: Callable[[ImageReadError], None],
+    lr: Mapping[Path, Path] | None = None,
 ) -> Iterator[tuple[Path, tuple[Image, Image]]]:
     """Make the pairs of many files in parallel, in the order of the paths.
 
     Args:
-        paths: image files.
+        paths: HR image files.
         scale: s.
         on_error: called for each file that cannot be read; it is left out.
+        lr: LR file of each HR file, of `find_lr`; bicubic is made where there is none.
+
+    Raises:
+        InputError: if an LR image has another size than HR / s.
     """
+    files = [(path, (lr or {}).get(path)) for path in paths]
     # Spawned, not forked: the parent may hold threads of torch, which do not survive a fork.
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        for path, made in zip(paths, pool.map(partial(_try_pair, scale=scale), paths, chunksize=4), strict=True):
+        for path, made in zip(paths, pool.map(partial(_try_pair, scale=scale), files, chunksize=4), strict=True):
             if isinstance(made, ImageReadError):
                 on_error(made)
             else:
                 yield path, made
 
 
-def _try_pair(path: Path, *, scale: int) -> tuple[Image, Image] | ImageReadError:
+def _try_pair(files: tuple[Path, Path | None], *, scale: int) -> tuple[Image, Image] | ImageReadError:
     try:
-        return make_pair(path, scale=scale)
+        return make_pair(files[0], scale=scale, lr=files[1])
     except ImageReadError as error:
         return error

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
-from a2f.data.pairs import find_images, load_pairs, read_rgb
+from a2f.data.pairs import find_images, find_lr, held_out, load_pairs, read_rgb
 from a2f.data.patches import Patches
 from a2f.errors import A2FError, EngineError, UsageError
 from a2f.imageio import Picture, write_bytes_atomic, write_image
@@ -32,7 +32,7 @@ class Job:
         config: the network.
         recipe: what is computed.
         data: folder tree of training images.
-        validation: folder tree of HR images for the PSNR; None holds out every 64th training image.
+        validation: folder tree of HR images for the PSNR; None holds out every 64th training image (`held_out`).
         folder: of the run.
         init: weights to start from.
         teacher: an upscaler of the same scale whose images take `teacher_share` of the loss.
@@ -175,16 +175,22 @@ def taught_images(
 
 
 def _pairs(job: Job, tell: Callable[[str], None]) -> tuple[list[Pair], list[Pair]]:
-    def load(paths: list[Path]) -> list[Pair]:
-        return [
-            pair for _, pair in load_pairs(paths, scale=job.config.scale, on_error=lambda e: tell(f"left out: {e}"))
-        ]
+    scale = job.config.scale
 
-    paths = find_images(job.data)
+    def load(paths: list[Path], lr: dict[Path, Path]) -> list[Pair]:
+        loaded = load_pairs(paths, scale=scale, lr=lr, on_error=lambda e: tell(f"left out: {e}"))
+        return [pair for _, pair in loaded]
+
+    def find(folder: Path) -> tuple[list[Path], dict[Path, Path]]:
+        paths, lr = find_images(folder), find_lr(folder, scale=scale)
+        tell(f"{folder}: LR images " + (f"read from {next(iter(lr.values())).parent}" if lr else "made by bicubic"))
+        return paths, lr
+
+    paths, lr = find(job.data)
     if job.validation is not None:
-        return _some(load(paths), job.data), _some(load(find_images(job.validation)), job.validation)
-    held_out = paths[::64] if len(paths) > 1 else []
-    return _some(load([p for p in paths if p not in held_out]), job.data), load(held_out)
+        return _some(load(paths, lr), job.data), _some(load(*find(job.validation)), job.validation)
+    kept = held_out(paths)
+    return _some(load([p for p in paths if p not in kept], lr), job.data), load(kept, lr)
 
 
 def _some(pairs: list[Pair], folder: Path) -> list[Pair]:

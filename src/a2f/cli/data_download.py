@@ -1,0 +1,156 @@
+"""``a2f data download``."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from a2f.cli.scales import ScalesType
+
+if TYPE_CHECKING:
+    from a2f.data.sources import DataSet, Part
+
+EPILOG = """\b
+Examples:
+  a2f data download --list                         names, sizes, sources, terms
+  a2f data download set5 set14 b100 -o sets/       for a2f eval --data sets/Set5
+  a2f data download div2k --lr 4 -o sets/          for a2f train --data sets/DIV2K_train_HR
+  a2f data download lpips -o sets/                 weights of LPIPS
+
+\b
+Interrupted, the same command goes on where it was. An archive got elsewhere can be put into OUT/archives.
+Exit code: 0 done, 1 failed, 2 wrong request.
+"""
+
+
+@click.command(epilog=EPILOG, short_help="Download data sets: checked, resumed, unpacked.")
+@click.argument("names", nargs=-1, metavar="NAME...")
+@click.option("-o", "--output", type=Path, metavar="OUT", help="Folder of the sets.")
+@click.option("--lr", "scales", type=ScalesType(), default=(), help="LR images of these scales (div2k, flickr2k).")
+@click.option("--base-url", metavar="URL", help="A mirror, where files lie below the names of their hosts.")
+@click.option("--remove-archives", is_flag=True, help="Remove each archive after it is unpacked.")
+@click.option("--list", "listing", is_flag=True, help="List what there is, and stop.")
+@click.option("-q", "--quiet", is_flag=True, help="Errors only.")
+def download(names: tuple[str, ...], output: Path | None, listing: bool, quiet: bool, **given: Any) -> None:
+    """Download data sets, check them, and unpack them in the layout that a2f train and a2f eval read.
+
+    Nothing is fetched that is there already. Read the terms first (--list): most sets are for research alone.
+    """
+    if listing:
+        click.echo(_table())
+        return
+    if not names or output is None:
+        raise click.UsageError("missing NAME or -o: --list shows the names")
+    from a2f.data.download import Listener, download
+    from a2f.data.sources import find_set
+
+    sets = {name: find_set(name) for name in names}
+    meter = Meter(quiet=quiet)
+    for name, chosen in sets.items():
+        if given["scales"] and not chosen.lr:
+            raise click.UsageError(f"--lr is for sets whose LR images are apart, div2k and flickr2k, not {name}")
+    with meter:
+        for name, chosen in sets.items():
+            meter.tell(f"{name}: {chosen.about}; terms: {chosen.terms}")
+        parts = tuple(dict.fromkeys(part for chosen in sets.values() for part in chosen.wanted(given["scales"])))
+        try:
+            download(
+                parts,
+                output,
+                listener=Listener(tell=meter.tell, report=meter.report),
+                base_url=given["base_url"],
+                keep=not given["remove_archives"],
+            )
+        except KeyboardInterrupt:
+            meter.close()
+            click.echo(f"what is there is kept in {output / 'archives'}; the same command goes on from there", err=True)
+            raise
+
+
+def _table() -> str:
+    from a2f.data.sources import SETS
+
+    blocks = []
+    for name, entry in SETS.items():
+        lines = [f"{name}: {entry.about}", f"  terms: {entry.terms}", f"  more:  {entry.home}"]
+        lines += [f"  from:  {address}" for address in _addresses(entry.parts)]
+        lines += [f"  --lr {scale}: {address}" for scale, parts in entry.lr.items() for address in _lr(entry, parts)]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def _lr(entry: "DataSet", parts: "tuple[Part, ...]") -> list[str]:
+    same = {part.archive for part in parts} <= {part.archive for part in entry.parts}
+    return ["in the same archive"] if same else _addresses(parts)
+
+
+def _addresses(parts: "tuple[Part, ...]") -> list[str]:
+    archives = dict.fromkeys(part.archive for part in parts)
+    return [f"{a.url} ({_size(a.size_bytes)}, {_vouched(a.sha256, a.md5)})" for a in archives]
+
+
+def _vouched(sha256: str | None, md5: str | None) -> str:
+    return "SHA-256 known" if sha256 else "MD5 known" if md5 else "no checksum known"
+
+
+def _size(size_bytes: int | None) -> str:
+    return "size unknown" if size_bytes is None else f"{size_bytes / 1e6:,.0f} MB"
+
+
+class Meter:
+    """Shows how a download goes: a bar on a terminal, a line each tenth of what is large otherwise.
+
+    Args:
+        quiet: show nothing.
+    """
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.quiet = quiet
+        self.bar: Any = None
+        self._name, self._tenth = "", 0
+        self._terminal = sys.stderr.isatty()
+
+    def __enter__(self) -> "Meter":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the bar."""
+        if self.bar is not None:
+            self.bar.close()
+        self.bar = None
+
+    def tell(self, text: str) -> None:
+        """Tell a line."""
+        self.close()
+        if not self.quiet:
+            click.echo(text, err=True)
+
+    def report(self, name: str, done: int, total: int | None) -> None:
+        """Show how much is there."""
+        if self.quiet:
+            return
+        if self._terminal:
+            self._draw(name, done, total)
+            return
+        if total is None or total < 10e6:
+            return
+        tenth = 10 * done // total
+        if name != self._name:
+            self._name, self._tenth = name, tenth
+        elif tenth != self._tenth:
+            self._tenth = tenth
+            click.echo(f"{name}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB", err=True)
+
+    def _draw(self, name: str, done: int, total: int | None) -> None:
+        if self.bar is None:
+            from tqdm import tqdm
+
+            self.bar = tqdm(
+                total=total, unit="B", unit_scale=True, desc=name, file=sys.stderr, dynamic_ncols=True, leave=False
+            )
+        self.bar.n = done
+        self.bar.update(0)

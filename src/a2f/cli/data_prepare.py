@@ -1,0 +1,139 @@
+"""``a2f data prepare``."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from a2f.cli.scales import ScalesType
+
+if TYPE_CHECKING:
+    from a2f.data.prepare import Result
+
+EPILOG = """\b
+Examples:
+  a2f data prepare photos/ train/                        sub-images of 480 pixels, 240 apart
+  a2f data prepare photos/ train/ --lr 2,3,4             their LR images too
+  a2f data prepare photos/ whole/ --size 0 --lr 4        whole images
+  a2f train sd -s 4 --data train/ -o runs/sd_x4          what it is for
+
+\b
+The same command again makes only what is missing, changed or damaged, also after a crash.
+Exit code: 0 all done, 1 some failed, 2 wrong request, 3 all failed.
+"""
+NATURAL, POSITIVE = click.IntRange(min=0), click.IntRange(min=1)
+
+
+@click.command(epilog=EPILOG, short_help="Check images, cut sub-images, make LR images and an index.")
+@click.argument("source", type=Path, metavar="SRC")
+@click.argument("target", type=Path, metavar="DST")
+@click.option(
+    "--size", type=NATURAL, default=480, show_default=True, metavar="N", help="Side of sub-images; 0: whole images."
+)
+@click.option("--step", type=POSITIVE, default=240, show_default=True, metavar="N", help="From one to the next.")
+@click.option(
+    "--threshold",
+    type=NATURAL,
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="A rest of more pixels at the edge gets a sub-image of its own.",
+)
+@click.option("--min-size", type=POSITIVE, default=64, show_default=True, metavar="N", help="Skip images below this.")
+@click.option("--lr", "scales", type=ScalesType(), default=(), help="Make bicubic LR images of these scales.")
+@click.option("-j", "--jobs", type=POSITIVE, metavar="N", help="Processes.  [default: all cores]")
+@click.option("-q", "--quiet", is_flag=True, help="Errors only.")
+def prepare(source: Path, target: Path, jobs: int | None, quiet: bool, **given: Any) -> int:
+    """Check a folder tree of images, cut them into sub-images, and write these to DST/HR as PNG.
+
+    LR images go to DST/LR_bicubic/X4/<name>x4.png, MATLAB-compatible bicubic, where a2f train finds them.
+    DST/index.json tells source, size and SHA-256 of each file. Files that cannot be read stop nothing: they are listed
+    at the end.
+    """
+    from a2f.data.index import Settings
+    from a2f.data.prepare import plan, run
+
+    todo = plan(source, target, Settings(**given))
+    with Reporter(len(todo.tasks), quiet=quiet) as reporter:
+        for note in todo.notes:
+            reporter.note(note)
+        try:
+            for result in run(todo, jobs=jobs or os.cpu_count() or 1):
+                reporter(result)
+        except KeyboardInterrupt:
+            reporter.note(f"the same command goes on from here ({target})")
+            raise
+    return reporter.exit_code
+
+
+class Reporter:
+    """Tells what becomes of each image, and the count at the end.
+
+    Args:
+        count: of images.
+        quiet: errors only.
+    """
+
+    def __init__(self, count: int, *, quiet: bool) -> None:
+        self.count, self.quiet = count, quiet
+        self.results: dict[str, list[Result]] = {"made": [], "kept": [], "skipped": [], "failed": []}
+        self.files = 0
+        self.bar: Any = None
+
+    def __enter__(self) -> "Reporter":
+        if sys.stderr.isatty() and not self.quiet:
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=self.count, unit="image", file=sys.stderr, dynamic_ncols=True)
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if self.bar is not None:
+            self.bar.close()
+        if kind is None:
+            self._summary()
+
+    def __call__(self, result: "Result") -> None:
+        """Tell one result."""
+        self.results[result.status].append(result)
+        if result.entry is not None:
+            files = len(result.entry.outputs)
+            self.files += files
+            if self.bar is None:
+                self.note(f"{result.source}: {files} file(s)" + (", kept" if result.status == "kept" else ""))
+        elif result.status == "failed":
+            self._line(f"error: {result.reason}")
+        if self.bar is not None:
+            self.bar.update()
+
+    def note(self, text: str) -> None:
+        """Tell something that is no error."""
+        if not self.quiet:
+            self._line(text)
+
+    def _line(self, text: str) -> None:
+        if self.bar is not None:
+            self.bar.write(text, file=sys.stderr)
+        else:
+            click.echo(text, err=True)
+
+    def _summary(self) -> None:
+        made, kept, skipped, failed = (self.results[name] for name in ("made", "kept", "skipped", "failed"))
+        if self.quiet and not failed:
+            return
+        parts = [f"{len(made)} done", *([f"{len(kept)} kept from before"] if kept else [])]
+        click.echo(f"{', '.join(parts)}: {self.files} files", err=True)
+        for title, listed in (("skipped, too small", skipped), ("failed", failed)):
+            if listed:
+                click.echo(f"{len(listed)} {title}:", err=True)
+                for result in listed:
+                    click.echo(f"  {result.reason}", err=True)
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done, 1 some failed, 3 nothing came out."""
+        if self.results["made"] or self.results["kept"]:
+            return 1 if self.results["failed"] else 0
+        return 3

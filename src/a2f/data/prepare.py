@@ -1,0 +1,296 @@
+"""Preparing a folder of photographs for training: checked, cut into sub-images, with LR images and an index."""
+
+import hashlib
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from a2f.data.index import Entry, Index, Output, Settings, make_folder
+from a2f.data.pairs import crop_to_multiple
+from a2f.data.subimages import sub_images, sub_names, unique_names
+from a2f.errors import A2FError, ImageReadError, PixelLimitError, TruncatedImageError, UsageError
+from a2f.imageio import Picture, encode_image, read_image, write_bytes_atomic
+from a2f.imageio.formats import is_image_name
+from a2f.resize import imresize
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One source.
+
+    Attributes:
+        path: of the file.
+        source: the same, below the source folder.
+        name: that its outputs begin with.
+        known: what an earlier run made of it.
+    """
+
+    path: Path
+    source: str
+    name: str
+    known: Entry | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What became of a source.
+
+    Attributes:
+        source: which.
+        status: "made", "kept" from an earlier run, "skipped" for its size, or "failed".
+        entry: for the index, if made or kept.
+        reason: why not, otherwise.
+    """
+
+    source: str
+    status: Literal["made", "kept", "skipped", "failed"]
+    entry: Entry | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All that is to be done.
+
+    Attributes:
+        folder: that is prepared.
+        index: of the folder.
+        tasks: one for each source.
+        notes: what a person should know.
+    """
+
+    folder: Path
+    index: Index
+    tasks: tuple[Task, ...]
+    notes: tuple[str, ...]
+
+
+def plan(source: Path, folder: Path, settings: Settings) -> Plan:
+    """Find all images and their names, before anything is written.
+
+    Args:
+        source: folder tree of images; hidden files and folders are left out.
+        folder: to prepare.
+        settings: sizes and scales.
+
+    Raises:
+        ImageReadError: if there is no source folder, or no image in it.
+        UsageError: if one folder lies in the other, or `folder` holds something else already.
+    """
+    if not source.is_dir():
+        raise ImageReadError(f"{source} is not a folder" if source.exists() else f"there is no folder {source}")
+    _refuse_nesting(source, folder)
+    found, notes = _find(source)
+    index = Index(folder, source=source.resolve(), settings=settings)
+    if not index.exists and any(next(f.iterdir(), None) for f in _folders(folder, index.settings) if f.is_dir()):
+        raise UsageError(f"{folder} already holds images that a2f data prepare did not make: choose another folder")
+    added = set(index.settings.scales) - set(settings.scales)
+    if added:
+        notes.append(f"{folder} has LR images of scale {', '.join(map(str, sorted(added)))} too: they are kept up")
+    sources = [path.relative_to(source) for path in found]
+    gone = index.entries.keys() - {path.as_posix() for path in sources}
+    if gone:
+        notes.append(f"{len(gone)} image(s) of the index are no longer in {source}; what was made of them is left")
+    tasks = tuple(
+        Task(path=path, source=relative.as_posix(), name=name, known=index.entries.get(relative.as_posix()))
+        for path, relative, name in zip(found, sources, unique_names(sources), strict=True)
+    )
+    return Plan(folder=folder, index=index, tasks=tasks, notes=tuple(notes))
+
+
+def run(todo: Plan, *, jobs: int) -> Iterator[Result]:
+    """Do what is planned; interrupted at any moment, a second run goes on.
+
+    Args:
+        todo: of `plan`.
+        jobs: processes.
+
+    Yields:
+        What became of each source, in their order. A source that cannot be read is a result, not an exception.
+
+    Raises:
+        ImageWriteError: if the folder cannot be written, or the disk is full.
+        A2FError: if a process was killed.
+    """
+    index = todo.index
+    index.begin()
+    for folder in _folders(todo.folder, index.settings):
+        make_folder(folder)
+        for left in folder.glob(".*.tmp"):  # of a run that was killed
+            left.unlink(missing_ok=True)
+    do = partial(prepare_one, folder=todo.folder, settings=index.settings)
+    for task, result in zip(todo.tasks, _parallel(do, todo.tasks, jobs=min(jobs, len(todo.tasks))), strict=True):
+        if result.entry is not None and result.status == "made":
+            index.add(result.entry)
+            _remove_stale(task.known, result.entry, todo.folder)
+        yield result
+    index.finish()
+
+
+def prepare_one(task: Task, *, folder: Path, settings: Settings) -> Result:
+    """Check one image and write its sub-images and their LR images, unless they are there already.
+
+    Raises:
+        ImageWriteError: if an output cannot be written.
+    """
+    try:
+        data = _read(task.path)
+        digest = hashlib.sha256(data).hexdigest()
+        known = task.known
+        if known is not None and known.sha256 == digest and _is_whole(task.name, known, folder, settings):
+            return Result(source=task.source, status="kept", entry=known)
+        image = _decode(data, task.path)
+    except ImageReadError as error:
+        return Result(source=task.source, status="failed", reason=str(error))
+    except MemoryError:
+        return Result(source=task.source, status="failed", reason=f"{task.path}: out of memory: fewer --jobs")
+    height, width = image.shape[:2]
+    least = max(settings.min_size, *settings.scales, 1)
+    if min(height, width) < least:
+        reason = f"{task.path} has {width} x {height} pixels, less than {least}"
+        return Result(source=task.source, status="skipped", reason=reason)
+    outputs = tuple(_outputs(task.name, image, folder, settings))
+    entry = Entry(source=task.source, sha256=digest, width=width, height=height, outputs=outputs)
+    return Result(source=task.source, status="made", entry=entry)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageReadError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _decode(data: bytes, path: Path) -> Image:
+    """RGB uint8 [H, W, 3], upright: grey repeated, alpha dropped, 16 bits rounded to 8."""
+    try:
+        pixels = read_image(data, name=str(path)).pixels
+    except TruncatedImageError as error:
+        raise ImageReadError(f"{path} is truncated or damaged") from error
+    except PixelLimitError as error:
+        raise ImageReadError(str(error).partition(": raise")[0]) from error
+    if pixels.shape[2] in (2, 4):
+        pixels = pixels[..., :-1]
+    if pixels.dtype == np.uint16:
+        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    rgb = pixels if pixels.shape[2] == 3 else pixels.repeat(3, axis=2)
+    return rgb.astype(np.uint8, copy=False)
+
+
+def _outputs(name: str, image: Image, folder: Path, settings: Settings) -> Iterator[Output]:
+    crop = {"size": settings.size, "step": settings.step, "threshold": settings.threshold}
+    names = sub_names(name, width=image.shape[1], height=image.shape[0], **crop)
+    for each, hr in zip(names, sub_images(image, **crop), strict=True):
+        made = [hr, *(imresize(crop_to_multiple(hr, scale), scale=1 / scale) for scale in settings.scales)]
+        for path, pixels in zip(_paths(each, settings), made, strict=True):
+            data = encode_image(Picture(pixels=np.ascontiguousarray(pixels)), format="png")
+            digest = hashlib.sha256(data).hexdigest()
+            if _sha256_of(folder / path) != digest:
+                write_bytes_atomic(folder / path, data)
+            yield Output(path=path, sha256=digest, width=pixels.shape[1], height=pixels.shape[0])
+
+
+def _paths(name: str, settings: Settings) -> list[str]:
+    return [f"HR/{name}.png", *(f"LR_bicubic/X{scale}/{name}x{scale}.png" for scale in settings.scales)]
+
+
+def _is_whole(name: str, entry: Entry, folder: Path, settings: Settings) -> bool:
+    """Whether all that should be there of an unchanged source is there and undamaged."""
+    crop = {"size": settings.size, "step": settings.step, "threshold": settings.threshold}
+    names = sub_names(name, width=entry.width, height=entry.height, **crop)
+    wanted = [path for each in names for path in _paths(each, settings)]
+    return [output.path for output in entry.outputs] == wanted and all(
+        _sha256_of(folder / output.path) == output.sha256 for output in entry.outputs
+    )
+
+
+def _sha256_of(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def _remove_stale(old: Entry | None, new: Entry, folder: Path) -> None:
+    """What an earlier state of a source gave and the present one does not."""
+    if old is not None:
+        for path in {output.path for output in old.outputs} - {output.path for output in new.outputs}:
+            (folder / path).unlink(missing_ok=True)
+
+
+def _folders(folder: Path, settings: Settings) -> list[Path]:
+    return [folder / "HR", *(folder / "LR_bicubic" / f"X{scale}" for scale in settings.scales)]
+
+
+def _refuse_nesting(source: Path, folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file: give a folder")
+    inner, outer = folder.resolve(), source.resolve()
+    if inner.is_relative_to(outer):
+        raise UsageError(f"{folder} lies in {source}, where the outputs would become inputs: choose another folder")
+    for own in ("HR", "LR_bicubic"):
+        if outer.is_relative_to(inner / own):
+            raise UsageError(f"{source} is where the outputs for {folder} go: choose another folder")
+
+
+def _find(source: Path) -> tuple[list[Path], list[str]]:
+    """All images, and a note on files that are none by their names."""
+    every = [
+        path
+        for path in sorted(source.rglob("*"))
+        if not path.is_dir() and not any(part.startswith(".") for part in path.relative_to(source).parts)
+    ]
+    found = [path for path in every if is_image_name(path)]
+    if not found:
+        raise ImageReadError(f"{source} holds no images")
+    others = Counter(path.suffix.lower() or "no suffix" for path in every if not is_image_name(path))
+    listed = ", ".join(f"{suffix} ({count})" for suffix, count in others.most_common(5))
+    return found, [f"{others.total()} file(s) left out that are no images by their names: {listed}"] if others else []
+
+
+def _parallel(do: partial[Result], tasks: tuple[Task, ...], *, jobs: int) -> Iterator[Result]:
+    if jobs == 1:
+        yield from map(do, tasks)
+        return
+    # Spawned, not forked: the parent may hold threads of other libraries, which do not survive a fork.
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_live_with_the_parent) as pool:
+        waiting = iter(tasks)
+        futures: list[Future[Result]] = [pool.submit(do, task) for task in islice(waiting, 4 * jobs)]
+        try:
+            while futures:
+                yield futures.pop(0).result()
+                futures += [pool.submit(do, task) for task in islice(waiting, 1)]
+        except BrokenProcessPool as error:
+            raise A2FError(
+                "a process was killed, perhaps for its memory: try fewer --jobs; the same command goes on from here"
+            ) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _live_with_the_parent() -> None:
+    """In a worker: leave Ctrl-C to the parent, and end when it ends, however it does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)

@@ -1,0 +1,400 @@
+"""Prepared folders: exact, complete, and unharmed by whatever happens."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from a2f.data.index import Settings
+from a2f.data.pairs import crop_to_multiple, find_images, find_lr, load_pairs
+from a2f.data.prepare import Result, plan, run
+from a2f.data.subimages import positions, sub_images, sub_names, unique_names
+from a2f.errors import A2FError, ImageReadError, ImageWriteError, UsageError
+from a2f.resize import imresize
+
+SMALL = Settings(size=48, step=24, min_size=16, scales=(2, 3, 4))
+
+
+def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
+
+
+def photos(root: Path, count: int = 3) -> Path:
+    for number in range(count):
+        path = root / ("deep" if number % 2 else "") / f"p{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise(60 + number, 100, number)).save(path)
+    return root
+
+
+def prepared(source: Path, folder: Path, wanted: Settings = SMALL, jobs: int = 1) -> list[Result]:
+    return list(run(plan(source, folder, wanted), jobs=jobs))
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def files(folder: Path) -> dict[str, str]:
+    return {
+        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
+
+
+# where sub-images lie, and their names
+
+
+def test_positions_as_in_the_field() -> None:
+    assert positions(1000, size=480, step=240, threshold=0) == [0, 240, 480, 520]
+    assert positions(1000, size=480, step=240, threshold=39) == [0, 240, 480, 520]
+    assert positions(1000, size=480, step=240, threshold=40) == [0, 240, 480]
+    assert positions(960, size=480, step=240, threshold=0) == [0, 240, 480]
+    assert positions(400, size=480, step=240, threshold=0) == [0]
+    assert positions(4000, size=0, step=240, threshold=0) == [0]
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 60), st.integers(1, 60))
+@settings(max_examples=60, deadline=None)
+def test_without_threshold_and_gaps_every_pixel_is_in_a_sub_image(h: int, w: int, size: int, step: int) -> None:
+    step = min(step, size)
+    seen = np.zeros((h, w, 1), np.uint8)
+    parts = sub_images(seen, size=size, step=step, threshold=0)
+    for part in parts:
+        assert part.shape == (min(size, h), min(size, w), 1)
+        part[:] = 1
+    assert seen.all()
+    assert len(sub_names("n", width=w, height=h, size=size, step=step, threshold=0)) == len(parts)
+
+
+def test_names_are_unique_and_files_take_them() -> None:
+    paths = [
+        PurePosixPath(p)
+        for p in ("a.png", "A.jpg", "x/a.png", "x_a.png", "b.tar.png", "b.png", "y/" + "ü" * 120 + ".png")
+    ]
+    names = unique_names(paths)
+    assert len({name.casefold() for name in names}) == len(paths)
+    assert names[4:6] == ["b.tar", "b"]
+    assert all(len(f"{name}_s001x4.png".encode()) < 255 for name in names)
+    assert unique_names([PurePosixPath("2019/a.jpg")]) == ["2019_a"]
+    assert unique_names(list(reversed(paths))) == list(reversed(names))  # the order does not matter
+
+
+# what is written
+
+
+def test_every_pixel_is_exact_and_the_index_tells_it(tmp_path: Path) -> None:
+    source = photos(tmp_path / "src")
+    results = prepared(source, tmp_path / "dst")
+    assert [(r.source, r.status) for r in results] == [("deep/p1.png", "made"), ("p0.png", "made"), ("p2.png", "made")]
+    index = json.loads((tmp_path / "dst/index.json").read_text())
+    listed = {output["path"]: output for image in index["images"] for output in image["outputs"]}
+    on_disk = files(tmp_path / "dst")
+    assert set(on_disk) == {*listed, "index.json"}
+    for image in index["images"]:
+        original = pixels(source / image["source"])
+        assert image["sha256"] == hashlib.sha256((source / image["source"]).read_bytes()).hexdigest()
+        assert (image["height"], image["width"]) == original.shape[:2]
+        name = image["source"].replace("/", "_").removesuffix(".png")
+        crops = sub_images(original, size=48, step=24, threshold=0)
+        assert len(image["outputs"]) == 4 * len(crops)
+        for number, crop in enumerate(crops, 1):
+            np.testing.assert_array_equal(pixels(tmp_path / f"dst/HR/{name}_s{number:03d}.png"), crop)
+            for scale in (2, 3, 4):
+                path = f"LR_bicubic/X{scale}/{name}_s{number:03d}x{scale}.png"
+                np.testing.assert_array_equal(pixels(tmp_path / "dst" / path), imresize(crop, scale=1 / scale))
+    for path, output in listed.items():
+        assert output["sha256"] == on_disk[path]
+        assert (output["height"], output["width"]) == pixels(tmp_path / "dst" / path).shape[:2]
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_training_reads_what_was_prepared(tmp_path: Path, scale: int) -> None:
+    source = photos(tmp_path / "src")  # 61 rows: not a multiple
+    prepared(source, tmp_path / "dst", Settings(size=0, min_size=16, scales=(2, 3, 4)))
+    paths = find_images(tmp_path / "dst")
+    assert [p.name for p in paths] == ["deep_p1.png", "p0.png", "p2.png"]
+    found = find_lr(tmp_path / "dst", scale=scale)
+    assert len(found) == 3
+    for path, (hr, lr) in load_pairs(paths, scale=scale, lr=found, on_error=pytest.fail):
+        np.testing.assert_array_equal(hr, crop_to_multiple(pixels(path), scale))
+        np.testing.assert_array_equal(lr, imresize(hr, scale=1 / scale))
+
+
+def test_all_kinds_of_files_become_rgb(tmp_path: Path) -> None:
+    source, image = tmp_path / "src", noise(40, 64)
+    source.mkdir()
+    Image.fromarray(image[..., 0]).save(source / "grey.png")
+    Image.fromarray(np.dstack([image, image[..., :1]])).save(source / "alpha.png")
+    deep = np.minimum(image[..., 0] * np.uint32(257) + 100, 65535).astype(np.uint16)
+    Image.fromarray(deep).save(source / "deep.tiff")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(image).save(source / "turned.webp", lossless=True, exif=exif)
+    prepared(source, tmp_path / "dst", Settings(size=0, min_size=16))
+    made = {p.stem: pixels(p) for p in (tmp_path / "dst/HR").iterdir()}
+    np.testing.assert_array_equal(made["grey"], image[..., :1].repeat(3, 2))
+    np.testing.assert_array_equal(made["alpha"], image)
+    np.testing.assert_array_equal(made["deep"], image[..., :1].repeat(3, 2))
+    np.testing.assert_array_equal(made["turned"], np.rot90(image, -1))
+
+
+def test_bad_and_small_files_stop_nothing(tmp_path: Path) -> None:
+    source = photos(tmp_path / "src")
+    (source / "a_empty.png").touch()
+    (source / "text.jpg").write_text("no image")
+    (source / "notes.txt").write_text("no image either")
+    (source / ".hidden.png").write_text("not looked at")
+    (source / ".thumbnails").mkdir()
+    (source / ".thumbnails/p.png").write_text("not looked at")
+    (source / "cut.png").write_bytes((source / "p0.png").read_bytes()[:5000])
+    (source / "gone.png").symlink_to("nowhere.png")
+    Image.fromarray(noise(15, 90)).save(source / "small.png")
+    todo = plan(source, tmp_path / "dst", SMALL)
+    assert todo.notes == ("1 file(s) left out that are no images by their names: .txt (1)",)
+    results = {r.source: r for r in run(todo, jobs=1)}
+    assert {name for name, r in results.items() if r.status == "failed"} == {
+        "a_empty.png", "text.jpg", "cut.png", "gone.png",
+    }  # fmt: skip
+    assert "is truncated or damaged" in results["cut.png"].reason
+    assert "--allow" not in results["cut.png"].reason
+    assert "No such file" in results["gone.png"].reason
+    assert results["small.png"].status == "skipped"
+    assert results["small.png"].reason.endswith("small.png has 90 x 15 pixels, less than 16")
+    assert len({p.name.partition("_s")[0] for p in (tmp_path / "dst/HR").iterdir()}) == 3
+
+
+# a second run
+
+
+def test_a_second_run_makes_what_is_missing_changed_or_damaged_and_nothing_else(tmp_path: Path) -> None:
+    source, folder = photos(tmp_path / "src", 5), tmp_path / "dst"
+    prepared(source, folder)
+    whole = files(folder)
+    assert {r.status for r in prepared(source, folder)} == {"kept"}
+    (folder / "HR/p0_s001.png").unlink()
+    damaged = folder / "LR_bicubic/X3/p2_s002x3.png"
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    Image.fromarray(noise(50, 50, 99)).save(source / "p4.png")  # smaller than before
+    before = {name: (folder / name).stat().st_mtime_ns for name in files(folder)}
+    results = {r.source: r.status for r in prepared(source, folder)}
+    assert results == {
+        "deep/p1.png": "kept", "deep/p3.png": "kept", "p0.png": "made", "p2.png": "made", "p4.png": "made",
+    }  # fmt: skip
+    after = files(folder)
+    others = {name for name in whole if "p4" not in name and name != "index.json"}
+    assert {name: after[name] for name in others} == {name: whole[name] for name in others}
+    rewritten = {n for n in others if n in before and (folder / n).stat().st_mtime_ns != before[n]}
+    assert rewritten == {"LR_bicubic/X3/p2_s002x3.png"}
+    assert len([name for name in after if name.startswith("HR/p4")]) == 4  # those of the larger p4 are gone
+    assert {r.status for r in prepared(source, folder)} == {"kept"}
+
+
+def test_more_scales_are_added_and_earlier_ones_kept_up(tmp_path: Path) -> None:
+    source, folder = photos(tmp_path / "src", 1), tmp_path / "dst"
+    prepared(source, folder, Settings(size=48, step=24, min_size=16, scales=(2,)))
+    hr = {n: (folder / n).stat().st_mtime_ns for n in files(folder) if n.startswith("HR")}
+    later = Settings(size=48, step=24, min_size=16, scales=(4,))
+    prepared(source, folder, later)
+    assert {n: (folder / n).stat().st_mtime_ns for n in hr} == hr
+    assert sorted(p.name for p in (folder / "LR_bicubic").iterdir()) == ["X2", "X4"]
+    (folder / "LR_bicubic/X2/p0_s001x2.png").unlink()
+    todo = plan(source, folder, later)
+    assert todo.notes == (f"{folder} has LR images of scale 2 too: they are kept up",)
+    assert [r.status for r in run(todo, jobs=1)] == ["made"]
+    assert (folder / "LR_bicubic/X2/p0_s001x2.png").exists()
+
+
+def test_sources_that_are_gone_leave_their_files_until_others_take_the_names(tmp_path: Path) -> None:
+    source, folder = photos(tmp_path / "src", 3), tmp_path / "dst"
+    prepared(source, folder)
+    (source / "p0.png").rename(tmp_path / "away.png")
+    (source / "deep/p1.png").unlink()
+    Image.fromarray(noise(48, 48, 7)).save(source / "p0.webp", lossless=True)
+    todo = plan(source, folder, SMALL)
+    assert todo.notes == (f"2 image(s) of the index are no longer in {source}; what was made of them is left",)
+    list(run(todo, jobs=1))
+    images = {i["source"]: i for i in json.loads((folder / "index.json").read_text())["images"]}
+    assert {o["path"] for o in images["p0.webp"]["outputs"]} >= {"HR/p0_s001.png"}
+    assert "HR/p0_s001.png" not in {o["path"] for o in images["p0.png"]["outputs"]}
+    on_disk = files(folder)
+    for image in images.values():
+        for output in image["outputs"]:
+            assert output["sha256"] == on_disk[output["path"]]
+
+
+def test_a_source_that_breaks_keeps_what_was_made_of_it(tmp_path: Path) -> None:
+    source, folder = photos(tmp_path / "src", 2), tmp_path / "dst"
+    prepared(source, folder)
+    before = files(folder)
+    (source / "p0.png").write_bytes(b"broken")
+    assert [r.status for r in prepared(source, folder)] == ["kept", "failed"]
+    assert files(folder) == before
+
+
+def test_a_journal_that_was_cut_off_is_gone_on_from(tmp_path: Path) -> None:
+    source, folder = photos(tmp_path / "src", 4), tmp_path / "dst"
+    running = run(plan(source, folder, SMALL), jobs=1)
+    next(running)
+    next(running)
+    running.close()  # as an interruption does
+    assert not (folder / "index.json").exists()
+    with (folder / ".index.jsonl").open("a") as journal:
+        journal.write('{"source": "p2.png", "sha2')
+    (folder / "HR/.p9.png.xyz.tmp").write_text("half")
+    assert [r.status for r in prepared(source, folder)] == ["kept", "kept", "made", "made"]
+    assert not (folder / ".index.jsonl").exists()
+    prepared(source, tmp_path / "other")
+    assert files(folder) == files(tmp_path / "other")
+
+
+def children_of(pid: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+def test_killed_at_any_moment_nothing_is_half_written_and_a_rerun_finishes(tmp_path: Path) -> None:
+    source, folder = photos(tmp_path / "src", 6), tmp_path / "dst"
+    command = [
+        sys.executable,
+        "-m",
+        "a2f",
+        "data",
+        "prepare",
+        source,
+        folder,
+        "--size=32",
+        "--step=16",
+        "--min-size=16",
+    ]
+    command += ["--lr=2", "--jobs=2"]
+    for wanted in (1, 40):
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            while len(list(folder.glob("HR/*.png"))) < wanted:
+                assert process.poll() is None, "finished before it could be killed"
+                time.sleep(0.01)
+            workers = children_of(process.pid)
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+        assert len(workers) >= 2
+        deadline = time.monotonic() + 10
+        while any(Path(f"/proc/{pid}").exists() for pid in workers):  # they end with their parent
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert not (folder / "index.json").exists()
+        for path in folder.rglob("*.png"):
+            assert pixels(path).shape in ((32, 32, 3), (16, 16, 3))
+    done = subprocess.run([*command, "--jobs=1"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "kept from before" in done.stderr
+    prepared(source, tmp_path / "other", Settings(size=32, step=16, min_size=16, scales=(2,)))
+    theirs = files(tmp_path / "other")
+    assert files(folder) == theirs
+
+
+@pytest.mark.integration
+def test_several_processes_give_the_same_in_the_same_order(tmp_path: Path) -> None:
+    source = photos(tmp_path / "src", 5)
+    one, several = prepared(source, tmp_path / "one"), prepared(source, tmp_path / "several", jobs=2)
+    assert one == several
+    assert files(tmp_path / "one") == files(tmp_path / "several")
+
+
+@pytest.mark.integration
+def test_a_killed_worker_ends_the_run_with_a_word_and_a_second_one_goes_on(tmp_path: Path) -> None:
+    source, folder = photos(tmp_path / "src", 12), tmp_path / "dst"
+    running = run(plan(source, folder, SMALL), jobs=2)
+    assert next(running).status == "made"
+    for child in multiprocessing.active_children():
+        child.kill()
+    with pytest.raises(A2FError, match=r"a process was killed.*fewer --jobs"):
+        list(running)
+    statuses = [r.status for r in prepared(source, folder)]
+    assert statuses[0] == "kept"
+    assert set(statuses) == {"kept", "made"}
+
+
+# what cannot be done
+
+
+def test_requests_that_cannot_be_met(tmp_path: Path) -> None:
+    source = photos(tmp_path / "src", 1)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "mine/HR").mkdir(parents=True)
+    (tmp_path / "mine/HR/a.png").touch()
+    (tmp_path / "link").symlink_to(source)
+    photos(tmp_path / "out/HR", 1)
+    cases: list[tuple[Path, Path, type[A2FError], str]] = [
+        (tmp_path / "none", tmp_path / "d", ImageReadError, "there is no folder"),
+        (tmp_path / "file", tmp_path / "d", ImageReadError, "is not a folder"),
+        (tmp_path / "empty", tmp_path / "d", ImageReadError, "holds no images"),
+        (source, source, UsageError, "outputs would become inputs"),
+        (source, source / "deep/out", UsageError, "outputs would become inputs"),
+        (source, tmp_path / "link/out", UsageError, "outputs would become inputs"),
+        (tmp_path / "out/HR", tmp_path / "out", UsageError, "where the outputs"),
+        (source, tmp_path / "file", UsageError, "is a file"),
+        (source, tmp_path / "mine", UsageError, "did not make"),
+    ]
+    for given_source, folder, error, message in cases:
+        with pytest.raises(error, match=message):
+            plan(given_source, folder, SMALL)
+    assert not (tmp_path / "d").exists()
+
+
+def test_other_sizes_or_another_source_are_refused(tmp_path: Path) -> None:
+    source, folder = photos(tmp_path / "src", 1), tmp_path / "dst"
+    prepared(source, folder)
+    with pytest.raises(UsageError, match="prepared with --step 24, not 25"):
+        plan(source, folder, Settings(size=48, step=25, min_size=16))
+    with pytest.raises(UsageError, match="prepared with --min-size 16, not 17"):
+        plan(source, folder, Settings(size=48, step=24, min_size=17))
+    with pytest.raises(UsageError, match=r"was prepared from .*src, not from .*other"):
+        plan(photos(tmp_path / "other", 1), folder, SMALL)
+    (folder / "index.json").write_text('{"images": 3}')
+    with pytest.raises(ImageReadError, match="no index of a2f data prepare"):
+        plan(source, folder, SMALL)
+    for bad in ({"size": -1}, {"step": 0}, {"scales": (5,)}, {"size": 3, "scales": (4,)}):
+        with pytest.raises(UsageError):
+            Settings(**bad)
+
+
+def test_a_full_disk_ends_the_run_and_a_second_one_goes_on(tmp_path: Path, monkeypatch) -> None:
+    source, folder = photos(tmp_path / "src", 3), tmp_path / "dst"
+    import a2f.data.prepare as module
+
+    written = []
+
+    def full(path: Path, data: bytes) -> None:
+        written.append(path)
+        if len(written) == 40:
+            raise ImageWriteError(f"cannot write {path}: No space left on device")
+        write(path, data)
+
+    write = module.write_bytes_atomic
+    monkeypatch.setattr(module, "write_bytes_atomic", full)
+    with pytest.raises(ImageWriteError, match="No space left"):
+        prepared(source, folder)
+    assert [r.status for r in prepared(source, folder)] == ["kept", "made", "made"]
