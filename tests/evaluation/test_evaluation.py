@@ -12,14 +12,16 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from a2f.cli.eval import names_of
 from a2f.cli.main import cli, main
 from a2f.errors import ImageReadError, InputError, UsageError
-from a2f.evaluation.published import PAPER
-from a2f.evaluation.score import PROTOCOL, psnr_rgb, score_set, upscale_uint8
+from a2f.evaluation.score import protocol, psnr_rgb, score_set, upscale_uint8
 from a2f.evaluation.sets import load_set
-from a2f.evaluation.tables import as_csv, as_json, as_latex, as_markdown, rows_of
+from a2f.evaluation.tables import as_csv, as_json, as_latex, as_markdown, footnote, rows_of
+from a2f.export.graph import export_onnx
 from a2f.metrics import psnr_y, ssim_y
 from a2f.resize import imresize
+from a2f.weights import find_shipped, read_weights
 
 
 @pytest.fixture
@@ -97,7 +99,7 @@ def test_scores_refuse(data: Path) -> None:
     from a2f import load
 
     items = load_set(data, scale=4)
-    with pytest.raises(UsageError, match="choose from psnr_y, ssim_y, psnr_rgb"):
+    with pytest.raises(UsageError, match="choose from psnr_y, ssim_y, psnr_rgb, ms_ssim, lpips"):
         score_set(None, items, model="m", data="d", scale=4, metrics=("beauty",))
     with pytest.raises(InputError, match="enlarges 2 times"):
         score_set(load("sd", scale=2), items, model="m", data="d", scale=4)
@@ -107,27 +109,45 @@ def test_tables(data: Path) -> None:
     metrics = ("psnr_y", "ssim_y")
     items = load_set(data, scale=4)
     scores = [score_set(None, items, model=name, data="Set5", scale=4, metrics=metrics) for name in ("bicubic", "sd")]
-    rows = rows_of(scores, metrics, published=True)
-    assert [row[0] for row in rows] == ["model", "bicubic x4", "sd x4", "the paper's sd x4"]
+    rows, told = rows_of(scores, metrics, shown="own"), protocol(metrics)
+    assert [row[0] for row in rows] == ["model", "bicubic x4", "sd x4", "the paper's A²F-SD x4 (320K, 18.2G)"]
     assert rows[3][1] == "32.06/0.8928"
     assert rows[1][1] == f"{scores[0].mean('psnr_y'):.3f}/{scores[0].mean('ssim_y'):.4f}"
-    assert PROTOCOL in as_markdown(rows)
+    assert told in as_markdown(rows, footnote(metrics))
+    assert "Table 6" in footnote(metrics, shown="own")
+    every = rows_of(scores, metrics, shown="all")
+    assert len(every) == 3 + 23
+    assert ["CARN-M x4 (412K, 32.5G)", "31.92/0.8903"] in every
     lines = list(csv.DictReader(io.StringIO(as_csv(scores, metrics))))
     assert [line["image"] for line in lines] == ["a", "b", "mean"] * 2
     assert float(lines[2]["psnr_y"]) == scores[0].mean("psnr_y")
-    assert {line["protocol"] for line in lines} == {PROTOCOL}
-    told = json.loads(as_json(scores, metrics))
-    assert told["protocol"] == PROTOCOL
-    assert told["scores"][1]["mean"]["psnr_y"] == scores[1].mean("psnr_y")
-    latex = as_latex(rows)
+    assert {line["protocol"] for line in lines} == {told}
+    whole = json.loads(as_json(scores, metrics, shown="own"))
+    assert whole["protocol"] == told
+    assert whole["scores"][1]["mean"]["psnr_y"] == scores[1].mean("psnr_y")
+    assert [row["method"] for row in whole["published"]["rows"]] == ["A²F-SD"]
+    assert "published" not in json.loads(as_json(scores, metrics))
+    latex = as_latex(rows, footnote(metrics))
     assert r"psnr\_y" in latex
     assert latex.count(r"\\") == 4
 
 
-def test_all_twelve_networks_have_published_figures() -> None:
-    assert len(PAPER) == 12
-    for figures in PAPER.values():
-        assert set(figures) == {"Set5", "Set14", "B100"}
+def test_nan_is_an_error_and_never_a_figure(data: Path) -> None:
+    class Broken:
+        scale, description = 4, "broken"
+
+        def __call__(self, image: np.ndarray) -> np.ndarray:
+            sr = image.repeat(4, 0).repeat(4, 1)
+            sr[3, 3, 1] = np.nan
+            return sr
+
+    with pytest.raises(InputError, match="broken: NaN or infinity came out"):
+        score_set(Broken(), load_set(data, scale=4), model="m", data="d", scale=4)
+
+
+def test_models_of_one_file_name_are_told_apart() -> None:
+    models = ["sd", "a/best.safetensors", "b/best.safetensors", "c.onnx"]
+    assert list(names_of(models)) == ["sd", "a_best.safetensors", "b_best.safetensors", "c"]
 
 
 def test_command(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
@@ -143,11 +163,19 @@ def test_command(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     )
     assert done.stdout.startswith("| model | Tiny psnr_y/psnr_rgb |")
     assert sorted(p.name for p in (tmp_path / "out/bicubic/Tiny").iterdir()) == ["ax4.png", "bx4.png"]
+    (tmp_path / "own.onnx").write_bytes(export_onnx(read_weights(find_shipped("sd", scale=4).path)))
+    done = run.invoke(cli, ["eval", "sd", str(tmp_path / "own.onnx"), "--data", str(data), "--published-all"])
+    rows = [line.split("|") for line in done.stdout.splitlines()]
+    assert rows[3][1] == " own x4 "
+    assert rows[3][2] == rows[2][2]  # our own network, by both ways
+    assert "MSRN x4 (6078K, 349.8G)" in done.stdout
     for arguments, code, message in [
         (["eval", "sd", "--data", tmp_path / "none"], 1, "there is no set at"),
         (["eval", "xl", "--data", data], 2, "unknown model"),
         (["eval", "sd", "--data", data, "--metrics", "beauty"], 2, "choose from psnr_y"),
         (["eval", "sd"], 2, "--data"),
+        (["eval", "none.onnx", "--data", data], 1, "cannot read none.onnx"),
+        (["eval", "none.onnx", "--data", data, "--input-range", "2"], 2, "choose 1, 255"),
     ]:
         monkeypatch.setattr(sys, "argv", ["a2f", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:

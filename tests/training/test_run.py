@@ -19,6 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from a2f.cli.main import cli
 from a2f.data.patches import Patches
 from a2f.errors import WeightsError
+from a2f.export.graph import export_onnx
 from a2f.resize import imresize
 from a2f.training.checkpoint import list_checkpoints, load_checkpoint, step_of
 from a2f.training.interrupts import Interrupts
@@ -338,6 +339,21 @@ def test_teacher_takes_its_share_and_is_asked_once(tmp_path: Path) -> None:
     photograph = images()[0][0].mean() / 255
     assert abs(bright[0.0] - photograph) < 0.1  # without a share the photograph is what is learnt
     assert bright[1.0] > photograph + 0.3  # with the whole share, the teacher's white
+
+
+@pytest.mark.integration
+def test_a_file_of_another_network_teaches(tmp_path: Path) -> None:
+    data, recipe = photographs(tmp_path / "photos"), recipe_file(tmp_path / "r.toml", 4, 2)
+    recipe.write_text("teacher_share = 0.5\n" + recipe.read_text())
+    (tmp_path / "teacher.onnx").write_bytes(export_onnx(read_weights(find_shipped("sd", scale=2).path)))
+    arguments = ["train", "s", "-s", "2", "--data", data, "--recipe", recipe, "-o", tmp_path / "run"]
+    teacher = ["--teacher", tmp_path / "teacher.onnx"]
+    done = CliRunner().invoke(cli, [str(a) for a in [*arguments, *teacher]])
+    assert done.exit_code == 0, done.output
+    assert "3 images made by the teacher, 0 kept" in done.stderr
+    assert len(list((tmp_path / "run/teacher").glob("*.png"))) == 3
+    done = CliRunner().invoke(cli, [str(a) for a in [*arguments[:-1], tmp_path / "b", *teacher, "--input-range", 255]])
+    assert "state the values that it takes" in str(done.exception)
 
 
 @pytest.mark.integration

@@ -1,5 +1,7 @@
 """``a2f eval``."""
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -87,8 +89,8 @@ def eval(
     metric_functions(wanted, lpips=lpips)  # what is missing is said before anything runs
     sets = {folder: load_set(folder, scale=scale) for folder in data}
     scores = []
-    for model in models:
-        name, upscaler = _open(model, scale=scale, **how)
+    for name, model in names_of(models).items():
+        upscaler = _open(model, scale=scale, **how)
         for folder, items in sets.items():
             kept = None if save is None else save / name / folder.name
             told = {"model": name, "data": folder.resolve().name}
@@ -104,17 +106,27 @@ def eval(
     click.echo(text)
 
 
-def _open(
-    model: str, *, scale: int, engine: Any, device: str, dtype: str, **values: Any
-) -> "tuple[str, Upscaler | None]":
-    """The name in the tables, and what enlarges; None is bicubic."""
-    from a2f.api import is_file_name, load
+def names_of(models: Sequence[str]) -> dict[str, str]:
+    """A name for each model: as given, or the stem of its file, or its whole path where stems would be the same."""
+    stems = {model: Path(model).stem if _is_file(model) else model for model in models}
+    taken = Counter(stems.values())
+    return {stem if taken[stem] == 1 else model.replace("/", "_"): model for model, stem in stems.items()}
+
+
+def _is_file(model: str) -> bool:
+    from a2f.api import is_file_name
+    from a2f.runtime.foreign import is_foreign
+
+    return is_file_name(model) or is_foreign(model)
+
+
+def _open(model: str, *, scale: int, engine: Any, device: str, dtype: str, **values: Any) -> "Upscaler | None":
+    """What enlarges; None is bicubic."""
+    from a2f.api import load
     from a2f.runtime.foreign import is_foreign
 
     if model == "bicubic":
-        return model, None
+        return None
     if is_foreign(model):
-        return Path(model).stem, open_foreign(Path(model), scale=scale, **values)
-    return Path(model).stem if is_file_name(model) else model, load(
-        model, scale=scale, engine=engine, device=device, dtype=dtype
-    )
+        return open_foreign(Path(model), scale=scale, **values)
+    return load(model, scale=scale, engine=engine, device=device, dtype=dtype)

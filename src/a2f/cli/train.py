@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from a2f.cli.foreign import foreign_options, open_foreign
+
 if TYPE_CHECKING:
     from a2f.training.loop import Progress
+    from a2f.upscaler import Upscaler
 
 EPILOG = """\b
 Examples:
   a2f train sd -s 4 --data photos/ --minutes 60 -o runs/sd_x4
   a2f train sd -s 2 --data photos/ --init a2f_sd_x4.safetensors -o runs/sd_x2
   a2f train sd -s 4 --data photos/ -o runs/sd_x4 --resume
+  a2f train sd -s 4 --data photos/ --recipe taught.toml --teacher big.onnx -o runs/taught
   a2f train plot runs/sd_x4                       curves and the lambdas of Figure 3
   a2f train --print-recipe fast > mine.toml
   torchrun --nproc-per-node 2 -m a2f train sd -s 4 --data photos/ -o runs/ddp
@@ -33,7 +37,12 @@ Examples:
     "--minutes", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Length of the run in minutes."
 )
 @click.option("--init", type=Path, metavar="FILE", help="Weights to start from, of this or another scale.")
-@click.option("--teacher", metavar="NAME", help="Model or weights file that teaches; its share is in the recipe.")
+@click.option(
+    "--teacher",
+    metavar="NAME",
+    help="What teaches: a model, a weights file, ONNX, TorchScript; its share of the loss is in the recipe.",
+)
+@foreign_options
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda or mps.")
 @click.option("--compile", "compiled", is_flag=True, help="Use torch.compile.")
 @click.option("--resume", is_flag=True, help="Go on from the latest checkpoint of the run.")
@@ -73,11 +82,10 @@ def train(words: tuple[str, ...], print_recipe: str | None, **given: Any) -> Non
         from a2f.training.start import Job, start
     except ImportError as error:
         raise EngineError(f"training needs torch and tensorboard: pip install 'a2f[train]' ({error})") from error
-    from a2f.api import load
     from a2f.training.log import Log
 
     job = Job(
-        teacher=load(given["teacher"], scale=config.scale) if given["teacher"] else None,
+        teacher=_teacher(given, scale=config.scale),
         config=config,
         recipe=recipe,
         data=given["data"],
@@ -108,6 +116,19 @@ def train(words: tuple[str, ...], print_recipe: str | None, **given: Any) -> Non
         click.echo(f"{given['output']}/best.safetensors: {run.best:.3f} dB at step {run.best_step}", err=True)
     if run.processes.count > 1:
         _leave()
+
+
+def _teacher(given: dict[str, Any], *, scale: int) -> "Upscaler | None":
+    from a2f.api import load
+    from a2f.runtime.foreign import is_foreign
+
+    name = given["teacher"]
+    if not name:
+        return None
+    if is_foreign(name):
+        values = {key: given[key] for key in ("input_range", "output_range", "channels", "multiple")}
+        return open_foreign(Path(name), scale=scale, **values)
+    return load(name, scale=scale)
 
 
 def _leave() -> NoReturn:

@@ -174,9 +174,10 @@ def _open_torch(path: Path) -> Opened:
         raise EngineError(f"{path} needs torch: pip install 'a2f[train]'") from error
     module: Any
     try:
-        module = (
-            torch.export.load(str(path)).module() if path.suffix == ".pt2" else torch.jit.load(str(path), "cpu").eval()
-        )
+        if path.suffix == ".pt2":
+            module = torch.export.load(str(path)).module()
+        else:
+            module = torch.jit.load(str(path), "cpu").eval()  # type: ignore[no-untyped-call]
     except Exception as error:  # torch raises a dozen types for a foreign file
         raise WeightsError(
             f"{path} is neither TorchScript nor torch.export ({str(error).splitlines()[0]}); "
@@ -187,7 +188,7 @@ def _open_torch(path: Path) -> Opened:
         try:
             with torch.inference_mode():
                 y = module(torch.from_numpy(x))
-        except RuntimeError as error:
+        except (RuntimeError, torch.jit.Error) as error:
             raise InputError(f"{path} failed on {x.shape}: {str(error).splitlines()[-1]}: try --multiple") from error
         if not isinstance(y, torch.Tensor):
             raise WeightsError(f"{path} gives {type(y).__name__}, not one tensor")

@@ -1,0 +1,50 @@
+"""Table 6 of the paper as data."""
+
+import pytest
+
+from a2f.evaluation.published import METHODS, SETS, published, table_6
+from a2f.variants import SCALES, VARIANTS, config_of, count_parameters
+
+# printed in the table, as read from it a second time by hand
+SPOT_CHECKS = [
+    (2, "FSRCNN", 12, 6, "Manga109", (36.67, 0.9694)),
+    (2, "MSRN", 5930, 1365.4, "Urban100", (32.29, 0.9303)),
+    (3, "AWSRN", 1476, 150.6, "B100", (29.16, 0.8069)),
+    (3, "IDN", 552, None, "Set14", (29.99, 0.8354)),
+    (4, "CARN-M", 412, 32.5, "Set5", (31.92, 0.8903)),
+    (4, "SRDenseNet", 2015, 389.9, "Urban100", (26.05, 0.7819)),
+]
+
+
+def test_it_is_whole() -> None:
+    assert [sum(row.scale == scale for row in table_6()) for scale in SCALES] == [26, 21, 23]
+    assert len({(row.scale, row.method) for row in table_6()}) == 70
+    for row in table_6():
+        assert {"Set5", "Set14", "B100"} <= set(row.figures) <= set(SETS)
+        for psnr, ssim in row.figures.values():
+            assert 24 < psnr < 39
+            assert 0.7 < ssim < 0.98
+
+
+@pytest.mark.parametrize(("scale", "method", "parameters", "multi_adds", "data", "figures"), SPOT_CHECKS)
+def test_some_rows(scale, method, parameters, multi_adds, data, figures) -> None:
+    (row,) = (r for r in table_6() if (r.scale, r.method) == (scale, method))
+    assert (row.parameters_k, row.multi_adds_g, row.figures[data]) == (parameters, multi_adds, figures)
+
+
+def test_larger_scales_are_harder() -> None:
+    by_method: dict[str, list[float]] = {}
+    for row in table_6():
+        by_method.setdefault(row.method, []).append(row.figures["Set5"][0])
+    for values in by_method.values():
+        assert values == sorted(values, reverse=True)
+
+
+@pytest.mark.parametrize("variant", list(VARIANTS))
+@pytest.mark.parametrize("scale", SCALES)
+def test_rows_of_our_networks(variant: str, scale: int) -> None:
+    row = published(variant, scale=scale)
+    assert row is not None
+    assert row.method == METHODS[variant]
+    assert row.parameters_k == round(count_parameters(config_of(variant, scale=scale)) / 1000)
+    assert published("bicubic", scale=scale) is None
