@@ -23,7 +23,8 @@ lint: $(DEV)
 	@$(BIN)/lint-imports
 
 results: $(DEV)
-	@$(BIN)/python -m benchmarks.quality
+	@$(BIN)/python -m benchmarks.quality --write
+	@$(BIN)/python -m benchmarks.learning --write
 
 $(CORE): pyproject.toml
 	@echo "Installing a2f into $(VENV) (core only, no torch) ..."

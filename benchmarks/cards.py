@@ -15,6 +15,7 @@ CARD = """# {title} x{scale}
 | teacher | {teacher} |
 | what ran | {runs} |
 | time and hardware | {hours} h, {hardware} |
+| commit | {commit} |
 
 {figures}
 
@@ -24,6 +25,13 @@ float, {scale} pixels cut from each border, PSNR with peak 255, SSIM 11x11 Gauss
 **Made for** photographs that were made smaller: the network undoes a clean bicubic reduction. It invents no detail as
 generative upscalers do, and it does not remove noise or JPEG blocks; it will sharpen those too.
 **Not derived** from weights of the paper's authors.
+{recipe}"""
+RECIPE = """
+## Recipe of the last run
+
+```toml
+{text}
+```
 """
 
 
@@ -48,5 +56,7 @@ def model_card(model: ShippedModel) -> str:
         parameters=model.parameters,
         licence=model.licence,
         figures="\n".join(rows),
+        commit=weights.metadata.get("commit", "before they were noted"),
+        recipe=RECIPE.format(text=weights.metadata["recipe"].strip()) if "recipe" in weights.metadata else "",
         **{key: weights.metadata[key] for key in ("data", "teacher", "runs", "hours", "hardware")},
     )

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from a2f.evaluation.published import published
+from a2f.evaluation.published import METHODS, published
 from a2f.evaluation.score import score_set
 from a2f.evaluation.sets import load_set
 from a2f.runtime import load_engine
@@ -43,13 +43,20 @@ def figures_of(variant: str, scale: int, sets: list[str]) -> dict[str, tuple[flo
     return {name: row.figures[name] for name in sets if row and name in row.figures}
 
 
-def cells(scores: dict[str, Score], paper: dict[str, tuple[float, float]] | None) -> list[str]:
-    """One cell a set: PSNR/SSIM and the difference from the paper's PSNR."""
-    texts = []
-    for name, s in scores.items():
-        gap = f" ({s.psnr - paper[name][0]:+.2f})" if paper and name in paper else ""
-        texts.append(f"{s.psnr:.3f}/{s.ssim:.4f}{gap}")
-    return texts
+def printed(paper: dict[str, tuple[float, float]], sets: list[str]) -> list[str]:
+    """One cell a set, as the paper prints it."""
+    return [f"{paper[name][0]:.2f}/{paper[name][1]:.4f}" if name in paper else "-" for name in sets]
+
+
+def cells(scores: dict[str, Score]) -> list[str]:
+    """One cell a set: PSNR/SSIM."""
+    return [f"{s.psnr:.3f}/{s.ssim:.4f}" for s in scores.values()]
+
+
+def differences(scores: dict[str, Score], paper: dict[str, tuple[float, float]]) -> list[str]:
+    """One cell a set: ours less the paper's."""
+    pairs = [(scores[name], paper.get(name)) for name in scores]
+    return [f"{s.psnr - p[0]:+.2f}/{s.ssim - p[1]:+.4f}" if p else "-" for s, p in pairs]
 
 
 def main() -> None:
@@ -59,22 +66,23 @@ def main() -> None:
         "--data", type=Path, default=ROOT.parent / "shared" / "data" / "eval", help="folder of the sets"
     )
     parser.add_argument("--sets", nargs="+", default=["Set5", "Set14", "B100"])
-    parser.add_argument("--write", action="store_true", help="update docs/results.md, README, index.json, model cards")
+    parser.add_argument("--write", action="store_true", help="update RESULTS.md, README, index.json, model cards")
     a = parser.parse_args()
     rows = [["model", *a.sets]]
     short = [["model", "parameters", *a.sets, "the paper"]]
     measured: dict[str, dict[str, Score]] = {}
     for scale in sorted({m.scale for m in shipped_models()}):
         bicubic = {name: score(a.data / name, scale, None) for name in a.sets}
-        rows.append([f"bicubic x{scale}", *cells(bicubic, None)])
+        rows.append([f"bicubic x{scale}", *cells(bicubic)])
         short.append([f"bicubic x{scale}", "", *(f"{s.psnr:.2f}" for s in bicubic.values()), ""])
         for model in (m for m in shipped_models() if m.scale == scale):
             engine, paper = load_engine(read_weights(model.path)), figures_of(model.variant, scale, a.sets)
             scores = {name: score(a.data / name, scale, engine) for name in a.sets}
             measured[model.file] = scores
             name = f"**a2f {model.variant} x{scale}**"
-            rows.append([name, *cells(scores, paper)])
-            rows.append(["the paper", *(f"{p:.2f}/{s:.4f}" for p, s in paper.values())])
+            rows.append([name, *cells(scores)])
+            rows.append([f"the paper's {METHODS[model.variant]} x{scale}", *printed(paper, a.sets)])
+            rows.append(["difference", *differences(scores, paper)])
             figures = [f"{s.psnr:.2f}" for s in scores.values()]
             short.append([name, f"{model.parameters:,}", *figures, " / ".join(f"{p:.2f}" for p, _ in paper.values())])
     for path in sorted((ROOT.parent / "shared" / "official").glob("*.pt")):
@@ -84,7 +92,10 @@ def main() -> None:
         engine, config = load_engine(weights), weights.config
         scores = {name: score(a.data / name, config.scale, engine) for name in a.sets}
         name = f"the authors' checkpoint {config.variant} x{config.scale} (not shipped)"
-        rows.append([name, *cells(scores, figures_of(config.variant, config.scale, a.sets))])
+        rows.append([name, *cells(scores)])
+        rows.append(
+            ["difference from the paper", *differences(scores, figures_of(config.variant, config.scale, a.sets))]
+        )
     print(table(rows))
     if a.write:
         write(rows, short, measured)
@@ -92,7 +103,7 @@ def main() -> None:
 
 def write(rows: list[list[str]], short: list[list[str]], measured: dict[str, dict[str, Score]]) -> None:
     """Put the figures where they are shown."""
-    fill(ROOT / "docs" / "results.md", "quality", table(rows))
+    fill(ROOT / "RESULTS.md", "quality", table(rows))
     fill(ROOT / "README.md", "quality", table(short))
     index = json.loads(INDEX.read_text(encoding="utf-8"))
     for entry in index["models"]:

@@ -8,6 +8,7 @@ Afterwards `python -m benchmarks.quality --write` measures it and writes the mod
 import argparse
 import hashlib
 import json
+import subprocess
 from pathlib import Path
 
 from a2f.variants import VARIANTS, count_parameters
@@ -31,6 +32,12 @@ def entry_of(weights: Weights, file: str, sha256: str) -> dict[str, object]:
     }
 
 
+def present_commit() -> str:
+    """The commit that is checked out."""
+    asked = ["git", "rev-parse", "--short=12", "HEAD"]
+    return subprocess.run(asked, cwd=FOLDER, check=True, capture_output=True, text=True).stdout.strip()
+
+
 def main() -> None:
     """Stamp, write, enter into the index."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -39,6 +46,7 @@ def main() -> None:
     parser.add_argument("--hours", required=True, type=float, help="wall-clock hours of all runs")
     parser.add_argument("--hardware", default="two Zen 4 cores")
     parser.add_argument("--teacher", default="none", help="network whose images were in the loss, and its licence")
+    parser.add_argument("--commit", help="of the code that trained (default: the present one)")
     a = parser.parse_args()
     trained = read_weights(a.trained)
     metadata = {
@@ -48,7 +56,10 @@ def main() -> None:
         "hours": f"{a.hours:g}",
         "hardware": a.hardware,
         "teacher": a.teacher,
+        "commit": a.commit or present_commit(),
     }
+    if "recipe" in trained.metadata:
+        metadata["recipe"] = trained.metadata["recipe"]
     blob = write_weights(Weights(config=trained.config, tensors=trained.tensors, metadata=metadata))
     file = f"a2f_{trained.config.variant}_x{trained.config.scale}.safetensors"
     (FOLDER / file).write_bytes(blob)

@@ -53,6 +53,8 @@ def test_ready_lr_images_are_taken(data: Path) -> None:
         load_set(data, scale=4)
     Image.new("RGB", (19, 16)).save(folder / "bx4.png")
     np.testing.assert_array_equal(load_set(data, scale=4)[0].lr[0, 0], (1, 2, 3))
+    Image.new("RGB", (20, 16), (9, 9, 9)).save(folder / "a.png")  # less exact a name
+    np.testing.assert_array_equal(load_set(data, scale=4)[0].lr[0, 0], (1, 2, 3))
     Image.new("RGB", (20, 16)).save(folder / "bx4.png")
     with pytest.raises(InputError, match=r"has 20 x 16 pixels, but b\.png at x4 needs 19 x 16"):
         load_set(data, scale=4)

@@ -15,6 +15,7 @@ from a2f.evaluation.sets import Image, Item
 from a2f.imageio import Picture, write_image
 from a2f.metrics import psnr_y, ssim_y
 from a2f.resize import imresize
+from a2f.runtime.engines import default_threads
 from a2f.upscaler import Upscaler
 
 VERSION = "a2f-y/1"
@@ -137,6 +138,6 @@ def score_set(
 
     if save is not None:
         save.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(min(8, max(2, default_threads()))) as pool:
         values = list(pool.map(one, items))
     return SetScore(model=model, data=data, scale=scale, images={i.name: v for i, v in zip(items, values, strict=True)})

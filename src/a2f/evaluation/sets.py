@@ -58,8 +58,8 @@ def _item(path: Path, lr_folder: Path | None, scale: int) -> Item:
     hr = hr[: hr.shape[0] // scale * scale, : hr.shape[1] // scale * scale]
     if lr_folder is None:
         return Item(name=path.stem, hr=hr, lr=imresize(hr, scale=1 / scale))
-    names = {f"{path.stem}x{scale}", path.stem}
-    found = [p for p in sorted(lr_folder.iterdir()) if p.stem in names and is_image_name(p)]
+    by_stem = {p.stem: p for p in sorted(lr_folder.iterdir()) if is_image_name(p)}
+    found = [by_stem[stem] for stem in (f"{path.stem}x{scale}", path.stem) if stem in by_stem]
     if not found:
         raise InputError(f"{lr_folder} has no image for {path.name}: expected {path.stem}x{scale}{path.suffix}")
     lr = load_rgb(found[0])
