@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from a2f.data.pairs import find_images, find_lr, held_out, load_pairs, read_rgb
 from a2f.data.patches import Patches
+from a2f.data.spill import Spill
 from a2f.errors import A2FError, EngineError, UsageError
 from a2f.imageio import Picture, write_bytes_atomic, write_image
+from a2f.runtime.memory import available_bytes
 from a2f.training.checkpoint import list_checkpoints
 from a2f.training.loop import Pair, Processes, Progress, Run
 from a2f.training.recipe import Recipe, recipe_toml
@@ -178,8 +180,15 @@ def _pairs(job: Job, tell: Callable[[str], None]) -> tuple[list[Pair], list[Pair
     scale = job.config.scale
 
     def load(paths: list[Path], lr: dict[Path, Path]) -> list[Pair]:
-        loaded = load_pairs(paths, scale=scale, lr=lr, on_error=lambda e: tell(f"left out: {e}"))
-        return [pair for _, pair in loaded]
+        free = available_bytes()
+        spill = Spill(job.folder, limit_bytes=None if free is None else free // 2)
+        for _, pair in load_pairs(paths, scale=scale, lr=lr, on_error=lambda e: tell(f"left out: {e}")):
+            for image in pair:
+                spill.add(image)
+        if spill.spilt_bytes:
+            tell(f"{spill.spilt_bytes / 1e9:.1f} GB of pixels do not fit into memory: mapped from {job.folder}")
+        images = spill.images()
+        return list(zip(images[::2], images[1::2], strict=True))
 
     def find(folder: Path) -> tuple[list[Path], dict[Path, Path]]:
         paths, lr = find_images(folder), find_lr(folder, scale=scale)
