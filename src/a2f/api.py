@@ -16,7 +16,7 @@ from a2f.imageio import FORMATS, Picture, check_format, encode_image, format_of_
 from a2f.imageio.exif import updated_exif
 from a2f.imageio.tiff import exif_of_tiff
 from a2f.pixels import upscale_picture, upscale_pixels
-from a2f.runtime import load_engine
+from a2f.runtime import Limits, load_engine
 from a2f.sizes import Size, plan_scales
 from a2f.upscaler import Upscaler
 from a2f.weights import Weights, find_shipped, read_weights, shipped_models
@@ -37,6 +37,9 @@ def load(
     device: str = "cpu",
     dtype: str = "float32",
     threads: int | None = None,
+    tile: int = 0,
+    max_memory: int | None = None,
+    gates: Literal["exact", "sampled"] = "exact",
 ) -> Upscaler:
     """Open a model for many images.
 
@@ -47,6 +50,9 @@ def load(
         device: "cpu", or "cuda" (onnxruntime, torch) or "mps" (torch).
         dtype: "float32"; "bfloat16" for openvino and torch, "float16" for torch.
         threads: of one run on the CPU; all cores by default.
+        tile: side of the tiles, LR pixels; 0 chooses. The pixels are those of a run of the whole image.
+        max_memory: of the whole process, bytes; by default up to half of what is free.
+        gates: "exact", or "sampled", which pools the channel gates over a sample of a large image and needs no disk.
 
     Returns:
         A thread-safe upscaler: call it with [H, W, 3] float32 in [0, 1], or hand it to `upscale` as the model.
@@ -56,7 +62,9 @@ def load(
         WeightsError: if a weights file cannot be read.
         EngineError: if engine, device or dtype is not to be had here.
     """
-    return load_engine(find_weights(model, scale=scale), engine=engine, device=device, dtype=dtype, threads=threads)
+    limits = Limits(tile_px=tile, max_memory_bytes=max_memory, gates=gates)
+    weights = find_weights(model, scale=scale)
+    return load_engine(weights, engine=engine, device=device, dtype=dtype, threads=threads, limits=limits)
 
 
 def is_file_name(model: str | Path) -> bool:

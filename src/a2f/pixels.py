@@ -1,6 +1,6 @@
 """What an upscaler does not know: grey, transparency, bit depth and exact sizes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from a2f.errors import InputError
 from a2f.imageio import Picture
 from a2f.sizes import Size
-from a2f.upscaler import Upscaler
+from a2f.upscaler import BandUpscaler, Upscaler
 
 Plane = NDArray[np.float32]
 
@@ -43,6 +43,8 @@ def upscale_pixels(pixels: NDArray[Any], passes: Sequence[Upscaler], *, size: Si
     Raises:
         InputError: for another shape or dtype, an empty image, NaN, or floats outside [0, 1].
     """
+    if len(passes) == 1 and isinstance(passes[0], BandUpscaler) and size is None:
+        return np.concatenate(list(upscale_bands(pixels, passes[0])))
     values = _to_float(pixels)
     channels = values.shape[2]
     rgb = values[..., :3] if channels > 2 else values[..., :1].repeat(3, axis=2)
@@ -61,7 +63,41 @@ def upscale_pixels(pixels: NDArray[Any], passes: Sequence[Upscaler], *, size: Si
     return _from_float(colour, pixels.dtype)
 
 
-def _to_float(pixels: NDArray[Any]) -> Plane:
+def upscale_bands(pixels: NDArray[Any], upscaler: BandUpscaler) -> Iterator[NDArray[Any]]:
+    """Enlarge an image by one pass, band by band; the pixels of `upscale_pixels`.
+
+    Args:
+        pixels: as `upscale_pixels`.
+        upscaler: of the pass.
+
+    Returns:
+        Bands [rows, scale * W, C] of the same dtype, from the top.
+
+    Raises:
+        InputError: as `upscale_pixels`.
+    """
+    _check(pixels)
+    channels, dtype = pixels.shape[2], pixels.dtype
+    white = 1 if dtype.kind == "f" else np.iinfo(dtype.newbyteorder("=")).max
+    native = pixels.astype(dtype.newbyteorder("="), copy=False)
+    rgb = native[..., :3] if channels > 2 else native[..., :1].repeat(3, axis=2)
+    alpha: NDArray[Any] | None = None
+    if channels in (2, 4) and (native[..., -1] < white).any():
+        values = _to_float(native)
+        alpha = _from_float(_enlarge_alpha(values[..., -1], upscaler), dtype)
+        rgb = fill_hidden(values[..., :3] if channels > 2 else values[..., :1].repeat(3, axis=2), values[..., -1])
+    top = 0
+    for band in upscaler.bands(rgb):
+        colour = _from_float(band if channels > 2 else (band @ LUMA)[..., None], dtype)
+        if channels in (2, 4):
+            rows = colour.shape[:2]
+            own = np.full(rows, white, dtype) if alpha is None else alpha[top : top + rows[0]]
+            colour = np.concatenate([colour, own[..., None]], axis=2)
+        top += colour.shape[0]
+        yield colour
+
+
+def _check(pixels: NDArray[Any]) -> None:
     if not isinstance(pixels, np.ndarray) or pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4):
         got = f"an array of shape {pixels.shape}" if isinstance(pixels, np.ndarray) else f"a {type(pixels).__name__}"
         raise InputError(f"an image is an array [H, W, C] with 1 to 4 channels, not {got}")
@@ -69,7 +105,7 @@ def _to_float(pixels: NDArray[Any]) -> Plane:
         raise InputError(f"the image is empty: {pixels.shape[1]} x {pixels.shape[0]} pixels")
     native = pixels.dtype.newbyteorder("=")
     if native in (np.uint8, np.uint16):
-        return pixels.astype(np.float32) / np.float32(np.iinfo(native).max)
+        return
     if native != np.float32:
         raise InputError(f"an image is uint8, uint16 or float32, not {pixels.dtype}: convert it first")
     if not np.isfinite(pixels).all():
@@ -77,7 +113,12 @@ def _to_float(pixels: NDArray[Any]) -> Plane:
     low, high = float(pixels.min()), float(pixels.max())
     if low < 0 or high > 1:
         raise InputError(f"a float image lies in [0, 1], not in [{low:g}, {high:g}]: divide it by its white first")
-    return pixels.astype(np.float32, copy=False)
+
+
+def _to_float(pixels: NDArray[Any]) -> Plane:
+    _check(pixels)
+    values = pixels.astype(np.float32, copy=False)
+    return values if pixels.dtype.kind == "f" else values / np.float32(np.iinfo(pixels.dtype.newbyteorder("=")).max)
 
 
 def _from_float(values: Plane, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -1,6 +1,7 @@
 """The protocol that every engine answers."""
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterator
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,5 +35,25 @@ class Upscaler(Protocol):
 
         Raises:
             InputError: for another shape or dtype.
+        """
+        ...
+
+
+@runtime_checkable
+class BandUpscaler(Upscaler, Protocol):
+    """An upscaler that gives its result from the top, band by band, so that the whole of it need never be in memory."""
+
+    def bands(self, image: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
+        """Enlarge one image.
+
+        Args:
+            image: [H, W, 3] RGB; float32 in [0, 1], or uint8 or uint16, which are converted as they are needed.
+
+        Returns:
+            [rows, scale * W, 3] at a time, consecutive, as `Upscaler` gives them.
+
+        Raises:
+            InputError: for another shape or dtype.
+            EngineError: if the memory does not suffice.
         """
         ...

@@ -9,17 +9,27 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from numpy.typing import NDArray
 
 from a2f.api import available_scales, find_weights, output_suffix
 from a2f.errors import A2FError, ImageReadError, ImageWriteError, UsageError
-from a2f.imageio import FORMATS, check_format, encode_image, format_of_suffix, read_image, write_bytes_atomic
+from a2f.imageio import (
+    FORMATS,
+    check_format,
+    encode_bands,
+    encode_image,
+    format_of_suffix,
+    read_image,
+    write_bytes_atomic,
+)
 from a2f.imageio.formats import is_image_name
-from a2f.pixels import upscale_picture
-from a2f.runtime import load_engine
+from a2f.pixels import upscale_bands, upscale_picture
+from a2f.runtime import Limits, load_engine
 from a2f.runtime.engines import EngineName
 from a2f.sizes import Size, plan_scales, target_size
-from a2f.upscaler import Upscaler
+from a2f.upscaler import BandUpscaler, Upscaler
 
 STDIN = Path("-")
 
@@ -40,6 +50,9 @@ class Options:
     height: int | None = None
     size: Size | None = None
     max_side: int | None = None
+    tile: int = 0
+    max_memory: int | None = None
+    gates: Literal["exact", "sampled"] = "exact"
     jobs: int | None = None
     threads: int | None = None
     quality: int | None = None
@@ -239,6 +252,7 @@ class Runner:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.scales = available_scales(options.model) if options.has_size else (options.scale,)
+        self.jobs = options.jobs or (1 if options.max_memory else 2)
         self.stopping = threading.Event()
         self._engines: dict[int, Upscaler] = {}
         self._lock = threading.Lock()
@@ -252,8 +266,9 @@ class Runner:
             if scale not in self._engines:
                 o = self.options
                 weights = find_weights(o.model, scale=scale)
+                limits = Limits(tile_px=o.tile, max_memory_bytes=o.max_memory, jobs=self.jobs, gates=o.gates)
                 self._engines[scale] = load_engine(
-                    weights, engine=o.engine, device=o.device, dtype=o.dtype, threads=o.threads
+                    weights, engine=o.engine, device=o.device, dtype=o.dtype, threads=o.threads, limits=limits
                 )
             return self._engines[scale]
 
@@ -266,7 +281,7 @@ class Runner:
             tasks: of `plan`.
             stdin: reads the whole standard input.
         """
-        jobs = self.options.jobs or min(2, len(tasks))
+        jobs = min(self.jobs, max(1, len(tasks)))
         with ThreadPoolExecutor(jobs, thread_name_prefix="a2f") as pool:
             try:
                 yield from _in_order(pool, tasks, lambda task: self.one(task, stdin=stdin), ahead=2 * jobs)
@@ -311,18 +326,30 @@ class Runner:
             )
         if not scales:
             notes.append(f"{name}: {final[0]} x {final[1]} is no enlargement: only resized, without the network")
-        large = upscale_picture(picture, [self.engine(s) for s in scales], size=size)
-        blob = encode_image(large, format=chosen, quality=o.quality, strip=o.strip, force=o.force)
+        how = {"format": chosen, "quality": o.quality, "strip": o.strip, "force": o.force}
+        engines = [self.engine(s) for s in scales]
+        if size is None and isinstance(engines[0], BandUpscaler):
+            bands = self._while_going(upscale_bands(picture.pixels, engines[0]))
+            blob = encode_bands(picture, bands, size=final, **how)  # type: ignore[arg-type]
+        else:
+            blob = encode_image(upscale_picture(picture, engines, size=size), **how)  # type: ignore[arg-type]
         if self.stopping.is_set():
             raise A2FError("stopped before writing")
         if task.target == STDIN:
-            return Outcome(task=task, status="done", size=large.size, notes=tuple(notes), encoded=blob)
+            return Outcome(task=task, status="done", size=final, notes=tuple(notes), encoded=blob)
         try:
             task.target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ImageWriteError(f"cannot make the folder {task.target.parent}: {error.strerror or error}") from error
         write_bytes_atomic(task.target, blob)
-        return Outcome(task=task, status="done", size=large.size, notes=tuple(notes))
+        return Outcome(task=task, status="done", size=final, notes=tuple(notes))
+
+    def _while_going(self, bands: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+        """The bands, until the whole batch is to stop."""
+        for band in bands:
+            if self.stopping.is_set():
+                raise A2FError("stopped before writing")
+            yield band
 
     def _size(self, given: Size) -> Size | None:
         o = self.options

@@ -35,6 +35,24 @@ class SizeType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return int(width), int(height)
 
 
+class BytesType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """A size of memory."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read 1GB, 1.5G or 800MB as bytes; thousands count, as disks and `a2f` do."""
+        text = str(value).upper().removesuffix("B")
+        factor = {"K": 10**3, "M": 10**6, "G": 10**9}.get(text[-1:], 1)
+        try:
+            size = int(float(text[:-1] if factor > 1 else text) * factor)
+        except (ValueError, OverflowError):
+            size = 0
+        if size < 1:
+            self.fail(f"{value!r} is not a size of memory: write it as 800MB or 1.5GB", param, ctx)
+        return size
+
+
 class CountType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     """A whole number, with an optional K, M or G for thousands, millions or billions."""
 
@@ -76,7 +94,23 @@ POSITIVE = click.IntRange(min=1)
 @click.option("--force", is_flag=True, help="Accept a format that loses transparency, 16 bits or long metadata.")
 @click.option("--allow-truncated", is_flag=True, help="Take what there is of damaged files.")
 @click.option("--max-pixels", type=CountType(), default="256M", show_default=True, help="Refuse larger inputs.")
-@click.option("-j", "--jobs", type=POSITIVE, metavar="N", help="Images at a time.  [default: 2]")
+@click.option(
+    "-t",
+    "--tile",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Side of a tile, pixels; 0 chooses.",
+)
+@click.option("--max-memory", type=BytesType(), help="Of the whole process, e.g. 1GB.  [default: half of what is free]")
+@click.option(
+    "--gates",
+    type=click.Choice(["exact", "sampled"]),
+    default="exact",
+    show_default=True,
+    help="Pooled over the whole image, or over a sample.",
+)
+@click.option("-j", "--jobs", type=POSITIVE, metavar="N", help="Images at a time.  [default: 2, with --max-memory 1]")
 @click.option("--threads", type=POSITIVE, metavar="N", help="Of the network.  [default: all cores]")
 @click.option(
     "--engine", default="onnxruntime", show_default=True, metavar="NAME", help="onnxruntime, openvino or torch."

@@ -5,9 +5,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 import a2f
-from a2f.export.fold import Array, Conv, Folded, FoldedBlock, fold
+from a2f.export.fold import Conv, Folded, FoldedBlock, fold
+from a2f.export.int8 import Range, draw_res
 from a2f.weights import Weights
 
 if TYPE_CHECKING:
@@ -17,9 +19,13 @@ OPSET = 13  # the oldest in which all operators used have their present form: wi
 IR_VERSION = 8
 
 Layout = Literal["split", "plain"]
+Sides = tuple[
+    bool, bool, bool, bool
+]  # top, left, bottom, right: where a convolution pads with zeros, as ONNX orders them
+ALL_SIDES: Sides = (True, True, True, True)
 
 
-def build_graph(weights: Weights, *, layout: Layout = "split") -> "ModelProto":
+def build_graph(weights: Weights, *, layout: Layout = "split", ranges: tuple[Range, ...] | None = None) -> "ModelProto":
     """Draw the network as an ONNX model.
 
     Args:
@@ -27,6 +33,7 @@ def build_graph(weights: Weights, *, layout: Layout = "split") -> "ModelProto":
         layout: "split" computes p (Eq. 6) as one 1x1 convolution per source, added up, which needs no concatenated
             copy of all features; "plain" concatenates as the paper writes it. Same result to float rounding;
             ``python -m benchmarks.engine`` times both.
+        ranges: one a block, makes 8-bit integers of the convolutions of `res`.
 
     Returns:
         Input "lr" [N, 3, H, W] and output "sr" [N, 3, sH, sW], float32 RGB in [0, 1] (the output not clipped); batch,
@@ -34,8 +41,8 @@ def build_graph(weights: Weights, *, layout: Layout = "split") -> "ModelProto":
     """
     from onnx import TensorProto, helper
 
-    drawing = _Drawing()
-    drawing.network(fold(weights), layout)
+    drawing = Drawing()
+    drawing.network(fold(weights), layout, ranges)
     s = weights.config.scale
     lr = helper.make_tensor_value_info("lr", TensorProto.FLOAT, ["batch", 3, "height", "width"])
     sr = helper.make_tensor_value_info("sr", TensorProto.FLOAT, ["batch", 3, f"{s}*height", f"{s}*width"])
@@ -51,9 +58,9 @@ def build_graph(weights: Weights, *, layout: Layout = "split") -> "ModelProto":
     return model
 
 
-def export_onnx(weights: Weights, *, layout: Layout = "split") -> bytes:
+def export_onnx(weights: Weights, *, layout: Layout = "split", ranges: tuple[Range, ...] | None = None) -> bytes:
     """The bytes of an ONNX file; the same weights give the same bytes. Arguments as `build_graph`."""
-    blob: bytes = build_graph(weights, layout=layout).SerializeToString(deterministic=True)
+    blob: bytes = build_graph(weights, layout=layout, ranges=ranges).SerializeToString(deterministic=True)
     return blob
 
 
@@ -67,25 +74,26 @@ def _metadata(weights: Weights) -> dict[str, str]:
     return {**{key: value for key, value in sorted(weights.metadata.items()) if key != "format"}, **own}
 
 
-class _Drawing:
+class Drawing:
     """Nodes and constants as they are added; every method returns the name of a tensor."""
 
     def __init__(self) -> None:
         self.nodes: list[NodeProto] = []
         self.constants: list[TensorProto] = []
 
-    def network(self, net: Folded, layout: Layout) -> None:
+    def network(self, net: Folded, layout: Layout, ranges: tuple[Range, ...] | None = None) -> None:
+        """All of it, from "lr" to "sr"; arguments as `build_graph`."""
         centred = self.op("Sub", "lr", self.constant("mean", net.mean), name="centred")
         xs = [self.conv(net.head, centred, name="x_0")]  # Eq. 1
         for i, block in enumerate(net.blocks, start=1):
-            xs.append(self.block(block, xs, i, layout))  # Eq. 2
+            xs.append(self.block(block, xs, i, layout, None if ranges is None else ranges[i - 1]))  # Eq. 2
         skip = self.conv(net.skip, centred, name="skip")  # Eq. 4
         features = self.op("Add", self.conv(net.tail, xs[-1], name="tail"), skip, name="tail+skip")  # Eq. 3, 5
         self.op("DepthToSpace", features, name="sr", blocksize=net.config.scale, mode="CRD")
 
-    def block(self, block: FoldedBlock, xs: list[str], i: int, layout: Layout) -> str:
-        hidden = self.op("Relu", self.conv(block.conv1, xs[-1], name=f"conv1_{i}"), name=f"relu_{i}")
-        res = self.conv(block.conv2, hidden, name=f"res_{i}")  # Eq. 8, times λ_res
+    def block(self, block: FoldedBlock, xs: list[str], i: int, layout: Layout, reach: Range | None) -> str:
+        """The i-th block on x_0 .. x_{i-1}: x_i."""
+        res = draw_res(self, block, xs[-1], reach=reach, sides=ALL_SIDES, end=f"_{i}")  # Eq. 8, times λ_res
         carried = self.op("Mul", xs[-1], self.scalar(f"lambda_x_{i}", block.lambda_x), name=f"carried_{i}")
         if not block.proj:
             return self.op("Add", res, carried, name=f"x_{i}")
@@ -95,6 +103,7 @@ class _Drawing:
         return self.op("Add", res, auxiliary, name=f"x_{i}")  # Eq. 9
 
     def projection(self, block: FoldedBlock, xs: list[str], i: int, layout: Layout) -> str:
+        """The auxiliary features p_i (Eq. 6)."""
         if layout == "plain":
             whole = Conv(weight=np.concatenate([conv.weight for conv in block.proj], axis=1))
             both = xs[0] if i == 1 else self.op("Concat", *xs, name=f"concat_{i}", axis=1)
@@ -106,6 +115,7 @@ class _Drawing:
         return total
 
     def gate(self, block: FoldedBlock, p: str, i: int) -> str:
+        """The gate of a block times λ_att (Eq. 7)."""
         factor = self.scalar(f"lambda_att_{i}", block.lambda_att)
         if block.gate1 is None or block.gate2 is None:
             return factor
@@ -114,23 +124,32 @@ class _Drawing:
         opened = self.op("Sigmoid", self.conv(block.gate2, inner, name=f"gate2_{i}"), name=f"gate_{i}")
         return self.op("Mul", opened, factor, name=f"lambda_gate_{i}")
 
-    def conv(self, conv: Conv, x: str, *, name: str) -> str:
-        inputs = [x, self.constant(f"{name}.weight", conv.weight)]
+    def conv(self, conv: Conv, x: str, *, name: str, sides: Sides = ALL_SIDES) -> str:
+        """A convolution with a constant kernel."""
+        return self.conv_of(x, self.constant(f"{name}.weight", conv.weight), conv, name=name, sides=sides)
+
+    def conv_of(self, x: str, weight: str, conv: Conv, *, name: str, sides: Sides) -> str:
+        """A convolution whose kernel is a tensor of the graph."""
+        inputs = [x, weight]
         if conv.bias is not None:
             inputs.append(self.constant(f"{name}.bias", conv.bias))
-        side = conv.weight.shape[-1]
-        return self.op("Conv", *inputs, name=name, kernel_shape=[side, side], pads=[side // 2] * 4)
+        kernel = conv.weight.shape[-1]
+        pads = [kernel // 2 if padded else 0 for padded in sides]
+        return self.op("Conv", *inputs, name=name, kernel_shape=[kernel, kernel], pads=pads)
 
     def scalar(self, name: str, value: float) -> str:
+        """A constant [1, 1, 1, 1]."""
         return self.constant(name, np.full((1, 1, 1, 1), value, dtype=np.float32))
 
-    def constant(self, name: str, value: Array) -> str:
+    def constant(self, name: str, value: NDArray[Any] | np.generic) -> str:
+        """A constant of the graph."""
         from onnx import numpy_helper
 
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self.constants.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
         return name
 
     def op(self, kind: str, *inputs: str, name: str, **attributes: Any) -> str:
+        """A node with one output, which has its name."""
         from onnx import helper
 
         self.nodes.append(helper.make_node(kind, list(inputs), [name], name=f"{kind}:{name}", **attributes))

@@ -1,5 +1,6 @@
 """An onnxruntime session with the options that suit these graphs."""
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def make_session(
-    blob: bytes, *, threads: int, providers: Sequence[str] = ("CPUExecutionProvider",)
+    blob: bytes, *, threads: int, providers: Sequence[str] = ("CPUExecutionProvider",), shared_memory: bool = False
 ) -> "InferenceSession":
     """Open an ONNX file.
 
@@ -16,6 +17,7 @@ def make_session(
         blob: the file.
         threads: of one run, at least 1.
         providers: onnxruntime's execution providers, in order.
+        shared_memory: take memory from one pool with all other such sessions of the process, not from one of its own.
     """
     import onnxruntime
 
@@ -25,4 +27,17 @@ def make_session(
     options.log_severity_level = 3
     # Idle threads that spin would take the cores from decoding and encoding; on these graphs spinning gains nothing.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if shared_memory:
+        _make_pool()
+        options.add_session_config_entry("session.use_env_allocators", "1")
+        options.enable_mem_pattern = False  # it plans for one size of tile
     return onnxruntime.InferenceSession(blob, options, providers=list(providers))
+
+
+@functools.cache
+def _make_pool() -> None:
+    import onnxruntime as ort
+
+    where = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    # Grow by what is asked for (1), not by doubling.
+    ort.create_and_register_allocator(where, ort.OrtArenaCfg({"arena_extend_strategy": 1}))

@@ -5,7 +5,7 @@ from a2f.imageio.formats import FORMATS, Format, check_format, format_of_suffix
 from a2f.imageio.limits import DEFAULT_MAX_PIXELS
 from a2f.imageio.picture import Metadata, Picture
 from a2f.imageio.read import read_image
-from a2f.imageio.write import encode_image, write_image
+from a2f.imageio.write import encode_bands, encode_image, write_image
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",
@@ -14,6 +14,7 @@ __all__ = [
     "Metadata",
     "Picture",
     "check_format",
+    "encode_bands",
     "encode_image",
     "format_of_suffix",
     "read_image",

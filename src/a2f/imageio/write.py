@@ -1,6 +1,8 @@
 """Encoding pictures and writing them as files."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from a2f.imageio.exif import MARK, plain_exif, updated_exif, with_resolution
 from a2f.imageio.formats import FORMATS, Format, check_format, fits_jpeg, format_of_suffix
 from a2f.imageio.iptc import photoshop_of, records_of
 from a2f.imageio.picture import Metadata, Picture
+from a2f.imageio.stream import feed
 from a2f.imageio.tiff import tiff_with_blocks, without_resolution
 from a2f.imageio.uncompressed import encode_bmp, encode_pnm
 
@@ -75,16 +78,62 @@ def encode_image(
         UsageError: for an unknown format or quality.
         ImageWriteError: if the encoder fails.
     """
-    format = format_of_suffix(format)
-    if quality is not None and not 1 <= quality <= 100:
-        raise UsageError(f"quality {quality}: choose from 1 to 100")
-    check_format(picture, format, force=force, strip=strip)
+    format = _checked(picture, format, quality=quality, strip=strip, force=force)
     pixels, metadata = _fitted(picture, FORMATS[format], strip=strip)
     if format == "ppm":
         return encode_pnm(pixels)
     if format == "bmp":
         return encode_bmp(pixels, metadata.dpi)
-    return _encode_vips(pixels, metadata, format, quality or FORMATS[format].quality)
+    deep = pixels.dtype == np.uint16
+    return _encode_vips(_vips_image(pixels), metadata, format, quality or FORMATS[format].quality, deep=deep)
+
+
+def encode_bands(
+    picture: Picture,
+    bands: Iterator[NDArray[Any]],
+    *,
+    size: tuple[int, int],
+    format: str,
+    quality: int | None = None,
+    strip: bool = False,
+    force: bool = False,
+) -> bytes:
+    """Encode pixels that come band by band; JPEG, PNG and TIFF never hold all of them, decoded, in memory.
+
+    Args:
+        picture: whose metadata, channels and bit depth the result has.
+        bands: its pixels, [rows, width, C] at a time, from the top.
+        size: width and height of the result.
+        format: as `encode_image`, and so are the other arguments and the errors; what the bands raise comes through.
+        quality: the same.
+        strip: the same.
+        force: the same.
+    """
+    format = _checked(picture, format, quality=quality, strip=strip, force=force)
+    if format in ("ppm", "bmp"):
+        whole = replace(picture, pixels=np.concatenate(list(bands)))
+        return encode_image(whole, format=format, quality=quality, strip=strip, force=force)
+    first = next(bands)
+    pixels, metadata = _fitted(replace(picture, pixels=first), FORMATS[format], strip=strip)
+    deep = pixels.dtype == np.uint16
+    rest = (_fitted(replace(picture, pixels=band), FORMATS[format], strip=strip)[0] for band in bands)
+    every = chain([pixels], rest)
+    fed = feed(every, width=size[0], height=size[1], channels=pixels.shape[2], deep=deep)
+    image = fed.image.copy(interpretation=_interpretation(pixels))
+    try:
+        return _encode_vips(image, metadata, format, quality or FORMATS[format].quality, deep=deep)
+    except ImageWriteError:
+        if fed.errors:
+            raise fed.errors[0] from None
+        raise
+
+
+def _checked(picture: Picture, format: str, *, quality: int | None, strip: bool, force: bool) -> str:
+    format = format_of_suffix(format)
+    if quality is not None and not 1 <= quality <= 100:
+        raise UsageError(f"quality {quality}: choose from 1 to 100")
+    check_format(picture, format, force=force, strip=strip)
+    return format
 
 
 def _fitted(picture: Picture, holds: Format, *, strip: bool) -> tuple[NDArray[Any], Metadata]:
@@ -111,9 +160,14 @@ def _on_white(pixels: NDArray[Any]) -> NDArray[Any]:
 def _vips_image(pixels: NDArray[Any]) -> "VipsImage":
     import pyvips
 
-    deep, colour = pixels.dtype == np.uint16, pixels.shape[2] > 2
-    kind = ("rgb16" if deep else "srgb") if colour else ("grey16" if deep else "b-w")
-    return pyvips.Image.new_from_array(np.ascontiguousarray(pixels)).copy(interpretation=kind)
+    return pyvips.Image.new_from_array(np.ascontiguousarray(pixels)).copy(interpretation=_interpretation(pixels))
+
+
+def _interpretation(pixels: NDArray[Any]) -> str:
+    deep = pixels.dtype == np.uint16
+    if pixels.shape[2] > 2:
+        return "rgb16" if deep else "srgb"
+    return "grey16" if deep else "b-w"
 
 
 def _to_srgb(pixels: NDArray[Any], icc: bytes) -> NDArray[Any]:
@@ -134,10 +188,9 @@ def _to_srgb(pixels: NDArray[Any], icc: bytes) -> NDArray[Any]:
     return np.concatenate([converted, pixels[..., colours:]], axis=2)
 
 
-def _encode_vips(pixels: NDArray[Any], metadata: Metadata, format: str, quality: int | None) -> bytes:
+def _encode_vips(image: "VipsImage", metadata: Metadata, format: str, quality: int | None, *, deep: bool) -> bytes:
     import pyvips
 
-    image = _vips_image(pixels)
     exif = _exif_to_write(metadata, format, width=image.width, height=image.height)
     if format == "jpeg":
         xmp, iptc = (block if fits_jpeg(block) else None for block in (metadata.xmp, metadata.iptc))
@@ -145,13 +198,11 @@ def _encode_vips(pixels: NDArray[Any], metadata: Metadata, format: str, quality:
     image = _with_metadata(image, metadata, format, exif)
     try:
         blob: bytes = image.write_to_buffer(
-            FORMATS[format].vips, keep=_keep(exif, format), **_options(format, quality, pixels)
+            FORMATS[format].vips, keep=_keep(exif, format), **_options(format, quality, deep=deep)
         )
     except pyvips.Error as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise ImageWriteError(
-            f"cannot encode {pixels.shape[1]} x {pixels.shape[0]} as {format}: {lines[-1]}"
-        ) from error
+        raise ImageWriteError(f"cannot encode {image.width} x {image.height} as {format}: {lines[-1]}") from error
     if format in ("jpeg", "png", "webp"):
         return with_blocks(blob, format, exif=exif, xmp=metadata.xmp, dpi=metadata.dpi)
     if format == "tiff":
@@ -195,8 +246,7 @@ def _keep(exif: bytes | None, format: str) -> int:
     return KEEP_ALL if exif and format in ("webp", "avif") else KEEP_ALL_BUT_EXIF
 
 
-def _options(format: str, quality: int | None, pixels: NDArray[Any]) -> dict[str, Any]:
-    deep = pixels.dtype == np.uint16
+def _options(format: str, quality: int | None, *, deep: bool) -> dict[str, Any]:
     options: dict[str, dict[str, Any]] = {
         "jpeg": {"Q": quality, "optimize_coding": True, "subsample_mode": "auto"},
         "png": {"compression": 6, "filter": "all", "bitdepth": 16 if deep else 8},

@@ -1,5 +1,6 @@
 """Engines that run the networks."""
 
 from a2f.runtime.engines import DTYPES, ENGINES, default_threads, load_engine
+from a2f.runtime.plan import Limits
 
-__all__ = ["DTYPES", "ENGINES", "default_threads", "load_engine"]
+__all__ = ["DTYPES", "ENGINES", "Limits", "default_threads", "load_engine"]

@@ -8,26 +8,30 @@ from numpy.typing import NDArray
 from a2f.errors import InputError
 
 
-def to_batch(image: NDArray[Any]) -> NDArray[np.float32]:
-    """Check an image and lay it out as a batch of one.
+def check_image(image: NDArray[Any], *, integers: bool = False) -> NDArray[Any]:
+    """Give an image back if an upscaler takes it.
 
     Args:
         image: [H, W, 3] float32, finite, H and W at least 1.
-
-    Returns:
-        [1, 3, H, W] float32, contiguous.
+        integers: whether uint8 and uint16 are taken too, which stand for [0, 1].
 
     Raises:
         InputError: for anything else.
     """
-    if not isinstance(image, np.ndarray) or image.dtype != np.float32 or image.ndim != 3 or image.shape[2] != 3:
+    dtypes = (np.float32, np.uint8, np.uint16) if integers else (np.float32,)
+    if not isinstance(image, np.ndarray) or image.dtype not in dtypes or image.ndim != 3 or image.shape[2] != 3:
         got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
         raise InputError(f"an upscaler takes [H, W, 3] float32 RGB in [0, 1], not {got}")
     if image.size == 0:
         raise InputError(f"an image of {image.shape[1]} x {image.shape[0]} pixels is empty")
-    if not np.isfinite(image).all():
+    if image.dtype == np.float32 and not np.isfinite(image).all():
         raise InputError("the image holds NaN or infinity")
-    return np.ascontiguousarray(image.transpose(2, 0, 1)[None])
+    return image
+
+
+def to_batch(image: NDArray[Any]) -> NDArray[np.float32]:
+    """[H, W, 3] -> [1, 3, H, W], contiguous; checked as `check_image` does."""
+    return np.ascontiguousarray(check_image(image).transpose(2, 0, 1)[None])
 
 
 def to_image(x: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ import os
 from typing import Literal, get_args
 
 from a2f.errors import EngineError, UsageError
+from a2f.runtime.plan import Limits
 from a2f.upscaler import Upscaler
 from a2f.weights import Weights
 
@@ -11,7 +12,7 @@ EngineName = Literal["onnxruntime", "openvino", "torch"]
 ENGINES: tuple[str, ...] = get_args(EngineName)
 DTYPES = {
     "onnxruntime": ("float32",),
-    "openvino": ("float32", "bfloat16"),
+    "openvino": ("float32", "bfloat16", "int8"),
     "torch": ("float32", "bfloat16", "float16"),
 }
 
@@ -30,6 +31,7 @@ def load_engine(
     device: str = "cpu",
     dtype: str = "float32",
     threads: int | None = None,
+    limits: Limits | None = None,
 ) -> Upscaler:
     """Open an engine on given weights.
 
@@ -37,15 +39,17 @@ def load_engine(
         weights: of any network of the family.
         engine: "onnxruntime" (in the core), "openvino" or "torch" (extras `openvino` and `train`).
         device: "cpu"; "cuda" for onnxruntime and torch; "mps" for torch.
-        dtype: precision of the computation: "float32"; "bfloat16" for openvino and torch; "float16" for torch.
+        dtype: precision of the computation: "float32"; "bfloat16" for openvino and torch; "float16" for torch; "int8"
+            for openvino.
         threads: of one run on the CPU; all cores of the process by default; torch counts for the whole process.
+        limits: tile, memory and gates, on the CPU with onnxruntime and openvino; half of the free memory by default.
 
     Returns:
         A thread-safe upscaler that says in its `description` what it runs on. Nothing falls back silently.
 
     Raises:
         UsageError: for an unknown engine or fewer than one thread.
-        EngineError: for a device or precision that the engine or this machine does not have.
+        EngineError: for a device, precision or limits that the engine or this machine does not have.
     """
     if engine not in ENGINES:
         raise UsageError(f"unknown engine {engine!r}: choose one of {', '.join(ENGINES)}")
@@ -54,14 +58,17 @@ def load_engine(
     if dtype not in DTYPES[engine]:
         raise EngineError(f"engine {engine} does not compute in {dtype!r}: choose {' or '.join(DTYPES[engine])}")
     count = threads or default_threads()
+    if (limits is not None and limits != Limits(jobs=limits.jobs)) and (engine == "torch" or device != "cpu"):
+        raise EngineError(f"engine {engine} on {device} runs images whole: tile, memory and gates cannot be set there")
+    limits = limits or Limits()
     if engine == "torch":
         from a2f.runtime.torch_engine import TorchEngine
 
         return TorchEngine(weights, device=device, dtype=dtype, threads=threads)
     if engine == "openvino":
-        from a2f.runtime.openvino_engine import OpenVinoEngine
+        from a2f.runtime.openvino_engine import open_openvino_engine
 
-        return OpenVinoEngine(weights, device=device, dtype=dtype, threads=count)
-    from a2f.runtime.onnx_engine import OnnxEngine
+        return open_openvino_engine(weights, device=device, dtype=dtype, threads=count, limits=limits)
+    from a2f.runtime.onnx_engine import open_onnx_engine
 
-    return OnnxEngine(weights, device=device, threads=count)
+    return open_onnx_engine(weights, device=device, threads=count, limits=limits)

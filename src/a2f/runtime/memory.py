@@ -1,15 +1,15 @@
-"""Memory of a whole-image run, said before it starts: the system would end the process without a word."""
+"""Memory: what there is, what this process has, what running an image whole would take."""
 
+import os
 from pathlib import Path
 
-from a2f.errors import EngineError
 from a2f.variants import A2FConfig
 
 
-def needed_bytes(config: A2FConfig, *, height: int, width: int) -> int:
-    """About what enlarging one image takes, from file to file.
+def whole_bytes(config: A2FConfig, *, height: int, width: int) -> int:
+    """About what enlarging one image whole, in one graph, takes.
 
-    Fitted to the peak memory of ``a2f upscale`` on images of 0.5 to 2 megapixels at x2 and x4, within 10 %.
+    Fitted to the peak memory of the engines on images of 0.5 to 2 megapixels at x2 and x4, within 10 %.
 
     Args:
         config: the network.
@@ -35,17 +35,10 @@ def available_bytes() -> int | None:
     return min(free) if free else None
 
 
-def check_memory(config: A2FConfig, *, height: int, width: int) -> None:
-    """Refuse an image that does not fit.
-
-    Raises:
-        EngineError: and says how much is missing and what to do.
-    """
-    available, needed = available_bytes(), needed_bytes(config, height=height, width=width)
-    if available is not None and needed > available:
-        smaller = int((available / needed) ** 0.5 * 100)
-        raise EngineError(
-            f"{width} x {height} at x{config.scale} needs about {needed / 1e9:.1f} GB of memory and "
-            f"{available / 1e9:.1f} GB are free: take a smaller scale or fewer --jobs, or an image of at most "
-            f"{width * smaller // 100} x {height * smaller // 100}"
-        )
+def resident_bytes() -> int:
+    """Memory that this process has now; where the system does not tell, what one with the libraries loaded has."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 150 * 10**6

@@ -1,49 +1,75 @@
-"""The default engine: onnxruntime."""
+"""The default engine: onnxruntime, fp32."""
+
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import EngineError
+from a2f.export.fold import fold
 from a2f.export.graph import export_onnx
 from a2f.export.session import make_session
 from a2f.runtime.arrays import to_batch, to_image
-from a2f.runtime.memory import check_memory
+from a2f.runtime.plan import Limits
+from a2f.runtime.tiled import Array, Step, Steps
+from a2f.runtime.tiled_engine import TiledEngine
+from a2f.upscaler import Upscaler
 from a2f.weights import Weights
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
-class OnnxEngine:
-    """Runs the graph of `export_onnx` in onnxruntime, fp32.
+def open_onnx_engine(weights: Weights, *, device: str, threads: int, limits: Limits) -> Upscaler:
+    """Tile by tile on the CPU, whole images on CUDA.
 
     Args:
         weights: of any network of the family.
         device: "cpu" or "cuda".
-        threads: of one run on the CPU.
+        threads: tiles at a time.
+        limits: what a run may take, on the CPU.
 
     Raises:
         EngineError: if the device is unknown or this onnxruntime has no provider for it.
     """
+    import onnxruntime
 
-    def __init__(self, weights: Weights, *, device: str, threads: int) -> None:
-        import onnxruntime
+    provider = PROVIDERS.get(device)
+    if provider is None:
+        raise EngineError(f"engine onnxruntime has no device {device!r}: choose cpu or cuda")
+    if provider not in onnxruntime.get_available_providers():
+        raise EngineError("this onnxruntime has no CUDA provider: install onnxruntime-gpu, or use --device cpu")
+    description = f"onnxruntime {onnxruntime.__version__}, {weights.label}, {device}, float32"
+    if device != "cpu":
+        return WholeOnnxEngine(weights, provider=provider, description=description)
+    description += f", {threads} thread{'s' if threads > 1 else ''}"
+    return TiledEngine(Steps(fold(weights), open_step), description=description, threads=threads, limits=limits)
 
-        provider = PROVIDERS.get(device)
-        if provider is None:
-            raise EngineError(f"engine onnxruntime has no device {device!r}: choose cpu or cuda")
-        if provider not in onnxruntime.get_available_providers():
-            raise EngineError("this onnxruntime has no CUDA provider: install onnxruntime-gpu, or use --device cpu")
-        self.scale, self._config, self._device = weights.config.scale, weights.config, device
-        self.description = (
-            f"onnxruntime {onnxruntime.__version__}, {weights.label}, {device}, float32, "
-            f"{threads} thread{'s' if threads > 1 else ''}"
-        )
-        self._session = make_session(export_onnx(weights), threads=threads, providers=[provider])
+
+def open_step(blob: bytes) -> Step:
+    """A step on one thread."""
+    session = make_session(blob, threads=1, shared_memory=True)
+    names = [output.name for output in session.get_outputs()]
+
+    def step(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+
+    return step
+
+
+class WholeOnnxEngine:
+    """Runs the graph of `export_onnx` on whole images.
+
+    Args:
+        weights: of any network of the family.
+        provider: of onnxruntime.
+        description: one line for people.
+    """
+
+    def __init__(self, weights: Weights, *, provider: str, description: str) -> None:
+        self.scale, self.description = weights.config.scale, description
+        self._session = make_session(export_onnx(weights), threads=1, providers=[provider])
 
     def __call__(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Enlarge one image, as `Upscaler` says; EngineError if the memory does not suffice."""
-        x = to_batch(image)
-        if self._device == "cpu":
-            check_memory(self._config, height=x.shape[2], width=x.shape[3])
-        (sr,) = self._session.run(None, {"lr": x})
+        """Enlarge one image, as `Upscaler` says."""
+        (sr,) = self._session.run(None, {"lr": to_batch(image)})
         return to_image(sr)

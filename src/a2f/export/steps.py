@@ -1,0 +1,143 @@
+"""The network in steps, for images that run in tiles: head, each block, tail.
+
+A step computes the inside of a tile. What it reads comes with a halo, the margin that its 3x3 convolutions eat up,
+except at those sides that are the image's own border: there, and only there, the convolutions pad with zeros, each one
+its own input, as on the whole image. The gates, which pool over the whole image, come as inputs.
+
+A block of the first half takes the features before it ("earlier"). After the middle the features are exchanged for what
+the blocks to come will need of them: p_i (Eq. 6) is a sum over its sources, so the part that is known, one sum of C
+channels for each block to come, stands for all of them. That way at most about L/2 features are ever kept, not L.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from a2f.export.fold import Conv, Folded
+from a2f.export.graph import IR_VERSION, OPSET, Drawing, Sides
+from a2f.export.int8 import Range, draw_res
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, ValueInfoProto
+
+BLOCK_HALO_PX = 2  # two 3x3 convolutions
+TAIL_HALO_PX = 1
+
+
+def middle_of(net: Folded) -> int:
+    """The last level whose features are kept as they are; the blocks after it work with sums."""
+    return len(net.blocks) // 2
+
+
+def slots_of(net: Folded) -> int:
+    """Features of C channels that are kept at a time, at most."""
+    k, levels = middle_of(net), len(net.blocks)
+    return max(k + 1, levels - k + 1) if net.config.projection else 2
+
+
+def head_step(net: Folded, *, sides: Sides) -> "ModelProto":
+    """Input "lr" [N, 3, h, w] with a halo of the head's radius, output "x" [N, C, ...] without (Eq. 1)."""
+    drawing = Drawing()
+    centred = drawing.op("Sub", "lr", drawing.constant("mean", net.mean), name="centred")
+    drawing.conv(net.head, centred, name="x", sides=sides)
+    return _model(drawing, {"lr": 3}, {"x": net.config.channels})
+
+
+def block_step(net: Folded, number: int, *, sides: Sides, reach: Range | None = None) -> "ModelProto":
+    """One block (Eq. 6 to 9).
+
+    Args:
+        net: folded.
+        number: i, from 1.
+        sides: of the tile that are the image's border.
+        reach: makes integers of the convolutions of `res`.
+
+    Returns:
+        Inputs "before" (x_{i-1} with a halo of 2), "gate" [1, C, 1, 1], times λ_att, and "earlier" (x_0 .. x_{i-2},
+        without halo) or, after the middle, "sums" (of blocks i .. L); without projection "before" alone. Outputs "x",
+        x_i without halo, and after the middle "later", the sums of blocks i+1 .. L with x_i in them.
+    """
+    block, c, levels = net.blocks[number - 1], net.config.channels, len(net.blocks)
+    drawing = Drawing()
+    inputs, outputs = {"before": c}, {"x": c}
+    res = draw_res(drawing, block, "before", reach=reach, sides=sides)
+    inside = _inside(drawing, "before", BLOCK_HALO_PX, sides)
+    carried = drawing.op("Mul", inside, drawing.scalar("lambda_x", block.lambda_x), name="carried")
+    if block.proj:
+        late = number > middle_of(net)
+        if late:
+            inputs["sums"] = (levels - number + 1) * c
+            p = _channels(drawing, "sums", 0, c, name="p") if number < levels else "sums"
+        else:
+            p = drawing.conv(block.proj[-1], inside, name="p_last")
+            if number > 1:
+                inputs["earlier"] = (number - 1) * c
+                weight = np.concatenate([conv.weight for conv in block.proj[:-1]], axis=1)
+                p = drawing.op("Add", drawing.conv(Conv(weight=weight), "earlier", name="p_earlier"), p, name="p")
+        inputs["gate"] = c
+        carried = drawing.op("Add", drawing.op("Mul", p, "gate", name="att"), carried, name="auxiliary")
+        if late and number < levels:
+            outputs["later"] = (levels - number) * c
+            drawing.op("Add", res, carried, name="x")
+            own = np.concatenate([later.proj[number].weight for later in net.blocks[number:]], axis=0)
+            rest = _channels(drawing, "sums", c, inputs["sums"], name="rest")
+            drawing.op("Add", drawing.conv(Conv(weight=own), "x", name="own"), rest, name="later")
+            return _model(drawing, inputs, outputs)
+    drawing.op("Add", res, carried, name="x")
+    return _model(drawing, inputs, outputs)
+
+
+def exchange_step(net: Folded) -> "ModelProto":
+    """Input "features" (x_0 .. x_k, k the middle), output "sums" of the blocks k+1 .. L; no halo."""
+    k, c = middle_of(net), net.config.channels
+    rows = [np.concatenate([conv.weight for conv in b.proj[: k + 1]], axis=1) for b in net.blocks[k:]]
+    drawing = Drawing()
+    drawing.conv(Conv(weight=np.concatenate(rows, axis=0)), "features", name="sums")
+    return _model(drawing, {"features": (k + 1) * c}, {"sums": (len(net.blocks) - k) * c})
+
+
+def tail_step(net: Folded, *, sides: Sides) -> "ModelProto":
+    """Inputs "before" (x_L) and "lr", both with a halo of 1, output "sr" [N, 3, ...] without (Eq. 3 to 5)."""
+    drawing = Drawing()
+    centred = drawing.op("Sub", "lr", drawing.constant("mean", net.mean), name="centred")
+    skip = drawing.conv(net.skip, centred, name="skip", sides=sides)
+    features = drawing.op("Add", drawing.conv(net.tail, "before", name="tail", sides=sides), skip, name="tail+skip")
+    drawing.op("DepthToSpace", features, name="sr", blocksize=net.config.scale, mode="CRD")
+    return _model(drawing, {"before": net.config.channels, "lr": 3}, {"sr": 3})
+
+
+def _inside(drawing: Drawing, x: str, halo: int, sides: Sides) -> str:
+    """A tile without its halo, which it has at those sides that are not the image's."""
+    if all(sides):
+        return x
+    top, left, bottom, right = (0 if border else halo for border in sides)
+    ends = [-n if n else np.iinfo(np.int64).max for n in (bottom, right)]
+    starts = drawing.constant("inside.starts", np.array([top, left], np.int64))
+    stops = drawing.constant("inside.ends", np.array(ends, np.int64))
+    axes = drawing.constant("inside.axes", np.array([2, 3], np.int64))
+    return drawing.op("Slice", x, starts, stops, axes, name="inside")
+
+
+def _channels(drawing: Drawing, x: str, first: int, end: int, *, name: str) -> str:
+    bounds = [drawing.constant(f"{name}.{n}", np.array([v], np.int64)) for n, v in (("from", first), ("to", end))]
+    return drawing.op("Slice", x, *bounds, drawing.constant(f"{name}.axes", np.array([1], np.int64)), name=name)
+
+
+def _model(drawing: Drawing, inputs: dict[str, int], outputs: dict[str, int]) -> "ModelProto":
+    """Channels by name; all sides are free."""
+    from onnx import TensorProto, helper
+
+    def info(name: str, channels: int) -> "ValueInfoProto":
+        shape: list[int | str | None] = (
+            [1, channels, 1, 1] if name == "gate" else ["batch", channels, f"{name}.h", f"{name}.w"]
+        )
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    graph = helper.make_graph(
+        drawing.nodes,
+        "step",
+        [info(name, c) for name, c in inputs.items()],
+        [info(name, c) for name, c in outputs.items()],
+        drawing.constants,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)

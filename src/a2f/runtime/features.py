@@ -1,0 +1,139 @@
+"""What is kept of an image between two blocks: a stack of planes, in memory or in a file."""
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from a2f.errors import EngineError
+
+Array = NDArray[np.float32]
+
+
+class Features(Protocol):
+    """Planes [slots * C, H, W] float32."""
+
+    def read(self, first: int, end: int, top: int, bottom: int) -> Array:
+        """Channels first .. end - 1 of rows top .. bottom - 1."""
+        ...
+
+    def buffer(self, first: int, end: int, top: int, bottom: int) -> Array:
+        """Where to put new values of these channels and rows; `write` makes them last."""
+        ...
+
+    def write(self, first: int, top: int, values: Array) -> None:
+        """Keep a buffer, which begins at channel `first` and row `top`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything."""
+        ...
+
+
+class FeaturesInMemory:
+    """Planes in memory; what is read and what is to be filled are views of them.
+
+    Args:
+        channels: over all slots.
+        height: pixels.
+        width: pixels.
+
+    Raises:
+        EngineError: if there is not so much memory.
+    """
+
+    def __init__(self, channels: int, height: int, width: int) -> None:
+        try:
+            self._planes: Array | None = np.empty((channels, height, width), np.float32)
+        except MemoryError as error:
+            raise EngineError(
+                f"{channels * height * width * 4 / 1e9:.1f} GB for the features cannot be had: lower --max-memory"
+            ) from error
+
+    def read(self, first: int, end: int, top: int, bottom: int) -> Array:
+        """As `Features.read`."""
+        assert self._planes is not None
+        return self._planes[first:end, top:bottom]
+
+    def buffer(self, first: int, end: int, top: int, bottom: int) -> Array:
+        """As `Features.buffer`."""
+        return self.read(first, end, top, bottom)
+
+    def write(self, first: int, top: int, values: Array) -> None:
+        """As `Features.write`: the values are there already."""
+
+    def close(self) -> None:
+        """As `Features.close`."""
+        self._planes = None
+
+
+def folder_for_features() -> Path:
+    """$TMPDIR; otherwise /var/tmp where there is one, since /tmp may lie in memory; otherwise the system's folder."""
+    large = Path("/var/tmp")
+    if "TMPDIR" not in os.environ and large.is_dir() and os.access(large, os.W_OK):
+        return large
+    return Path(os.environ.get("TMPDIR") or tempfile.gettempdir())
+
+
+class FeaturesInFile:
+    """Planes in a temporary file without a name, which is gone with the process, however that ends.
+
+    Args:
+        channels: over all slots.
+        height: pixels.
+        width: pixels.
+        folder: on a disk with room; that of `folder_for_features` by default.
+
+    Raises:
+        EngineError: if there is no such file to be had.
+    """
+
+    def __init__(self, channels: int, height: int, width: int, *, folder: Path | None = None) -> None:
+        self._shape = channels, height, width
+        try:
+            self._folder = folder or folder_for_features()
+            self._file: BinaryIO = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed by close()
+        except OSError as error:
+            raise EngineError(f"no temporary file for the features: {error.strerror or error}") from error
+
+    def read(self, first: int, end: int, top: int, bottom: int) -> Array:
+        """As `Features.read`."""
+        values = self.buffer(first, end, top, bottom)
+        for channel, plane in enumerate(values, start=first):
+            self._file.seek(self._place(channel, top))
+            self._file.readinto(memoryview(plane).cast("B"))  # type: ignore[attr-defined]
+        return values
+
+    def buffer(self, first: int, end: int, top: int, bottom: int) -> Array:
+        """As `Features.buffer`."""
+        return np.empty((end - first, bottom - top, self._shape[2]), np.float32)
+
+    def write(self, first: int, top: int, values: Array) -> None:
+        """As `Features.write`.
+
+        Raises:
+            EngineError: if the disk is full.
+        """
+        try:
+            for channel, plane in enumerate(values, start=first):
+                self._file.seek(self._place(channel, top))
+                self._file.write(memoryview(plane).cast("B"))
+            self._file.flush()
+        except OSError as error:
+            channels, height, width = self._shape
+            raise EngineError(
+                f"the features need {channels * height * width * 4 / 1e9:.1f} GB in {self._folder}: "
+                f"{error.strerror or error}; set TMPDIR to a folder with room, or give more --max-memory"
+            ) from error
+
+    def _place(self, channel: int, row: int) -> int:
+        return 4 * self._shape[2] * (channel * self._shape[1] + row)
+
+    def close(self) -> None:
+        """As `Features.close`."""
+        with contextlib.suppress(OSError):  # a full disk has been told of already
+            self._file.close()

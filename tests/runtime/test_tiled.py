@@ -1,0 +1,218 @@
+"""The tile is invisible: whatever the cut, the pixels are those of the whole image in one graph."""
+
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from a2f.errors import EngineError, InputError
+from a2f.export.fold import fold
+from a2f.export.graph import export_onnx
+from a2f.export.session import make_session
+from a2f.model.a2f import A2F, to_weights
+from a2f.runtime import Limits, load_engine
+from a2f.runtime.features import FeaturesInFile
+from a2f.runtime.onnx_engine import open_step
+from a2f.runtime.plan import Plan
+from a2f.runtime.tiled import Steps, TiledRun
+from a2f.runtime.tiled_engine import rows_of
+from a2f.upscaler import BandUpscaler
+from a2f.variants import ABLATIONS, VARIANTS, config_of
+from a2f.weights import Weights, find_shipped, read_weights
+
+EVERY = [config_of(variant, scale=scale) for variant in VARIANTS for scale in (2, 3, 4)]
+
+
+@pytest.fixture(scope="module")
+def weights() -> Weights:
+    return read_weights(find_shipped("sd", scale=4).path)
+
+
+@pytest.fixture(scope="module")
+def steps(weights) -> Steps:
+    return Steps(fold(weights), open_step)
+
+
+@pytest.fixture(scope="module")
+def whole(weights):
+    session = make_session(export_onnx(weights), threads=2)
+    return lambda image: session.run(None, {"lr": image.transpose(2, 0, 1)[None].copy()})[0][0]
+
+
+def an_image(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Smooth areas, edges and noise, so that gates differ from part to part."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    waves = 0.5 + 0.4 * np.sin(x / 7 + y / 11)
+    image = np.stack([waves, waves > 0.5, rng.random((height, width))], axis=-1)
+    return image.astype(np.float32)
+
+
+def tiled(steps: Steps, image: np.ndarray, *, tile: tuple[int, int], band: int, in_file: bool, threads: int = 2):
+    plan = Plan(tile_height=tile[0], tile_width=tile[1], band_rows=band, in_file=in_file)
+    height, width = image.shape[:2]
+    with ThreadPoolExecutor(threads) as pool:
+        run = TiledRun(steps, rows_of(image), height=height, width=width, plan=plan, pool=pool)
+        return np.concatenate(list(run), axis=1)
+
+
+def levels(sr: np.ndarray) -> np.ndarray:
+    return np.floor(sr.clip(0, 1) * 255 + 0.5).astype(int)
+
+
+SIZES = [(1, 1), (1, 5000), (5000, 1), (2, 3), (15, 16), (16, 17), (17, 15), (31, 37), (48, 33)]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_sizes_around_every_boundary(size, steps, whole) -> None:
+    image = an_image(*size)
+    expected = whole(image)
+    for band, in_file in ((16, False), (16, True), (37, True)):
+        sr = tiled(steps, image, tile=(16, 16), band=band, in_file=in_file)
+        assert np.abs(sr - expected).max() < 2e-5
+        assert (np.abs(levels(sr) - levels(expected)) <= 1).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    height=st.integers(1, 70),
+    width=st.integers(1, 70),
+    tile=st.tuples(st.integers(4, 75), st.integers(4, 75)),
+    bands=st.integers(1, 4),
+    in_file=st.booleans(),
+    threads=st.integers(1, 3),
+)
+def test_any_cut_gives_the_same_bits(steps, whole, height, width, tile, bands, in_file, threads) -> None:
+    image = an_image(height, width, seed=height * 71 + width)
+    sr = tiled(steps, image, tile=tile, band=bands * tile[0], in_file=in_file, threads=threads)
+    assert (sr == tiled(steps, image, tile=(height, width), band=height, in_file=False)).all()
+    assert np.abs(sr - whole(image)).max() < 2e-5
+
+
+@pytest.mark.parametrize("config", [*EVERY, *ABLATIONS.values()], ids=lambda c: f"{c.variant}-x{c.scale}")
+def test_all_networks(config) -> None:
+    weights, image = to_weights(A2F(config)), an_image(20, 27)
+    expected = make_session(export_onnx(weights), threads=2).run(None, {"lr": image.transpose(2, 0, 1)[None].copy()})[0]
+    upscaler = load_engine(weights, limits=Limits(tile_px=9))
+    assert np.abs(upscaler(image) - expected[0].transpose(1, 2, 0)).max() < 2e-5
+
+
+def test_gates_of_single_tiles_would_be_seen(weights, whole) -> None:
+    """What this is all for: the check of this page would fail for tiles that pool over themselves."""
+    image = an_image(64, 64)
+    alone = np.concatenate([whole(image[:, :32]), whole(image[:, 32:])], axis=2)
+    assert (np.abs(levels(alone) - levels(whole(image))) > 1).any()
+
+
+def test_bands_are_the_image_in_order(weights) -> None:
+    upscaler = load_engine(weights, limits=Limits(tile_px=16))
+    assert isinstance(upscaler, BandUpscaler)
+    eight_bits = (an_image(300, 20) * 255).astype(np.uint8)
+    bands = list(upscaler.bands(eight_bits))
+    assert len(bands) > 1
+    assert all(band.shape[1:] == (80, 3) for band in bands)
+    assert (np.concatenate(bands) == upscaler(eight_bits.astype(np.float32) / np.float32(255))).all()
+
+
+def test_bands_refuse_what_is_no_image(weights) -> None:
+    with pytest.raises(InputError, match=r"\[H, W, 3\]"):
+        next(load_engine(weights).bands(np.zeros((4, 4), np.uint8)))
+
+
+def test_openvino_runs_the_same_tiles(weights) -> None:
+    pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    image = an_image(40, 50)
+    sr = load_engine(weights, engine="openvino", limits=Limits(tile_px=17))(image)
+    assert np.abs(sr - load_engine(weights)(image)).max() < 2e-5
+
+
+def test_sampled_gates_are_of_all_strips(weights) -> None:
+    """Of an image that looks the same everywhere the sample tells all; small images are pooled whole."""
+    exact, sampled = load_engine(weights), load_engine(weights, limits=Limits(gates="sampled"))
+    small = an_image(100, 300)
+    assert (sampled(small) == exact(small)).all()
+    rng = np.random.default_rng(1)
+    noise = (0.5 + 0.1 * rng.standard_normal((400, 160, 3))).clip(0, 1).astype(np.float32)
+    difference = np.abs(sampled(noise) - exact(noise))
+    assert 0 < difference.max() < 1 / 255
+    # the same pixels whatever the strip they fall in: no seam where the strips meet
+    rows = difference.mean(axis=(1, 2))
+    assert rows.max() < 20 * np.median(rows)
+
+
+def test_eight_threads_share_one_upscaler(weights) -> None:
+    upscaler = load_engine(weights, threads=2)
+    images = [an_image(30 + n, 41, seed=n) for n in range(8)]
+    alone = [upscaler(image) for image in images]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(5):
+            together = list(pool.map(upscaler, images))
+            assert all((a == b).all() for a, b in zip(alone, together, strict=True))
+
+
+def test_a_run_that_is_left_lets_go(weights, steps) -> None:
+    upscaler = load_engine(weights, threads=2, limits=Limits(tile_px=16))
+    bands = upscaler.bands(an_image(600, 30))
+    next(bands)
+    bands.close()
+    assert upscaler(an_image(5, 5)).shape == (20, 20, 3)
+    before = threading.active_count()
+    del upscaler, bands
+    assert threading.active_count() <= before
+
+
+def test_the_file_of_features_has_no_name(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    features = FeaturesInFile(4, 10, 7)
+    values = np.arange(2 * 3 * 7, dtype=np.float32).reshape(2, 3, 7)
+    features.write(1, 5, values)
+    assert (features.read(1, 3, 5, 8) == values).all()
+    assert (features.read(2, 3, 6, 7) == values[1:2, 1:2]).all()
+    assert list(tmp_path.iterdir()) == []
+    features.close()
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="no limits on file sizes here")
+    import signal
+
+    features = FeaturesInFile(4, 1000, 1000, folder=tmp_path)
+    old, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, old[1]))
+        with pytest.raises(EngineError, match=r"0\.0 GB .* set TMPDIR"):
+            features.write(0, 0, np.zeros((1, 100, 1000), np.float32))
+        features.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+PEAK = """
+import numpy as np
+from pathlib import Path
+from a2f.runtime import Limits, load_engine
+from a2f.weights import find_shipped, read_weights
+upscaler = load_engine(
+    read_weights(find_shipped("sd", scale=2).path), threads=2, limits=Limits(max_memory_bytes=300 * 10**6)
+)
+rows = sum(len(band) for band in upscaler.bands(np.zeros((1400, 1400, 3), np.uint8)))
+peak = next(l for l in Path("/proc/self/status").read_text().splitlines() if l.startswith("VmHWM:"))
+print(rows, int(peak.split()[1]) * 1024)
+"""
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell the peak memory")
+def test_memory_is_bounded() -> None:
+    """1400 x 1400 keeps 627 MB of features, and whole it would take 3 GB."""
+    done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
+    rows, peak = (int(word) for word in done.stdout.split())
+    assert rows == 2800
+    assert peak < 400 * 10**6
