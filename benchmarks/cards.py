@@ -45,6 +45,10 @@ def model_card(model: ShippedModel) -> str:
         "| PSNR-Y, dB | " + " | ".join(f"{model.psnr_y[s]:.3f}" for s in sets) + " |",
         "| SSIM-Y | " + " | ".join(f"{model.ssim_y[s]:.4f}" for s in sets) + " |",
     ]
+    if model.int8_loss_db:
+        rows.append(
+            "| lost in fast mode (int8), dB | " + " | ".join(f"{model.int8_loss_db[s]:.4f}" for s in sets) + " |"
+        )
     return CARD.format(
         title=VARIANTS[model.variant].title,
         scale=model.scale,

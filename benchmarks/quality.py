@@ -14,6 +14,7 @@ from pathlib import Path
 from a2f.evaluation.published import METHODS, published
 from a2f.evaluation.score import score_set
 from a2f.evaluation.sets import load_set
+from a2f.export.int8 import ranges_of
 from a2f.runtime import load_engine
 from a2f.upscaler import Upscaler
 from a2f.weights import read_weights, shipped_models
@@ -71,6 +72,7 @@ def main() -> None:
     rows = [["model", *a.sets]]
     short = [["model", "parameters", *a.sets, "the paper"]]
     measured: dict[str, dict[str, Score]] = {}
+    in_integers: dict[str, dict[str, Score]] = {}
     for scale in sorted({m.scale for m in shipped_models()}):
         bicubic = {name: score(a.data / name, scale, None) for name in a.sets}
         rows.append([f"bicubic x{scale}", *cells(bicubic)])
@@ -79,10 +81,16 @@ def main() -> None:
             engine, paper = load_engine(read_weights(model.path)), figures_of(model.variant, scale, a.sets)
             scores = {name: score(a.data / name, scale, engine) for name in a.sets}
             measured[model.file] = scores
+            weights = read_weights(model.path)
+            if ranges_of(weights) is not None:
+                quick = load_engine(weights, engine="openvino", dtype="int8")
+                in_integers[model.file] = {name: score(a.data / name, scale, quick) for name in a.sets}
             name = f"**a2f {model.variant} x{scale}**"
             rows.append([name, *cells(scores)])
             rows.append([f"the paper's {METHODS[model.variant]} x{scale}", *printed(paper, a.sets)])
             rows.append(["difference", *differences(scores, paper)])
+            if model.file in in_integers:
+                rows.append([f"a2f {model.variant} x{scale}, `--dtype fast` (int8)", *cells(in_integers[model.file])])
             figures = [f"{s.psnr:.2f}" for s in scores.values()]
             short.append([name, f"{model.parameters:,}", *figures, " / ".join(f"{p:.2f}" for p, _ in paper.values())])
     for path in sorted((ROOT.parent / "shared" / "official").glob("*.pt")):
@@ -98,10 +106,15 @@ def main() -> None:
         )
     print(table(rows))
     if a.write:
-        write(rows, short, measured)
+        write(rows, short, measured, in_integers)
 
 
-def write(rows: list[list[str]], short: list[list[str]], measured: dict[str, dict[str, Score]]) -> None:
+def write(
+    rows: list[list[str]],
+    short: list[list[str]],
+    measured: dict[str, dict[str, Score]],
+    in_integers: dict[str, dict[str, Score]],
+) -> None:
     """Put the figures where they are shown."""
     fill(ROOT / "RESULTS.md", "quality", table(rows))
     fill(ROOT / "README.md", "quality", table(short))
@@ -110,6 +123,8 @@ def write(rows: list[list[str]], short: list[list[str]], measured: dict[str, dic
         scores = measured[entry["file"]]
         entry["psnr_y"] = {name: round(s.psnr, 3) for name, s in scores.items()}
         entry["ssim_y"] = {name: round(s.ssim, 4) for name, s in scores.items()}
+        quick = in_integers.get(entry["file"], {})
+        entry["int8_loss_db"] = {name: round(scores[name].psnr - s.psnr, 4) for name, s in quick.items()}
     INDEX.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     shipped_models.cache_clear()
     for model in shipped_models():

@@ -1,6 +1,6 @@
 """Put a trained weights file into the package, with what is to be said about it in its metadata.
 
-python tools/ship_weights.py TRAINED.safetensors --runs "what ran" --hours 1.2 [--teacher "..."]
+python tools/ship_weights.py TRAINED.safetensors --photographs DIR --runs "what ran" --hours 1.2 [--teacher "..."]
 
 Afterwards `python -m benchmarks.quality --write` measures it and writes the model card.
 """
@@ -11,6 +11,7 @@ import json
 import subprocess
 from pathlib import Path
 
+from a2f.evaluation.calibrate import calibrated
 from a2f.variants import VARIANTS, count_parameters
 from a2f.weights import Weights, read_weights, write_weights
 
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("--hardware", default="two Zen 4 cores")
     parser.add_argument("--teacher", default="none", help="network whose images were in the loss, and its licence")
     parser.add_argument("--commit", help="of the code that trained (default: the present one)")
+    parser.add_argument("--photographs", type=Path, required=True, help="folder to take the ranges for int8 from")
     a = parser.parse_args()
     trained = read_weights(a.trained)
     metadata = {
@@ -60,7 +62,8 @@ def main() -> None:
     }
     if "recipe" in trained.metadata:
         metadata["recipe"] = trained.metadata["recipe"]
-    blob = write_weights(Weights(config=trained.config, tensors=trained.tensors, metadata=metadata))
+    weights = Weights(config=trained.config, tensors=trained.tensors, metadata=metadata)
+    blob = write_weights(calibrated(weights, a.photographs, tell=print))
     file = f"a2f_{trained.config.variant}_x{trained.config.scale}.safetensors"
     (FOLDER / file).write_bytes(blob)
     index = FOLDER / "index.json"

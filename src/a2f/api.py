@@ -48,7 +48,8 @@ def load(
         scale: 2, 3 or 4; a weights file has its own.
         engine: "onnxruntime" (in the core), "openvino" or "torch" (extras `openvino` and `train`).
         device: "cpu", or "cuda" (onnxruntime, torch) or "mps" (torch).
-        dtype: "float32"; "bfloat16" for openvino and torch, "float16" for torch.
+        dtype: "float32"; "bfloat16" for openvino and torch, "float16" for torch, "int8" for openvino; "fast": int8 or
+            bfloat16, whichever this machine has, with a loss that the model cards tell.
         threads: of one run on the CPU; all cores by default.
         tile: side of the tiles, LR pixels; 0 chooses. The pixels are those of a run of the whole image.
         max_memory: of the whole process, bytes; by default up to half of what is free.

@@ -9,7 +9,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from importlib.resources import files
 from pathlib import Path
 
@@ -59,6 +59,7 @@ class ShippedModel:
         licence: SPDX name of the licence of the weights.
         psnr_y: benchmark set -> PSNR-Y in dB.
         ssim_y: benchmark set -> SSIM-Y.
+        int8_loss_db: benchmark set -> PSNR-Y in dB that 8-bit integers lose (``--dtype fast``); empty if not measured.
     """
 
     variant: str
@@ -69,6 +70,7 @@ class ShippedModel:
     licence: str
     psnr_y: Mapping[str, float]
     ssim_y: Mapping[str, float]
+    int8_loss_db: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:

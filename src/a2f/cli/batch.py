@@ -27,7 +27,8 @@ from a2f.imageio import (
 from a2f.imageio.formats import is_image_name
 from a2f.pixels import upscale_bands, upscale_picture
 from a2f.runtime import Limits, load_engine
-from a2f.runtime.engines import EngineName
+from a2f.runtime.engines import FAST, EngineName
+from a2f.runtime.fast import choose_fast
 from a2f.sizes import Size, plan_scales, target_size
 from a2f.upscaler import BandUpscaler, Upscaler
 
@@ -244,15 +245,17 @@ class Runner:
 
     Args:
         options: what was asked for.
+        count: of images.
 
     Raises:
         UsageError, UnknownModelError, WeightsError, EngineError: if the model or the engine cannot be had.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, *, count: int = 2) -> None:
         self.options = options
         self.scales = available_scales(options.model) if options.has_size else (options.scale,)
-        self.jobs = options.jobs or (1 if options.max_memory else 2)
+        self.jobs = min(options.jobs or (1 if options.max_memory else 2), max(1, count))
+        self.notes: list[str] = []  # of the engines
         self.stopping = threading.Event()
         self._engines: dict[int, Upscaler] = {}
         self._lock = threading.Lock()
@@ -266,9 +269,14 @@ class Runner:
             if scale not in self._engines:
                 o = self.options
                 weights = find_weights(o.model, scale=scale)
+                engine, dtype = o.engine, o.dtype
+                if dtype == FAST and o.device == "cpu" and engine != "torch":
+                    choice = choose_fast(weights)
+                    engine, dtype = choice.engine, choice.dtype
+                    self.notes += [choice.note] if choice.note else []
                 limits = Limits(tile_px=o.tile, max_memory_bytes=o.max_memory, jobs=self.jobs, gates=o.gates)
                 self._engines[scale] = load_engine(
-                    weights, engine=o.engine, device=o.device, dtype=o.dtype, threads=o.threads, limits=limits
+                    weights, engine=engine, device=o.device, dtype=dtype, threads=o.threads, limits=limits
                 )
             return self._engines[scale]
 
@@ -281,7 +289,7 @@ class Runner:
             tasks: of `plan`.
             stdin: reads the whole standard input.
         """
-        jobs = min(self.jobs, max(1, len(tasks)))
+        jobs = self.jobs
         with ThreadPoolExecutor(jobs, thread_name_prefix="a2f") as pool:
             try:
                 yield from _in_order(pool, tasks, lambda task: self.one(task, stdin=stdin), ahead=2 * jobs)

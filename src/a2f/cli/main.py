@@ -14,6 +14,7 @@ COMMANDS = {
     "compare": "Lay pictures side by side on one sheet, crops enlarged.",
     "models": "List the models in this package, and how good they are.",
     "export": "Write a model as a checked ONNX file.",
+    "calibrate": "Prepare a weights file for 8-bit integers (upscale --dtype fast).",
     "convert": "Read a checkpoint of the paper's authors.",
     "eval": "Measure models on benchmark sets, by the paper's protocol.",
     "profile": "Tell what networks cost: parameters, operations, time.",

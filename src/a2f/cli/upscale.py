@@ -116,7 +116,13 @@ POSITIVE = click.IntRange(min=1)
     "--engine", default="onnxruntime", show_default=True, metavar="NAME", help="onnxruntime, openvino or torch."
 )
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda or mps.")
-@click.option("--dtype", default="float32", show_default=True, metavar="NAME", help="float32, bfloat16 or float16.")
+@click.option(
+    "--dtype",
+    default="float32",
+    show_default=True,
+    metavar="NAME",
+    help="Or bfloat16, float16, int8, fast.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each image, on standard output.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell engine, device, precision, threads and times.")
 @click.option("-q", "--quiet", is_flag=True, help="Errors only.")
@@ -137,7 +143,9 @@ def upscale(inputs: tuple[str, ...], as_json: bool, verbose: bool, quiet: bool, 
     reporter = Reporter(len(tasks), as_json=as_json, verbose=verbose, quiet=quiet)
     for note in notes:
         reporter.note(note)
-    runner = Runner(options)
+    runner = Runner(options, count=len(tasks))
+    for note in runner.notes:
+        reporter.note(note)
     if verbose and not options.has_size:
         reporter.note(runner.engine(options.scale).description)
     with reporter:

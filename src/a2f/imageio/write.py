@@ -23,6 +23,8 @@ from a2f.imageio.uncompressed import encode_bmp, encode_pnm
 if TYPE_CHECKING:
     from pyvips import Image as VipsImage
 
+# Better Huffman tables, a few percent, need the whole image in memory once more: 6 bytes a pixel.
+MOST_OPTIMISED = 8_000_000
 # What libvips writes of the metadata, as the bits of its VipsForeignKeep.
 KEEP_ALL, KEEP_ALL_BUT_EXIF = 31, 30
 
@@ -198,7 +200,9 @@ def _encode_vips(image: "VipsImage", metadata: Metadata, format: str, quality: i
     image = _with_metadata(image, metadata, format, exif)
     try:
         blob: bytes = image.write_to_buffer(
-            FORMATS[format].vips, keep=_keep(exif, format), **_options(format, quality, deep=deep)
+            FORMATS[format].vips,
+            keep=_keep(exif, format),
+            **_options(format, quality, deep=deep, pixels=image.width * image.height),
         )
     except pyvips.Error as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -246,9 +250,9 @@ def _keep(exif: bytes | None, format: str) -> int:
     return KEEP_ALL if exif and format in ("webp", "avif") else KEEP_ALL_BUT_EXIF
 
 
-def _options(format: str, quality: int | None, *, deep: bool) -> dict[str, Any]:
+def _options(format: str, quality: int | None, *, deep: bool, pixels: int) -> dict[str, Any]:
     options: dict[str, dict[str, Any]] = {
-        "jpeg": {"Q": quality, "optimize_coding": True, "subsample_mode": "auto"},
+        "jpeg": {"Q": quality, "optimize_coding": pixels <= MOST_OPTIMISED, "subsample_mode": "auto"},
         "png": {"compression": 6, "filter": "all", "bitdepth": 16 if deep else 8},
         "webp": {"Q": quality, "lossless": quality == 100, "exact": True},
         "tiff": {"compression": "deflate", "predictor": "horizontal"},

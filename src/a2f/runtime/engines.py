@@ -1,9 +1,11 @@
 """Which engines there are, and opening one."""
 
 import os
+import warnings
 from typing import Literal, get_args
 
 from a2f.errors import EngineError, UsageError
+from a2f.runtime.fast import choose_fast
 from a2f.runtime.plan import Limits
 from a2f.upscaler import Upscaler
 from a2f.weights import Weights
@@ -15,6 +17,9 @@ DTYPES = {
     "openvino": ("float32", "bfloat16", "int8"),
     "torch": ("float32", "bfloat16", "float16"),
 }
+
+
+FAST = "fast"
 
 
 def default_threads() -> int:
@@ -40,7 +45,8 @@ def load_engine(
         engine: "onnxruntime" (in the core), "openvino" or "torch" (extras `openvino` and `train`).
         device: "cpu"; "cuda" for onnxruntime and torch; "mps" for torch.
         dtype: precision of the computation: "float32"; "bfloat16" for openvino and torch; "float16" for torch; "int8"
-            for openvino.
+            for openvino; "fast" for the quickest here, on any engine's place: int8 or bfloat16, or "float32" with a
+            warning where the machine or the weights have neither.
         threads: of one run on the CPU; all cores of the process by default; torch counts for the whole process.
         limits: tile, memory and gates, on the CPU with onnxruntime and openvino; half of the free memory by default.
 
@@ -51,6 +57,13 @@ def load_engine(
         UsageError: for an unknown engine or fewer than one thread.
         EngineError: for a device, precision or limits that the engine or this machine does not have.
     """
+    if dtype == FAST:
+        if engine == "torch" or device != "cpu":
+            raise EngineError(f"fast mode is for the CPU and chooses its engine: leave out {engine} and {device}")
+        choice = choose_fast(weights)
+        if choice.note:
+            warnings.warn(choice.note, stacklevel=3)
+        engine, dtype = choice.engine, choice.dtype
     if engine not in ENGINES:
         raise UsageError(f"unknown engine {engine!r}: choose one of {', '.join(ENGINES)}")
     if threads is not None and threads < 1:

@@ -112,7 +112,7 @@ def needed_bytes(net: Folded, plan: Plan, *, height: int, width: int, threads: i
 
 def _row_bytes(net: Folded, width: int, *, in_file: bool) -> int:
     """Of a row of a band: the result in float, as integers, what rounding needs, and what was read of the file."""
-    kept = 4 * (slots_of(net) + 3) * net.config.channels if in_file else 0
+    kept = 4 * (2 * slots_of(net) + 2) * net.config.channels if in_file else 0
     return width * (3 * net.config.scale**2 * 20 + 48 + kept)
 
 

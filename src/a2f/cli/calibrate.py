@@ -1,0 +1,34 @@
+"""``a2f calibrate``."""
+
+from pathlib import Path
+
+import click
+
+EPILOG = """\b
+Example:
+  a2f calibrate runs/sd_x4/best.safetensors --data photos/ -o mine.safetensors
+  a2f upscale photo.jpg -m mine.safetensors --dtype fast
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("weights", metavar="WEIGHTS")
+@click.option("--data", type=Path, required=True, metavar="DIR", help="Folder tree of photographs.")
+@click.option("-o", "--output", type=Path, required=True, metavar="OUT.safetensors", help="The file to write.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing output.")
+def calibrate(weights: str, data: Path, output: Path, overwrite: bool) -> None:
+    """Take the ranges of 8-bit integers (upscale --dtype fast) from photographs, and write them into a weights file.
+
+    The weights stay as they are. Where OpenVINO is installed, the loss is measured on other photographs of the
+    folder, told, and written down too.
+    """
+    from a2f.api import find_weights
+    from a2f.cli.output import check_output
+    from a2f.evaluation.calibrate import calibrated
+    from a2f.imageio import write_bytes_atomic
+    from a2f.weights import write_weights
+
+    check_output(output, ".safetensors", overwrite=overwrite)
+    result = calibrated(find_weights(weights, scale=4), data, tell=lambda line: click.echo(line, err=True))
+    write_bytes_atomic(output, write_weights(result))
+    click.echo(f"{output}: {result.config.variant} x{result.config.scale}, with ranges for int8", err=True)

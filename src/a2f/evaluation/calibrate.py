@@ -1,0 +1,69 @@
+"""Ranges for 8-bit integers from a folder of photographs, and what they lose."""
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from a2f.data.pairs import find_images, read_rgb
+from a2f.errors import InputError
+from a2f.export.calibrate import calibrate
+from a2f.export.int8 import METADATA_KEY, ranges_text
+from a2f.metrics import psnr_y
+from a2f.resize import imresize
+from a2f.runtime import load_engine
+from a2f.weights import Weights
+
+LOSS_KEY = "int8_loss_db"
+PHOTOGRAPHS = 32  # every fourth one is for the loss
+LR_SIDE_PX = 160
+
+Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+
+def calibrated(weights: Weights, folder: Path, *, tell: Callable[[str], None]) -> Weights:
+    """The same weights with ranges for 8-bit integers in their metadata and, where OpenVINO is there, their loss.
+
+    Args:
+        weights: of any network of the family.
+        folder: folder tree of photographs; 32 of them, evenly spread, are used.
+        tell: takes lines for people.
+
+    Raises:
+        ImageReadError, InputError: if the folder holds no photographs that can be used.
+    """
+    paths = find_images(folder)
+    spread = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, PHOTOGRAPHS).round().astype(int))]
+    pairs = [_middle(read_rgb(path), weights.config.scale) for path in spread]
+    known, held = [p for i, p in enumerate(pairs) if i % 4 != 3], pairs[3::4]
+    ranges = calibrate(weights, [lr.astype(np.float32) / np.float32(255) for _, lr in known])
+    result = replace(weights, metadata={**weights.metadata, METADATA_KEY: ranges_text(ranges)}, sha256="")
+    tell(f"ranges of {len(ranges)} blocks from {len(known)} photographs")
+    if held and importlib.util.find_spec("openvino"):
+        loss = _psnr(weights, "onnxruntime", "float32", held) - _psnr(result, "openvino", "int8", held)
+        tell(f"loss on {len(held)} other photographs: {loss:.4f} dB PSNR-Y")
+        result = replace(result, metadata={**result.metadata, LOSS_KEY: f"{loss:.4f}"})
+    return result
+
+
+def _middle(hr: NDArray[np.uint8], scale: int) -> Pair:
+    side = LR_SIDE_PX * scale
+    top, left = (max(0, (n - side) // 2) for n in hr.shape[:2])
+    part = hr[top : top + side, left : left + side]
+    part = part[: part.shape[0] // scale * scale, : part.shape[1] // scale * scale]
+    if min(part.shape[:2]) < 8 * scale:
+        raise InputError(f"a photograph of {hr.shape[1]} x {hr.shape[0]} pixels is too small to take ranges from")
+    return part, imresize(part, scale=1 / scale)
+
+
+def _psnr(weights: Weights, engine: str, dtype: str, pairs: list[Pair]) -> float:
+    upscaler = load_engine(weights, engine=engine, dtype=dtype)  # type: ignore[arg-type]
+    values = []
+    for hr, lr in pairs:
+        sr = upscaler(lr.astype(np.float32) / np.float32(255))
+        rounded = np.floor(sr.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+        values.append(psnr_y(rounded, hr, border=weights.config.scale))
+    return float(np.mean(values))
