@@ -47,7 +47,7 @@ def feed(bands: Iterator[NDArray[Any]], *, width: int, height: int, channels: in
     source = pyvips.SourceCustom()
     source.on_read(read)
     try:
-        image = pyvips.Image.new_from_source(source, "", access="sequential", unlimited=True)
+        image = pyvips.Image.new_from_source(source, "", access="sequential", fail_on="truncated", unlimited=True)
     except pyvips.Error:
         if errors:
             raise errors[0] from None

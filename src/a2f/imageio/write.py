@@ -123,11 +123,14 @@ def encode_bands(
     fed = feed(every, width=size[0], height=size[1], channels=pixels.shape[2], deep=deep)
     image = fed.image.copy(interpretation=_interpretation(pixels))
     try:
-        return _encode_vips(image, metadata, format, quality or FORMATS[format].quality, deep=deep)
+        blob = _encode_vips(image, metadata, format, quality or FORMATS[format].quality, deep=deep)
     except ImageWriteError:
         if fed.errors:
             raise fed.errors[0] from None
         raise
+    if fed.errors:  # an encoder may have been content with less
+        raise fed.errors[0]
+    return blob
 
 
 def _checked(picture: Picture, format: str, *, quality: int | None, strip: bool, force: bool) -> str:

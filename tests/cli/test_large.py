@@ -1,0 +1,92 @@
+"""Options of `a2f upscale` for large images, and the fast mode."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from a2f.cli.main import cli
+from a2f.imageio import Picture, read_image, write_image
+from a2f.weights import read_weights
+
+run = CliRunner()
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 65536, size=(70, 90, 4), dtype=np.uint16)
+    path = tmp_path / "photo.png"
+    write_image(Picture(pixels=pixels), path)
+    return path
+
+
+def test_tiles_are_invisible_with_16_bits_and_alpha(photo: Path, tmp_path: Path) -> None:
+    results = []
+    for number, options in enumerate(([], ["-t", "16"], ["-t", "33", "--max-memory", "2GB", "--threads", "1"])):
+        out = tmp_path / f"{number}.png"
+        done = run.invoke(cli, ["upscale", str(photo), "-s", "2", "-o", str(out), *options])
+        assert done.exit_code == 0, done.output
+        results.append(read_image(out).pixels)
+    assert results[0].shape == (140, 180, 4)
+    assert results[0].dtype == np.uint16
+    assert (results[1] == results[0]).all()
+    assert (results[2] == results[0]).all()
+
+
+def test_too_little_memory_fails_with_the_least_and_writes_nothing(photo: Path, tmp_path: Path) -> None:
+    asked = ["upscale", str(photo), "-o", str(tmp_path / "x.png"), "--max-memory", "20MB"]
+    done = run.invoke(cli, asked, standalone_mode=False)
+    assert done.return_value == 3
+    assert "at least" in done.output
+    assert "MB" in done.output
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["photo.png"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--max-memory", "plenty"], "800MB"),
+        (["--max-memory", "-1GB"], "800MB"),
+        (["--max-memory", "nan"], "800MB"),
+        (["-t", "2"], "at least 4"),
+        (["-t", "64", "--engine", "torch"], "runs images whole"),
+        (["--dtype", "fast", "--engine", "torch"], "leave out torch"),
+        (["--gates", "none"], "exact"),
+    ],
+)
+def test_senseless_requests(photo: Path, options: list[str], message: str) -> None:
+    done = run.invoke(cli, ["upscale", str(photo), *options])
+    assert done.exit_code != 0
+    assert message in done.output + str(done.exception)
+
+
+def test_fast_mode(tmp_path: Path, pytestconfig) -> None:
+    pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    source = pytestconfig.rootpath / "examples" / "photos" / "astronaut.png"
+    pictures = []
+    for dtype in ("float32", "fast"):
+        out = tmp_path / f"{dtype}.png"
+        done = run.invoke(cli, ["upscale", str(source), "-v", "--dtype", dtype, "-o", str(out)])
+        assert done.exit_code == 0, done.output
+        pictures.append(read_image(out).pixels.astype(int))
+    assert "openvino" in done.output
+    apart = np.abs(pictures[0] - pictures[1])
+    assert 0 < apart.mean() < 0.5
+
+
+def test_calibrate(tmp_path: Path, pytestconfig) -> None:
+    photos = pytestconfig.rootpath / "examples" / "photos" / "training"
+    out = tmp_path / "mine.safetensors"
+    done = run.invoke(cli, ["calibrate", "sd", "--data", str(photos), "-o", str(out)])
+    assert done.exit_code == 0, done.output
+    assert "ranges of 8 blocks from 3 photographs" in done.output
+    metadata = read_weights(out).metadata
+    assert "int8_ranges" in metadata
+    again = run.invoke(cli, ["calibrate", "sd", "--data", str(photos), "-o", str(out)])
+    assert again.exit_code != 0
+    empty = run.invoke(
+        cli, ["calibrate", "sd", "--data", str(tmp_path / "nowhere"), "-o", str(tmp_path / "b.safetensors")]
+    )
+    assert empty.exit_code != 0
+    assert not (tmp_path / "b.safetensors").exists()

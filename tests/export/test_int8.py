@@ -1,0 +1,90 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from a2f.errors import EngineError, WeightsError
+from a2f.export.calibrate import calibrate
+from a2f.export.int8 import METADATA_KEY, Range, ranges_of, ranges_text
+from a2f.imageio import read_image
+from a2f.runtime import Limits, load_engine
+from a2f.runtime.fast import choose_fast
+from a2f.weights import Weights, find_shipped, read_weights, shipped_models
+
+
+@pytest.fixture(scope="module")
+def photo(pytestconfig) -> np.ndarray:
+    path = pytestconfig.rootpath / "examples" / "photos" / "astronaut.png"
+    return read_image(path).pixels[:96, :128].astype(np.float32) / np.float32(255)
+
+
+@pytest.fixture(scope="module")
+def plain() -> Weights:
+    """Without ranges."""
+    weights = read_weights(find_shipped("sd", scale=4).path)
+    return replace(weights, metadata={k: v for k, v in weights.metadata.items() if k != METADATA_KEY})
+
+
+def with_ranges(weights: Weights, ranges: tuple[Range, ...]) -> Weights:
+    return replace(weights, metadata={**weights.metadata, METADATA_KEY: ranges_text(ranges)})
+
+
+def test_ranges_are_what_the_blocks_see(plain, photo) -> None:
+    ranges = calibrate(plain, [photo, photo[:50]])
+    assert len(ranges) == 8
+    assert all(0.1 < r.x < 100 and 0.1 < r.hidden < 100 for r in ranges)
+    doubled = calibrate(plain, [photo[:50]])
+    assert all(a.x >= b.x for a, b in zip(ranges, doubled, strict=True))
+    assert ranges_of(with_ranges(plain, ranges)) == tuple(
+        Range(x=float(f"{r.x:.6g}"), hidden=float(f"{r.hidden:.6g}")) for r in ranges
+    )
+
+
+def test_integers_are_near_and_not_the_same(plain, photo) -> None:
+    pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    weights = with_ranges(plain, calibrate(plain, [photo]))
+    exact = load_engine(plain)(photo)
+    for limits in (Limits(), Limits(tile_px=40)):
+        quick = load_engine(weights, engine="openvino", dtype="int8", limits=limits)
+        assert "int8" in quick.description
+        difference = np.abs(quick(photo) - exact)
+        assert 1e-4 < difference.mean() < 0.003
+        assert difference.max() < 0.1
+
+
+def test_ranges_decide(plain, photo) -> None:
+    """A check that the integers are really in use: ranges that are far too small destroy the image."""
+    pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    weights = with_ranges(plain, (Range(x=0.01, hidden=0.01),) * 8)
+    broken = load_engine(weights, engine="openvino", dtype="int8")(photo)
+    assert np.abs(broken - load_engine(plain)(photo)).mean() > 0.005
+
+
+def test_without_ranges_int8_is_refused_and_fast_is_something_else(plain) -> None:
+    pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    with pytest.raises(EngineError, match="a2f calibrate"):
+        load_engine(plain, engine="openvino", dtype="int8")
+    choice = choose_fast(plain)
+    assert choice.dtype in ("bfloat16", "float32")
+    assert choice.note
+
+
+def test_fast_without_openvino_says_so_and_computes_exactly(plain, photo, monkeypatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "openvino", None)
+    with pytest.warns(UserWarning, match="a2f\\[openvino\\]"):
+        upscaler = load_engine(plain, dtype="fast")
+    assert "onnxruntime" in upscaler.description
+    assert (upscaler(photo) == load_engine(plain)(photo)).all()
+
+
+@pytest.mark.parametrize("text", ["[[1, 2]]", "nonsense", "[[1, -1]" + ", [1, 1]" * 7 + "]", "[1, 2, 3]"])
+def test_damaged_ranges(plain, text: str) -> None:
+    with pytest.raises(WeightsError, match="int8 ranges"):
+        ranges_of(replace(plain, metadata={METADATA_KEY: text}))
+
+
+def test_shipped_models_are_ready_for_the_fast_mode() -> None:
+    for model in shipped_models():
+        assert ranges_of(read_weights(model.path)) is not None, model.file
+        assert all(loss <= 0.01 for loss in model.int8_loss_db.values()), model.file
+        assert set(model.int8_loss_db) == set(model.psnr_y), model.file
