@@ -1,6 +1,11 @@
 """Super-resolution small enough to run anywhere: the A²F networks."""
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# onnxruntime from 1.29 on sends usage data to its maker and keeps an identifier on the disk, unless this is set before
+# its import. Who wants that sets the variable to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 

@@ -1,0 +1,127 @@
+"""Speed of torch on a GPU: milliseconds of the 12 networks, and ratios to the network as the paper writes it.
+
+    python -m benchmarks.gpu [--device cuda] [--rounds 20] [--models s sd m l] [--write]
+
+Output of 1280x720 and 3840x2160 at batch 1, and the throughput at 1280x720 and batch 16. Random weights: the time is
+the same. "eager fp32" is the network as the paper writes it; the others are channels_last, and compiled with CUDA
+graphs where the device is a CUDA one.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+
+import torch
+
+from a2f.model.a2f import A2F
+from a2f.variants import SCALES, VARIANTS, config_of
+from benchmarks.machine import describe
+from benchmarks.markdown import ROOT, fill, table
+
+JSON = ROOT / "docs" / "benchmarks" / "gpu.json"
+PAGE = "# Speed on a GPU\n\nMade by `python -m benchmarks.gpu --write`.\n\n<!-- gpu -->\n<!-- /gpu -->\n"
+OUTPUTS = ((1280, 720, 1), (3840, 2160, 1), (1280, 720, 16))
+WARM_UP = 3
+
+Contender = tuple[Callable[[torch.Tensor], torch.Tensor], torch.dtype]  # a network, the precision of its input
+
+
+@dataclass(frozen=True)
+class Row:
+    """Median milliseconds of one way to run one network."""
+
+    model: str
+    output: str
+    batch: int
+    way: str
+    ms: float
+    ratio: float  # eager fp32 over this
+
+
+def contenders(
+    model: A2F, device: torch.device
+) -> dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], torch.dtype]]:
+    """Name -> a network and the precision of its input."""
+    made: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], torch.dtype]] = {"eager fp32": (model, torch.float32)}
+    half = torch.float16 if device.type == "cuda" else torch.bfloat16
+    quick = A2F(model.config).eval().to(device=device, dtype=half, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    made[f"eager {str(half).removeprefix('torch.')}"] = (quick, half)
+    if device.type == "cuda":
+        made["compiled float16"] = (torch.compile(quick, mode="max-autotune-no-cudagraphs"), half)
+        made["compiled float16, CUDA graphs"] = (torch.compile(quick, mode="reduce-overhead"), half)
+    return made
+
+
+def milliseconds(run: Callable[[], object], device: torch.device, rounds: int) -> float:
+    """Median of one run, the device waited for."""
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    taken = []
+    for turn in range(WARM_UP + rounds):
+        wait()
+        began = time.perf_counter()
+        run()
+        wait()
+        if turn >= WARM_UP:
+            taken.append(1000 * (time.perf_counter() - began))
+    return statistics.median(taken)
+
+
+def measure(
+    name: str, scale: int, device: torch.device, rounds: int, outputs: Sequence[tuple[int, int, int]]
+) -> list[Row]:
+    """One row an output size and contender."""
+    model = A2F(config_of(name, scale=scale)).eval().to(device)
+    rows: list[Row] = []
+    for width, height, batch in outputs:
+        x = torch.rand(batch, 3, height // scale, width // scale, device=device)
+        base = None
+        for way, (network, dtype) in contenders(model, device).items():
+            given = x if dtype == torch.float32 else x.to(dtype).contiguous(memory_format=torch.channels_last)
+            ms = milliseconds(partial(network, given), device, rounds)
+            base = base or ms
+            rows.append(Row(f"{name} x{scale}", f"{width}x{height}", batch, way, ms, base / ms))
+    return rows
+
+
+def main() -> None:
+    """Measure, print, and write where asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--models", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--small", action="store_true", help="output of 128x72 only, to try the script")
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks/gpu.md and .json")
+    a = parser.parse_args()
+    device = torch.device(a.device)
+    rows: list[Row] = []
+    with torch.inference_mode():
+        for name in a.models:
+            for scale in SCALES:
+                rows += measure(name, scale, device, a.rounds, ((128, 72, 1),) if a.small else OUTPUTS)
+    head = ["model", "output", "batch", "way", "ms", "images/s", "times eager fp32"]
+    lines = [head]
+    for row in rows:
+        speed = f"{row.ms:.2f}", f"{1000 * row.batch / row.ms:.1f}", f"{row.ratio:.2f}"
+        lines.append([row.model, row.output, str(row.batch), row.way, *speed])
+    card = torch.cuda.get_device_name(device) if device.type == "cuda" else describe()
+    text = f"{table(lines)}\n\n{card}; torch {torch.__version__}."
+    print(text)
+    if a.write:
+        JSON.write_text(
+            json.dumps({"card": card, "rows": [asdict(row) for row in rows]}, indent=1) + "\n", encoding="utf-8"
+        )
+        page = ROOT / "docs" / "benchmarks" / "gpu.md"
+        if not page.exists():
+            page.write_text(
+                "# Speed on a GPU\n\nMade by `python -m benchmarks.gpu --write`.\n\n<!-- gpu -->\n<!-- /gpu -->\n",
+                encoding="utf-8",
+            )
+        fill(page, "gpu", text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Many images, and being interrupted."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from a2f.imageio import Picture, write_image
+
+MANY = """
+import numpy as np
+from pathlib import Path
+import a2f
+upscaler = a2f.load("sd", scale=2, threads=2)
+rng = np.random.default_rng(0)
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+for number in range(1, 2001):
+    upscaler(rng.random((8 + number % 5, 9 + number % 7, 3), dtype=np.float32))
+    if number in (200, 2000):
+        print(resident())
+"""
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not tell the memory")
+def test_two_thousand_images_take_the_memory_of_two_hundred() -> None:
+    done = subprocess.run([sys.executable, "-c", MANY], capture_output=True, text=True, check=True)
+    early, late = (int(line) for line in done.stdout.split())
+    assert late < 1.05 * early
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process there")
+@pytest.mark.parametrize("limits", [[], ["--max-memory", "300MB", "-t", "64"]], ids=["memory", "file"])
+def test_ctrl_c_leaves_nothing_behind(limits: list[str], tmp_path: Path) -> None:
+    source, temporary = tmp_path / "photo.png", tmp_path / "tmp"
+    temporary.mkdir()
+    write_image(Picture(pixels=np.zeros((1500, 1500, 3), np.uint8)), source)
+    command = [sys.executable, "-m", "a2f", "upscale", str(source), "-s", "2", *limits]
+    process = subprocess.Popen(
+        command, env={**os.environ, "TMPDIR": str(temporary)}, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    time.sleep(4)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    assert "interrupted" in told
+    assert list(temporary.iterdir()) == []
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["photo.png", "tmp"]
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+@pytest.mark.integration
+def test_onnxruntime_keeps_no_identifier(tmp_path: Path) -> None:
+    """What its telemetry writes when it is on: a session file among the temporary ones, a device in the cache."""
+    photo = tmp_path / "photo.png"
+    write_image(Picture(pixels=np.zeros((8, 8, 3), np.uint8)), photo)
+    folders = {name: str(tmp_path / name) for name in ("TMPDIR", "HOME", "XDG_CACHE_HOME")}
+    for folder in folders.values():
+        Path(folder).mkdir()
+    inherited = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    command = [sys.executable, "-m", "a2f", "upscale", str(photo)]
+    subprocess.run(command, env=inherited | folders, check=True, capture_output=True)
+    assert [path for folder in folders.values() for path in Path(folder).iterdir()] == []
