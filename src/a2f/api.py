@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import ImageReadError, ImageWriteError, InputError, UnknownModelError, UsageError
-from a2f.imageio import FORMATS, Picture, check_format, encode_image, format_of_suffix, read_image, write_image
+from a2f.imageio import FORMATS, Picture, check_format, format_of_suffix, read_image, write_bytes_atomic
 from a2f.imageio.exif import updated_exif
 from a2f.imageio.tiff import exif_of_tiff
-from a2f.pixels import upscale_picture, upscale_pixels
+from a2f.pixels import encode_enlarged, upscale_pixels
 from a2f.runtime import Limits, load_engine
 from a2f.sizes import Size, plan_scales
 from a2f.upscaler import Upscaler
@@ -177,13 +177,13 @@ def _passes(given: Size, scale: int, model: "str | Path | Upscaler", size: Size 
     return [model] * (1 if size is None else len(plan_scales(given, size, available=[model.scale])))
 
 
-def _enlarged(picture: Picture, passes: list[Upscaler], size: Size | None, format: str) -> Picture:
-    """The enlargement, once it is certain that the format can hold it."""
+def _enlarged(picture: Picture, passes: list[Upscaler], size: Size | None, format: str) -> bytes:
+    """The enlargement as a file, once it is certain that the format can hold it."""
     factor = max(size) / max(picture.size) if size else passes[0].scale
     check_format(picture, format, factor=factor)
     for note in picture.notes:
         warnings.warn(note, stacklevel=4)  # points at who called `upscale`
-    return upscale_picture(picture, passes, size=size)
+    return encode_enlarged(picture, passes, size=size, format=format)
 
 
 def output_suffix(passes_scale: int, size: Size | None) -> str:
@@ -218,14 +218,14 @@ def _upscale_file(
         raise ImageWriteError(f"{target} exists: pass overwrite=True to replace it, or choose another output")
     if not target.parent.is_dir():
         raise ImageWriteError(f"cannot write {target}: there is no folder {target.parent}")
-    write_image(_enlarged(picture, passes, size, format_of_suffix(target.suffix)), target)
+    write_bytes_atomic(target, _enlarged(picture, passes, size, format_of_suffix(target.suffix)))
     return str(target) if isinstance(given, str) else target
 
 
 def _upscale_bytes(blob: bytes, scale: int, model: "str | Path | Upscaler", size: Size | None) -> bytes:
     picture = read_image(blob)
     passes = _passes(picture.size, scale, model, size)
-    return encode_image(_enlarged(picture, passes, size, picture.format), format=picture.format)
+    return _enlarged(picture, passes, size, picture.format)
 
 
 def _upscale_pillow(image: Any, scale: int, model: "str | Path | Upscaler", size: Size | None) -> Any:

@@ -1,6 +1,6 @@
 """What an upscaler does not know: grey, transparency, bit depth and exact sizes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import InputError
-from a2f.imageio import Picture
+from a2f.imageio import Picture, encode_bands, encode_image
 from a2f.sizes import Size
 from a2f.upscaler import BandUpscaler, Upscaler
 
@@ -22,6 +22,46 @@ FAINT = 1 / 16  # of the strongest alpha: below this a pixel's own colour counts
 def upscale_picture(picture: Picture, passes: Sequence[Upscaler], *, size: Size | None = None) -> Picture:
     """Enlarge a picture; metadata, channels and bit depth stay. Arguments as `upscale_pixels`."""
     return replace(picture, pixels=upscale_pixels(picture.pixels, passes, size=size))
+
+
+def encode_enlarged(
+    picture: Picture,
+    passes: Sequence[Upscaler],
+    *,
+    size: Size | None = None,
+    format: str,
+    quality: int | None = None,
+    strip: bool = False,
+    force: bool = False,
+    watch: Callable[[], None] = lambda: None,
+) -> bytes:
+    """Enlarge a picture and encode it; by a single pass without resizing, the result is encoded while it is made.
+
+    Args:
+        picture: to enlarge.
+        passes: as `upscale_pixels`.
+        size: the same.
+        format: as `encode_image`.
+        quality: the same.
+        strip: the same.
+        force: the same.
+        watch: called between bands; what it raises ends the work.
+
+    Raises:
+        A2FError: as `upscale_pixels` and `encode_image`.
+    """
+    if size is not None or len(passes) != 1 or not isinstance(passes[0], BandUpscaler):
+        large = upscale_picture(picture, passes, size=size)
+        return encode_image(large, format=format, quality=quality, strip=strip, force=force)
+
+    def watched(bands: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+        for band in bands:
+            watch()
+            yield band
+
+    bands = watched(upscale_bands(picture.pixels, passes[0]))
+    width, height = (side * passes[0].scale for side in picture.size)
+    return encode_bands(picture, bands, size=(width, height), format=format, quality=quality, strip=strip, force=force)
 
 
 def upscale_pixels(pixels: NDArray[Any], passes: Sequence[Upscaler], *, size: Size | None = None) -> NDArray[Any]:
@@ -88,7 +128,7 @@ def upscale_bands(pixels: NDArray[Any], upscaler: BandUpscaler) -> Iterator[NDAr
         rgb = fill_hidden(values[..., :3] if channels > 2 else values[..., :1].repeat(3, axis=2), values[..., -1])
     top = 0
     for band in upscaler.bands(rgb):
-        colour = _from_float(band if channels > 2 else (band @ LUMA)[..., None], dtype)
+        colour = _from_float(band if channels > 2 else (band.clip(0, 1) @ LUMA)[..., None], dtype)
         if channels in (2, 4):
             rows = colour.shape[:2]
             own = np.full(rows, white, dtype) if alpha is None else alpha[top : top + rows[0]]

@@ -9,28 +9,24 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
-
-from numpy.typing import NDArray
+from typing import Literal
 
 from a2f.api import available_scales, find_weights, output_suffix
 from a2f.errors import A2FError, ImageReadError, ImageWriteError, UsageError
 from a2f.imageio import (
     FORMATS,
     check_format,
-    encode_bands,
-    encode_image,
     format_of_suffix,
     read_image,
     write_bytes_atomic,
 )
 from a2f.imageio.formats import is_image_name
-from a2f.pixels import upscale_bands, upscale_picture
+from a2f.pixels import encode_enlarged
 from a2f.runtime import Limits, load_engine
 from a2f.runtime.engines import FAST, EngineName
 from a2f.runtime.fast import choose_fast
 from a2f.sizes import Size, plan_scales, target_size
-from a2f.upscaler import BandUpscaler, Upscaler
+from a2f.upscaler import Upscaler
 
 STDIN = Path("-")
 
@@ -334,15 +330,17 @@ class Runner:
             )
         if not scales:
             notes.append(f"{name}: {final[0]} x {final[1]} is no enlargement: only resized, without the network")
-        how = {"format": chosen, "quality": o.quality, "strip": o.strip, "force": o.force}
-        engines = [self.engine(s) for s in scales]
-        if size is None and isinstance(engines[0], BandUpscaler):
-            bands = self._while_going(upscale_bands(picture.pixels, engines[0]))
-            blob = encode_bands(picture, bands, size=final, **how)  # type: ignore[arg-type]
-        else:
-            blob = encode_image(upscale_picture(picture, engines, size=size), **how)  # type: ignore[arg-type]
-        if self.stopping.is_set():
-            raise A2FError("stopped before writing")
+        blob = encode_enlarged(
+            picture,
+            [self.engine(s) for s in scales],
+            size=size,
+            format=chosen,
+            quality=o.quality,
+            strip=o.strip,
+            force=o.force,
+            watch=self._go_on,
+        )
+        self._go_on()
         if task.target == STDIN:
             return Outcome(task=task, status="done", size=final, notes=tuple(notes), encoded=blob)
         try:
@@ -352,12 +350,14 @@ class Runner:
         write_bytes_atomic(task.target, blob)
         return Outcome(task=task, status="done", size=final, notes=tuple(notes))
 
-    def _while_going(self, bands: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
-        """The bands, until the whole batch is to stop."""
-        for band in bands:
-            if self.stopping.is_set():
-                raise A2FError("stopped before writing")
-            yield band
+    def _go_on(self) -> None:
+        """Nothing, until the whole batch is to stop.
+
+        Raises:
+            A2FError: then.
+        """
+        if self.stopping.is_set():
+            raise A2FError("stopped before writing")
 
     def _size(self, given: Size) -> Size | None:
         o = self.options
