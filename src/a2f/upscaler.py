@@ -57,3 +57,7 @@ class BandUpscaler(Upscaler, Protocol):
             EngineError: if the memory does not suffice.
         """
         ...
+
+    def stop(self) -> None:
+        """End what is under way: those runs, and all later ones, raise EngineError within a tile's time."""
+        ...

@@ -167,6 +167,17 @@ def test_a_run_that_is_left_lets_go(weights, steps) -> None:
     assert threading.active_count() <= before
 
 
+def test_stop_ends_a_run_within_a_tile(weights) -> None:
+    upscaler = load_engine(weights, threads=1)
+    with ThreadPoolExecutor(1) as pool:
+        under_way = pool.submit(upscaler, an_image(2000, 2000))
+        upscaler.stop()
+        with pytest.raises(EngineError, match="stopped"):
+            under_way.result(timeout=30)
+    with pytest.raises(EngineError, match="stopped"):
+        upscaler(an_image(5, 5))
+
+
 def test_the_file_of_features_has_no_name(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     features = FeaturesInFile(4, 10, 7)

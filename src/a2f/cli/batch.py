@@ -26,7 +26,7 @@ from a2f.runtime import Limits, load_engine
 from a2f.runtime.engines import FAST, EngineName
 from a2f.runtime.fast import choose_fast
 from a2f.sizes import Size, plan_scales, target_size
-from a2f.upscaler import Upscaler
+from a2f.upscaler import BandUpscaler, Upscaler
 
 STDIN = Path("-")
 
@@ -291,6 +291,9 @@ class Runner:
                 yield from _in_order(pool, tasks, lambda task: self.one(task, stdin=stdin), ahead=2 * jobs)
             except BaseException:
                 self.stopping.set()
+                for engine in self._engines.values():
+                    if isinstance(engine, BandUpscaler):
+                        engine.stop()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 

@@ -1,5 +1,6 @@
 """OpenVINO, from the same steps as onnxruntime: fp32, bfloat16, and 8-bit integers."""
 
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -83,11 +84,17 @@ class WholeOpenVinoEngine:
 
     def __init__(self, model: Any, tiled: TiledEngine, *, config: A2FConfig, limits: Limits) -> None:
         self._model, self._tiled, self._config, self._limits = model, tiled, config, limits
+        self._stopped = threading.Event()
         self.scale, self.description = tiled.scale, tiled.description
 
     def __call__(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Enlarge one image, as `Upscaler` says; EngineError if the memory does not suffice."""
         return self._whole(check_image(image)) if self._fits(image) else self._tiled(image)
+
+    def stop(self) -> None:
+        """As `BandUpscaler.stop`; a whole image that is under way is finished."""
+        self._stopped.set()
+        self._tiled.stop()
 
     def bands(self, image: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
         """Enlarge one image band by band, as `BandUpscaler` says."""
@@ -97,6 +104,8 @@ class WholeOpenVinoEngine:
         yield self._whole(rows_of(image)(0, image.shape[0]).transpose(1, 2, 0))
 
     def _whole(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self._stopped.is_set():
+            raise EngineError("stopped")
         # a request each: they are what OpenVINO does not share between threads
         sr = self._model.create_infer_request().infer({"lr": to_batch(image)})["sr"]
         return to_image(np.asarray(sr, dtype=np.float32))

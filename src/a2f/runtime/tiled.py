@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from a2f.errors import EngineError
 from a2f.export.fold import Conv, Folded, FoldedBlock
 from a2f.export.graph import ALL_SIDES, Sides
 from a2f.export.int8 import Range
@@ -121,6 +122,7 @@ class TiledRun:
         plan: how it is cut.
         pool: where tiles run.
         gates: of all blocks, known before; None computes them of the whole image.
+        stopped: asked before each tile; where it is true, the run raises EngineError.
     """
 
     def __init__(
@@ -133,7 +135,9 @@ class TiledRun:
         plan: Plan,
         pool: ThreadPoolExecutor,
         gates: list[Array] | None = None,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
+        self.stopped = stopped
         self.steps, self.net, self.rows, self.plan, self.pool = steps, steps.net, rows, plan, pool
         self.height, self.width, self.gates = height, width, gates
         self.channels, self.levels, self.middle = self.net.config.channels, len(self.net.blocks), middle_of(self.net)
@@ -259,12 +263,17 @@ class TiledRun:
         return self._bands() if self.plan.in_file else iter([(0, self.height)])
 
     def _each(self, one: Callable[[Tile], None], top: int, bottom: int) -> None:
+        def unless_stopped(tile: Tile) -> None:
+            if self.stopped():
+                raise EngineError("stopped")
+            one(tile)
+
         tiles = (
             Tile(first, left, end, right)
             for first, end in cuts(top, bottom, self.plan.tile_height)
             for left, right in cuts(0, self.width, self.plan.tile_width)
         )
-        _exhaust(self.pool.map(one, tiles))
+        _exhaust(self.pool.map(unless_stopped, tiles))
 
     def _sides(self, tile: Tile) -> Sides:
         return tile.top == 0, tile.left == 0, tile.bottom == self.height, tile.right == self.width

@@ -1,7 +1,9 @@
 """An upscaler that runs tile by tile, on any engine that opens the steps of a network."""
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,7 @@ class TiledEngine:
     def __init__(self, steps: Steps, *, description: str, threads: int, limits: Limits) -> None:
         self._steps, self._threads, self._limits = steps, threads, limits
         self.scale, self.description = steps.net.config.scale, description
+        self._stopped = threading.Event()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="a2f-tile")
 
     def __call__(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -39,6 +42,10 @@ class TiledEngine:
             out[top : top + band.shape[0]] = band
             top += band.shape[0]
         return out
+
+    def stop(self) -> None:
+        """As `BandUpscaler.stop`."""
+        self._stopped.set()
 
     def bands(self, image: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
         """Enlarge one image band by band, as `BandUpscaler` says."""
@@ -55,8 +62,20 @@ class TiledEngine:
         part = min(height, strip_rows(net) + 2 * net.config.receptive_radius_px) if sampled else height
         plan = make_plan(net, height=part, width=width, threads=self._threads, limits=self._limits, taken_bytes=taken)
         if not sampled:
-            return iter(TiledRun(self._steps, rows, height=height, width=width, plan=plan, pool=self._pool))
+            return iter(self._tiled(rows, height, width, plan))
         return self._strips(rows, height, width, plan)
+
+    def _tiled(self, rows: Rows, height: int, width: int, plan: Plan, gates: list[Array] | None = None) -> TiledRun:
+        return TiledRun(
+            self._steps,
+            rows,
+            height=height,
+            width=width,
+            plan=plan,
+            pool=self._pool,
+            gates=gates,
+            stopped=self._stopped.is_set,
+        )
 
     def _strips(self, rows: Rows, height: int, width: int, plan: Plan) -> Iterator[Array]:
         """Each strip of the image for itself, with all the rows that it depends on: the gates are known before."""
@@ -66,17 +85,14 @@ class TiledEngine:
         for top in range(0, height, step):
             bottom = min(height, top + step)
             above, below = max(0, top - halo), min(height, bottom + halo)
-            run = TiledRun(
-                self._steps,
-                lambda first, end, above=above: rows(above + first, above + end),  # type: ignore[misc]
-                height=below - above,
-                width=width,
-                plan=plan,
-                pool=self._pool,
-                gates=gates,
-            )
+            inside = partial(_shifted, rows, above)
+            run = self._tiled(inside, below - above, width, plan, gates)
             strip = np.concatenate(list(run), axis=1)
             yield strip[:, s * (top - above) : s * (bottom - above)]
+
+
+def _shifted(rows: Rows, above: int, top: int, bottom: int) -> Array:
+    return rows(above + top, above + bottom)
 
 
 def strip_rows(net: Folded) -> int:
