@@ -83,8 +83,8 @@ def measure(sides: list[int], limit: str) -> list[Row]:
         source, target = Path(folder) / "lr.jpg", Path(folder) / "sr.jpg"
         for side in sides:
             photo(side, source)
-            ways = {"a2f": [*TILED, str(source), "-o", str(target)]}
-            ways[f"a2f, --max-memory {limit}"] = [*ways["a2f"], "--max-memory", limit]
+            bounded = [*TILED, str(source), "-o", str(target), "--max-memory", limit]
+            ways = {f"a2f, --max-memory {limit}": bounded}
             free = available_bytes()
             if free is None or whole_bytes(config_of("sd", scale=2), height=side, width=side) < free:
                 ways["whole image in one graph"] = ["-c", PLAIN, str(source), str(target)]

@@ -47,7 +47,7 @@ def test_too_little_memory_is_refused_with_the_least_that_works(weights) -> None
         load_engine(weights, threads=2, limits=Limits(max_memory_bytes=50 * 10**6))(image)
     least = int(re.search(r"(\d+) MB", str(caught.value))[1]) * 10**6
     sr = load_engine(weights, threads=2, limits=Limits(max_memory_bytes=least))(image)
-    assert (sr == load_engine(weights, threads=2)(image)).all()
+    assert (sr == load_engine(weights, threads=2, limits=Limits(tile_px=50))(image)).all()
     with pytest.raises(EngineError, match="at least"):
         load_engine(weights, threads=2, limits=Limits(max_memory_bytes=least - 40 * 10**6))(image)
 

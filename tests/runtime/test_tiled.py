@@ -18,6 +18,7 @@ from a2f.export.session import make_session
 from a2f.model.a2f import A2F, to_weights
 from a2f.runtime import Limits, load_engine
 from a2f.runtime.features import FeaturesInFile
+from a2f.runtime.memory import resident_bytes
 from a2f.runtime.onnx_engine import open_step
 from a2f.runtime.plan import Plan
 from a2f.runtime.tiled import Steps, TiledRun
@@ -134,7 +135,10 @@ def test_openvino_runs_the_same_tiles(weights) -> None:
 
 def test_sampled_gates_are_of_all_strips(weights) -> None:
     """Of an image that looks the same everywhere the sample tells all; small images are pooled whole."""
-    exact, sampled = load_engine(weights), load_engine(weights, limits=Limits(gates="sampled"))
+    exact, sampled = (
+        load_engine(weights, limits=Limits(tile_px=64)),
+        load_engine(weights, limits=Limits(gates="sampled")),
+    )
     small = an_image(100, 300)
     assert (sampled(small) == exact(small)).all()
     rng = np.random.default_rng(1)
@@ -147,7 +151,7 @@ def test_sampled_gates_are_of_all_strips(weights) -> None:
 
 
 def test_eight_threads_share_one_upscaler(weights) -> None:
-    upscaler = load_engine(weights, threads=2)
+    upscaler = load_engine(weights, threads=2, limits=Limits(tile_px=16))
     images = [an_image(30 + n, 41, seed=n) for n in range(8)]
     alone = [upscaler(image) for image in images]
     with ThreadPoolExecutor(8) as pool:
@@ -167,8 +171,20 @@ def test_a_run_that_is_left_lets_go(weights, steps) -> None:
     assert threading.active_count() <= before
 
 
+def test_images_that_fit_run_whole_and_all_others_in_tiles(weights, whole) -> None:
+    image = an_image(300, 500)
+    roomy, tight = (
+        load_engine(weights),
+        load_engine(weights, limits=Limits(max_memory_bytes=resident_bytes() + 150 * 10**6)),
+    )
+    expected = whole(image).transpose(1, 2, 0)
+    assert (roomy(image) == expected).all()
+    assert (tight(image) == load_engine(weights, limits=Limits(tile_px=100))(image)).all()
+    assert np.abs(tight(image) - expected).max() < 2e-5
+
+
 def test_stop_ends_a_run_within_a_tile(weights) -> None:
-    upscaler = load_engine(weights, threads=1)
+    upscaler = load_engine(weights, threads=1, limits=Limits(tile_px=128))
     with ThreadPoolExecutor(1) as pool:
         under_way = pool.submit(upscaler, an_image(2000, 2000))
         upscaler.stop()

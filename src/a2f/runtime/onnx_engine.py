@@ -13,14 +13,16 @@ from a2f.runtime.arrays import to_batch, to_image
 from a2f.runtime.plan import Limits
 from a2f.runtime.tiled import Array, Step, Steps
 from a2f.runtime.tiled_engine import TiledEngine
+from a2f.runtime.whole_or_tiled import WholeOrTiled
 from a2f.upscaler import Upscaler
 from a2f.weights import Weights
 
+KEPT_PX = 250_000
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 def open_onnx_engine(weights: Weights, *, device: str, threads: int, limits: Limits) -> Upscaler:
-    """Tile by tile on the CPU, whole images on CUDA.
+    """On the CPU, images whole where they fit into the memory, otherwise tile by tile; on CUDA, whole.
 
     Args:
         weights: of any network of the family.
@@ -42,7 +44,20 @@ def open_onnx_engine(weights: Weights, *, device: str, threads: int, limits: Lim
     if device != "cpu":
         return WholeOnnxEngine(weights, provider=provider, description=description)
     description += f", {threads} thread{'s' if threads > 1 else ''}"
-    return TiledEngine(Steps(fold(weights), open_step), description=description, threads=threads, limits=limits)
+    tiled = TiledEngine(Steps(fold(weights), open_step), description=description, threads=threads, limits=limits)
+    if limits.tile_px or limits.gates != "exact":
+        return tiled
+    session = make_session(export_onnx(weights), threads=threads)
+    give_back = onnxruntime.RunOptions()
+    give_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+
+    def whole(x: Array) -> Array:
+        # what a large image took goes back to the system; for small ones that would cost more than it is worth
+        options = give_back if x.shape[2] * x.shape[3] > KEPT_PX else None
+        (sr,) = session.run(None, {"lr": x}, options)
+        return np.asarray(sr, dtype=np.float32)
+
+    return WholeOrTiled(whole, tiled, config=weights.config, limits=limits)
 
 
 def open_step(blob: bytes) -> Step:

@@ -1,23 +1,19 @@
 """OpenVINO, from the same steps as onnxruntime: fp32, bfloat16, and 8-bit integers."""
 
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from a2f.errors import EngineError
 from a2f.export.fold import fold
 from a2f.export.graph import export_onnx
 from a2f.export.int8 import ranges_of
-from a2f.runtime.arrays import check_image, to_batch, to_image
-from a2f.runtime.memory import whole_bytes
-from a2f.runtime.plan import Limits, budget_bytes
+from a2f.runtime.plan import Limits
 from a2f.runtime.tiled import Array, Step, Steps
-from a2f.runtime.tiled_engine import TiledEngine, rows_of
+from a2f.runtime.tiled_engine import TiledEngine
+from a2f.runtime.whole_or_tiled import WholeOrTiled
 from a2f.upscaler import BandUpscaler
-from a2f.variants import A2FConfig
 from a2f.weights import Weights
 
 HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
@@ -66,53 +62,15 @@ def open_openvino_engine(weights: Weights, *, device: str, dtype: str, threads: 
     )
     if limits.tile_px or limits.gates != "exact":
         return tiled
-    whole = core.read_model(export_onnx(weights, ranges=ranges))
-    return WholeOpenVinoEngine(
-        core.compile_model(whole, "CPU", {**options, "NUM_STREAMS": 1}), tiled, config=weights.config, limits=limits
+    model = core.compile_model(
+        core.read_model(export_onnx(weights, ranges=ranges)), "CPU", {**options, "NUM_STREAMS": 1}
     )
 
-
-class WholeOpenVinoEngine:
-    """Runs images whole where they fit into the memory, which is quicker here, and all others tile by tile.
-
-    Args:
-        model: compiled.
-        tiled: for all others.
-        config: the network.
-        limits: what a run may take.
-    """
-
-    def __init__(self, model: Any, tiled: TiledEngine, *, config: A2FConfig, limits: Limits) -> None:
-        self._model, self._tiled, self._config, self._limits = model, tiled, config, limits
-        self._stopped = threading.Event()
-        self.scale, self.description = tiled.scale, tiled.description
-
-    def __call__(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Enlarge one image, as `Upscaler` says; EngineError if the memory does not suffice."""
-        return self._whole(check_image(image)) if self._fits(image) else self._tiled(image)
-
-    def stop(self) -> None:
-        """As `BandUpscaler.stop`; a whole image that is under way is finished."""
-        self._stopped.set()
-        self._tiled.stop()
-
-    def bands(self, image: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
-        """Enlarge one image band by band, as `BandUpscaler` says."""
-        if not self._fits(check_image(image, integers=True)):
-            yield from self._tiled.bands(image)
-            return
-        yield self._whole(rows_of(image)(0, image.shape[0]).transpose(1, 2, 0))
-
-    def _whole(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        if self._stopped.is_set():
-            raise EngineError("stopped")
+    def whole(x: Array) -> Array:
         # a request each: they are what OpenVINO does not share between threads
-        sr = self._model.create_infer_request().infer({"lr": to_batch(image)})["sr"]
-        return to_image(np.asarray(sr, dtype=np.float32))
+        return np.asarray(model.create_infer_request().infer({"lr": x})["sr"], dtype=np.float32)
 
-    def _fits(self, image: NDArray[Any]) -> bool:
-        budget = budget_bytes(self._limits, image.nbytes)
-        return budget is None or whole_bytes(self._config, height=image.shape[0], width=image.shape[1]) <= budget
+    return WholeOrTiled(whole, tiled, config=weights.config, limits=limits)
 
 
 def _open_step(model: Any) -> Step:

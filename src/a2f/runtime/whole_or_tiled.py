@@ -1,0 +1,60 @@
+"""Whole images where they fit into the memory, which is quickest; all others tile by tile."""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from a2f.errors import EngineError
+from a2f.runtime.arrays import check_image, to_batch, to_image
+from a2f.runtime.memory import whole_bytes
+from a2f.runtime.plan import Limits, budget_bytes
+from a2f.runtime.tiled_engine import TiledEngine, rows_of
+from a2f.variants import A2FConfig
+
+Array = NDArray[np.float32]
+
+
+class WholeOrTiled:
+    """One graph for what fits, steps for the rest; the results differ by float rounding.
+
+    Args:
+        whole: [1, 3, H, W] -> [1, 3, sH, sW]; safe to share between threads.
+        tiled: for all others.
+        config: the network.
+        limits: what a run may take.
+    """
+
+    def __init__(
+        self, whole: Callable[[Array], Array], tiled: TiledEngine, *, config: A2FConfig, limits: Limits
+    ) -> None:
+        self._whole, self._tiled, self._config, self._limits = whole, tiled, config, limits
+        self._stopped = threading.Event()
+        self.scale, self.description = tiled.scale, tiled.description
+
+    def __call__(self, image: Array) -> Array:
+        """Enlarge one image, as `Upscaler` says; EngineError if the memory does not suffice."""
+        return self._run(image) if self._fits(check_image(image)) else self._tiled(image)
+
+    def stop(self) -> None:
+        """As `BandUpscaler.stop`; a whole image that is under way is finished."""
+        self._stopped.set()
+        self._tiled.stop()
+
+    def bands(self, image: NDArray[Any]) -> Iterator[Array]:
+        """Enlarge one image band by band, as `BandUpscaler` says."""
+        if not self._fits(check_image(image, integers=True)):
+            yield from self._tiled.bands(image)
+            return
+        yield self._run(rows_of(image)(0, image.shape[0]).transpose(1, 2, 0))
+
+    def _run(self, image: Array) -> Array:
+        if self._stopped.is_set():
+            raise EngineError("stopped")
+        return to_image(self._whole(to_batch(image)))
+
+    def _fits(self, image: NDArray[Any]) -> bool:
+        budget = budget_bytes(self._limits, image.nbytes)
+        return budget is None or whole_bytes(self._config, height=image.shape[0], width=image.shape[1]) <= budget
