@@ -101,7 +101,7 @@ def gate_of(block: FoldedBlock, means: list[Means]) -> Array:
     if block.gate1 is not None and block.gate2 is not None:
         pooled: Means = np.sum([_at_a_point(c, m) for c, m in zip(block.proj, means, strict=True)], axis=0)
         inner = np.maximum(_at_a_point(block.gate1, pooled), 0)
-        opened = 1 / (1 + np.exp(-_at_a_point(block.gate2, inner)))
+        opened = (1 + np.tanh(_at_a_point(block.gate2, inner) / 2)) / 2  # the sigmoid, without overflow
     return (block.lambda_att * opened).astype(np.float32).reshape(1, -1, 1, 1)
 
 
