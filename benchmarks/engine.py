@@ -113,7 +113,7 @@ def own_runs(weights: Weights, threads: int) -> dict[str, Run]:
     return {
         "onnxruntime, whole image, features concatenated": timed(lambda: plain.run(None, {"lr": x})),
         "onnxruntime, whole image, features added up": timed(lambda: split.run(None, {"lr": x})),
-        "**exact mode** (onnxruntime fp32, tiles)": timed(lambda: exact(image)),
+        "**exact mode** (onnxruntime fp32)": timed(lambda: exact(image)),
         "openvino, bfloat16": timed(lambda: half(image)),
         "**fast mode** (openvino int8)": timed(lambda: fast(image)),
         "openvino int8, tiles of 128, as for huge images": timed(lambda: tiles(image)),
