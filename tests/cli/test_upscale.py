@@ -231,7 +231,7 @@ def test_metadata_too_long_for_the_format_is_said_before_the_work(here: Path, ru
     for options in (["--strip"], ["--force"]):
         assert run("upscale", "a.png", "-s", 2, "-f", "jpg", "--overwrite", *options).code == 0
         assert read_image(here / "a_x2.jpg").metadata == Metadata()
-    monkeypatch.setattr(batch, "upscale_picture", lambda *arguments, **options: pytest.fail("it was enlarged"))
+    monkeypatch.setattr(batch, "encode_enlarged", lambda *arguments, **options: pytest.fail("it was enlarged"))
     done = run("upscale", "a.png", "-s", 2, "-f", "jpg", "--overwrite")
     assert done.code == 2
     assert "jpeg cannot hold 70,003 bytes of XMP" in done.err

@@ -94,12 +94,12 @@ def test_channel_order(tmp_path: Path) -> None:
     class RedOnly(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             y = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
-            return torch.cat([y[:, :1] * 0.9, y[:, 1:]], dim=1)
+            return torch.cat([y[:, :1] * 0.99, y[:, 1:]], dim=1)
 
     torch.jit.script(RedOnly()).save(tmp_path / "a.pt")
     rgb, bgr = (opened(tmp_path / "a.pt", channels=order)(IMAGE) for order in ("rgb", "bgr"))
-    np.testing.assert_allclose(rgb / twice(IMAGE), np.broadcast_to([0.9, 1, 1], rgb.shape), atol=1e-5)
-    np.testing.assert_allclose(bgr / twice(IMAGE), np.broadcast_to([1, 1, 0.9], rgb.shape), atol=1e-5)
+    np.testing.assert_allclose(rgb / twice(IMAGE), np.broadcast_to([0.99, 1, 1], rgb.shape), atol=1e-5)
+    np.testing.assert_allclose(bgr / twice(IMAGE), np.broadcast_to([1, 1, 0.99], rgb.shape), atol=1e-5)
 
 
 def test_multiples_are_padded_and_cut(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def reference(weights: Weights, lr: NDArray[np.float32]) -> Array:
             if config.attention:
                 pooled = x_proj.mean((1, 2), keepdims=True)
                 inner = np.maximum(conv(f"{block}.att.conv1", pooled), 0)
-                gate = 1 / (1 + np.exp(-conv(f"{block}.att.conv2", inner)))
+                gate = (1 + np.tanh(conv(f"{block}.att.conv2", inner) / 2)) / 2  # the sigmoid, without overflow
             x = x + w[f"{block}.lambda_att"] * (gate * x_proj)  # Eq. 7, 9
         xs.append(x)
     s = config.scale
