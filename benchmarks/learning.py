@@ -46,6 +46,8 @@ def fits(ends: list[tuple[float, float]]) -> dict[str, np.ndarray]:
     steps, psnr = (np.array(values) for values in zip(*sorted(ends), strict=True))
     slope = (psnr[-1] - psnr[-2]) / np.log10(steps[-1] / steps[-2])
     straight = psnr[-1] + slope * np.log10(np.array(LONGER) / steps[-1])
+    if len(ends) < 3:  # a curve with a limit has three unknowns
+        return {"straight over log steps": straight}
     best: tuple[float, float, np.ndarray] | None = None
     for power in np.linspace(0.1, 1.5, 141):  # psnr = limit - c * steps ** -power, least squares for each power
         design = np.stack([np.ones_like(steps), -(steps**-power)], axis=1)
@@ -65,7 +67,7 @@ def draw_learning(curves: list[Curve], guesses: dict[str, np.ndarray]) -> None:
         (line,) = axis.plot(curve.steps, curve.psnr, linewidth=1, alpha=0.5)
         axis.plot(curve.steps[-1], curve.psnr[-1], "o", color=line.get_color(), label=curve.name.replace("_", " "))
     last = max(curves, key=lambda c: c.steps[-1])
-    for (name, values), style in zip(guesses.items(), ("--", ":"), strict=True):
+    for (name, values), style in zip(guesses.items(), ("--", ":"), strict=False):
         axis.plot([last.steps[-1], *LONGER], [last.psnr[-1], *values], style, color="grey", label=f"guess: {name}")
     axis.axhline(PAPER, color="black", linewidth=0.8)
     axis.annotate("the paper, 1,000,000 steps of 16 x 48", (300, PAPER + 0.02), fontsize=9)
