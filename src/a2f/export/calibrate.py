@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import WeightsError
+from a2f.export import onnx_file
 from a2f.export.fold import Folded, fold
-from a2f.export.graph import IR_VERSION, OPSET, Drawing
+from a2f.export.graph import LR_SHAPE, Drawing
 from a2f.export.int8 import Range
 from a2f.export.session import make_session
 from a2f.weights import Weights
@@ -40,13 +41,12 @@ def calibrate(weights: Weights, images: Iterable[NDArray[np.float32]], *, thread
 
 
 def _with_outputs(net: Folded, names: list[str]) -> bytes:
-    from onnx import TensorProto, helper
-
     drawing = Drawing()
     drawing.network(net, "split")
-    lr = helper.make_tensor_value_info("lr", TensorProto.FLOAT, ["batch", 3, "height", "width"])
-    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names]
-    graph = helper.make_graph(drawing.nodes, "calibration", [lr], outputs, drawing.constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-    blob: bytes = model.SerializeToString()
-    return blob
+    return onnx_file.model(
+        "calibration",
+        nodes=drawing.nodes,
+        constants=drawing.constants,
+        inputs={"lr": LR_SHAPE},
+        outputs=dict.fromkeys(names),
+    )

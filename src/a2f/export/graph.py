@@ -2,21 +2,17 @@
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-import a2f
+from a2f.export import onnx_file
 from a2f.export.fold import Conv, Folded, FoldedBlock, fold
 from a2f.export.int8 import Range, draw_res
 from a2f.weights import Weights
 
-if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto, TensorProto
-
-OPSET = 13  # the oldest in which all operators used have their present form: widest support
-IR_VERSION = 8
+LR_SHAPE = ("batch", 3, "height", "width")
 
 Layout = Literal["split", "plain"]
 Sides = tuple[
@@ -25,8 +21,8 @@ Sides = tuple[
 ALL_SIDES: Sides = (True, True, True, True)
 
 
-def build_graph(weights: Weights, *, layout: Layout = "split", ranges: tuple[Range, ...] | None = None) -> "ModelProto":
-    """Draw the network as an ONNX model.
+def export_onnx(weights: Weights, *, layout: Layout = "split", ranges: tuple[Range, ...] | None = None) -> bytes:
+    """Draw the network as an ONNX file; the same weights give the same bytes.
 
     Args:
         weights: of any network of the family.
@@ -36,32 +32,20 @@ def build_graph(weights: Weights, *, layout: Layout = "split", ranges: tuple[Ran
         ranges: one a block, makes 8-bit integers of the convolutions of `res`.
 
     Returns:
-        Input "lr" [N, 3, H, W] and output "sr" [N, 3, sH, sW], float32 RGB in [0, 1] (the output not clipped); batch,
-        height and width are free. Configuration, licence and checksum are in the metadata.
+        The file: input "lr" [N, 3, H, W] and output "sr" [N, 3, sH, sW], float32 RGB in [0, 1] (the output not
+        clipped); batch, height and width are free. Configuration, licence and checksum are in the metadata.
     """
-    from onnx import TensorProto, helper
-
     drawing = Drawing()
     drawing.network(fold(weights), layout, ranges)
     s = weights.config.scale
-    lr = helper.make_tensor_value_info("lr", TensorProto.FLOAT, ["batch", 3, "height", "width"])
-    sr = helper.make_tensor_value_info("sr", TensorProto.FLOAT, ["batch", 3, f"{s}*height", f"{s}*width"])
-    graph = helper.make_graph(drawing.nodes, f"a2f_{weights.config.variant}_x{s}", [lr], [sr], drawing.constants)
-    model = helper.make_model(
-        graph,
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="a2f",
-        producer_version=a2f.__version__,
+    return onnx_file.model(
+        f"a2f_{weights.config.variant}_x{s}",
+        nodes=drawing.nodes,
+        constants=drawing.constants,
+        inputs={"lr": LR_SHAPE},
+        outputs={"sr": ("batch", 3, f"{s}*height", f"{s}*width")},
+        metadata=_metadata(weights),
     )
-    helper.set_model_props(model, _metadata(weights))
-    return model
-
-
-def export_onnx(weights: Weights, *, layout: Layout = "split", ranges: tuple[Range, ...] | None = None) -> bytes:
-    """The bytes of an ONNX file; the same weights give the same bytes. Arguments as `build_graph`."""
-    blob: bytes = build_graph(weights, layout=layout, ranges=ranges).SerializeToString(deterministic=True)
-    return blob
 
 
 def _metadata(weights: Weights) -> dict[str, str]:
@@ -78,11 +62,11 @@ class Drawing:
     """Nodes and constants as they are added; every method returns the name of a tensor."""
 
     def __init__(self) -> None:
-        self.nodes: list[NodeProto] = []
-        self.constants: list[TensorProto] = []
+        self.nodes: list[bytes] = []
+        self.constants: list[bytes] = []
 
     def network(self, net: Folded, layout: Layout, ranges: tuple[Range, ...] | None = None) -> None:
-        """All of it, from "lr" to "sr"; arguments as `build_graph`."""
+        """All of it, from "lr" to "sr"; arguments as `export_onnx`."""
         centred = self.op("Sub", "lr", self.constant("mean", net.mean), name="centred")
         xs = [self.conv(net.head, centred, name="x_0")]  # Eq. 1
         for i, block in enumerate(net.blocks, start=1):
@@ -143,14 +127,10 @@ class Drawing:
 
     def constant(self, name: str, value: NDArray[Any] | np.generic) -> str:
         """A constant of the graph."""
-        from onnx import numpy_helper
-
-        self.constants.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
+        self.constants.append(onnx_file.tensor(name, np.asarray(value, order="C")))
         return name
 
-    def op(self, kind: str, *inputs: str, name: str, **attributes: Any) -> str:
+    def op(self, kind: str, *inputs: str, name: str, **attributes: onnx_file.Attribute) -> str:
         """A node with one output, which has its name."""
-        from onnx import helper
-
-        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=f"{kind}:{name}", **attributes))
+        self.nodes.append(onnx_file.node(kind, inputs, name, attributes))
         return name

@@ -9,16 +9,12 @@ the blocks to come will need of them: p_i (Eq. 6) is a sum over its sources, so 
 channels for each block to come, stands for all of them. That way at most about L/2 features are ever kept, not L.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from a2f.export import onnx_file
 from a2f.export.fold import Conv, Folded
-from a2f.export.graph import IR_VERSION, OPSET, Drawing, Sides
+from a2f.export.graph import Drawing, Sides
 from a2f.export.int8 import Range, draw_res
-
-if TYPE_CHECKING:
-    from onnx import ModelProto, ValueInfoProto
 
 BLOCK_HALO_PX = 2  # two 3x3 convolutions
 TAIL_HALO_PX = 1
@@ -35,7 +31,7 @@ def slots_of(net: Folded) -> int:
     return max(k + 1, levels - k + 1) if net.config.projection else 2
 
 
-def head_step(net: Folded, *, sides: Sides) -> "ModelProto":
+def head_step(net: Folded, *, sides: Sides) -> bytes:
     """Input "lr" [N, 3, h, w] with a halo of the head's radius, output "x" [N, C, ...] without (Eq. 1)."""
     drawing = Drawing()
     centred = drawing.op("Sub", "lr", drawing.constant("mean", net.mean), name="centred")
@@ -43,7 +39,7 @@ def head_step(net: Folded, *, sides: Sides) -> "ModelProto":
     return _model(drawing, {"lr": 3}, {"x": net.config.channels})
 
 
-def block_step(net: Folded, number: int, *, sides: Sides, reach: Range | None = None) -> "ModelProto":
+def block_step(net: Folded, number: int, *, sides: Sides, reach: Range | None = None) -> bytes:
     """One block (Eq. 6 to 9).
 
     Args:
@@ -87,7 +83,7 @@ def block_step(net: Folded, number: int, *, sides: Sides, reach: Range | None = 
     return _model(drawing, inputs, outputs)
 
 
-def exchange_step(net: Folded) -> "ModelProto":
+def exchange_step(net: Folded) -> bytes:
     """Input "features" (x_0 .. x_k, k the middle), output "sums" of the blocks k+1 .. L; no halo."""
     k, c = middle_of(net), net.config.channels
     rows = [np.concatenate([conv.weight for conv in b.proj[: k + 1]], axis=1) for b in net.blocks[k:]]
@@ -96,7 +92,7 @@ def exchange_step(net: Folded) -> "ModelProto":
     return _model(drawing, {"features": (k + 1) * c}, {"sums": (len(net.blocks) - k) * c})
 
 
-def tail_step(net: Folded, *, sides: Sides) -> "ModelProto":
+def tail_step(net: Folded, *, sides: Sides) -> bytes:
     """Inputs "before" (x_L) and "lr", both with a halo of 1, output "sr" [N, 3, ...] without (Eq. 3 to 5)."""
     drawing = Drawing()
     centred = drawing.op("Sub", "lr", drawing.constant("mean", net.mean), name="centred")
@@ -123,21 +119,16 @@ def _channels(drawing: Drawing, x: str, first: int, end: int, *, name: str) -> s
     return drawing.op("Slice", x, *bounds, drawing.constant(f"{name}.axes", np.array([1], np.int64)), name=name)
 
 
-def _model(drawing: Drawing, inputs: dict[str, int], outputs: dict[str, int]) -> "ModelProto":
+def _model(drawing: Drawing, inputs: dict[str, int], outputs: dict[str, int]) -> bytes:
     """Channels by name; all sides are free."""
-    from onnx import TensorProto, helper
 
-    def info(name: str, channels: int) -> "ValueInfoProto":
-        shape: list[int | str | None] = (
-            [1, channels, 1, 1] if name == "gate" else ["batch", channels, f"{name}.h", f"{name}.w"]
-        )
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+    def shape(name: str, channels: int) -> tuple[int | str, ...]:
+        return (1, channels, 1, 1) if name == "gate" else ("batch", channels, f"{name}.h", f"{name}.w")
 
-    graph = helper.make_graph(
-        drawing.nodes,
+    return onnx_file.model(
         "step",
-        [info(name, c) for name, c in inputs.items()],
-        [info(name, c) for name, c in outputs.items()],
-        drawing.constants,
+        nodes=drawing.nodes,
+        constants=drawing.constants,
+        inputs={name: shape(name, c) for name, c in inputs.items()},
+        outputs={name: shape(name, c) for name, c in outputs.items()},
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)

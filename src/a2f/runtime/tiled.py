@@ -85,13 +85,13 @@ class Steps:
         with self._lock:
             if key not in self._opened:
                 if kind == "head":
-                    model = head_step(self.net, sides=sides)
+                    blob = head_step(self.net, sides=sides)
                 elif kind == "block":
                     reach = None if self._ranges is None else self._ranges[number - 1]
-                    model = block_step(self.net, number, sides=sides, reach=reach)
+                    blob = block_step(self.net, number, sides=sides, reach=reach)
                 else:
-                    model = exchange_step(self.net) if kind == "exchange" else tail_step(self.net, sides=sides)
-                self._opened[key] = self._open_step(model.SerializeToString())
+                    blob = exchange_step(self.net) if kind == "exchange" else tail_step(self.net, sides=sides)
+                self._opened[key] = self._open_step(blob)
             return self._opened[key]
 
 
