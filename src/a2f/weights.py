@@ -10,7 +10,6 @@ import json
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +78,7 @@ class ShippedModel:
 
 
 def _folder() -> Path:
-    return Path(str(files("a2f"))) / "weights_data"
+    return Path(__file__).parent / "weights_data"
 
 
 @functools.cache

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import secrets
 import stat
 from pathlib import Path
 from typing import BinaryIO
@@ -34,7 +33,7 @@ def write_bytes_atomic(path: Path | str, data: bytes) -> None:
             return
         target = Path(os.path.realpath(path))
         mode = 0o666 & ~_umask() if kind is None else stat.S_IMODE(kind) & 0o777
-        temporary = target.parent / f".a2f-{secrets.token_hex(8)}.tmp"  # short: the target's name may fill the limit
+        temporary = target.parent / f".a2f-{os.urandom(8).hex()}.tmp"  # short: the target's name may fill the limit
         if not _written_unnamed(temporary, data, mode):
             _write_named(temporary, data, mode)
         temporary.replace(target)
