@@ -147,7 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--models", nargs="+", default=["sd", "m", "l"], choices=list(VARIANTS))
+    parser.add_argument("--models", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--write", action="store_true", help="update docs/benchmarks/engine.md and .json, and README")
     a = parser.parse_args()
     rows = [["model", "engine", "median, s", "fastest to slowest, s", "times torch eager", "times its best"]]

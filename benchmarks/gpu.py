@@ -8,11 +8,10 @@ graphs where the device is a CUDA one.
 """
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -20,7 +19,7 @@ import torch
 from a2f.model.a2f import A2F
 from a2f.variants import SCALES, VARIANTS, config_of
 from benchmarks.machine import describe
-from benchmarks.markdown import ROOT, fill, table
+from benchmarks.markdown import ROOT, fill, table, write_json
 
 JSON = ROOT / "docs" / "benchmarks" / "gpu.json"
 PAGE = "# Speed on a GPU\n\nMade by `python -m benchmarks.gpu --write`.\n\n<!-- gpu -->\n<!-- /gpu -->\n"
@@ -42,11 +41,9 @@ class Row:
     ratio: float  # eager fp32 over this
 
 
-def contenders(
-    model: A2F, device: torch.device
-) -> dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], torch.dtype]]:
+def contenders(model: A2F, device: torch.device) -> dict[str, Contender]:
     """Name -> a network and the precision of its input."""
-    made: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], torch.dtype]] = {"eager fp32": (model, torch.float32)}
+    made: dict[str, Contender] = {"eager fp32": (model, torch.float32)}
     half = torch.float16 if device.type == "cuda" else torch.bfloat16
     quick = A2F(model.config).eval().to(device=device, dtype=half, memory_format=torch.channels_last)  # type: ignore[call-overload]
     made[f"eager {str(half).removeprefix('torch.')}"] = (quick, half)
@@ -111,15 +108,10 @@ def main() -> None:
     text = f"{table(lines)}\n\n{card}; torch {torch.__version__}."
     print(text)
     if a.write:
-        JSON.write_text(
-            json.dumps({"card": card, "rows": [asdict(row) for row in rows]}, indent=1) + "\n", encoding="utf-8"
-        )
+        write_json(JSON, f"{card}; torch {torch.__version__}", rows)
         page = ROOT / "docs" / "benchmarks" / "gpu.md"
         if not page.exists():
-            page.write_text(
-                "# Speed on a GPU\n\nMade by `python -m benchmarks.gpu --write`.\n\n<!-- gpu -->\n<!-- /gpu -->\n",
-                encoding="utf-8",
-            )
+            page.write_text(PAGE, encoding="utf-8")
         fill(page, "gpu", text)
 
 

@@ -1,7 +1,11 @@
-"""Generated parts of pages: text between a pair of comment marks."""
+"""Generated parts of pages, text between a pair of comment marks, and the figures behind them."""
 
+import json
 import re
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -20,3 +24,9 @@ def table(rows: list[list[str]]) -> str:
     head, *body = rows
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in body])
+
+
+def write_json(path: Path, machine: str, rows: Sequence[Any]) -> None:
+    """Keep what was measured: the machine, and dataclass instances."""
+    kept = {"machine": machine, "rows": [asdict(row) for row in rows]}
+    path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")

@@ -6,13 +6,12 @@ Beside it the plain way, the whole image in one graph in onnxruntime, where that
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from a2f.imageio import Picture, write_image
 from a2f.runtime.memory import available_bytes, whole_bytes
 from a2f.variants import config_of
 from benchmarks.machine import describe
-from benchmarks.markdown import ROOT, fill, table
+from benchmarks.markdown import ROOT, fill, table, write_json
 
 JSON = ROOT / "docs" / "benchmarks" / "memory.json"
 PICTURE = ROOT / "docs" / "images" / "cost.png"
@@ -133,10 +132,7 @@ def main() -> None:
     text = f"{table(lines)}\n\n{describe()}; A²F-SD x2, 2 threads, JPEG to JPEG."
     print(text)
     if a.write:
-        JSON.write_text(
-            json.dumps({"machine": describe(), "rows": [asdict(row) for row in rows]}, indent=1) + "\n",
-            encoding="utf-8",
-        )
+        write_json(JSON, describe(), rows)
         draw(rows)
         fill(ROOT / "docs" / "benchmarks" / "memory.md", "memory", text)
 

@@ -1,0 +1,146 @@
+"""Latency against PSNR, ours and published peers, side by side in one run: the paper's Figure 1 in our time.
+
+    python -m benchmarks.latency [--threads 2] [--rounds 3] [--write]
+
+320x180 to 1280x720 at x4. Each network runs in onnxruntime fp32, as the same kind of file, and in OpenVINO at its
+quickest: bfloat16, and 8-bit integers for the networks that are calibrated for them, ours. All take turns, as in
+`benchmarks.engine`. Weights do not matter for the time; the PSNR is the published one, of weights trained on DIV2K, and
+for the networks that a2f ships also that of its own weights.
+"""
+
+import argparse
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from a2f.evaluation.published import METHODS, published
+from a2f.export.graph import export_onnx
+from a2f.export.int8 import ranges_of
+from a2f.export.session import make_session
+from a2f.variants import VARIANTS
+from a2f.weights import shipped_models
+from benchmarks import peers
+from benchmarks.engine import HEIGHT, SCALE, WIDTH, Run, an_image, measure, timed, weights_of
+from benchmarks.machine import describe
+from benchmarks.markdown import ROOT, fill, table, write_json
+
+JSON = ROOT / "docs" / "benchmarks" / "latency.json"
+PICTURE = ROOT / "docs" / "images" / "latency.png"
+EXACT, FAST = "onnxruntime fp32", "openvino, its quickest"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network: what it costs, and its PSNR-Y on Set5 at x4, dB."""
+
+    name: str
+    ours: bool
+    parameters_k: int
+    published: float | None
+    shipped: float | None
+    exact: float  # median seconds in onnxruntime, fp32
+    fast: float  # in OpenVINO
+
+
+def openvino_run(blob: bytes, x: NDArray[np.float32], precision: str, threads: int) -> Run:
+    """A file in OpenVINO."""
+    import openvino
+
+    core = openvino.Core()
+    options = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+    request = core.compile_model(core.read_model(blob), "CPU", options).create_infer_request()
+    return timed(lambda: request.infer({"lr": x}))
+
+
+def onnxruntime_run(blob: bytes, x: NDArray[np.float32], threads: int) -> Run:
+    """A file in onnxruntime."""
+    session = make_session(blob, threads=threads)
+    return timed(lambda: session.run(None, {"lr": x}))
+
+
+def rows_of(threads: int, rounds: int) -> list[Row]:
+    """All networks, timed in turns."""
+    x = np.ascontiguousarray(an_image().transpose(2, 0, 1)[None])
+    runs: dict[tuple[str, str], Run] = {}
+    made: list[Callable[[float, float], Row]] = []
+    for variant in VARIANTS:
+        weights, paper = weights_of(variant), published(variant, scale=SCALE)
+        own = [m.psnr_y["Set5"] for m in shipped_models() if (m.variant, m.scale) == (variant, SCALE)]
+        name = METHODS[variant]
+        runs[name, EXACT] = onnxruntime_run(export_onnx(weights), x, threads)
+        runs[name, FAST] = openvino_run(export_onnx(weights, ranges=ranges_of(weights)), x, "f32", threads)
+        count = sum(tensor.size for tensor in weights.tensors.values()) // 1000
+        psnr = paper.figures["Set5"][0] if paper else None
+        made.append(lambda a, b, n=name, c=count, p=psnr, o=own: Row(n, True, c, p, o[0] if o else None, a, b))
+    for peer in peers.PEERS:
+        blob = peers.export_onnx(peer.build(), lr_size=(WIDTH, HEIGHT))
+        runs[peer.name, EXACT] = onnxruntime_run(blob, x, threads)
+        runs[peer.name, FAST] = openvino_run(blob, x, "bf16", threads)
+        made.append(lambda a, b, p=peer: Row(p.name, False, p.parameters_k, p.set5, None, a, b))
+    seconds = measure(runs, rounds)
+    names = list(dict.fromkeys(name for name, _ in runs))
+    middle = {key: statistics.median(values) for key, values in seconds.items()}
+    return [make(middle[name, EXACT], middle[name, FAST]) for name, make in zip(names, made, strict=True)]
+
+
+def draw(rows: list[Row]) -> None:
+    """Both engines, one panel each: ours in one colour, peers in another."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 5), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    titles = ("exact: onnxruntime, fp32", "quickest: OpenVINO, ours int8, peers bfloat16")
+    for axis, way, title in zip(panels, ("exact", "fast"), titles, strict=True):
+        for ours, colour in ((True, "tab:red"), (False, "tab:blue")):
+            shown = [row for row in rows if row.ours == ours and row.published is not None]
+            times = [1000 * getattr(row, way) for row in shown]
+            sizes = [row.parameters_k / 4 for row in shown]
+            label = "A²F" if ours else "peers"
+            psnr = [row.published for row in shown]
+            axis.scatter(times, psnr, s=sizes, color=colour, alpha=0.7, label=f"{label}, as published")
+            for row, time, value in zip(shown, times, psnr, strict=True):
+                axis.annotate(row.name, (time, value), xytext=(7, 4), textcoords="offset points", fontsize=9)
+        own = [row for row in rows if row.shipped is not None]
+        marks = [row.shipped for row in own]
+        axis.scatter([1000 * getattr(row, way) for row in own], marks, marker="x", color="tab:red", label="a2f ships")
+        axis.set(xscale="log", xlabel=f"milliseconds, {WIDTH}x{HEIGHT} to 1280x720", title=title)
+        axis.grid(alpha=0.3, which="both")
+    panels[0].set_ylabel("Set5 PSNR-Y at x4, dB")
+    panels[0].legend(loc="lower right", fontsize=9)
+    figure.savefig(PICTURE, dpi=110)
+
+
+def main() -> None:
+    """Measure, print, and write where asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--write", action="store_true", help="update docs/benchmarks/latency.md and .json, and the picture"
+    )
+    a = parser.parse_args()
+    rows = sorted(rows_of(a.threads, a.rounds), key=lambda row: row.exact)
+    head = ["network", "parameters, K", "Set5, published", "Set5, a2f ships", EXACT + ", ms", FAST + ", ms"]
+    lines = [head]
+    for row in rows:
+        psnr = [f"{value:.2f}" if value else "-" for value in (row.published, row.shipped)]
+        name = f"**{row.name}**" if row.ours else row.name
+        lines.append([name, str(row.parameters_k), *psnr, f"{1000 * row.exact:.0f}", f"{1000 * row.fast:.0f}"])
+    import onnxruntime
+    import openvino
+
+    versions = f"onnxruntime {onnxruntime.__version__}, openvino {openvino.__version__[:8]}"
+    where = f"{describe()}; {versions}; {a.threads} threads; medians of {2 * a.rounds} runs in turns."
+    text = f"{table(lines)}\n\n{where}"
+    print(text)
+    if a.write:
+        write_json(JSON, where, rows)
+        draw(rows)
+        fill(ROOT / "docs" / "benchmarks" / "latency.md", "latency", text)
+
+
+if __name__ == "__main__":
+    main()
