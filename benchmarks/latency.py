@@ -10,8 +10,7 @@ for the networks that a2f ships also that of its own weights.
 
 import argparse
 import statistics
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +40,8 @@ class Row:
     parameters_k: int
     published: float | None
     shipped: float | None
-    exact: float  # median seconds in onnxruntime, fp32
-    fast: float  # in OpenVINO
+    exact: float = 0.0  # median seconds in onnxruntime, fp32
+    fast: float = 0.0  # in OpenVINO
 
 
 def openvino_run(blob: bytes, x: NDArray[np.float32], precision: str, threads: int) -> Run:
@@ -64,26 +63,29 @@ def onnxruntime_run(blob: bytes, x: NDArray[np.float32], threads: int) -> Run:
 def rows_of(threads: int, rounds: int) -> list[Row]:
     """All networks, timed in turns."""
     x = np.ascontiguousarray(an_image().transpose(2, 0, 1)[None])
-    runs: dict[tuple[str, str], Run] = {}
-    made: list[Callable[[float, float], Row]] = []
+    rows: list[Row] = []
+    runs: dict[str, Run] = {}
     for variant in VARIANTS:
         weights, paper = weights_of(variant), published(variant, scale=SCALE)
-        own = [m.psnr_y["Set5"] for m in shipped_models() if (m.variant, m.scale) == (variant, SCALE)]
-        name = METHODS[variant]
-        runs[name, EXACT] = onnxruntime_run(export_onnx(weights), x, threads)
-        runs[name, FAST] = openvino_run(export_onnx(weights, ranges=ranges_of(weights)), x, "f32", threads)
-        count = sum(tensor.size for tensor in weights.tensors.values()) // 1000
-        psnr = paper.figures["Set5"][0] if paper else None
-        made.append(lambda a, b, n=name, c=count, p=psnr, o=own: Row(n, True, c, p, o[0] if o else None, a, b))
+        row = Row(
+            name=METHODS[variant],
+            ours=True,
+            parameters_k=sum(tensor.size for tensor in weights.tensors.values()) // 1000,
+            published=paper.figures["Set5"][0] if paper else None,
+            shipped=next(
+                (m.psnr_y["Set5"] for m in shipped_models() if (m.variant, m.scale) == (variant, SCALE)), None
+            ),
+        )
+        rows.append(row)
+        runs[row.name + EXACT] = onnxruntime_run(export_onnx(weights), x, threads)
+        runs[row.name + FAST] = openvino_run(export_onnx(weights, ranges=ranges_of(weights)), x, "f32", threads)
     for peer in peers.PEERS:
         blob = peers.export_onnx(peer.build(), lr_size=(WIDTH, HEIGHT))
-        runs[peer.name, EXACT] = onnxruntime_run(blob, x, threads)
-        runs[peer.name, FAST] = openvino_run(blob, x, "bf16", threads)
-        made.append(lambda a, b, p=peer: Row(p.name, False, p.parameters_k, p.set5, None, a, b))
-    seconds = measure(runs, rounds)
-    names = list(dict.fromkeys(name for name, _ in runs))
-    middle = {key: statistics.median(values) for key, values in seconds.items()}
-    return [make(middle[name, EXACT], middle[name, FAST]) for name, make in zip(names, made, strict=True)]
+        rows.append(Row(peer.name, ours=False, parameters_k=peer.parameters_k, published=peer.set5, shipped=None))
+        runs[peer.name + EXACT] = onnxruntime_run(blob, x, threads)
+        runs[peer.name + FAST] = openvino_run(blob, x, "bf16", threads)
+    middle = {name: statistics.median(values) for name, values in measure(runs, rounds).items()}
+    return [replace(row, exact=middle[row.name + EXACT], fast=middle[row.name + FAST]) for row in rows]
 
 
 def draw(rows: list[Row]) -> None:

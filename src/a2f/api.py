@@ -40,6 +40,7 @@ def load(
     tile: int = 0,
     max_memory: int | None = None,
     gates: Literal["exact", "sampled"] = "exact",
+    compile: bool = False,
 ) -> Upscaler:
     """Open a model for many images.
 
@@ -54,6 +55,8 @@ def load(
         tile: side of the tiles, LR pixels; 0 chooses. The pixels are those of a run of the whole image.
         max_memory: of the whole process, bytes; by default up to half of what is free.
         gates: "exact", or "sampled", which pools the channel gates over a sample of a large image and needs no disk.
+        compile: torch only: fuse the network by torch.compile, on CUDA with recorded graphs; for many images, since the
+            first takes half a minute.
 
     Returns:
         A thread-safe upscaler: call it with [H, W, 3] float32 in [0, 1], or hand it to `upscale` as the model.
@@ -65,7 +68,9 @@ def load(
     """
     limits = Limits(tile_px=tile, max_memory_bytes=max_memory, gates=gates)
     weights = find_weights(model, scale=scale)
-    return load_engine(weights, engine=engine, device=device, dtype=dtype, threads=threads, limits=limits)
+    return load_engine(
+        weights, engine=engine, device=device, dtype=dtype, threads=threads, limits=limits, compile=compile
+    )
 
 
 def is_file_name(model: str | Path) -> bool:

@@ -1,3 +1,6 @@
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -40,6 +43,18 @@ def test_torch_in_lower_precision_is_near(dtype: str, weights, image) -> None:
     assert 0 < difference < (0.05 if dtype == "bfloat16" else 0.01)
 
 
+@pytest.mark.integration
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore")  # torch's own, of its compiler
+def test_compiled_is_the_same_for_all_sizes_and_threads(weights, image) -> None:
+    compiled, plain = (load_engine(weights, engine="torch", threads=2, compile=c) for c in (True, False))
+    assert compiled.description.endswith("compiled")
+    images = [image, image[:16], image[:, :19], image[3:]]
+    with ThreadPoolExecutor(4) as pool:
+        for sr, given in zip(pool.map(compiled, images), images, strict=True):
+            np.testing.assert_allclose(sr, plain(given), atol=2e-5)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -47,6 +62,7 @@ def test_torch_in_lower_precision_is_near(dtype: str, weights, image) -> None:
         ({"threads": 0}, UsageError, "at least 1"),
         ({"dtype": "float16"}, EngineError, "choose float32"),
         ({"engine": "torch", "dtype": "int8"}, EngineError, "float32 or bfloat16 or float16"),
+        ({"compile": True}, EngineError, "--engine torch"),
         ({"device": "tpu"}, EngineError, "choose cpu or cuda"),
         ({"engine": "torch", "device": "tpu"}, EngineError, "there is cpu"),
     ],

@@ -60,6 +60,7 @@ class Options:
     engine: EngineName = "onnxruntime"
     device: str = "cpu"
     dtype: str = "float32"
+    compile: bool = False
 
     @property
     def has_size(self) -> bool:
@@ -272,7 +273,13 @@ class Runner:
                     self.notes += [choice.note] if choice.note else []
                 limits = Limits(tile_px=o.tile, max_memory_bytes=o.max_memory, jobs=self.jobs, gates=o.gates)
                 self._engines[scale] = load_engine(
-                    weights, engine=engine, device=o.device, dtype=dtype, threads=o.threads, limits=limits
+                    weights,
+                    engine=engine,
+                    device=o.device,
+                    dtype=dtype,
+                    threads=o.threads,
+                    limits=limits,
+                    compile=o.compile,
                 )
             return self._engines[scale]
 

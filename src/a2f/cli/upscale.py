@@ -125,6 +125,7 @@ POSITIVE = click.IntRange(min=1)
     metavar="NAME",
     help="fast: quicker, for a loss in the 3rd decimal of a dB.",
 )
+@click.option("--compile", is_flag=True, help="--engine torch: fuse the network first; for many images.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each image, on standard output.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell engine, device, precision, threads and times.")
 @click.option("-q", "--quiet", is_flag=True, help="Errors only.")

@@ -37,6 +37,7 @@ def load_engine(
     dtype: str = "float32",
     threads: int | None = None,
     limits: Limits | None = None,
+    compile: bool = False,
 ) -> Upscaler:
     """Open an engine on given weights.
 
@@ -49,6 +50,7 @@ def load_engine(
             warning where the machine or the weights have neither.
         threads: of one run on the CPU; all cores of the process by default; torch counts for the whole process.
         limits: tile, memory and gates, on the CPU with onnxruntime and openvino; half of the free memory by default.
+        compile: torch only: fuse the network by torch.compile, on CUDA with recorded graphs; for many images.
 
     Returns:
         A thread-safe upscaler that says in its `description` what it runs on. Nothing falls back silently.
@@ -73,11 +75,13 @@ def load_engine(
     count = threads or default_threads()
     if (limits is not None and limits != Limits(jobs=limits.jobs)) and (engine == "torch" or device != "cpu"):
         raise EngineError(f"engine {engine} on {device} runs images whole: tile, memory and gates cannot be set there")
+    if compile and engine != "torch":
+        raise EngineError(f"engine {engine} does not compile: use --engine torch")
     limits = limits or Limits()
     if engine == "torch":
         from a2f.runtime.torch_engine import TorchEngine
 
-        return TorchEngine(weights, device=device, dtype=dtype, threads=threads)
+        return TorchEngine(weights, device=device, dtype=dtype, threads=threads, compile=compile)
     if engine == "openvino":
         from a2f.runtime.openvino_engine import open_openvino_engine
 
