@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import ImageReadError, ImageWriteError, InputError, UnknownModelError, UsageError
-from a2f.imageio import FORMATS, Picture, check_format, format_of_suffix, read_image, write_bytes_atomic
+from a2f.imageio import FORMATS, Picture, check_format, format_of_suffix, left_out, read_image, write_bytes_atomic
 from a2f.imageio.exif import updated_exif
 from a2f.imageio.tiff import exif_of_tiff
 from a2f.pixels import encode_enlarged, upscale_pixels
@@ -33,7 +33,7 @@ def load(
     model: str | Path = "sd",
     *,
     scale: int = 4,
-    engine: "EngineName" = "onnxruntime",
+    engine: "EngineName | None" = None,
     device: str = "cpu",
     dtype: str = "float32",
     threads: int | None = None,
@@ -47,12 +47,13 @@ def load(
     Args:
         model: "s", "sd", "m" or "l", as far as shipped (``a2f models`` lists them), or the path of a weights file.
         scale: 2, 3 or 4; a weights file has its own.
-        engine: "onnxruntime" (in the core), "openvino" or "torch" (extras `openvino` and `train`).
+        engine: "onnxruntime" (in the core, the default), "openvino" or "torch" (extras `openvino` and `train`).
         device: "cpu", or "cuda" (onnxruntime, torch) or "mps" (torch).
         dtype: "float32"; "bfloat16" for openvino and torch, "float16" for torch, "int8" for openvino; "fast": int8 or
-            bfloat16, whichever this machine has, with a loss that the model cards tell.
+            bfloat16, whichever this machine has, with a loss that the model cards tell; it chooses the engine.
         threads: of one run on the CPU; all cores by default.
-        tile: side of the tiles, LR pixels; 0 chooses. The pixels are those of a run of the whole image.
+        tile: side of the tiles, LR pixels; 0 chooses. The pixels are the same for any tile, and those of a run of the
+            whole image but for float rounding: one grey level on some pixels in a million.
         max_memory: of the whole process, bytes; by default up to half of what is free.
         gates: "exact", or "sampled", which pools the channel gates over a sample of a large image and needs no disk.
         compile: torch only: fuse the network by torch.compile, on CUDA with recorded graphs; for many images, since the
@@ -98,6 +99,8 @@ def upscale(
     size: Size | None = None,
     output: str | Path | None = None,
     overwrite: bool = False,
+    quality: int | None = None,
+    force: bool = False,
 ) -> ImageT:
     """Enlarge one image and give back what was given.
 
@@ -115,6 +118,8 @@ def upscale(
         size: exact width and height instead of `scale`; a larger factor than 4 takes two passes.
         output: where to write; for a path only.
         overwrite: replace an existing output; the input is never replaced.
+        quality: from 1 to 100, of a file in JPEG (default 92), WebP (90, 100 lossless) or AVIF (80).
+        force: accept that the format of a file loses transparency, 16 bits or long metadata.
 
     Returns:
         The type that was given.
@@ -123,9 +128,10 @@ def upscale(
         InputError: for another type, dtype or shape, an empty image, NaN, or floats outside [0, 1].
         ImageReadError: if a file or its bytes cannot be read.
         ImageWriteError: if the output exists, is the input, or cannot be written.
-        LossyFormatError: if the format of `output` cannot hold the transparency or the bit depth.
+        LossyFormatError: if the format of `output` cannot hold the transparency or the bit depth, without `force`.
         UnknownModelError: if there are no such weights; the message lists what there is.
-        UsageError: for a `size` that is not two whole numbers over 0, or more than two passes enlarge to.
+        UsageError: for a `size` that is not two whole numbers over 0, or more than two passes enlarge to; for a
+            `quality` outside its range.
     """
     size = _checked(size)
     if output is not None and not isinstance(image, (str, Path)):
@@ -133,9 +139,10 @@ def upscale(
             f"output is for images given as a path, not as {type(image).__name__}: save the result yourself"
         )
     if isinstance(image, (str, Path)):
-        return cast(ImageT, _upscale_file(image, scale, model, size, output, overwrite))
+        how = {"quality": quality, "force": force}
+        return cast(ImageT, _upscale_file(image, scale, model, size, output, overwrite, how))
     if isinstance(image, bytes):
-        return _upscale_bytes(image, scale, model, size)
+        return _upscale_bytes(image, scale, model, size, {"quality": quality, "force": force})
     if isinstance(image, np.ndarray):
         planes = image[..., None] if image.ndim == 2 else image
         if planes.ndim != 3 or planes.shape[2] not in (1, 3, 4) or planes.size == 0:
@@ -182,13 +189,19 @@ def _passes(given: Size, scale: int, model: "str | Path | Upscaler", size: Size 
     return [model] * (1 if size is None else len(plan_scales(given, size, available=[model.scale])))
 
 
-def _enlarged(picture: Picture, passes: list[Upscaler], size: Size | None, format: str) -> bytes:
+def _enlarged(picture: Picture, passes: list[Upscaler], size: Size | None, format: str, how: dict[str, Any]) -> bytes:
     """The enlargement as a file, once it is certain that the format can hold it."""
     factor = max(size) / max(picture.size) if size else passes[0].scale
-    check_format(picture, format, factor=factor)
-    for note in picture.notes:
+    check_format(picture, format, factor=factor, force=how["force"])
+    for note in [*picture.notes, *left_out_note(picture, format)]:
         warnings.warn(note, stacklevel=4)  # points at who called `upscale`
-    return encode_enlarged(picture, passes, size=size, format=format)
+    return encode_enlarged(picture, passes, size=size, format=format, **how)
+
+
+def left_out_note(picture: Picture, format: str) -> list[str]:
+    """What to tell of metadata that a format has no place for."""
+    lost = " and ".join(left_out(picture, format))
+    return [f"{format} has no place for {lost}: left out"] if lost else []
 
 
 def output_suffix(passes_scale: int, size: Size | None) -> str:
@@ -210,6 +223,7 @@ def _upscale_file(
     size: Size | None,
     output: str | Path | None,
     overwrite: bool,
+    how: dict[str, Any],
 ) -> Path | str:
     path = Path(given)
     picture = read_image(path)
@@ -223,14 +237,16 @@ def _upscale_file(
         raise ImageWriteError(f"{target} exists: pass overwrite=True to replace it, or choose another output")
     if not target.parent.is_dir():
         raise ImageWriteError(f"cannot write {target}: there is no folder {target.parent}")
-    write_bytes_atomic(target, _enlarged(picture, passes, size, format_of_suffix(target.suffix)))
+    write_bytes_atomic(target, _enlarged(picture, passes, size, format_of_suffix(target.suffix), how))
     return str(target) if isinstance(given, str) else target
 
 
-def _upscale_bytes(blob: bytes, scale: int, model: "str | Path | Upscaler", size: Size | None) -> bytes:
+def _upscale_bytes(
+    blob: bytes, scale: int, model: "str | Path | Upscaler", size: Size | None, how: dict[str, Any]
+) -> bytes:
     picture = read_image(blob)
     passes = _passes(picture.size, scale, model, size)
-    return _enlarged(picture, passes, size, picture.format)
+    return _enlarged(picture, passes, size, picture.format, how)
 
 
 def _upscale_pillow(image: Any, scale: int, model: "str | Path | Upscaler", size: Size | None) -> Any:

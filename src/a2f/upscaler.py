@@ -1,6 +1,6 @@
 """The protocol that every engine answers."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -39,9 +39,24 @@ class Upscaler(Protocol):
         ...
 
 
+class Described:
+    """Shows itself by its description."""
+
+    description: str
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.description}>"
+
+
 @runtime_checkable
 class BandUpscaler(Upscaler, Protocol):
-    """An upscaler that gives its result from the top, band by band, so that the whole of it need never be in memory."""
+    """An upscaler that gives its result from the top, band by band, so that the whole of it need never be in memory.
+
+    Attributes:
+        on_progress: called with the share of an image that is done, in [0, 1], as tiles are finished, from any thread.
+    """
+
+    on_progress: Callable[[float], None]
 
     def bands(self, image: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
         """Enlarge one image.

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from a2f.api import available_scales, find_weights, output_suffix
+from a2f.api import available_scales, find_weights, left_out_note, output_suffix
 from a2f.errors import A2FError, ImageReadError, ImageWriteError, UsageError
 from a2f.imageio import (
     FORMATS,
@@ -29,6 +30,7 @@ from a2f.sizes import Size, plan_scales, target_size
 from a2f.upscaler import BandUpscaler, Upscaler
 
 STDIN = Path("-")
+OWN_SUFFIX = re.compile(r"_(x[234]|[wh]\d+|max\d+|\d+x\d+)$")  # what `Options.name_suffix` adds unasked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,7 @@ class Options:
     force: bool = False
     allow_truncated: bool = False
     max_pixels: int | None = None
-    engine: EngineName = "onnxruntime"
+    engine: EngineName | None = None
     device: str = "cpu"
     dtype: str = "float32"
     compile: bool = False
@@ -179,10 +181,13 @@ def _images_of(folder: Path, options: Options) -> tuple[list[Path], list[str]]:
     suffix, stems = options.name_suffix(), {(p.parent, p.stem) for p in images}
 
     def made_earlier(p: Path) -> bool:
-        return bool(suffix) and p.stem.endswith(suffix) and (p.parent, p.stem.removesuffix(suffix)) in stems
+        stem = p.stem.removesuffix(suffix) if suffix else p.stem
+        stem = OWN_SUFFIX.sub("", p.stem) if stem == p.stem else stem
+        return stem != p.stem and (p.parent, stem) in stems
 
     earlier = [p for p in images if made_earlier(p)]
-    notes = [f"{folder}: {len(earlier)} file(s) left out that end in {suffix}, beside what they were made of"]
+    ends = sorted({p.stem[p.stem.rindex("_") :] if "_" in p.stem else suffix for p in earlier})
+    notes = [f"{folder}: {len(earlier)} file(s) left out that end in {', '.join(ends)}, beside what they were made of"]
     return [p for p in images if p not in earlier], notes if earlier else []
 
 
@@ -254,11 +259,13 @@ class Runner:
         self.jobs = min(options.jobs or (1 if options.max_memory else 2), max(1, count))
         self.notes: list[str] = []  # of the engines
         self.stopping = threading.Event()
+        self.on_progress: Callable[[float], None] = lambda share: None  # of the image that is under way, if it is one
         self._engines: dict[int, Upscaler] = {}
         self._lock = threading.Lock()
         if not options.has_size:
-            engine = self.engine(options.scale)
-            self.options = replace(options, scale=engine.scale)
+            scale = self.engine(options.scale).scale
+            if scale != options.scale:
+                raise UsageError(f"-s {options.scale}: the weights {options.model} enlarge {scale} times; leave out -s")
 
     def engine(self, scale: int) -> Upscaler:
         """The engine of a scale, opened at its first use."""
@@ -267,12 +274,12 @@ class Runner:
                 o = self.options
                 weights = find_weights(o.model, scale=scale)
                 engine, dtype = o.engine, o.dtype
-                if dtype == FAST and o.device == "cpu" and engine != "torch":
+                if dtype == FAST and o.device == "cpu" and engine is None:
                     choice = choose_fast(weights)
                     engine, dtype = choice.engine, choice.dtype
                     self.notes += [choice.note] if choice.note else []
                 limits = Limits(tile_px=o.tile, max_memory_bytes=o.max_memory, jobs=self.jobs, gates=o.gates)
-                self._engines[scale] = load_engine(
+                opened = load_engine(
                     weights,
                     engine=engine,
                     device=o.device,
@@ -281,6 +288,9 @@ class Runner:
                     limits=limits,
                     compile=o.compile,
                 )
+                if isinstance(opened, BandUpscaler):
+                    opened.on_progress = lambda share: self.on_progress(share)
+                self._engines[scale] = opened
             return self._engines[scale]
 
     def run(self, tasks: list[Task], *, stdin: Callable[[], bytes]) -> Iterator[Outcome]:
@@ -318,7 +328,8 @@ class Runner:
             outcome = self._enlarge(task, stdin)
             return replace(outcome, seconds=time.perf_counter() - began)
         except A2FError as error:
-            return Outcome(task=task, status="failed", error=error, seconds=time.perf_counter() - began)
+            named = error if task.source.name in str(error) else type(error)(f"{task.source}: {error}")
+            return Outcome(task=task, status="failed", error=named, seconds=time.perf_counter() - began)
         except MemoryError:
             full = A2FError(f"{task.source}: out of memory: take a smaller image or fewer --jobs")
             return Outcome(task=task, status="failed", error=full, seconds=time.perf_counter() - began)
@@ -333,7 +344,7 @@ class Runner:
         scales = (o.scale,) if size is None else plan_scales(picture.size, size, available=self.scales)
         final = size or (picture.size[0] * o.scale, picture.size[1] * o.scale)
         check_format(picture, chosen, force=o.force, strip=o.strip, factor=max(final) / max(picture.size))
-        notes = list(picture.notes)
+        notes = [*picture.notes, *(f"{name}: {note}" for note in ([] if o.strip else left_out_note(picture, chosen)))]
         if len(scales) == 2:
             notes.append(
                 f"{name}: more than {max(self.scales)}x: the network runs twice, x{scales[0]} then x{scales[1]}"

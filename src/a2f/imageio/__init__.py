@@ -1,7 +1,7 @@
 """Image files to pixels and back, with nothing lost on the way."""
 
 from a2f.imageio.atomic import write_bytes_atomic
-from a2f.imageio.formats import FORMATS, Format, check_format, format_of_suffix
+from a2f.imageio.formats import FORMATS, Format, check_format, format_of_suffix, left_out
 from a2f.imageio.limits import DEFAULT_MAX_PIXELS
 from a2f.imageio.picture import Metadata, Picture
 from a2f.imageio.read import read_image
@@ -17,6 +17,7 @@ __all__ = [
     "encode_bands",
     "encode_image",
     "format_of_suffix",
+    "left_out",
     "read_image",
     "write_bytes_atomic",
     "write_image",

@@ -18,6 +18,7 @@ class Format:
         deep: whether it holds more than 8 bits a channel (AVIF: 12).
         icc: whether it holds a colour profile.
         grey: whether it holds grey as grey, not as RGB.
+        metadata: what else it holds of "exif", "xmp" and "iptc".
         quality: default quality from 1 to 100 of a lossy format; None for a lossless one.
         vips: suffix by which libvips knows it; None if Pillow or a few lines here do it.
         max_side: largest width or height, pixels.
@@ -29,6 +30,7 @@ class Format:
     deep: bool
     icc: bool = True
     grey: bool = True
+    metadata: tuple[str, ...] = ("exif", "xmp")
     quality: int | None = None
     vips: str | None = None
     max_side: int = 2**31 - 1
@@ -36,14 +38,16 @@ class Format:
 
 _ALL = (
     Format(name="jpeg", suffixes=(".jpg", ".jpeg", ".jpe", ".jfif"), alpha=False, deep=False, quality=92, vips=".jpg",
-           max_side=65535),
+           max_side=65535, metadata=("exif", "xmp", "iptc")),
     Format(name="png", suffixes=(".png",), alpha=True, deep=True, vips=".png"),
     Format(name="webp", suffixes=(".webp",), alpha=True, deep=False, grey=False, quality=90, vips=".webp",
            max_side=16383),
-    Format(name="tiff", suffixes=(".tif", ".tiff"), alpha=True, deep=True, vips=".tif"),
-    Format(name="bmp", suffixes=(".bmp",), alpha=True, deep=False, icc=False, max_side=32767),
-    Format(name="gif", suffixes=(".gif",), alpha=True, deep=False, icc=False, grey=False, vips=".gif", max_side=65535),
-    Format(name="ppm", suffixes=(".ppm", ".pgm", ".pnm"), alpha=False, deep=True, icc=False),
+    Format(name="tiff", suffixes=(".tif", ".tiff"), alpha=True, deep=True, vips=".tif",
+           metadata=("exif", "xmp", "iptc")),
+    Format(name="bmp", suffixes=(".bmp",), alpha=True, deep=False, icc=False, max_side=32767, metadata=()),
+    Format(name="gif", suffixes=(".gif",), alpha=True, deep=False, icc=False, grey=False, vips=".gif", max_side=65535,
+           metadata=()),
+    Format(name="ppm", suffixes=(".ppm", ".pgm", ".pnm"), alpha=False, deep=True, icc=False, metadata=()),
     Format(name="avif", suffixes=(".avif",), alpha=True, deep=True, grey=False, quality=80, vips=".avif",
            max_side=16384),
 )  # fmt: skip
@@ -95,19 +99,27 @@ def check_format(picture: Picture, format: str, *, force: bool = False, strip: b
     opaque = not picture.has_alpha or bool((picture.pixels[..., -1] == (65535 if picture.is_deep else 255)).all())
     if not holds.alpha and not opaque:
         raise LossyFormatError(
-            f"{format} cannot hold transparency: choose png, webp or tiff, or accept the loss with --force"
+            f"{format} cannot hold transparency: choose png, webp or tiff, or accept the loss (--force, force=True)"
         )
     if not holds.deep and picture.is_deep:
         raise LossyFormatError(
-            f"{format} cannot hold 16 bits a channel: choose png or tiff, or accept the loss with --force"
+            f"{format} cannot hold 16 bits a channel: choose png or tiff, or accept the loss (--force, force=True)"
         )
     metadata = picture.metadata
     for what, block in (("EXIF", metadata.exif), ("XMP", metadata.xmp), ("IPTC", metadata.iptc)):
         if format == "jpeg" and not strip and not fits_jpeg(block):
             raise LossyFormatError(
-                f"jpeg cannot hold {len(block or b''):,} bytes of {what}: choose another format, leave them out with "
-                "--force, or leave out all metadata with --strip"
+                f"jpeg cannot hold {len(block or b''):,} bytes of {what}: choose another format, leave them out "
+                "(--force, force=True), or leave out all metadata (--strip)"
             )
+
+
+def left_out(picture: Picture, format: str) -> tuple[str, ...]:
+    """The kinds of metadata that a picture has and a format has no place for: EXIF, XMP, IPTC."""
+    holds = FORMATS[format].metadata
+    return tuple(
+        kind.upper() for kind in ("exif", "xmp", "iptc") if getattr(picture.metadata, kind) and kind not in holds
+    )
 
 
 def fits_jpeg(block: bytes | None) -> bool:

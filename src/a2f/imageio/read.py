@@ -2,6 +2,7 @@
 
 import re
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,17 @@ def read_image(
     """
     name = name or ("the image" if isinstance(source, bytes) else str(source))
     data = source if isinstance(source, bytes) else _bytes_of(Path(source), name)
+    if not allow_truncated:
+        return _read(data, name, max_pixels, allow_truncated=False)
+    try:
+        return _read(data, name, max_pixels, allow_truncated=False)
+    except TruncatedImageError:
+        picture = _read(data, name, max_pixels, allow_truncated=True)
+        note = f"{name} is truncated or damaged: what is missing is grey or black"
+        return replace(picture, notes=(*picture.notes, note))
+
+
+def _read(data: bytes, name: str, max_pixels: int | None, *, allow_truncated: bool) -> Picture:
     format = _format_of(data, name)
     if format in ("bmp", "ppm"):
         simple = read_bmp if format == "bmp" else read_pnm

@@ -32,7 +32,7 @@ def default_threads() -> int:
 def load_engine(
     weights: Weights,
     *,
-    engine: EngineName = "onnxruntime",
+    engine: EngineName | None = None,
     device: str = "cpu",
     dtype: str = "float32",
     threads: int | None = None,
@@ -43,11 +43,11 @@ def load_engine(
 
     Args:
         weights: of any network of the family.
-        engine: "onnxruntime" (in the core), "openvino" or "torch" (extras `openvino` and `train`).
+        engine: "onnxruntime" (in the core, the default), "openvino" or "torch" (extras `openvino` and `train`).
         device: "cpu"; "cuda" for onnxruntime and torch; "mps" for torch.
         dtype: precision of the computation: "float32"; "bfloat16" for openvino and torch; "float16" for torch; "int8"
-            for openvino; "fast" for the quickest here, on any engine's place: int8 or bfloat16, or "float32" with a
-            warning where the machine or the weights have neither.
+            for openvino; "fast" for the quickest here, which chooses the engine too: int8 or bfloat16, or "float32"
+            with a warning where the machine or the weights have neither.
         threads: of one run on the CPU; all cores of the process by default; torch counts for the whole process.
         limits: tile, memory and gates, on the CPU with onnxruntime and openvino; half of the free memory by default.
         compile: torch only: fuse the network by torch.compile, on CUDA with recorded graphs; for many images.
@@ -60,12 +60,14 @@ def load_engine(
         EngineError: for a device, precision or limits that the engine or this machine does not have.
     """
     if dtype == FAST:
-        if engine == "torch" or device != "cpu":
-            raise EngineError(f"fast mode is for the CPU and chooses its engine: leave out {engine} and {device}")
+        if engine is not None or device != "cpu":
+            asked = " and ".join([f"engine {engine}"] * (engine is not None) + [f"device {device}"] * (device != "cpu"))
+            raise EngineError(f"fast mode is for the CPU and chooses its engine: leave out {asked}")
         choice = choose_fast(weights)
         if choice.note:
             warnings.warn(choice.note, stacklevel=3)
         engine, dtype = choice.engine, choice.dtype
+    engine = engine or "onnxruntime"
     if engine not in ENGINES:
         raise UsageError(f"unknown engine {engine!r}: choose one of {', '.join(ENGINES)}")
     if threads is not None and threads < 1:

@@ -14,7 +14,7 @@ from a2f.runtime.plan import Limits
 from a2f.runtime.tiled import Array, Step, Steps
 from a2f.runtime.tiled_engine import TiledEngine
 from a2f.runtime.whole_or_tiled import WholeOrTiled
-from a2f.upscaler import Upscaler
+from a2f.upscaler import Described, Upscaler
 from a2f.weights import Weights
 
 KEPT_PX = 250_000
@@ -71,7 +71,7 @@ def open_step(blob: bytes) -> Step:
     return step
 
 
-class WholeOnnxEngine:
+class WholeOnnxEngine(Described):
     """Runs the graph of `export_onnx` on whole images.
 
     Args:

@@ -123,6 +123,7 @@ class TiledRun:
         pool: where tiles run.
         gates: of all blocks, known before; None computes them of the whole image.
         stopped: asked before each tile; where it is true, the run raises EngineError.
+        progress: called after each tile with the share of the work that is done, in [0, 1].
     """
 
     def __init__(
@@ -136,8 +137,10 @@ class TiledRun:
         pool: ThreadPoolExecutor,
         gates: list[Array] | None = None,
         stopped: Callable[[], bool] = lambda: False,
+        progress: Callable[[float], None] = lambda share: None,
     ) -> None:
-        self.stopped = stopped
+        self.stopped, self.progress = stopped, progress
+        self.done_px = 0  # over all passes over the image: head, blocks, tail
         self.steps, self.net, self.rows, self.plan, self.pool = steps, steps.net, rows, plan, pool
         self.height, self.width, self.gates = height, width, gates
         self.channels, self.levels, self.middle = self.net.config.channels, len(self.net.blocks), middle_of(self.net)
@@ -267,6 +270,8 @@ class TiledRun:
             if self.stopped():
                 raise EngineError("stopped")
             one(tile)
+            self.done_px += (tile.bottom - tile.top) * (tile.right - tile.left)  # a lost update loses a tick, no more
+            self.progress(min(1.0, self.done_px / ((self.levels + 2) * self.height * self.width)))
 
         tiles = (
             Tile(first, left, end, right)

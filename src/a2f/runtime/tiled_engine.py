@@ -1,7 +1,7 @@
 """An upscaler that runs tile by tile, on any engine that opens the steps of a network."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -14,9 +14,10 @@ from a2f.runtime.arrays import check_image
 from a2f.runtime.plan import Limits, Plan, make_plan
 from a2f.runtime.sampled import WINDOW_PX, sampled_gates
 from a2f.runtime.tiled import Array, Rows, Steps, TiledRun
+from a2f.upscaler import Described
 
 
-class TiledEngine:
+class TiledEngine(Described):
     """Runs the steps of a network; safe to share between threads.
 
     Args:
@@ -30,6 +31,7 @@ class TiledEngine:
         self._steps, self._threads, self._limits = steps, threads, limits
         self.scale, self.description = steps.net.config.scale, description
         self._stopped = threading.Event()
+        self.on_progress: Callable[[float], None] = lambda share: None
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="a2f-tile")
 
     def __call__(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -75,6 +77,7 @@ class TiledEngine:
             pool=self._pool,
             gates=gates,
             stopped=self._stopped.is_set,
+            progress=self.on_progress if gates is None else lambda share: None,
         )
 
     def _strips(self, rows: Rows, height: int, width: int, plan: Plan) -> Iterator[Array]:
@@ -88,6 +91,7 @@ class TiledEngine:
             inside = partial(_shifted, rows, above)
             run = self._tiled(inside, below - above, width, plan, gates)
             strip = np.concatenate(list(run), axis=1)
+            self.on_progress(bottom / height)
             yield strip[:, s * (top - above) : s * (bottom - above)]
 
 

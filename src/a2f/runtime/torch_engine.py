@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from a2f.errors import EngineError
 from a2f.runtime.arrays import to_batch, to_image
+from a2f.upscaler import Described
 from a2f.weights import Weights
 
 
-class TorchEngine:
+class TorchEngine(Described):
     """Runs the network of `a2f.model`.
 
     Args:

@@ -12,12 +12,13 @@ from a2f.runtime.arrays import check_image, to_batch, to_image
 from a2f.runtime.memory import whole_bytes
 from a2f.runtime.plan import Limits, budget_bytes
 from a2f.runtime.tiled_engine import TiledEngine, rows_of
+from a2f.upscaler import Described
 from a2f.variants import A2FConfig
 
 Array = NDArray[np.float32]
 
 
-class WholeOrTiled:
+class WholeOrTiled(Described):
     """One graph for what fits, steps for the rest; the results differ by float rounding.
 
     Args:
@@ -33,6 +34,15 @@ class WholeOrTiled:
         self._whole, self._tiled, self._config, self._limits = whole, tiled, config, limits
         self._stopped = threading.Event()
         self.scale, self.description = tiled.scale, tiled.description
+
+    @property
+    def on_progress(self) -> Callable[[float], None]:
+        """As `BandUpscaler`; a whole image tells nothing before it is done."""
+        return self._tiled.on_progress
+
+    @on_progress.setter
+    def on_progress(self, told: Callable[[float], None]) -> None:
+        self._tiled.on_progress = told
 
     def __call__(self, image: Array) -> Array:
         """Enlarge one image, as `Upscaler` says; EngineError if the memory does not suffice."""
