@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
     from a2f.runtime.engines import EngineName
+    from a2f.runtime.plan import Gates
 
 ImageT = TypeVar("ImageT", Path, str, bytes, "PillowImage", NDArray[Any])
 
@@ -39,7 +40,7 @@ def load(
     threads: int | None = None,
     tile: int = 0,
     max_memory: int | None = None,
-    gates: Literal["exact", "sampled"] = "exact",
+    gates: "Gates" = "auto",
     compile: bool = False,
 ) -> Upscaler:
     """Open a model for many images.

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import InputError
-from a2f.imageio import Picture, encode_bands, encode_image
+from a2f.imageio import Picture, encode_bands, encode_image, encoding_bytes
+from a2f.runtime.plan import reserve
 from a2f.sizes import Size
 from a2f.upscaler import BandUpscaler, Upscaler
 
@@ -52,6 +53,7 @@ def encode_enlarged(
     Raises:
         A2FError: as `upscale_pixels` and `encode_image`.
     """
+    check_memory(picture, passes, size=size, format=format)
     if size is not None or len(passes) != 1 or not isinstance(passes[0], BandUpscaler):
         large = upscale_picture(picture, passes, size=size)
         return encode_image(large, format=format, quality=quality, strip=strip, force=force)
@@ -62,8 +64,66 @@ def encode_enlarged(
             yield band
 
     bands = watched(upscale_bands(picture.pixels, passes[0]))
-    width, height = (side * passes[0].scale for side in picture.size)
-    return encode_bands(picture, bands, size=(width, height), format=format, quality=quality, strip=strip, force=force)
+    s = passes[0].scale
+    final = picture.size[0] * s, picture.size[1] * s
+    taken = encoding_bytes(format, size=final, channels=picture.pixels.shape[2], deep=picture.is_deep)
+    with reserve(taken):
+        return encode_bands(picture, bands, size=final, format=format, quality=quality, strip=strip, force=force)
+
+
+def check_memory(picture: Picture, passes: Sequence[Upscaler], *, size: Size | None, format: str) -> None:
+    """Make sure, before anything is computed, that all of the way to the file fits into what the passes may take.
+
+    Args:
+        picture: to enlarge.
+        passes: as `upscale_pixels`; without limits where they are not `BandUpscaler`.
+        size: the same.
+        format: of the file.
+
+    Raises:
+        EngineError: if it does not; says the least that works.
+    """
+    bounded = [upscaler for upscaler in passes if isinstance(upscaler, BandUpscaler)]
+    if not bounded or len(bounded) < len(passes):
+        return
+    width, height = picture.size
+    channels, depth = picture.pixels.shape[2], picture.pixels.itemsize
+    alpha = _is_transparent(picture.pixels)
+    streamed = size is None and len(passes) == 1
+    short, held, final = 0, 0, size or (width, height)
+    for upscaler in bounded:
+
+        def missing(besides: int, upscaler: BandUpscaler = upscaler, width: int = width, height: int = height) -> int:
+            return upscaler.shortage(height=height, width=width, besides=besides)
+
+        given_px, made_px = width * height, width * height * upscaler.scale**2
+        width, height = width * upscaler.scale, height * upscaler.scale
+        final = size or (width, height)
+        file = encoding_bytes(format, size=final, channels=channels, deep=picture.is_deep)
+        if alpha:
+            short = max(short, missing(held + 20 * made_px + (file if streamed else 0)))
+        if streamed:
+            short = max(short, missing(file + (28 * given_px + depth * made_px if alpha else 0)))
+            continue
+        result = made_px * (16 if alpha else 12)  # in floating point
+        short = max(short, missing(given_px * (28 if alpha else 12) + result))
+        held = result
+        if upscaler is bounded[-1]:
+            final_px = final[0] * final[1]
+            resizing = (
+                0 if final == (width, height) else made_px * (28 if alpha else 16) + final_px * (48 if alpha else 16)
+            )
+            encoding = final_px * (12 + 4 * alpha + channels * depth) + file
+            short = max(short, missing(max(resizing, encoding)))
+    if short:
+        what = f"{picture.size[0]} x {picture.size[1]} pixels, enlarged to {final[0]} x {final[1]} as {format},"
+        raise bounded[-1].too_little(what, short)
+
+
+def _is_transparent(pixels: NDArray[Any]) -> bool:
+    """Whether there is alpha, and not all of it opaque."""
+    white = 1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype.newbyteorder("=")).max
+    return pixels.shape[2] in (2, 4) and bool((pixels[..., -1] < white).any())
 
 
 def upscale_pixels(pixels: NDArray[Any], passes: Sequence[Upscaler], *, size: Size | None = None) -> NDArray[Any]:
@@ -95,7 +155,8 @@ def upscale_pixels(pixels: NDArray[Any], passes: Sequence[Upscaler], *, size: Si
         rgb = fill_hidden(rgb, alpha)
     for upscaler in passes:
         alpha = None if alpha is None else _enlarge_alpha(alpha, upscaler)
-        rgb = upscaler(np.ascontiguousarray(rgb)).clip(0, 1)
+        rgb = upscaler(np.ascontiguousarray(rgb))
+        np.clip(rgb, 0, 1, out=rgb)
     if size is not None and size != (rgb.shape[1], rgb.shape[0]):
         rgb, alpha = _resize(rgb, alpha, size)
     colour = rgb if channels > 2 else (rgb @ LUMA)[..., None]
@@ -124,7 +185,7 @@ def upscale_bands(pixels: NDArray[Any], upscaler: BandUpscaler) -> Iterator[NDAr
     native = pixels.astype(dtype.newbyteorder("="), copy=False)
     rgb = native[..., :3] if channels > 2 else native[..., :1].repeat(3, axis=2)
     alpha: NDArray[Any] | None = None
-    if channels in (2, 4) and (native[..., -1] < white).any():
+    if _is_transparent(native):
         values = _to_float(native)
         alpha = _from_float(_enlarge_alpha(values[..., -1], upscaler), dtype)
         rgb = fill_hidden(values[..., :3] if channels > 2 else values[..., :1].repeat(3, axis=2), values[..., -1])
@@ -217,12 +278,28 @@ def _halve(x: Plane) -> Plane:
 def _enlarge_alpha(alpha: Plane, upscaler: Upscaler) -> Plane:
     """The network's sharp edge where bicubic sees one, bicubic in its tails, where ringing would show as specks."""
     s = upscaler.scale
-    sharp = upscaler(alpha[..., None].repeat(3, axis=2)) @ LUMA
-    soft = _resampled(alpha, (alpha.shape[1] * s, alpha.shape[0] * s), "BICUBIC").clip(0, 1)
-    large = soft + 4 * soft * (1 - soft) * (sharp - soft)
-    low, high = _neighbourhood(alpha)
-    alpha_large: Plane = large.clip(low.repeat(s, 0).repeat(s, 1), high.repeat(s, 0).repeat(s, 1))
-    return alpha_large
+    height, width = alpha.shape
+    grey = alpha[..., None].repeat(3, axis=2)
+    with reserve(8 * s * s * alpha.size):  # the two planes below
+        sharp = _bands_of(grey, upscaler)
+        large = _resampled(alpha, (width * s, height * s), "BICUBIC").copy()
+        low, high = _neighbourhood(alpha)
+        top = 0
+        for band in sharp:
+            rows = slice(top, top + len(band))
+            soft = large[rows].clip(0, 1)
+            soft += 4 * soft * (1 - soft) * (band @ LUMA - soft)
+            lr_rows = np.arange(rows.start, rows.stop) // s
+            large[rows] = soft.clip(low[lr_rows].repeat(s, 1), high[lr_rows].repeat(s, 1))
+            top = rows.stop
+    return large
+
+
+def _bands_of(rgb: Plane, upscaler: Upscaler) -> Iterator[Plane]:
+    """An enlargement in bands, of at most 256 rows for what comes whole."""
+    for band in upscaler.bands(rgb) if isinstance(upscaler, BandUpscaler) else [upscaler(rgb)]:
+        for top in range(0, len(band), 256):
+            yield band[top : top + 256]
 
 
 def _neighbourhood(plane: Plane) -> tuple[Plane, Plane]:
@@ -233,7 +310,8 @@ def _neighbourhood(plane: Plane) -> tuple[Plane, Plane]:
 
 def _resize(rgb: Plane, alpha: Plane | None, size: Size) -> tuple[Plane, Plane | None]:
     if alpha is None:
-        return _resampled_all(rgb, size, "LANCZOS").clip(0, 1), None
+        large = _resampled_all(rgb, size, "LANCZOS")
+        return np.clip(large, 0, 1, out=large), None
     # Nothing is clipped before the division: colour and alpha overshoot alike, and the quotient does not.
     weight = _resampled(alpha, size, "BICUBIC")
     weighted = _resampled_all(rgb * alpha[..., None], size, "BICUBIC")
@@ -243,7 +321,10 @@ def _resize(rgb: Plane, alpha: Plane | None, size: Size) -> tuple[Plane, Plane |
 
 
 def _resampled_all(planes: Plane, size: Size, method: Literal["LANCZOS", "BICUBIC"]) -> Plane:
-    return np.stack([_resampled(planes[..., c], size, method) for c in range(planes.shape[2])], axis=-1)
+    out = np.empty((size[1], size[0], planes.shape[2]), np.float32)
+    for c in range(planes.shape[2]):
+        out[..., c] = _resampled(planes[..., c], size, method)
+    return out
 
 
 def _resampled(plane: Plane, size: Size, method: Literal["LANCZOS", "BICUBIC"]) -> Plane:

@@ -6,6 +6,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from a2f.errors import EngineError
+
 
 @runtime_checkable
 class Upscaler(Protocol):
@@ -71,6 +73,20 @@ class BandUpscaler(Upscaler, Protocol):
             InputError: for another shape or dtype.
             EngineError: if the memory does not suffice.
         """
+        ...
+
+    def shortage(self, *, height: int, width: int, besides: int) -> int:
+        """How many bytes are missing to enlarge an image at all, however slowly; 0 if none are.
+
+        Args:
+            height: of the LR image, pixels; 0 asks for what is held besides alone.
+            width: of the LR image, pixels.
+            besides: bytes that the caller will hold meanwhile.
+        """
+        ...
+
+    def too_little(self, what: str, short_bytes: int) -> EngineError:
+        """The error for what does not fit into the memory, which says the least that works."""
         ...
 
     def stop(self) -> None:

@@ -51,8 +51,10 @@ def test_too_little_memory_fails_with_the_least_and_writes_nothing(photo: Path, 
         (["--max-memory", "nan"], "800MB"),
         (["-t", "2"], "at least 4"),
         (["-t", "64", "--engine", "torch"], "runs images whole"),
-        (["--dtype", "fast", "--engine", "torch"], "leave out torch"),
+        (["--dtype", "fast", "--engine", "torch"], "leave out engine torch"),
         (["--gates", "none"], "exact"),
+        (["--dtype", "fast", "--engine", "onnxruntime"], "leave out engine onnxruntime"),
+        (["--dtype", "fast", "--gates", "exact"], "sampled gates"),
     ],
 )
 def test_senseless_requests(photo: Path, options: list[str], message: str) -> None:

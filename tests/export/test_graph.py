@@ -98,8 +98,9 @@ def test_files_are_what_onnx_would_write() -> None:
     for blob in [
         export_onnx(weights),
         export_onnx(weights, layout="plain", ranges=ranges),
+        export_onnx(weights, gates_given=True),
         head_step(net, sides=border),
-        *(block_step(net, i, sides=border, reach=ranges[0]) for i in range(1, weights.config.blocks + 1)),
+        *(block_step(net, i, sides=border) for i in range(1, weights.config.blocks + 1)),
         exchange_step(net),
         tail_step(net, sides=border),
     ]:

@@ -37,7 +37,7 @@ def test_two_thousand_images_take_the_memory_of_two_hundred() -> None:
 
 @pytest.mark.integration
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process there")
-@pytest.mark.parametrize("limits", [[], ["--max-memory", "300MB", "-t", "64"]], ids=["memory", "file"])
+@pytest.mark.parametrize("limits", [[], ["--max-memory", "400MB", "-t", "64"]], ids=["memory", "file"])
 def test_ctrl_c_leaves_nothing_behind(limits: list[str], tmp_path: Path) -> None:
     source, temporary = tmp_path / "photo.png", tmp_path / "tmp"
     temporary.mkdir()

@@ -126,21 +126,43 @@ def test_bands_refuse_what_is_no_image(weights) -> None:
         next(load_engine(weights).bands(np.zeros((4, 4), np.uint8)))
 
 
-def test_openvino_runs_the_same_tiles(weights) -> None:
-    pytest.importorskip("openvino", reason="the extra openvino is not installed")
-    image = an_image(40, 50)
-    sr = load_engine(weights, engine="openvino", limits=Limits(tile_px=17))(image)
+@pytest.mark.parametrize("size", [(40, 50), (1, 200), (90, 7), (33, 32), (101, 103)], ids=str)
+@pytest.mark.parametrize("tile", [8, 33, 64])
+def test_pieces_with_given_gates_are_the_image(size, tile: int, weights, whole) -> None:
+    """Of images no larger than the sampled windows the gates are those of the whole image, the pixels too."""
+    image = an_image(*size)
+    sr = load_engine(weights, limits=Limits(tile_px=tile, gates="sampled"))(image)
+    assert np.abs(sr.transpose(2, 0, 1) - whole(image)).max() < 2e-5
+
+
+@pytest.mark.parametrize("config", [*EVERY, *ABLATIONS.values()], ids=lambda c: f"{c.variant}-x{c.scale}")
+def test_pieces_of_all_networks(config) -> None:
+    weights, image = to_weights(A2F(config)), an_image(60, 75)
+    sr = load_engine(weights, limits=Limits(tile_px=20, gates="sampled"))(image)
     assert np.abs(sr - load_engine(weights)(image)).max() < 2e-5
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_openvino_runs_in_pieces_what_does_not_fit(dtype: str, weights, monkeypatch) -> None:
+    pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    image = an_image(300, 400)
+    monkeypatch.setattr(plan, "resident_bytes", lambda: 0)
+    expected, tight = (
+        load_engine(weights, engine="openvino", dtype=dtype, limits=Limits(max_memory_bytes=m * 10**6))(image)
+        for m in (9000, 280)
+    )
+    assert (expected != tight).any()
+    assert np.sqrt(np.square(expected - tight).mean()) < 1 / 255
+    with pytest.raises(EngineError, match="sampled gates"):
+        load_engine(weights, engine="openvino", limits=Limits(gates="exact"))
+
+
 def test_sampled_gates_are_of_all_strips() -> None:
-    """Of an image that looks the same everywhere the sample tells all; small images are pooled whole."""
+    """Of an image that looks the same everywhere the sample tells all."""
     torch.manual_seed(0)  # an untrained network: its gates are half open, so that they depend on what they pool
     untrained = to_weights(A2F(config_of("sd", scale=4)))
     exact = load_engine(untrained, limits=Limits(tile_px=64))
-    sampled = load_engine(untrained, limits=Limits(gates="sampled"))
-    small = an_image(100, 300)
-    assert (sampled(small) == exact(small)).all()
+    sampled = load_engine(untrained, limits=Limits(tile_px=100, gates="sampled"))
     rng = np.random.default_rng(1)
     noise = (0.5 + 0.1 * rng.standard_normal((400, 160, 3))).clip(0, 1).astype(np.float32)
     difference = np.abs(sampled(noise) - exact(noise))

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Literal
 
 from a2f.api import available_scales, find_weights, left_out_note, output_suffix
-from a2f.errors import A2FError, ImageReadError, ImageWriteError, UsageError
+from a2f.errors import A2FError, EngineError, ImageReadError, ImageWriteError, PixelLimitError, UsageError
 from a2f.imageio import (
     FORMATS,
+    Picture,
     check_format,
     format_of_suffix,
     read_image,
@@ -26,10 +27,13 @@ from a2f.pixels import encode_enlarged
 from a2f.runtime import Limits, load_engine
 from a2f.runtime.engines import FAST, EngineName
 from a2f.runtime.fast import choose_fast
+from a2f.runtime.plan import Gates
 from a2f.sizes import Size, plan_scales, target_size
 from a2f.upscaler import BandUpscaler, Upscaler
 
 STDIN = Path("-")
+DECODING_BYTES = 6  # of memory, at least, for a pixel of what is read
+LEAST_DECODED_PX = 4_000_000  # fewer are decoded under any bound, and the network then says what it needs
 OWN_SUFFIX = re.compile(r"_(x[234]|[wh]\d+|max\d+|\d+x\d+)$")  # what `Options.name_suffix` adds unasked
 
 
@@ -51,7 +55,7 @@ class Options:
     max_side: int | None = None
     tile: int = 0
     max_memory: int | None = None
-    gates: Literal["exact", "sampled"] = "exact"
+    gates: Gates = "auto"
     jobs: int | None = None
     threads: int | None = None
     quality: int | None = None
@@ -328,8 +332,7 @@ class Runner:
             outcome = self._enlarge(task, stdin)
             return replace(outcome, seconds=time.perf_counter() - began)
         except A2FError as error:
-            named = error if task.source.name in str(error) else type(error)(f"{task.source}: {error}")
-            return Outcome(task=task, status="failed", error=named, seconds=time.perf_counter() - began)
+            return Outcome(task=task, status="failed", error=_named(error, task), seconds=time.perf_counter() - began)
         except MemoryError:
             full = A2FError(f"{task.source}: out of memory: take a smaller image or fewer --jobs")
             return Outcome(task=task, status="failed", error=full, seconds=time.perf_counter() - began)
@@ -338,7 +341,7 @@ class Runner:
         o = self.options
         source: Path | bytes = stdin() if task.source == STDIN else task.source
         name = "standard input" if task.source == STDIN else str(task.source)
-        picture = read_image(source, max_pixels=o.max_pixels, allow_truncated=o.allow_truncated, name=name)
+        picture = self._read(source, name)
         chosen = o.format or (picture.format if task.target == STDIN else format_of_suffix(task.target.suffix))
         size = self._size(picture.size)
         scales = (o.scale,) if size is None else plan_scales(picture.size, size, available=self.scales)
@@ -371,6 +374,18 @@ class Runner:
         write_bytes_atomic(task.target, blob)
         return Outcome(task=task, status="done", size=final, notes=tuple(notes))
 
+    def _read(self, source: Path | bytes, name: str) -> Picture:
+        o = self.options
+        most = max(LEAST_DECODED_PX, o.max_memory // (self.jobs * DECODING_BYTES)) if o.max_memory else None
+        try:
+            limit = min(filter(None, (o.max_pixels, most)), default=None)
+            return read_image(source, max_pixels=limit, allow_truncated=o.allow_truncated, name=name)
+        except PixelLimitError as error:
+            if most is None or o.max_memory is None or (o.max_pixels and o.max_pixels <= most):
+                raise
+            told = error.args[0].partition(", more than")[0]
+            raise EngineError(f"{told}: too many to decode within --max-memory {o.max_memory / 1e6:.0f}MB") from error
+
     def _go_on(self) -> None:
         """Nothing, until the whole batch is to stop.
 
@@ -385,6 +400,13 @@ class Runner:
         if not o.has_size:
             return None
         return target_size(given, width=o.width, height=o.height, size=o.size, max_side=o.max_side)
+
+
+def _named(error: A2FError, task: Task) -> A2FError:
+    """An error that says of which image it is."""
+    if task.source == STDIN or any(name in str(error) for name in (task.source.name, task.target.name)):
+        return error
+    return type(error)(f"{task.source}: {error}")
 
 
 def _in_order(

@@ -5,9 +5,11 @@ import json
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
+
+from a2f.errors import ImageWriteError
 
 if TYPE_CHECKING:
     from a2f.cli.batch import Options, Outcome, Task
@@ -109,10 +111,10 @@ POSITIVE = click.IntRange(min=1)
 @click.option("--max-memory", type=BytesType(), help="Of the whole process, e.g. 1GB.  [default: half of what is free]")
 @click.option(
     "--gates",
-    type=click.Choice(["exact", "sampled"]),
-    default="exact",
-    show_default=True,
-    help="sampled: no disk for huge images; a few pixels change by a grey level.",
+    type=click.Choice(["auto", "exact", "sampled"]),
+    default="auto",
+    help="Of images that do not fit into the memory whole. sampled: quicker, no disk, a few pixels change by a grey "
+    "level.  [default: exact; sampled for openvino, fast]",
 )
 @click.option("-j", "--jobs", type=POSITIVE, metavar="N", help="Images at a time.  [default: 2, with --max-memory 1]")
 @click.option("--threads", type=POSITIVE, metavar="N", help="Of the network.  [default: all cores]")
@@ -244,8 +246,7 @@ class Reporter:
 
     def _tell_done(self, outcome: "Outcome") -> None:
         if outcome.encoded is not None:
-            sys.stdout.buffer.write(outcome.encoded)
-            sys.stdout.buffer.flush()
+            _write_all(sys.stdout.buffer, outcome.encoded)
         assert outcome.size is not None
         if self.bar is None or self.count == 1 or self.verbose:
             width, height = outcome.size
@@ -281,6 +282,23 @@ class Reporter:
         if all(outcome.error is not None and outcome.error.exit_code == 2 for outcome in self.failed) and not self.done:
             return 2
         return 1 if self.done or self.skipped else 3
+
+
+def _write_all(stream: BinaryIO, data: bytes) -> None:
+    """Write to a stream that may take less at a time, as unbuffered ones do.
+
+    Raises:
+        ImageWriteError: if it takes no more; BrokenPipeError if its reader went away.
+    """
+    rest = memoryview(data)
+    try:
+        while rest:
+            rest = rest[stream.write(rest) or 0 :]
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise ImageWriteError(f"cannot write to standard output: {error.strerror or error}") from error
 
 
 def _name(task: "Task") -> str:

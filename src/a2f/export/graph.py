@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from a2f.export import onnx_file
 from a2f.export.fold import Conv, Folded, FoldedBlock, fold
 from a2f.export.int8 import Range, draw_res
+from a2f.variants import A2FConfig
 from a2f.weights import Weights
 
 LR_SHAPE = ("batch", 3, "height", "width")
@@ -21,7 +22,13 @@ Sides = tuple[
 ALL_SIDES: Sides = (True, True, True, True)
 
 
-def export_onnx(weights: Weights, *, layout: Layout = "split", ranges: tuple[Range, ...] | None = None) -> bytes:
+def export_onnx(
+    weights: Weights,
+    *,
+    layout: Layout = "split",
+    ranges: tuple[Range, ...] | None = None,
+    gates_given: bool = False,
+) -> bytes:
     """Draw the network as an ONNX file; the same weights give the same bytes.
 
     Args:
@@ -30,22 +37,29 @@ def export_onnx(weights: Weights, *, layout: Layout = "split", ranges: tuple[Ran
             copy of all features; "plain" concatenates as the paper writes it. Same result to float rounding;
             ``python -m benchmarks.engine`` times both.
         ranges: one a block, makes 8-bit integers of the convolutions of `res`.
+        gates_given: the gates of all blocks (Eq. 7), times λ_att, are inputs "gate_1" .. "gate_L", [1, C, 1, 1], for
+            images that run in pieces; networks without projection have none.
 
     Returns:
         The file: input "lr" [N, 3, H, W] and output "sr" [N, 3, sH, sW], float32 RGB in [0, 1] (the output not
         clipped); batch, height and width are free. Configuration, licence and checksum are in the metadata.
     """
     drawing = Drawing()
-    drawing.network(fold(weights), layout, ranges)
-    s = weights.config.scale
+    drawing.network(fold(weights), layout, ranges, gates_given=gates_given)
+    s, gates = weights.config.scale, gate_names(weights.config) if gates_given else []
     return onnx_file.model(
         f"a2f_{weights.config.variant}_x{s}",
         nodes=drawing.nodes,
         constants=drawing.constants,
-        inputs={"lr": LR_SHAPE},
+        inputs={"lr": LR_SHAPE} | dict.fromkeys(gates, (1, weights.config.channels, 1, 1)),
         outputs={"sr": ("batch", 3, f"{s}*height", f"{s}*width")},
         metadata=_metadata(weights),
     )
+
+
+def gate_names(config: A2FConfig) -> list[str]:
+    """The inputs of a graph whose gates are given."""
+    return [f"gate_{i}" for i in range(1, config.blocks + 1)] if config.projection else []
 
 
 def _metadata(weights: Weights) -> dict[str, str]:
@@ -65,24 +79,30 @@ class Drawing:
         self.nodes: list[bytes] = []
         self.constants: list[bytes] = []
 
-    def network(self, net: Folded, layout: Layout, ranges: tuple[Range, ...] | None = None) -> None:
+    def network(
+        self, net: Folded, layout: Layout, ranges: tuple[Range, ...] | None = None, *, gates_given: bool = False
+    ) -> None:
         """All of it, from "lr" to "sr"; arguments as `export_onnx`."""
         centred = self.op("Sub", "lr", self.constant("mean", net.mean), name="centred")
         xs = [self.conv(net.head, centred, name="x_0")]  # Eq. 1
         for i, block in enumerate(net.blocks, start=1):
-            xs.append(self.block(block, xs, i, layout, None if ranges is None else ranges[i - 1]))  # Eq. 2
+            reach = None if ranges is None else ranges[i - 1]
+            xs.append(self.block(block, xs, i, layout, reach, gates_given=gates_given))  # Eq. 2
         skip = self.conv(net.skip, centred, name="skip")  # Eq. 4
         features = self.op("Add", self.conv(net.tail, xs[-1], name="tail"), skip, name="tail+skip")  # Eq. 3, 5
         self.op("DepthToSpace", features, name="sr", blocksize=net.config.scale, mode="CRD")
 
-    def block(self, block: FoldedBlock, xs: list[str], i: int, layout: Layout, reach: Range | None) -> str:
+    def block(
+        self, block: FoldedBlock, xs: list[str], i: int, layout: Layout, reach: Range | None, *, gates_given: bool
+    ) -> str:
         """The i-th block on x_0 .. x_{i-1}: x_i."""
         res = draw_res(self, block, xs[-1], reach=reach, sides=ALL_SIDES, end=f"_{i}")  # Eq. 8, times λ_res
         carried = self.op("Mul", xs[-1], self.scalar(f"lambda_x_{i}", block.lambda_x), name=f"carried_{i}")
         if not block.proj:
             return self.op("Add", res, carried, name=f"x_{i}")
         p = self.projection(block, xs, i, layout)  # Eq. 6
-        att = self.op("Mul", p, self.gate(block, p, i), name=f"att_{i}")  # Eq. 7, times λ_att
+        gate = f"gate_{i}" if gates_given else self.gate(block, p, i)
+        att = self.op("Mul", p, gate, name=f"att_{i}")  # Eq. 7, times λ_att
         auxiliary = self.op("Add", att, carried, name=f"auxiliary_{i}")
         return self.op("Add", res, auxiliary, name=f"x_{i}")  # Eq. 9
 

@@ -14,7 +14,7 @@ import numpy as np
 from a2f.export import onnx_file
 from a2f.export.fold import Conv, Folded
 from a2f.export.graph import Drawing, Sides
-from a2f.export.int8 import Range, draw_res
+from a2f.export.int8 import draw_res
 
 BLOCK_HALO_PX = 2  # two 3x3 convolutions
 TAIL_HALO_PX = 1
@@ -39,14 +39,13 @@ def head_step(net: Folded, *, sides: Sides) -> bytes:
     return _model(drawing, {"lr": 3}, {"x": net.config.channels})
 
 
-def block_step(net: Folded, number: int, *, sides: Sides, reach: Range | None = None) -> bytes:
+def block_step(net: Folded, number: int, *, sides: Sides) -> bytes:
     """One block (Eq. 6 to 9).
 
     Args:
         net: folded.
         number: i, from 1.
         sides: of the tile that are the image's border.
-        reach: makes integers of the convolutions of `res`.
 
     Returns:
         Inputs "before" (x_{i-1} with a halo of 2), "gate" [1, C, 1, 1], times λ_att, and "earlier" (x_0 .. x_{i-2},
@@ -56,7 +55,7 @@ def block_step(net: Folded, number: int, *, sides: Sides, reach: Range | None = 
     block, c, levels = net.blocks[number - 1], net.config.channels, len(net.blocks)
     drawing = Drawing()
     inputs, outputs = {"before": c}, {"x": c}
-    res = draw_res(drawing, block, "before", reach=reach, sides=sides)
+    res = draw_res(drawing, block, "before", reach=None, sides=sides)
     inside = _inside(drawing, "before", BLOCK_HALO_PX, sides)
     carried = drawing.op("Mul", inside, drawing.scalar("lambda_x", block.lambda_x), name="carried")
     if block.proj:

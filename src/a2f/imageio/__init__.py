@@ -5,7 +5,7 @@ from a2f.imageio.formats import FORMATS, Format, check_format, format_of_suffix,
 from a2f.imageio.limits import DEFAULT_MAX_PIXELS
 from a2f.imageio.picture import Metadata, Picture
 from a2f.imageio.read import read_image
-from a2f.imageio.write import encode_bands, encode_image, write_image
+from a2f.imageio.write import encode_bands, encode_image, encoding_bytes, write_image
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",
@@ -16,6 +16,7 @@ __all__ = [
     "check_format",
     "encode_bands",
     "encode_image",
+    "encoding_bytes",
     "format_of_suffix",
     "left_out",
     "read_image",

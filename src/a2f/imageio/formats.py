@@ -19,6 +19,7 @@ class Format:
         icc: whether it holds a colour profile.
         grey: whether it holds grey as grey, not as RGB.
         metadata: what else it holds of "exif", "xmp" and "iptc".
+        encoding: memory that encoding takes, the file included, in bytes for each byte of pixels; measured.
         quality: default quality from 1 to 100 of a lossy format; None for a lossless one.
         vips: suffix by which libvips knows it; None if Pillow or a few lines here do it.
         max_side: largest width or height, pixels.
@@ -31,6 +32,7 @@ class Format:
     icc: bool = True
     grey: bool = True
     metadata: tuple[str, ...] = ("exif", "xmp")
+    encoding: float = 2.5
     quality: int | None = None
     vips: str | None = None
     max_side: int = 2**31 - 1
@@ -38,18 +40,19 @@ class Format:
 
 _ALL = (
     Format(name="jpeg", suffixes=(".jpg", ".jpeg", ".jpe", ".jfif"), alpha=False, deep=False, quality=92, vips=".jpg",
-           max_side=65535, metadata=("exif", "xmp", "iptc")),
+           max_side=65535, metadata=("exif", "xmp", "iptc"), encoding=5),
     Format(name="png", suffixes=(".png",), alpha=True, deep=True, vips=".png"),
     Format(name="webp", suffixes=(".webp",), alpha=True, deep=False, grey=False, quality=90, vips=".webp",
-           max_side=16383),
+           max_side=16383, encoding=4.5),
     Format(name="tiff", suffixes=(".tif", ".tiff"), alpha=True, deep=True, vips=".tif",
            metadata=("exif", "xmp", "iptc")),
-    Format(name="bmp", suffixes=(".bmp",), alpha=True, deep=False, icc=False, max_side=32767, metadata=()),
+    Format(name="bmp", suffixes=(".bmp",), alpha=True, deep=False, icc=False, max_side=32767, metadata=(),
+           encoding=3.7),
     Format(name="gif", suffixes=(".gif",), alpha=True, deep=False, icc=False, grey=False, vips=".gif", max_side=65535,
-           metadata=()),
-    Format(name="ppm", suffixes=(".ppm", ".pgm", ".pnm"), alpha=False, deep=True, icc=False, metadata=()),
+           metadata=(), encoding=5.2),
+    Format(name="ppm", suffixes=(".ppm", ".pgm", ".pnm"), alpha=False, deep=True, icc=False, metadata=(), encoding=3.2),
     Format(name="avif", suffixes=(".avif",), alpha=True, deep=True, grey=False, quality=80, vips=".avif",
-           max_side=16384),
+           max_side=16384, encoding=14),
 )  # fmt: skip
 FORMATS = {entry.name: entry for entry in _ALL}
 _BY_SUFFIX = {suffix: entry.name for entry in _ALL for suffix in entry.suffixes}

@@ -133,6 +133,22 @@ def encode_bands(
     return blob
 
 
+def encoding_bytes(format: str, *, size: tuple[int, int], channels: int, deep: bool) -> int:
+    """About what encoding takes of the memory, the file included, besides the bands.
+
+    Args:
+        format: name of the format.
+        size: width and height, pixels.
+        channels: 1 to 4.
+        deep: whether there are 16 bits a channel.
+    """
+    pixels = size[0] * size[1]
+    factor = 1.0 if format == "jpeg" and pixels > MOST_OPTIMISED else FORMATS[format].encoding
+    held = channels if FORMATS[format].grey else max(3, channels)
+    depth = 2 if deep and FORMATS[format].deep else 1
+    return 16 * 2**20 + int(factor * pixels * held * depth)
+
+
 def _checked(picture: Picture, format: str, *, quality: int | None, strip: bool, force: bool) -> str:
     format = format_of_suffix(format)
     if quality is not None and not 1 <= quality <= 100:

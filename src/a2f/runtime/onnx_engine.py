@@ -1,21 +1,27 @@
 """The default engine: onnxruntime, fp32."""
 
+import functools
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import EngineError
 from a2f.export.fold import fold
-from a2f.export.graph import export_onnx
+from a2f.export.graph import export_onnx, gate_names
 from a2f.export.session import make_session
 from a2f.runtime.arrays import to_batch, to_image
+from a2f.runtime.pieces import PiecesEngine
 from a2f.runtime.plan import Limits
 from a2f.runtime.tiled import Array, Step, Steps
 from a2f.runtime.tiled_engine import TiledEngine
 from a2f.runtime.whole_or_tiled import WholeOrTiled
-from a2f.upscaler import Described, Upscaler
+from a2f.upscaler import BandUpscaler, Described, Upscaler
 from a2f.weights import Weights
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 KEPT_PX = 250_000
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -44,20 +50,32 @@ def open_onnx_engine(weights: Weights, *, device: str, threads: int, limits: Lim
     if device != "cpu":
         return WholeOnnxEngine(weights, provider=provider, description=description)
     description += f", {threads} thread{'s' if threads > 1 else ''}"
-    tiled = TiledEngine(Steps(fold(weights), open_step), description=description, threads=threads, limits=limits)
-    if limits.tile_px or limits.gates != "exact":
-        return tiled
-    session = make_session(export_onnx(weights), threads=threads)
     give_back = onnxruntime.RunOptions()
     give_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
-    def whole(x: Array) -> Array:
+    def run(session: "InferenceSession", x: Array, gates: Mapping[str, Array]) -> Array:
         # what a large image took goes back to the system; for small ones that would cost more than it is worth
         options = give_back if x.shape[2] * x.shape[3] > KEPT_PX else None
-        (sr,) = session.run(None, {"lr": x}, options)
+        (sr,) = session.run(None, {"lr": x, **gates}, options)
         return np.asarray(sr, dtype=np.float32)
 
-    return WholeOrTiled(whole, tiled, config=weights.config, limits=limits)
+    @functools.cache
+    def session_for_pieces() -> "InferenceSession":
+        return make_session(export_onnx(weights, gates_given=True), threads=threads)
+
+    def piece(x: Array, gates: list[Array]) -> Array:
+        return run(session_for_pieces(), x, dict(zip(gate_names(weights.config), gates, strict=True)))
+
+    steps = Steps(fold(weights), open_step)
+    rest: BandUpscaler
+    if limits.gates == "sampled":
+        rest = PiecesEngine(piece, steps, description=description, limits=limits)
+    else:
+        rest = TiledEngine(steps, description=description, threads=threads, limits=limits)
+    if limits.tile_px:
+        return rest
+    session = make_session(export_onnx(weights), threads=threads)
+    return WholeOrTiled(lambda x: run(session, x, {}), rest, config=weights.config, limits=limits)
 
 
 def open_step(blob: bytes) -> Step:

@@ -1,5 +1,10 @@
-"""OpenVINO, from the same steps as onnxruntime: fp32, bfloat16, and 8-bit integers."""
+"""OpenVINO: fp32, bfloat16, and 8-bit integers.
 
+Images that do not fit into the memory run in pieces, with sampled gates: block by block, copies between its layout and
+ours would eat up what it gains.
+"""
+
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,11 +12,12 @@ import numpy as np
 
 from a2f.errors import EngineError
 from a2f.export.fold import fold
-from a2f.export.graph import export_onnx
+from a2f.export.graph import export_onnx, gate_names
 from a2f.export.int8 import ranges_of
+from a2f.runtime.onnx_engine import KEPT_PX, open_step
+from a2f.runtime.pieces import PiecesEngine
 from a2f.runtime.plan import Limits
-from a2f.runtime.tiled import Array, Step, Steps
-from a2f.runtime.tiled_engine import TiledEngine
+from a2f.runtime.tiled import Array, Steps
 from a2f.runtime.whole_or_tiled import WholeOrTiled
 from a2f.upscaler import BandUpscaler
 from a2f.weights import Weights
@@ -27,12 +33,12 @@ def open_openvino_engine(weights: Weights, *, device: str, dtype: str, threads: 
         weights: of any network of the family; for int8 with ranges (`a2f calibrate`).
         device: "cpu".
         dtype: "float32", "bfloat16" or "int8", which is for the 3x3 convolutions of the blocks.
-        threads: tiles at a time.
+        threads: of a run.
         limits: what a run may take.
 
     Raises:
-        EngineError: if OpenVINO is not installed, the device is another, the CPU has no such instructions, or the
-            weights have no ranges.
+        EngineError: if OpenVINO is not installed, the device is another, the CPU has no such instructions, the weights
+            have no ranges, or exact gates were asked for.
     """
     try:
         import openvino
@@ -48,44 +54,37 @@ def open_openvino_engine(weights: Weights, *, device: str, dtype: str, threads: 
         raise EngineError(
             f"{weights.label} has no ranges for int8: make them with `a2f calibrate`, or use another --dtype"
         )
-    options = {"INFERENCE_PRECISION_HINT": HINTS[dtype], "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": threads}
+    if limits.gates == "exact":
+        raise EngineError(
+            "engine openvino runs images that do not fit into the memory whole with sampled gates: "
+            "leave out --gates exact, or use onnxruntime"
+        )
+    options = {"INFERENCE_PRECISION_HINT": HINTS[dtype], "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
     description = (
         f"openvino {openvino.__version__.split('-')[0]}, {weights.label}, cpu, {dtype}, "
         f"{threads} thread{'s' if threads > 1 else ''}"
     )
 
-    def open_step(blob: bytes) -> Step:
-        return _open_step(core.compile_model(core.read_model(blob), "CPU", options))
+    def compiled(*, gates_given: bool) -> Any:
+        blob = export_onnx(weights, ranges=ranges, gates_given=gates_given)
+        return core.compile_model(core.read_model(blob), "CPU", options)
 
-    tiled = TiledEngine(
-        Steps(fold(weights), open_step, ranges=ranges), description=description, threads=threads, limits=limits
-    )
-    if limits.tile_px or limits.gates != "exact":
-        return tiled
-    model = core.compile_model(
-        core.read_model(export_onnx(weights, ranges=ranges)), "CPU", {**options, "NUM_STREAMS": 1}
-    )
-
-    def whole(x: Array) -> Array:
+    def run(model: Any, x: Array, gates: Mapping[str, Array]) -> Array:
         # a request each: they are what OpenVINO does not share between threads
-        return np.asarray(model.create_infer_request().infer({"lr": x})["sr"], dtype=np.float32)
+        sr = np.array(model.create_infer_request().infer({"lr": x, **gates})["sr"], dtype=np.float32)
+        if x.shape[2] * x.shape[3] > KEPT_PX:
+            model.release_memory()
+        return sr
 
-    return WholeOrTiled(whole, tiled, config=weights.config, limits=limits)
+    @functools.cache
+    def model_for_pieces() -> Any:
+        return compiled(gates_given=True)
 
+    def piece(x: Array, gates: list[Array]) -> Array:
+        return run(model_for_pieces(), x, dict(zip(gate_names(weights.config), gates, strict=True)))
 
-def _open_step(model: Any) -> Step:
-    names = [output.any_name for output in model.outputs]
-    idle: list[Any] = []  # requests, which must not be shared and take long to make; append and pop are atomic
-
-    def step(inputs: Mapping[str, Array]) -> dict[str, Array]:
-        try:
-            request = idle.pop()
-        except IndexError:
-            request = model.create_infer_request()
-        try:
-            request.infer(dict(inputs), share_inputs=True)
-            return {name: np.array(request.get_tensor(name).data) for name in names}
-        finally:
-            idle.append(request)
-
-    return step
+    pieces = PiecesEngine(piece, Steps(fold(weights), open_step), description=description, limits=limits)
+    if limits.tile_px:
+        return pieces
+    model = compiled(gates_given=False)
+    return WholeOrTiled(lambda x: run(model, x, {}), pieces, config=weights.config, limits=limits)

@@ -1,13 +1,17 @@
 """How an image is cut into tiles and bands so that it fits into memory."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from a2f.errors import EngineError, UsageError
 from a2f.export.fold import Folded
 from a2f.export.steps import BLOCK_HALO_PX, slots_of
 from a2f.runtime.memory import available_bytes, resident_bytes
 
+Gates = Literal["auto", "exact", "sampled"]
 TILE_AREA_PX = 8192  # of an automatic tile: its 128 hidden channels, 4 MB, stay in the cache
 WIDEST_PX = 512
 MOST_BAND_ROWS = 256
@@ -22,16 +26,23 @@ class Limits:
         tile_px: side of a tile, LR pixels; 0 chooses.
         max_memory_bytes: of the whole process; None takes up to half of what is free.
         jobs: images at a time, which share that.
-        gates: "exact" pools over the whole image (Eq. 7); "sampled" over windows spread over it, which needs no
-            features kept, on the disk if need be, and changes the pixels (docs/decisions/tiling.md).
+        gates: of images that do not fit whole: "exact" pools over the whole image (Eq. 7); "sampled" over windows
+            spread over it, which is quicker, keeps no features and changes a few pixels by a grey level
+            (docs/decisions/tiling.md); "auto" is exact for onnxruntime and sampled for openvino.
     """
 
     tile_px: int = 0
     max_memory_bytes: int | None = None
     jobs: int = 1
-    gates: Literal["exact", "sampled"] = "exact"
+    gates: Gates = "auto"
 
     def __post_init__(self) -> None:
+        for name in ("tile_px", "max_memory_bytes", "jobs"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, int):
+                raise UsageError(f"{name} = {value!r}: a whole number is needed")
+        if self.gates not in get_args(Gates):
+            raise UsageError(f"gates = {self.gates!r}: choose {', '.join(get_args(Gates))}")
         if self.tile_px != 0 and self.tile_px < LEAST_PX:
             raise UsageError(f"a tile of {self.tile_px} pixels: at least {LEAST_PX}, or 0 to choose")
         if self.max_memory_bytes is not None and self.max_memory_bytes < 1:
@@ -71,49 +82,119 @@ def make_plan(net: Folded, *, height: int, width: int, threads: int, limits: Lim
     """
     budget = budget_bytes(limits, taken_bytes)
     wanted = _tile(height, width, threads, limits.tile_px)
+    least = 0
+    for plan in _plans(wanted, limits):
+        least = needed_bytes(net, plan, height=height, width=width, threads=threads)
+        if budget is None or least <= budget:
+            row = _row_bytes(net, width, in_file=plan.in_file)
+            spare = MOST_BAND_ROWS if budget is None else (budget - least) // row
+            rows = plan.tile_height
+            return replace(plan, band_rows=max(rows, min(MOST_BAND_ROWS, rows + spare)))
+    what = f"{width} x {height} pixels at x{net.config.scale}"
+    raise too_little(what, least - (budget or 0), limits, budget, tiled=True)
+
+
+def least_bytes(net: Folded, *, height: int, width: int, threads: int, limits: Limits) -> int:
+    """What the smallest plan takes; arguments as `make_plan`."""
+    *_, smallest = _plans(_tile(height, width, threads, limits.tile_px), limits)
+    return needed_bytes(net, smallest, height=height, width=width, threads=threads)
+
+
+def retained_bytes(net: Folded, *, height: int, width: int, threads: int, limits: Limits) -> int:
+    """What a run, however small its tiles, leaves with the engine for the next one; arguments as `make_plan`."""
+    *_, smallest = _plans(_tile(height, width, threads, limits.tile_px), limits)
+    return _session_bytes(net) + threads * _tile_bytes(net, smallest)
+
+
+def _plans(wanted: Plan, limits: Limits) -> Iterator[Plan]:
+    """Ever smaller ones."""
     for rows in [wanted.tile_height] if limits.tile_px else _halvings(wanted.tile_height):
-        plan = replace(wanted, tile_height=rows, band_rows=rows)
         for in_file in (False, True):
-            plan = replace(plan, in_file=in_file)
-            least = needed_bytes(net, plan, height=height, width=width, threads=threads)
-            if budget is None or least <= budget:
-                spare = (
-                    MOST_BAND_ROWS if budget is None else (budget - least) // _row_bytes(net, width, in_file=in_file)
-                )
-                return replace(plan, band_rows=max(rows, min(MOST_BAND_ROWS, rows + spare)))
-    more = least - (budget or 0)
-    total = (limits.max_memory_bytes or (budget or 0) * 2) + more * limits.jobs
+            yield replace(wanted, tile_height=rows, band_rows=rows, in_file=in_file)
+
+
+def too_little(what: str, short_bytes: int, limits: Limits, budget: int | None, *, tiled: bool = False) -> EngineError:
+    """The error for what does not fit, which says the least that works.
+
+    Args:
+        what: does not fit.
+        short_bytes: missing.
+        limits: what was allowed.
+        budget: what there is of it.
+        tiled: whether smaller tiles or fewer threads would help.
+    """
+    total = (limits.max_memory_bytes or (budget or 0) * 2 * limits.jobs) + short_bytes * limits.jobs
     total = (total // 10**7 + 2) * 10**7  # what the process has already changes a little from run to run
-    way_out = "a smaller --tile, " if limits.tile_px else ""
-    raise EngineError(
-        f"{width} x {height} pixels at x{net.config.scale} do not fit into the memory allowed: "
-        f"at least {total / 1e6:.0f} MB are needed ({way_out}fewer --threads or --jobs need less)"
-    )
+    ways_out = ["a smaller --tile"] * bool(tiled and limits.tile_px) + ["fewer --threads"] * tiled
+    ways_out += ["fewer --jobs"] * (limits.jobs > 1)
+    ways = f" ({' or '.join(ways_out)} need less)" if ways_out else ""
+    return EngineError(f"{what} do not fit into the memory allowed: at least {total / 1e6:.0f} MB are needed{ways}")
+
+
+class Bounded:
+    """What has limits.
+
+    Args:
+        limits: what a run may take.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+
+    def too_little(self, what: str, short_bytes: int) -> EngineError:
+        """As `BandUpscaler.too_little`."""
+        return too_little(what, short_bytes, self._limits, budget_bytes(self._limits, 0))
+
+
+_reserved: ContextVar[int] = ContextVar("reserved", default=0)
+
+
+@contextmanager
+def reserve(count: int) -> Iterator[None]:
+    """Let the runs that this thread begins inside leave so many bytes to others: to encoders, to what comes after."""
+    token = _reserved.set(_reserved.get() + count)
+    try:
+        yield
+    finally:
+        _reserved.reset(token)
 
 
 def budget_bytes(limits: Limits, taken_bytes: int) -> int | None:
-    """What one image may take, besides what the caller holds; None where the system does not tell."""
+    """What one image may take, besides what is reserved and the caller will hold; None where it can't be told."""
+    taken = taken_bytes + _reserved.get()
     if limits.max_memory_bytes is not None:
-        return (limits.max_memory_bytes - resident_bytes()) // limits.jobs - taken_bytes
+        return (limits.max_memory_bytes - resident_bytes()) // limits.jobs - taken
     free = available_bytes()
-    return None if free is None else free // (2 * limits.jobs) - taken_bytes
+    return None if free is None else free // (2 * limits.jobs) - taken
 
 
 def needed_bytes(net: Folded, plan: Plan, *, height: int, width: int, threads: int) -> int:
     """About what a run takes, sessions, features, tiles at work and bands included."""
+    features = 0 if plan.in_file else 4 * slots_of(net) * net.config.channels * height * width
+    rows = plan.band_rows + 2 * BLOCK_HALO_PX
+    bands = rows * _row_bytes(net, width, in_file=plan.in_file)
+    return _session_bytes(net) + features + threads * _tile_bytes(net, plan) + bands
+
+
+def _session_bytes(net: Folded) -> int:
+    return 2**20 * (20 + 2 * len(net.blocks))
+
+
+def _tile_bytes(net: Folded, plan: Plan) -> int:
     c, s = net.config.channels, net.config.scale
     area = (plan.tile_height + 2 * BLOCK_HALO_PX) * (plan.tile_width + 2 * BLOCK_HALO_PX)
-    tile = 4 * area * (2 * net.config.hidden + 2 * (slots_of(net) + 4) * c + 6 * s * s)
-    features = 0 if plan.in_file else 4 * slots_of(net) * c * height * width
-    sessions = 2**20 * (20 + 2 * len(net.blocks))
-    rows = plan.band_rows + 2 * BLOCK_HALO_PX
-    return sessions + features + threads * tile + rows * _row_bytes(net, width, in_file=plan.in_file)
+    return 4 * area * (2 * net.config.hidden + 2 * (slots_of(net) + 4) * c + 6 * s * s)
 
 
 def _row_bytes(net: Folded, width: int, *, in_file: bool) -> int:
-    """Of a row of a band: the result in float, as integers, what rounding needs, and what was read of the file."""
+    """Of a row of a band: of the result, and what was read of the file."""
     kept = 4 * (2 * slots_of(net) + 2) * net.config.channels if in_file else 0
-    return width * (3 * net.config.scale**2 * 20 + 48 + kept)
+    return result_row_bytes(net.config.scale, width) + width * kept
+
+
+def result_row_bytes(scale: int, width: int) -> int:
+    """Of an LR row of a band of the result: in float, as integers, what rounding and handing over need."""
+    return width * (3 * scale**2 * 20 + 48)
 
 
 def _tile(height: int, width: int, threads: int, side: int) -> Plan:

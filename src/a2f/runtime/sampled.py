@@ -1,11 +1,14 @@
 """Gates from a sample of the image: no features need to be kept for the sake of their means."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
+from a2f.export.fold import Folded
 from a2f.export.graph import ALL_SIDES
-from a2f.export.steps import middle_of
-from a2f.runtime.tiled import Array, Means, Rows, Steps, gate_of
+from a2f.export.steps import middle_of, slots_of
+from a2f.runtime.tiled import Array, Means, Rows, Step, Steps, gate_of
 
 WINDOW_PX = 128
 MARGIN_PX = 16  # of a window that is not counted: its border is not the image's
@@ -13,46 +16,81 @@ GRID = 4
 
 
 def sampled_gates(steps: Steps, rows: Rows, *, height: int, width: int) -> list[Array]:
-    """The gates of all blocks, pooled over 4 x 4 windows of 128 x 128 pixels spread evenly over the image.
+    """The gates of all blocks, pooled over 4 x 4 windows of up to 128 x 128 pixels spread evenly over the image.
 
     Args:
-        steps: of the network.
+        steps: of the network, which has a projection.
         rows: gives rows of the LR image.
-        height: of the LR image, at least 128 pixels.
-        width: of the LR image, at least 128 pixels.
+        height: of the LR image, pixels.
+        width: of the LR image, pixels.
 
     Returns:
         For each block [1, C, 1, 1], times λ_att.
     """
     net, k, c = steps.net, middle_of(steps.net), steps.net.config.channels
-    x = steps.head(ALL_SIDES)({"lr": _windows(rows, height, width)})["x"]
-    kept, sums, means, gates = [x], None, [_mean(x)], []
+    windows = [_Window(x) for x in _windows(rows, height, width)]
+    for window in windows:
+        window.step(steps.head(ALL_SIDES), {"lr": window.x})
+    means, gates = [_mean(windows)], []
     for number, block in enumerate(net.blocks, start=1):
         gates.append(gate_of(block, means))
-        inputs = {"before": x, "gate": gates[-1]}
-        if number == k + 1:
-            sums = steps.exchange()({"features": np.concatenate(kept, axis=1)})["sums"]
-        if sums is not None:
-            inputs["sums"] = sums
-        elif number > 1:
-            inputs["earlier"] = np.concatenate(kept[:-1], axis=1)
-        made = steps.block(number, ALL_SIDES)(inputs)
-        x, sums = made["x"], made.get("later", sums)
-        if number <= k:
-            kept.append(x)
-        means.append(_mean(x))
+        for window in windows:
+            if number == k + 1:
+                window.sums = steps.exchange()({"features": np.concatenate(window.kept, axis=1)})["sums"]
+                window.kept = []
+            inputs = {"before": window.x, "gate": gates[-1]}
+            if window.sums is not None:
+                inputs["sums"] = window.sums
+            elif number > 1:
+                inputs["earlier"] = np.concatenate(window.kept[:-1], axis=1)
+            window.step(steps.block(number, ALL_SIDES), inputs)
+        means.append(_mean(windows))
     assert all(gate.shape == (1, c, 1, 1) for gate in gates)
     return gates
 
 
-def _windows(rows: Rows, height: int, width: int) -> Array:
-    """[16, 3, 128, 128]."""
-    tops, lefts = (np.linspace(0, side - WINDOW_PX, GRID).round().astype(int) for side in (height, width))
-    bands = [rows(int(top), int(top) + WINDOW_PX) for top in tops]
-    return np.stack([np.ascontiguousarray(band[:, :, left : left + WINDOW_PX]) for band in bands for left in lefts])
+def sample_bytes(net: Folded) -> int:
+    """About what `sampled_gates` takes: the features of all windows, and one window at work."""
+    area = (WINDOW_PX**2) * 4
+    sessions = 2**20 * (20 + 2 * len(net.blocks))
+    kept = GRID**2 * area * (slots_of(net) + 1) * net.config.channels
+    return sessions + kept + area * (2 * net.config.hidden + 2 * slots_of(net) * net.config.channels)
 
 
-def _mean(x: Array) -> Means:
-    inner: NDArray[np.float32] = x[:, :, MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX]
-    mean: Means = inner.mean(axis=(0, 2, 3), dtype=np.float64)
+class _Window:
+    """A part of the image on its way: the last features, and what the blocks to come will need."""
+
+    def __init__(self, lr: Array) -> None:
+        self.x = lr
+        self.kept: list[Array] = []
+        self.sums: Array | None = None
+
+    def step(self, step: Step, inputs: Mapping[str, Array]) -> None:
+        made = step(inputs)
+        self.x = made["x"]
+        if self.sums is None:
+            self.kept.append(self.x)
+        self.sums = made.get("later", self.sums)
+
+
+def _windows(rows: Rows, height: int, width: int) -> list[Array]:
+    """16 of [1, 3, 128, 128], or less where the image is smaller."""
+    tall, wide = min(WINDOW_PX, height), min(WINDOW_PX, width)
+    tops, lefts = (
+        np.linspace(0, side - size, GRID).round().astype(int) for side, size in ((height, tall), (width, wide))
+    )
+    bands = [rows(int(top), int(top) + tall) for top in tops]
+    return [np.ascontiguousarray(band[None, :, :, left : left + wide]) for band in bands for left in lefts]
+
+
+def _mean(windows: list[_Window]) -> Means:
+    """Of each channel, over the inside of all windows."""
+    means = []
+    for window in windows:
+        rows, columns = (
+            slice(MARGIN_PX, -MARGIN_PX) if side == WINDOW_PX else slice(None) for side in window.x.shape[2:]
+        )
+        inner: NDArray[np.float32] = window.x[0, :, rows, columns]
+        means.append(inner.mean(axis=(1, 2), dtype=np.float64))
+    mean: Means = np.mean(means, axis=0)
     return mean

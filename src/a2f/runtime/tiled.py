@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,6 @@ from numpy.typing import NDArray
 from a2f.errors import EngineError
 from a2f.export.fold import Conv, Folded, FoldedBlock
 from a2f.export.graph import ALL_SIDES, Sides
-from a2f.export.int8 import Range
 from a2f.export.steps import (
     BLOCK_HALO_PX,
     TAIL_HALO_PX,
@@ -57,10 +57,8 @@ class Steps:
         ranges: one a block, for 8-bit integers.
     """
 
-    def __init__(
-        self, net: Folded, open_step: Callable[[bytes], Step], *, ranges: tuple[Range, ...] | None = None
-    ) -> None:
-        self.net, self._open_step, self._ranges = net, open_step, ranges
+    def __init__(self, net: Folded, open_step: Callable[[bytes], Step]) -> None:
+        self.net, self._open_step = net, open_step
         self._opened: dict[tuple[str, int, Sides], Step] = {}
         self._lock = threading.Lock()
 
@@ -87,8 +85,7 @@ class Steps:
                 if kind == "head":
                     blob = head_step(self.net, sides=sides)
                 elif kind == "block":
-                    reach = None if self._ranges is None else self._ranges[number - 1]
-                    blob = block_step(self.net, number, sides=sides, reach=reach)
+                    blob = block_step(self.net, number, sides=sides)
                 else:
                     blob = exchange_step(self.net) if kind == "exchange" else tail_step(self.net, sides=sides)
                 self._opened[key] = self._open_step(blob)
@@ -121,7 +118,6 @@ class TiledRun:
         width: of the LR image, pixels.
         plan: how it is cut.
         pool: where tiles run.
-        gates: of all blocks, known before; None computes them of the whole image.
         stopped: asked before each tile; where it is true, the run raises EngineError.
         progress: called after each tile with the share of the work that is done, in [0, 1].
     """
@@ -135,14 +131,13 @@ class TiledRun:
         width: int,
         plan: Plan,
         pool: ThreadPoolExecutor,
-        gates: list[Array] | None = None,
         stopped: Callable[[], bool] = lambda: False,
         progress: Callable[[float], None] = lambda share: None,
     ) -> None:
         self.stopped, self.progress = stopped, progress
         self.done_px = 0  # over all passes over the image: head, blocks, tail
         self.steps, self.net, self.rows, self.plan, self.pool = steps, steps.net, rows, plan, pool
-        self.height, self.width, self.gates = height, width, gates
+        self.height, self.width = height, width
         self.channels, self.levels, self.middle = self.net.config.channels, len(self.net.blocks), middle_of(self.net)
         self.means: list[Means] = []
 
@@ -185,7 +180,7 @@ class TiledRun:
     def _gate(self, number: int) -> Array | None:
         if number == 0 or not self.net.config.projection:
             return None
-        return self.gates[number - 1] if self.gates else gate_of(self.net.blocks[number - 1], self.means)
+        return gate_of(self.net.blocks[number - 1], self.means)
 
     def _head(self, out: Array, top: int, bottom: int) -> None:
         halo = self.net.head.weight.shape[-1] // 2
@@ -288,6 +283,18 @@ class TiledRun:
         rows = slice(max(0, tile.top - halo) - above, min(self.height, tile.bottom + halo) - above)
         columns = slice(max(0, tile.left - halo), min(self.width, tile.right + halo))
         return np.ascontiguousarray(x[:, rows, columns])[None]
+
+
+def rows_of(image: NDArray[Any]) -> Rows:
+    """Rows of an image [H, W, 3] as the networks take them, converted when they are asked for."""
+    top_value = np.float32(np.iinfo(image.dtype).max) if image.dtype.kind == "u" else None
+
+    def rows(top: int, bottom: int) -> Array:
+        part = image[top:bottom].transpose(2, 0, 1)
+        values: Array = part if top_value is None else part.astype(np.float32) / top_value
+        return values
+
+    return rows
 
 
 def cuts(first: int, end: int, step: int) -> Iterator[tuple[int, int]]:

@@ -3,21 +3,18 @@
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.export.fold import Folded
 from a2f.runtime.arrays import check_image
-from a2f.runtime.plan import Limits, Plan, make_plan
-from a2f.runtime.sampled import WINDOW_PX, sampled_gates
-from a2f.runtime.tiled import Array, Rows, Steps, TiledRun
+from a2f.runtime.plan import Bounded, Limits, budget_bytes, least_bytes, make_plan, retained_bytes
+from a2f.runtime.tiled import Steps, TiledRun, rows_of
 from a2f.upscaler import Described
 
 
-class TiledEngine(Described):
+class TiledEngine(Bounded, Described):
     """Runs the steps of a network; safe to share between threads.
 
     Args:
@@ -28,8 +25,10 @@ class TiledEngine(Described):
     """
 
     def __init__(self, steps: Steps, *, description: str, threads: int, limits: Limits) -> None:
-        self._steps, self._threads, self._limits = steps, threads, limits
+        super().__init__(limits)
+        self._steps, self._threads = steps, threads
         self.scale, self.description = steps.net.config.scale, description
+        self._has_run = False
         self._stopped = threading.Event()
         self.on_progress: Callable[[float], None] = lambda share: None
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="a2f-tile")
@@ -53,64 +52,44 @@ class TiledEngine(Described):
         """Enlarge one image band by band, as `BandUpscaler` says."""
         yield from self._bands(check_image(image, integers=True), 0)
 
+    def shortage(self, *, height: int, width: int, besides: int) -> int:
+        """As `BandUpscaler.shortage`."""
+        net, threads, limits = self._steps.net, self._threads, self._limits
+        if height == 0:
+            budget = budget_bytes(limits, besides)
+            return 0 if budget is None else max(0, -budget)
+        budget = budget_bytes(limits, besides - self._retained(height, width))
+        least = least_bytes(net, height=height, width=width, threads=threads, limits=limits)
+        return 0 if budget is None else max(0, least - budget)
+
+    def _retained(self, height: int, width: int) -> int:
+        """What earlier runs have left that this one will use again."""
+        net, threads, limits = self._steps.net, self._threads, self._limits
+        if not self._has_run:
+            return 0
+        return retained_bytes(net, height=height, width=width, threads=threads, limits=limits)
+
     def _bands(self, image: NDArray[Any], held_bytes: int) -> Iterator[NDArray[np.float32]]:
-        for band in self._run(image, image.nbytes + held_bytes):
-            yield band.transpose(1, 2, 0)
-
-    def _run(self, image: NDArray[Any], taken: int) -> Iterator[Array]:
         height, width = image.shape[:2]
-        net, rows = self._steps.net, rows_of(image)
-        sampled = self._limits.gates == "sampled" and net.config.attention and min(height, width) >= WINDOW_PX
-        part = min(height, strip_rows(net) + 2 * net.config.receptive_radius_px) if sampled else height
-        plan = make_plan(net, height=part, width=width, threads=self._threads, limits=self._limits, taken_bytes=taken)
-        if not sampled:
-            return iter(self._tiled(rows, height, width, plan))
-        return self._strips(rows, height, width, plan)
-
-    def _tiled(self, rows: Rows, height: int, width: int, plan: Plan, gates: list[Array] | None = None) -> TiledRun:
-        return TiledRun(
+        net = self._steps.net
+        plan = make_plan(
+            net,
+            height=height,
+            width=width,
+            threads=self._threads,
+            limits=self._limits,
+            taken_bytes=held_bytes - self._retained(height, width),
+        )
+        self._has_run = True
+        run = TiledRun(
             self._steps,
-            rows,
+            rows_of(image),
             height=height,
             width=width,
             plan=plan,
             pool=self._pool,
-            gates=gates,
             stopped=self._stopped.is_set,
-            progress=self.on_progress if gates is None else lambda share: None,
+            progress=self.on_progress,
         )
-
-    def _strips(self, rows: Rows, height: int, width: int, plan: Plan) -> Iterator[Array]:
-        """Each strip of the image for itself, with all the rows that it depends on: the gates are known before."""
-        gates = sampled_gates(self._steps, rows, height=height, width=width)
-        s, halo = self.scale, self._steps.net.config.receptive_radius_px
-        step = strip_rows(self._steps.net)
-        for top in range(0, height, step):
-            bottom = min(height, top + step)
-            above, below = max(0, top - halo), min(height, bottom + halo)
-            inside = partial(_shifted, rows, above)
-            run = self._tiled(inside, below - above, width, plan, gates)
-            strip = np.concatenate(list(run), axis=1)
-            self.on_progress(bottom / height)
-            yield strip[:, s * (top - above) : s * (bottom - above)]
-
-
-def _shifted(rows: Rows, above: int, top: int, bottom: int) -> Array:
-    return rows(above + top, above + bottom)
-
-
-def strip_rows(net: Folded) -> int:
-    """Rows of a strip when the gates are sampled: enough that what is computed twice is about a tenth."""
-    return 5 * net.config.receptive_radius_px
-
-
-def rows_of(image: NDArray[Any]) -> Rows:
-    """Rows of an image [H, W, 3] as the networks take them, converted when they are asked for."""
-    top_value = np.float32(np.iinfo(image.dtype).max) if image.dtype.kind == "u" else None
-
-    def rows(top: int, bottom: int) -> Array:
-        part = image[top:bottom].transpose(2, 0, 1)
-        values: Array = part if top_value is None else part.astype(np.float32) / top_value
-        return values
-
-    return rows
+        for band in run:
+            yield band.transpose(1, 2, 0)

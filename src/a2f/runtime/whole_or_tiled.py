@@ -1,4 +1,4 @@
-"""Whole images where they fit into the memory, which is quickest; all others tile by tile."""
+"""Whole images where they fit into the memory, which is quickest; all others in tiles or pieces."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from a2f.errors import EngineError
 from a2f.runtime.arrays import check_image, to_batch, to_image
 from a2f.runtime.memory import whole_bytes
-from a2f.runtime.plan import Limits, budget_bytes
-from a2f.runtime.tiled_engine import TiledEngine, rows_of
-from a2f.upscaler import Described
+from a2f.runtime.plan import Bounded, Limits, budget_bytes
+from a2f.runtime.tiled import rows_of
+from a2f.upscaler import BandUpscaler, Described
 from a2f.variants import A2FConfig
 
 Array = NDArray[np.float32]
 
 
-class WholeOrTiled(Described):
+class WholeOrTiled(Bounded, Described):
     """One graph for what fits, steps for the rest; the results differ by float rounding.
 
     Args:
@@ -29,9 +29,10 @@ class WholeOrTiled(Described):
     """
 
     def __init__(
-        self, whole: Callable[[Array], Array], tiled: TiledEngine, *, config: A2FConfig, limits: Limits
+        self, whole: Callable[[Array], Array], tiled: BandUpscaler, *, config: A2FConfig, limits: Limits
     ) -> None:
-        self._whole, self._tiled, self._config, self._limits = whole, tiled, config, limits
+        self._whole, self._tiled, self._config = whole, tiled, config
+        super().__init__(limits)
         self._stopped = threading.Event()
         self.scale, self.description = tiled.scale, tiled.description
 
@@ -53,6 +54,14 @@ class WholeOrTiled(Described):
         self._stopped.set()
         self._tiled.stop()
 
+    def shortage(self, *, height: int, width: int, besides: int) -> int:
+        """As `BandUpscaler.shortage`."""
+        budget = budget_bytes(self._limits, besides)
+        if budget is None or self._bytes(height, width) <= budget:
+            return 0
+        whole = self._bytes(height, width) - budget
+        return min(whole, self._tiled.shortage(height=height, width=width, besides=besides))
+
     def bands(self, image: NDArray[Any]) -> Iterator[Array]:
         """Enlarge one image band by band, as `BandUpscaler` says."""
         if not self._fits(check_image(image, integers=True)):
@@ -66,5 +75,8 @@ class WholeOrTiled(Described):
         return to_image(self._whole(to_batch(image)))
 
     def _fits(self, image: NDArray[Any]) -> bool:
-        budget = budget_bytes(self._limits, image.nbytes)
-        return budget is None or whole_bytes(self._config, height=image.shape[0], width=image.shape[1]) <= budget
+        budget = budget_bytes(self._limits, 0)
+        return budget is None or self._bytes(*image.shape[:2]) <= budget
+
+    def _bytes(self, height: int, width: int) -> int:
+        return whole_bytes(self._config, height=height, width=width)

@@ -1,0 +1,132 @@
+"""Large images in pieces, each in one graph with all the pixels that it depends on; the gates come from a sample.
+
+Quicker than block by block, and nothing is kept between the pieces. No seam can show: all pieces have the same gates.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from a2f.errors import EngineError
+from a2f.runtime.arrays import check_image
+from a2f.runtime.memory import whole_bytes
+from a2f.runtime.plan import Bounded, Limits, budget_bytes, result_row_bytes
+from a2f.runtime.sampled import sample_bytes, sampled_gates
+from a2f.runtime.tiled import Array, Steps, rows_of
+from a2f.upscaler import Described
+
+MOST_PX = 1_000_000  # of a piece: more gains nothing
+LEAST_PX = 32  # of a piece's side
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """How an image is cut: height and width of a piece, LR pixels, without what it depends on around it."""
+
+    height: int
+    width: int
+
+
+class PiecesEngine(Bounded, Described):
+    """Runs an image piece by piece; safe to share between threads.
+
+    Args:
+        graph: ([1, 3, h, w], the gates of all blocks) -> [1, 3, sh, sw]; safe to share between threads.
+        steps: of the same network, for the gates.
+        description: one line for people.
+        limits: what a run may take.
+    """
+
+    def __init__(
+        self, graph: Callable[[Array, list[Array]], Array], steps: Steps, *, description: str, limits: Limits
+    ) -> None:
+        super().__init__(limits)
+        self._graph, self._steps = graph, steps
+        self.scale, self.description = steps.net.config.scale, description
+        self._stopped = threading.Event()
+        self.on_progress: Callable[[float], None] = lambda share: None
+
+    def __call__(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Enlarge one image, as `Upscaler` says; EngineError if the memory does not suffice."""
+        height, width = check_image(image).shape[:2]
+        out = np.empty((self.scale * height, self.scale * width, 3), np.float32)
+        top = 0
+        for band in self._bands(image, out.nbytes):
+            out[top : top + band.shape[0]] = band
+            top += band.shape[0]
+        return out
+
+    def stop(self) -> None:
+        """As `BandUpscaler.stop`; a piece that is under way is finished."""
+        self._stopped.set()
+
+    def bands(self, image: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
+        """Enlarge one image band by band, as `BandUpscaler` says."""
+        yield from self._bands(check_image(image, integers=True), 0)
+
+    def shortage(self, *, height: int, width: int, besides: int) -> int:
+        """As `BandUpscaler.shortage`."""
+        budget = budget_bytes(self._limits, besides)
+        least = 0 if height == 0 else self._needed(LEAST_PX, LEAST_PX, height, width)
+        return 0 if budget is None else max(0, least - budget)
+
+    def _bands(self, image: NDArray[Any], held_bytes: int) -> Iterator[NDArray[np.float32]]:
+        height, width = image.shape[:2]
+        cut = self.cut(height, width, held_bytes)
+        rows = rows_of(image)
+        gates = (
+            sampled_gates(self._steps, rows, height=height, width=width) if self._steps.net.config.projection else []
+        )
+        s, halo = self.scale, self._steps.net.config.receptive_radius_px
+        tall, wide = min(height, cut.height + 2 * halo), min(width, cut.width + 2 * halo)
+        for top in range(0, height, cut.height):
+            bottom = min(height, top + cut.height)
+            above = min(max(0, top - halo), height - tall)  # the same size everywhere: engines keep what they prepared
+            lr = rows(above, above + tall)
+            band = np.empty((s * (bottom - top), s * width, 3), np.float32)
+            for left in range(0, width, cut.width):
+                if self._stopped.is_set():
+                    raise EngineError("stopped")
+                right = min(width, left + cut.width)
+                before = min(max(0, left - halo), width - wide)
+                sr = self._graph(np.ascontiguousarray(lr[None, :, :, before : before + wide]), gates)[0]
+                inside = sr[:, s * (top - above) : s * (bottom - above), s * (left - before) : s * (right - before)]
+                band[:, s * left : s * right] = inside.transpose(1, 2, 0)
+                self.on_progress((top * width + (bottom - top) * right) / (height * width))
+            yield band
+
+    def cut(self, height: int, width: int, held_bytes: int) -> Pieces:
+        """The largest pieces that fit, as wide as the image if they can be.
+
+        Raises:
+            EngineError: if not even the smallest does; says the least that works.
+        """
+        side = self._limits.tile_px
+        if side:
+            return Pieces(min(side, height), min(side, width))
+        budget = budget_bytes(self._limits, held_bytes)
+        halo = self._steps.net.config.receptive_radius_px
+        for columns in range(1, 1 + -(-width // LEAST_PX)):
+            across = -(-width // columns)
+            rows = min(height, max(LEAST_PX, MOST_PX // across))
+            while budget is not None and rows > LEAST_PX and self._needed(rows, across, height, width) > budget:
+                rows = max(LEAST_PX, rows * 3 // 4)
+            fits = budget is None or self._needed(rows, across, height, width) <= budget
+            if fits and (rows >= min(height, 3 * halo) or across <= rows):
+                return Pieces(rows, across)
+        if budget is None or self._needed(LEAST_PX, LEAST_PX, height, width) <= budget:
+            return Pieces(LEAST_PX, LEAST_PX)
+        short = self.shortage(height=height, width=width, besides=held_bytes)
+        raise self.too_little(f"{width} x {height} pixels at x{self.scale}", short)
+
+    def _needed(self, rows: int, across: int, height: int, width: int) -> int:
+        config = self._steps.net.config
+        halo = config.receptive_radius_px
+        tall, wide = min(height, rows + 2 * halo), min(width, across + 2 * halo)
+        piece = whole_bytes(config, height=tall, width=wide)
+        # what the sample took stays with the engine's allocator
+        return piece + sample_bytes(self._steps.net) + rows * result_row_bytes(config.scale, width)
