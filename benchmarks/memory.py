@@ -84,6 +84,7 @@ def measure(sides: list[int], limit: str) -> list[Row]:
             photo(side, source)
             bounded = [*TILED, str(source), "-o", str(target), "--max-memory", limit]
             ways = {f"a2f, --max-memory {limit}": bounded}
+            ways["the same, --dtype fast"] = [*bounded, "--dtype", "fast"]
             free = available_bytes()
             if free is None or whole_bytes(config_of("sd", scale=2), height=side, width=side) < free:
                 ways["whole image in one graph"] = ["-c", PLAIN, str(source), str(target)]

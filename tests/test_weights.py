@@ -1,4 +1,6 @@
 import json
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -105,3 +107,16 @@ def test_wrong_tensors(blob: bytes) -> None:
         weights_from_bytes(spoiled("tail.bias", np.full(12, np.nan, np.float32)), name="w")
     with pytest.raises(WeightsError, match="unexpected extra"):
         weights_from_bytes(spoiled("extra", np.zeros(1, np.float32)), name="w")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("blocks", 10**9), ("blocks", 8.0), ("scale", 2.0), ("attention", "no"), ("variant", 5), ("variant", "a\x1b[2J")],
+)
+def test_configurations_that_are_none(key: str, value: object, tmp_path: Path) -> None:
+    weights = read_weights(find_shipped("sd", scale=2).path)
+    config = {**asdict(weights.config), key: value}
+    path = tmp_path / "bent.safetensors"
+    path.write_bytes(save(dict(weights.tensors), metadata={"format": "a2f", "config": json.dumps(config)}))
+    with pytest.raises(WeightsError):
+        read_weights(path)

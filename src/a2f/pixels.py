@@ -110,11 +110,11 @@ def check_memory(picture: Picture, passes: Sequence[Upscaler], *, size: Size | N
         held = result
         if upscaler is bounded[-1]:
             final_px = final[0] * final[1]
-            resizing = (
-                0 if final == (width, height) else made_px * (28 if alpha else 16) + final_px * (48 if alpha else 16)
-            )
+            # Pillow works with a copy of each plane, and one that has its final width
+            resizing = made_px * (32 if alpha else 24) + final_px * (48 if alpha else 16) + 4 * final[0] * height
+            resizing = 0 if final == (width, height) else resizing
             encoding = final_px * (12 + 4 * alpha + channels * depth) + file
-            short = max(short, missing(max(resizing, encoding)))
+            short = max(short, missing(max(resizing, encoding) + 12 * given_px))
     if short:
         what = f"{picture.size[0]} x {picture.size[1]} pixels, enlarged to {final[0]} x {final[1]} as {format},"
         raise bounded[-1].too_little(what, short)

@@ -197,15 +197,24 @@ def _config(metadata: Mapping[str, str], name: str) -> A2FConfig:
             if unknown:
                 raise WeightsError(f"{name} was written by a newer a2f: unknown {', '.join(sorted(unknown))}")
             given["factors"] = tuple(given.get("factors", FACTORS))
-            return A2FConfig(**given)
+            config = A2FConfig(**given)
+            for field in fields(A2FConfig):
+                value = getattr(config, field.name)
+                if field.type in (int, bool, str) and type(value) is not field.type:
+                    raise TypeError(f"{field.name} is {value!r}")
+            if not config.variant.isprintable():
+                raise TypeError("the name cannot be printed")
+            return config
         return config_of(metadata["variant"], scale=int(metadata["scale"]))
     except WeightsError:
         raise
-    except (KeyError, TypeError, ValueError, A2FError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError, A2FError) as error:
         raise WeightsError(f"{name} is not an a2f weights file: its metadata names no known network") from error
 
 
 def _check_tensors(tensors: Tensors, config: A2FConfig, name: str) -> None:
+    if config.blocks > len(tensors) + 100:  # far too many to make a list of
+        raise WeightsError(f"{name} names {config.blocks} blocks and holds {len(tensors)} tensors")
     expected = expected_shapes(config)
     missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
     if missing or extra:

@@ -69,3 +69,18 @@ def test_onnxruntime_keeps_no_identifier(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "a2f", "upscale", str(photo)]
     subprocess.run(command, env=inherited | folders, check=True, capture_output=True)
     assert [path for folder in folders.values() for path in Path(folder).iterdir()] == []
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_has_threads_of_its_own() -> None:
+    code = (
+        "import multiprocessing, numpy as np, a2f\n"
+        "upscaler, x = a2f.load(scale=2, tile=32), np.full((40, 50, 3), 0.5, np.float32)\n"
+        "expected = upscaler(x)\n"
+        "def child(): assert (upscaler(x) == expected).all()\n"
+        "process = multiprocessing.get_context('fork').Process(target=child)\n"
+        "process.start(); process.join(30)\n"
+        "assert process.exitcode == 0, process.exitcode\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60)

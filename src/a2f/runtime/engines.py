@@ -70,8 +70,8 @@ def load_engine(
     engine = engine or "onnxruntime"
     if engine not in ENGINES:
         raise UsageError(f"unknown engine {engine!r}: choose one of {', '.join(ENGINES)}")
-    if threads is not None and threads < 1:
-        raise UsageError(f"{threads} threads: at least 1 is needed")
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise UsageError(f"{threads!r} threads: a whole number, at least 1, is needed")
     if dtype not in DTYPES[engine]:
         raise EngineError(f"engine {engine} does not compute in {dtype!r}: choose {' or '.join(DTYPES[engine])}")
     count = threads or default_threads()

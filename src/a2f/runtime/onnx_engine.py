@@ -56,12 +56,17 @@ def open_onnx_engine(weights: Weights, *, device: str, threads: int, limits: Lim
     def run(session: "InferenceSession", x: Array, gates: Mapping[str, Array]) -> Array:
         # what a large image took goes back to the system; for small ones that would cost more than it is worth
         options = give_back if x.shape[2] * x.shape[3] > KEPT_PX else None
-        (sr,) = session.run(None, {"lr": x, **gates}, options)
+        try:
+            (sr,) = session.run(None, {"lr": x, **gates}, options)
+        except Exception as error:  # of a kind that onnxruntime does not export
+            if "bad_alloc" in str(error) or "Failed to allocate" in str(error):
+                raise MemoryError(f"no memory for {x.shape[3]} x {x.shape[2]} pixels at a time") from error
+            raise
         return np.asarray(sr, dtype=np.float32)
 
     @functools.cache
     def session_for_pieces() -> "InferenceSession":
-        return make_session(export_onnx(weights, gates_given=True), threads=threads)
+        return make_session(export_onnx(weights, gates_given=True), threads=threads, shared_memory=True)
 
     def piece(x: Array, gates: list[Array]) -> Array:
         return run(session_for_pieces(), x, dict(zip(gate_names(weights.config), gates, strict=True)))

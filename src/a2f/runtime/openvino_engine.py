@@ -13,7 +13,7 @@ import numpy as np
 from a2f.errors import EngineError
 from a2f.export.fold import fold
 from a2f.export.graph import export_onnx, gate_names
-from a2f.export.int8 import ranges_of
+from a2f.export.int8 import Range, ranges_of
 from a2f.runtime.onnx_engine import KEPT_PX, open_step
 from a2f.runtime.pieces import PiecesEngine
 from a2f.runtime.plan import Limits
@@ -46,19 +46,8 @@ def open_openvino_engine(weights: Weights, *, device: str, dtype: str, threads: 
         raise EngineError("engine openvino is not installed: pip install 'a2f[openvino]'") from error
     if device != "cpu":
         raise EngineError(f"engine openvino runs on cpu here, not on {device!r}")
-    core = openvino.Core()
-    if dtype in CAPABILITIES and CAPABILITIES[dtype] not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        raise EngineError(f"this CPU does not compute in {dtype}: use --dtype float32")
-    ranges = ranges_of(weights) if dtype == "int8" else None
-    if dtype == "int8" and ranges is None:
-        raise EngineError(
-            f"{weights.label} has no ranges for int8: make them with `a2f calibrate`, or use another --dtype"
-        )
-    if limits.gates == "exact":
-        raise EngineError(
-            "engine openvino runs images that do not fit into the memory whole with sampled gates: "
-            "leave out --gates exact, or use onnxruntime"
-        )
+    core, ranges = openvino.Core(), ranges_of(weights) if dtype == "int8" else None
+    _check(core, weights, dtype, ranges, limits)
     options = {"INFERENCE_PRECISION_HINT": HINTS[dtype], "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
     description = (
         f"openvino {openvino.__version__.split('-')[0]}, {weights.label}, cpu, {dtype}, "
@@ -71,10 +60,7 @@ def open_openvino_engine(weights: Weights, *, device: str, dtype: str, threads: 
 
     def run(model: Any, x: Array, gates: Mapping[str, Array]) -> Array:
         # a request each: they are what OpenVINO does not share between threads
-        sr = np.array(model.create_infer_request().infer({"lr": x, **gates})["sr"], dtype=np.float32)
-        if x.shape[2] * x.shape[3] > KEPT_PX:
-            model.release_memory()
-        return sr
+        return np.array(model.create_infer_request().infer({"lr": x, **gates})["sr"], dtype=np.float32)
 
     @functools.cache
     def model_for_pieces() -> Any:
@@ -87,4 +73,25 @@ def open_openvino_engine(weights: Weights, *, device: str, dtype: str, threads: 
     if limits.tile_px:
         return pieces
     model = compiled(gates_given=False)
-    return WholeOrTiled(lambda x: run(model, x, {}), pieces, config=weights.config, limits=limits)
+
+    def whole(x: Array) -> Array:
+        sr = run(model, x, {})
+        if x.shape[2] * x.shape[3] > KEPT_PX:
+            model.release_memory()
+        return sr
+
+    return WholeOrTiled(whole, pieces, config=weights.config, limits=limits)
+
+
+def _check(core: Any, weights: Weights, dtype: str, ranges: tuple[Range, ...] | None, limits: Limits) -> None:
+    if dtype in CAPABILITIES and CAPABILITIES[dtype] not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise EngineError(f"this CPU does not compute in {dtype}: use --dtype float32")
+    if dtype == "int8" and ranges is None:
+        raise EngineError(
+            f"{weights.label} has no ranges for int8: make them with `a2f calibrate`, or use another --dtype"
+        )
+    if limits.gates == "exact":
+        raise EngineError(
+            "engine openvino runs images that do not fit into the memory whole with sampled gates: "
+            "leave out --gates exact, or use onnxruntime"
+        )

@@ -20,6 +20,7 @@ from a2f.runtime.tiled import Array, Steps, rows_of
 from a2f.upscaler import Described
 
 MOST_PX = 1_000_000  # of a piece: more gains nothing
+SESSION_BYTES = 25 * 2**20
 LEAST_PX = 32  # of a piece's side
 
 
@@ -129,4 +130,4 @@ class PiecesEngine(Bounded, Described):
         tall, wide = min(height, rows + 2 * halo), min(width, across + 2 * halo)
         piece = whole_bytes(config, height=tall, width=wide)
         # what the sample took stays with the engine's allocator
-        return piece + sample_bytes(self._steps.net) + rows * result_row_bytes(config.scale, width)
+        return SESSION_BYTES + piece + sample_bytes(self._steps.net) + rows * result_row_bytes(config.scale, width)

@@ -53,8 +53,8 @@ def sample_bytes(net: Folded) -> int:
     """About what `sampled_gates` takes: the features of all windows, and one window at work."""
     area = (WINDOW_PX**2) * 4
     sessions = 2**20 * (20 + 2 * len(net.blocks))
-    kept = GRID**2 * area * (slots_of(net) + 1) * net.config.channels
-    return sessions + kept + area * (2 * net.config.hidden + 2 * slots_of(net) * net.config.channels)
+    kept = 1.3 * GRID**2 * area * (slots_of(net) + 1) * net.config.channels
+    return int(sessions + kept) + area * (2 * net.config.hidden + 2 * slots_of(net) * net.config.channels)
 
 
 class _Window:

@@ -1,5 +1,6 @@
 """An upscaler that runs tile by tile, on any engine that opens the steps of a network."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +32,7 @@ class TiledEngine(Bounded, Described):
         self._has_run = False
         self._stopped = threading.Event()
         self.on_progress: Callable[[float], None] = lambda share: None
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="a2f-tile")
+        self._pool, self._pool_of = self._make_pool(), os.getpid()
 
     def __call__(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Enlarge one image, as `Upscaler` says; EngineError if the memory does not suffice."""
@@ -62,6 +63,15 @@ class TiledEngine(Bounded, Described):
         least = least_bytes(net, height=height, width=width, threads=threads, limits=limits)
         return 0 if budget is None else max(0, least - budget)
 
+    def _make_pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._threads, thread_name_prefix="a2f-tile")
+
+    def _own_pool(self) -> ThreadPoolExecutor:
+        """The threads of this process: a fork has none of its parent's."""
+        if self._pool_of != os.getpid():
+            self._pool, self._pool_of = self._make_pool(), os.getpid()
+        return self._pool
+
     def _retained(self, height: int, width: int) -> int:
         """What earlier runs have left that this one will use again."""
         net, threads, limits = self._steps.net, self._threads, self._limits
@@ -87,7 +97,7 @@ class TiledEngine(Bounded, Described):
             height=height,
             width=width,
             plan=plan,
-            pool=self._pool,
+            pool=self._own_pool(),
             stopped=self._stopped.is_set,
             progress=self.on_progress,
         )
