@@ -71,19 +71,17 @@ def draw(rows: list[Row]) -> None:
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     axis = figure.subplots()
     for number, row in enumerate(rows):
+        axis.plot([], [], "D", color=f"C{number}", label=f"{row.model}, {row.mode}")
         for name, marker in zip(SETS, "os", strict=True):
             axis.plot(1000 * row.seconds, row.loss[name], marker, color=f"C{number}", alpha=0.8)
-        spot = 1000 * row.seconds, max(row.loss.values())
-        label = f"{row.model}, {row.mode}"
-        axis.annotate(label, spot, xytext=(0, 8), textcoords="offset points", ha="center", fontsize=9)
     axis.axhline(0.01, color="grey", linestyle="--", linewidth=0.8)
     axis.axhline(0, color="black", linewidth=0.8)
     axis.plot([], [], "o", color="grey", label="Set5")
     axis.plot([], [], "s", color="grey", label="B100")
     axis.set(xlabel="milliseconds, 320x180 to 1280x720", ylabel="PSNR-Y lost, dB", xlim=(0, None))
-    axis.margins(x=0.15, y=0.2)
+    axis.margins(x=0.1, y=0.2)
     axis.grid(alpha=0.3)
-    axis.legend()
+    axis.legend(loc="center left", fontsize=9)
     figure.savefig(PICTURE, dpi=110)
 
 
