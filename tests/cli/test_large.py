@@ -1,5 +1,8 @@
 """Options of `a2f upscale` for large images, and the fast mode."""
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -92,3 +95,51 @@ def test_calibrate(tmp_path: Path, pytestconfig) -> None:
     )
     assert empty.exit_code != 0
     assert not (tmp_path / "b.safetensors").exists()
+
+
+WITH_PEAK = """
+from pathlib import Path
+from a2f.cli.main import main
+try:
+    main()
+finally:
+    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    print(int(peak.split()[1]) * 1024)
+"""
+PEAKS = [
+    ("rgb.png", "out.png", ["-s", "2"]),
+    ("rgb.png", "out.jpg", ["-s", "4"]),
+    ("rgb.png", "out.webp", ["-s", "2", "--gates", "sampled"]),
+    ("rgb.png", "out.png", ["--width", "1300"]),
+    ("deep.png", "out.png", ["-s", "4"]),
+    ("alpha.png", "out.tif", ["-s", "2"]),
+]
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell the peak memory")
+@pytest.mark.parametrize(("source", "target", "options"), PEAKS, ids=[f"{s}-{t}-{o[0]}{o[1]}" for s, t, o in PEAKS])
+def test_the_least_that_works_works_and_bounds_the_process(
+    source: str, target: str, options: list[str], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(100, 140, size=(500, 520, 3), dtype=np.uint16)
+    if source == "deep.png":
+        pixels = pixels * 257
+    elif source == "alpha.png":
+        pixels = np.concatenate([pixels, rng.integers(0, 256, size=(500, 520, 1), dtype=np.uint16)], axis=2)
+    deep = source == "deep.png"
+    write_image(Picture(pixels=pixels if deep else pixels.astype(np.uint8)), tmp_path / source)
+    command = [sys.executable, "-c", WITH_PEAK, "upscale", str(tmp_path / source), "-o", str(tmp_path / target)]
+
+    def bounded(megabytes: int) -> tuple[int, int, str]:
+        asked = [*command, *options, "--max-memory", f"{megabytes}MB"]
+        done = subprocess.run(asked, capture_output=True, text=True, check=False)
+        return done.returncode, int(done.stdout), done.stderr
+
+    code, _, told = bounded(20)
+    assert code == 3
+    least = int(re.search(r"at least (\d+) MB", told)[1])
+    code, peak, told = bounded(least)
+    assert code == 0, told
+    assert peak <= 1.2 * least * 10**6

@@ -1,5 +1,6 @@
 """``a2f upscale``: which file becomes which, what is said, and the exit code."""
 
+import io
 import json
 import os
 import shutil
@@ -13,7 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import a2f
+from a2f.cli.upscale import _write_all
+from a2f.errors import ImageWriteError
 from a2f.imageio import read_image
+from a2f.weights import find_shipped
 
 A2F = [sys.executable, "-m", "a2f"]
 
@@ -436,3 +441,71 @@ def test_closed_pipe_is_no_traceback(here: Path) -> None:
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     assert "Exception" not in done.stderr
+
+
+def test_a_later_run_at_another_scale_leaves_results_out(here: Path, run) -> None:
+    photo(here / "in/a.png")
+    assert run("upscale", "in", "-s", 2).code == 0
+    assert run("upscale", "in", "--width", 12).code == 0
+    done = run("upscale", "in", "-s", 3)
+    assert "2 file(s) left out that end in _w12, _x2" in done.err
+    assert sorted(p.name for p in (here / "in").iterdir()) == ["a.png", "a_w12.png", "a_x2.png", "a_x3.png"]
+
+
+def test_a_scale_that_the_weights_have_not(here: Path, run) -> None:
+    shutil.copy(find_shipped("sd", scale=4).path, here / "mine.safetensors")
+    photo(here / "a.png")
+    done = run("upscale", "a.png", "-m", "mine.safetensors", "-s", 2)
+    assert done.code == 2
+    assert "enlarge 4 times" in done.err
+    assert not (here / "a_x2.png").exists()
+    assert run("upscale", "a.png", "-m", "mine.safetensors").code == 0
+    assert (here / "a_x4.png").exists()
+
+
+def test_metadata_that_a_format_cannot_hold_is_told(here: Path, run) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "a title"
+    Image.new("RGB", (9, 7)).save(here / "a.jpg", exif=exif)
+    assert "bmp has no place for EXIF: left out" in run("upscale", "a.jpg", "-f", "bmp").err
+    assert "EXIF" not in run("upscale", "a.jpg", "-f", "bmp", "--overwrite", "--strip").err
+    assert "EXIF" not in run("upscale", "a.jpg", "-f", "png").err
+
+
+def test_damaged_files_are_told_when_taken(here: Path, run) -> None:
+    Image.effect_noise((64, 64), 80).save(here / "whole.png")
+    (here / "cut.png").write_bytes((here / "whole.png").read_bytes()[:2000])
+    done = run("upscale", "cut.png", "whole.png", "--allow-truncated", "-s", 2)
+    assert done.code == 0
+    assert "cut.png is truncated or damaged: what is missing is grey or black" in done.err
+    assert "whole.png is truncated" not in done.err
+
+
+def test_a_stream_that_takes_little_at_a_time_gets_all() -> None:
+    class Narrow(io.RawIOBase):
+        def __init__(self) -> None:
+            self.got = b""
+
+        def write(self, data) -> int:
+            self.got += bytes(data[:7])
+            return min(7, len(data))
+
+    class Full(io.RawIOBase):
+        def write(self, data) -> int:
+            raise OSError(28, "No space left on device")
+
+    narrow = Narrow()
+    _write_all(narrow, bytes(range(100)))
+    assert narrow.got == bytes(range(100))
+    with pytest.raises(ImageWriteError, match="standard output: No space left"):
+        _write_all(Full(), b"abc")
+
+
+def test_progress_of_a_large_image_rises_to_all() -> None:
+    for how in ({"tile": 16}, {"tile": 16, "gates": "sampled"}):
+        upscaler, told = a2f.load(scale=2, threads=1, **how), []
+        upscaler.on_progress = told.append
+        upscaler(np.zeros((40, 50, 3), np.float32))
+        assert told == sorted(told)
+        assert told[-1] == pytest.approx(1)
+        assert len(told) >= 12
