@@ -79,7 +79,7 @@ class BandUpscaler(Upscaler, Protocol):
         """How many bytes are missing to enlarge an image at all, however slowly; 0 if none are.
 
         Args:
-            height: of the LR image, pixels; 0 asks for what is held besides alone.
+            height: of the LR image, pixels.
             width: of the LR image, pixels.
             besides: bytes that the caller will hold meanwhile.
         """

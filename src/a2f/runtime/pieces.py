@@ -3,7 +3,6 @@
 Quicker than block by block, and nothing is kept between the pieces. No seam can show: all pieces have the same gates.
 """
 
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import EngineError
-from a2f.runtime.arrays import check_image
+from a2f.runtime.banded import Banded
 from a2f.runtime.memory import whole_bytes
-from a2f.runtime.plan import Bounded, Limits, budget_bytes, result_row_bytes
+from a2f.runtime.plan import Limits, budget_bytes, result_row_bytes
 from a2f.runtime.sampled import sample_bytes, sampled_gates
 from a2f.runtime.tiled import Array, Steps, rows_of
-from a2f.upscaler import Described
 
 MOST_PX = 1_000_000  # of a piece: more gains nothing
 SESSION_BYTES = 25 * 2**20
@@ -32,7 +30,7 @@ class Pieces:
     width: int
 
 
-class PiecesEngine(Bounded, Described):
+class PiecesEngine(Banded):
     """Runs an image piece by piece; safe to share between threads.
 
     Args:
@@ -45,34 +43,13 @@ class PiecesEngine(Bounded, Described):
     def __init__(
         self, graph: Callable[[Array, list[Array]], Array], steps: Steps, *, description: str, limits: Limits
     ) -> None:
-        super().__init__(limits)
+        super().__init__(scale=steps.net.config.scale, description=description, limits=limits)
         self._graph, self._steps = graph, steps
-        self.scale, self.description = steps.net.config.scale, description
-        self._stopped = threading.Event()
-        self.on_progress: Callable[[float], None] = lambda share: None
-
-    def __call__(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Enlarge one image, as `Upscaler` says; EngineError if the memory does not suffice."""
-        height, width = check_image(image).shape[:2]
-        out = np.empty((self.scale * height, self.scale * width, 3), np.float32)
-        top = 0
-        for band in self._bands(image, out.nbytes):
-            out[top : top + band.shape[0]] = band
-            top += band.shape[0]
-        return out
-
-    def stop(self) -> None:
-        """As `BandUpscaler.stop`; a piece that is under way is finished."""
-        self._stopped.set()
-
-    def bands(self, image: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
-        """Enlarge one image band by band, as `BandUpscaler` says."""
-        yield from self._bands(check_image(image, integers=True), 0)
 
     def shortage(self, *, height: int, width: int, besides: int) -> int:
         """As `BandUpscaler.shortage`."""
         budget = budget_bytes(self._limits, besides)
-        least = 0 if height == 0 else self._needed(LEAST_PX, LEAST_PX, height, width)
+        least = self._needed(LEAST_PX, LEAST_PX, height, width)
         return 0 if budget is None else max(0, least - budget)
 
     def _bands(self, image: NDArray[Any], held_bytes: int) -> Iterator[NDArray[np.float32]]:

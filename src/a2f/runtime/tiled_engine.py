@@ -1,21 +1,19 @@
 """An upscaler that runs tile by tile, on any engine that opens the steps of a network."""
 
 import os
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.runtime.arrays import check_image
-from a2f.runtime.plan import Bounded, Limits, budget_bytes, least_bytes, make_plan, retained_bytes
+from a2f.runtime.banded import Banded
+from a2f.runtime.plan import Limits, budget_bytes, least_bytes, make_plan, retained_bytes
 from a2f.runtime.tiled import Steps, TiledRun, rows_of
-from a2f.upscaler import Described
 
 
-class TiledEngine(Bounded, Described):
+class TiledEngine(Banded):
     """Runs the steps of a network; safe to share between threads.
 
     Args:
@@ -26,39 +24,14 @@ class TiledEngine(Bounded, Described):
     """
 
     def __init__(self, steps: Steps, *, description: str, threads: int, limits: Limits) -> None:
-        super().__init__(limits)
+        super().__init__(scale=steps.net.config.scale, description=description, limits=limits)
         self._steps, self._threads = steps, threads
-        self.scale, self.description = steps.net.config.scale, description
         self._has_run = False
-        self._stopped = threading.Event()
-        self.on_progress: Callable[[float], None] = lambda share: None
         self._pool, self._pool_of = self._make_pool(), os.getpid()
-
-    def __call__(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Enlarge one image, as `Upscaler` says; EngineError if the memory does not suffice."""
-        height, width = check_image(image).shape[:2]
-        s = self.scale
-        out = np.empty((s * height, s * width, 3), np.float32)
-        top = 0
-        for band in self._bands(image, out.nbytes):
-            out[top : top + band.shape[0]] = band
-            top += band.shape[0]
-        return out
-
-    def stop(self) -> None:
-        """As `BandUpscaler.stop`."""
-        self._stopped.set()
-
-    def bands(self, image: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
-        """Enlarge one image band by band, as `BandUpscaler` says."""
-        yield from self._bands(check_image(image, integers=True), 0)
 
     def shortage(self, *, height: int, width: int, besides: int) -> int:
         """As `BandUpscaler.shortage`."""
         net, threads, limits = self._steps.net, self._threads, self._limits
-        if height == 0:
-            budget = budget_bytes(limits, besides)
-            return 0 if budget is None else max(0, -budget)
         budget = budget_bytes(limits, besides - self._retained(height, width))
         least = least_bytes(net, height=height, width=width, threads=threads, limits=limits)
         return 0 if budget is None else max(0, least - budget)
