@@ -139,8 +139,14 @@ class Run:
         if path is None and not found:
             raise WeightsError(f"{self.folder} holds no checkpoint to go on from")
         state = load_checkpoint(path or found[0])
-        if state.config != asdict(self.config) or parse_recipe(state.recipe) != self.recipe:
-            raise WeightsError(f"{path or found[0]} belongs to another network or recipe: start a new folder")
+        begun = asdict(parse_recipe(state.recipe)) | state.config
+        now = asdict(self.recipe) | asdict(self.config)
+        other = [f"{key} {begun.get(key)!r}, now {value!r}" for key, value in now.items() if begun.get(key) != value]
+        if other:
+            raise WeightsError(
+                f"{path or found[0]} belongs to another network or recipe ({'; '.join(other)}): start a new folder, "
+                "from these weights with --init"
+            )
         self.model.load_state_dict(state.model)
         self.ema.load_state_dict(state.ema)
         for name, (optimiser, _) in self.optimisers.items():
