@@ -55,7 +55,7 @@ def every_cut(weights: Weights, image: np.ndarray) -> Iterator[tuple[str, np.nda
 
 
 def sampled(folder: Path) -> list[list[str]]:
-    """A row for each of up to five photographs."""
+    """A row for each of up to three photographs."""
     head = [
         "photograph, LR",
         "gates sampled: grey levels",
@@ -66,7 +66,7 @@ def sampled(folder: Path) -> list[list[str]]:
     rows = [head]
     weights = read_weights(find_shipped("sd", scale=2).path)
     large = {"max_memory_bytes": 10**12}
-    for path in sorted(p for p in folder.iterdir() if is_image_name(p))[:5]:
+    for path in sorted(p for p in folder.iterdir() if is_image_name(p))[:3]:
         pixels = read_image(path).pixels[:1200, :1600, :3]
         image = np.ascontiguousarray(pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max))
         cells = []

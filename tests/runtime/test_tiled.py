@@ -126,10 +126,10 @@ def test_bands_refuse_what_is_no_image(weights) -> None:
         next(load_engine(weights).bands(np.zeros((4, 4), np.uint8)))
 
 
-@pytest.mark.parametrize("size", [(40, 50), (1, 200), (90, 7), (33, 32), (101, 103)], ids=str)
+@pytest.mark.parametrize("size", [(40, 50), (1, 5000), (5000, 2), (33, 32), (181, 180)], ids=str)
 @pytest.mark.parametrize("tile", [8, 33, 64])
 def test_pieces_with_given_gates_are_the_image(size, tile: int, weights, whole) -> None:
-    """Of images no larger than the sampled windows the gates are those of the whole image, the pixels too."""
+    """Small images are pooled whole: the gates are those of the image, the pixels too."""
     image = an_image(*size)
     sr = load_engine(weights, limits=Limits(tile_px=tile, gates="sampled"))(image)
     assert np.abs(sr.transpose(2, 0, 1) - whole(image)).max() < 2e-5
@@ -149,7 +149,7 @@ def test_openvino_runs_in_pieces_what_does_not_fit(dtype: str, weights, monkeypa
     monkeypatch.setattr(plan, "resident_bytes", lambda: 0)
     expected, tight = (
         load_engine(weights, engine="openvino", dtype=dtype, limits=Limits(max_memory_bytes=m * 10**6))(image)
-        for m in (9000, 280)
+        for m in (9000, 340)
     )
     assert (expected != tight).any()
     assert np.sqrt(np.square(expected - tight).mean()) < 1 / 255

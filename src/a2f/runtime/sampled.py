@@ -13,10 +13,13 @@ from a2f.runtime.tiled import Array, Means, Rows, Step, Steps, gate_of
 WINDOW_PX = 128
 MARGIN_PX = 16  # of a window that is not counted: its border is not the image's
 GRID = 4
+WHOLE_PX = 2 * WINDOW_PX**2
 
 
 def sampled_gates(steps: Steps, rows: Rows, *, height: int, width: int) -> list[Array]:
     """The gates of all blocks, pooled over 4 x 4 windows of up to 128 x 128 pixels spread evenly over the image.
+
+    An image of up to `WHOLE_PX` pixels is pooled whole, to its border.
 
     Args:
         steps: of the network, which has a projection.
@@ -28,10 +31,14 @@ def sampled_gates(steps: Steps, rows: Rows, *, height: int, width: int) -> list[
         For each block [1, C, 1, 1], times λ_att.
     """
     net, k, c = steps.net, middle_of(steps.net), steps.net.config.channels
-    windows = [_Window(x) for x in _windows(rows, height, width)]
+    small = height * width <= WHOLE_PX
+    margin = 0 if small else MARGIN_PX
+    windows = [
+        _Window(x) for x in ([np.ascontiguousarray(rows(0, height)[None])] if small else _windows(rows, height, width))
+    ]
     for window in windows:
         window.step(steps.head(ALL_SIDES), {"lr": window.x})
-    means, gates = [_mean(windows)], []
+    means, gates = [_mean(windows, margin)], []
     for number, block in enumerate(net.blocks, start=1):
         gates.append(gate_of(block, means))
         for window in windows:
@@ -44,17 +51,17 @@ def sampled_gates(steps: Steps, rows: Rows, *, height: int, width: int) -> list[
             elif number > 1:
                 inputs["earlier"] = np.concatenate(window.kept[:-1], axis=1)
             window.step(steps.block(number, ALL_SIDES), inputs)
-        means.append(_mean(windows))
+        means.append(_mean(windows, margin))
     assert all(gate.shape == (1, c, 1, 1) for gate in gates)
     return gates
 
 
 def sample_bytes(net: Folded) -> int:
     """About what `sampled_gates` takes: the features of all windows, and one window at work."""
-    area = (WINDOW_PX**2) * 4
+    area = WINDOW_PX**2 * 4
     sessions = 2**20 * (20 + 2 * len(net.blocks))
     kept = 1.3 * GRID**2 * area * (slots_of(net) + 1) * net.config.channels
-    return int(sessions + kept) + area * (2 * net.config.hidden + 2 * slots_of(net) * net.config.channels)
+    return int(sessions + kept) + WHOLE_PX * 4 * (2 * net.config.hidden + 2 * slots_of(net) * net.config.channels)
 
 
 class _Window:
@@ -83,12 +90,12 @@ def _windows(rows: Rows, height: int, width: int) -> list[Array]:
     return [np.ascontiguousarray(band[None, :, :, left : left + wide]) for band in bands for left in lefts]
 
 
-def _mean(windows: list[_Window]) -> Means:
-    """Of each channel, over the inside of all windows."""
+def _mean(windows: list[_Window], margin: int) -> Means:
+    """Of each channel, over all windows without their margins."""
     means = []
     for window in windows:
         rows, columns = (
-            slice(MARGIN_PX, -MARGIN_PX) if side == WINDOW_PX else slice(None) for side in window.x.shape[2:]
+            slice(margin, side - margin) if side > 2 * margin else slice(None) for side in window.x.shape[2:]
         )
         inner: NDArray[np.float32] = window.x[0, :, rows, columns]
         means.append(inner.mean(axis=(1, 2), dtype=np.float64))
