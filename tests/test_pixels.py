@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from a2f import load
 from a2f.errors import InputError
-from a2f.pixels import fill_hidden, upscale_pixels
+from a2f.pixels import FAINT, fill_hidden, upscale_pixels
 from a2f.upscaler import Upscaler
 
 
@@ -157,7 +157,9 @@ def test_colour_of_faint_pixels_hardly_reaches_opaque_ones(network: Upscaler, fa
     expected = upscale_pixels(np.where(inside, red, np.array([220, 30, 30, 0], np.uint8)), [network]).astype(int)
     stray = upscale_pixels(np.where(inside, red, np.array([0, 255, 0, faint], np.uint8)), [network]).astype(int)
     opaque = expected[..., 3] > 240
-    assert np.abs(stray - expected)[opaque, :3].max() <= 10 * faint  # taken as they are, they change it by 90
+    # of its own colour a faint pixel keeps this share, and the colours differ by 225; taken as it is, it changes 79
+    share = faint / 255 / FAINT
+    assert np.abs(stray - expected)[opaque, :3].max() <= share * 225
 
 
 def test_faint_picture_keeps_its_colours() -> None:
