@@ -145,11 +145,11 @@ def test_pieces_of_all_networks(config) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
 def test_openvino_runs_in_pieces_what_does_not_fit(dtype: str, weights, monkeypatch) -> None:
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
-    image = an_image(300, 400)
+    image = an_image(400, 500)
     monkeypatch.setattr(plan, "resident_bytes", lambda: 0)
     expected, tight = (
         load_engine(weights, engine="openvino", dtype=dtype, limits=Limits(max_memory_bytes=m * 10**6))(image)
-        for m in (9000, 340)
+        for m in (9000, 400)
     )
     assert (expected != tight).any()
     assert np.sqrt(np.square(expected - tight).mean()) < 1 / 255
