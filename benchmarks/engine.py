@@ -104,20 +104,28 @@ def own_runs(weights: Weights, threads: int) -> dict[str, Run]:
     """Onnxruntime and OpenVINO, in this process."""
     image = an_image()
     x = image.transpose(2, 0, 1)[None].copy()
-    plain = make_session(export_onnx(weights, layout="plain"), threads=threads)
-    split = make_session(export_onnx(weights, layout="split"), threads=threads)
     exact = load_engine(weights, threads=threads)
     half = load_engine(weights, engine="openvino", dtype="bfloat16", threads=threads)
     fast = load_engine(weights, engine="openvino", dtype="int8", threads=threads)
     tiles = load_engine(weights, threads=threads, limits=Limits(max_memory_bytes=10**12, tile_px=128))
     return {
-        "onnxruntime, whole image, features concatenated": timed(lambda: plain.run(None, {"lr": x})),
-        "onnxruntime, whole image, features added up": timed(lambda: split.run(None, {"lr": x})),
+        "onnxruntime, whole image, features concatenated": onnxruntime_run(
+            export_onnx(weights, layout="plain"), x, threads
+        ),
+        "onnxruntime, whole image, features added up": onnxruntime_run(
+            export_onnx(weights, layout="split"), x, threads
+        ),
         "**exact mode** (onnxruntime fp32)": timed(lambda: exact(image)),
         "openvino, bfloat16": timed(lambda: half(image)),
         "**fast mode** (openvino int8)": timed(lambda: fast(image)),
         "exact mode, tiles of 128": timed(lambda: tiles(image)),
     }
+
+
+def onnxruntime_run(blob: bytes, x: np.ndarray, threads: int) -> Run:
+    """A file in onnxruntime, on [1, 3, H, W]."""
+    session = make_session(blob, threads=threads)
+    return timed(lambda: session.run(None, {"lr": x}))
 
 
 def timed(run: Callable[[], object]) -> Run:

@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 from a2f.evaluation.published import METHODS, published
 from a2f.export.graph import export_onnx
 from a2f.export.int8 import ranges_of
-from a2f.export.session import make_session
 from a2f.variants import VARIANTS
 from a2f.weights import shipped_models
 from benchmarks import peers
-from benchmarks.engine import HEIGHT, SCALE, WIDTH, Run, an_image, measure, timed, weights_of
+from benchmarks.engine import HEIGHT, SCALE, WIDTH, Run, an_image, measure, onnxruntime_run, timed, weights_of
 from benchmarks.machine import describe
 from benchmarks.markdown import ROOT, fill, table, write_json
 
@@ -62,12 +61,6 @@ def openvino_run(blob: bytes, x: NDArray[np.float32], precision: str, threads: i
     options = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
     request = core.compile_model(core.read_model(blob), "CPU", options).create_infer_request()
     return timed(lambda: request.infer({"lr": x}))
-
-
-def onnxruntime_run(blob: bytes, x: NDArray[np.float32], threads: int) -> Run:
-    """A file in onnxruntime."""
-    session = make_session(blob, threads=threads)
-    return timed(lambda: session.run(None, {"lr": x}))
 
 
 def rows_of(threads: int, rounds: int) -> list[Row]:

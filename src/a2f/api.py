@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import ImageReadError, ImageWriteError, InputError, UnknownModelError, UsageError
-from a2f.imageio import FORMATS, Picture, check_format, format_of_suffix, left_out, read_image, write_bytes_atomic
+from a2f.imageio import FORMATS, Picture, check_format, format_of_suffix, left_out_note, read_image, write_bytes_atomic
 from a2f.imageio.exif import updated_exif
 from a2f.imageio.tiff import exif_of_tiff
 from a2f.pixels import encode_enlarged, upscale_pixels
@@ -56,7 +56,9 @@ def load(
         tile: side of the tiles, LR pixels; 0 chooses. The pixels are the same for any tile, and those of a run of the
             whole image but for float rounding: one grey level on some pixels in a million.
         max_memory: of the whole process, bytes; by default up to half of what is free.
-        gates: "exact", or "sampled", which pools the channel gates over a sample of a large image and needs no disk.
+        gates: of images that do not fit into the memory whole: "exact", or "sampled", which pools the channel gates
+            over a sample, is quicker, needs no disk and changes a few pixels by a grey level; "auto": exact with
+            onnxruntime, sampled with openvino.
         compile: torch only: fuse the network by torch.compile, on CUDA with recorded graphs; for many images, since the
             first takes half a minute.
 
@@ -139,11 +141,11 @@ def upscale(
         raise InputError(
             f"output is for images given as a path, not as {type(image).__name__}: save the result yourself"
         )
+    how: dict[str, Any] = {"quality": quality, "force": force}
     if isinstance(image, (str, Path)):
-        how = {"quality": quality, "force": force}
         return cast(ImageT, _upscale_file(image, scale, model, size, output, overwrite, how))
     if isinstance(image, bytes):
-        return _upscale_bytes(image, scale, model, size, {"quality": quality, "force": force})
+        return _upscale_bytes(image, scale, model, size, how)
     if isinstance(image, np.ndarray):
         planes = image[..., None] if image.ndim == 2 else image
         if planes.ndim != 3 or planes.shape[2] not in (1, 3, 4) or planes.size == 0:
@@ -197,12 +199,6 @@ def _enlarged(picture: Picture, passes: list[Upscaler], size: Size | None, forma
     for note in [*picture.notes, *left_out_note(picture, format)]:
         warnings.warn(note, stacklevel=4)  # points at who called `upscale`
     return encode_enlarged(picture, passes, size=size, format=format, **how)
-
-
-def left_out_note(picture: Picture, format: str) -> list[str]:
-    """What to tell of metadata that a format has no place for."""
-    lost = " and ".join(left_out(picture, format))
-    return [f"{format} has no place for {lost}: left out"] if lost else []
 
 
 def output_suffix(passes_scale: int, size: Size | None) -> str:

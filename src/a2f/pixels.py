@@ -1,5 +1,6 @@
 """What an upscaler does not know: grey, transparency, bit depth and exact sizes."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import InputError
-from a2f.imageio import Picture, encode_bands, encode_image, encoding_bytes
+from a2f.imageio import Picture, encode_bands, encode_image, encoding_bytes, is_transparent
 from a2f.runtime.plan import reserve
 from a2f.sizes import Size
 from a2f.upscaler import BandUpscaler, Upscaler
@@ -64,8 +65,7 @@ def encode_enlarged(
             yield band
 
     bands = watched(upscale_bands(picture.pixels, passes[0]))
-    s = passes[0].scale
-    final = picture.size[0] * s, picture.size[1] * s
+    final = _enlarged_size(picture.size, passes)
     taken = encoding_bytes(format, size=final, channels=picture.pixels.shape[2], deep=picture.is_deep)
     with reserve(taken):
         return encode_bands(picture, bands, size=final, format=format, quality=quality, strip=strip, force=force)
@@ -86,44 +86,50 @@ def check_memory(picture: Picture, passes: Sequence[Upscaler], *, size: Size | N
     bounded = [upscaler for upscaler in passes if isinstance(upscaler, BandUpscaler)]
     if not bounded or len(bounded) < len(passes):
         return
-    width, height = picture.size
-    channels, depth = picture.pixels.shape[2], picture.pixels.itemsize
-    alpha = _is_transparent(picture.pixels)
     streamed = size is None and len(passes) == 1
-    short, held, final = 0, 0, size or (width, height)
-    for upscaler in bounded:
-
-        def missing(besides: int, upscaler: BandUpscaler = upscaler, width: int = width, height: int = height) -> int:
-            return upscaler.shortage(height=height, width=width, besides=besides)
-
-        given_px, made_px = width * height, width * height * upscaler.scale**2
-        width, height = width * upscaler.scale, height * upscaler.scale
-        final = size or (width, height)
-        file = encoding_bytes(format, size=final, channels=channels, deep=picture.is_deep)
-        if alpha:
-            short = max(short, missing(held + 20 * made_px + (file if streamed else 0)))
-        if streamed:
-            short = max(short, missing(file + (28 * given_px + depth * made_px if alpha else 0)))
-            continue
-        result = made_px * (16 if alpha else 12)  # in floating point
-        short = max(short, missing(given_px * (28 if alpha else 12) + result))
-        held = result
-        if upscaler is bounded[-1]:
-            final_px = final[0] * final[1]
-            # Pillow works with a copy of each plane, and one that has its final width
-            resizing = made_px * (32 if alpha else 24) + final_px * (48 if alpha else 16) + 4 * final[0] * height
-            resizing = 0 if final == (width, height) else resizing
-            encoding = final_px * (12 + 4 * alpha + channels * depth) + file
-            short = max(short, missing(max(resizing, encoding) + 12 * given_px))
+    final = size or _enlarged_size(picture.size, bounded)
+    file = encoding_bytes(format, size=final, channels=picture.pixels.shape[2], deep=picture.is_deep)
+    stages = _stages_of_one_pass(picture, bounded[0], file) if streamed else _stages(picture, bounded, final, file)
+    short = max(upscaler.shortage(height=h, width=w, besides=b) for upscaler, (w, h), b in stages)
     if short:
         what = f"{picture.size[0]} x {picture.size[1]} pixels, enlarged to {final[0]} x {final[1]} as {format},"
         raise bounded[-1].too_little(what, short)
 
 
-def _is_transparent(pixels: NDArray[Any]) -> bool:
-    """Whether there is alpha, and not all of it opaque."""
-    white = 1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype.newbyteorder("=")).max
-    return pixels.shape[2] in (2, 4) and bool((pixels[..., -1] < white).any())
+Stage = tuple[BandUpscaler, Size, int]  # who runs, on what size, bytes that are held besides
+
+
+def _enlarged_size(size: Size, passes: Sequence[Upscaler]) -> Size:
+    factor = math.prod(upscaler.scale for upscaler in passes)
+    return size[0] * factor, size[1] * factor
+
+
+def _stages_of_one_pass(picture: Picture, upscaler: BandUpscaler, file: int) -> Iterator[Stage]:
+    """Of a pass that is encoded while it runs: alpha, if there is any, then colours."""
+    given_px = picture.size[0] * picture.size[1]
+    made_px = given_px * upscaler.scale**2
+    if is_transparent(picture.pixels):
+        yield upscaler, picture.size, 20 * made_px + file
+        yield upscaler, picture.size, 28 * given_px + picture.pixels.itemsize * made_px + file
+    else:
+        yield upscaler, picture.size, file
+
+
+def _stages(picture: Picture, passes: Sequence[BandUpscaler], final: Size, file: int) -> Iterator[Stage]:
+    """Of passes whose results are held in floating point, 12 bytes a pixel and 4 of alpha, then resized and encoded."""
+    alpha, size, held = is_transparent(picture.pixels), picture.size, 0
+    for upscaler in passes:
+        given, size = size, _enlarged_size(size, [upscaler])
+        given_px, made_px = given[0] * given[1], size[0] * size[1]
+        if alpha:
+            yield upscaler, given, held + 20 * made_px
+        held = made_px * (16 if alpha else 12)
+        yield upscaler, given, given_px * (28 if alpha else 12) + held
+    final_px = final[0] * final[1]
+    encoding = final_px * (12 + 4 * alpha + picture.pixels[0, 0].nbytes) + file
+    # Pillow works with a copy of each plane, and one that has its final width
+    resizing = made_px * (32 if alpha else 24) + final_px * (48 if alpha else 16) + 4 * final[0] * size[1]
+    yield upscaler, given, max(encoding, 0 if final == size else resizing) + 12 * given_px
 
 
 def upscale_pixels(pixels: NDArray[Any], passes: Sequence[Upscaler], *, size: Size | None = None) -> NDArray[Any]:
@@ -150,7 +156,7 @@ def upscale_pixels(pixels: NDArray[Any], passes: Sequence[Upscaler], *, size: Si
     values = _to_float(pixels)
     channels = values.shape[2]
     rgb = values[..., :3] if channels > 2 else values[..., :1].repeat(3, axis=2)
-    alpha = values[..., -1] if channels in (2, 4) and (values[..., -1] < 1).any() else None
+    alpha = values[..., -1] if is_transparent(values) else None
     if alpha is not None:
         rgb = fill_hidden(rgb, alpha)
     for upscaler in passes:
@@ -185,7 +191,7 @@ def upscale_bands(pixels: NDArray[Any], upscaler: BandUpscaler) -> Iterator[NDAr
     native = pixels.astype(dtype.newbyteorder("="), copy=False)
     rgb = native[..., :3] if channels > 2 else native[..., :1].repeat(3, axis=2)
     alpha: NDArray[Any] | None = None
-    if _is_transparent(native):
+    if is_transparent(native):
         values = _to_float(native)
         alpha = _from_float(_enlarge_alpha(values[..., -1], upscaler), dtype)
         rgb = fill_hidden(values[..., :3] if channels > 2 else values[..., :1].repeat(3, axis=2), values[..., -1])

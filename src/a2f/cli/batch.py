@@ -12,13 +12,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from a2f.api import available_scales, find_weights, left_out_note, output_suffix
+from a2f.api import available_scales, find_weights, output_suffix
 from a2f.errors import A2FError, EngineError, ImageReadError, ImageWriteError, PixelLimitError, UsageError
 from a2f.imageio import (
     FORMATS,
     Picture,
     check_format,
     format_of_suffix,
+    left_out_note,
     read_image,
     write_bytes_atomic,
 )
@@ -383,8 +384,10 @@ class Runner:
         except PixelLimitError as error:
             if most is None or o.max_memory is None or (o.max_pixels and o.max_pixels <= most):
                 raise
-            told = error.args[0].partition(", more than")[0]
-            raise EngineError(f"{told}: too many to decode within --max-memory {o.max_memory / 1e6:.0f}MB") from error
+            allowed = f"--max-memory {o.max_memory / 1e6:.0f}MB"
+            raise EngineError(
+                f"{name} has more than the {most:,} pixels that can be decoded within {allowed}"
+            ) from error
 
     def _go_on(self) -> None:
         """Nothing, until the whole batch is to stop.

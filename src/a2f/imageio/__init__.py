@@ -1,9 +1,9 @@
 """Image files to pixels and back, with nothing lost on the way."""
 
 from a2f.imageio.atomic import write_bytes_atomic
-from a2f.imageio.formats import FORMATS, Format, check_format, format_of_suffix, left_out
+from a2f.imageio.formats import FORMATS, Format, check_format, format_of_suffix, left_out_note
 from a2f.imageio.limits import DEFAULT_MAX_PIXELS
-from a2f.imageio.picture import Metadata, Picture
+from a2f.imageio.picture import Metadata, Picture, is_transparent
 from a2f.imageio.read import read_image
 from a2f.imageio.write import encode_bands, encode_image, encoding_bytes, write_image
 
@@ -18,7 +18,8 @@ __all__ = [
     "encode_image",
     "encoding_bytes",
     "format_of_suffix",
-    "left_out",
+    "is_transparent",
+    "left_out_note",
     "read_image",
     "write_bytes_atomic",
     "write_image",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from a2f.errors import LossyFormatError, UsageError
-from a2f.imageio.picture import Picture
+from a2f.imageio.picture import Picture, is_transparent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +99,7 @@ def check_format(picture: Picture, format: str, *, force: bool = False, strip: b
         raise UsageError(f"{format} holds at most {holds.max_side} pixels a side: choose another format with -f")
     if force:
         return
-    opaque = not picture.has_alpha or bool((picture.pixels[..., -1] == (65535 if picture.is_deep else 255)).all())
-    if not holds.alpha and not opaque:
+    if not holds.alpha and is_transparent(picture.pixels):
         raise LossyFormatError(
             f"{format} cannot hold transparency: choose png, webp or tiff, or accept the loss (--force, force=True)"
         )
@@ -117,12 +116,11 @@ def check_format(picture: Picture, format: str, *, force: bool = False, strip: b
             )
 
 
-def left_out(picture: Picture, format: str) -> tuple[str, ...]:
-    """The kinds of metadata that a picture has and a format has no place for: EXIF, XMP, IPTC."""
+def left_out_note(picture: Picture, format: str) -> list[str]:
+    """What to tell of the EXIF, XMP and IPTC of a picture that a format has no place for."""
     holds = FORMATS[format].metadata
-    return tuple(
-        kind.upper() for kind in ("exif", "xmp", "iptc") if getattr(picture.metadata, kind) and kind not in holds
-    )
+    lost = [k.upper() for k in ("exif", "xmp", "iptc") if getattr(picture.metadata, k) and k not in holds]
+    return [f"{format} has no place for {' and '.join(lost)}: left out"] if lost else []
 
 
 def fits_jpeg(block: bytes | None) -> bool:

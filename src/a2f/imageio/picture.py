@@ -1,6 +1,7 @@
 """What a file becomes: pixels, and what is known about them."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,12 @@ from a2f.errors import InputError
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 MAX_DPI = 1e6  # what damaged files say goes far beyond
+
+
+def is_transparent(pixels: NDArray[Any]) -> bool:
+    """Whether an image [H, W, C] of uint8, uint16 or floats in [0, 1] has alpha, and not all of it opaque."""
+    white = 1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype.newbyteorder("=")).max
+    return pixels.shape[2] in (2, 4) and bool((pixels[..., -1] < white).any())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,11 +58,11 @@ def read_image(
     """
     name = name or ("the image" if isinstance(source, bytes) else str(source))
     data = source if isinstance(source, bytes) else _bytes_of(Path(source), name)
-    if not allow_truncated:
-        return _read(data, name, max_pixels, allow_truncated=False)
     try:
         return _read(data, name, max_pixels, allow_truncated=False)
     except TruncatedImageError:
+        if not allow_truncated:
+            raise
         picture = _read(data, name, max_pixels, allow_truncated=True)
         note = f"{name} is truncated or damaged: what is missing is grey or black"
         return replace(picture, notes=(*picture.notes, note))

@@ -61,8 +61,9 @@ def load_engine(
     """
     if dtype == FAST:
         if engine is not None or device != "cpu":
-            asked = " and ".join([f"engine {engine}"] * (engine is not None) + [f"device {device}"] * (device != "cpu"))
-            raise EngineError(f"fast mode is for the CPU and chooses its engine: leave out {asked}")
+            asked = [] if engine is None else [f"engine {engine}"]
+            asked += [] if device == "cpu" else [f"device {device}"]
+            raise EngineError(f"fast mode is for the CPU and chooses its engine: leave out {' and '.join(asked)}")
         choice = choose_fast(weights)
         if choice.note:
             warnings.warn(choice.note, stacklevel=3)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from a2f.errors import EngineError
 from a2f.export.fold import fold
-from a2f.export.graph import export_onnx, gate_names
+from a2f.export.graph import export_onnx
 from a2f.export.session import make_session
 from a2f.runtime.arrays import to_batch, to_image
 from a2f.runtime.pieces import PiecesEngine
@@ -68,13 +68,12 @@ def open_onnx_engine(weights: Weights, *, device: str, threads: int, limits: Lim
     def session_for_pieces() -> "InferenceSession":
         return make_session(export_onnx(weights, gates_given=True), threads=threads, shared_memory=True)
 
-    def piece(x: Array, gates: list[Array]) -> Array:
-        return run(session_for_pieces(), x, dict(zip(gate_names(weights.config), gates, strict=True)))
-
     steps = Steps(fold(weights), open_step)
     rest: BandUpscaler
     if limits.gates == "sampled":
-        rest = PiecesEngine(piece, steps, description=description, limits=limits)
+        rest = PiecesEngine(
+            lambda x, gates: run(session_for_pieces(), x, gates), steps, description=description, limits=limits
+        )
     else:
         rest = TiledEngine(steps, description=description, threads=threads, limits=limits)
     if limits.tile_px:

@@ -12,7 +12,7 @@ import numpy as np
 
 from a2f.errors import EngineError
 from a2f.export.fold import fold
-from a2f.export.graph import export_onnx, gate_names
+from a2f.export.graph import export_onnx
 from a2f.export.int8 import Range, ranges_of
 from a2f.runtime.onnx_engine import KEPT_PX, open_step
 from a2f.runtime.pieces import PiecesEngine
@@ -66,10 +66,10 @@ def open_openvino_engine(weights: Weights, *, device: str, dtype: str, threads: 
     def model_for_pieces() -> Any:
         return compiled(gates_given=True)
 
-    def piece(x: Array, gates: list[Array]) -> Array:
-        return run(model_for_pieces(), x, dict(zip(gate_names(weights.config), gates, strict=True)))
-
-    pieces = PiecesEngine(piece, Steps(fold(weights), open_step), description=description, limits=limits)
+    steps = Steps(fold(weights), open_step)
+    pieces = PiecesEngine(
+        lambda x, gates: run(model_for_pieces(), x, gates), steps, description=description, limits=limits
+    )
     if limits.tile_px:
         return pieces
     model = compiled(gates_given=False)

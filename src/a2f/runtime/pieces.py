@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import EngineError
+from a2f.export.graph import gate_names
 from a2f.runtime.banded import Banded
 from a2f.runtime.memory import whole_bytes
 from a2f.runtime.plan import Limits, budget_bytes, result_row_bytes
@@ -34,14 +35,14 @@ class PiecesEngine(Banded):
     """Runs an image piece by piece; safe to share between threads.
 
     Args:
-        graph: ([1, 3, h, w], the gates of all blocks) -> [1, 3, sh, sw]; safe to share between threads.
+        graph: ([1, 3, h, w], gates by their names as inputs) -> [1, 3, sh, sw]; safe to share between threads.
         steps: of the same network, for the gates.
         description: one line for people.
         limits: what a run may take.
     """
 
     def __init__(
-        self, graph: Callable[[Array, list[Array]], Array], steps: Steps, *, description: str, limits: Limits
+        self, graph: Callable[[Array, dict[str, Array]], Array], steps: Steps, *, description: str, limits: Limits
     ) -> None:
         super().__init__(scale=steps.net.config.scale, description=description, limits=limits)
         self._graph, self._steps = graph, steps
@@ -54,12 +55,10 @@ class PiecesEngine(Banded):
 
     def _bands(self, image: NDArray[Any], held_bytes: int) -> Iterator[NDArray[np.float32]]:
         height, width = image.shape[:2]
-        cut = self.cut(height, width, held_bytes)
-        rows = rows_of(image)
-        gates = (
-            sampled_gates(self._steps, rows, height=height, width=width) if self._steps.net.config.projection else []
-        )
-        s, halo = self.scale, self._steps.net.config.receptive_radius_px
+        cut, config, rows = self.cut(height, width, held_bytes), self._steps.net.config, rows_of(image)
+        sample = sampled_gates(self._steps, rows, height=height, width=width) if config.projection else []
+        gates = dict(zip(gate_names(config), sample, strict=True))
+        s, halo = self.scale, config.receptive_radius_px
         tall, wide = min(height, cut.height + 2 * halo), min(width, cut.width + 2 * halo)
         for top in range(0, height, cut.height):
             bottom = min(height, top + cut.height)

@@ -103,7 +103,7 @@ def least_bytes(net: Folded, *, height: int, width: int, threads: int, limits: L
 def retained_bytes(net: Folded, *, height: int, width: int, threads: int, limits: Limits) -> int:
     """What a run, however small its tiles, leaves with the engine for the next one; arguments as `make_plan`."""
     *_, smallest = _plans(_tile(height, width, threads, limits.tile_px), limits)
-    return _session_bytes(net) + threads * _tile_bytes(net, smallest)
+    return session_bytes(net) + threads * _tile_bytes(net, smallest)
 
 
 def _plans(wanted: Plan, limits: Limits) -> Iterator[Plan]:
@@ -173,10 +173,11 @@ def needed_bytes(net: Folded, plan: Plan, *, height: int, width: int, threads: i
     features = 0 if plan.in_file else 4 * slots_of(net) * net.config.channels * height * width
     rows = plan.band_rows + 2 * BLOCK_HALO_PX
     bands = rows * _row_bytes(net, width, in_file=plan.in_file)
-    return _session_bytes(net) + features + threads * _tile_bytes(net, plan) + bands
+    return session_bytes(net) + features + threads * _tile_bytes(net, plan) + bands
 
 
-def _session_bytes(net: Folded) -> int:
+def session_bytes(net: Folded) -> int:
+    """About what the opened steps of a network take."""
     return 2**20 * (20 + 2 * len(net.blocks))
 
 

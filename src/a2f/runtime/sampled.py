@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from a2f.export.fold import Folded
 from a2f.export.graph import ALL_SIDES
 from a2f.export.steps import middle_of, slots_of
+from a2f.runtime.plan import session_bytes
 from a2f.runtime.tiled import Array, Means, Rows, Step, Steps, gate_of
 
 WINDOW_PX = 128
@@ -59,9 +60,12 @@ def sampled_gates(steps: Steps, rows: Rows, *, height: int, width: int) -> list[
 def sample_bytes(net: Folded) -> int:
     """About what `sampled_gates` takes: the features of all windows, and one window at work."""
     area = WINDOW_PX**2 * 4
-    sessions = 2**20 * (20 + 2 * len(net.blocks))
     kept = 1.3 * GRID**2 * area * (slots_of(net) + 1) * net.config.channels
-    return int(sessions + kept) + WHOLE_PX * 4 * (2 * net.config.hidden + 2 * slots_of(net) * net.config.channels)
+    return (
+        session_bytes(net)
+        + int(kept)
+        + WHOLE_PX * 4 * (2 * net.config.hidden + 2 * slots_of(net) * net.config.channels)
+    )
 
 
 class _Window:
