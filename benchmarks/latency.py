@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from a2f.evaluation.published import METHODS, published
 from a2f.export.graph import export_onnx
 from a2f.export.int8 import ranges_of
+from a2f.runtime.openvino_core import openvino_core
 from a2f.variants import VARIANTS
 from a2f.weights import shipped_models
 from benchmarks import peers
@@ -55,9 +56,7 @@ class Row:
 
 def openvino_run(blob: bytes, x: NDArray[np.float32], precision: str, threads: int) -> Run:
     """A file in OpenVINO."""
-    import openvino
-
-    core = openvino.Core()
+    core = openvino_core()
     options = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
     request = core.compile_model(core.read_model(blob), "CPU", options).create_infer_request()
     return timed(lambda: request.infer({"lr": x}))

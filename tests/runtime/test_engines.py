@@ -44,6 +44,31 @@ def test_torch_in_lower_precision_is_near(dtype: str, weights, image) -> None:
     assert 0 < difference < (0.05 if dtype == "bfloat16" else 0.01)
 
 
+LET_GO_ELSEWHERE = """
+import os, signal, threading
+import numpy as np
+from a2f.runtime import load_engine
+from a2f.weights import find_shipped, read_weights
+held = [load_engine(read_weights(find_shipped("sd", scale=2).path), engine="openvino")]
+held[0](np.zeros((8, 8, 3), dtype=np.float32))
+thread = threading.Thread(target=held.clear)
+thread.start()
+thread.join()
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    signal.pause()
+except KeyboardInterrupt:
+    print("heard")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
+def test_an_interrupt_is_heard_after_an_openvino_engine_went_in_another_thread() -> None:
+    pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    done = subprocess.run([sys.executable, "-c", LET_GO_ELSEWHERE], capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
+
+
 COMPILED = """
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from a2f.export.int8 import ranges_of
+from a2f.runtime.openvino_core import openvino_core
 from a2f.weights import Weights
 
 
@@ -29,11 +30,11 @@ def choose_fast(weights: Weights) -> Choice:
         weights: of any network of the family.
     """
     try:
-        import openvino
+        core = openvino_core()
     except ImportError:
         note = "fast mode needs the extra openvino (pip install 'a2f[openvino]'): computing exactly instead"
         return Choice(engine="onnxruntime", dtype="float32", note=note)
-    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if "INT8" in able and ranges_of(weights) is not None:
         return Choice(engine="openvino", dtype="int8")
     if "BF16" in able:

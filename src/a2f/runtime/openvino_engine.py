@@ -15,6 +15,7 @@ from a2f.export.fold import fold
 from a2f.export.graph import export_onnx
 from a2f.export.int8 import Range, ranges_of
 from a2f.runtime.onnx_engine import KEPT_PX, open_step
+from a2f.runtime.openvino_core import openvino_core
 from a2f.runtime.pieces import PiecesEngine
 from a2f.runtime.plan import Limits
 from a2f.runtime.tiled import Array, Steps
@@ -46,7 +47,7 @@ def open_openvino_engine(weights: Weights, *, device: str, dtype: str, threads: 
         raise EngineError("engine openvino is not installed: pip install 'a2f[openvino]'") from error
     if device != "cpu":
         raise EngineError(f"engine openvino runs on cpu here, not on {device!r}")
-    core, ranges = openvino.Core(), ranges_of(weights) if dtype == "int8" else None
+    core, ranges = openvino_core(), ranges_of(weights) if dtype == "int8" else None
     _check(core, weights, dtype, ranges, limits)
     options = {"INFERENCE_PRECISION_HINT": HINTS[dtype], "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
     description = (

@@ -1,0 +1,29 @@
+"""The OpenVINO of this process."""
+
+import functools
+import threading
+from typing import Any
+
+_LOCK = threading.Lock()
+
+
+def openvino_core() -> Any:
+    """The one `openvino.Core` of this process, which lives as long as it.
+
+    Its CPU plugin gives the thread that loads it another stack for signal handlers, and unmaps that stack when the
+    plugin goes, but takes it back only if it goes in the same thread. So a core let go elsewhere (by another thread, or
+    by the garbage collector at work in one) leaves the first thread with a stack that is not there: the next Ctrl-C
+    kills the process. A core that stays cannot.
+
+    Raises:
+        ImportError: if OpenVINO is not installed.
+    """
+    import openvino
+
+    with _LOCK:
+        return _core(openvino)
+
+
+@functools.cache
+def _core(openvino: Any) -> Any:
+    return openvino.Core()
