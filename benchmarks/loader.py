@@ -17,6 +17,7 @@ import torch
 
 from a2f.data.patches import Batch, Patches
 from a2f.training.loop import Run
+from a2f.training.precision import dtype_of
 from a2f.training.recipe import Recipe, read_recipe
 from a2f.variants import VARIANTS, config_of
 from benchmarks.machine import describe
@@ -80,7 +81,7 @@ def main() -> None:
                 recipe = read_recipe(name).bounded(steps=10**6)
                 stage = recipe.stage(0.0)
                 loader, fixed = measure(recipe, variant, scale, device, a.rounds)
-                shape = f"{stage.batch} x {stage.patch}, {stage.precision}"
+                shape = f"{stage.batch} x {stage.patch}, {str(dtype_of(stage, device)).removeprefix('torch.')}"
                 rates = f"{1 / loader:.2f}", f"{1 / fixed:.2f}", f"{fixed / loader:.3f}"
                 rows.append([f"{variant} x{scale}", name, shape, *rates])
     text = f"{table(rows)}\n\n{describe()}; torch {torch.__version__}; {a.device}, {torch.get_num_threads()} threads."

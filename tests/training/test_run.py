@@ -185,6 +185,19 @@ def test_an_interrupt_is_heard_after_the_step_saved_and_gone_on_from_bit_for_bit
     assert_same_weights(tmp_path / "whole/last.safetensors", tmp_path / "parts/last.safetensors")
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "dtype"),
+    [({"avx512_bf16": False}, torch.float32), ({"avx512_bf16": True}, torch.bfloat16), ({}, torch.bfloat16)],
+)
+def test_bf16_is_computed_in_fp32_where_the_cpu_has_no_instructions(capabilities, dtype, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    recipe = dataclasses.replace(RECIPE, steps=1, stages=(Stage(batch=2, patch=8, precision="bf16"),))
+    run, seen = make_run(tmp_path, recipe), []
+    run.model.tail.register_forward_hook(lambda module, given, sr: seen.append(sr.dtype))
+    run.train(lambda p: None)
+    assert seen == [dtype]
+
+
 def test_a_second_interrupt_ends_at_once() -> None:
     with Interrupts() as interrupts:
         os.kill(os.getpid(), signal.SIGINT)

@@ -25,12 +25,12 @@ from a2f.model.a2f import A2F, from_weights, to_weights, with_weight_norm
 from a2f.training.checkpoint import Checkpoint, list_checkpoints, load_checkpoint, save_checkpoint
 from a2f.training.interrupts import Interrupts
 from a2f.training.muon import Muon
+from a2f.training.precision import dtype_of
 from a2f.training.recipe import Optimiser, Recipe, Stage, parse_recipe, recipe_toml
 from a2f.variants import A2FConfig
 from a2f.weights import Weights, write_weights
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
-AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class NonFiniteLossError(A2FError):
@@ -244,7 +244,7 @@ class Run:
         x, hr, taught = self.patches.batch(
             self.step, batch=stage.batch, patch=stage.patch, busiest_of=recipe.busiest_of, part=part
         )
-        dtype = AUTOCAST[stage.precision]
+        dtype = dtype_of(stage, self.device)
         with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
             sr = self.forward(x)
         loss = loss_of(sr.float(), hr, stage)

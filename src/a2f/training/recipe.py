@@ -31,7 +31,8 @@ class Stage:
         patch: side of an LR patch, pixels.
         loss: "l1", "l2" or "charbonnier", on RGB in [0, 1].
         frequency: weight of an L1 between the 2-D Fourier spectra, added to the loss.
-        precision: of the forward pass: "fp32", "bf16" or "fp16" (autocast).
+        precision: of the forward pass: "fp32", "bf16" or "fp16" (autocast); CPUs without instructions for bf16 compute
+            fp32 for it.
     """
 
     until: float = 1.0

@@ -20,6 +20,7 @@ from a2f.imageio import Picture, write_bytes_atomic, write_image
 from a2f.runtime.memory import available_bytes
 from a2f.training.checkpoint import list_checkpoints
 from a2f.training.loop import Pair, Processes, Progress, Run
+from a2f.training.precision import computes_bf16
 from a2f.training.recipe import Recipe, recipe_toml
 from a2f.upscaler import Upscaler
 from a2f.variants import A2FConfig
@@ -83,6 +84,8 @@ def start(job: Job, *, report: Callable[[Run], Callable[[Progress], None]], tell
             f"{len(train)} training images, {patches.hr.pixels / 1e6:.0f} megapixels, in the memory of "
             f"{patches.home.type}; {len(validation)} for validation"
         )
+        if any(stage.precision == "bf16" for stage in job.recipe.stages) and not computes_bf16(device):
+            quiet("this CPU has no instructions for bf16: such stages of the recipe are computed in fp32")
         run = Run(
             job.config,
             job.recipe,
