@@ -3,7 +3,8 @@
     python -m benchmarks.latency [--threads 2] [--rounds 3] [--write]
 
 320x180 to 1280x720 at x4. Each network runs in onnxruntime fp32, as the same kind of file, and in OpenVINO at its
-quickest: bfloat16, and 8-bit integers for the networks that are calibrated for them, ours. All take turns, as in
+quickest: 8-bit integers for the networks that are calibrated for them, ours; bfloat16 for the others, or fp32 on CPUs
+without it, which have a table and a picture of their own. All take turns, as in
 `benchmarks.engine`. Weights do not matter for the time; the PSNR is the published one, of weights trained on DIV2K, and
 for the networks that a2f ships also that of its own weights.
 """
@@ -18,16 +19,15 @@ from numpy.typing import NDArray
 from a2f.evaluation.published import METHODS, published
 from a2f.export.graph import export_onnx
 from a2f.export.int8 import ranges_of
-from a2f.runtime.openvino_core import openvino_core
+from a2f.runtime.openvino_core import computes, openvino_core
 from a2f.variants import VARIANTS
 from a2f.weights import shipped_models
 from benchmarks import peers
 from benchmarks.engine import HEIGHT, SCALE, WIDTH, Run, an_image, measure, onnxruntime_run, timed, weights_of
-from benchmarks.machine import describe
+from benchmarks.machine import describe, suffix
 from benchmarks.markdown import ROOT, fill, table, write_json
 
-JSON = ROOT / "docs" / "benchmarks" / "latency.json"
-PICTURE = ROOT / "docs" / "images" / "latency.png"
+PAGES, IMAGES = ROOT / "docs" / "benchmarks", ROOT / "docs" / "images"
 # Of some labels, from their marks, points: they stand close together.
 LABELS = {
     "RFDN": (-10, 4),
@@ -85,7 +85,7 @@ def rows_of(threads: int, rounds: int) -> list[Row]:
         blob = peers.export_onnx(peer.build(), lr_size=(WIDTH, HEIGHT))
         rows.append(Row(peer.name, ours=False, parameters_k=peer.parameters_k, published=peer.set5, shipped=None))
         runs[peer.name + EXACT] = onnxruntime_run(blob, x, threads)
-        runs[peer.name + FAST] = openvino_run(blob, x, "bf16", threads)
+        runs[peer.name + FAST] = openvino_run(blob, x, "bf16" if computes("bfloat16") else "f32", threads)
     middle = {name: statistics.median(values) for name, values in measure(runs, rounds).items()}
     return [replace(row, exact=middle[row.name + EXACT], fast=middle[row.name + FAST]) for row in rows]
 
@@ -97,7 +97,10 @@ def draw(rows: list[Row]) -> None:
 
     figure = Figure(figsize=(12, 5), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    titles = ("exact: onnxruntime, fp32", "quickest: OpenVINO, ours int8, peers bfloat16")
+    titles = (
+        "exact: onnxruntime, fp32",
+        f"quickest: OpenVINO, ours int8, peers {'bfloat16' if computes('bfloat16') else 'fp32'}",
+    )
     for axis, way, title in zip(panels, ("exact", "fast"), titles, strict=True):
         for ours, colour in ((True, "tab:red"), (False, "tab:blue")):
             shown = [row for row in rows if row.ours == ours and row.published is not None]
@@ -126,7 +129,7 @@ def draw(rows: list[Row]) -> None:
         axis.grid(alpha=0.3, which="both")
     panels[0].set_ylabel("Set5 PSNR-Y at x4, dB")
     panels[0].legend(loc="lower right", fontsize=9)
-    figure.savefig(PICTURE, dpi=110)
+    figure.savefig(IMAGES / f"latency{suffix()}.png", dpi=110)
 
 
 def main() -> None:
@@ -153,9 +156,9 @@ def main() -> None:
     text = f"{table(lines)}\n\n{where}"
     print(text)
     if a.write:
-        write_json(JSON, where, rows)
+        write_json(PAGES / f"latency{suffix()}.json", where, rows)
         draw(rows)
-        fill(ROOT / "docs" / "benchmarks" / "latency.md", "latency", text)
+        fill(PAGES / "latency.md", f"latency{suffix()}", text)
 
 
 if __name__ == "__main__":

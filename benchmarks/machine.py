@@ -4,6 +4,13 @@ import os
 import platform
 from pathlib import Path
 
+from a2f.runtime.openvino_core import computes
+
+
+def suffix() -> str:
+    """Of the places and files with the figures of a CPU: those without bfloat16 have places of their own."""
+    return "" if computes("bfloat16") else "_without_bfloat16"
+
 
 def describe() -> str:
     """Processor, cores, system and Python, in one line."""
@@ -13,5 +20,5 @@ def describe() -> str:
         lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
         name = lines[0].partition(":")[2].strip() if lines else name
         flags = info.read_text()
-        name += ", ".join(["", *(f for f in ("avx512f", "avx512_bf16", "amx_bf16") if f" {f} " in flags)])
+        name += ", ".join(["", *(f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f" {f} " in flags)])
     return f"{name}; {os.cpu_count()} cores; {platform.system()}; Python {platform.python_version()}"

@@ -3,7 +3,8 @@
     python -m benchmarks.precision [--data DIR] [--threads 2] [--rounds 3] [--write]
 
 The time is that of 320x180 to 1280x720, all modes in turns; the loss is the PSNR-Y of onnxruntime fp32 less that of the
-mode, on Set5 and B100 (folders as for `benchmarks.quality`).
+mode, on Set5 and B100 (folders as for `benchmarks.quality`). CPUs without bfloat16 leave that out and have a table of
+their own.
 """
 
 import argparse
@@ -14,14 +15,14 @@ from typing import get_args
 
 from a2f.runtime import load_engine
 from a2f.runtime.engines import EngineName
+from a2f.runtime.openvino_core import computes
 from a2f.weights import read_weights, shipped_models
 from benchmarks.engine import SCALE, an_image, measure, timed
-from benchmarks.machine import describe
+from benchmarks.machine import describe, suffix
 from benchmarks.markdown import ROOT, fill, table, write_json
 from benchmarks.quality import score
 
-JSON = ROOT / "docs" / "benchmarks" / "precision.json"
-PICTURE = ROOT / "docs" / "images" / "precision.png"
+PAGES, IMAGES = ROOT / "docs" / "benchmarks", ROOT / "docs" / "images"
 SETS = ("Set5", "B100")
 MODES = (
     ("onnxruntime", "float32"),
@@ -51,6 +52,8 @@ def rows_of(data: Path, threads: int, rounds: int) -> list[Row]:
         engines = {}
         for engine, dtype in MODES:
             assert engine in get_args(EngineName)
+            if not computes(dtype):
+                continue
             engines[f"{engine} {dtype}"] = load_engine(weights, engine=engine, dtype=dtype, threads=threads)  # type: ignore[arg-type]
         psnr = {
             mode: {name: score(data / name, SCALE, engine).psnr for name in SETS} for mode, engine in engines.items()
@@ -82,7 +85,7 @@ def draw(rows: list[Row]) -> None:
     axis.margins(x=0.1, y=0.2)
     axis.grid(alpha=0.3)
     axis.legend(loc="center left", fontsize=9)
-    figure.savefig(PICTURE, dpi=110)
+    figure.savefig(IMAGES / f"precision{suffix()}.png", dpi=110)
 
 
 def main() -> None:
@@ -102,9 +105,9 @@ def main() -> None:
     text = f"{table(lines)}\n\n{describe()}; {a.threads} threads; medians of {2 * a.rounds} runs in turns."
     print(text)
     if a.write:
-        write_json(JSON, text.splitlines()[-1], rows)
+        write_json(PAGES / f"precision{suffix()}.json", text.splitlines()[-1], rows)
         draw(rows)
-        fill(ROOT / "docs" / "benchmarks" / "precision.md", "precision", text)
+        fill(PAGES / "precision.md", f"precision{suffix()}", text)
 
 
 if __name__ == "__main__":

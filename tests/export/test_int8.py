@@ -4,11 +4,15 @@ import numpy as np
 import pytest
 
 from a2f.errors import EngineError, WeightsError
+from a2f.export import onnx_file
 from a2f.export.calibrate import calibrate
-from a2f.export.int8 import METADATA_KEY, Range, ranges_of, ranges_text
+from a2f.export.fold import Conv, FoldedBlock
+from a2f.export.graph import ALL_SIDES, Drawing
+from a2f.export.int8 import METADATA_KEY, Range, draw_res, ranges_of, ranges_text
 from a2f.imageio import read_image
 from a2f.runtime import Limits, load_engine
 from a2f.runtime.fast import choose_fast
+from a2f.runtime.openvino_core import openvino_core
 from a2f.weights import Weights, find_shipped, read_weights, shipped_models
 
 
@@ -50,6 +54,26 @@ def test_integers_are_near_and_not_the_same(plain, photo) -> None:
         difference = np.abs(quick(photo) - exact)
         assert 1e-4 < difference.mean() < 0.003
         assert difference.max() < 0.1
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_no_sum_of_integers_is_cut_off(sign: int) -> None:
+    """Kernels and values as large as they get, on CPUs with and without an 8-bit dot product."""
+    pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    channels, hidden = 32, 128
+    conv1 = Conv(weight=np.full((hidden, channels, 3, 3), sign, np.float32))
+    conv2 = Conv(weight=np.full((channels, hidden, 3, 3), sign, np.float32))
+    block = FoldedBlock(conv1=conv1, conv2=conv2, proj=(), gate1=None, gate2=None, lambda_att=0, lambda_x=1)
+    drawing = Drawing()
+    res = draw_res(drawing, block, "x", reach=Range(x=1, hidden=9 * channels), sides=ALL_SIDES)
+    blob = onnx_file.model(
+        "res", nodes=drawing.nodes, constants=drawing.constants, inputs={"x": (1, channels, 9, 9)}, outputs={res: None}
+    )
+    core = openvino_core()
+    model = core.compile_model(core.read_model(blob), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    x = np.full((1, channels, 9, 9), sign, np.float32)
+    middle = model(x)[0][0, :, 4, 4]
+    np.testing.assert_allclose(middle, sign * 9 * hidden * 9 * channels, rtol=1e-5)
 
 
 def test_ranges_decide(plain, photo) -> None:

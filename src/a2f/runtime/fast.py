@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from a2f.export.int8 import ranges_of
-from a2f.runtime.openvino_core import openvino_core
+from a2f.runtime.openvino_core import computes
 from a2f.weights import Weights
 
 
@@ -30,15 +30,14 @@ def choose_fast(weights: Weights) -> Choice:
         weights: of any network of the family.
     """
     try:
-        core = openvino_core()
+        int8, bfloat16 = computes("int8"), computes("bfloat16")
     except ImportError:
         note = "fast mode needs the extra openvino (pip install 'a2f[openvino]'): computing exactly instead"
         return Choice(engine="onnxruntime", dtype="float32", note=note)
-    able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if "INT8" in able and ranges_of(weights) is not None:
+    if int8 and ranges_of(weights) is not None:
         return Choice(engine="openvino", dtype="int8")
-    if "BF16" in able:
+    if bfloat16:
         note = "" if ranges_of(weights) else f"{weights.label} has no ranges for int8 (a2f calibrate): bfloat16 instead"
         return Choice(engine="openvino", dtype="bfloat16", note=note)
-    missing = "neither int8 nor bfloat16" if "INT8" not in able else "no bfloat16, and the weights no ranges for int8"
+    missing = "neither int8 nor bfloat16" if not int8 else "no bfloat16, and the weights no ranges for int8"
     return Choice(engine="onnxruntime", dtype="float32", note=f"this CPU has {missing}: computing exactly instead")

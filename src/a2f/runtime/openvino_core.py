@@ -4,6 +4,8 @@ import functools
 import threading
 from typing import Any
 
+CAPABILITIES = {"float32": "FP32", "bfloat16": "BF16", "int8": "INT8"}
+
 _LOCK = threading.Lock()
 
 
@@ -27,3 +29,12 @@ def openvino_core() -> Any:
 @functools.cache
 def _core(openvino: Any) -> Any:
     return openvino.Core()
+
+
+def computes(dtype: str) -> bool:
+    """Whether this CPU has instructions for "float32", "bfloat16" or "int8", as far as OpenVINO knows.
+
+    Raises:
+        ImportError: if OpenVINO is not installed.
+    """
+    return CAPABILITIES[dtype] in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -15,7 +15,7 @@ from a2f.export.fold import fold
 from a2f.export.graph import export_onnx
 from a2f.export.int8 import Range, ranges_of
 from a2f.runtime.onnx_engine import KEPT_PX, open_step
-from a2f.runtime.openvino_core import openvino_core
+from a2f.runtime.openvino_core import computes, openvino_core
 from a2f.runtime.pieces import PiecesEngine
 from a2f.runtime.plan import Limits
 from a2f.runtime.tiled import Array, Steps
@@ -24,7 +24,6 @@ from a2f.upscaler import BandUpscaler
 from a2f.weights import Weights
 
 HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
-CAPABILITIES = {"bfloat16": "BF16", "int8": "INT8"}
 
 
 def open_openvino_engine(weights: Weights, *, device: str, dtype: str, threads: int, limits: Limits) -> BandUpscaler:
@@ -48,7 +47,7 @@ def open_openvino_engine(weights: Weights, *, device: str, dtype: str, threads: 
     if device != "cpu":
         raise EngineError(f"engine openvino runs on cpu here, not on {device!r}")
     core, ranges = openvino_core(), ranges_of(weights) if dtype == "int8" else None
-    _check(core, weights, dtype, ranges, limits)
+    _check(weights, dtype, ranges, limits)
     options = {"INFERENCE_PRECISION_HINT": HINTS[dtype], "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
     description = (
         f"openvino {openvino.__version__.split('-')[0]}, {weights.label}, cpu, {dtype}, "
@@ -84,8 +83,8 @@ def open_openvino_engine(weights: Weights, *, device: str, dtype: str, threads: 
     return WholeOrTiled(whole, pieces, config=weights.config, limits=limits)
 
 
-def _check(core: Any, weights: Weights, dtype: str, ranges: tuple[Range, ...] | None, limits: Limits) -> None:
-    if dtype in CAPABILITIES and CAPABILITIES[dtype] not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+def _check(weights: Weights, dtype: str, ranges: tuple[Range, ...] | None, limits: Limits) -> None:
+    if not computes(dtype):
         raise EngineError(f"this CPU does not compute in {dtype}: use --dtype float32")
     if dtype == "int8" and ranges is None:
         raise EngineError(
