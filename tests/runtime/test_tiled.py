@@ -203,6 +203,23 @@ def test_images_that_fit_run_whole_and_all_others_in_tiles(weights, whole, monke
     assert np.abs(tight(image) - expected).max() < 2e-5
 
 
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_stop_ends_the_run_of_a_whole_image(engine: str, weights) -> None:
+    if engine == "openvino":
+        pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    upscaler = load_engine(weights, engine=engine, threads=1)
+    image = an_image(1200, 1200)  # some ten seconds
+    with ThreadPoolExecutor(1) as pool:
+        under_way = pool.submit(upscaler, image)
+        with pytest.raises(TimeoutError):
+            under_way.result(timeout=1)
+        upscaler.stop()
+        with pytest.raises(EngineError, match="stopped"):
+            under_way.result(timeout=60)
+    with pytest.raises(EngineError, match="stopped"):
+        upscaler(an_image(5, 5))
+
+
 def test_stop_ends_a_run_within_a_tile(weights) -> None:
     upscaler = load_engine(weights, threads=1, limits=Limits(tile_px=128))
     with ThreadPoolExecutor(1) as pool:

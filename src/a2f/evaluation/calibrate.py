@@ -15,6 +15,7 @@ from a2f.export.int8 import METADATA_KEY, ranges_text
 from a2f.metrics import psnr_y
 from a2f.resize import imresize
 from a2f.runtime import load_engine
+from a2f.runtime.openvino_core import computes
 from a2f.weights import Weights
 
 LOSS_KEY = "int8_loss_db"
@@ -42,7 +43,7 @@ def calibrated(weights: Weights, folder: Path, *, tell: Callable[[str], None]) -
     ranges = calibrate(weights, [lr.astype(np.float32) / np.float32(255) for _, lr in known])
     result = replace(weights, metadata={**weights.metadata, METADATA_KEY: ranges_text(ranges)}, sha256="")
     tell(f"ranges of {len(ranges)} blocks from {len(known)} photographs")
-    if held and importlib.util.find_spec("openvino"):
+    if held and importlib.util.find_spec("openvino") and computes("int8"):
         loss = _psnr(weights, "onnxruntime", "float32", held) - _psnr(result, "openvino", "int8", held)
         tell(f"loss on {len(held)} other photographs: {loss:.4f} dB PSNR-Y")
         result = replace(result, metadata={**result.metadata, LOSS_KEY: f"{loss:.4f}"})

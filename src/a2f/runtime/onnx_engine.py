@@ -50,12 +50,12 @@ def open_onnx_engine(weights: Weights, *, device: str, threads: int, limits: Lim
     if device != "cpu":
         return WholeOnnxEngine(weights, provider=provider, description=description)
     description += f", {threads} thread{'s' if threads > 1 else ''}"
-    give_back = onnxruntime.RunOptions()
+    plain, give_back = onnxruntime.RunOptions(), onnxruntime.RunOptions()
     give_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
     def run(session: "InferenceSession", x: Array, gates: Mapping[str, Array]) -> Array:
         # what a large image took goes back to the system; for small ones that would cost more than it is worth
-        options = give_back if x.shape[2] * x.shape[3] > KEPT_PX else None
+        options = give_back if x.shape[2] * x.shape[3] > KEPT_PX else plain
         try:
             (sr,) = session.run(None, {"lr": x, **gates}, options)
         except Exception as error:  # of a kind that onnxruntime does not export
@@ -63,6 +63,9 @@ def open_onnx_engine(weights: Weights, *, device: str, threads: int, limits: Lim
                 raise MemoryError(f"no memory for {x.shape[3]} x {x.shape[2]} pixels at a time") from error
             raise
         return np.asarray(sr, dtype=np.float32)
+
+    def halt() -> None:
+        plain.terminate = give_back.terminate = True
 
     @functools.cache
     def session_for_pieces() -> "InferenceSession":
@@ -79,7 +82,7 @@ def open_onnx_engine(weights: Weights, *, device: str, threads: int, limits: Lim
     if limits.tile_px:
         return rest
     session = make_session(export_onnx(weights), threads=threads)
-    return WholeOrTiled(lambda x: run(session, x, {}), rest, config=weights.config, limits=limits)
+    return WholeOrTiled(lambda x: run(session, x, {}), rest, config=weights.config, limits=limits, halt=halt)
 
 
 def open_step(blob: bytes) -> Step:

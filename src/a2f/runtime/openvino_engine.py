@@ -54,13 +54,25 @@ def open_openvino_engine(weights: Weights, *, device: str, dtype: str, threads: 
         f"{threads} thread{'s' if threads > 1 else ''}"
     )
 
+    requests: set[Any] = set()  # under way
+
     def compiled(*, gates_given: bool) -> Any:
         blob = export_onnx(weights, ranges=ranges, gates_given=gates_given)
         return core.compile_model(core.read_model(blob), "CPU", options)
 
     def run(model: Any, x: Array, gates: Mapping[str, Array]) -> Array:
-        # a request each: they are what OpenVINO does not share between threads
-        return np.array(model.create_infer_request().infer({"lr": x, **gates})["sr"], dtype=np.float32)
+        request = model.create_infer_request()  # one each: they are what OpenVINO does not share between threads
+        requests.add(request)
+        try:
+            request.start_async({"lr": x, **gates})  # unlike `infer` it can be cancelled
+            request.wait()
+            return np.array(request.get_tensor("sr").data, dtype=np.float32)
+        finally:
+            requests.discard(request)
+
+    def halt() -> None:
+        for request in tuple(requests):
+            request.cancel()
 
     @functools.cache
     def model_for_pieces() -> Any:
@@ -80,7 +92,7 @@ def open_openvino_engine(weights: Weights, *, device: str, dtype: str, threads: 
             model.release_memory()
         return sr
 
-    return WholeOrTiled(whole, pieces, config=weights.config, limits=limits)
+    return WholeOrTiled(whole, pieces, config=weights.config, limits=limits, halt=halt)
 
 
 def _check(weights: Weights, dtype: str, ranges: tuple[Range, ...] | None, limits: Limits) -> None:

@@ -26,12 +26,19 @@ class WholeOrTiled(Bounded, Described):
         tiled: for all others.
         config: the network.
         limits: what a run may take.
+        halt: makes runs of `whole` that are under way raise an error soon.
     """
 
     def __init__(
-        self, whole: Callable[[Array], Array], tiled: BandUpscaler, *, config: A2FConfig, limits: Limits
+        self,
+        whole: Callable[[Array], Array],
+        tiled: BandUpscaler,
+        *,
+        config: A2FConfig,
+        limits: Limits,
+        halt: Callable[[], None],
     ) -> None:
-        self._whole, self._tiled, self._config = whole, tiled, config
+        self._whole, self._tiled, self._config, self._halt = whole, tiled, config, halt
         super().__init__(limits)
         self._stopped = threading.Event()
         self.scale, self.description = tiled.scale, tiled.description
@@ -50,9 +57,10 @@ class WholeOrTiled(Bounded, Described):
         return self._run(image) if self._fits(check_image(image)) else self._tiled(image)
 
     def stop(self) -> None:
-        """As `BandUpscaler.stop`; a whole image that is under way is finished."""
+        """As `BandUpscaler.stop`."""
         self._stopped.set()
         self._tiled.stop()
+        self._halt()
 
     def shortage(self, *, height: int, width: int, besides: int) -> int:
         """As `BandUpscaler.shortage`."""
@@ -72,7 +80,12 @@ class WholeOrTiled(Bounded, Described):
     def _run(self, image: Array) -> Array:
         if self._stopped.is_set():
             raise EngineError("stopped")
-        return to_image(self._whole(to_batch(image)))
+        try:
+            return to_image(self._whole(to_batch(image)))
+        except Exception as error:
+            if self._stopped.is_set():
+                raise EngineError("stopped") from error
+            raise
 
     def _fits(self, image: NDArray[Any]) -> bool:
         budget = budget_bytes(self._limits, 0)
