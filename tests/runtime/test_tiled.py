@@ -20,7 +20,9 @@ from a2f.model.a2f import A2F, to_weights
 from a2f.runtime import Limits, load_engine, plan
 from a2f.runtime.features import FeaturesInFile
 from a2f.runtime.onnx_engine import open_step
+from a2f.runtime.pieces import PiecesEngine
 from a2f.runtime.plan import Plan
+from a2f.runtime.sampled import sampled_gates
 from a2f.runtime.tiled import Steps, TiledRun
 from a2f.runtime.tiled_engine import rows_of
 from a2f.upscaler import BandUpscaler
@@ -170,6 +172,26 @@ def test_sampled_gates_are_of_all_strips() -> None:
     # the same pixels whatever the strip they fall in: no seam where the strips meet
     rows = difference.mean(axis=(1, 2))
     assert rows.max() < 20 * np.median(rows)
+
+
+def test_sampled_gates_are_the_same_for_any_number_of_threads(steps) -> None:
+    image = an_image(300, 400)
+    one, three = (sampled_gates(steps, rows_of(image), height=300, width=400, threads=threads) for threads in (1, 3))
+    assert len(one) == steps.net.config.blocks
+    assert all((a == b).all() for a, b in zip(one, three, strict=True))
+
+
+def test_the_graph_is_told_the_last_piece_of_each_image(steps) -> None:
+    told: list[bool] = []
+
+    def graph(x: np.ndarray, gates: dict[str, np.ndarray], last: bool) -> np.ndarray:
+        told.append(last)
+        return x.repeat(4, axis=2).repeat(4, axis=3)
+
+    upscaler = PiecesEngine(graph, steps, description="", threads=1, limits=Limits(tile_px=40))
+    for _ in range(2):
+        upscaler(an_image(90, 70))
+    assert told == ([False] * 5 + [True]) * 2
 
 
 def test_eight_threads_share_one_upscaler(weights) -> None:

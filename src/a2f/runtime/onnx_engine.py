@@ -53,9 +53,9 @@ def open_onnx_engine(weights: Weights, *, device: str, threads: int, limits: Lim
     plain, give_back = onnxruntime.RunOptions(), onnxruntime.RunOptions()
     give_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
-    def run(session: "InferenceSession", x: Array, gates: Mapping[str, Array]) -> Array:
+    def run(session: "InferenceSession", x: Array, gates: Mapping[str, Array], *, last: bool = False) -> Array:
         # what a large image took goes back to the system; for small ones that would cost more than it is worth
-        options = give_back if x.shape[2] * x.shape[3] > KEPT_PX else plain
+        options = give_back if last or x.shape[2] * x.shape[3] > KEPT_PX else plain
         try:
             (sr,) = session.run(None, {"lr": x, **gates}, options)
         except Exception as error:  # of a kind that onnxruntime does not export
@@ -75,7 +75,11 @@ def open_onnx_engine(weights: Weights, *, device: str, threads: int, limits: Lim
     rest: BandUpscaler
     if limits.gates == "sampled":
         rest = PiecesEngine(
-            lambda x, gates: run(session_for_pieces(), x, gates), steps, description=description, limits=limits
+            lambda x, gates, last: run(session_for_pieces(), x, gates, last=last),
+            steps,
+            description=description,
+            threads=threads,
+            limits=limits,
         )
     else:
         rest = TiledEngine(steps, description=description, threads=threads, limits=limits)

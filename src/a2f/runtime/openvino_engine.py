@@ -46,7 +46,7 @@ def open_openvino_engine(weights: Weights, *, device: str, dtype: str, threads: 
         raise EngineError("engine openvino is not installed: pip install 'a2f[openvino]'") from error
     if device != "cpu":
         raise EngineError(f"engine openvino runs on cpu here, not on {device!r}")
-    core, ranges = openvino_core(), ranges_of(weights) if dtype == "int8" else None
+    ranges = ranges_of(weights) if dtype == "int8" else None
     _check(weights, dtype, ranges, limits)
     options = {"INFERENCE_PRECISION_HINT": HINTS[dtype], "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
     description = (
@@ -54,45 +54,57 @@ def open_openvino_engine(weights: Weights, *, device: str, dtype: str, threads: 
         f"{threads} thread{'s' if threads > 1 else ''}"
     )
 
-    requests: set[Any] = set()  # under way
+    @functools.cache
+    def graph(*, gates_given: bool) -> _Graph:
+        return _Graph(export_onnx(weights, ranges=ranges, gates_given=gates_given), options)
 
-    def compiled(*, gates_given: bool) -> Any:
-        blob = export_onnx(weights, ranges=ranges, gates_given=gates_given)
-        return core.compile_model(core.read_model(blob), "CPU", options)
+    def piece(x: Array, gates: Mapping[str, Array], last: bool) -> Array:
+        sr = graph(gates_given=True)(x, gates)
+        if last:
+            graph(gates_given=True).release()
+        return sr
 
-    def run(model: Any, x: Array, gates: Mapping[str, Array]) -> Array:
-        request = model.create_infer_request()  # one each: they are what OpenVINO does not share between threads
-        requests.add(request)
+    steps = Steps(fold(weights), open_step)
+    pieces = PiecesEngine(piece, steps, description=description, threads=threads, limits=limits)
+    if limits.tile_px:
+        return pieces
+    network = graph(gates_given=False)
+
+    def whole(x: Array) -> Array:
+        sr = network(x, {})
+        if x.shape[2] * x.shape[3] > KEPT_PX:
+            network.release()
+        return sr
+
+    return WholeOrTiled(whole, pieces, config=weights.config, limits=limits, halt=network.halt)
+
+
+class _Graph:
+    """A compiled graph, safe to share between threads."""
+
+    def __init__(self, blob: bytes, options: Mapping[str, Any]) -> None:
+        core = openvino_core()
+        self._model = core.compile_model(core.read_model(blob), "CPU", dict(options))
+        self._requests: set[Any] = set()  # under way
+
+    def __call__(self, x: Array, gates: Mapping[str, Array]) -> Array:
+        request = self._model.create_infer_request()  # one each: they are what OpenVINO does not share between threads
+        self._requests.add(request)
         try:
             request.start_async({"lr": x, **gates})  # unlike `infer` it can be cancelled
             request.wait()
             return np.array(request.get_tensor("sr").data, dtype=np.float32)
         finally:
-            requests.discard(request)
+            self._requests.discard(request)
 
-    def halt() -> None:
-        for request in tuple(requests):
+    def halt(self) -> None:
+        """Make all runs that are under way raise an error."""
+        for request in tuple(self._requests):
             request.cancel()
 
-    @functools.cache
-    def model_for_pieces() -> Any:
-        return compiled(gates_given=True)
-
-    steps = Steps(fold(weights), open_step)
-    pieces = PiecesEngine(
-        lambda x, gates: run(model_for_pieces(), x, gates), steps, description=description, limits=limits
-    )
-    if limits.tile_px:
-        return pieces
-    model = compiled(gates_given=False)
-
-    def whole(x: Array) -> Array:
-        sr = run(model, x, {})
-        if x.shape[2] * x.shape[3] > KEPT_PX:
-            model.release_memory()
-        return sr
-
-    return WholeOrTiled(whole, pieces, config=weights.config, limits=limits, halt=halt)
+    def release(self) -> None:
+        """Give what runs have taken back to the system."""
+        self._model.release_memory()
 
 
 def _check(weights: Weights, dtype: str, ranges: tuple[Range, ...] | None, limits: Limits) -> None:

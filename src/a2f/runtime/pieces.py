@@ -35,17 +35,26 @@ class PiecesEngine(Banded):
     """Runs an image piece by piece; safe to share between threads.
 
     Args:
-        graph: ([1, 3, h, w], gates by their names as inputs) -> [1, 3, sh, sw]; safe to share between threads.
+        graph: ([1, 3, h, w], gates by their names as inputs, whether this is the last piece of an image, after which
+            what the graph keeps for the next one is to go back to the system) -> [1, 3, sh, sw]; safe to share between
+            threads.
         steps: of the same network, for the gates.
         description: one line for people.
+        threads: windows at a time, for the gates.
         limits: what a run may take.
     """
 
     def __init__(
-        self, graph: Callable[[Array, dict[str, Array]], Array], steps: Steps, *, description: str, limits: Limits
+        self,
+        graph: Callable[[Array, dict[str, Array], bool], Array],
+        steps: Steps,
+        *,
+        description: str,
+        threads: int,
+        limits: Limits,
     ) -> None:
         super().__init__(scale=steps.net.config.scale, description=description, limits=limits)
-        self._graph, self._steps = graph, steps
+        self._graph, self._steps, self._threads = graph, steps, threads
 
     def shortage(self, *, height: int, width: int, besides: int) -> int:
         """As `BandUpscaler.shortage`."""
@@ -56,7 +65,11 @@ class PiecesEngine(Banded):
     def _bands(self, image: NDArray[Any], held_bytes: int) -> Iterator[NDArray[np.float32]]:
         height, width = image.shape[:2]
         cut, config, rows = self.cut(height, width, held_bytes), self._steps.net.config, rows_of(image)
-        sample = sampled_gates(self._steps, rows, height=height, width=width) if config.projection else []
+        sample = (
+            sampled_gates(self._steps, rows, height=height, width=width, threads=self._threads)
+            if config.projection
+            else []
+        )
         gates = dict(zip(gate_names(config), sample, strict=True))
         s, halo = self.scale, config.receptive_radius_px
         tall, wide = min(height, cut.height + 2 * halo), min(width, cut.width + 2 * halo)
@@ -70,7 +83,8 @@ class PiecesEngine(Banded):
                     raise EngineError("stopped")
                 right = min(width, left + cut.width)
                 before = min(max(0, left - halo), width - wide)
-                sr = self._graph(np.ascontiguousarray(lr[None, :, :, before : before + wide]), gates)[0]
+                last = bottom == height and right == width
+                sr = self._graph(np.ascontiguousarray(lr[None, :, :, before : before + wide]), gates, last)[0]
                 inside = sr[:, s * (top - above) : s * (bottom - above), s * (left - before) : s * (right - before)]
                 band[:, s * left : s * right] = inside.transpose(1, 2, 0)
                 self.on_progress((top * width + (bottom - top) * right) / (height * width))
@@ -106,4 +120,9 @@ class PiecesEngine(Banded):
         tall, wide = min(height, rows + 2 * halo), min(width, across + 2 * halo)
         piece = whole_bytes(config, height=tall, width=wide)
         # what the sample took stays with the engine's allocator
-        return SESSION_BYTES + piece + sample_bytes(self._steps.net) + rows * result_row_bytes(config.scale, width)
+        return (
+            SESSION_BYTES
+            + piece
+            + sample_bytes(self._steps.net, self._threads)
+            + rows * result_row_bytes(config.scale, width)
+        )

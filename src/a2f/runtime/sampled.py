@@ -1,6 +1,8 @@
 """Gates from a sample of the image: no features need to be kept for the sake of their means."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +19,7 @@ GRID = 4
 WHOLE_PX = 2 * WINDOW_PX**2
 
 
-def sampled_gates(steps: Steps, rows: Rows, *, height: int, width: int) -> list[Array]:
+def sampled_gates(steps: Steps, rows: Rows, *, height: int, width: int, threads: int = 1) -> list[Array]:
     """The gates of all blocks, pooled over 4 x 4 windows of up to 128 x 128 pixels spread evenly over the image.
 
     An image of up to `WHOLE_PX` pixels is pooled whole, to its border.
@@ -27,6 +29,7 @@ def sampled_gates(steps: Steps, rows: Rows, *, height: int, width: int) -> list[
         rows: gives rows of the LR image.
         height: of the LR image, pixels.
         width: of the LR image, pixels.
+        threads: windows at a time; the gates are the same for any number.
 
     Returns:
         For each block [1, C, 1, 1], times λ_att.
@@ -37,34 +40,27 @@ def sampled_gates(steps: Steps, rows: Rows, *, height: int, width: int) -> list[
     windows = [
         _Window(x) for x in ([np.ascontiguousarray(rows(0, height)[None])] if small else _windows(rows, height, width))
     ]
-    for window in windows:
-        window.step(steps.head(ALL_SIDES), {"lr": window.x})
-    means, gates = [_mean(windows, margin)], []
-    for number, block in enumerate(net.blocks, start=1):
-        gates.append(gate_of(block, means))
-        for window in windows:
-            if number == k + 1:
-                window.sums = steps.exchange()({"features": np.concatenate(window.kept, axis=1)})["sums"]
-                window.kept = []
-            inputs = {"before": window.x, "gate": gates[-1]}
-            if window.sums is not None:
-                inputs["sums"] = window.sums
-            elif number > 1:
-                inputs["earlier"] = np.concatenate(window.kept[:-1], axis=1)
-            window.step(steps.block(number, ALL_SIDES), inputs)
-        means.append(_mean(windows, margin))
+    with ThreadPoolExecutor(threads, thread_name_prefix="a2f-sample") as pool:
+        list(pool.map(partial(_Window.head, step=steps.head(ALL_SIDES)), windows))
+        means, gates = [_mean(windows, margin)], []
+        for number, block in enumerate(net.blocks, start=1):
+            gates.append(gate_of(block, means))
+            exchange = steps.exchange() if number == k + 1 else None
+            step = steps.block(number, ALL_SIDES)
+            list(pool.map(partial(_Window.block, step=step, gate=gates[-1], exchange=exchange), windows))
+            means.append(_mean(windows, margin))
     assert all(gate.shape == (1, c, 1, 1) for gate in gates)
     return gates
 
 
-def sample_bytes(net: Folded) -> int:
-    """About what `sampled_gates` takes: the features of all windows, and one window at work."""
+def sample_bytes(net: Folded, threads: int) -> int:
+    """About what `sampled_gates` takes: the features of all windows, and the windows at work."""
     area = WINDOW_PX**2 * 4
     kept = 1.3 * GRID**2 * area * (slots_of(net) + 1) * net.config.channels
     return (
         session_bytes(net)
         + int(kept)
-        + WHOLE_PX * 4 * (2 * net.config.hidden + 2 * slots_of(net) * net.config.channels)
+        + max(WHOLE_PX, threads * WINDOW_PX**2) * 4 * (2 * net.config.hidden + 2 * slots_of(net) * net.config.channels)
     )
 
 
@@ -76,7 +72,23 @@ class _Window:
         self.kept: list[Array] = []
         self.sums: Array | None = None
 
-    def step(self, step: Step, inputs: Mapping[str, Array]) -> None:
+    def head(self, step: Step) -> None:
+        """Before the first block."""
+        self._step(step, {"lr": self.x})
+
+    def block(self, step: Step, gate: Array, exchange: Step | None) -> None:
+        """One block; the middle one first exchanges the features so far for the sums that the later ones need."""
+        if exchange is not None:
+            self.sums = exchange({"features": np.concatenate(self.kept, axis=1)})["sums"]
+            self.kept = []
+        inputs = {"before": self.x, "gate": gate}
+        if self.sums is not None:
+            inputs["sums"] = self.sums
+        elif len(self.kept) > 1:
+            inputs["earlier"] = np.concatenate(self.kept[:-1], axis=1)
+        self._step(step, inputs)
+
+    def _step(self, step: Step, inputs: Mapping[str, Array]) -> None:
         made = step(inputs)
         self.x = made["x"]
         if self.sums is None:
