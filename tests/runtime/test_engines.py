@@ -96,6 +96,8 @@ def test_compiled_is_the_same_for_all_sizes_and_threads() -> None:
     ("options", "error", "message"),
     [
         ({"engine": "tensorrt"}, UsageError, "onnxruntime, openvino, torch"),
+        ({"dtype": "int8"}, EngineError, "choose float32, or engine openvino"),
+        ({"dtype": "float64"}, EngineError, "choose float32$"),
         ({"threads": 0}, UsageError, "at least 1"),
         ({"dtype": "float16"}, EngineError, "choose float32"),
         ({"engine": "torch", "dtype": "int8"}, EngineError, "float32 or bfloat16 or float16"),

@@ -74,7 +74,11 @@ def load_engine(
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise UsageError(f"{threads!r} threads: a whole number, at least 1, is needed")
     if dtype not in DTYPES[engine]:
-        raise EngineError(f"engine {engine} does not compute in {dtype!r}: choose {' or '.join(DTYPES[engine])}")
+        others = [name for name in ENGINES if dtype in DTYPES[name]]
+        elsewhere = f", or engine {' or '.join(others)}" if others else ""
+        raise EngineError(
+            f"engine {engine} does not compute in {dtype!r}: choose {' or '.join(DTYPES[engine])}{elsewhere}"
+        )
     count = threads or default_threads()
     if (limits is not None and limits != Limits(jobs=limits.jobs)) and (engine == "torch" or device != "cpu"):
         raise EngineError(f"engine {engine} on {device} runs images whole: tile, memory and gates cannot be set there")
