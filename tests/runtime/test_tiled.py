@@ -264,6 +264,12 @@ def test_the_file_of_features_has_no_name(tmp_path: Path, monkeypatch) -> None:
     features.close()
 
 
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "gone"))
+    with pytest.raises(EngineError, match=r"in .*gone: No such file or directory; set TMPDIR"):
+        FeaturesInFile(4, 10, 7)
+
+
 def test_a_full_disk_is_said(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource", reason="no limits on file sizes here")
     import signal

@@ -94,11 +94,16 @@ class FeaturesInFile:
 
     def __init__(self, channels: int, height: int, width: int, *, folder: Path | None = None) -> None:
         self._shape = channels, height, width
+        self._folder = folder
         try:
             self._folder = folder or folder_for_features()
             self._file: BinaryIO = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed by close()
         except OSError as error:
-            raise EngineError(f"no temporary file for the features: {error.strerror or error}") from error
+            place = f" in {self._folder}" if self._folder else ""
+            raise EngineError(
+                f"no temporary file for the features{place}: {error.strerror or error}; "
+                "set TMPDIR to a folder with room, or give more --max-memory"
+            ) from error
 
     def read(self, first: int, end: int, top: int, bottom: int) -> Array:
         """As `Features.read`."""
