@@ -204,6 +204,29 @@ def test_eight_threads_share_one_upscaler(weights) -> None:
             assert all((a == b).all() for a, b in zip(alone, together, strict=True))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "fast"])
+def test_large_images_share_one_upscaler(dtype: str, weights) -> None:
+    """Larger than what is kept between runs: memory is given back while other threads wait."""
+    upscaler, images = load_engine(weights, dtype=dtype, threads=2), [an_image(520, 500, seed=n) for n in range(4)]
+    alone = [upscaler(image) for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(upscaler, images))
+    assert all((a == b).all() for a, b in zip(alone, together, strict=True))
+
+
+def test_stop_ends_those_that_wait_too(weights) -> None:
+    pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    upscaler, image = load_engine(weights, engine="openvino", threads=1), an_image(900, 900)
+    with ThreadPoolExecutor(4) as pool:
+        runs = [pool.submit(upscaler, image) for _ in range(4)]
+        with pytest.raises(TimeoutError):
+            runs[0].result(timeout=0.5)
+        upscaler.stop()
+        for run in runs:
+            with pytest.raises(EngineError, match="stopped"):
+                run.result(timeout=60)
+
+
 def test_a_run_that_is_left_lets_go(weights, steps) -> None:
     upscaler = load_engine(weights, threads=2, limits=Limits(tile_px=16))
     bands = upscaler.bands(an_image(600, 30))

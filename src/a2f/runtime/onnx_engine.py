@@ -59,6 +59,8 @@ def open_onnx_engine(weights: Weights, *, device: str, threads: int, limits: Lim
         try:
             (sr,) = session.run(None, {"lr": x, **gates}, options)
         except Exception as error:  # of a kind that onnxruntime does not export
+            if plain.terminate:
+                raise EngineError("stopped") from error
             if "bad_alloc" in str(error) or "Failed to allocate" in str(error):
                 raise MemoryError(f"no memory for {x.shape[3]} x {x.shape[2]} pixels at a time") from error
             raise

@@ -5,6 +5,7 @@ ours would eat up what it gains.
 """
 
 import functools
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,10 +60,7 @@ def open_openvino_engine(weights: Weights, *, device: str, dtype: str, threads: 
         return _Graph(export_onnx(weights, ranges=ranges, gates_given=gates_given), options)
 
     def piece(x: Array, gates: Mapping[str, Array], last: bool) -> Array:
-        sr = graph(gates_given=True)(x, gates)
-        if last:
-            graph(gates_given=True).release()
-        return sr
+        return graph(gates_given=True)(x, gates, release=last)
 
     steps = Steps(fold(weights), open_step)
     pieces = PiecesEngine(piece, steps, description=description, threads=threads, limits=limits)
@@ -71,40 +69,47 @@ def open_openvino_engine(weights: Weights, *, device: str, dtype: str, threads: 
     network = graph(gates_given=False)
 
     def whole(x: Array) -> Array:
-        sr = network(x, {})
-        if x.shape[2] * x.shape[3] > KEPT_PX:
-            network.release()
-        return sr
+        return network(x, {}, release=x.shape[2] * x.shape[3] > KEPT_PX)
 
     return WholeOrTiled(whole, pieces, config=weights.config, limits=limits, halt=network.halt)
 
 
 class _Graph:
-    """A compiled graph, safe to share between threads."""
+    """A compiled graph, safe to share between threads: it has one stream, so that runs wait for each other anyway."""
 
     def __init__(self, blob: bytes, options: Mapping[str, Any]) -> None:
         core = openvino_core()
         self._model = core.compile_model(core.read_model(blob), "CPU", dict(options))
-        self._requests: set[Any] = set()  # under way
+        self._request = self._model.create_infer_request()
+        self._lock, self._halted = threading.Lock(), threading.Event()
 
-    def __call__(self, x: Array, gates: Mapping[str, Array]) -> Array:
-        request = self._model.create_infer_request()  # one each: they are what OpenVINO does not share between threads
-        self._requests.add(request)
-        try:
-            request.start_async({"lr": x, **gates})  # unlike `infer` it can be cancelled
-            request.wait()
-            return np.array(request.get_tensor("sr").data, dtype=np.float32)
-        finally:
-            self._requests.discard(request)
+    def __call__(self, x: Array, gates: Mapping[str, Array], *, release: bool) -> Array:
+        """Run; with `release` what that took goes back to the system, which OpenVINO allows only between runs."""
+        with self._lock:
+            if self._halted.is_set():
+                raise EngineError("stopped")
+            try:
+                self._request.start_async({"lr": x, **gates})  # unlike `infer` it can be cancelled
+                if self._halted.is_set():
+                    self._request.cancel()
+                self._request.wait()
+                return np.array(self._request.get_tensor("sr").data, dtype=np.float32)
+            except RuntimeError as error:
+                if self._halted.is_set():
+                    raise EngineError("stopped") from error
+                raise
+            finally:
+                if release:
+                    self._request = None  # holds the tensors of its last run
+                    self._model.release_memory()
+                    self._request = self._model.create_infer_request()
 
     def halt(self) -> None:
-        """Make all runs that are under way raise an error."""
-        for request in tuple(self._requests):
+        """End the run that is under way, and all later ones, with EngineError."""
+        self._halted.set()
+        request = self._request
+        if request is not None:
             request.cancel()
-
-    def release(self) -> None:
-        """Give what runs have taken back to the system."""
-        self._model.release_memory()
 
 
 def _check(weights: Weights, dtype: str, ranges: tuple[Range, ...] | None, limits: Limits) -> None:

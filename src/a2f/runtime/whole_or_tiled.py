@@ -26,7 +26,7 @@ class WholeOrTiled(Bounded, Described):
         tiled: for all others.
         config: the network.
         limits: what a run may take.
-        halt: makes runs of `whole` that are under way raise an error soon.
+        halt: makes runs of `whole` that are under way raise EngineError soon.
     """
 
     def __init__(
@@ -80,12 +80,7 @@ class WholeOrTiled(Bounded, Described):
     def _run(self, image: Array) -> Array:
         if self._stopped.is_set():
             raise EngineError("stopped")
-        try:
-            return to_image(self._whole(to_batch(image)))
-        except Exception as error:
-            if self._stopped.is_set():
-                raise EngineError("stopped") from error
-            raise
+        return to_image(self._whole(to_batch(image)))
 
     def _fits(self, image: NDArray[Any]) -> bool:
         budget = budget_bytes(self._limits, 0)
