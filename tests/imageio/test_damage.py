@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+import threading
 import zlib
 from pathlib import Path
 
@@ -128,6 +129,29 @@ def test_no_promise_where_nothing_can_be_saved(format: str) -> None:
     for allow in (False, True):
         with pytest.raises(TruncatedImageError, match="too much of it is missing"):
             read_image(blob[: len(blob) // 2], allow_truncated=allow)
+
+
+def test_what_is_damaged_is_told_while_others_are_read() -> None:
+    """libvips has one text of errors for all threads, and each may empty it."""
+    whole = saved(Image.fromarray(waves()), "PNG")
+    ended = threading.Event()
+
+    def read_on() -> None:
+        while not ended.is_set():
+            read_image(whole)
+
+    others = [threading.Thread(target=read_on) for _ in range(2)]
+    for other in others:
+        other.start()
+    try:
+        for _ in range(200):
+            with pytest.raises(TruncatedImageError, match="--allow-truncated"):
+                read_image(whole[: len(whole) // 2])
+            assert read_image(whole[: len(whole) // 2], allow_truncated=True).size == (50, 40)
+    finally:
+        ended.set()
+        for other in others:
+            other.join()
 
 
 def test_gif_cut_short() -> None:

@@ -16,6 +16,7 @@ from a2f.imageio.tiff import exif_of_tiff, has_unit, lab_as_rgb, lab_of_samples
 from a2f.imageio.uncompressed import read_bmp, read_pnm
 
 if TYPE_CHECKING:
+    from pyvips import Error as VipsError
     from pyvips import Image as VipsImage
 
 _MAGIC = (
@@ -100,23 +101,45 @@ def _format_of(data: bytes, name: str) -> str:
 def _read_vips(data: bytes, format: str, name: str, max_pixels: int | None, allow_truncated: bool) -> Picture:
     import pyvips
 
+    try:
+        return _decode_vips(data, format, name, max_pixels, fail_on="none" if allow_truncated else "truncated")
+    except pyvips.Error as error:
+        in_part = not allow_truncated and _decodes_in_part(data, format, name, max_pixels)
+        raise _as_ours(error, data, format, name, in_part=in_part) from error
+
+
+def _decodes_in_part(data: bytes, format: str, name: str, max_pixels: int | None) -> bool:
+    """Whether there is something to take of a damaged file.
+
+    Told by taking it, not by what libvips says of the first error: its text is one for all threads, and another thread
+    that decodes or encodes meanwhile may have emptied it.
+    """
+    import pyvips
+
+    try:
+        _decode_vips(data, format, name, max_pixels, fail_on="none")
+    except pyvips.Error:
+        return False
+    return True
+
+
+def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *, fail_on: str) -> Picture:
+    import pyvips
+
     if format == "png" and len(data) >= 24:
         width, height = struct.unpack_from(">II", data, 16)
         check_size(width, height, name, max_pixels)  # libvips does not say that it is empty
     raw, lab_coding = lab_as_rgb(data) if format == "tiff" else (data, None)
-    options: dict[str, Any] = {"fail_on": "none" if allow_truncated else "truncated"}
+    options: dict[str, Any] = {"fail_on": fail_on}
     if format in ("jpeg", "png", "tiff", "avif"):
         options["unlimited"] = True  # our own limit stands; libvips' would be a second one
-    try:
-        image = pyvips.Image.new_from_buffer(raw, "", **options)
-        check_size(image.width, image.height, name, max_pixels)
-        notes = _frames_note(image, name)
-        upright = image.autorot()
-        if lab_coding is not None:
-            upright = _named_lab(upright, lab_coding)
-        pixels, converted = _grey_or_rgb(upright, name)
-    except pyvips.Error as error:
-        raise _as_ours(error, data, format, name, allow_truncated) from error
+    image = pyvips.Image.new_from_buffer(raw, "", **options)
+    check_size(image.width, image.height, name, max_pixels)
+    notes = _frames_note(image, name)
+    upright = image.autorot()
+    if lab_coding is not None:
+        upright = _named_lab(upright, lab_coding)
+    pixels, converted = _grey_or_rgb(upright, name)
     if format == "avif" and pixels.dtype == np.uint16:
         pixels = _full_range(pixels, int(image.get("bits-per-sample")))
     if format == "gif" and pixels.shape[2] == 4 and (pixels[..., 3] == 255).all():
@@ -209,17 +232,19 @@ _TRUNCATED = re.compile(
 )
 
 
-def _as_ours(error: Exception, data: bytes, format: str, name: str, allowed: bool) -> ImageReadError:
-    """One line of what libvips says in several."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[-1] if lines else "unknown error"
-    if "samples out of range" in text:
-        text = "its samples are neither 8 nor 16 bits; convert it first"
-    hopeless = (format == "avif" and bool(_TRUNCATED.search(str(error)))) or _names_more_than_there_is(data, format)
-    if hopeless or _TRUNCATED.search(str(error)):
-        way_out = "too much of it is missing" if allowed or hopeless else "--allow-truncated takes what there is"
-        return TruncatedImageError(f"{name} is truncated or damaged ({text}); {way_out}")
-    return ImageReadError(f"cannot decode {name}: {text}")
+def _as_ours(error: "VipsError", data: bytes, format: str, name: str, *, in_part: bool) -> ImageReadError:
+    """One line of what libvips says in several, or, where another thread has taken that away, in none."""
+    if in_part:
+        return TruncatedImageError(f"{name} is truncated or damaged; --allow-truncated takes what there is")
+    lines = [line.strip() for line in error.detail.splitlines() if line.strip()]
+    lines = [line for line in lines if "no property named" not in line]  # which pyvips asks of every image
+    said = lines[-1] if lines else ""
+    if "samples out of range" in said:
+        said = "its samples are neither 8 nor 16 bits; convert it first"
+    if _names_more_than_there_is(data, format) or _TRUNCATED.search(error.detail):
+        why = f" ({said})" if said else ""
+        return TruncatedImageError(f"{name} is truncated or damaged{why}; too much of it is missing")
+    return ImageReadError(f"cannot decode {name}: {said or 'it is damaged'}")
 
 
 def _names_more_than_there_is(data: bytes, format: str) -> bool:
