@@ -25,7 +25,7 @@ from a2f.training.checkpoint import list_checkpoints, load_checkpoint, step_of
 from a2f.training.interrupts import Interrupts
 from a2f.training.log import Log, lambdas, plot_run, read_log
 from a2f.training.loop import NonFiniteLossError, Progress, Run, loss_of, transferred
-from a2f.training.recipe import Optimiser, Recipe, Stage
+from a2f.training.recipe import Optimiser, Recipe, Stage, parse_recipe
 from a2f.variants import A2FConfig, config_of
 from a2f.weights import find_shipped, read_weights
 
@@ -185,6 +185,11 @@ def test_an_interrupt_is_heard_after_the_step_saved_and_gone_on_from_bit_for_bit
     assert_same_weights(tmp_path / "whole/last.safetensors", tmp_path / "parts/last.safetensors")
 
 
+def recorded_precision(folder: Path) -> str:
+    """Of the first stage, as the last weights of a run say."""
+    return parse_recipe(read_weights(folder / "last.safetensors").metadata["recipe"]).stages[0].precision
+
+
 @pytest.mark.parametrize(
     ("capabilities", "dtype"),
     [({"avx512_bf16": False}, torch.float32), ({"avx512_bf16": True}, torch.bfloat16), ({}, torch.bfloat16)],
@@ -196,6 +201,30 @@ def test_bf16_is_computed_in_fp32_where_the_cpu_has_no_instructions(capabilities
     run.model.tail.register_forward_hook(lambda module, given, sr: seen.append(sr.dtype))
     run.train(lambda p: None)
     assert seen == [dtype]
+    assert recorded_precision(tmp_path) == ("fp32" if dtype == torch.float32 else "bf16")
+
+
+@pytest.mark.parametrize(("begun", "then"), [(True, False), (False, True)])
+def test_a_run_goes_on_where_bf16_comes_or_goes(begun: bool, then: bool, tmp_path, monkeypatch) -> None:
+    """Once in fp32, it stays so; what the weights say of it is what was computed last."""
+
+    def stop(progress: Progress) -> None:
+        raise StopError
+
+    recipe = dataclasses.replace(
+        RECIPE, steps=4, evaluate_every=2, stages=(Stage(batch=2, patch=8, precision="bf16"),)
+    )
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": begun}, raising=False)
+    run = make_run(tmp_path, recipe)
+    with pytest.raises(StopError):
+        run.train(stop)
+    assert recorded_precision(tmp_path) == ("bf16" if begun else "fp32")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": then}, raising=False)
+    again = make_run(tmp_path, recipe)
+    again.resume()
+    again.train(lambda p: None)
+    assert again.step == 4
+    assert recorded_precision(tmp_path) == "fp32"
 
 
 def test_a_second_interrupt_ends_at_once() -> None:

@@ -25,7 +25,7 @@ from a2f.model.a2f import A2F, from_weights, to_weights, with_weight_norm
 from a2f.training.checkpoint import Checkpoint, list_checkpoints, load_checkpoint, save_checkpoint
 from a2f.training.interrupts import Interrupts
 from a2f.training.muon import Muon
-from a2f.training.precision import dtype_of
+from a2f.training.precision import AUTOCAST, as_computed, without_bf16
 from a2f.training.recipe import Optimiser, Recipe, Stage, parse_recipe, recipe_toml
 from a2f.variants import A2FConfig
 from a2f.weights import Weights, write_weights
@@ -108,7 +108,7 @@ class Run:
         compiled: bool = False,
         processes: Processes | None = None,
     ) -> None:
-        self.config, self.recipe, self.patches, self.validation = config, recipe, patches, validation
+        self.config, self.recipe, self.patches, self.validation = config, as_computed(recipe, device), patches, validation
         self.folder, self.device, self.processes = folder, device, processes or Processes()
         torch.manual_seed(recipe.seed)
         plain = A2F(config) if init is None else transferred(init, config)[0]
@@ -139,7 +139,11 @@ class Run:
         if path is None and not found:
             raise WeightsError(f"{self.folder} holds no checkpoint to go on from")
         state = load_checkpoint(path or found[0])
-        begun = asdict(parse_recipe(state.recipe)) | state.config
+        recipe = parse_recipe(state.recipe)
+        if without_bf16(recipe) == without_bf16(self.recipe):  # begun on a CPU that has, or has not, what this one has
+            self.recipe = as_computed(recipe, self.device)
+            recipe = self.recipe
+        begun = asdict(recipe) | state.config
         now = asdict(self.recipe) | asdict(self.config)
         other = [f"{key} {begun.get(key)!r}, now {value!r}" for key, value in now.items() if begun.get(key) != value]
         if other:
@@ -244,7 +248,7 @@ class Run:
         x, hr, taught = self.patches.batch(
             self.step, batch=stage.batch, patch=stage.patch, busiest_of=recipe.busiest_of, part=part
         )
-        dtype = dtype_of(stage, self.device)
+        dtype = AUTOCAST[stage.precision]
         with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
             sr = self.forward(x)
         loss = loss_of(sr.float(), hr, stage)

@@ -1,10 +1,11 @@
 """The precision that a device computes the forward pass in."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 
-from a2f.training.recipe import Stage
+from a2f.training.recipe import Recipe
 
 AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 BF16 = ("avx512_bf16", "amx_bf16", "bf16")  # as torch.cpu.get_capabilities names them, on x86 and on ARM
@@ -21,8 +22,12 @@ def computes_bf16(device: torch.device) -> bool:
     return not capabilities or any(capabilities.get(name) for name in BF16)
 
 
-def dtype_of(stage: Stage, device: torch.device) -> torch.dtype:
-    """Of the forward pass: what the stage asks for, but fp32 for bf16 where the device has no instructions for it."""
-    if stage.precision == "bf16" and not computes_bf16(device):
-        return torch.float32
-    return AUTOCAST[stage.precision]
+def as_computed(recipe: Recipe, device: torch.device) -> Recipe:
+    """The recipe as the device computes it: with fp32 for bf16 where it has no instructions for that."""
+    return recipe if computes_bf16(device) else without_bf16(recipe)
+
+
+def without_bf16(recipe: Recipe) -> Recipe:
+    """The recipe with fp32 in all stages that ask for bf16."""
+    stages = tuple(replace(s, precision="fp32") if s.precision == "bf16" else s for s in recipe.stages)
+    return replace(recipe, stages=stages)

@@ -102,7 +102,7 @@ def start(job: Job, *, report: Callable[[Run], Callable[[Progress], None]], tell
             quiet(f"going on from step {run.step}")
         if mine.rank == 0:
             job.folder.mkdir(parents=True, exist_ok=True)
-            write_bytes_atomic(job.folder / "recipe.toml", recipe_toml(job.recipe).encode())
+            write_bytes_atomic(job.folder / "recipe.toml", recipe_toml(run.recipe).encode())
         run.train(report(run) if mine.rank == 0 else lambda progress: None)
         run.release()
         return run
