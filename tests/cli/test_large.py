@@ -1,8 +1,10 @@
 """Options of `a2f upscale` for large images, and the fast mode."""
 
 import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from a2f.cli.main import cli
+from a2f.evaluation.calibrate import LOSS_KEY, calibrated
 from a2f.imageio import Picture, read_image, write_image
-from a2f.weights import read_weights
+from a2f.weights import find_shipped, read_weights
 
 run = CliRunner()
 
@@ -95,6 +98,15 @@ def test_calibrate(tmp_path: Path, pytestconfig) -> None:
     )
     assert empty.exit_code != 0
     assert not (tmp_path / "b.safetensors").exists()
+
+
+def test_a_loss_that_is_not_measured_anew_is_not_kept(pytestconfig, tmp_path: Path) -> None:
+    for photo in sorted((pytestconfig.rootpath / "examples" / "photos" / "training").iterdir())[:3]:
+        shutil.copy(photo, tmp_path)
+    weights, told = read_weights(find_shipped("sd", scale=4).path), []
+    before = replace(weights, metadata={**weights.metadata, LOSS_KEY: "9.9"})
+    assert LOSS_KEY not in calibrated(before, tmp_path, tell=told.append).metadata
+    assert told[-1] == "the loss was not measured: that takes 4 photographs or more"
 
 
 WITH_PEAK = """

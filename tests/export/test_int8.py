@@ -8,7 +8,7 @@ from a2f.export import onnx_file
 from a2f.export.calibrate import calibrate
 from a2f.export.fold import Conv, FoldedBlock
 from a2f.export.graph import ALL_SIDES, Drawing
-from a2f.export.int8 import METADATA_KEY, Range, draw_res, ranges_of, ranges_text
+from a2f.export.int8 import LARGEST_KERNEL, METADATA_KEY, Range, draw_res, ranges_of, ranges_text
 from a2f.imageio import read_image
 from a2f.runtime import Limits, load_engine
 from a2f.runtime.fast import choose_fast
@@ -59,6 +59,8 @@ def test_integers_are_near_and_not_the_same(plain, photo) -> None:
 @pytest.mark.parametrize("sign", [1, -1])
 def test_no_sum_of_integers_is_cut_off(sign: int) -> None:
     """Kernels and values as large as they get, on CPUs with and without an 8-bit dot product."""
+    two_products = 2 * 255 * LARGEST_KERNEL  # added in 16 bits on CPUs without it
+    assert two_products <= np.iinfo(np.int16).max
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
     channels, hidden = 32, 128
     conv1 = Conv(weight=np.full((hidden, channels, 3, 3), sign, np.float32))
@@ -101,7 +103,17 @@ def test_fast_without_openvino_says_so_and_computes_exactly(plain, photo, monkey
     assert (upscaler(photo) == load_engine(plain)(photo)).all()
 
 
-@pytest.mark.parametrize("text", ["[[1, 2]]", "nonsense", "[[1, -1]" + ", [1, 1]" * 7 + "]", "[1, 2, 3]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[[1, 2]]",
+        "nonsense",
+        "[[1, -1]" + ", [1, 1]" * 7 + "]",
+        "[[1, NaN]" + ", [1, 1]" * 7 + "]",
+        "[[1, Infinity]" + ", [1, 1]" * 7 + "]",
+        "[1, 2, 3]",
+    ],
+)
 def test_damaged_ranges(plain, text: str) -> None:
     with pytest.raises(WeightsError, match="int8 ranges"):
         ranges_of(replace(plain, metadata={METADATA_KEY: text}))

@@ -5,6 +5,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -248,16 +249,18 @@ def test_images_that_fit_run_whole_and_all_others_in_tiles(weights, whole, monke
     assert np.abs(tight(image) - expected).max() < 2e-5
 
 
+@pytest.mark.parametrize("side", [490, 1200])  # some 2 and 10 seconds, below and above what keeps its memory
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-def test_stop_ends_the_run_of_a_whole_image(engine: str, weights) -> None:
+def test_stop_ends_the_run_of_a_whole_image(engine: str, side: int, weights, monkeypatch) -> None:
     if engine == "openvino":
         pytest.importorskip("openvino", reason="the extra openvino is not installed")
     upscaler = load_engine(weights, engine=engine, threads=1)
-    image = an_image(1200, 1200)  # some ten seconds
+    monkeypatch.setattr(upscaler, "_tiled", Mock(side_effect=AssertionError("it is to run whole")))
+    image = an_image(side, side)
     with ThreadPoolExecutor(1) as pool:
         under_way = pool.submit(upscaler, image)
         with pytest.raises(TimeoutError):
-            under_way.result(timeout=1)
+            under_way.result(timeout=side / 1200)
         upscaler.stop()
         with pytest.raises(EngineError, match="stopped"):
             under_way.result(timeout=60)

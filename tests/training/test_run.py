@@ -211,9 +211,7 @@ def test_a_run_goes_on_where_bf16_comes_or_goes(begun: bool, then: bool, tmp_pat
     def stop(progress: Progress) -> None:
         raise StopError
 
-    recipe = dataclasses.replace(
-        RECIPE, steps=4, evaluate_every=2, stages=(Stage(batch=2, patch=8, precision="bf16"),)
-    )
+    recipe = dataclasses.replace(RECIPE, steps=4, evaluate_every=2, stages=(Stage(batch=2, patch=8, precision="bf16"),))
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": begun}, raising=False)
     run = make_run(tmp_path, recipe)
     with pytest.raises(StopError):

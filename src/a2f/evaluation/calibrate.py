@@ -41,12 +41,14 @@ def calibrated(weights: Weights, folder: Path, *, tell: Callable[[str], None]) -
     pairs = [_middle(read_rgb(path), weights.config.scale) for path in spread]
     known, held = [p for i, p in enumerate(pairs) if i % 4 != 3], pairs[3::4]
     ranges = calibrate(weights, [lr.astype(np.float32) / np.float32(255) for _, lr in known])
-    result = replace(weights, metadata={**weights.metadata, METADATA_KEY: ranges_text(ranges)}, sha256="")
+    kept = {key: value for key, value in weights.metadata.items() if key != LOSS_KEY}  # that of the ranges before
+    result = replace(weights, metadata={**kept, METADATA_KEY: ranges_text(ranges)}, sha256="")
     tell(f"ranges of {len(ranges)} blocks from {len(known)} photographs")
     if held and importlib.util.find_spec("openvino") and computes("int8"):
         loss = _psnr(weights, "onnxruntime", "float32", held) - _psnr(result, "openvino", "int8", held)
         tell(f"loss on {len(held)} other photographs: {loss:.4f} dB PSNR-Y")
-        result = replace(result, metadata={**result.metadata, LOSS_KEY: f"{loss:.4f}"})
+        return replace(result, metadata={**result.metadata, LOSS_KEY: f"{loss:.4f}"})
+    tell("the loss was not measured: " + ("that takes a2f[openvino]" if held else "that takes 4 photographs or more"))
     return result
 
 

@@ -108,7 +108,8 @@ class Run:
         compiled: bool = False,
         processes: Processes | None = None,
     ) -> None:
-        self.config, self.recipe, self.patches, self.validation = config, as_computed(recipe, device), patches, validation
+        self.config, self.recipe = config, as_computed(recipe, device)
+        self.patches, self.validation = patches, validation
         self.folder, self.device, self.processes = folder, device, processes or Processes()
         torch.manual_seed(recipe.seed)
         plain = A2F(config) if init is None else transferred(init, config)[0]
