@@ -5,6 +5,7 @@ import io
 import operator
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
@@ -192,8 +193,10 @@ def _passes(given: Size, scale: int, model: "str | Path | Upscaler", size: Size 
     return [model] * (1 if size is None else len(plan_scales(given, size, available=[model.scale])))
 
 
-def _enlarged(picture: Picture, passes: list[Upscaler], size: Size | None, format: str, how: dict[str, Any]) -> bytes:
-    """The enlargement as a file, once it is certain that the format can hold it."""
+def _enlarged(
+    picture: Picture, passes: list[Upscaler], size: Size | None, format: str, how: dict[str, Any]
+) -> Iterator[bytes | memoryview]:
+    """The enlargement as a file in parts, once it is certain that the format can hold it."""
     factor = max(size) / max(picture.size) if size else passes[0].scale
     check_format(picture, format, factor=factor, force=how["force"])
     for note in [*picture.notes, *left_out_note(picture, format)]:
@@ -243,7 +246,7 @@ def _upscale_bytes(
 ) -> bytes:
     picture = read_image(blob)
     passes = _passes(picture.size, scale, model, size)
-    return _enlarged(picture, passes, size, picture.format, how)
+    return b"".join(_enlarged(picture, passes, size, picture.format, how))
 
 
 def _upscale_pillow(image: Any, scale: int, model: "str | Path | Upscaler", size: Size | None) -> Any:

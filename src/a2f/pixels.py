@@ -1,7 +1,7 @@
 """What an upscaler does not know: grey, transparency, bit depth and exact sizes."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -38,7 +38,7 @@ def encode_enlarged(
     strip: bool = False,
     force: bool = False,
     watch: Callable[[], None] = lambda: None,
-) -> bytes:
+) -> Generator[bytes | memoryview, None, None]:
     """Enlarge a picture and encode it; by a single pass without resizing, the result is encoded while it is made.
 
     Args:
@@ -51,13 +51,17 @@ def encode_enlarged(
         force: the same.
         watch: called between bands; what it raises ends the work.
 
+    Returns:
+        The file in parts, made as they are asked for.
+
     Raises:
         A2FError: as `upscale_pixels` and `encode_image`.
     """
     check_memory(picture, passes, size=size, format=format)
     if size is not None or len(passes) != 1 or not isinstance(passes[0], BandUpscaler):
         large = upscale_picture(picture, passes, size=size)
-        return encode_image(large, format=format, quality=quality, strip=strip, force=force)
+        yield encode_image(large, format=format, quality=quality, strip=strip, force=force)
+        return
 
     def watched(bands: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
         for band in bands:
@@ -66,9 +70,9 @@ def encode_enlarged(
 
     bands = watched(upscale_bands(picture.pixels, passes[0]))
     final = _enlarged_size(picture.size, passes)
-    taken = encoding_bytes(format, size=final, channels=picture.pixels.shape[2], deep=picture.is_deep)
+    taken = encoding_bytes(format, size=final, channels=picture.pixels.shape[2], deep=picture.is_deep, streamed=True)
     with reserve(taken):
-        return encode_bands(picture, bands, size=final, format=format, quality=quality, strip=strip, force=force)
+        yield from encode_bands(picture, bands, size=final, format=format, quality=quality, strip=strip, force=force)
 
 
 def check_memory(picture: Picture, passes: Sequence[Upscaler], *, size: Size | None, format: str) -> None:
@@ -88,7 +92,8 @@ def check_memory(picture: Picture, passes: Sequence[Upscaler], *, size: Size | N
         return
     streamed = size is None and len(passes) == 1
     final = size or _enlarged_size(picture.size, bounded)
-    file = encoding_bytes(format, size=final, channels=picture.pixels.shape[2], deep=picture.is_deep)
+    channels, deep = picture.pixels.shape[2], picture.is_deep
+    file = encoding_bytes(format, size=final, channels=channels, deep=deep, streamed=streamed)
     stages = _stages_of_one_pass(picture, bounded[0], file) if streamed else _stages(picture, bounded, final, file)
     short = max(upscaler.shortage(height=h, width=w, besides=b) for upscaler, (w, h), b in stages)
     if short:

@@ -124,6 +124,7 @@ PEAKS = [
     ("rgb.png", "out.webp", ["-s", "2", "--gates", "sampled"]),
     ("rgb.png", "out.png", ["--width", "1300"]),
     ("deep.png", "out.png", ["-s", "4"]),
+    ("deep.png", "out.ppm", ["-s", "4"]),
     ("alpha.png", "out.tif", ["-s", "2"]),
 ]
 

@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from a2f.errors import ImageWriteError
+from a2f.errors import ImageWriteError, InputError
 from a2f.imageio import write_bytes_atomic
 
 
@@ -46,6 +47,27 @@ def test_atomic_write_keeps_mode_and_follows_links(tmp_path) -> None:
     assert real.read_bytes() == b"new"
     assert real.stat().st_mode & 0o777 == 0o640
     assert sorted(p.name for p in tmp_path.iterdir()) == ["link.bin", "real.bin"]
+
+
+@pytest.mark.usefixtures("way")
+def test_a_file_in_parts(tmp_path: Path) -> None:
+    write_bytes_atomic(tmp_path / "a", (bytes([n]) * 700_000 for n in range(3)))
+    assert (tmp_path / "a").read_bytes() == b"\0" * 700_000 + b"\1" * 700_000 + b"\2" * 700_000
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("error", [InputError("no more"), KeyboardInterrupt("no more")])
+def test_a_part_that_cannot_be_made_leaves_the_old_file(error: BaseException, tmp_path: Path) -> None:
+    def parts() -> Iterator[bytes]:
+        yield b"new"
+        raise error
+
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    with pytest.raises(type(error), match="no more"):
+        write_bytes_atomic(path, parts())
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"a": b"old"}
 
 
 @pytest.mark.usefixtures("way")

@@ -20,11 +20,26 @@ def bands_of(picture: Picture, rows: int = 17):
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_bands_become_the_file_of_the_whole(channels: int, dtype: type, format: str) -> None:
     picture = a_picture(channels, dtype)
-    blob = encode_bands(picture, bands_of(picture), size=picture.size, format=format, force=True)
+    blob = b"".join(encode_bands(picture, bands_of(picture), size=picture.size, format=format, force=True))
     whole = encode_image(picture, format=format, force=True)
     ours, theirs = read_image(blob), read_image(whole)
     assert (ours.pixels == theirs.pixels).all()
     assert ours.metadata == theirs.metadata
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_ppm_goes_out_before_the_next_band_is_made(dtype: type) -> None:
+    picture, made = a_picture(3, dtype), []
+
+    def bands():
+        for band in bands_of(picture):
+            made.append(len(band))
+            yield band
+
+    parts = encode_bands(picture, bands(), size=picture.size, format="ppm")
+    for number, _ in enumerate(parts):  # the head of the file, then a part for each of these low bands
+        assert len(made) == max(1, number)
+    assert sum(made) == picture.size[1]
 
 
 def test_what_the_bands_raise_comes_through() -> None:

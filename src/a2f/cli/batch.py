@@ -7,8 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
@@ -355,7 +356,7 @@ class Runner:
             )
         if not scales:
             notes.append(f"{name}: {final[0]} x {final[1]} is no enlargement: only resized, without the network")
-        blob = encode_enlarged(
+        made = encode_enlarged(
             picture,
             [self.engine(s) for s in scales],
             size=size,
@@ -365,14 +366,17 @@ class Runner:
             force=o.force,
             watch=self._go_on,
         )
-        self._go_on()
-        if task.target == STDIN:
-            return Outcome(task=task, status="done", size=final, notes=tuple(notes), encoded=blob)
-        try:
-            task.target.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ImageWriteError(f"cannot make the folder {task.target.parent}: {error.strerror or error}") from error
-        write_bytes_atomic(task.target, blob)
+        with closing(made):
+            parts = chain([next(made)], made)  # before there is something to write, no folder is made
+            self._go_on()
+            if task.target == STDIN:
+                return Outcome(task=task, status="done", size=final, notes=tuple(notes), encoded=b"".join(parts))
+            try:
+                task.target.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                reason = error.strerror or error
+                raise ImageWriteError(f"cannot make the folder {task.target.parent}: {reason}") from error
+            write_bytes_atomic(task.target, parts)
         return Outcome(task=task, status="done", size=final, notes=tuple(notes))
 
     def _read(self, source: Path | bytes, name: str) -> Picture:

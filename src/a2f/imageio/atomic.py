@@ -3,13 +3,18 @@
 import contextlib
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from a2f.errors import ImageWriteError
+from a2f.errors import A2FError, ImageWriteError
+
+COPIED_BYTES = 2**20  # at a time
+
+Parts = Iterable[bytes | memoryview]  # of a file, from its beginning
 
 
-def write_bytes_atomic(path: Path | str, data: bytes) -> None:
+def write_bytes_atomic(path: Path | str, data: bytes | Parts) -> None:
     """Write a file so that a crash, a full disk or Ctrl-C leaves the old file or none, never half of one.
 
     The bytes go to a temporary file in the same folder, which is flushed to the disk and then renamed. Where the system
@@ -19,25 +24,29 @@ def write_bytes_atomic(path: Path | str, data: bytes) -> None:
 
     Args:
         path: of the file.
-        data: the whole file.
+        data: the whole file, or its parts, which are asked for one after the other as they are written.
 
     Raises:
-        ImageWriteError: if the folder is missing or cannot be written, or the disk is full.
+        ImageWriteError: if the folder is missing or cannot be written, or the disk is full. What making a part raises
+            comes through, and nothing is left either.
     """
-    path = Path(path)
+    path, parts = Path(path), [data] if isinstance(data, bytes) else data
     temporary: Path | None = None
     try:
         kind = path.stat().st_mode if path.exists() else None
         if kind is not None and not stat.S_ISREG(kind):
-            path.write_bytes(data)  # says itself that a folder is none
+            with path.open("wb") as file:  # says itself that a folder is none
+                file.writelines(parts)
             return
         target = Path(os.path.realpath(path))
         mode = 0o666 & ~_umask() if kind is None else stat.S_IMODE(kind) & 0o777
         temporary = target.parent / f".a2f-{os.urandom(8).hex()}.tmp"  # short: the target's name may fill the limit
-        if not _written_unnamed(temporary, data, mode):
-            _write_named(temporary, data, mode)
+        if not _written_unnamed(temporary, parts, mode):
+            _write_named(temporary, parts, mode)
         temporary.replace(target)
         _sync_folder(target.parent)
+    except A2FError:  # of the parts
+        raise
     except (OSError, ValueError) as error:
         raise ImageWriteError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
     finally:
@@ -46,36 +55,37 @@ def write_bytes_atomic(path: Path | str, data: bytes) -> None:
                 temporary.unlink()
 
 
-def _written_unnamed(name: Path, data: bytes, mode: int) -> bool:
+def _written_unnamed(name: Path, parts: Parts, mode: int) -> bool:
     """Write a file that gets its name when it is whole, and vanishes if we are killed before; False where none can."""
     flag = getattr(os, "O_TMPFILE", None)
     if flag is None or not Path("/proc/self/fd").is_dir():
         return False
     try:
-        handle = os.open(name.parent, flag | os.O_WRONLY, 0o600)
+        handle = os.open(name.parent, flag | os.O_RDWR, 0o600)
     except OSError:
         return False  # whatever it is, the attempt with a name says it better
-    with os.fdopen(handle, "wb") as file:
+    with os.fdopen(handle, "w+b") as file:
         os.fchmod(handle, mode)
-        _fill(file, data)
+        _fill(file, parts)
         try:
             # Any number of a folder makes Python take the call that follows the link in /proc; this one is not used.
             os.link(f"/proc/self/fd/{handle}", name, src_dir_fd=handle, follow_symlinks=True)
-        except OSError:
-            return False  # a file system without hard links
+        except OSError:  # a file system without hard links; the parts may not come twice
+            file.seek(0)
+            _write_named(name, iter(lambda: file.read(COPIED_BYTES), b""), mode)
     return True
 
 
-def _write_named(name: Path, data: bytes, mode: int) -> None:
+def _write_named(name: Path, parts: Parts, mode: int) -> None:
     handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
     with os.fdopen(handle, "wb") as file:
-        _fill(file, data)
+        _fill(file, parts)
     name.chmod(mode)
 
 
-def _fill(file: BinaryIO, data: bytes) -> None:
+def _fill(file: BinaryIO, parts: Parts) -> None:
     try:
-        file.write(data)
+        file.writelines(parts)
         file.flush()
         os.fsync(file.fileno())
     except OSError as error:

@@ -3,7 +3,7 @@
 import io
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ from a2f.imageio.picture import MAX_DPI, Metadata, Picture, Pixels
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
+
+ROWS_AT_A_TIME = 64  # of 16 bits, whose bytes are turned on the way
 
 _NUMBER = re.compile(rb"(?:\s|#[^\n]*\n)*+(\d{1,10})(?!\d)")  # possessive: a run of blanks is walked once
 
@@ -121,9 +123,19 @@ def _loaded(
 
 def encode_pnm(pixels: Pixels) -> bytes:
     """A raw PGM or PPM file of [H, W, 1 or 3] pixels; Pillow would reduce colour of 16 bits to 8."""
-    height, width, channels = pixels.shape
-    header = f"P{6 if channels == 3 else 5}\n{width} {height}\n{np.iinfo(pixels.dtype).max}\n".encode()
-    return header + pixels.astype(pixels.dtype.newbyteorder(">")).tobytes()
+    height, width, _ = pixels.shape
+    return b"".join(encode_pnm_bands(iter([pixels]), width=width, height=height))
+
+
+def encode_pnm_bands(bands: Iterator[Pixels], *, width: int, height: int) -> Iterator[bytes | memoryview]:
+    """The same file in parts, of bands [rows, width, 1 or 3]."""
+    for number, band in enumerate(bands):
+        if number == 0:
+            kind = 6 if band.shape[2] == 3 else 5
+            yield f"P{kind}\n{width} {height}\n{np.iinfo(band.dtype).max}\n".encode()
+        for top in range(0, len(band), ROWS_AT_A_TIME):
+            rows = band[top : top + ROWS_AT_A_TIME]
+            yield np.ascontiguousarray(rows, dtype=rows.dtype.newbyteorder(">")).view(np.uint8).reshape(-1).data
 
 
 def encode_bmp(pixels: Pixels, dpi: tuple[float, float] | None) -> bytes:

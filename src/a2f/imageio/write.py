@@ -18,7 +18,7 @@ from a2f.imageio.iptc import photoshop_of, records_of
 from a2f.imageio.picture import Metadata, Picture
 from a2f.imageio.stream import feed
 from a2f.imageio.tiff import tiff_with_blocks, without_resolution
-from a2f.imageio.uncompressed import encode_bmp, encode_pnm
+from a2f.imageio.uncompressed import encode_bmp, encode_pnm, encode_pnm_bands
 
 if TYPE_CHECKING:
     from pyvips import Image as VipsImage
@@ -99,8 +99,8 @@ def encode_bands(
     quality: int | None = None,
     strip: bool = False,
     force: bool = False,
-) -> bytes:
-    """Encode pixels that come band by band; JPEG, PNG and TIFF never hold all of them, decoded, in memory.
+) -> Iterator[bytes | memoryview]:
+    """Encode pixels that come band by band; JPEG, PNG, TIFF and PPM never hold all of them, decoded, in memory.
 
     Args:
         picture: whose metadata, channels and bit depth the result has.
@@ -110,16 +110,20 @@ def encode_bands(
         quality: the same.
         strip: the same.
         force: the same.
+
+    Returns:
+        The file in parts: PPM band by band, all others in one.
     """
     format = _checked(picture, format, quality=quality, strip=strip, force=force)
-    if format in ("ppm", "bmp"):
+    if format == "bmp":
         whole = replace(picture, pixels=np.concatenate(list(bands)))
-        return encode_image(whole, format=format, quality=quality, strip=strip, force=force)
-    first = next(bands)
-    pixels, metadata = _fitted(replace(picture, pixels=first), FORMATS[format], strip=strip)
+        return iter([encode_image(whole, format=format, quality=quality, strip=strip, force=force)])
+    fitted = (_fitted(replace(picture, pixels=band), FORMATS[format], strip=strip) for band in bands)
+    if format == "ppm":
+        return encode_pnm_bands((pixels for pixels, _ in fitted), width=size[0], height=size[1])
+    pixels, metadata = next(fitted)
     deep = pixels.dtype == np.uint16
-    rest = (_fitted(replace(picture, pixels=band), FORMATS[format], strip=strip)[0] for band in bands)
-    every = chain([pixels], rest)
+    every = chain([pixels], (rest for rest, _ in fitted))
     fed = feed(every, width=size[0], height=size[1], channels=pixels.shape[2], deep=deep)
     image = fed.image.copy(interpretation=_interpretation(pixels))
     try:
@@ -130,10 +134,10 @@ def encode_bands(
         raise
     if fed.errors:  # an encoder may have been content with less
         raise fed.errors[0]
-    return blob
+    return iter([blob])
 
 
-def encoding_bytes(format: str, *, size: tuple[int, int], channels: int, deep: bool) -> int:
+def encoding_bytes(format: str, *, size: tuple[int, int], channels: int, deep: bool, streamed: bool = False) -> int:
     """About what encoding takes of the memory, the file included, besides the bands.
 
     Args:
@@ -141,7 +145,10 @@ def encoding_bytes(format: str, *, size: tuple[int, int], channels: int, deep: b
         size: width and height, pixels.
         channels: 1 to 4.
         deep: whether there are 16 bits a channel.
+        streamed: whether the pixels come band by band and the parts of the file go as they are made.
     """
+    if streamed and format == "ppm":
+        return 16 * 2**20
     pixels = size[0] * size[1]
     factor = 1.0 if format == "jpeg" and pixels > MOST_OPTIMISED else FORMATS[format].encoding
     held = channels if FORMATS[format].grey else max(3, channels)
