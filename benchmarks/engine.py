@@ -26,7 +26,7 @@ from a2f.export.int8 import METADATA_KEY, ranges_of, ranges_text
 from a2f.export.session import make_session
 from a2f.profiling.latency import keep_freed_memory
 from a2f.runtime import Limits, load_engine
-from a2f.runtime.openvino_core import computes
+from a2f.runtime.openvino_core import computes, import_openvino
 from a2f.variants import VARIANTS, config_of
 from a2f.weights import Weights, read_weights, shipped_models
 from benchmarks.machine import describe, suffix
@@ -181,7 +181,8 @@ def main() -> None:
                 [f"{variant} x{SCALE}", name, f"{middle:.3f}", spread, f"{base / middle:.2f}", f"{best / middle:.2f}"]
             )
     import onnxruntime
-    import openvino
+
+    openvino = import_openvino()
     import torch
 
     versions = f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, openvino {openvino.__version__[:8]}"

@@ -20,9 +20,9 @@ from a2f.export.session import make_session
 from a2f.imageio import read_image
 from a2f.imageio.formats import is_image_name
 from a2f.runtime import Limits, load_engine
-from a2f.runtime.onnx_engine import open_step
+from a2f.runtime.onnx_engine import OnnxSteps
 from a2f.runtime.plan import Plan
-from a2f.runtime.tiled import Steps, TiledRun, rows_of
+from a2f.runtime.tiled import TiledRun, rows_of
 from a2f.weights import Weights, find_shipped, read_weights, shipped_models
 from benchmarks.machine import describe
 from benchmarks.markdown import ROOT, fill, table
@@ -41,7 +41,7 @@ def tiled(weights: Weights, image: np.ndarray, tile: int, *, in_file: bool) -> n
     height, width = image.shape[:2]
     plan = Plan(tile_height=tile, tile_width=tile, band_rows=tile, in_file=in_file)
     with ThreadPoolExecutor(2) as pool:
-        steps = Steps(fold(weights), open_step)
+        steps = OnnxSteps(fold(weights))
         run = TiledRun(steps, rows_of(image), height=height, width=width, plan=plan, pool=pool)
         return np.concatenate(list(run), axis=1).transpose(1, 2, 0)
 

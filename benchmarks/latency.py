@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from a2f.evaluation.published import METHODS, published
 from a2f.export.graph import export_onnx
 from a2f.export.int8 import ranges_of
-from a2f.runtime.openvino_core import computes, openvino_core
+from a2f.runtime.openvino_core import computes, import_openvino, openvino_core
 from a2f.variants import VARIANTS
 from a2f.weights import shipped_models
 from benchmarks import peers
@@ -153,7 +153,8 @@ def main() -> None:
         name = f"**{row.name}**" if row.ours else row.name
         lines.append([name, str(row.parameters_k), *psnr, f"{1000 * row.exact:.0f}", f"{1000 * row.fast:.0f}"])
     import onnxruntime
-    import openvino
+
+    openvino = import_openvino()
 
     versions = f"onnxruntime {onnxruntime.__version__}, openvino {openvino.__version__[:8]}"
     where = f"{describe()}; {versions}; {a.threads} threads; medians of {2 * a.rounds} runs in turns."

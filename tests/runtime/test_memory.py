@@ -69,7 +69,9 @@ def test_senseless_limits(bad: dict) -> None:
 
 def test_limits_are_not_for_engines_that_run_images_whole(weights) -> None:
     with pytest.raises(EngineError, match="runs images whole"):
-        load_engine(weights, engine="torch", limits=Limits(tile_px=64))
+        load_engine(weights, device="cuda", limits=Limits(tile_px=64))
+    with pytest.raises(EngineError, match="exact gates only"):
+        load_engine(weights, engine="torch", limits=Limits(gates="sampled"))
 
 
 def test_this_machine_has_memory() -> None:

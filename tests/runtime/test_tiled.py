@@ -20,7 +20,7 @@ from a2f.export.session import make_session
 from a2f.model.a2f import A2F, to_weights
 from a2f.runtime import Limits, load_engine, plan
 from a2f.runtime.features import FeaturesInFile
-from a2f.runtime.onnx_engine import open_step
+from a2f.runtime.onnx_engine import OnnxSteps
 from a2f.runtime.pieces import PiecesEngine
 from a2f.runtime.plan import Plan
 from a2f.runtime.sampled import sampled_gates
@@ -40,7 +40,7 @@ def weights() -> Weights:
 
 @pytest.fixture(scope="module")
 def steps(weights) -> Steps:
-    return Steps(fold(weights), open_step)
+    return OnnxSteps(fold(weights))
 
 
 @pytest.fixture(scope="module")
@@ -239,6 +239,25 @@ def test_a_run_that_is_left_lets_go(weights, steps) -> None:
     assert threading.active_count() <= before
 
 
+@pytest.mark.parametrize("config", [*EVERY, *ABLATIONS.values()], ids=lambda c: f"{c.variant}-x{c.scale}")
+def test_torch_runs_tiles_of_all_networks(config) -> None:
+    weights, image = to_weights(A2F(config)), an_image(41, 53)
+    whole = load_engine(weights, engine="torch")(image)
+    for tile in (4, 17, 40):
+        tiled = load_engine(weights, engine="torch", limits=Limits(tile_px=tile))
+        assert np.abs(tiled(image) - whole).max() < 2e-5, tile
+        assert np.abs(np.concatenate(list(tiled.bands(image))) - whole).max() < 2e-5, tile
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "torch"])
+def test_what_does_not_fit_after_all_runs_in_tiles(engine: str, weights, whole, monkeypatch) -> None:
+    upscaler, image = load_engine(weights, engine=engine), an_image(40, 50)
+    monkeypatch.setattr(upscaler, "_whole", Mock(side_effect=MemoryError))
+    expected = whole(image).transpose(1, 2, 0)
+    assert np.abs(upscaler(image) - expected).max() < 2e-5
+    assert np.abs(np.concatenate(list(upscaler.bands(image))) - expected).max() < 2e-5
+
+
 def test_images_that_fit_run_whole_and_all_others_in_tiles(weights, whole, monkeypatch) -> None:
     image = an_image(300, 500)
     expected = whole(image).transpose(1, 2, 0)
@@ -250,7 +269,7 @@ def test_images_that_fit_run_whole_and_all_others_in_tiles(weights, whole, monke
 
 
 @pytest.mark.parametrize("side", [490, 1200])  # some 2 and 10 seconds, below and above what keeps its memory
-@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino", "torch"])
 def test_stop_ends_the_run_of_a_whole_image(engine: str, side: int, weights, monkeypatch) -> None:
     if engine == "openvino":
         pytest.importorskip("openvino", reason="the extra openvino is not installed")

@@ -49,7 +49,7 @@ def load_engine(
             for openvino; "fast" for the quickest here, which chooses the engine too: int8 or bfloat16, or "float32"
             with a warning where the machine or the weights have neither.
         threads: of one run on the CPU; all cores of the process by default; torch counts for the whole process.
-        limits: tile, memory and gates, on the CPU with onnxruntime and openvino; half of the free memory by default.
+        limits: tile, memory and gates; not for onnxruntime on CUDA; half of the free memory by default.
         compile: torch only: fuse the network by torch.compile, on CUDA with recorded graphs; for many images.
 
     Returns:
@@ -80,15 +80,15 @@ def load_engine(
             f"engine {engine} does not compute in {dtype!r}: choose {' or '.join(DTYPES[engine])}{elsewhere}"
         )
     count = threads or default_threads()
-    if (limits is not None and limits != Limits(jobs=limits.jobs)) and (engine == "torch" or device != "cpu"):
-        raise EngineError(f"engine {engine} on {device} runs images whole: tile, memory and gates cannot be set there")
+    if limits is not None and limits != Limits(jobs=limits.jobs) and engine == "onnxruntime" and device != "cpu":
+        raise EngineError(f"onnxruntime on {device} runs images whole: for tile, memory and gates use --engine torch")
     if compile and engine != "torch":
         raise EngineError(f"engine {engine} does not compile: use --engine torch")
     limits = limits or Limits()
     if engine == "torch":
-        from a2f.runtime.torch_engine import TorchEngine
+        from a2f.runtime.torch_engine import open_torch_engine
 
-        return TorchEngine(weights, device=device, dtype=dtype, threads=threads, compile=compile)
+        return open_torch_engine(weights, device=device, dtype=dtype, threads=threads, compile=compile, limits=limits)
     if engine == "openvino":
         from a2f.runtime.openvino_engine import open_openvino_engine
 

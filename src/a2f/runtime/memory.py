@@ -20,6 +20,21 @@ def whole_bytes(config: A2FConfig, *, height: int, width: int) -> int:
     return int(4 * per_pixel * height * width)
 
 
+def torch_whole_bytes(config: A2FConfig, *, height: int, width: int) -> int:
+    """The same in PyTorch, which concatenates features and keeps more of what lies between; at most 1.6 times as much.
+
+    Peaks were 393 to 1,385 floats a pixel (S, SD, L at x2 and x4, half a megapixel), up to 750 in bfloat16 (SD x2).
+    """
+    features, result = config.channels * (config.blocks + 1), 3 * config.scale**2
+    per_pixel = features + max(features, 3.5 * config.hidden) + 7.1 * result
+    return int(4 * per_pixel * height * width)
+
+
+def arrays_bytes(config: A2FConfig, *, height: int, width: int) -> int:
+    """What of a run on another device lies in the memory of the CPU: the image and its result, twice at times."""
+    return 2 * 4 * 3 * (1 + config.scale**2) * height * width
+
+
 def available_bytes() -> int | None:
     """Memory that this process can still get, as Linux tells it; None where it can't be told."""
     found = []

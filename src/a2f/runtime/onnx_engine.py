@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from a2f.errors import EngineError
 from a2f.export.fold import fold
-from a2f.export.graph import export_onnx
+from a2f.export.graph import Sides, export_onnx
 from a2f.export.session import make_session
+from a2f.export.steps import block_step, exchange_step, head_step, tail_step
 from a2f.runtime.arrays import to_batch, to_image
+from a2f.runtime.memory import whole_bytes
 from a2f.runtime.pieces import PiecesEngine
 from a2f.runtime.plan import Limits
 from a2f.runtime.tiled import Array, Step, Steps
@@ -73,7 +75,7 @@ def open_onnx_engine(weights: Weights, *, device: str, threads: int, limits: Lim
     def session_for_pieces() -> "InferenceSession":
         return make_session(export_onnx(weights, gates_given=True), threads=threads, shared_memory=True)
 
-    steps = Steps(fold(weights), open_step)
+    steps = OnnxSteps(fold(weights))
     rest: BandUpscaler
     if limits.gates == "sampled":
         rest = PiecesEngine(
@@ -88,18 +90,29 @@ def open_onnx_engine(weights: Weights, *, device: str, threads: int, limits: Lim
     if limits.tile_px:
         return rest
     session = make_session(export_onnx(weights), threads=threads)
-    return WholeOrTiled(lambda x: run(session, x, {}), rest, config=weights.config, limits=limits, halt=halt)
+    takes = functools.partial(whole_bytes, weights.config)
+    return WholeOrTiled(lambda x: run(session, x, {}), rest, takes=takes, limits=limits, halt=halt)
 
 
-def open_step(blob: bytes) -> Step:
-    """A step on one thread."""
-    session = make_session(blob, threads=1, shared_memory=True)
-    names = [output.name for output in session.get_outputs()]
+class OnnxSteps(Steps):
+    """Each step a graph of onnxruntime, on one thread."""
 
-    def step(inputs: Mapping[str, Array]) -> dict[str, Array]:
-        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+    def make(self, kind: str, number: int, sides: Sides) -> Step:
+        """As `Steps`."""
+        session = make_session(self._drawn(kind, number, sides), threads=1, shared_memory=True)
+        names = [output.name for output in session.get_outputs()]
 
-    return step
+        def step(inputs: Mapping[str, Array]) -> dict[str, Array]:
+            return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+
+        return step
+
+    def _drawn(self, kind: str, number: int, sides: Sides) -> bytes:
+        if kind == "head":
+            return head_step(self.net, sides=sides)
+        if kind == "block":
+            return block_step(self.net, number, sides=sides)
+        return exchange_step(self.net) if kind == "exchange" else tail_step(self.net, sides=sides)
 
 
 class WholeOnnxEngine(Described):

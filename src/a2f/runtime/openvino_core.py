@@ -1,12 +1,34 @@
 """The OpenVINO of this process."""
 
 import functools
+import sys
 import threading
 from typing import Any
 
 CAPABILITIES = {"float32": "FP32", "bfloat16": "BF16", "int8": "INT8"}
 
 _LOCK = threading.Lock()
+
+
+def import_openvino() -> Any:
+    """OpenVINO, without the package that tells its maker of each import.
+
+    That package (openvino_telemetry) sends and keeps an identifier on the disk unless it cannot be imported. Where
+    another part of the program has imported OpenVINO before, that is left as it is.
+
+    Raises:
+        ImportError: if OpenVINO is not installed.
+    """
+    with _LOCK:
+        hidden = "openvino" not in sys.modules and "openvino_telemetry" not in sys.modules
+        if hidden:
+            sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # which makes its import fail
+        try:
+            import openvino
+        finally:
+            if hidden:
+                del sys.modules["openvino_telemetry"]
+        return openvino
 
 
 def openvino_core() -> Any:
@@ -20,8 +42,7 @@ def openvino_core() -> Any:
     Raises:
         ImportError: if OpenVINO is not installed.
     """
-    import openvino
-
+    openvino = import_openvino()
     with _LOCK:
         return _core(openvino)
 

@@ -15,11 +15,12 @@ from a2f.errors import EngineError
 from a2f.export.fold import fold
 from a2f.export.graph import export_onnx
 from a2f.export.int8 import Range, ranges_of
-from a2f.runtime.onnx_engine import KEPT_PX, open_step
-from a2f.runtime.openvino_core import computes, openvino_core
+from a2f.runtime.memory import whole_bytes
+from a2f.runtime.onnx_engine import KEPT_PX, OnnxSteps
+from a2f.runtime.openvino_core import computes, import_openvino, openvino_core
 from a2f.runtime.pieces import PiecesEngine
 from a2f.runtime.plan import Limits
-from a2f.runtime.tiled import Array, Steps
+from a2f.runtime.tiled import Array
 from a2f.runtime.whole_or_tiled import WholeOrTiled
 from a2f.upscaler import BandUpscaler
 from a2f.weights import Weights
@@ -42,7 +43,7 @@ def open_openvino_engine(weights: Weights, *, device: str, dtype: str, threads: 
             have no ranges, or exact gates were asked for.
     """
     try:
-        import openvino
+        openvino = import_openvino()
     except ImportError as error:
         raise EngineError("engine openvino is not installed: pip install 'a2f[openvino]'") from error
     if device != "cpu":
@@ -62,7 +63,7 @@ def open_openvino_engine(weights: Weights, *, device: str, dtype: str, threads: 
     def piece(x: Array, gates: Mapping[str, Array], last: bool) -> Array:
         return graph(gates_given=True)(x, gates, release=last)
 
-    steps = Steps(fold(weights), open_step)
+    steps = OnnxSteps(fold(weights))
     pieces = PiecesEngine(piece, steps, description=description, threads=threads, limits=limits)
     if limits.tile_px:
         return pieces
@@ -71,7 +72,8 @@ def open_openvino_engine(weights: Weights, *, device: str, dtype: str, threads: 
     def whole(x: Array) -> Array:
         return network(x, {}, release=x.shape[2] * x.shape[3] > KEPT_PX)
 
-    return WholeOrTiled(whole, pieces, config=weights.config, limits=limits, halt=network.halt)
+    takes = functools.partial(whole_bytes, weights.config)
+    return WholeOrTiled(whole, pieces, takes=takes, limits=limits, halt=network.halt)
 
 
 class _Graph:

@@ -7,6 +7,7 @@ is computed twice. docs/decisions/tiling.md has the measurements, and what else 
 """
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -19,16 +20,7 @@ from numpy.typing import NDArray
 from a2f.errors import EngineError
 from a2f.export.fold import Conv, Folded, FoldedBlock
 from a2f.export.graph import ALL_SIDES, Sides
-from a2f.export.steps import (
-    BLOCK_HALO_PX,
-    TAIL_HALO_PX,
-    block_step,
-    exchange_step,
-    head_step,
-    middle_of,
-    slots_of,
-    tail_step,
-)
+from a2f.export.steps import BLOCK_HALO_PX, TAIL_HALO_PX, middle_of, slots_of
 from a2f.runtime.features import Features, FeaturesInFile, FeaturesInMemory
 from a2f.runtime.plan import LEAST_PX, Plan
 
@@ -48,17 +40,15 @@ class Tile:
     right: int
 
 
-class Steps:
-    """The steps of one network, opened when they are first needed; safe to share between threads.
+class Steps(ABC):
+    """The steps of one network, as `a2f.export.steps` tells, made when they are first needed; safe to share.
 
     Args:
         net: folded.
-        open_step: opens an ONNX file to run on one thread, many at a time.
-        ranges: one a block, for 8-bit integers.
     """
 
-    def __init__(self, net: Folded, open_step: Callable[[bytes], Step]) -> None:
-        self.net, self._open_step = net, open_step
+    def __init__(self, net: Folded) -> None:
+        self.net = net
         self._opened: dict[tuple[str, int, Sides], Step] = {}
         self._lock = threading.Lock()
 
@@ -82,14 +72,18 @@ class Steps:
         key = kind, number, sides
         with self._lock:
             if key not in self._opened:
-                if kind == "head":
-                    blob = head_step(self.net, sides=sides)
-                elif kind == "block":
-                    blob = block_step(self.net, number, sides=sides)
-                else:
-                    blob = exchange_step(self.net) if kind == "exchange" else tail_step(self.net, sides=sides)
-                self._opened[key] = self._open_step(blob)
+                self._opened[key] = self.make(kind, number, sides)
             return self._opened[key]
+
+    @abstractmethod
+    def make(self, kind: str, number: int, sides: Sides) -> Step:
+        """Make a step that may run in many threads at a time.
+
+        Args:
+            kind: "head", "block", "exchange" or "tail".
+            number: of the block, from 1; 0 for all others.
+            sides: of the tile that are the image's border.
+        """
 
 
 def gate_of(block: FoldedBlock, means: list[Means]) -> Array:

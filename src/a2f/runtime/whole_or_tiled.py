@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,9 @@ from numpy.typing import NDArray
 
 from a2f.errors import EngineError
 from a2f.runtime.arrays import check_image, to_batch, to_image
-from a2f.runtime.memory import whole_bytes
 from a2f.runtime.plan import Bounded, Limits, budget_bytes
 from a2f.runtime.tiled import rows_of
 from a2f.upscaler import BandUpscaler, Described
-from a2f.variants import A2FConfig
 
 Array = NDArray[np.float32]
 
@@ -22,9 +21,9 @@ class WholeOrTiled(Bounded, Described):
     """One graph for what fits, steps for the rest; the results differ by float rounding.
 
     Args:
-        whole: [1, 3, H, W] -> [1, 3, sH, sW]; safe to share between threads.
-        tiled: for all others.
-        config: the network.
+        whole: [1, 3, H, W] -> [1, 3, sH, sW]; safe to share; MemoryError where it does not fit after all.
+        tiled: for all others, and for those.
+        takes: bytes that a whole image takes, of its `height` and `width`.
         limits: what a run may take.
         halt: makes runs of `whole` that are under way raise EngineError soon.
     """
@@ -34,11 +33,11 @@ class WholeOrTiled(Bounded, Described):
         whole: Callable[[Array], Array],
         tiled: BandUpscaler,
         *,
-        config: A2FConfig,
+        takes: Callable[..., int],
         limits: Limits,
         halt: Callable[[], None],
     ) -> None:
-        self._whole, self._tiled, self._config, self._halt = whole, tiled, config, halt
+        self._whole, self._tiled, self._takes, self._halt = whole, tiled, takes, halt
         super().__init__(limits)
         self._stopped = threading.Event()
         self.scale, self.description = tiled.scale, tiled.description
@@ -54,7 +53,10 @@ class WholeOrTiled(Bounded, Described):
 
     def __call__(self, image: Array) -> Array:
         """Enlarge one image, as `Upscaler` says; EngineError if the memory does not suffice."""
-        return self._run(image) if self._fits(check_image(image)) else self._tiled(image)
+        if self._fits(check_image(image)):
+            with suppress(MemoryError):
+                return self._run(image)
+        return self._tiled(image)
 
     def stop(self) -> None:
         """As `BandUpscaler.stop`."""
@@ -65,17 +67,18 @@ class WholeOrTiled(Bounded, Described):
     def shortage(self, *, height: int, width: int, besides: int) -> int:
         """As `BandUpscaler.shortage`."""
         budget = budget_bytes(self._limits, besides)
-        if budget is None or self._bytes(height, width) <= budget:
+        if budget is None or self._takes(height=height, width=width) <= budget:
             return 0
-        whole = self._bytes(height, width) - budget
+        whole = self._takes(height=height, width=width) - budget
         return min(whole, self._tiled.shortage(height=height, width=width, besides=besides))
 
     def bands(self, image: NDArray[Any]) -> Iterator[Array]:
         """Enlarge one image band by band, as `BandUpscaler` says."""
-        if not self._fits(check_image(image, integers=True)):
-            yield from self._tiled.bands(image)
-            return
-        yield self._run(rows_of(image)(0, image.shape[0]).transpose(1, 2, 0))
+        whole = None
+        if self._fits(check_image(image, integers=True)):
+            with suppress(MemoryError):
+                whole = self._run(rows_of(image)(0, image.shape[0]).transpose(1, 2, 0))
+        yield from self._tiled.bands(image) if whole is None else [whole]
 
     def _run(self, image: Array) -> Array:
         if self._stopped.is_set():
@@ -84,7 +87,4 @@ class WholeOrTiled(Bounded, Described):
 
     def _fits(self, image: NDArray[Any]) -> bool:
         budget = budget_bytes(self._limits, 0)
-        return budget is None or self._bytes(*image.shape[:2]) <= budget
-
-    def _bytes(self, height: int, width: int) -> int:
-        return whole_bytes(self._config, height=height, width=width)
+        return budget is None or self._takes(height=image.shape[0], width=image.shape[1]) <= budget
