@@ -9,10 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pyvips
 from PIL import Image
 
 from a2f.errors import A2FError, ImageReadError, PixelLimitError, TruncatedImageError
 from a2f.imageio import FORMATS, Metadata, Picture, encode_image, read_image
+from a2f.imageio.exif import first_directory, set_number
+from a2f.imageio.tiff import BYTES_OF_STRIPS, TILES, is_cut_off
 
 
 def waves(height: int = 40, width: int = 50) -> np.ndarray:
@@ -152,6 +155,33 @@ def test_what_is_damaged_is_told_while_others_are_read() -> None:
         ended.set()
         for other in others:
             other.join()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+@pytest.mark.parametrize("lost", [1, 40, 1500])
+def test_uncompressed_tiff_cut_short(mode: str, lost: int) -> None:
+    """Of which libvips says nothing; the directory lies before the pixels, as some programs write it."""
+    whole = saved(Image.fromarray(waves()).convert(mode), "TIFF")
+    assert read_image(whole).size == (50, 40)
+    with pytest.raises(TruncatedImageError, match="--allow-truncated"):
+        read_image(whole[:-lost])
+    assert read_image(whole[:-lost], allow_truncated=True).size == (50, 40)
+
+
+def test_a_tile_beyond_the_end_of_a_tiff() -> None:
+    options = {"tile": True, "tile_width": 16, "tile_height": 16}
+    blob = bytearray(pyvips.Image.new_from_array(waves()).tiffsave_buffer(**options))
+    assert not is_cut_off(bytes(blob))
+    place = first_directory(blob).entries[TILES]
+    struct.pack_into("<I", blob, int.from_bytes(blob[place + 8 : place + 12], "little"), len(blob) - 100)
+    assert is_cut_off(bytes(blob))
+
+
+def test_bytes_that_a_tiff_names_and_does_not_use() -> None:
+    """As some programs write it; all samples are there."""
+    blob = bytearray(saved(Image.fromarray(waves()), "TIFF"))
+    set_number(blob, first_directory(blob), BYTES_OF_STRIPS, 10**6)
+    assert (read_image(bytes(blob)).pixels == waves()).all()
 
 
 def test_gif_cut_short() -> None:

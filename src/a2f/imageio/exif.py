@@ -51,14 +51,23 @@ def _directory(block: bytes | bytearray, at: int, order: str) -> Directory | Non
 
 def number_of(block: bytes | bytearray, directory: Directory, tag: int) -> int | None:
     """The value of a tag that holds one whole number."""
+    values = numbers_of(block, directory, tag)
+    return values[0] if len(values) == 1 else None
+
+
+def numbers_of(block: bytes | bytearray, directory: Directory, tag: int) -> tuple[int, ...]:
+    """The values of a tag that holds whole numbers; none if there is no such tag or they lie beyond the end."""
     place = directory.entries.get(tag)
     if place is None:
-        return None
+        return ()
     _, kind, count = struct.unpack_from(f"{directory.order}HHI", block, place)
-    if count != 1 or kind not in (SHORT, LONG):
-        return None
-    value: int = struct.unpack_from(f"{directory.order}{'H' if kind == SHORT else 'I'}", block, place + 8)[0]
-    return value
+    if kind not in (SHORT, LONG):
+        return ()
+    size = count * (2 if kind == SHORT else 4)
+    at = place + 8 if size <= 4 else struct.unpack_from(f"{directory.order}I", block, place + 8)[0]
+    if at + size > len(block):
+        return ()
+    return struct.unpack_from(f"{directory.order}{count}{'H' if kind == SHORT else 'I'}", block, at)
 
 
 def set_number(block: bytearray, directory: Directory, tag: int, value: int) -> None:

@@ -12,7 +12,7 @@ from a2f.errors import ImageReadError, TruncatedImageError
 from a2f.imageio.exif import dpi_of_exif
 from a2f.imageio.limits import DEFAULT_MAX_PIXELS, check_size
 from a2f.imageio.picture import MAX_DPI, Metadata, Picture, Pixels
-from a2f.imageio.tiff import exif_of_tiff, has_unit, lab_as_rgb, lab_of_samples
+from a2f.imageio.tiff import exif_of_tiff, has_unit, is_cut_off, lab_as_rgb, lab_of_samples
 from a2f.imageio.uncompressed import read_bmp, read_pnm
 
 if TYPE_CHECKING:
@@ -102,7 +102,10 @@ def _read_vips(data: bytes, format: str, name: str, max_pixels: int | None, allo
     import pyvips
 
     try:
-        return _decode_vips(data, format, name, max_pixels, fail_on="none" if allow_truncated else "truncated")
+        picture = _decode_vips(data, format, name, max_pixels, fail_on="none" if allow_truncated else "truncated")
+        if format == "tiff" and not allow_truncated and is_cut_off(data):
+            raise _in_part(name)
+        return picture
     except pyvips.Error as error:
         in_part = not allow_truncated and _decodes_in_part(data, format, name, max_pixels)
         raise _as_ours(error, data, format, name, in_part=in_part) from error
@@ -235,7 +238,7 @@ _TRUNCATED = re.compile(
 def _as_ours(error: "VipsError", data: bytes, format: str, name: str, *, in_part: bool) -> ImageReadError:
     """One line of what libvips says in several, or, where another thread has taken that away, in none."""
     if in_part:
-        return TruncatedImageError(f"{name} is truncated or damaged; --allow-truncated takes what there is")
+        return _in_part(name)
     lines = [line.strip() for line in error.detail.splitlines() if line.strip()]
     lines = [line for line in lines if "no property named" not in line]  # which pyvips asks of every image
     said = lines[-1] if lines else ""
@@ -245,6 +248,10 @@ def _as_ours(error: "VipsError", data: bytes, format: str, name: str, *, in_part
         why = f" ({said})" if said else ""
         return TruncatedImageError(f"{name} is truncated or damaged{why}; too much of it is missing")
     return ImageReadError(f"cannot decode {name}: {said or 'it is damaged'}")
+
+
+def _in_part(name: str) -> TruncatedImageError:
+    return TruncatedImageError(f"{name} is truncated or damaged; --allow-truncated takes what there is")
 
 
 def _names_more_than_there_is(data: bytes, format: str) -> bool:

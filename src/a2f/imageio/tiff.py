@@ -10,8 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.imageio.exif import EXIF_IFD, GPS_IFD, INTEROP_IFD, RESOLUTION_UNIT, first_directory, number_of, set_number
+from a2f.imageio.exif import (
+    EXIF_IFD,
+    GPS_IFD,
+    INTEROP_IFD,
+    RESOLUTION_UNIT,
+    first_directory,
+    number_of,
+    numbers_of,
+    set_number,
+)
 
+WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES, PLANES = 256, 257, 258, 259, 277, 284
+STRIPS, ROWS_OF_STRIP, BYTES_OF_STRIPS, TILES, BYTES_OF_TILES = 273, 278, 279, 324, 325
 PHOTOMETRIC, RGB = 262, 2
 IPTC, UNDEFINED = 33723, 7
 CIELAB, ICCLAB = 8, 9
@@ -95,6 +106,27 @@ def without_resolution(data: bytes) -> bytes:
     out = bytearray(data)
     set_number(out, first, RESOLUTION_UNIT, 1)
     return bytes(out)
+
+
+def is_cut_off(data: bytes) -> bool:
+    """Whether samples that are not compressed lie beyond the end of a TIFF file; libvips takes them for black."""
+    first = first_directory(data)
+    if first is None or number_of(data, first, COMPRESSION) not in (None, 1):
+        return False  # of what is compressed libvips says so itself
+    tiles = numbers_of(data, first, TILES), numbers_of(data, first, BYTES_OF_TILES)
+    if any(at + count > len(data) for at, count in zip(*tiles, strict=False)):
+        return True
+    height = number_of(data, first, HEIGHT) or 0
+    samples = 1 if number_of(data, first, PLANES) == 2 else number_of(data, first, SAMPLES) or 1
+    bits = (numbers_of(data, first, BITS) or (1,))[0]
+    row_bytes = -(-(number_of(data, first, WIDTH) or 0) * samples * bits // 8)
+    rows = max(1, min(height, number_of(data, first, ROWS_OF_STRIP) or height))
+    strips = zip(numbers_of(data, first, STRIPS), numbers_of(data, first, BYTES_OF_STRIPS), strict=False)
+    for number, (at, count) in enumerate(strips):
+        top = number % -(-height // rows) * rows  # of planes each begins anew
+        if at + min(count, row_bytes * min(rows, height - top)) > len(data):  # some name more bytes than they use
+            return True
+    return False
 
 
 def has_unit(data: bytes) -> bool:
