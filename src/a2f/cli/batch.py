@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from a2f.api import available_scales, find_weights, output_suffix
+from a2f.cli.interrupts import end_at_once_when_asked_again
 from a2f.errors import A2FError, EngineError, ImageReadError, ImageWriteError, PixelLimitError, UsageError
 from a2f.imageio import (
     FORMATS,
@@ -35,6 +36,7 @@ from a2f.upscaler import BandUpscaler, Upscaler
 
 STDIN = Path("-")
 DECODING_BYTES = 6  # of memory, at least, for a pixel of what is read
+HEARD_AFTER_S = 0.2  # Ctrl-C, at the latest
 LEAST_DECODED_PX = 4_000_000  # fewer are decoded under any bound, and the network then says what it needs
 OWN_SUFFIX = re.compile(r"_(x[234]|[wh]\d+|max\d+|\d+x\d+)$")  # what `Options.name_suffix` adds unasked
 
@@ -312,7 +314,9 @@ class Runner:
         with ThreadPoolExecutor(jobs, thread_name_prefix="a2f") as pool:
             try:
                 yield from _in_order(pool, tasks, lambda task: self.one(task, stdin=stdin), ahead=2 * jobs)
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt):
+                    end_at_once_when_asked_again()
                 self.stopping.set()
                 for engine in self._engines.values():
                     if isinstance(engine, BandUpscaler):
@@ -423,6 +427,7 @@ def _in_order(
     waiting = iter(tasks)
     futures: list[Future[Outcome]] = [pool.submit(do, task) for task in islice(waiting, ahead)]
     while futures:
-        wait(futures[:1], return_when=FIRST_COMPLETED)
+        while not futures[0].done():
+            wait(futures[:1], timeout=HEARD_AFTER_S)  # a signal just before an endless wait would be heard at its end
         yield futures.pop(0).result()
         futures += [pool.submit(do, task) for task in islice(waiting, 1)]

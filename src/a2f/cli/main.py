@@ -3,10 +3,12 @@
 import os
 import sys
 from importlib import import_module
+from typing import NoReturn
 
 import click
 
 import a2f
+from a2f.cli.interrupts import EXIT_CODE, end_at_once_when_asked_again, is_interrupt
 from a2f.errors import A2FError
 
 COMMANDS = {
@@ -58,15 +60,13 @@ def main() -> None:
     """Run the command line; errors become one line and an exit code."""
     try:
         sys.exit(cli.main(prog_name="a2f", standalone_mode=False) or 0)
-    except click.exceptions.Abort:
-        _end("interrupted", 130)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        _interrupted()
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except A2FError as error:
         _end(f"error: {error}", error.exit_code)
-    except KeyboardInterrupt:
-        _end("interrupted", 130)
     except BrokenPipeError:
         # The reader went away; Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -74,11 +74,18 @@ def main() -> None:
     except MemoryError:
         _end("error: out of memory: take a smaller image or fewer --jobs", 1)
     except Exception as error:
+        if is_interrupt(error):
+            _interrupted()
         if os.environ.get("A2F_DEBUG"):
             raise
         _end(f"error: unexpected {type(error).__name__}: {error} (a bug: A2F_DEBUG=1 shows where)", 1)
 
 
-def _end(message: str, code: int) -> None:
+def _interrupted() -> NoReturn:
+    end_at_once_when_asked_again()
+    _end("interrupted", EXIT_CODE)
+
+
+def _end(message: str, code: int) -> NoReturn:
     click.echo(message, err=True)
     sys.exit(code)

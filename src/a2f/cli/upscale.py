@@ -149,7 +149,8 @@ def upscale(inputs: tuple[str, ...], as_json: bool, verbose: bool, quiet: bool, 
     reporter = Reporter(len(tasks), as_json=as_json, verbose=verbose, quiet=quiet)
     for note in notes:
         reporter.note(note)
-    threading.Thread(target=importlib.import_module, args=("pyvips",)).start()  # while the engine opens
+    # While the engine opens. A daemon: after Ctrl-C in the middle of an import, those of other threads may never end.
+    threading.Thread(target=importlib.import_module, args=("pyvips",), daemon=True).start()
     runner = Runner(options, count=len(tasks))
     for note in runner.notes:
         reporter.note(note)
