@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -105,6 +106,20 @@ def test_all_networks(config) -> None:
     expected = make_session(export_onnx(weights), threads=2).run(None, {"lr": image.transpose(2, 0, 1)[None].copy()})[0]
     upscaler = load_engine(weights, limits=Limits(tile_px=9))
     assert np.abs(upscaler(image) - expected[0].transpose(1, 2, 0)).max() < 2e-5
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+@pytest.mark.parametrize("blocks", [1, 2, 3, 5, 6, 7])
+def test_any_number_of_blocks(blocks: int, in_file: bool) -> None:
+    """Also an odd one, where more sums follow the middle than features come before it."""
+    torch.manual_seed(blocks)
+    weights, image = to_weights(A2F(replace(config_of("sd", scale=2), blocks=blocks))), an_image(30, 41)
+    expected = load_engine(weights)(image)
+    plan = Plan(tile_height=9, tile_width=13, band_rows=9, in_file=in_file)
+    with ThreadPoolExecutor(2) as pool:
+        run = TiledRun(OnnxSteps(fold(weights)), rows_of(image), height=30, width=41, plan=plan, pool=pool)
+        tiled = np.concatenate([band.transpose(1, 2, 0) for band in run])
+    assert np.abs(tiled - expected).max() < 2e-5
 
 
 def test_gates_of_single_tiles_would_be_seen(weights, whole) -> None:

@@ -153,6 +153,11 @@ class TiledRun:
             return level % 2
         return level if level <= self.middle else level - self.middle - 1
 
+    def slot_before(self, number: int) -> int:
+        """Where a block finds x_{number-1}: what lies at the exchange comes to lie behind all sums."""
+        at_exchange = self.net.config.projection and number == self.middle + 1
+        return self.levels - self.middle if at_exchange else self.slot(number - 1)
+
     def _level(self, features: Features, number: int) -> None:
         """Compute x_number everywhere, and its means."""
         c, first = self.channels, self.slot(number) * self.channels
@@ -188,7 +193,7 @@ class TiledRun:
         self._each(one, top, bottom)
 
     def _block(self, features: Features, number: int, gate: Array | None, out: Array, top: int, bottom: int) -> None:
-        c, slot = self.channels, self.slot(number - 1)
+        c, slot = self.channels, self.slot_before(number)
         above = max(0, top - BLOCK_HALO_PX)
         before = features.read(slot * c, (slot + 1) * c, above, min(self.height, bottom + BLOCK_HALO_PX))
         inputs: dict[str, Array] = {}
@@ -211,12 +216,15 @@ class TiledRun:
         self._each(one, top, bottom)
 
     def _exchange(self, features: Features) -> None:
-        """x_0 .. x_k become, in their place, the sums of the blocks to come; x_k stays beside them."""
+        """x_0 .. x_k become, in their place, the sums of the blocks to come; x_k stays behind them."""
         c, k = self.channels, self.middle
         for top, bottom in self._work_bands():
             kept = features.read(0, (k + 1) * c, top, bottom)
             out = features.buffer(0, (self.levels - k) * c, top, bottom)
-            last = kept[k * c :].copy() if self.levels - k > k else None
+            if self.slot_before(k + 1) != k:  # the sums are to lie where x_k is
+                moved = features.buffer((self.levels - k) * c, (self.levels - k + 1) * c, top, bottom)
+                moved[:] = kept[k * c :]
+                features.write((self.levels - k) * c, top, moved)
 
             def one(tile: Tile, kept: Array = kept, out: Array = out, top: int = top) -> None:
                 sums = self.steps.exchange()({"features": self._cut(kept, top, tile, 0)})["sums"]
@@ -224,8 +232,6 @@ class TiledRun:
 
             self._each(one, top, bottom)
             features.write(0, top, out)
-            if last is not None:
-                features.write(self.slot(k) * c, top, last)
 
     def _tail(self, features: Features, top: int, bottom: int) -> Array:
         c, s, slot = self.channels, self.net.config.scale, self.slot(self.levels)
