@@ -1,5 +1,7 @@
 """Grey, alpha, depth and exact sizes around a simple upscaler."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,9 @@ from hypothesis import strategies as st
 
 from a2f import load
 from a2f.errors import InputError
-from a2f.pixels import FAINT, fill_hidden, upscale_pixels
+from a2f.imageio import Picture
+from a2f.pixels import FAINT, encode_enlarged, fill_hidden, upscale_pixels
+from a2f.runtime.plan import _reserved
 from a2f.upscaler import Upscaler
 
 
@@ -207,3 +211,13 @@ def test_grey_is_grey_in_rgb(network: Upscaler) -> None:
 def test_bad_arrays(pixels: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         upscale_pixels(pixels, [Nearest(2)])
+
+
+def test_no_reservation_outlives_a_file_that_could_not_be_written(network) -> None:
+    picture = Picture(pixels=np.zeros((9, 9, 3), np.uint8))
+    parts = encode_enlarged(picture, [network], format="ppm")
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(next, parts).result()  # one thread begins, and another ends it
+        parts.close()
+        assert pool.submit(_reserved.get).result() == 0
+    assert _reserved.get() == 0

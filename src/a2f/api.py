@@ -5,7 +5,8 @@ import io
 import operator
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
@@ -195,7 +196,7 @@ def _passes(given: Size, scale: int, model: "str | Path | Upscaler", size: Size 
 
 def _enlarged(
     picture: Picture, passes: list[Upscaler], size: Size | None, format: str, how: dict[str, Any]
-) -> Iterator[bytes | memoryview]:
+) -> Generator[bytes | memoryview, None, None]:
     """The enlargement as a file in parts, once it is certain that the format can hold it."""
     factor = max(size) / max(picture.size) if size else passes[0].scale
     check_format(picture, format, factor=factor, force=how["force"])
@@ -237,7 +238,8 @@ def _upscale_file(
         raise ImageWriteError(f"{target} exists: pass overwrite=True to replace it, or choose another output")
     if not target.parent.is_dir():
         raise ImageWriteError(f"cannot write {target}: there is no folder {target.parent}")
-    write_bytes_atomic(target, _enlarged(picture, passes, size, format_of_suffix(target.suffix), how))
+    with closing(_enlarged(picture, passes, size, format_of_suffix(target.suffix), how)) as parts:
+        write_bytes_atomic(target, parts)
     return str(target) if isinstance(given, str) else target
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -72,7 +73,9 @@ def encode_enlarged(
     final = _enlarged_size(picture.size, passes)
     taken = encoding_bytes(format, size=final, channels=picture.pixels.shape[2], deep=picture.is_deep, streamed=True)
     with reserve(taken):
-        yield from encode_bands(picture, bands, size=final, format=format, quality=quality, strip=strip, force=force)
+        first = next(bands)  # all that runs has been planned then
+    bands = chain([first], bands)
+    yield from encode_bands(picture, bands, size=final, format=format, quality=quality, strip=strip, force=force)
 
 
 def check_memory(picture: Picture, passes: Sequence[Upscaler], *, size: Size | None, format: str) -> None:

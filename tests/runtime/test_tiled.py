@@ -313,6 +313,15 @@ def test_stop_ends_a_run_within_a_tile(weights) -> None:
         upscaler(an_image(5, 5))
 
 
+def test_nothing_is_sampled_once_stopped(weights, monkeypatch) -> None:
+    upscaler = load_engine(weights, threads=1, limits=Limits(tile_px=128, gates="sampled"))
+    upscaler.stop()
+    step = Mock(side_effect=AssertionError("a window was run"))
+    monkeypatch.setattr(upscaler, "_steps", Mock(net=fold(weights), head=lambda sides: step))
+    with pytest.raises(EngineError, match="stopped"):
+        upscaler(an_image(300, 300))
+
+
 def test_the_file_of_features_has_no_name(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     features = FeaturesInFile(4, 10, 7)

@@ -66,7 +66,14 @@ class PiecesEngine(Banded):
         height, width = image.shape[:2]
         cut, config, rows = self.cut(height, width, held_bytes), self._steps.net.config, rows_of(image)
         sample = (
-            sampled_gates(self._steps, rows, height=height, width=width, threads=self._threads)
+            sampled_gates(
+                self._steps,
+                rows,
+                height=height,
+                width=width,
+                threads=self._threads,
+                stopped=self._stopped.is_set,
+            )
             if config.projection
             else []
         )

@@ -1,12 +1,13 @@
 """Gates from a sample of the image: no features need to be kept for the sake of their means."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from a2f.errors import EngineError
 from a2f.export.fold import Folded
 from a2f.export.graph import ALL_SIDES
 from a2f.export.steps import middle_of, slots_of
@@ -19,7 +20,15 @@ GRID = 4
 WHOLE_PX = 2 * WINDOW_PX**2
 
 
-def sampled_gates(steps: Steps, rows: Rows, *, height: int, width: int, threads: int = 1) -> list[Array]:
+def sampled_gates(
+    steps: Steps,
+    rows: Rows,
+    *,
+    height: int,
+    width: int,
+    threads: int = 1,
+    stopped: Callable[[], bool] = lambda: False,
+) -> list[Array]:
     """The gates of all blocks, pooled over 4 x 4 windows of up to 128 x 128 pixels spread evenly over the image.
 
     An image of up to `WHOLE_PX` pixels is pooled whole, to its border.
@@ -30,16 +39,19 @@ def sampled_gates(steps: Steps, rows: Rows, *, height: int, width: int, threads:
         height: of the LR image, pixels.
         width: of the LR image, pixels.
         threads: windows at a time; the gates are the same for any number.
+        stopped: asked before each step of each window.
 
     Returns:
         For each block [1, C, 1, 1], times λ_att.
+
+    Raises:
+        EngineError: once it is stopped.
     """
     net, k, c = steps.net, middle_of(steps.net), steps.net.config.channels
     small = height * width <= WHOLE_PX
     margin = 0 if small else MARGIN_PX
-    windows = [
-        _Window(x) for x in ([np.ascontiguousarray(rows(0, height)[None])] if small else _windows(rows, height, width))
-    ]
+    parts = [np.ascontiguousarray(rows(0, height)[None])] if small else _windows(rows, height, width)
+    windows = [_Window(part, stopped) for part in parts]
     with ThreadPoolExecutor(threads, thread_name_prefix="a2f-sample") as pool:
         list(pool.map(partial(_Window.head, step=steps.head(ALL_SIDES)), windows))
         means, gates = [_mean(windows, margin)], []
@@ -67,8 +79,8 @@ def sample_bytes(net: Folded, threads: int) -> int:
 class _Window:
     """A part of the image on its way: the last features, and what the blocks to come will need."""
 
-    def __init__(self, lr: Array) -> None:
-        self.x = lr
+    def __init__(self, lr: Array, stopped: Callable[[], bool]) -> None:
+        self.x, self._stopped = lr, stopped
         self.kept: list[Array] = []
         self.sums: Array | None = None
 
@@ -89,6 +101,8 @@ class _Window:
         self._step(step, inputs)
 
     def _step(self, step: Step, inputs: Mapping[str, Array]) -> None:
+        if self._stopped():
+            raise EngineError("stopped")
         made = step(inputs)
         self.x = made["x"]
         if self.sums is None:
