@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from a2f.errors import InputError
 from a2f.imageio import Picture, encode_bands, encode_image, encoding_bytes, is_transparent
-from a2f.runtime.plan import reserve
+from a2f.runtime.plan import checked, reserve
 from a2f.sizes import Size
 from a2f.upscaler import BandUpscaler, Upscaler
 
@@ -60,7 +60,8 @@ def encode_enlarged(
     """
     check_memory(picture, passes, size=size, format=format)
     if size is not None or len(passes) != 1 or not isinstance(passes[0], BandUpscaler):
-        large = upscale_picture(picture, passes, size=size)
+        with checked():
+            large = upscale_picture(picture, passes, size=size)
         yield encode_image(large, format=format, quality=quality, strip=strip, force=force)
         return
 
@@ -72,7 +73,7 @@ def encode_enlarged(
     bands = watched(upscale_bands(picture.pixels, passes[0]))
     final = _enlarged_size(picture.size, passes)
     taken = encoding_bytes(format, size=final, channels=picture.pixels.shape[2], deep=picture.is_deep, streamed=True)
-    with reserve(taken):
+    with checked(), reserve(taken):
         first = next(bands)  # all that runs has been planned then
     bands = chain([first], bands)
     yield from encode_bands(picture, bands, size=final, format=format, quality=quality, strip=strip, force=force)

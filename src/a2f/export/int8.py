@@ -6,7 +6,6 @@ auxiliary features and the sums among it, stays in floating point, so that error
 """
 
 import json
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -92,9 +91,10 @@ def ranges_of(weights: Weights) -> tuple[Range, ...] | None:
         ranges = tuple(Range(x=float(x), hidden=float(hidden)) for x, hidden in json.loads(text))
     except (ValueError, TypeError) as error:
         raise WeightsError(f"the int8 ranges of these weights cannot be read: {error}") from error
-    if len(ranges) != weights.config.blocks or not all(
-        0 < reach < math.inf for r in ranges for reach in (r.x, r.hidden)
-    ):
+    with np.errstate(over="ignore"):
+        reaches = np.array([(r.x, r.hidden) for r in ranges]).astype(np.float32)  # as graphs keep numbers
+    normal = np.isfinite(reaches) & (reaches / 255 >= np.finfo(np.float32).tiny)
+    if len(ranges) != weights.config.blocks or not normal.all():
         raise WeightsError(
             f"the int8 ranges of these weights do not fit {weights.config.blocks} blocks: calibrate again"
         )

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from a2f.errors import EngineError
 from a2f.export.graph import gate_names
 from a2f.runtime.banded import Banded
-from a2f.runtime.memory import whole_bytes
-from a2f.runtime.plan import Limits, budget_bytes, result_row_bytes
+from a2f.runtime.memory import resident_bytes, whole_bytes
+from a2f.runtime.plan import Limits, budget_bytes, may_refuse, result_row_bytes
 from a2f.runtime.sampled import sample_bytes, sampled_gates
-from a2f.runtime.tiled import Array, Steps, rows_of
+from a2f.runtime.tiled import Array, Rows, Steps, rows_of
 
 MOST_PX = 1_000_000  # of a piece: more gains nothing
 SESSION_BYTES = 25 * 2**20
@@ -55,6 +55,7 @@ class PiecesEngine(Banded):
     ) -> None:
         super().__init__(scale=steps.net.config.scale, description=description, limits=limits)
         self._graph, self._steps, self._threads = graph, steps, threads
+        self._left_bytes = 0  # by the samples of earlier runs, with allocators from which later ones take it again
 
     def shortage(self, *, height: int, width: int, besides: int) -> int:
         """As `BandUpscaler.shortage`."""
@@ -65,19 +66,7 @@ class PiecesEngine(Banded):
     def _bands(self, image: NDArray[Any], held_bytes: int) -> Iterator[NDArray[np.float32]]:
         height, width = image.shape[:2]
         cut, config, rows = self.cut(height, width, held_bytes), self._steps.net.config, rows_of(image)
-        sample = (
-            sampled_gates(
-                self._steps,
-                rows,
-                height=height,
-                width=width,
-                threads=self._threads,
-                stopped=self._stopped.is_set,
-            )
-            if config.projection
-            else []
-        )
-        gates = dict(zip(gate_names(config), sample, strict=True))
+        gates = dict(zip(gate_names(config), self._sampled(rows, height, width), strict=True))
         s, halo = self.scale, config.receptive_radius_px
         tall, wide = min(height, cut.height + 2 * halo), min(width, cut.width + 2 * halo)
         for top in range(0, height, cut.height):
@@ -96,6 +85,19 @@ class PiecesEngine(Banded):
                 band[:, s * left : s * right] = inside.transpose(1, 2, 0)
                 self.on_progress((top * width + (bottom - top) * right) / (height * width))
             yield band
+
+    def _sampled(self, rows: Rows, height: int, width: int) -> list[Array]:
+        """The gates, and what they leave in the memory."""
+        net, threads = self._steps.net, self._threads
+        if not net.config.projection:
+            return []
+        before = resident_bytes()
+        gates = sampled_gates(
+            self._steps, rows, height=height, width=width, threads=threads, stopped=self._stopped.is_set
+        )
+        left = self._left_bytes + resident_bytes() - before
+        self._left_bytes = max(self._left_bytes, min(left, sample_bytes(net, threads)))
+        return gates
 
     def cut(self, height: int, width: int, held_bytes: int) -> Pieces:
         """The largest pieces that fit, as wide as the image if they can be.
@@ -116,7 +118,7 @@ class PiecesEngine(Banded):
             fits = budget is None or self._needed(rows, across, height, width) <= budget
             if fits and (rows >= min(height, 3 * halo) or across <= rows):
                 return Pieces(rows, across)
-        if budget is None or self._needed(LEAST_PX, LEAST_PX, height, width) <= budget:
+        if budget is None or self._needed(LEAST_PX, LEAST_PX, height, width) <= budget or not may_refuse():
             return Pieces(LEAST_PX, LEAST_PX)
         short = self.shortage(height=height, width=width, besides=held_bytes)
         raise self.too_little(f"{width} x {height} pixels at x{self.scale}", short)
@@ -126,10 +128,5 @@ class PiecesEngine(Banded):
         halo = config.receptive_radius_px
         tall, wide = min(height, rows + 2 * halo), min(width, across + 2 * halo)
         piece = whole_bytes(config, height=tall, width=wide)
-        # what the sample took stays with the engine's allocator
-        return (
-            SESSION_BYTES
-            + piece
-            + sample_bytes(self._steps.net, self._threads)
-            + rows * result_row_bytes(config.scale, width)
-        )
+        sample = sample_bytes(self._steps.net, self._threads) - self._left_bytes  # which stays with the allocators
+        return SESSION_BYTES + piece + sample + rows * result_row_bytes(config.scale, width)

@@ -90,6 +90,8 @@ def make_plan(net: Folded, *, height: int, width: int, threads: int, limits: Lim
             spare = MOST_BAND_ROWS if budget is None else (budget - least) // row
             rows = plan.tile_height
             return replace(plan, band_rows=max(rows, min(MOST_BAND_ROWS, rows + spare)))
+    if not may_refuse():
+        return plan
     what = f"{width} x {height} pixels at x{net.config.scale}"
     raise too_little(what, least - (budget or 0), limits, budget, tiled=True)
 
@@ -157,6 +159,28 @@ def reserve(count: int) -> Iterator[None]:
         yield
     finally:
         _reserved.reset(token)
+
+
+_checked: ContextVar[bool] = ContextVar("checked", default=False)
+
+
+@contextmanager
+def checked() -> Iterator[None]:
+    """Let the runs that this thread begins inside take the smallest plan where memory is short, and not refuse.
+
+    For images of which it was made sure before the first of several runs that all of them fit: what one run leaves in
+    the memory is not known to the byte, and nobody is helped by an error after the work.
+    """
+    token = _checked.set(True)
+    try:
+        yield
+    finally:
+        _checked.reset(token)
+
+
+def may_refuse() -> bool:
+    """Whether a run that does not fit is to end with an error; not inside `checked`."""
+    return not _checked.get()
 
 
 def budget_bytes(limits: Limits, taken_bytes: int) -> int | None:
