@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import InputError
-from a2f.imageio import Picture, encode_bands, encode_image, encoding_bytes, is_transparent
+from a2f.imageio import FORMATS, Picture, encode_bands, encode_image, encoding_bytes, is_transparent
+from a2f.imageio.picture import has_degrees, without_degrees
+from a2f.runtime.memory import give_back_freed
 from a2f.runtime.plan import checked, reserve
 from a2f.sizes import Size
 from a2f.upscaler import BandUpscaler, Upscaler
@@ -62,6 +64,8 @@ def encode_enlarged(
     if size is not None or len(passes) != 1 or not isinstance(passes[0], BandUpscaler):
         with checked():
             large = upscale_picture(picture, passes, size=size)
+        if has_degrees(large.pixels) and not has_degrees(picture.pixels) and not FORMATS[format].soft:
+            large = replace(large, pixels=without_degrees(large.pixels))  # which only its edges have got
         yield encode_image(large, format=format, quality=quality, strip=strip, force=force)
         return
 
@@ -307,6 +311,7 @@ def _enlarge_alpha(alpha: Plane, upscaler: Upscaler) -> Plane:
             lr_rows = np.arange(rows.start, rows.stop) // s
             large[rows] = soft.clip(low[lr_rows].repeat(s, 1), high[lr_rows].repeat(s, 1))
             top = rows.stop
+    give_back_freed()  # before the colours take theirs
     return large
 
 

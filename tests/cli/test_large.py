@@ -127,6 +127,7 @@ PEAKS = [
     ("deep.png", "out.png", ["-s", "4"]),
     ("deep.png", "out.ppm", ["-s", "4"]),
     ("alpha.png", "out.tif", ["-s", "2"]),
+    ("alpha.png", "out.png", ["-s", "2", "--gates", "sampled"]),
 ]
 
 

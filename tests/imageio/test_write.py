@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
+import a2f
 from a2f.errors import LossyFormatError, UsageError
 from a2f.imageio import FORMATS, Metadata, Picture, encode_image, read_image, write_image
 
@@ -205,6 +206,37 @@ def test_losing_alpha_needs_force(format: str) -> None:
     assert flat.shape[2] == 3
     if format != "jpeg":
         np.testing.assert_array_equal(flat[0, 0], 255)
+
+
+def test_gif_holds_no_degrees_of_transparency() -> None:
+    pixels = random_pixels((20, 30, 4), np.uint8)
+    with pytest.raises(LossyFormatError, match=r"degrees of transparency.*--force"):
+        encode_image(Picture(pixels=pixels), format="gif")
+    assert set(
+        np.unique(read_image(encode_image(Picture(pixels=pixels), format="gif", force=True)).pixels[..., 3])
+    ) == {
+        0,
+        255,
+    }
+    pixels[..., 3] = np.where(pixels[..., 3] > 100, 255, 0)
+    assert (read_image(encode_image(Picture(pixels=pixels), format="gif")).pixels[..., 3] == pixels[..., 3]).all()
+
+
+@pytest.mark.parametrize("size", [None, (50, 40)])
+def test_edges_of_an_enlarged_gif_stay_hard(size) -> None:
+    """The network makes degrees of transparency there, which nobody has chosen."""
+    pixels = random_pixels((20, 30, 4), np.uint8)
+    pixels[..., 3] = 0
+    pixels[5:15, 5:25, 3] = 255
+    given = encode_image(Picture(pixels=pixels), format="gif")
+    large = read_image(a2f.upscale(given, scale=2, size=size))
+    assert large.size == (size or (60, 40))
+    assert set(np.unique(large.pixels[..., 3])) == {0, 255}
+
+
+def test_png_keeps_xmp_where_others_look_for_it() -> None:
+    blob = encode_image(Picture(pixels=random_pixels((9, 9, 3), np.uint8), metadata=Metadata(xmp=XMP)), format="png")
+    assert Image.open(io.BytesIO(blob)).info["xmp"] == XMP
 
 
 def test_opaque_alpha_is_no_loss() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from a2f.imageio.exif import MARK
 
 XMP_MARK = b"http://ns.adobe.com/xap/1.0/\0"
+PNG_XMP_MARK = b"XML:com.adobe.xmp\0\0\0\0\0"  # keyword, not compressed, no language, no translated keyword
 
 
 def with_blocks(
@@ -19,16 +20,16 @@ def with_blocks(
     """A file with this EXIF block and resolution and no other.
 
     Args:
-        data: a JPEG, PNG or WebP file that libvips wrote; JPEG without EXIF and XMP; WebP with an EXIF block, if one is
-            given.
+        data: a JPEG, PNG or WebP file that libvips wrote; JPEG and PNG without EXIF and XMP; WebP with an EXIF block,
+            if one is given.
         format: "jpeg", "png" or "webp".
         exif: the block without its mark.
-        xmp: the packet, for JPEG; PNG and WebP have it from libvips.
+        xmp: the packet, for JPEG and PNG; WebP has it from libvips.
         dpi: horizontal and vertical, pixels per inch; WebP says it in its EXIF block only.
     """
     if format == "jpeg":
         return _jpeg(data, exif, xmp, dpi)
-    return _png(data, exif, dpi) if format == "png" else _webp(data, exif)
+    return _png(data, exif, xmp, dpi) if format == "png" else _webp(data, exif)
 
 
 def _jpeg(data: bytes, exif: bytes | None, xmp: bytes | None, dpi: tuple[float, float] | None) -> bytes:
@@ -51,14 +52,17 @@ def _segment(marker: int, body: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
 
 
-def _png(data: bytes, exif: bytes | None, dpi: tuple[float, float] | None) -> bytes:
-    out, done = [data[:8]], exif is None
+def _png(data: bytes, exif: bytes | None, xmp: bytes | None, dpi: tuple[float, float] | None) -> bytes:
+    blocks = [_png_chunk(b"eXIf", exif)] if exif is not None else []
+    if xmp:  # not compressed, as XMP asks for; libvips writes a zTXt, which few programs read
+        blocks.append(_png_chunk(b"iTXt", PNG_XMP_MARK + xmp))
+    out = [data[:8]]
     for kind, whole in _png_chunks(data):
         if kind == b"eXIf" or (kind == b"pHYs" and dpi is None):
             continue
-        if kind == b"IDAT" and not done and exif is not None:
-            out.append(_png_chunk(b"eXIf", exif))
-            done = True
+        if kind == b"IDAT":
+            out += blocks
+            blocks = []
         out.append(whole)
     return b"".join(out)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from a2f.errors import LossyFormatError, UsageError
-from a2f.imageio.picture import Picture, is_transparent
+from a2f.imageio.picture import Picture, has_degrees, is_transparent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +15,7 @@ class Format:
         name: canonical name.
         suffixes: of its files, the usual one first.
         alpha: whether it holds transparency.
+        soft: whether transparency has degrees, where there is any.
         deep: whether it holds more than 8 bits a channel (AVIF: 12).
         icc: whether it holds a colour profile.
         grey: whether it holds grey as grey, not as RGB.
@@ -29,6 +30,7 @@ class Format:
     suffixes: tuple[str, ...]
     alpha: bool
     deep: bool
+    soft: bool = True
     icc: bool = True
     grey: bool = True
     metadata: tuple[str, ...] = ("exif", "xmp")
@@ -48,8 +50,8 @@ _ALL = (
            metadata=("exif", "xmp", "iptc")),
     Format(name="bmp", suffixes=(".bmp",), alpha=True, deep=False, icc=False, max_side=32767, metadata=(),
            encoding=3.7),
-    Format(name="gif", suffixes=(".gif",), alpha=True, deep=False, icc=False, grey=False, vips=".gif", max_side=65535,
-           metadata=(), encoding=5.2),
+    Format(name="gif", suffixes=(".gif",), alpha=True, soft=False, deep=False, icc=False, grey=False, vips=".gif",
+           max_side=65535, metadata=(), encoding=5.2),
     Format(name="ppm", suffixes=(".ppm", ".pgm", ".pnm"), alpha=False, deep=True, icc=False, metadata=(), encoding=3.2),
     Format(name="avif", suffixes=(".avif",), alpha=True, deep=True, grey=False, quality=80, vips=".avif",
            max_side=16384, encoding=14),
@@ -90,8 +92,8 @@ def check_format(picture: Picture, format: str, *, force: bool = False, strip: b
         factor: by how much the picture will still grow.
 
     Raises:
-        LossyFormatError: if it would lose transparency (that is not opaque throughout) or bit depth, or if EXIF, XMP
-            or IPTC is too long for JPEG.
+        LossyFormatError: if it would lose transparency (that is not opaque throughout), its degrees or bit depth, or if
+            EXIF, XMP or IPTC is too long for JPEG.
         UsageError: if the format cannot hold so many pixels a side.
     """
     holds = FORMATS[format]
@@ -102,6 +104,11 @@ def check_format(picture: Picture, format: str, *, force: bool = False, strip: b
     if not holds.alpha and is_transparent(picture.pixels):
         raise LossyFormatError(
             f"{format} cannot hold transparency: choose png, webp or tiff, or accept the loss (--force, force=True)"
+        )
+    if holds.alpha and not holds.soft and has_degrees(picture.pixels):
+        raise LossyFormatError(
+            f"{format} holds no degrees of transparency: choose png, webp or tiff, or accept the loss "
+            "(--force, force=True)"
         )
     if not holds.deep and picture.is_deep:
         raise LossyFormatError(

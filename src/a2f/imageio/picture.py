@@ -18,6 +18,20 @@ def is_transparent(pixels: NDArray[Any]) -> bool:
     return pixels.shape[2] in (2, 4) and bool((pixels[..., -1] < white).any())
 
 
+def has_degrees(pixels: NDArray[Any]) -> bool:
+    """Whether an image of uint8 or uint16 has pixels that are neither opaque nor fully transparent."""
+    alpha, white = pixels[..., -1], np.iinfo(pixels.dtype.newbyteorder("=")).max
+    return pixels.shape[2] in (2, 4) and bool(((alpha > 0) & (alpha < white)).any())
+
+
+def without_degrees(pixels: NDArray[Any]) -> NDArray[Any]:
+    """The same with every pixel opaque or fully transparent, whichever is nearer."""
+    white = np.iinfo(pixels.dtype.newbyteorder("=")).max
+    out = pixels.copy()
+    out[..., -1] = np.where(pixels[..., -1] > white // 2, white, 0)
+    return out
+
+
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
     """What a file says beside its pixels.

@@ -259,7 +259,7 @@ def _with_metadata(image: "VipsImage", metadata: Metadata, format: str, exif: by
     fields = {
         "icc-profile-data": metadata.icc and metadata.icc[: int.from_bytes(metadata.icc[:4], "big")],  # no padding
         "iptc-data": photoshop_of(metadata.iptc) if metadata.iptc and format == "jpeg" else None,
-        "xmp-data": metadata.xmp if format != "jpeg" else None,
+        "xmp-data": metadata.xmp if format not in ("jpeg", "png") else None,
         "exif-data": MARK + exif if exif and format == "avif" else None,
     }
     for field, value in fields.items():
