@@ -121,7 +121,7 @@ def write(
     index = json.loads(INDEX.read_text(encoding="utf-8"))
     for entry in index["models"]:
         scores = measured[entry["file"]]
-        entry["psnr_y"] = {name: round(s.psnr, 3) for name, s in scores.items()}
+        entry["psnr_y"] = {name: round(s.psnr, 4) for name, s in scores.items()}
         entry["ssim_y"] = {name: round(s.ssim, 4) for name, s in scores.items()}
         quick = in_integers.get(entry["file"], {})
         entry["int8_loss_db"] = {name: round(scores[name].psnr - s.psnr, 4) for name, s in quick.items()}

@@ -14,6 +14,7 @@ from a2f.errors import (
     ImageWriteError,
     InputError,
     LossyFormatError,
+    TruncatedImageError,
     UnknownModelError,
     UsageError,
     WeightsError,
@@ -262,3 +263,14 @@ def test_bad_models_and_files(tmp_path: Path) -> None:
         a2f.upscale(b"no image at all")
     with pytest.raises(InputError, match="given as a path"):
         a2f.upscale(image, output="x.png")
+
+
+def test_damaged_files_are_taken_where_that_is_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "cut.png"
+    Image.effect_noise((64, 64), 80).save(path)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(TruncatedImageError, match="allow_truncated=True"):
+        a2f.upscale(path)
+    with pytest.warns(UserWarning, match="what is missing is grey or black"):
+        large = a2f.upscale(path.read_bytes(), allow_truncated=True)
+    assert Image.open(io.BytesIO(large)).size == (256, 256)

@@ -106,6 +106,7 @@ def upscale(
     overwrite: bool = False,
     quality: int | None = None,
     force: bool = False,
+    allow_truncated: bool = False,
 ) -> ImageT:
     """Enlarge one image and give back what was given.
 
@@ -125,6 +126,7 @@ def upscale(
         overwrite: replace an existing output; the input is never replaced.
         quality: from 1 to 100, of a file in JPEG (default 92), WebP (90, 100 lossless) or AVIF (80).
         force: accept that the format of a file loses transparency, 16 bits or long metadata.
+        allow_truncated: take what there is of a damaged file, the rest grey or black, with a warning.
 
     Returns:
         The type that was given.
@@ -145,9 +147,11 @@ def upscale(
         )
     how: dict[str, Any] = {"quality": quality, "force": force}
     if isinstance(image, (str, Path)):
-        return cast(ImageT, _upscale_file(image, scale, model, size, output, overwrite, how))
+        picture = read_image(image, allow_truncated=allow_truncated)
+        return cast(ImageT, _upscale_file(image, picture, scale, model, size, output, overwrite, how))
     if isinstance(image, bytes):
-        return _upscale_bytes(image, scale, model, size, how)
+        picture = read_image(image, allow_truncated=allow_truncated)
+        return _upscale_bytes(picture, scale, model, size, how)
     if isinstance(image, np.ndarray):
         planes = image[..., None] if image.ndim == 2 else image
         if planes.ndim != 3 or planes.shape[2] not in (1, 3, 4) or planes.size == 0:
@@ -219,6 +223,7 @@ def _output_path(path: Path, format: str, output: str | Path | None, passes: lis
 
 def _upscale_file(
     given: Path | str,
+    picture: Picture,
     scale: int,
     model: "str | Path | Upscaler",
     size: Size | None,
@@ -227,7 +232,6 @@ def _upscale_file(
     how: dict[str, Any],
 ) -> Path | str:
     path = Path(given)
-    picture = read_image(path)
     passes = _passes(picture.size, scale, model, size)
     target = _output_path(path, picture.format, output, passes, size)
     if target.is_dir():
@@ -244,11 +248,9 @@ def _upscale_file(
 
 
 def _upscale_bytes(
-    blob: bytes, scale: int, model: "str | Path | Upscaler", size: Size | None, how: dict[str, Any]
+    picture: Picture, scale: int, model: "str | Path | Upscaler", size: Size | None, how: dict[str, Any]
 ) -> bytes:
-    picture = read_image(blob)
-    passes = _passes(picture.size, scale, model, size)
-    return b"".join(_enlarged(picture, passes, size, picture.format, how))
+    return b"".join(_enlarged(picture, _passes(picture.size, scale, model, size), size, picture.format, how))
 
 
 def _upscale_pillow(image: Any, scale: int, model: "str | Path | Upscaler", size: Size | None) -> Any:

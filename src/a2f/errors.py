@@ -48,6 +48,9 @@ class ImageReadError(A2FError):
     """A file that is missing, unreadable, empty, damaged or not an image."""
 
 
+TAKE_WHAT_THERE_IS = "--allow-truncated (allow_truncated=True) takes what there is"
+
+
 class TruncatedImageError(ImageReadError):
     """An image file that ends before its pixels do."""
 

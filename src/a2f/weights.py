@@ -100,7 +100,7 @@ def find_shipped(variant: str, *, scale: int) -> ShippedModel:
     known = variant in VARIANTS
     what = f"no weights for model {variant!r} at scale {scale!r} are shipped" if known else f"unknown model {variant!r}"
     listed = ", ".join(f"{m.variant} x{m.scale}" for m in shipped_models())
-    raise UnknownModelError(f"{what}: there are {listed}")
+    raise UnknownModelError(f"{what}: there are {listed}, and weights files by their name, which ends in .safetensors")
 
 
 def expected_shapes(config: A2FConfig) -> dict[str, tuple[int, ...]]:

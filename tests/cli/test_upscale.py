@@ -481,6 +481,45 @@ def test_damaged_files_are_told_when_taken(here: Path, run) -> None:
     assert "whole.png is truncated" not in done.err
 
 
+@pytest.mark.parametrize("options", [["--dtype", "foo"], ["--compile"], ["--engine", "torch", "--device", "cuda:9"]])
+def test_what_is_not_to_be_had_is_a_wrong_request(options: list[str], here: Path, run) -> None:
+    photo(here / "a.png")
+    done = run("upscale", "a.png", *options)
+    assert done.code == 2
+    assert done.err.startswith("error: ")
+    assert not (here / "a_x4.png").exists()
+
+
+def test_quality_of_a_lossless_format_is_told(here: Path, run) -> None:
+    photo(here / "a.png")
+    assert "a.png: png is lossless: --quality changes nothing" in run("upscale", "a.png", "--quality", 50).err
+
+
+def test_an_output_folder_inside_the_input_is_left_out(here: Path, run) -> None:
+    (here / "tree" / "deep").mkdir(parents=True)
+    photo(here / "tree" / "a.png")
+    photo(here / "tree" / "deep" / "b.png")
+    arguments = ["upscale", "tree", "-r", "-s", 2, "-o", "tree/out", "--suffix", ""]
+    assert run(*arguments).code == 0
+    again = run(*arguments, "--skip-existing")
+    assert again.code == 0
+    assert "2 file(s) left out that lie in the output folder tree/out" in again.err
+    assert "2 skipped" in again.err
+    assert sorted(p.name for p in (here / "tree" / "out").rglob("*.png")) == ["a.png", "b.png"]
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_a_standard_output_that_is_full(here: Path) -> None:
+    photo(here / "a.png")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "a2f", "upscale", "a.png", "-o", "-"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 3
+    assert "No space left on device" in done.stderr
+
+
 def test_a_stream_that_takes_little_at_a_time_gets_all() -> None:
     class Narrow(io.RawIOBase):
         def __init__(self) -> None:

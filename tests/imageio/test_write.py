@@ -262,7 +262,7 @@ def test_too_wide_for_the_format() -> None:
 
 
 def test_unknown_format_lists_what_there_is(tmp_path) -> None:
-    with pytest.raises(UsageError, match=r"jpg, png, webp, tif, bmp, gif, ppm, avif"):
+    with pytest.raises(UsageError, match=r"jpg, png, webp, tiff, bmp, gif, ppm, avif"):
         write_image(Picture(pixels=np.zeros((1, 1, 1), np.uint8)), tmp_path / "a.xyz")
 
 

@@ -172,7 +172,8 @@ def _find(inputs: list[str], options: Options) -> tuple[list[tuple[Path, Path]],
         path = Path(given)
         if path.is_dir():
             inside, skipped = _images_of(path, options)
-            notes += skipped
+            inside, made = _outside(inside, path, options.output)
+            notes += [*skipped, *made]
             found += [(p, p.parent.relative_to(path)) for p in inside] or [(path, Path())]
         elif not os.path.lexists(path) and glob.has_magic(given):
             matches = [Path(m) for m in sorted(glob.glob(given, recursive=True)) if is_image_name(Path(m))]
@@ -181,6 +182,15 @@ def _find(inputs: list[str], options: Options) -> tuple[list[tuple[Path, Path]],
             found.append((path, Path()))
     unique = dict.fromkeys(found)  # a shell pattern and a folder may name the same file
     return list(unique), notes
+
+
+def _outside(images: list[Path], folder: Path, output: Path | None) -> tuple[list[Path], list[str]]:
+    """The images that do not lie in the output folder, where that lies in the input folder; and a note."""
+    if output is None or output == STDIN or output.resolve() == folder.resolve():
+        return images, []
+    kept = [p for p in images if output.resolve() not in p.resolve().parents]
+    left_out = len(images) - len(kept)
+    return kept, [f"{folder}: {left_out} file(s) left out that lie in the output folder {output}"] if left_out else []
 
 
 def _images_of(folder: Path, options: Options) -> tuple[list[Path], list[str]]:
@@ -354,6 +364,8 @@ class Runner:
         final = size or (picture.size[0] * o.scale, picture.size[1] * o.scale)
         check_format(picture, chosen, force=o.force, strip=o.strip, factor=max(final) / max(picture.size))
         notes = [*picture.notes, *(f"{name}: {note}" for note in ([] if o.strip else left_out_note(picture, chosen)))]
+        if o.quality is not None and FORMATS[chosen].quality is None:
+            notes.append(f"{name}: {chosen} is lossless: --quality changes nothing")
         if len(scales) == 2:
             notes.append(
                 f"{name}: more than {max(self.scales)}x: the network runs twice, x{scales[0]} then x{scales[1]}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from a2f.errors import ImageWriteError
+from a2f.errors import EngineError, ImageWriteError, UsageError, WeightsError
 
 if TYPE_CHECKING:
     from a2f.cli.batch import Options, Outcome, Task
@@ -113,8 +113,8 @@ POSITIVE = click.IntRange(min=1)
     "--gates",
     type=click.Choice(["auto", "exact", "sampled"]),
     default="auto",
-    help="Of images that do not fit into the memory whole. sampled: quicker, no disk, a few pixels change by a grey "
-    "level.  [default: exact; sampled for openvino, fast]",
+    help="Of images that do not fit into the memory whole. sampled: nothing on the disk, quicker where there is memory "
+    "for large pieces; a few pixels change by a grey level.  [default: exact; sampled for openvino, fast]",
 )
 @click.option("-j", "--jobs", type=POSITIVE, metavar="N", help="Images at a time.  [default: 2, with --max-memory 1]")
 @click.option("--threads", type=POSITIVE, metavar="N", help="Of the network.  [default: all cores]")
@@ -151,7 +151,10 @@ def upscale(inputs: tuple[str, ...], as_json: bool, verbose: bool, quiet: bool, 
         reporter.note(note)
     # While the engine opens. A daemon: after Ctrl-C in the middle of an import, those of other threads may never end.
     threading.Thread(target=importlib.import_module, args=("pyvips",), daemon=True).start()
-    runner = Runner(options, count=len(tasks))
+    try:
+        runner = Runner(options, count=len(tasks))
+    except (EngineError, WeightsError) as error:
+        raise UsageError(str(error)) from error  # nothing has been tried: what was asked for is not to be had
     for note in runner.notes:
         reporter.note(note)
     if verbose and not options.has_size:
@@ -238,7 +241,6 @@ class Reporter:
             self.skipped += 1
             self.note(f"{outcome.task.target} exists, skipped")
         else:
-            self.done += 1
             self._tell_done(outcome)
         if self.as_json:
             click.echo(json.dumps(_record(outcome), ensure_ascii=False))
@@ -247,7 +249,13 @@ class Reporter:
 
     def _tell_done(self, outcome: "Outcome") -> None:
         if outcome.encoded is not None:
-            _write_all(sys.stdout.buffer, outcome.encoded)
+            try:
+                _write_all(sys.stdout.buffer, outcome.encoded)
+            except ImageWriteError as error:
+                self.failed.append(outcome)
+                self._line(f"{_red('error')}: {error}")
+                return
+        self.done += 1
         assert outcome.size is not None
         if self.bar is None or self.count == 1 or self.verbose:
             width, height = outcome.size

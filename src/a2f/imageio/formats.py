@@ -71,7 +71,7 @@ def format_of_suffix(suffix: str) -> str:
         return key
     name = _BY_SUFFIX.get(key if key.startswith(".") else f".{key}")
     if name is None:
-        known = ", ".join(entry.suffixes[0][1:] for entry in _ALL)
+        known = ", ".join("jpg" if name == "jpeg" else name for name in FORMATS)
         raise UsageError(f"unknown image format {suffix!r}: choose one of {known}")
     return name
 

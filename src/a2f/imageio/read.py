@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from a2f.errors import ImageReadError, TruncatedImageError
+from a2f.errors import TAKE_WHAT_THERE_IS, ImageReadError, TruncatedImageError
 from a2f.imageio.exif import dpi_of_exif
 from a2f.imageio.limits import DEFAULT_MAX_PIXELS, check_size
 from a2f.imageio.picture import MAX_DPI, Metadata, Picture, Pixels
@@ -147,6 +147,8 @@ def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *,
         pixels = _full_range(pixels, int(image.get("bits-per-sample")))
     if format == "gif" and pixels.shape[2] == 4 and (pixels[..., 3] == 255).all():
         pixels = pixels[..., :3]  # libvips gives every second GIF an alpha that says nothing
+    if converted:
+        notes += (f"{name} is in {'CMYK' if upright.interpretation == 'cmyk' else 'Lab'}: converted to sRGB",)
     metadata = _metadata(image, data, format, converted=converted)
     return Picture(pixels=pixels, metadata=metadata, format=format, notes=notes)
 
@@ -251,7 +253,7 @@ def _as_ours(error: "VipsError", data: bytes, format: str, name: str, *, in_part
 
 
 def _in_part(name: str) -> TruncatedImageError:
-    return TruncatedImageError(f"{name} is truncated or damaged; --allow-truncated takes what there is")
+    return TruncatedImageError(f"{name} is truncated or damaged; {TAKE_WHAT_THERE_IS}")
 
 
 def _names_more_than_there_is(data: bytes, format: str) -> bool:

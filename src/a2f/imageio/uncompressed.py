@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import ImageReadError, TruncatedImageError
+from a2f.errors import TAKE_WHAT_THERE_IS, ImageReadError, TruncatedImageError
 from a2f.imageio.limits import check_size
 from a2f.imageio.picture import MAX_DPI, Metadata, Picture, Pixels
 
@@ -116,7 +116,7 @@ def _loaded(
             raise ImageReadError(f"cannot decode {name}: {error}") from error
         if fill is not None and (more := fill()):
             return _loaded(opened, data + more, name, fill=bytes)
-        way_out = "too much of it is missing" if fill else "--allow-truncated takes what there is"
+        way_out = "too much of it is missing" if fill else TAKE_WHAT_THERE_IS
         raise TruncatedImageError(f"{name} is truncated or damaged ({error}); {way_out}") from error
     return image
 

@@ -128,6 +128,7 @@ def too_little(what: str, short_bytes: int, limits: Limits, budget: int | None, 
     total = (limits.max_memory_bytes or (budget or 0) * 2 * limits.jobs) + short_bytes * limits.jobs
     total = (total // 10**7 + 2) * 10**7  # what the process has already changes a little from run to run
     ways_out = ["a smaller --tile"] * bool(tiled and limits.tile_px) + ["fewer --threads"] * tiled
+    ways_out += ["--gates exact"] * (limits.gates == "sampled")
     ways_out += ["fewer --jobs"] * (limits.jobs > 1)
     ways = f" ({' or '.join(ways_out)} need less)" if ways_out else ""
     return EngineError(f"{what} do not fit into the memory allowed: at least {total / 1e6:.0f} MB are needed{ways}")
