@@ -2,6 +2,7 @@
 
 import re
 import struct
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ _MAGIC = (
 )
 _DTYPES: dict[str, Any] = {"uchar": np.uint8, "ushort": np.uint16}
 _MAGIC_BYTES = 32
+_FAILING = threading.Lock()
 
 
 def read_image(
@@ -106,24 +108,17 @@ def _read_vips(data: bytes, format: str, name: str, max_pixels: int | None, allo
         if format == "tiff" and not allow_truncated and is_cut_off(data):
             raise _in_part(name)
         return picture
-    except pyvips.Error as error:
-        in_part = not allow_truncated and _decodes_in_part(data, format, name, max_pixels)
-        raise _as_ours(error, data, format, name, in_part=in_part) from error
-
-
-def _decodes_in_part(data: bytes, format: str, name: str, max_pixels: int | None) -> bool:
-    """Whether there is something to take of a damaged file.
-
-    Told by taking it, not by what libvips says of the first error: its text is one for all threads, and another thread
-    that decodes or encodes meanwhile may have emptied it.
-    """
-    import pyvips
-
-    try:
-        _decode_vips(data, format, name, max_pixels, fail_on="none")
-    except pyvips.Error:
-        return False
-    return True
+    except pyvips.Error as first:
+        # Whether there is something to take is told by taking it, not by what libvips says of the first error: its text
+        # is one for all threads. One failure at a time, so that what it says now is of this file.
+        with _FAILING:
+            try:
+                picture = _decode_vips(data, format, name, max_pixels, fail_on="none")
+            except pyvips.Error as error:
+                raise _as_ours(error, data, format, name) from first
+        if allow_truncated:
+            return picture
+        raise _in_part(name) from first
 
 
 def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *, fail_on: str) -> Picture:
@@ -231,35 +226,32 @@ def _metadata(image: "VipsImage", data: bytes, format: str, *, converted: bool) 
     )
 
 
-_TRUNCATED = re.compile(
-    r"premature|truncat|unexpected end|end of (file|input|image|stream)|not enough|eof|incomplete|read error|short",
-    re.I,
-)
-
-
-def _as_ours(error: "VipsError", data: bytes, format: str, name: str, *, in_part: bool) -> ImageReadError:
+def _as_ours(error: "VipsError", data: bytes, format: str, name: str) -> ImageReadError:
     """One line of what libvips says in several, or, where another thread has taken that away, in none."""
-    if in_part:
-        return _in_part(name)
     lines = [line.strip() for line in error.detail.splitlines() if line.strip()]
     lines = [line for line in lines if "no property named" not in line]  # which pyvips asks of every image
-    said = lines[-1] if lines else ""
+    said = lines[-1] if lines else "it is damaged"
     if "samples out of range" in said:
         said = "its samples are neither 8 nor 16 bits; convert it first"
-    if _names_more_than_there_is(data, format) or _TRUNCATED.search(error.detail):
-        why = f" ({said})" if said else ""
-        return TruncatedImageError(f"{name} is truncated or damaged{why}; too much of it is missing")
-    return ImageReadError(f"cannot decode {name}: {said or 'it is damaged'}")
+    if _ends_too_early(data, format):
+        return TruncatedImageError(f"{name} is truncated or damaged ({said}); too much of it is missing")
+    return ImageReadError(f"cannot decode {name}: {said}")
 
 
 def _in_part(name: str) -> TruncatedImageError:
     return TruncatedImageError(f"{name} is truncated or damaged; {TAKE_WHAT_THERE_IS}")
 
 
-def _names_more_than_there_is(data: bytes, format: str) -> bool:
-    """Whether the length that a WebP, or the place of the directory that a TIFF names, lies beyond its end."""
+def _ends_too_early(data: bytes, format: str) -> bool:
+    """Whether the end is missing, or a length or a place that the file names lies beyond it."""
     if format == "webp":
         return int.from_bytes(data[4:8], "little") + 8 > len(data)
     if format == "tiff":
         return int.from_bytes(data[4:8], "little" if data[:1] == b"I" else "big") >= len(data)
-    return False
+    if format == "avif":
+        at = 0
+        while at + 8 <= len(data) and (size := int.from_bytes(data[at : at + 4], "big")) >= 8:
+            at += size
+        return at > len(data)
+    end = {"png": b"IEND", "jpeg": b"\xff\xd9", "gif": b";"}[format]
+    return end not in data[-64:]
