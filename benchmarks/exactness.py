@@ -2,32 +2,40 @@
 
     python -m benchmarks.exactness [--photographs DIR] [--write]
 
-Shipped models on a bundled photograph, cut to several sizes; tiles of several sides, features in memory and in a file.
+All networks (untrained where no weights are shipped) on a bundled photograph, cut to several sizes; tiles of several
+sides, features in memory and in a file. Then the time of the ways that were weighed.
 With a folder of large photographs also what gates from a sample change in them, at x2: in onnxruntime against exact
 gates, and in the fast mode against its own run of the whole image.
 """
 
 import argparse
-from collections.abc import Iterator
+import statistics
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from a2f.export.fold import fold
-from a2f.export.graph import export_onnx
+from a2f.export.graph import export_onnx, gate_names
 from a2f.export.session import make_session
 from a2f.imageio import read_image
 from a2f.imageio.formats import is_image_name
+from a2f.model.a2f import A2F, to_weights
 from a2f.runtime import Limits, load_engine
 from a2f.runtime.onnx_engine import OnnxSteps
 from a2f.runtime.plan import Plan
 from a2f.runtime.tiled import TiledRun, rows_of
+from a2f.variants import VARIANTS, A2FConfig, config_of
 from a2f.weights import Weights, find_shipped, read_weights, shipped_models
 from benchmarks.machine import describe
 from benchmarks.markdown import ROOT, fill, table
 
-SIZES = ((256, 256), (251, 127), (64, 65), (1, 256))
+SIZES = ((509, 331), (256, 256), (251, 127), (64, 65), (1, 256))  # height and width
 TILES = (16, 64, 100)
 
 
@@ -46,12 +54,83 @@ def tiled(weights: Weights, image: np.ndarray, tile: int, *, in_file: bool) -> n
         return np.concatenate(list(run), axis=1).transpose(1, 2, 0)
 
 
-def every_cut(weights: Weights, image: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and result of each way to cut an image."""
-    for tile in TILES:
-        yield f"tiles of {tile}", tiled(weights, image, tile, in_file=False)
-        yield f"tiles of {tile}, features in a file", tiled(weights, image, tile, in_file=True)
-    yield "pieces of 100, gates sampled", load_engine(weights, limits=Limits(tile_px=100, gates="sampled"))(image)
+def every_network() -> Iterator[tuple[str, Weights]]:
+    """Name and weights of each network of the family."""
+    trained = {(model.variant, model.scale): read_weights(model.path) for model in shipped_models()}
+    for variant in VARIANTS:
+        for scale in (2, 3, 4):
+            torch.manual_seed(0)
+            known = trained.get((variant, scale))
+            name = f"{variant} x{scale}" + ("" if known else ", untrained")
+            yield name, known or to_weights(A2F(config_of(variant, scale=scale)))
+
+
+def exactness() -> list[list[str]]:
+    """A row for each network and size."""
+    photo = read_image(ROOT / "examples" / "photos" / "astronaut.png").pixels.astype(np.float32) / np.float32(255)
+    cuts = [f"tiles of {tile}" for tile in TILES] + ["pieces of 100, gates sampled"]
+    rows = [["model", "LR size", *cuts, "grey levels, at most", "bits of all tiles, in memory and in a file"]]
+    for name, weights in every_network():
+        session = make_session(export_onnx(weights), threads=2)
+        for height, width in SIZES:
+            image = np.ascontiguousarray(photo[:height, :width])
+            whole = session.run(None, {"lr": image.transpose(2, 0, 1)[None].copy()})[0][0].transpose(1, 2, 0)
+            in_tiles = [tiled(weights, image, tile, in_file=in_file) for tile in TILES for in_file in (False, True)]
+            same = "the same" if all((sr == in_tiles[0]).all() for sr in in_tiles) else "differ"
+            pieces = load_engine(weights, limits=Limits(tile_px=100, gates="sampled"))(image)
+            cells, most = [], 0
+            for sr in [*in_tiles[::2], pieces]:
+                apart = np.abs(levels(sr) - levels(whole)).max(axis=2)
+                cells.append(f"{np.abs(sr - whole).max():.0e}, {(apart > 0).mean() * 1e6:.0f}")
+                most = max(most, apart.max())
+            rows.append([name, f"{width} x {height}", *cells, str(most), same])
+    return rows
+
+
+def ways() -> list[list[str]]:
+    """Seconds of each way to run an image of 512 x 512 in tiles of 128, with the gates of the whole."""
+    rows = [["model", "one graph, whole", "(a), (c): block by block", "(b): L+1 passes", "gates given"]]
+    image = read_image(ROOT / "examples" / "photos" / "astronaut.png").pixels.astype(np.float32) / np.float32(255)
+    for variant in ("sd", "l"):
+        config = config_of(variant, scale=2)
+        weights = to_weights(A2F(config))
+        whole = load_engine(weights, threads=2)
+        passes = [piecewise(replace(config, blocks=depth), image) for depth in range(1, config.blocks + 1)]
+        took = [
+            seconds(partial(whole, image)),
+            seconds(partial(tiled, weights, image, 128, in_file=False)),
+            sum(passes),
+            passes[-1],
+        ]
+        rows.append([f"{variant} x2", *(f"{t:.2f} s, {t / took[0]:.2f}x" for t in took)])
+    return rows
+
+
+def piecewise(config: A2FConfig, image: np.ndarray) -> float:
+    """Seconds of one pass, each tile of 128 with all pixels that it depends on."""
+    session = make_session(export_onnx(to_weights(A2F(config)), gates_given=True), threads=2)
+    gates = {name: np.zeros((1, config.channels, 1, 1), np.float32) for name in gate_names(config)}
+    padded = np.pad(image.transpose(2, 0, 1), ((0, 0), *[(config.receptive_radius_px,) * 2] * 2))
+    reach = 128 + 2 * config.receptive_radius_px
+
+    def run() -> None:
+        for top in range(0, image.shape[0], 128):
+            for left in range(0, image.shape[1], 128):
+                lr = np.ascontiguousarray(padded[None, :, top : top + reach, left : left + reach])
+                session.run(None, {"lr": lr, **gates})
+
+    return seconds(run)
+
+
+def seconds(run: Callable[[], object], rounds: int = 3) -> float:
+    """The median of some runs, after one that does not count."""
+    run()
+    taken = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        run()
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken)
 
 
 def sampled(folder: Path) -> list[list[str]]:
@@ -85,33 +164,9 @@ def main() -> None:
     parser.add_argument("--photographs", type=Path, help="folder of photographs of some megapixels")
     parser.add_argument("--write", action="store_true", help="update docs/decisions/tiling.md")
     a = parser.parse_args()
-    photo = read_image(ROOT / "examples" / "photos" / "astronaut.png").pixels.astype(np.float32) / np.float32(255)
-    head = [
-        "model",
-        "LR size",
-        "cut",
-        "largest difference, of 1",
-        "grey levels",
-        "pixels changed",
-        "bits as other cuts",
-    ]
-    rows = [head]
-    for model in shipped_models():
-        weights = read_weights(model.path)
-        session = make_session(export_onnx(weights), threads=2)
-        for height, width in SIZES:
-            image = np.ascontiguousarray(photo[:height, :width])
-            whole = session.run(None, {"lr": image.transpose(2, 0, 1)[None].copy()})[0][0].transpose(1, 2, 0)
-            first = None
-            for name, sr in every_cut(weights, image):
-                first = sr if first is None else first
-                apart = np.abs(levels(sr) - levels(whole))
-                share = f"{(apart.max(axis=2) > 0).mean() * 1e6:.0f} in a million"
-                same = "yes" if (sr == first).all() else "no"
-                what = f"{model.variant} x{model.scale}", f"{width} x {height}", name
-                rows.append([*what, f"{np.abs(sr - whole).max():.1e}", str(apart.max()), share, same])
-    text = f"{table(rows)}\n\n{describe()}."
-    print(text)
+    text = f"{table(exactness())}\n\n{describe()}."
+    times = f"{table(ways())}\n\n{describe()}; 2 threads, medians of 3."
+    print(text, times, sep="\n\n")
     if a.photographs:
         of_photographs = f"{table(sampled(a.photographs))}\n\n{describe()}."
         print(of_photographs)
@@ -119,6 +174,7 @@ def main() -> None:
             fill(ROOT / "docs" / "decisions" / "tiling.md", "sampled", of_photographs)
     if a.write:
         fill(ROOT / "docs" / "decisions" / "tiling.md", "exactness", text)
+        fill(ROOT / "docs" / "decisions" / "tiling.md", "ways", times)
 
 
 if __name__ == "__main__":
