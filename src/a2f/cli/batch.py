@@ -28,7 +28,7 @@ from a2f.imageio import (
 from a2f.imageio.formats import is_image_name
 from a2f.pixels import encode_enlarged
 from a2f.runtime import Limits, load_engine
-from a2f.runtime.engines import FAST, EngineName
+from a2f.runtime.engines import FAST, EngineName, default_threads
 from a2f.runtime.fast import choose_fast
 from a2f.runtime.plan import Gates
 from a2f.sizes import Size, plan_scales, target_size
@@ -37,6 +37,7 @@ from a2f.upscaler import BandUpscaler, Upscaler
 STDIN = Path("-")
 DECODING_BYTES = 6  # of memory, at least, for a pixel of what is read
 HEARD_AFTER_S = 0.2  # Ctrl-C, at the latest
+MANY = 8  # images for each job: from then on it hardly counts that the last of them leave cores idle
 LEAST_DECODED_PX = 4_000_000  # fewer are decoded under any bound, and the network then says what it needs
 OWN_SUFFIX = re.compile(r"_(x[234]|[wh]\d+|max\d+|\d+x\d+)$")  # what `Options.name_suffix` adds unasked
 
@@ -275,6 +276,10 @@ class Runner:
         self.options = options
         self.scales = available_scales(options.model) if options.has_size else (options.scale,)
         self.jobs = min(options.jobs or (1 if options.max_memory else 2), max(1, count))
+        self.threads = options.threads
+        if self.threads is None and options.engine in (None, "onnxruntime") and options.device == "cpu":
+            # Each job its own share of the cores: threads that run one small image together wait for each other.
+            self.threads = max(1, default_threads() // self.jobs) if count >= MANY * self.jobs else None
         self.notes: list[str] = []  # of the engines
         self.stopping = threading.Event()
         self.on_progress: Callable[[float], None] = lambda share: None  # of the image that is under way, if it is one
@@ -302,7 +307,7 @@ class Runner:
                     engine=engine,
                     device=o.device,
                     dtype=dtype,
-                    threads=o.threads,
+                    threads=o.threads if engine == "openvino" else self.threads,
                     limits=limits,
                     compile=o.compile,
                 )
