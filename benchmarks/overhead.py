@@ -16,7 +16,7 @@ import numpy as np
 
 import a2f
 from a2f.imageio import Picture, read_image, write_image
-from benchmarks.machine import describe
+from benchmarks.machine import describe, suffix
 from benchmarks.markdown import ROOT, fill, table
 
 SMALL, COUNT, ROUNDS = 128, 200, 5
@@ -83,7 +83,7 @@ def main() -> None:
     text = f"{table(rows)}\n\n{describe()}; A²F-SD, medians of {ROUNDS}."
     print(text)
     if a.write:
-        fill(ROOT / "docs" / "benchmarks" / "overhead.md", "overhead", text)
+        fill(ROOT / "docs" / "benchmarks" / "overhead.md", f"overhead{suffix()}", text)
 
 
 if __name__ == "__main__":
