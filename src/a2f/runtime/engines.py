@@ -20,6 +20,7 @@ DTYPES = {
 
 
 FAST = "fast"
+MOST_THREADS = 1024
 
 
 def default_threads() -> int:
@@ -56,7 +57,7 @@ def load_engine(
         A thread-safe upscaler that says in its `description` what it runs on. Nothing falls back silently.
 
     Raises:
-        UsageError: for an unknown engine or fewer than one thread.
+        UsageError: for an unknown engine, or a number of threads outside 1 to 1024.
         EngineError: for a device, precision or limits that the engine or this machine does not have.
     """
     if dtype == FAST:
@@ -71,8 +72,8 @@ def load_engine(
     engine = engine or "onnxruntime"
     if engine not in ENGINES:
         raise UsageError(f"unknown engine {engine!r}: choose one of {', '.join(ENGINES)}")
-    if threads is not None and (not isinstance(threads, int) or threads < 1):
-        raise UsageError(f"{threads!r} threads: a whole number, at least 1, is needed")
+    if threads is not None and (not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS):
+        raise UsageError(f"{threads!r} threads: a whole number from 1 to {MOST_THREADS} is needed")
     if dtype not in DTYPES[engine]:
         others = [name for name in ENGINES if dtype in DTYPES[name]]
         elsewhere = f", or engine {' or '.join(others)}" if others else ""
