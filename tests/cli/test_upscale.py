@@ -508,6 +508,14 @@ def test_an_output_folder_inside_the_input_is_left_out(here: Path, run) -> None:
     assert sorted(p.name for p in (here / "tree" / "out").rglob("*.png")) == ["a.png", "b.png"]
 
 
+@pytest.mark.parametrize("output", [".", "tree", "other"])
+def test_an_output_folder_around_or_beside_the_input_leaves_nothing_out(output: str, here: Path, run) -> None:
+    (here / "tree").mkdir()
+    photo(here / "tree" / "a.png")
+    assert run("upscale", "tree", "-s", 2, "-o", output).code == 0
+    assert (here / output / "a_x2.png").exists()
+
+
 @pytest.mark.integration
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
 def test_a_standard_output_that_is_full(here: Path) -> None:

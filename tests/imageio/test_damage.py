@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pyvips
+import tifffile
 from PIL import Image
 
 from a2f.errors import A2FError, ImageReadError, PixelLimitError, TruncatedImageError
@@ -158,14 +159,26 @@ def test_what_is_damaged_is_told_while_others_are_read() -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
-@pytest.mark.parametrize("lost", [1, 40, 1500])
-def test_uncompressed_tiff_cut_short(mode: str, lost: int) -> None:
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("lost", [1, 40, 150])
+def test_tiff_cut_short(mode: str, compression: str | None, lost: int) -> None:
     """Of which libvips says nothing; the directory lies before the pixels, as some programs write it."""
-    whole = saved(Image.fromarray(waves()).convert(mode), "TIFF")
+    out = io.BytesIO()
+    tifffile.imwrite(out, np.asarray(Image.fromarray(waves()).convert(mode)), compression=compression)
+    whole = out.getvalue()
+    assert int.from_bytes(whole[4:8], "little") < 100
     assert read_image(whole).size == (50, 40)
     with pytest.raises(TruncatedImageError, match="--allow-truncated"):
         read_image(whole[:-lost])
     assert read_image(whole[:-lost], allow_truncated=True).size == (50, 40)
+
+
+@pytest.mark.parametrize("counts", [0, 10**6])
+def test_tiff_that_counts_its_bytes_wrongly(counts: int) -> None:
+    blob = bytearray(saved(Image.fromarray(waves()), "TIFF"))
+    set_number(blob, first_directory(blob), BYTES_OF_STRIPS, counts)
+    assert not is_cut_off(bytes(blob))
+    assert is_cut_off(bytes(blob[:-1]))
 
 
 def test_a_tile_beyond_the_end_of_a_tiff() -> None:

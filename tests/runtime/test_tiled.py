@@ -273,6 +273,17 @@ def test_what_does_not_fit_after_all_runs_in_tiles(engine: str, weights, whole, 
     assert np.abs(np.concatenate(list(upscaler.bands(image))) - expected).max() < 2e-5
 
 
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("x"), RuntimeError("DefaultCPUAllocator: not enough memory")])
+def test_torch_without_memory_for_the_whole_image_or_a_tile(error: RuntimeError, weights, whole, monkeypatch) -> None:
+    upscaler, image = load_engine(weights, engine="torch"), an_image(40, 50)
+    monkeypatch.setattr(upscaler._whole, "_network", Mock(side_effect=error))
+    assert np.abs(upscaler(image) - whole(image).transpose(1, 2, 0)).max() < 2e-5
+    tiled = load_engine(weights, engine="torch", limits=Limits(tile_px=16))
+    monkeypatch.setattr(torch.nn.functional, "conv2d", Mock(side_effect=error))
+    with pytest.raises(EngineError, match="no memory on cpu for a tile"):
+        tiled(image)
+
+
 def test_images_that_fit_run_whole_and_all_others_in_tiles(weights, whole, monkeypatch) -> None:
     image = an_image(300, 500)
     expected = whole(image).transpose(1, 2, 0)

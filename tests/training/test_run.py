@@ -225,6 +225,14 @@ def test_a_run_goes_on_where_bf16_comes_or_goes(begun: bool, then: bool, tmp_pat
     assert recorded_precision(tmp_path) == "fp32"
 
 
+def test_another_precision_is_another_recipe(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    recipe = dataclasses.replace(RECIPE, stages=(Stage(batch=2, patch=8, precision="bf16"),))
+    make_run(tmp_path, recipe).train(lambda p: None)
+    with pytest.raises(WeightsError, match="another network or recipe"):
+        make_run(tmp_path, dataclasses.replace(RECIPE, stages=(Stage(batch=2, patch=8),))).resume()
+
+
 def test_a_second_interrupt_ends_at_once() -> None:
     with Interrupts() as interrupts:
         os.kill(os.getpid(), signal.SIGINT)

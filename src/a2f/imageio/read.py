@@ -110,7 +110,7 @@ def _read_vips(data: bytes, format: str, name: str, max_pixels: int | None, allo
         return picture
     except pyvips.Error as first:
         # Whether there is something to take is told by taking it, not by what libvips says of the first error: its text
-        # is one for all threads. One failure at a time, so that what it says now is of this file.
+        # is one for all threads. One failure at a time, so that what it says now is nearly always of this file.
         with _FAILING:
             try:
                 picture = _decode_vips(data, format, name, max_pixels, fail_on="none")

@@ -5,6 +5,7 @@ import struct
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -109,22 +110,26 @@ def without_resolution(data: bytes) -> bytes:
 
 
 def is_cut_off(data: bytes) -> bool:
-    """Whether samples that are not compressed lie beyond the end of a TIFF file; libvips takes them for black."""
+    """Whether samples lie beyond the end of a classic TIFF file; libvips takes them for black."""
     first = first_directory(data)
-    if first is None or number_of(data, first, COMPRESSION) not in (None, 1):
-        return False  # of what is compressed libvips says so itself
+    if first is None:
+        return False
     tiles = numbers_of(data, first, TILES), numbers_of(data, first, BYTES_OF_TILES)
     if any(at + count > len(data) for at, count in zip(*tiles, strict=False)):
         return True
-    height = number_of(data, first, HEIGHT) or 0
+    strips, counts = numbers_of(data, first, STRIPS), numbers_of(data, first, BYTES_OF_STRIPS)
+    if number_of(data, first, COMPRESSION) not in (None, 1):
+        return any(at + count > len(data) for at, count in zip(strips, counts, strict=False))
+    width, height = number_of(data, first, WIDTH), number_of(data, first, HEIGHT)
+    if not width or not height:
+        return False
     samples = 1 if number_of(data, first, PLANES) == 2 else number_of(data, first, SAMPLES) or 1
     bits = (numbers_of(data, first, BITS) or (1,))[0]
-    row_bytes = -(-(number_of(data, first, WIDTH) or 0) * samples * bits // 8)
     rows = max(1, min(height, number_of(data, first, ROWS_OF_STRIP) or height))
-    strips = zip(numbers_of(data, first, STRIPS), numbers_of(data, first, BYTES_OF_STRIPS), strict=False)
-    for number, (at, count) in enumerate(strips):
+    for number, (at, count) in enumerate(zip_longest(strips, counts[: len(strips)], fillvalue=0)):
         top = number % -(-height // rows) * rows  # of planes each begins anew
-        if at + min(count, row_bytes * min(rows, height - top)) > len(data):  # some name more bytes than they use
+        used = -(-width * samples * bits // 8) * min(rows, height - top)
+        if at + min(count or used, used) > len(data):  # some name more bytes than they use, or none
             return True
     return False
 

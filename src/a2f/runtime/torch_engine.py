@@ -107,13 +107,17 @@ class _Network:
             raise EngineError("stopped")
 
     def _run(self, batch: Array) -> Array:
+        from a2f.runtime.torch_steps import is_out_of_memory
+
         torch = self._torch
         self._go_on()
         try:
             with torch.inference_mode():
                 x = torch.from_numpy(batch).to(self._device, self._dtype, memory_format=torch.channels_last)
                 sr: Array = self._network(x).float().cpu().contiguous().numpy()
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
             raise MemoryError(f"no memory on {self._device} for {batch.shape[3]} x {batch.shape[2]} pixels") from error

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from a2f.errors import EngineError
 from a2f.export.fold import Conv, Folded, FoldedBlock
 from a2f.export.graph import ALL_SIDES, Sides
 from a2f.export.steps import BLOCK_HALO_PX, middle_of
@@ -35,9 +36,14 @@ class TorchSteps(Steps):
         run = self._block(number, sides) if kind == "block" else make[kind](sides)
 
         def step(inputs: Mapping[str, Array]) -> dict[str, Array]:
-            with torch.inference_mode():
-                outputs = run({name: self._here(x) for name, x in inputs.items()})
-                return {name: y.float().cpu().contiguous().numpy() for name, y in outputs.items()}
+            try:
+                with torch.inference_mode():
+                    outputs = run({name: self._here(x) for name, x in inputs.items()})
+                    return {name: y.float().cpu().contiguous().numpy() for name, y in outputs.items()}
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise EngineError(f"no memory on {self._device} for a tile: choose a smaller --tile") from error
 
         return step
 
@@ -98,6 +104,11 @@ class TorchSteps(Steps):
     def _here(self, x: Array) -> Tensor:
         layout = torch.channels_last if x.ndim == 4 else torch.preserve_format
         return torch.from_numpy(x).to(self._device, self._dtype, memory_format=layout)
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch found no memory, on a device or, with an error that has no name of its own, on the CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
 
 
 def _stacked(convs: Sequence[Conv], *, axis: int) -> Conv:

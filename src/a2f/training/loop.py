@@ -140,10 +140,9 @@ class Run:
         if path is None and not found:
             raise WeightsError(f"{self.folder} holds no checkpoint to go on from")
         state = load_checkpoint(path or found[0])
-        recipe = parse_recipe(state.recipe)
-        if without_bf16(recipe) == without_bf16(self.recipe):  # begun on a CPU that has, or has not, what this one has
-            self.recipe = as_computed(recipe, self.device)
-            recipe = self.recipe
+        recipe = as_computed(parse_recipe(state.recipe), self.device)
+        if recipe == without_bf16(self.recipe):
+            self.recipe = recipe  # begun on a device without bfloat16: what is in fp32 stays so
         begun = asdict(recipe) | state.config
         now = asdict(self.recipe) | asdict(self.config)
         other = [f"{key} {begun.get(key)!r}, now {value!r}" for key, value in now.items() if begun.get(key) != value]
