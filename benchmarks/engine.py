@@ -181,10 +181,9 @@ def main() -> None:
                 [f"{variant} x{SCALE}", name, f"{middle:.3f}", spread, f"{base / middle:.2f}", f"{best / middle:.2f}"]
             )
     import onnxruntime
-
-    openvino = import_openvino()
     import torch
 
+    openvino = import_openvino()
     versions = f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, openvino {openvino.__version__[:8]}"
     where = f"{describe()}; {versions}; {a.threads} threads; {WIDTH}x{HEIGHT} to {WIDTH * SCALE}x{HEIGHT * SCALE}."
     text = f"{table(rows)}\n\n{where}"

@@ -10,7 +10,6 @@ gates, and in the fast mode against its own run of the whole image.
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -32,6 +31,7 @@ from a2f.runtime.plan import Plan
 from a2f.runtime.tiled import TiledRun, rows_of
 from a2f.variants import VARIANTS, A2FConfig, config_of
 from a2f.weights import Weights, find_shipped, read_weights, shipped_models
+from benchmarks.engine import timed
 from benchmarks.machine import describe
 from benchmarks.markdown import ROOT, fill, table
 
@@ -65,19 +65,24 @@ def every_network() -> Iterator[tuple[str, Weights]]:
             yield name, known or to_weights(A2F(config_of(variant, scale=scale)))
 
 
+def photo() -> np.ndarray:
+    """The bundled photograph, [256, 256, 3] in [0, 1]."""
+    return read_image(ROOT / "examples" / "photos" / "astronaut.png").pixels.astype(np.float32) / np.float32(255)
+
+
 def exactness() -> list[list[str]]:
     """A row for each network and size."""
-    photo = read_image(ROOT / "examples" / "photos" / "astronaut.png").pixels.astype(np.float32) / np.float32(255)
+    image = photo()
     cuts = [f"tiles of {tile}" for tile in TILES] + ["pieces of 100, gates sampled"]
     rows = [["model", "LR size", *cuts, "grey levels, at most", "bits of all tiles, in memory and in a file"]]
     for name, weights in every_network():
         session = make_session(export_onnx(weights), threads=2)
         for height, width in SIZES:
-            image = np.ascontiguousarray(photo[:height, :width])
-            whole = session.run(None, {"lr": image.transpose(2, 0, 1)[None].copy()})[0][0].transpose(1, 2, 0)
-            in_tiles = [tiled(weights, image, tile, in_file=in_file) for tile in TILES for in_file in (False, True)]
+            part = np.ascontiguousarray(image[:height, :width])
+            whole = session.run(None, {"lr": part.transpose(2, 0, 1)[None].copy()})[0][0].transpose(1, 2, 0)
+            in_tiles = [tiled(weights, part, tile, in_file=in_file) for tile in TILES for in_file in (False, True)]
             same = "the same" if all((sr == in_tiles[0]).all() for sr in in_tiles) else "differ"
-            pieces = load_engine(weights, limits=Limits(tile_px=100, gates="sampled"))(image)
+            pieces = load_engine(weights, limits=Limits(tile_px=100, gates="sampled"))(part)
             cells, most = [], 0
             for sr in [*in_tiles[::2], pieces]:
                 apart = np.abs(levels(sr) - levels(whole)).max(axis=2)
@@ -90,7 +95,7 @@ def exactness() -> list[list[str]]:
 def ways() -> list[list[str]]:
     """Seconds of each way to run an image of 256 x 256 in tiles of 128, with the gates of the whole."""
     rows = [["model", "one graph, whole", "(a), (c): block by block", "(b): L+1 passes", "gates given"]]
-    image = read_image(ROOT / "examples" / "photos" / "astronaut.png").pixels.astype(np.float32) / np.float32(255)
+    image = photo()
     for variant in ("sd", "l"):
         config = config_of(variant, scale=2)
         weights = to_weights(A2F(config))
@@ -124,13 +129,9 @@ def piecewise(config: A2FConfig, image: np.ndarray) -> float:
 
 def seconds(run: Callable[[], object], rounds: int = 3) -> float:
     """The median of some runs, after one that does not count."""
-    run()
-    taken = []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        run()
-        taken.append(time.perf_counter() - began)
-    return statistics.median(taken)
+    once = timed(run)
+    once()
+    return statistics.median(once() for _ in range(rounds))
 
 
 def sampled(folder: Path) -> list[list[str]]:

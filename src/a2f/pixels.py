@@ -64,7 +64,7 @@ def encode_enlarged(
     if size is not None or len(passes) != 1 or not isinstance(passes[0], BandUpscaler):
         with checked():
             large = upscale_picture(picture, passes, size=size)
-        if has_degrees(large.pixels) and not has_degrees(picture.pixels) and not FORMATS[format].soft:
+        if not FORMATS[format].soft and has_degrees(large.pixels) and not has_degrees(picture.pixels):
             large = replace(large, pixels=without_degrees(large.pixels))  # which only its edges have got
         yield encode_image(large, format=format, quality=quality, strip=strip, force=force)
         return

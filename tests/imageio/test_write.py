@@ -212,12 +212,8 @@ def test_gif_holds_no_degrees_of_transparency() -> None:
     pixels = random_pixels((20, 30, 4), np.uint8)
     with pytest.raises(LossyFormatError, match=r"degrees of transparency.*--force"):
         encode_image(Picture(pixels=pixels), format="gif")
-    assert set(
-        np.unique(read_image(encode_image(Picture(pixels=pixels), format="gif", force=True)).pixels[..., 3])
-    ) == {
-        0,
-        255,
-    }
+    forced = read_image(encode_image(Picture(pixels=pixels), format="gif", force=True))
+    assert set(np.unique(forced.pixels[..., 3])) == {0, 255}
     pixels[..., 3] = np.where(pixels[..., 3] > 100, 255, 0)
     assert (read_image(encode_image(Picture(pixels=pixels), format="gif")).pixels[..., 3] == pixels[..., 3]).all()
 

@@ -187,9 +187,12 @@ def _find(inputs: list[str], options: Options) -> tuple[list[tuple[Path, Path]],
 
 def _outside(images: list[Path], folder: Path, output: Path | None) -> tuple[list[Path], list[str]]:
     """The images that do not lie in the output folder, where that lies in the input folder; and a note."""
-    if output is None or output == STDIN or folder.resolve() not in output.resolve().parents:
+    if output is None or output == STDIN:
         return images, []
-    kept = [p for p in images if output.resolve() not in p.resolve().parents]
+    within = output.resolve()
+    if folder.resolve() not in within.parents:
+        return images, []
+    kept = [p for p in images if within not in p.resolve().parents]
     left_out = len(images) - len(kept)
     return kept, [f"{folder}: {left_out} file(s) left out that lie in the output folder {output}"] if left_out else []
 

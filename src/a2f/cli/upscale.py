@@ -117,12 +117,7 @@ POSITIVE = click.IntRange(min=1)
     "for large pieces; a few pixels change by a grey level.  [default: exact; sampled for openvino, fast]",
 )
 @click.option("-j", "--jobs", type=POSITIVE, metavar="N", help="Images at a time.  [default: 2, with --max-memory 1]")
-@click.option(
-    "--threads",
-    type=click.IntRange(1, 1024),
-    metavar="N",
-    help="Of the network.  [default: all cores, shared among jobs]",
-)
+@click.option("--threads", type=POSITIVE, metavar="N", help="Of the network.  [default: all cores, shared among jobs]")
 @click.option("--engine", metavar="NAME", help="onnxruntime, openvino or torch.  [default: onnxruntime]")
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda or mps.")
 @click.option(
