@@ -2,8 +2,8 @@
 
     python -m benchmarks.loader [--device cpu] [--rounds 6] [--write]
 
-Random images take the place of photographs (the work is the same). The two take turns, so that a machine whose speed
-drifts is slow for both.
+Random images take the place of photographs: sums of noise of all sizes, so that JPEG has as much to do. The two take
+turns, so that a machine whose speed drifts is slow for both. What a batch costs is the time of one core, in turns too.
 """
 
 import argparse
@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from a2f.data.degrade import Degradation
 from a2f.data.patches import Batch, Patches
 from a2f.training.loop import Run
-from a2f.training.precision import dtype_of
+from a2f.training.precision import as_computed
 from a2f.training.recipe import Recipe, read_recipe
 from a2f.variants import VARIANTS, config_of
 from benchmarks.machine import describe
@@ -41,13 +42,52 @@ class Fixed:
 def photographs(scale: int, count: int = 60) -> list[tuple[np.ndarray, np.ndarray]]:
     """Pairs of noise, LR 320 x 240."""
     rng = np.random.default_rng(0)
-    sizes = (240 * scale, 320 * scale, 3), (240, 320, 3)
-    return [tuple(rng.integers(0, 256, size, dtype=np.uint8) for size in sizes) for _ in range(count)]  # type: ignore[misc]
+    return [(noise(rng, 240 * scale, 320 * scale), noise(rng, 240, 320)) for _ in range(count)]
+
+
+def noise(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Noise as strong in large spots as in small ones, as in photographs; [height, width, 3] uint8."""
+    total = np.full((height, width, 3), 128, dtype=np.float32)
+    for size in (1, 2, 4, 8, 16, 32, 64):
+        spots = rng.normal(0, 12, (-(-height // size), -(-width // size), 3)).astype(np.float32)
+        total += spots.repeat(size, 0).repeat(size, 1)[:height, :width]
+    return total.clip(0, 255).astype(np.uint8)
+
+
+def cost(scale: int, *, batch: int, patch: int, rounds: int) -> tuple[float, float]:
+    """Median seconds of one core for a batch without and with the default degradation."""
+    images, cpu = photographs(scale), torch.device("cpu")
+    sources = [
+        Patches(images, scale=scale, seed=0, device=cpu, degradation=degradation)
+        for degradation in (None, Degradation())
+    ]
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for turn in range(10 * rounds + 1):
+        for source, times in zip(sources, seconds, strict=True):
+            began = time.process_time()
+            for step in range(10):
+                source._draw(10 * turn + step, batch=batch, patch=patch, busiest_of=2, part=slice(None))
+            if turn > 0:
+                times.append((time.process_time() - began) / 10)
+    return statistics.median(seconds[0]), statistics.median(seconds[1])
+
+
+def costs(rounds: int) -> str:
+    """The table of what a batch costs."""
+    rows = [["scale", "batch", "plain, ms", "degraded, ms"]]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for scale in (2, 3, 4):
+        for batch, patch in ((8, 32), (8, 48)):
+            plain, worse = cost(scale, batch=batch, patch=patch, rounds=rounds)
+            rows.append([f"x{scale}", f"{batch} x {patch}", f"{1e3 * plain:.2f}", f"{1e3 * worse:.2f}"])
+    torch.set_num_threads(threads)
+    return table(rows)
 
 
 def measure(recipe: Recipe, variant: str, scale: int, device: torch.device, rounds: int) -> tuple[float, float]:
     """Median seconds of a step, with the loader and with a fixed batch."""
-    patches = Patches(photographs(scale), scale=scale, seed=0, device=device)
+    patches = Patches(photographs(scale), scale=scale, seed=0, device=device, degradation=recipe.degradation)
     with tempfile.TemporaryDirectory() as folder:
         run = Run(
             config_of(variant, scale=scale), recipe, patches=patches, validation=[], folder=Path(folder), device=device
@@ -77,14 +117,15 @@ def main() -> None:
     rows = [["model", "recipe", "first stage", "with the loader, steps/s", "one fixed batch, steps/s", "ratio"]]
     for variant in a.models:
         for scale in (2, 4):
-            for name in ("fast", "paper"):
-                recipe = read_recipe(name).bounded(steps=10**6)
+            for name in ("fast", "robust", "paper"):
+                recipe = as_computed(read_recipe(name).bounded(steps=10**6), device)
                 stage = recipe.stage(0.0)
                 loader, fixed = measure(recipe, variant, scale, device, a.rounds)
-                shape = f"{stage.batch} x {stage.patch}, {str(dtype_of(stage, device)).removeprefix('torch.')}"
+                shape = f"{stage.batch} x {stage.patch}, {stage.precision}"
                 rates = f"{1 / loader:.2f}", f"{1 / fixed:.2f}", f"{fixed / loader:.3f}"
                 rows.append([f"{variant} x{scale}", name, shape, *rates])
-    text = f"{table(rows)}\n\n{describe()}; torch {torch.__version__}; {a.device}, {torch.get_num_threads()} threads."
+    machine = f"{describe()}; torch {torch.__version__}; {a.device}, {torch.get_num_threads()} threads."
+    text = f"{table(rows)}\n\nWhat a batch costs one core of the CPU:\n\n{costs(a.rounds)}\n\n{machine}"
     print(text)
     if a.write:
         fill(ROOT / "docs" / "benchmarks" / "loader.md", "loader", text)

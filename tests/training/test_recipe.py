@@ -1,7 +1,19 @@
+from dataclasses import fields
+
 import pytest
 
+from a2f.data.degrade import Degradation
 from a2f.errors import UsageError
-from a2f.training.recipe import BUILT_IN, Optimiser, Recipe, Stage, parse_recipe, read_recipe, recipe_toml
+from a2f.training.recipe import (
+    BUILT_IN,
+    Optimiser,
+    Recipe,
+    Stage,
+    built_in_text,
+    parse_recipe,
+    read_recipe,
+    recipe_toml,
+)
 
 
 def test_paper_recipe_is_the_papers() -> None:
@@ -18,6 +30,23 @@ def test_paper_recipe_is_the_papers() -> None:
 def test_toml_round_trip(name: str) -> None:
     recipe = read_recipe(name)
     assert parse_recipe(recipe_toml(recipe)) == recipe
+
+
+def test_a_degradation_may_be_left_out() -> None:
+    """As it is in checkpoints from before there was one."""
+    without = Recipe(steps=3)
+    assert "degradation" not in recipe_toml(without)
+    assert parse_recipe("steps = 3").degradation is None
+    asked = Recipe(steps=3, degradation=Degradation(blur=0.5, quality_min=40))
+    assert parse_recipe(recipe_toml(asked)) == asked != without
+    assert parse_recipe("steps = 3\n[degradation]").degradation == Degradation()
+
+
+def test_the_robust_recipe_tells_every_number_of_the_degradation() -> None:
+    text = built_in_text("robust")
+    assert read_recipe("robust").degradation == Degradation()
+    assert all(f"\n{field.name} = " in text for field in fields(Degradation))
+    assert [read_recipe(name).degradation for name in ("fast", "paper")] == [None, None]
 
 
 def test_cosine_rises_falls_and_ends_at_its_floor() -> None:
@@ -54,6 +83,10 @@ def test_stages_follow_each_other() -> None:
         ("steps = 3\n[optimiser]\nkernel_lr = 0", "over 0"),
         ("steps = 3\n[optimiser]\nmomentum = 1", "below 1"),
         ("steps = 3\n[optimiser]\nkind = 'sgd'", "one of 'adam', 'muon'"),
+        ("steps = 3\ndegradation = 4", r"a table, \[degradation\]"),
+        ("steps = 3\n[degradation]\njpg = 1", "unknown key degradation.jpg, did you mean jpeg?"),
+        ("steps = 3\n[degradation]\nquality_min = 30.5", "degradation.quality_min = 30.5: wants int"),
+        ("steps = 3\n[degradation]\nblur = 2", "degradation: blur = 2.0: a share between 0 and 1"),
         ("steps =", "not TOML"),
     ],
 )
@@ -63,7 +96,7 @@ def test_bad_recipes(text: str, message: str) -> None:
 
 
 def test_missing_and_unknown_recipes(tmp_path) -> None:
-    with pytest.raises(UsageError, match="choose fast or paper"):
+    with pytest.raises(UsageError, match="choose fast, paper or robust"):
         read_recipe("quick")
     with pytest.raises(UsageError, match="cannot read recipe"):
         read_recipe(tmp_path / "none.toml")

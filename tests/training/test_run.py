@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import math
 import os
 import signal
 import subprocess
@@ -17,9 +18,12 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from a2f.cli.main import cli
+from a2f.cli.train import progress_line
+from a2f.data.degrade import Degradation, jpeg
 from a2f.data.patches import Patches
 from a2f.errors import WeightsError
 from a2f.export.graph import export_onnx
+from a2f.metrics import psnr_y
 from a2f.resize import imresize
 from a2f.training.checkpoint import list_checkpoints, load_checkpoint, step_of
 from a2f.training.interrupts import Interrupts
@@ -54,7 +58,7 @@ class StopError(Exception):
 
 def make_run(folder: Path, recipe: Recipe = RECIPE, config: A2FConfig = SMALL, **options: object) -> Run:
     folder.mkdir(exist_ok=True)
-    patches = Patches(images(), scale=2, seed=recipe.seed, device=torch.device("cpu"))
+    patches = Patches(images(), scale=2, seed=recipe.seed, device=torch.device("cpu"), degradation=recipe.degradation)
     return Run(
         config, recipe, patches=patches, validation=images(1), folder=folder, device=torch.device("cpu"), **options
     )
@@ -89,9 +93,12 @@ def test_it_learns_and_writes_weights_that_are_what_it_says(tmp_path: Path) -> N
     assert again.evaluate() == pytest.approx(run.best, abs=1e-3)
 
 
-@pytest.mark.parametrize("kind", ["adam", "muon"])
-def test_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(kind, tmp_path: Path) -> None:
-    recipe = dataclasses.replace(RECIPE, optimiser=dataclasses.replace(RECIPE.optimiser, kind=kind))
+@pytest.mark.parametrize(
+    ("kind", "degradation"), [("adam", None), ("muon", None), ("muon", Degradation(blur=0.5, noise=0.5))]
+)
+def test_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(kind, degradation, tmp_path: Path) -> None:
+    optimiser = dataclasses.replace(RECIPE.optimiser, kind=kind)
+    recipe = dataclasses.replace(RECIPE, optimiser=optimiser, degradation=degradation)
     whole = make_run(tmp_path / "whole", recipe)
     whole.train(lambda p: None)
 
@@ -284,6 +291,31 @@ def test_log_and_plot(tmp_path: Path) -> None:
         assert picture.width > 800
 
 
+def test_with_a_degradation_jpeg_files_are_validated_too(tmp_path: Path) -> None:
+    reports: list[Progress] = []
+    run = make_run(tmp_path, dataclasses.replace(RECIPE, degradation=Degradation()))
+    log = Log(tmp_path)
+    run.train(lambda progress: (reports.append(progress), log(progress))[0])
+    hr, lr = run.validation[0]
+    last = reports[-1]
+    assert last.psnr_y == psnr_y(run.enlarged(lr), hr, border=2)
+    assert last.psnr_y_jpeg == psnr_y(run.enlarged(jpeg(lr, quality=50)), hr, border=2) != last.psnr_y
+    assert run.best == max((r.psnr_y + r.psnr_y_jpeg) / 2 for r in reports)
+    assert [row["psnr_y_jpeg"] for row in read_log(tmp_path / "log.csv")] == [r.psnr_y_jpeg for r in reports]
+    assert f"of JPEG files {last.psnr_y_jpeg:.3f} dB" in progress_line(last)
+    assert "JPEG" not in progress_line(dataclasses.replace(last, psnr_y_jpeg=math.nan))
+
+
+def test_a_log_from_before_a_column_was_added_goes_on(tmp_path: Path) -> None:
+    progress = Progress(step=4, seconds=1, done=0.5, loss=1, lr=1, steps_per_second=1, psnr_y=30, best=30)
+    old = {name: value for name, value in dataclasses.asdict(progress).items() if name != "psnr_y_jpeg"}
+    (tmp_path / "log.csv").write_text(",".join(old) + "\n" + ",".join(map(str, old.values())) + "\n")
+    Log(tmp_path)(dataclasses.replace(progress, step=8))
+    rows = read_log(tmp_path / "log.csv")
+    assert [row["step"] for row in rows] == [4, 8]
+    assert all(math.isnan(row["psnr_y_jpeg"]) for row in rows)
+
+
 def photographs(folder: Path) -> Path:
     folder.mkdir()
     for number, (hr, _) in enumerate(images(4)):
@@ -418,7 +450,7 @@ def test_command_line_errors(tmp_path: Path, monkeypatch, capsys) -> None:
         (["train", "plot"], "the folder of one run"),
         (["train", "sd", "m"], "one model at a time"),
         (["train", "xl", "--data", data, "-o", tmp_path / "n"], "choose one of s, sd, m, l"),
-        (["train", "sd", "--data", data, "-o", tmp_path / "n", "--recipe", "quick"], "choose fast or paper"),
+        (["train", "sd", "--data", data, "-o", tmp_path / "n", "--recipe", "quick"], "choose fast, paper or robust"),
         (["train", "sd", "--data", data, "-o", tmp_path / "n", "--steps", 1, "--minutes", 1], "bounded by one"),
         (["train", "sd", "--data", data, "-o", tmp_path / "run"], "go on with --resume"),
         (["train", "sd", "--data", tmp_path / "none", "-o", tmp_path / "n"], "is not a folder"),

@@ -1,5 +1,6 @@
 """``a2f train``."""
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -31,7 +32,9 @@ Examples:
 @click.option("--data", type=Path, metavar="DIR", help="Folder tree of training photographs.")
 @click.option("--val", type=Path, metavar="DIR", help="HR images for the PSNR; part of the data by default.")
 @click.option("-o", "--output", type=Path, metavar="RUN", help="Folder of the run: checkpoints, weights, logs.")
-@click.option("--recipe", default="fast", show_default=True, metavar="NAME", help="fast, paper, or a .toml file.")
+@click.option(
+    "--recipe", default="fast", show_default=True, metavar="NAME", help="fast, paper, robust (JPEG), or .toml."
+)
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Length of the run in steps.")
 @click.option(
     "--minutes", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Length of the run in minutes."
@@ -51,6 +54,7 @@ def train(words: tuple[str, ...], print_recipe: str | None, **given: Any) -> Non
     """Train one of the 12 networks (s, sd, m, l) on a folder of photographs. Needs the extra `train`.
 
     Interrupted at any moment, --resume goes on as if nothing had been; after Ctrl-C or SIGTERM, from that very step.
+    The recipe `robust` trains for pictures from the web: JPEG, blur, noise, other shrinking than bicubic.
     The run's folder holds the best and the last weights (best.safetensors, last.safetensors), checkpoints, log.csv and
     events for TensorBoard.
     """
@@ -151,8 +155,9 @@ def _plot(runs: tuple[str, ...], output: Path | None) -> None:
 
 def progress_line(p: "Progress") -> str:
     """One line for people."""
+    jpeg = "" if math.isnan(p.psnr_y_jpeg) else f", of JPEG files {p.psnr_y_jpeg:.3f} dB"
     left = p.seconds * (1 - p.done) / p.done / 60 if p.done else 0.0
     return (
         f"step {p.step}  {100 * p.done:.1f} %  loss {p.loss:.5f}  lr {p.lr:.1e}  {p.steps_per_second:.1f} steps/s  "
-        f"{left:.0f} min left  PSNR-Y {p.psnr_y:.3f} dB (best {p.best:.3f})"
+        f"{left:.0f} min left  PSNR-Y {p.psnr_y:.3f} dB{jpeg} (best {p.best:.3f})"
     )

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from a2f.data.degrade import Degradation, degraded
 from a2f.errors import InputError
 
 Image = NDArray[np.uint8]
@@ -52,9 +53,14 @@ class HostImages:
         crops = []
         for number, y, x, flip_y, flip_x, transpose in spots.lists():
             crop = self.images[number][y * factor : y * factor + size, x * factor : x * factor + size]
-            crop = crop[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
-            crops.append(crop.swapaxes(0, 1) if transpose else crop)
+            crops.append(turned(crop, flip_y=flip_y, flip_x=flip_x, transpose=transpose))
         return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 255
+
+
+def turned(crop: Image, *, flip_y: bool, flip_x: bool, transpose: bool) -> Image:
+    """A crop under one of the eight symmetries of a square: flipped, then transposed."""
+    crop = crop[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
+    return crop.swapaxes(0, 1) if transpose else crop
 
 
 class DeviceImages:
@@ -127,6 +133,10 @@ class Patches:
             next batch while the device works on this one.
         teacher: images of a teacher for the same pairs, each [sH, sW, 3] uint8.
         resident: whether the pixels live on the device; None finds out what fits.
+        degradation: what is done to the LR patches, in main memory and always by that thread; None leaves them.
+
+    Raises:
+        InputError: without images; if degraded images are to live on the device.
     """
 
     def __init__(
@@ -138,23 +148,29 @@ class Patches:
         device: torch.device,
         teacher: Sequence[Image] | None = None,
         resident: bool | None = None,
+        degradation: Degradation | None = None,
     ) -> None:
         if not pairs:
             raise InputError("no training images")
+        if degradation is not None and resident:
+            raise InputError("resident = True with a degradation, which is computed in main memory: leave one out")
+        self.pairs, self.degradation = pairs, degradation
         self.scale, self.seed, self.device = scale, seed, device
         self.sides = torch.tensor([lr.shape[:2] for _, lr in pairs])
         # Between one and the other extreme: each image alike, each pixel alike.
         self.share = self.sides.prod(1).double().sqrt()
         every = [[hr for hr, _ in pairs], [lr for _, lr in pairs], list(teacher or [])]
         if resident is None:
-            resident = fits_on(device, sum(image.nbytes for images in every for image in images))
+            resident = degradation is None and fits_on(
+                device, sum(image.nbytes for images in every for image in images)
+            )
         self.home = device if resident else torch.device("cpu")
         hr, lr, taught = (DeviceImages(i, device=device) if resident else HostImages(i) for i in every)
         self.hr: Images = hr
         self.lr: Images = lr
         self.teacher: Images | None = taught if teacher is not None else None
         self._ahead: tuple[object, Future[Batch]] | None = None
-        self._thread = ThreadPoolExecutor(1) if self.home != device else None
+        self._thread = ThreadPoolExecutor(1) if self.home != device or degradation is not None else None
 
     def spots(self, step: int, *, batch: int, patch: int) -> tuple[Spots, torch.Generator]:
         """The spots of one step, on the CPU, and the generator to draw on with."""
@@ -204,10 +220,29 @@ class Patches:
         lr = torch.stack(crops)[best, torch.arange(len(best), device=self.home)]
         mine = spots[part].to(self.home)
         chosen = Spots(mine.image, y, x, mine.flip_y, mine.flip_x, mine.transpose)
+        if self.degradation is not None:
+            self._degrade(lr, chosen, self.degradation, step=step, numbers=range(batch)[part])
         size = patch * self.scale
         hr = self.hr.crop(chosen, size=size, factor=self.scale)
         teacher = None if self.teacher is None else self.teacher.crop(chosen, size=size, factor=self.scale)
         return self._delivered(lr.contiguous(memory_format=torch.channels_last), hr, teacher)
+
+    def _degrade(self, lr: Tensor, chosen: Spots, degradation: Degradation, *, step: int, numbers: range) -> None:
+        """Put degraded patches in the place of the plain ones, [B, 3, patch, patch].
+
+        Each is drawn from its number in the whole batch, so that it is the same in whichever process.
+        """
+        places, made = [], []
+        for place, (number, spot) in enumerate(zip(numbers, chosen.lists(), strict=True)):
+            rng = np.random.default_rng((self.seed, step, number + 1))
+            drawn = degradation.draw(rng)
+            if drawn is not None:
+                image, y, x, flip_y, flip_x, transpose = spot
+                patch = degraded(self.pairs[image], drawn, y=y, x=x, patch=lr.shape[2], scale=self.scale, rng=rng)
+                places.append(place)
+                made.append(turned(patch, flip_y=flip_y, flip_x=flip_x, transpose=transpose))
+        if made:
+            lr[places] = torch.from_numpy(np.stack(made)).permute(0, 3, 1, 2).float() / 255
 
     def _delivered(self, lr: Tensor, hr: Tensor, teacher: Tensor | None) -> Batch:
         if self.home == self.device:

@@ -40,10 +40,10 @@ class Log:
         rows = [row for row in read_log(self.path) if row["step"] < progress.step] if self.path.exists() else []
         names = [f.name for f in fields(Progress)]
         with self.path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, names)
+            writer = csv.DictWriter(file, names, restval=math.nan)  # rows of a run begun before a column was added
             writer.writeheader()
             writer.writerows([*rows, asdict(progress)])
-        for name in ("loss", "lr", "steps_per_second", "psnr_y"):
+        for name in ("loss", "lr", "steps_per_second", "psnr_y", "psnr_y_jpeg"):
             value = getattr(progress, name)
             if not math.isnan(value):
                 self.events.add_scalar(name, value, progress.step)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 import a2f
+from a2f.data.degrade import jpeg
 from a2f.data.patches import Patches
 from a2f.errors import A2FError, WeightsError
 from a2f.imageio import write_bytes_atomic
@@ -29,6 +30,8 @@ from a2f.training.precision import AUTOCAST, as_computed, without_bf16
 from a2f.training.recipe import Optimiser, Recipe, Stage, parse_recipe, recipe_toml
 from a2f.variants import A2FConfig
 from a2f.weights import Weights, write_weights
+
+JPEG_QUALITY = 50  # of the validation of a run with a degradation: files as the web makes them, seen by all runs alike
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
@@ -49,7 +52,9 @@ class Progress:
         lr: learning rate.
         steps_per_second: since the last report.
         psnr_y: of the validation set, dB; NaN without one.
-        best: highest so far.
+        best: highest so far; with a degradation, of the mean of psnr_y and psnr_y_jpeg.
+        psnr_y_jpeg: of the validation set when its LR images are JPEG files (quality 50, 4:2:0), dB; NaN without a
+            degradation.
     """
 
     step: int
@@ -60,6 +65,7 @@ class Progress:
     steps_per_second: float
     psnr_y: float
     best: float
+    psnr_y_jpeg: float = math.nan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,9 +230,11 @@ class Run:
             )
         rate = (self.step - first) / (time.monotonic() - began)
         if self.processes.rank == 0:
-            psnr = self.evaluate()
-            if psnr > self.best or not self.validation:
-                self.best, self.best_step = psnr, self.step
+            robust = self.recipe.degradation is not None
+            psnr, psnr_jpeg = self.evaluate(), self.evaluate(quality=JPEG_QUALITY) if robust else math.nan
+            judged = (psnr + psnr_jpeg) / 2 if robust else psnr
+            if judged > self.best or not self.validation:
+                self.best, self.best_step = judged, self.step
                 write_bytes_atomic(self.folder / "best.safetensors", self._weights())
             self.save()
             report(
@@ -239,6 +247,7 @@ class Run:
                     steps_per_second=rate,
                     psnr_y=psnr,
                     best=self.best,
+                    psnr_y_jpeg=psnr_jpeg,
                 )
             )
 
@@ -288,9 +297,16 @@ class Run:
         return interrupted
 
     @torch.inference_mode()
-    def evaluate(self) -> float:
-        """Mean PSNR-Y of the averaged weights over the validation images, dB; NaN without any."""
-        values = [psnr_y(self.enlarged(lr), hr, border=self.config.scale) for hr, lr in self.validation]
+    def evaluate(self, *, quality: int | None = None) -> float:
+        """Mean PSNR-Y of the averaged weights over the validation images, dB; NaN without any.
+
+        Args:
+            quality: of the JPEG files with 4:2:0 that the LR images become first; None leaves them as they are.
+        """
+        values = [
+            psnr_y(self.enlarged(lr if quality is None else jpeg(lr, quality=quality)), hr, border=self.config.scale)
+            for hr, lr in self.validation
+        ]
         return float(np.mean(values)) if values else math.nan
 
     @torch.inference_mode()

@@ -9,9 +9,10 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from a2f.data.degrade import Degradation
 from a2f.errors import UsageError
 
-BUILT_IN = ("fast", "paper")
+BUILT_IN = ("fast", "paper", "robust")
 
 T = TypeVar("T")
 
@@ -116,6 +117,7 @@ class Recipe:
         keep: how many of the latest checkpoints are kept, beside the best.
         optimiser: which one, and its schedule.
         stages: in order, the last one until 1.
+        degradation: of the LR patches; None trains on them as they are.
     """
 
     steps: int = 0
@@ -128,6 +130,7 @@ class Recipe:
     keep: int = 3
     optimiser: Optimiser = field(default_factory=Optimiser)
     stages: tuple[Stage, ...] = (Stage(),)
+    degradation: Degradation | None = None
 
     def __post_init__(self) -> None:
         _need((self.steps > 0) != (self.minutes > 0), "exactly one of steps and minutes is over 0")
@@ -155,13 +158,15 @@ class Recipe:
 
 
 def built_in_text(name: str) -> str:
-    """The TOML text of a built-in recipe, "paper" or "fast".
+    """The TOML text of a built-in recipe, one of `BUILT_IN`.
 
     Raises:
         UsageError: for any other name.
     """
     if name not in BUILT_IN:
-        raise UsageError(f"unknown recipe {name!r}: choose {' or '.join(BUILT_IN)}, or give a .toml file")
+        raise UsageError(
+            f"unknown recipe {name!r}: choose {', '.join(BUILT_IN[:-1])} or {BUILT_IN[-1]}, or give a .toml file"
+        )
     return (files("a2f.training") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
 
 
@@ -200,10 +205,12 @@ def parse_recipe(text: str, *, name: str = "recipe") -> Recipe:
 def recipe_toml(recipe: Recipe) -> str:
     """The TOML text of a recipe; `parse_recipe` reads it back."""
     given = asdict(recipe)
-    optimiser, stages = given.pop("optimiser"), given.pop("stages")
+    optimiser, stages, degradation = given.pop("optimiser"), given.pop("stages"), given.pop("degradation")
     parts = [_lines(given), "[optimiser]", _lines(optimiser)]
     for stage in stages:
         parts += ["[[stages]]", _lines(stage)]
+    if degradation is not None:
+        parts += ["[degradation]", _lines(degradation)]
     return "\n".join(parts)
 
 
@@ -226,6 +233,8 @@ def _value(hint: Any, value: Any, *, where: str) -> Any:
     if get_origin(hint) is tuple:
         _need(isinstance(value, list), f"{where}: a list of tables, [[{where}]]")
         return tuple(_value(get_args(hint)[0], item, where=f"{where}[{i}]") for i, item in enumerate(value))
+    if get_origin(hint) is UnionType:  # a table that may be left out
+        return _value(get_args(hint)[0], value, where=where)
     if is_dataclass(hint):
         _need(isinstance(value, dict), f"{where}: a table, [{where}]")
         return _build(hint, value, where=f"{where}.")  # type: ignore[arg-type]

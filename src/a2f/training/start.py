@@ -79,7 +79,14 @@ def start(job: Job, *, report: Callable[[Run], Callable[[Progress], None]], tell
         quiet: Callable[[str], None] = tell if mine.rank == 0 else (lambda line: None)
         train, validation = _pairs(job, quiet)
         taught = taught_images(train, job.teacher, job.folder / "teacher", tell=quiet) if job.teacher else None
-        patches = Patches(train, scale=job.config.scale, seed=job.recipe.seed, device=device, teacher=taught)
+        patches = Patches(
+            train,
+            scale=job.config.scale,
+            seed=job.recipe.seed,
+            device=device,
+            teacher=taught,
+            degradation=job.recipe.degradation,
+        )
         quiet(
             f"{len(train)} training images, {patches.hr.pixels / 1e6:.0f} megapixels, in the memory of "
             f"{patches.home.type}; {len(validation)} for validation"
