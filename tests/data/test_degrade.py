@@ -97,10 +97,8 @@ def test_a_bicubic_patch_is_that_of_the_whole_image(scale: int) -> None:
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_a_kernel_shrinks_as_pillows_does(scale: int, kernel: str) -> None:
     hr, lr = pair(scale)
-    if kernel == "bicubic":  # with a blur that leaves everything as it is, or it would be read from the LR image
-        drawn = replace(PLAIN, blur=(0.0, 0.0, 0.0))
-    else:
-        drawn = replace(PLAIN, kernel=kernel)
+    # Bicubic with a blur that leaves everything as it is, or it would be read from the LR image.
+    drawn = replace(PLAIN, kernel=kernel, blur=(0.0, 0.0, 0.0) if kernel == "bicubic" else None)
     names = {"bicubic": "BICUBIC", "bilinear": "BILINEAR", "area": "BOX", "lanczos": "LANCZOS"}
     whole = Image.fromarray(hr).resize((lr.shape[1], lr.shape[0]), getattr(Image.Resampling, names[kernel]))
     got = made((hr, np.zeros_like(lr)), drawn, scale=scale, patch=18)

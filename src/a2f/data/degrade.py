@@ -261,16 +261,20 @@ def _shrunk(hr: Image, drawn: Drawn, where: tuple[int, int, int, int], *, scale:
         width=step * across_groups + rest,
     ).astype(np.float32)
     flat = surroundings.reshape(len(surroundings), -1)
-    rows = np.empty((GROUP * down_groups, flat.shape[1]), dtype=np.float32)
-    total = np.zeros((GROUP * down_groups, 3 * GROUP * across_groups), dtype=np.float32)
+    total = np.zeros((across_groups, GROUP * down_groups, 3 * GROUP), dtype=np.float32)
     for down, across in passes:
-        for number in range(down_groups):
-            source = flat[step * number : step * number + down.shape[1]]
-            np.matmul(down, source, out=rows[GROUP * number : GROUP * (number + 1)])
-        for number in range(across_groups):
-            source = rows[:, 3 * step * number : 3 * step * number + len(across)]
-            total[:, 3 * GROUP * number : 3 * GROUP * (number + 1)] += source @ across
-    return total.reshape(len(total), -1, 3)[:height, :width]
+        sources = _sliding(flat, size=down.shape[1], step=step, count=down_groups)
+        rows = np.matmul(down, sources).reshape(GROUP * down_groups, -1)
+        columns = _sliding(rows.T, size=len(across), step=3 * step, count=across_groups)
+        total += np.matmul(columns.swapaxes(1, 2), across)
+    return total.swapaxes(0, 1).reshape(GROUP * down_groups, -1, 3)[:height, :width]
+
+
+def _sliding(values: Float, *, size: int, step: int, count: int) -> Float:
+    """Overlapping groups of rows, none of them copied: [rows, columns] -> [count, size, columns]."""
+    down, across = values.strides
+    shape, strides = (count, size, values.shape[1]), (step * down, down, across)
+    return np.lib.stride_tricks.as_strided(values, shape, strides, writeable=False)
 
 
 def _passes(kernel: Kernel, blur: Blur | None, scale: int) -> tuple[int, list[tuple[Float, Float]]]:
