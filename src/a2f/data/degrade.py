@@ -1,8 +1,8 @@
-"""LR patches as pictures from the web are: blurred, shrunk by other programs, noisy, compressed as JPEG.
+"""Degraded LR patches for training: blur, other kernels than bicubic, noise, JPEG.
 
-A network that has seen nothing but exact bicubic LR images takes the blocks of a JPEG file for detail and sharpens
-them. What is drawn here is milder than what "blind" super-resolution trains on (Zhang et al. 2021, Wang et al. 2021):
-pictures that people enlarge are compressed, and seldom ruined.
+A network that has seen exact bicubic LR images alone takes the blocks of a JPEG file for detail and sharpens them. The
+degradations are milder than those of "blind" super-resolution (BSRGAN, Zhang et al. 2021; Real-ESRGAN, Wang et al.
+2021): most pictures that people enlarge are compressed, and few are ruined.
 """
 
 import functools
@@ -24,31 +24,34 @@ Blur = tuple[float, float, float]
 Kernel = Literal["bicubic", "bilinear", "area", "lanczos"]
 
 KERNELS: tuple[Kernel, ...] = ("bicubic", "bilinear", "area", "lanczos")
-MCU_PX = 16  # side of the units of a JPEG file with 4:2:0, in which its blocks of colour repeat
-BLOCK_PX = 8
-GROUP = 4  # LR pixels that one product of small matrices makes: several times faster than tap after tap
+BLOCK_PX = 8  # side of a JPEG block
+MCU_PX = 16  # side of a JPEG unit with 4:2:0: four blocks of luma and one of each chroma
+GROUP = 4  # LR pixels made by one small matrix product, which is several times faster than a loop over the taps
 
 
 @dataclass(frozen=True, kw_only=True)
 class Degradation:
-    """What is done to the LR patches of a training run.
+    """How the LR patches of a training run are degraded, in this order: blur, shrinking, noise, JPEG.
 
-    Shares are probabilities in [0, 1]. The steps follow each other as below: blur, shrinking, noise, JPEG.
+    A share is a probability in [0, 1].
 
     Attributes:
-        untouched: share of the patches that stay the plain LR image; the other shares are of the rest.
+        untouched: share of the patches that stay plain LR; all other shares are of the rest.
         blur: share with a Gaussian blur of the HR image.
-        blur_min, blur_max: its standard deviation in LR pixels, so that s times as many HR pixels.
+        blur_min, blur_max: range of its standard deviation in LR pixels; one LR pixel is s HR pixels. At most 2.
         anisotropic: share of these blurs that have two standard deviations and a direction.
-        bicubic, bilinear, area, lanczos: weights of the kernels that shrink, all of them antialiased.
+        bicubic, bilinear, area, lanczos: weights of the kernels that shrink. All of them are antialiased.
         noise: share with Gaussian noise.
-        noise_min, noise_max: its standard deviation in grey levels of 0..255.
-        shot: share with Poisson noise, the variance of which rises with the brightness.
-        shot_min, shot_max: its standard deviation at white, grey levels.
+        noise_min, noise_max: range of its standard deviation in grey levels (0..255). At most 64.
+        shot: share with Poisson noise, whose variance rises with the brightness.
+        shot_min, shot_max: range of its standard deviation at white, in grey levels. At most 64.
         jpeg: share compressed as JPEG.
-        quality_min, quality_max: of libjpeg, 1 to 100.
+        quality_min, quality_max: range of libjpeg's quality, 1 to 100.
         full_chroma: share of the JPEG files with 4:4:4; the others have 4:2:0.
-        second_jpeg: share of the JPEG files that are compressed once more, with a shifted grid of blocks.
+        second_jpeg: share of the JPEG files that are cut and compressed again, with a shifted grid of blocks.
+
+    Raises:
+        UsageError: for a value out of its range.
     """
 
     untouched: float = 0.15
@@ -83,7 +86,14 @@ class Degradation:
         _need(any(getattr(self, kernel) > 0 for kernel in KERNELS), f"{', '.join(KERNELS)}: one weight is over 0")
 
     def draw(self, rng: np.random.Generator) -> "Drawn | None":
-        """What happens to one patch; None leaves it untouched."""
+        """Draw what happens to one patch.
+
+        Args:
+            rng: of this patch alone.
+
+        Returns:
+            None for a patch that stays untouched.
+        """
         if rng.random() < self.untouched:
             return None
         weights = np.cumsum([getattr(self, kernel) for kernel in KERNELS])
@@ -116,9 +126,9 @@ class Jpeg:
 
     Attributes:
         quality: of libjpeg, 1 to 100.
-        full_chroma: 4:4:4, otherwise 4:2:0.
-        top, left: how far above and left of what follows (another compression or the patch) the file begins, pixels;
-            this places the grid of blocks.
+        full_chroma: True for 4:4:4, False for 4:2:0.
+        top, left: LR pixels by which the file begins above and left of the next file, or of the patch. They place the
+            grid of blocks.
     """
 
     quality: int
@@ -132,10 +142,11 @@ class Drawn:
     """What happens to one patch.
 
     Attributes:
-        kernel: that shrinks.
-        blur: two standard deviations in LR pixels, and the direction of the first, radians from the x axis; or None.
-        noise, shot: standard deviations in grey levels: of Gaussian noise, of Poisson noise at white.
-        jpegs: in the order of compression.
+        kernel: which one shrinks.
+        blur: two standard deviations in LR pixels and the direction of the first in radians from the x axis, or None.
+        noise: standard deviation of the Gaussian noise, grey levels.
+        shot: standard deviation of the Poisson noise at white, grey levels.
+        jpegs: the compressions, in their order.
     """
 
     kernel: Kernel
@@ -148,13 +159,13 @@ class Drawn:
 def degraded(
     pair: tuple[Image, Image], drawn: Drawn, *, y: int, x: int, patch: int, scale: int, rng: np.random.Generator
 ) -> Image:
-    """One LR patch, degraded within its surroundings, so that no filter and no block ends at its border.
+    """Degrade one LR patch with its surroundings, so that filters and JPEG blocks see real pixels across its border.
 
-    Surroundings beyond the image are mirrored.
+    Beyond the border of the image, the image is mirrored.
 
     Args:
-        pair: (hr [sH, sW, 3], lr [H, W, 3]); lr is what the kernel "bicubic" gives without a blur.
-        drawn: what happens.
+        pair: (hr [sH, sW, 3], lr [H, W, 3]) uint8. Kernel "bicubic" without a blur takes the pixels of lr.
+        drawn: what happens to the patch.
         y: first row, LR pixels.
         x: first column, LR pixels.
         patch: side, LR pixels.
@@ -181,12 +192,12 @@ def degraded(
 
 
 def jpeg(image: Image, *, quality: int, full_chroma: bool = False) -> Image:
-    """The image after a JPEG file.
+    """Compress an image as JPEG and decode it.
 
     Args:
         image: [H, W, 3] uint8.
         quality: of libjpeg, 1 to 100.
-        full_chroma: 4:4:4, otherwise 4:2:0.
+        full_chroma: True for 4:4:4, False for 4:2:0.
 
     Returns:
         [H, W, 3] uint8.
@@ -198,7 +209,18 @@ def jpeg(image: Image, *, quality: int, full_chroma: bool = False) -> Image:
 
 
 def cut(image: Image, *, top: int, left: int, height: int, width: int) -> Image:
-    """A rectangle of an image, mirrored where it goes beyond the border (the border pixel is repeated)."""
+    """Cut a rectangle; beyond the border the image is mirrored, the border pixel repeated.
+
+    Args:
+        image: [H, W, 3].
+        top: first row; may be negative.
+        left: first column; may be negative.
+        height: rows.
+        width: columns.
+
+    Returns:
+        [height, width, 3]; a view where no pixel is mirrored.
+    """
     bottom, right = top + height, left + width
     inside = image[max(top, 0) : bottom, max(left, 0) : right]
     rows = max(-top, 0), max(bottom - image.shape[0], 0)
@@ -207,14 +229,14 @@ def cut(image: Image, *, top: int, left: int, height: int, width: int) -> Image:
 
 
 def shrinking(kernel: Kernel, *, scale: int) -> tuple[int, Float64]:
-    """The weights of one LR pixel along one axis: the same for all of them, since the scale is a whole number.
+    """The weights that make an LR pixel along one axis. The scale is a whole number, so all LR pixels share them.
 
     Args:
-        kernel: widened by the scale, against aliasing.
+        kernel: which one; it is widened by the scale, against aliasing.
         scale: s.
 
     Returns:
-        The first HR pixel, counted from s times the number of the LR pixel, and the weights [taps], of sum 1.
+        The first HR pixel for LR pixel 0 (for LR pixel i, add s * i), and the weights [taps], whose sum is 1.
     """
     reach, shape = _SHAPES[kernel]
     centre = (scale - 1) / 2
@@ -328,7 +350,7 @@ def _products(blur: Blur, *, scale: int) -> list[tuple[Float64, Float64]]:
 
 
 def _noisy(values: Float, *, noise: float, shot: float, rng: np.random.Generator) -> Float:
-    """With noise; Poisson's is a normal one of its variance, which at hundreds of photons a pixel is the same."""
+    """Add noise. Poisson noise is drawn as normal noise of its variance: the two agree from some 30 photons a pixel."""
     if not noise and not shot:
         return values
     variance = noise**2 + shot**2 / 255 * np.maximum(values, 0) if shot else np.float32(noise**2)
