@@ -24,8 +24,8 @@ from a2f.export.calibrate import calibrate
 from a2f.export.graph import export_onnx
 from a2f.export.int8 import METADATA_KEY, ranges_of, ranges_text
 from a2f.export.session import make_session
-from a2f.profiling.latency import keep_freed_memory
 from a2f.runtime import Limits, load_engine
+from a2f.runtime.memory import keep_freed_memory
 from a2f.runtime.openvino_core import computes, import_openvino
 from a2f.variants import VARIANTS, config_of
 from a2f.weights import Weights, read_weights, shipped_models

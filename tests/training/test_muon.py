@@ -1,12 +1,13 @@
-"""Muon: directions that are orthogonal, updates of a known length, and only the kernels."""
+"""Muon: directions that are orthogonal, updates of a known length, and only kernels with weight normalisation."""
 
 import pytest
 import torch
 
-from a2f.model.a2f import A2F, with_weight_norm
-from a2f.training.loop import optimisers_of
+from a2f.model.a2f import A2F, to_weights
 from a2f.training.muon import Muon, orthogonal
+from a2f.training.network import TrainingNetwork
 from a2f.training.recipe import Optimiser
+from a2f.training.step import Optimisers
 from a2f.variants import config_of
 
 
@@ -25,26 +26,41 @@ def test_singular_values_come_near_one_and_directions_stay(shape: tuple[int, int
 
 def test_a_step_turns_each_kernel_by_the_rate() -> None:
     generator = torch.Generator().manual_seed(0)
-    kernels = [torch.randn(8, 4, 3, 3, generator=generator).requires_grad_() for _ in range(2)]
-    kernels.append(torch.randn(4, 8, 1, 1, generator=generator).requires_grad_())
+    kernels = [torch.randn(shape, generator=generator).requires_grad_() for shape in ((8, 4, 3, 3), (2, 4, 8, 3, 3))]
     before = [k.detach().clone() for k in kernels]
-    optimiser = Muon(kernels, 0.1, momentum=0.9)
-    for kernel, size in zip(kernels, (1e-6, 1.0, 1e3), strict=True):  # the size of a gradient does not matter
+    optimiser = Muon(kernels, momentum=0.9)
+    for kernel, size in zip(kernels, (1e-6, 1e3), strict=True):  # the size of a gradient does not matter
         kernel.grad = torch.randn(kernel.shape, generator=generator) * size
-    optimiser.step()
+    optimiser.step(0.1)
     for kernel, old in zip(kernels, before, strict=True):
-        rows = (kernel.detach() - old).flatten(1)
-        assert rows.norm().item() == pytest.approx(0.1 * len(rows) ** 0.5, rel=1e-4)
+        change = (kernel.detach() - old).flatten(-3)
+        for rows in change.view(-1, *change.shape[-2:]):
+            assert rows.norm().item() == pytest.approx(0.1 * len(rows) ** 0.5, rel=1e-4)
         assert kernel.grad is not None
         assert ((old - kernel.detach()) * kernel.grad).sum() > 0  # downhill
 
 
-def test_muon_has_the_kernels_and_adam_the_rest() -> None:
-    model = with_weight_norm(A2F(config_of("s", scale=2)))
-    made = optimisers_of(model, Optimiser(kind="muon", lr=1e-3, kernel_lr=0.03))
-    shapes = {name: [p.dim() for group in o.param_groups for p in group["params"]] for name, (o, _) in made.items()}
-    assert set(shapes["muon"]) == {4}
-    assert len(shapes["muon"]) == 3 + 4 * 5  # head, skip, tail; conv1, conv2, proj and two of att a block
-    assert len(shapes["muon"]) + len(shapes["adam"]) == len(list(model.parameters()))
-    assert (made["muon"][1], made["adam"][1]) == (0.03, 1e-3)
-    assert list(optimisers_of(model, Optimiser())) == ["adam"]
+def test_stacked_kernels_are_updated_each_as_if_alone() -> None:
+    generator = torch.Generator().manual_seed(1)
+    stack = torch.randn(3, 4, 8, 3, 3, generator=generator)
+    gradients = torch.randn(3, 4, 8, 3, 3, generator=generator)
+    together = stack.clone().requires_grad_()
+    together.grad = gradients
+    Muon([together]).step(0.1)
+    for number in range(3):
+        alone = stack[number].clone().requires_grad_()
+        alone.grad = gradients[number]
+        Muon([alone]).step(0.1)
+        torch.testing.assert_close(together[number], alone)
+
+
+def test_muon_has_the_kernels_with_weight_normalisation_and_adam_the_rest() -> None:
+    network = TrainingNetwork(to_weights(A2F(config_of("s", scale=2))), device=torch.device("cpu"))
+    names = {id(value): name for name, value in network.parameters.items()}
+    made = Optimisers(network, Optimiser(kind="muon", lr=1e-3, kernel_lr=0.03))
+    muon = {names[id(kernel)] for kernel in made.muon.kernels}
+    adam = {names[id(p)] for group in made.adam.param_groups for p in group["params"]}
+    assert muon == {"head.v", "skip.v", "tail.v", "res.conv1.v", "res.conv2.v"}
+    assert muon | adam == set(network.parameters)
+    assert not muon & adam
+    assert Optimisers(network, Optimiser()).muon.kernels == []

@@ -59,13 +59,35 @@ def test_cosine_rises_falls_and_ends_at_its_floor() -> None:
 
 def test_stages_follow_each_other() -> None:
     recipe = Recipe(steps=10, stages=(Stage(until=0.5, patch=16), Stage(until=1, patch=32)))
-    assert [recipe.stage(d).patch for d in (0, 0.49, 0.5, 1)] == [16, 16, 32, 32]
+    assert [recipe.stage(step=0, done=d).patch for d in (0, 0.49, 0.5, 1)] == [16, 16, 32, 32]
+    endless = Recipe(optimiser=Optimiser(schedule="anytime"), stages=(Stage(until_step=100, patch=16), Stage(patch=32)))
+    assert [endless.stage(step=s, done=0).patch for s in (0, 99, 100, 10**6)] == [16, 16, 32, 32]
+
+
+def test_the_anytime_rate_falls_with_the_root_of_the_step() -> None:
+    o = Optimiser(schedule="anytime", anytime_steps=1000, warmup=10)
+    assert o.share(step=0, done=0) == pytest.approx(0.1, rel=1e-3)
+    assert o.share(step=3000, done=0) == pytest.approx(0.5)
+    assert o.share(step=99_000, done=0.9) == pytest.approx(0.1)  # whatever part of the run is over
+
+
+def test_only_an_anytime_recipe_may_have_no_end() -> None:
+    assert read_recipe("anytime").bounded(steps=5).steps == 5
+    assert (read_recipe("anytime").steps, read_recipe("anytime").minutes) == (0, 0)
+    with pytest.raises(UsageError, match="exactly one of steps and minutes"):
+        Recipe(optimiser=Optimiser(schedule="cosine"))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("stpes = 3", "unknown key stpes, did you mean steps?"),
+        ("steps = 3\naverages = [0.3]", "over 0, up to 0.25"),
+        ("steps = 3\naverages = 0.1", "a list of numbers"),
+        ("steps = 3\nema = 0.9\naverages = [0.1]", "choose one"),
+        ("steps = 3\n[optimiser]\nanytime_steps = 0", "anytime_steps = 0: at least 1"),
+        ("steps = 3\n[[stages]]\nuntil_step = 5", "rising, the last 0"),
+        ("steps = 3\n[[stages]]\nuntil = 0.5\nuntil_step = 5\n[[stages]]", "no `until`"),
         ("steps = 3\n[optimiser]\nlearning = 1", "unknown key optimiser.learning"),
         ("steps = 3\n[[stages]]\nbtach = 1", r"unknown key stages\[0\].btach, did you mean batch"),
         ("steps = 'many'", "wants int"),
@@ -96,7 +118,7 @@ def test_bad_recipes(text: str, message: str) -> None:
 
 
 def test_missing_and_unknown_recipes(tmp_path) -> None:
-    with pytest.raises(UsageError, match="choose fast, paper or robust"):
+    with pytest.raises(UsageError, match="choose anytime, fast, paper or robust"):
         read_recipe("quick")
     with pytest.raises(UsageError, match="cannot read recipe"):
         read_recipe(tmp_path / "none.toml")

@@ -28,8 +28,9 @@ from a2f.resize import imresize
 from a2f.training.checkpoint import list_checkpoints, load_checkpoint, step_of
 from a2f.training.interrupts import Interrupts
 from a2f.training.log import Log, lambdas, plot_run, read_log
-from a2f.training.loop import NonFiniteLossError, Progress, Run, loss_of, transferred
+from a2f.training.loop import NonFiniteLossError, Progress, Run, enlarged, transferred
 from a2f.training.recipe import Optimiser, Recipe, Stage, parse_recipe
+from a2f.training.step import loss_of
 from a2f.variants import A2FConfig, config_of
 from a2f.weights import find_shipped, read_weights
 
@@ -65,10 +66,10 @@ def make_run(folder: Path, recipe: Recipe = RECIPE, config: A2FConfig = SMALL, *
 
 
 def state_of(run: Run) -> dict[str, torch.Tensor]:
-    both = {f"model.{k}": v for k, v in run.model.state_dict().items()} | {
-        f"ema.{k}": v for k, v in run.ema.state_dict().items()
-    }
-    return {name: value.clone() for name, value in both.items()}
+    both = {f"now.{k}": v for k, v in run.network.parameters.items()}
+    for number, values in enumerate(run.averages.values):
+        both |= {f"average {number}.{k}": v for k, v in values.items()}
+    return {name: value.detach().clone() for name, value in both.items()}
 
 
 def assert_same_weights(one: Path, other: Path) -> None:
@@ -82,7 +83,7 @@ def test_it_learns_and_writes_weights_that_are_what_it_says(tmp_path: Path) -> N
     recipe = dataclasses.replace(RECIPE, steps=150, evaluate_every=50)
     reports: list[Progress] = []
     run = make_run(tmp_path, recipe)
-    before = run.evaluate()
+    before = run.score(0).psnr_y
     run.train(reports.append)
     assert [r.step for r in reports] == [50, 100, 150]
     assert reports[-1].loss < reports[0].loss
@@ -90,7 +91,7 @@ def test_it_learns_and_writes_weights_that_are_what_it_says(tmp_path: Path) -> N
     weights = read_weights(tmp_path / "best.safetensors")
     assert weights.config == SMALL
     again = make_run(tmp_path / "again", recipe, init=weights)
-    assert again.evaluate() == pytest.approx(run.best, abs=1e-3)
+    assert again.score(0).psnr_y == pytest.approx(run.best, abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -173,14 +174,15 @@ def test_nan_stops_the_run_and_keeps_the_state(tmp_path: Path) -> None:
 def test_an_interrupt_is_heard_after_the_step_saved_and_gone_on_from_bit_for_bit(number, tmp_path: Path) -> None:
     make_run(tmp_path / "whole").train(lambda p: None)
     run = make_run(tmp_path / "parts")
-    real = run.patches.batch
+    patches = run.patches
+    real = patches.batch
 
     def interrupted(step: int, **options: object) -> object:
         if step == 6:
             os.kill(os.getpid(), number)
         return real(step, **options)
 
-    run.patches.batch = interrupted  # type: ignore[method-assign]
+    patches.batch = interrupted  # type: ignore[method-assign]
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(KeyboardInterrupt):
         run.train(lambda p: None)
@@ -205,7 +207,13 @@ def test_bf16_is_computed_in_fp32_where_the_cpu_has_no_instructions(capabilities
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     recipe = dataclasses.replace(RECIPE, steps=1, stages=(Stage(batch=2, patch=8, precision="bf16"),))
     run, seen = make_run(tmp_path, recipe), []
-    run.model.tail.register_forward_hook(lambda module, given, sr: seen.append(sr.dtype))
+    real = run.network.forward
+
+    def forward(x: torch.Tensor, *, dtype: torch.dtype) -> torch.Tensor:
+        seen.append(dtype)
+        return real(x, dtype=dtype)
+
+    monkeypatch.setattr(run.network, "forward", forward)
     run.train(lambda p: None)
     assert seen == [dtype]
     assert recorded_precision(tmp_path) == ("fp32" if dtype == torch.float32 else "bf16")
@@ -250,20 +258,20 @@ def test_a_second_interrupt_ends_at_once() -> None:
 
 def test_start_from_another_scale_takes_head_and_blocks() -> None:
     init = read_weights(find_shipped("sd", scale=4).path)
-    model, fresh = transferred(init, config_of("sd", scale=3))
+    start, fresh = transferred(init, config_of("sd", scale=3))
     assert {name.split(".")[0] for name in fresh} == {"tail", "skip"}
-    np.testing.assert_array_equal(model.head.weight.detach().numpy(), init.tensors["head.weight"])
+    np.testing.assert_array_equal(start.tensors["head.weight"], init.tensors["head.weight"])
     with pytest.raises(WeightsError, match="cannot start m x4"):
         transferred(init, config_of("m", scale=4))
 
 
 def test_losses() -> None:
-    a, b = torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.5)
-    assert loss_of(a, b, Stage(loss="l1")).item() == pytest.approx(0.5)
-    assert loss_of(a, b, Stage(loss="l2")).item() == pytest.approx(0.25)
-    assert loss_of(a, b, Stage(loss="charbonnier")).item() == pytest.approx(0.5, abs=1e-5)
+    a, b = torch.zeros(1, 12, 2, 2), torch.full((1, 3, 4, 4), 0.5)
+    assert loss_of(a, b, Stage(loss="l1"), scale=2).item() == pytest.approx(0.5)
+    assert loss_of(a, b, Stage(loss="l2"), scale=2).item() == pytest.approx(0.25)
+    assert loss_of(a, b, Stage(loss="charbonnier"), scale=2).item() == pytest.approx(0.5, abs=1e-5)
     # a constant difference of 0.5 has one coefficient, 0.5 * 16 / 4, of the 4 x 3 of a real spectrum
-    assert loss_of(a, b, Stage(frequency=1.0)).item() == pytest.approx(0.5 + 2 / 12)
+    assert loss_of(a, b, Stage(frequency=1.0), scale=2).item() == pytest.approx(0.5 + 2 / 12)
 
 
 def test_log_and_plot(tmp_path: Path) -> None:
@@ -277,7 +285,7 @@ def test_log_and_plot(tmp_path: Path) -> None:
     assert {"loss", "lr", "psnr_y", "blocks.1.lambda_att"} <= set(events.Tags()["scalars"])
     shown = [Image.open(io.BytesIO(e.encoded_image_string)) for e in events.Images("sample 1")]
     hr, lr = run.validation[0]
-    expected = np.concatenate([imresize(lr, scale=2), run.enlarged(lr), hr], axis=1)
+    expected = np.concatenate([imresize(lr, scale=2), enlarged(run.model(), lr), hr], axis=1)
     assert len(shown) == 3
     np.testing.assert_array_equal(np.asarray(shown[-1]), expected)
     assert {name: len(values) for name, values in lambdas(read_weights(tmp_path / "last.safetensors")).items()} == {
@@ -298,8 +306,8 @@ def test_with_a_degradation_jpeg_files_are_validated_too(tmp_path: Path) -> None
     run.train(lambda progress: (reports.append(progress), log(progress))[0])
     hr, lr = run.validation[0]
     last = reports[-1]
-    assert last.psnr_y == psnr_y(run.enlarged(lr), hr, border=2)
-    assert last.psnr_y_jpeg == psnr_y(run.enlarged(jpeg(lr, quality=50)), hr, border=2) != last.psnr_y
+    assert last.psnr_y == psnr_y(enlarged(run.model(), lr), hr, border=2)
+    assert last.psnr_y_jpeg == psnr_y(enlarged(run.model(), jpeg(lr, quality=50)), hr, border=2) != last.psnr_y
     assert run.best == max((r.psnr_y + r.psnr_y_jpeg) / 2 for r in reports)
     assert [row["psnr_y_jpeg"] for row in read_log(tmp_path / "log.csv")] == [r.psnr_y_jpeg for r in reports]
     assert f"of JPEG files {last.psnr_y_jpeg:.3f} dB" in progress_line(last)
@@ -415,7 +423,7 @@ def test_teacher_takes_its_share_and_is_asked_once(tmp_path: Path) -> None:
         run.train(lambda p: None)
         lr = torch.from_numpy(images()[0][1].copy()).permute(2, 0, 1)[None].float() / 255
         with torch.inference_mode():
-            bright[share] = float(run.ema(lr).mean())
+            bright[share] = float(run.model()(lr).mean())
     photograph = images()[0][0].mean() / 255
     assert abs(bright[0.0] - photograph) < 0.1  # without a share the photograph is what is learnt
     assert bright[1.0] > photograph + 0.3  # with the whole share, the teacher's white
@@ -450,7 +458,10 @@ def test_command_line_errors(tmp_path: Path, monkeypatch, capsys) -> None:
         (["train", "plot"], "the folder of one run"),
         (["train", "sd", "m"], "one model at a time"),
         (["train", "xl", "--data", data, "-o", tmp_path / "n"], "choose one of s, sd, m, l"),
-        (["train", "sd", "--data", data, "-o", tmp_path / "n", "--recipe", "quick"], "choose fast, paper or robust"),
+        (
+            ["train", "sd", "--data", data, "-o", tmp_path / "n", "--recipe", "quick"],
+            "choose anytime, fast, paper or robust",
+        ),
         (["train", "sd", "--data", data, "-o", tmp_path / "n", "--steps", 1, "--minutes", 1], "bounded by one"),
         (["train", "sd", "--data", data, "-o", tmp_path / "run"], "go on with --resume"),
         (["train", "sd", "--data", tmp_path / "none", "-o", tmp_path / "n"], "is not a folder"),

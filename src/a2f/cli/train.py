@@ -30,10 +30,15 @@ Examples:
 @click.argument("words", nargs=-1, metavar="MODEL | plot RUN")
 @click.option("-s", "--scale", type=int, default=4, show_default=True, help="2, 3 or 4.")
 @click.option("--data", type=Path, metavar="DIR", help="Folder tree of training photographs.")
-@click.option("--val", type=Path, metavar="DIR", help="HR images for the PSNR; part of the data by default.")
+@click.option(
+    "--val",
+    type=Path,
+    metavar="DIR",
+    help="HR images for the PSNR: a folder, or a text file that names pictures of --data.  [default: every 64th]",
+)
 @click.option("-o", "--output", type=Path, metavar="RUN", help="Folder of the run: checkpoints, weights, logs.")
 @click.option(
-    "--recipe", default="fast", show_default=True, metavar="NAME", help="fast, paper, robust (JPEG), or .toml."
+    "--recipe", default="fast", show_default=True, metavar="NAME", help="anytime, fast, paper, robust (JPEG), or .toml."
 )
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Length of the run in steps.")
 @click.option(
@@ -156,8 +161,9 @@ def _plot(runs: tuple[str, ...], output: Path | None) -> None:
 def progress_line(p: "Progress") -> str:
     """One line for people."""
     jpeg = "" if math.isnan(p.psnr_y_jpeg) else f", of JPEG files {p.psnr_y_jpeg:.3f} dB"
-    left = p.seconds * (1 - p.done) / p.done / 60 if p.done else 0.0
+    left = f"{p.seconds * (1 - p.done) / p.done / 60:.0f} min left  " if p.done else ""
+    done = f"{100 * p.done:.1f} %  " if p.done else ""
     return (
-        f"step {p.step}  {100 * p.done:.1f} %  loss {p.loss:.5f}  lr {p.lr:.1e}  {p.steps_per_second:.1f} steps/s  "
-        f"{left:.0f} min left  PSNR-Y {p.psnr_y:.3f} dB{jpeg} (best {p.best:.3f})"
+        f"step {p.step}  {done}loss {p.loss:.5f}  lr {p.lr:.1e}  {p.steps_per_second:.1f} steps/s  "
+        f"{left}PSNR-Y {p.psnr_y:.3f} dB{jpeg} (best {p.best:.3f})"
     )

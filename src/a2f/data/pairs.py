@@ -88,6 +88,38 @@ def held_out(paths: list[Path]) -> list[Path]:
     return [path for path in paths if photograph[path] in chosen]
 
 
+def listed(file: Path, *, folder: Path) -> list[Path]:
+    """The images that a text file names, one a line, relative to a folder; lines that begin with # are comments.
+
+    Args:
+        file: of the list, UTF-8.
+        folder: of the images.
+
+    Raises:
+        InputError: if the file cannot be read, names no image, or names one that is missing.
+    """
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the list of images {file}: {error}") from error
+    paths = [folder / line for line in lines if line and not line.startswith("#")]
+    missing = [path for path in paths if not path.is_file()]
+    if missing or not paths:
+        what = f"names {missing[0]}, which does not exist" if missing else "names no images"
+        raise InputError(f"{file} {what}: write one path a line, relative to {folder}")
+    return paths
+
+
+def middle(pair: tuple[Image, Image], *, side_px: int) -> tuple[Image, Image]:
+    """The central part of a pair (hr, lr), of at most side_px x side_px LR pixels."""
+    hr, lr = pair
+    scale = hr.shape[0] // lr.shape[0]
+    top, left = (max(0, (length - side_px) // 2) for length in lr.shape[:2])
+    lr = lr[top : top + side_px, left : left + side_px]
+    hr = hr[top * scale : (top + side_px) * scale, left * scale : (left + side_px) * scale]
+    return hr, lr
+
+
 def _is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 

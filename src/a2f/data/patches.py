@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -105,17 +105,18 @@ class Spots:
     transpose: Tensor
 
     def __getitem__(self, index: slice | Tensor) -> "Spots":
-        return Spots(*(value[index] for value in self._fields()))
+        return Spots(*(value[index] for value in self.fields()))
 
     def to(self, device: torch.device) -> "Spots":
         """The same spots on another device."""
-        return Spots(*(value.to(device) for value in self._fields()))
+        return Spots(*(value.to(device) for value in self.fields()))
 
     def lists(self) -> Iterator[tuple[int, int, int, bool, bool, bool]]:
         """One spot after the other, as plain numbers."""
-        return zip(*(value.tolist() for value in self._fields()), strict=True)
+        return zip(*(value.tolist() for value in self.fields()), strict=True)
 
-    def _fields(self) -> tuple[Tensor, ...]:
+    def fields(self) -> tuple[Tensor, ...]:
+        """All fields, in order."""
         return self.image, self.y, self.x, self.flip_y, self.flip_x, self.transpose
 
 
@@ -207,25 +208,57 @@ class Patches:
         self._ahead = (step + 1, *wanted[1:]), self._thread.submit(draw, step + 1)
         return made or draw(step)
 
-    def _draw(self, step: int, *, batch: int, patch: int, busiest_of: int, part: slice) -> Batch:
+    def candidates(self, step: int, *, batch: int, patch: int, busiest_of: int = 1) -> "Spots":
+        """The spots of one step from which the busiest are taken, on the CPU: fields are [B], y and x [K, B].
+
+        Args:
+            step: number of the step.
+            batch: patches over all processes.
+            patch: side of an LR patch, pixels.
+            busiest_of: K.
+        """
         spots, generator = self.spots(step, batch=batch, patch=patch)
-        candidates = [spots]
-        for _ in range(busiest_of - 1):
-            y, x = self._corner(spots.image, patch, generator)
-            candidates.append(Spots(spots.image, y, x, spots.flip_y, spots.flip_x, spots.transpose))
-        crops = [self.lr.crop(c[part].to(self.home), size=patch) for c in candidates]
-        best = torch.stack([(lr[:, 1, :, 1:] - lr[:, 1, :, :-1]).abs().mean((1, 2)) for lr in crops]).argmax(0)
-        y = torch.stack([c[part].y for c in candidates]).to(self.home).gather(0, best[None])[0]
-        x = torch.stack([c[part].x for c in candidates]).to(self.home).gather(0, best[None])[0]
-        lr = torch.stack(crops)[best, torch.arange(len(best), device=self.home)]
-        mine = spots[part].to(self.home)
-        chosen = Spots(mine.image, y, x, mine.flip_y, mine.flip_x, mine.transpose)
+        corners = [(spots.y, spots.x)] + [self._corner(spots.image, patch, generator) for _ in range(busiest_of - 1)]
+        ys, xs = (torch.stack(values) for values in zip(*corners, strict=True))
+        return Spots(spots.image, ys, xs, spots.flip_y, spots.flip_x, spots.transpose)
+
+    def cut(self, candidates: "Spots", *, patch: int) -> Batch:
+        """The patches of one step, where the pixels live.
+
+        Args:
+            candidates: as `candidates` returns them, on that device.
+            patch: side of an LR patch, pixels.
+
+        Returns:
+            As `batch`.
+        """
+        return self._cut_at(self._busiest(candidates, patch=patch), patch=patch)
+
+    def _busiest(self, candidates: "Spots", *, patch: int) -> "Spots":
+        """The candidate of each patch with the largest mean horizontal difference."""
+        if len(candidates.y) == 1:
+            y, x = candidates.y[0], candidates.x[0]
+            return replace(candidates, y=y, x=x)
+        each = [replace(candidates, y=y, x=x) for y, x in zip(candidates.y, candidates.x, strict=True)]
+        crops = [self.lr.crop(spots, size=patch) for spots in each]
+        best = torch.stack([(lr[:, 1, :, 1:] - lr[:, 1, :, :-1]).abs().mean((1, 2)) for lr in crops]).argmax(0)[None]
+        return replace(candidates, y=candidates.y.gather(0, best)[0], x=candidates.x.gather(0, best)[0])
+
+    def _cut_at(self, spots: "Spots", *, patch: int) -> Batch:
+        size = patch * self.scale
+        lr = self.lr.crop(spots, size=patch).contiguous(memory_format=torch.channels_last)
+        hr = self.hr.crop(spots, size=size, factor=self.scale)
+        teacher = None if self.teacher is None else self.teacher.crop(spots, size=size, factor=self.scale)
+        return lr, hr, teacher
+
+    def _draw(self, step: int, *, batch: int, patch: int, busiest_of: int, part: slice) -> Batch:
+        candidates = self.candidates(step, batch=batch, patch=patch, busiest_of=busiest_of)
+        mine = Spots(*(value[..., part].to(self.home) for value in candidates.fields()))
+        chosen = self._busiest(mine, patch=patch)
+        lr, hr, teacher = self._cut_at(chosen, patch=patch)
         if self.degradation is not None:
             self._degrade(lr, chosen, self.degradation, step=step, numbers=range(batch)[part])
-        size = patch * self.scale
-        hr = self.hr.crop(chosen, size=size, factor=self.scale)
-        teacher = None if self.teacher is None else self.teacher.crop(chosen, size=size, factor=self.scale)
-        return self._delivered(lr.contiguous(memory_format=torch.channels_last), hr, teacher)
+        return self._delivered(lr, hr, teacher)
 
     def _degrade(self, lr: Tensor, chosen: Spots, degradation: Degradation, *, step: int, numbers: range) -> None:
         """Put degraded patches in the place of the plain ones, [B, 3, patch, patch].

@@ -1,7 +1,5 @@
 """Time of one run on this machine."""
 
-import ctypes
-import platform
 import statistics
 import time
 from collections.abc import Mapping
@@ -9,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from a2f.runtime.memory import keep_freed_memory
 from a2f.upscaler import Upscaler
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +55,3 @@ def measure_latency(
         name: Latency(median_s=statistics.median(s), fastest_s=min(s), slowest_s=max(s), runs=len(s))
         for name, s in seconds.items()
     }
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep what torch frees: otherwise its runs lose up to a third to page faults, now and then.
-
-    For the whole process; nothing happens with another C library.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
-            libc.mallopt(option, 2**30)

@@ -2,9 +2,12 @@
 
 import ctypes
 import os
+import platform
 from pathlib import Path
 
 from a2f.variants import A2FConfig
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 def whole_bytes(config: A2FConfig, *, height: int, width: int) -> int:
@@ -65,3 +68,14 @@ def give_back_freed() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if trim is not None:
         trim(0)
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep the memory that PyTorch frees, for the whole process; nothing happens with another C library.
+
+    Without it inference loses up to a third of its time to page faults, and training a fifth.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
+            libc.mallopt(option, 2**30)

@@ -30,9 +30,10 @@ class Checkpoint:
         best_step: when that was.
         config: fields of the A2FConfig.
         recipe: TOML text.
-        model, ema, scaler: state dicts.
-        optimisers: name -> state dict.
-        rng: states of torch's generators: "cpu", and "cuda:0" and so on where there are cards.
+        chosen: number of the average that is written as weights.
+        parameters: name -> tensor, of `TrainingNetwork`.
+        averages: the averages of those parameters, side by side.
+        optimisers: state of Muon and Adam.
         versions: of a2f and torch.
     """
 
@@ -42,11 +43,10 @@ class Checkpoint:
     best_step: int
     config: dict[str, Any]
     recipe: str
-    model: dict[str, Any]
-    ema: dict[str, Any]
+    chosen: int
+    parameters: dict[str, torch.Tensor]
+    averages: list[dict[str, torch.Tensor]]
     optimisers: dict[str, Any]
-    scaler: dict[str, Any]
-    rng: dict[str, Any]
     versions: dict[str, str]
 
 

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import A2FError, WeightsError
+from a2f.model.a2f import A2F
 from a2f.resize import imresize
-from a2f.training.loop import Progress
+from a2f.training.loop import Progress, enlarged
 from a2f.weights import Weights, read_weights
 
 if TYPE_CHECKING:
@@ -48,30 +49,31 @@ class Log:
             if not math.isnan(value):
                 self.events.add_scalar(name, value, progress.step)
         if self.run is not None:
-            for name, value in self.run.ema.named_parameters():
+            model = self.run.model()
+            for name, value in model.named_parameters():
                 if ".lambda_" in name:
                     self.events.add_scalar(name, value.item(), progress.step)
             for number, (hr, lr) in enumerate(self.run.validation[:SAMPLES]):
-                sheet = sample(self.run, hr, lr)
+                sheet = sample(model, hr, lr)
                 self.events.add_image(f"sample {number + 1}", sheet, progress.step, dataformats="HWC")
         self.events.flush()
 
 
-def sample(run: "Run", hr: NDArray[np.uint8], lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def sample(model: A2F, hr: NDArray[np.uint8], lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Bicubic, the network's image and the original side by side: the middle of an image.
 
     Args:
-        run: whose averaged weights enlarge.
+        model: that enlarges.
         hr: [sH, sW, 3] uint8.
         lr: [H, W, 3] uint8.
 
     Returns:
         [h, 3 w, 3] uint8.
     """
-    scale = run.config.scale
+    scale = model.config.scale
     top, left = (max(0, (side - SAMPLE_PX) // 2) for side in lr.shape[:2])
     shown = np.s_[top * scale : (top + SAMPLE_PX) * scale, left * scale : (left + SAMPLE_PX) * scale]
-    return np.concatenate([whole[shown] for whole in (imresize(lr, scale=scale), run.enlarged(lr), hr)], axis=1)
+    return np.concatenate([whole[shown] for whole in (imresize(lr, scale=scale), enlarged(model, lr), hr)], axis=1)
 
 
 def read_log(path: Path) -> list[dict[str, float]]:

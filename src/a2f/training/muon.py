@@ -1,7 +1,6 @@
 """Muon: momentum whose direction, as a matrix, is made orthogonal."""
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -18,55 +17,60 @@ def orthogonal(matrices: Tensor) -> Tensor:
         matrices: [N, rows, columns].
 
     Returns:
-        The same shape; singular values between 0.7 and 1.2, but for those that were next to nothing.
+        The same shape; singular values between 0.7 and 1.2, except those that were close to 0.
     """
     a, b, c = QUINTIC
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(TURNS):
-        gram: Tensor = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     result: Tensor = x.mT if tall else x
     return result
 
 
-class Muon(torch.optim.Optimizer):
-    """Updates convolution kernels as matrices [out, in · k · k] (K. Jordan et al., 2024), with Nesterov momentum.
+class Muon:
+    """Updates kernels with weight normalisation (K. Jordan et al., 2024), with Nesterov momentum.
 
-    An update is scaled so that the rows, one an output channel, have a norm of 1 in the mean: with weight normalisation
-    the rate is then about the angle, in radians, by which a step turns them.
+    A kernel is a matrix [out, in · k · k]. An update is scaled so that its rows have a norm of 1 in the mean. Weight
+    normalisation makes the length of a row meaningless, so the rate is about the angle, in radians, by which a step
+    turns the rows.
+
+    Only for kernels with weight normalisation. Without it such updates make a kernel grow without bound: the gates of
+    `att` saturate at 0 within some thousand steps, and the auxiliary features are lost for good. Adam trains those.
 
     Args:
-        kernels: parameters of two or more dimensions.
-        lr: the rate.
+        kernels: [out, in, k, k], or [L, out, in, k, k] for L kernels in one tensor.
         momentum: decay of the averaged gradient.
     """
 
-    def __init__(self, kernels: Iterable[Tensor], lr: float, *, momentum: float = 0.95) -> None:
-        super().__init__(kernels, {"lr": lr, "momentum": momentum})
+    def __init__(self, kernels: Iterable[Tensor], *, momentum: float = 0.95) -> None:
+        self.kernels, self.momentum = list(kernels), momentum
+        self.averages = [torch.zeros_like(kernel) for kernel in self.kernels]
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Take one step; kernels of one shape go together."""
-        for group in self.param_groups:
-            shapes: dict[Any, list[Tensor]] = {}
-            for kernel in group["params"]:
-                if kernel.grad is not None:
-                    shapes.setdefault(kernel.shape, []).append(kernel)
-            for kernels in shapes.values():
-                self._step_together(kernels, lr=group["lr"], momentum=group["momentum"])
+    def step(self, lr: float | Tensor) -> None:
+        """Take one step with the gradients of the kernels.
 
-    def _step_together(self, kernels: list[Tensor], *, lr: float, momentum: float) -> None:
-        gradients = [kernel.grad for kernel in kernels if kernel.grad is not None]
-        averages = []
-        for kernel in kernels:
-            if "average" not in self.state[kernel]:
-                self.state[kernel]["average"] = torch.zeros_like(kernel)
-            averages.append(self.state[kernel]["average"])
-        torch._foreach_lerp_(averages, gradients, 1 - momentum)
-        ahead = torch._foreach_lerp(gradients, averages, momentum)
-        update = orthogonal(torch.stack([x.flatten(1).float() for x in ahead]))
-        rows = update.shape[1]
-        update *= rows**0.5 / (update.norm(dim=(1, 2), keepdim=True) + 1e-7)
-        torch._foreach_add_(kernels, [u.view_as(k) for u, k in zip(update, kernels, strict=True)], alpha=-lr)
+        Args:
+            lr: the rate; a tensor on the device where the step is recorded as a graph.
+        """
+        gradients = [kernel.grad for kernel in self.kernels if kernel.grad is not None]
+        torch._foreach_lerp_(self.averages, gradients, 1 - self.momentum)
+        for kernel, ahead in zip(
+            self.kernels, torch._foreach_lerp(gradients, self.averages, self.momentum), strict=True
+        ):
+            rows = ahead.flatten(-3)  # [..., out, in · k · k]
+            update = orthogonal(rows.view(-1, *rows.shape[-2:]))
+            update = update * (update.shape[1] ** 0.5 / (update.norm(dim=(1, 2), keepdim=True) + 1e-7))
+            kernel -= lr * update.view_as(kernel)
+
+    def state_dict(self) -> dict[str, list[Tensor]]:
+        """The averaged gradients, in the order of the kernels."""
+        return {"averages": self.averages}
+
+    def load_state_dict(self, state: dict[str, list[Tensor]]) -> None:
+        """Go on from averaged gradients."""
+        for average, value in zip(self.averages, state["averages"], strict=True):
+            average.copy_(value)

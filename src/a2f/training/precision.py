@@ -7,7 +7,6 @@ import torch
 
 from a2f.training.recipe import Recipe
 
-AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 BF16 = ("avx512_bf16", "amx_bf16", "bf16")  # as torch.cpu.get_capabilities names them, on x86 and on ARM
 
 

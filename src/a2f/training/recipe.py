@@ -1,6 +1,7 @@
 """Recipes: everything that decides what a training run computes, typed, checked, read from TOML."""
 
 import difflib
+import json
 import math
 import tomllib
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
@@ -12,7 +13,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from a2f.data.degrade import Degradation
 from a2f.errors import UsageError
 
-BUILT_IN = ("fast", "paper", "robust")
+BUILT_IN = ("anytime", "fast", "paper", "robust")
 
 T = TypeVar("T")
 
@@ -28,23 +29,25 @@ class Stage:
 
     Attributes:
         until: where the stage ends, as a fraction of the run in (0, 1]; the last one ends at 1.
+        until_step: where the stage ends, in steps, in place of `until`: for a run without an end. 0 for the last stage.
         batch: patches per step, over all processes.
         patch: side of an LR patch, pixels.
         loss: "l1", "l2" or "charbonnier", on RGB in [0, 1].
         frequency: weight of an L1 between the 2-D Fourier spectra, added to the loss.
-        precision: of the forward pass: "fp32", "bf16" or "fp16" (autocast); CPUs without instructions for bf16 compute
-            fp32 for it.
+        precision: of the convolutions: "fp32" or "bf16"; CPUs without instructions for bf16 compute fp32 for it.
     """
 
     until: float = 1.0
+    until_step: int = 0
     batch: int = 16
     patch: int = 48
     loss: Literal["l1", "l2", "charbonnier"] = "l1"
     frequency: float = 0.0
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["fp32", "bf16"] = "fp32"
 
     def __post_init__(self) -> None:
         _need(0 < self.until <= 1, f"until = {self.until}: a fraction of the run, over 0 and at most 1")
+        _need(self.until_step >= 0, f"until_step = {self.until_step}: at least 0")
         _need(self.batch >= 1, f"batch = {self.batch}: at least 1")
         _need(self.patch >= 8, f"patch = {self.patch}: at least 8 LR pixels")
         _need(self.frequency >= 0, f"frequency = {self.frequency}: at least 0")
@@ -55,14 +58,16 @@ class Optimiser:
     """The optimiser and its learning rate over the run.
 
     Attributes:
-        kind: "adam", or "muon" for the convolution kernels, with Adam for all other parameters.
+        kind: "adam", or "muon" for the kernels with weight normalisation, with Adam for all other parameters.
         lr: highest learning rate of Adam.
         kernel_lr: highest learning rate of Muon; it follows the same schedule.
         momentum: of Muon.
-        schedule: "cosine" falls from `lr` to `lr * floor`; "halving" halves it every `halve_every` steps.
+        schedule: "cosine" falls from `lr` to `lr * floor`; "halving" halves it every `halve_every` steps; "anytime"
+            is `lr / sqrt(1 + step / anytime_steps)`, which needs no planned end.
         warmup: steps over which the rate rises from 0.
         floor: the last rate as a fraction of `lr` (cosine).
         halve_every: steps (halving).
+        anytime_steps: T0, the steps after which the rate has fallen to `lr / sqrt(2)` (anytime).
         beta1, beta2, eps: of Adam.
         clip: largest gradient norm; 0 does not clip.
     """
@@ -71,10 +76,11 @@ class Optimiser:
     lr: float = 1e-3
     kernel_lr: float = 0.02
     momentum: float = 0.95
-    schedule: Literal["cosine", "halving"] = "halving"
+    schedule: Literal["cosine", "halving", "anytime"] = "halving"
     warmup: int = 0
     floor: float = 0.005
     halve_every: int = 200_000
+    anytime_steps: int = 10_000
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
@@ -86,6 +92,7 @@ class Optimiser:
         _need(self.warmup >= 0, f"warmup = {self.warmup}: at least 0")
         _need(0 <= self.floor <= 1, f"floor = {self.floor}: between 0 and 1")
         _need(self.halve_every >= 1, f"halve_every = {self.halve_every}: at least 1")
+        _need(self.anytime_steps >= 1, f"anytime_steps = {self.anytime_steps}: at least 1")
         _need(0 <= self.beta1 < 1 and 0 <= self.beta2 < 1, "beta1 and beta2: at least 0 and below 1")
         _need(self.eps > 0 and self.clip >= 0, "eps over 0, clip at least 0")
 
@@ -97,6 +104,8 @@ class Optimiser:
             done: the fraction of the run that is over, in [0, 1].
         """
         warm = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        if self.schedule == "anytime":
+            return float(warm / math.sqrt(1 + step / self.anytime_steps))
         if self.schedule == "halving":
             return float(warm * 0.5 ** (step // self.halve_every))
         return warm * (self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * done)))
@@ -108,9 +117,12 @@ class Recipe:
 
     Attributes:
         steps: optimiser steps of the run; 0 where `minutes` bounds it.
-        minutes: wall-clock minutes of the run; 0 where `steps` bounds it. A run in minutes is not repeatable.
+        minutes: wall-clock minutes of the run; 0 where `steps` bounds it. A run in minutes is not repeatable. With the
+            schedule "anytime" both may be 0: the run goes on until it is interrupted.
         seed: of everything random.
         ema: decay of the averaged weights, which are what is evaluated and kept; 0 keeps the weights themselves.
+        averages: widths of power-law averages in place of `ema`, each over 0 and at most 0.25 of the run so far. They
+            are kept side by side; the best on the validation images is the one that is written.
         busiest_of: random spots drawn for each patch, of which the one with the most detail is used.
         teacher_share: share of the loss that is measured against the teacher's images instead of the photographs.
         evaluate_every: steps between evaluations, which also write a checkpoint.
@@ -124,6 +136,7 @@ class Recipe:
     minutes: float = 0.0
     seed: int = 0
     ema: float = 0.0
+    averages: tuple[float, ...] = ()
     busiest_of: int = 1
     teacher_share: float = 0.0
     evaluate_every: int = 1000
@@ -133,19 +146,37 @@ class Recipe:
     degradation: Degradation | None = None
 
     def __post_init__(self) -> None:
-        _need((self.steps > 0) != (self.minutes > 0), "exactly one of steps and minutes is over 0")
+        endless = self.optimiser.schedule == "anytime" and self.steps == self.minutes == 0
+        _need(endless or (self.steps > 0) != (self.minutes > 0), "exactly one of steps and minutes is over 0")
         _need(self.steps >= 0 and self.minutes >= 0, "steps and minutes: at least 0")
         _need(0 <= self.ema < 1, f"ema = {self.ema}: at least 0 and below 1")
+        _need(
+            all(0 < width <= 0.25 for width in self.averages), f"averages = {list(self.averages)}: over 0, up to 0.25"
+        )
+        _need(not (self.ema and self.averages), "ema and averages both given: choose one")
         _need(1 <= self.busiest_of <= 16, f"busiest_of = {self.busiest_of}: from 1 to 16")
         _need(0 <= self.teacher_share <= 1, f"teacher_share = {self.teacher_share}: between 0 and 1")
         _need(self.evaluate_every >= 1 and self.keep >= 1, "evaluate_every and keep: at least 1")
         ends = [stage.until for stage in self.stages]
-        _need(
-            bool(ends) and ends[-1] == 1 and sorted(set(ends)) == ends, f"stages end at {ends}: rising, the last at 1"
-        )
+        if any(stage.until_step for stage in self.stages):
+            steps = [stage.until_step for stage in self.stages]
+            rising = sorted(set(steps[:-1])) == steps[:-1] and steps[-1] == 0
+            _need(rising and set(ends) == {1.0}, f"stages end at steps {steps}: rising, the last 0, and no `until`")
+        else:
+            _need(
+                bool(ends) and ends[-1] == 1 and sorted(set(ends)) == ends,
+                f"stages end at {ends}: rising, the last at 1",
+            )
 
-    def stage(self, done: float) -> Stage:
-        """The stage that a fraction of the run, in [0, 1], falls into."""
+    def stage(self, *, step: int, done: float) -> Stage:
+        """The stage of a step.
+
+        Args:
+            step: steps taken so far.
+            done: the fraction of the run that is over, in [0, 1]; 0 in a run without an end.
+        """
+        if any(stage.until_step for stage in self.stages):
+            return next((stage for stage in self.stages if step < stage.until_step), self.stages[-1])
         return next((stage for stage in self.stages if done < stage.until), self.stages[-1])
 
     def bounded(self, *, steps: int | None = None, minutes: float | None = None) -> "Recipe":
@@ -215,7 +246,7 @@ def recipe_toml(recipe: Recipe) -> str:
 
 
 def _lines(values: dict[str, Any]) -> str:
-    return "".join(f'{key} = "{v}"\n' if isinstance(v, str) else f"{key} = {v}\n" for key, v in values.items())
+    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
 
 
 def _build(kind: type[T], given: dict[str, Any], *, where: str) -> T:
@@ -231,7 +262,8 @@ def _build(kind: type[T], given: dict[str, Any], *, where: str) -> T:
 
 def _value(hint: Any, value: Any, *, where: str) -> Any:
     if get_origin(hint) is tuple:
-        _need(isinstance(value, list), f"{where}: a list of tables, [[{where}]]")
+        inner = f"tables, [[{where}]]" if is_dataclass(get_args(hint)[0]) else "numbers"
+        _need(isinstance(value, list), f"{where}: a list of {inner}")
         return tuple(_value(get_args(hint)[0], item, where=f"{where}[{i}]") for i, item in enumerate(value))
     if get_origin(hint) is UnionType:  # a table that may be left out
         return _value(get_args(hint)[0], value, where=where)

@@ -12,19 +12,22 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
-from a2f.data.pairs import find_images, find_lr, held_out, load_pairs, read_rgb
+from a2f.data.pairs import find_images, find_lr, held_out, listed, load_pairs, middle, read_rgb
 from a2f.data.patches import Patches
 from a2f.data.spill import Spill
 from a2f.errors import A2FError, EngineError, UsageError
 from a2f.imageio import Picture, write_bytes_atomic, write_image
-from a2f.runtime.memory import available_bytes
+from a2f.runtime.memory import available_bytes, keep_freed_memory
 from a2f.training.checkpoint import list_checkpoints
-from a2f.training.loop import Pair, Processes, Progress, Run
+from a2f.training.loop import Pair, Progress, Run
 from a2f.training.precision import computes_bf16
 from a2f.training.recipe import Recipe, recipe_toml
+from a2f.training.step import Processes
 from a2f.upscaler import Upscaler
 from a2f.variants import A2FConfig
 from a2f.weights import Weights
+
+VALIDATION_LR_PX = 128  # side of what is evaluated of images taken out of the training images: more says little more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +38,9 @@ class Job:
         config: the network.
         recipe: what is computed.
         data: folder tree of training images.
-        validation: folder tree of HR images for the PSNR; None holds out every 64th training image (`held_out`).
+        validation: HR images for the PSNR: a folder tree, or a text file that names images of `data`, which are then
+            not trained on; None takes every 64th image out of `data` (`held_out`). Of images that are taken out of
+            `data` the central `VALIDATION_LR_PX` are used.
         folder: of the run.
         init: weights to start from.
         teacher: an upscaler of the same scale whose images take `teacher_share` of the loss.
@@ -76,6 +81,8 @@ def start(job: Job, *, report: Callable[[Run], Callable[[Progress], None]], tell
         raise UsageError(f"{job.folder} already holds a run: go on with --resume, or choose another --output")
     _check_teacher(job)
     with processes(job.device) as (mine, device):
+        if device.type == "cpu":
+            keep_freed_memory()
         quiet: Callable[[str], None] = tell if mine.rank == 0 else (lambda line: None)
         train, validation = _pairs(job, quiet)
         taught = taught_images(train, job.teacher, job.folder / "teacher", tell=quiet) if job.teacher else None
@@ -206,10 +213,12 @@ def _pairs(job: Job, tell: Callable[[str], None]) -> tuple[list[Pair], list[Pair
         return paths, lr
 
     paths, lr = find(job.data)
-    if job.validation is not None:
+    if job.validation is not None and not job.validation.is_file():
         return _some(load(paths, lr), job.data), _some(load(*find(job.validation)), job.validation)
-    kept = held_out(paths)
-    return _some(load([p for p in paths if p not in kept], lr), job.data), load(kept, lr)
+    kept = held_out(paths) if job.validation is None else listed(job.validation, folder=job.data)
+    left = set(kept)
+    validation = [middle(pair, side_px=VALIDATION_LR_PX) for pair in load(kept, lr)]
+    return _some(load([p for p in paths if p not in left], lr), job.data), validation
 
 
 def _some(pairs: list[Pair], folder: Path) -> list[Pair]:
