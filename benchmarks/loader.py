@@ -1,9 +1,10 @@
 """Whether the training waits for its patches: steps a second with the loader and with one fixed batch.
 
-    python -m benchmarks.loader [--device cpu] [--rounds 6] [--write]
+    python -m benchmarks.loader [--device cpu] [--rounds 6] [--batches] [--write]
 
 Random images take the place of photographs: sums of noise of all sizes, so that JPEG has as much to do. The two take
-turns, so that a machine whose speed drifts is slow for both. What a batch costs is the time of one core, in turns too.
+turns, so that a machine whose speed drifts is slow for both. A second table tells what a batch costs one core, without
+and with a degradation; `--batches` measures that alone.
 """
 
 import argparse
@@ -54,22 +55,25 @@ def noise(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     return total.clip(0, 255).astype(np.uint8)
 
 
-def cost(scale: int, *, batch: int, patch: int, rounds: int) -> tuple[float, float]:
-    """Median seconds of one core for a batch without and with the default degradation."""
+def cost(scale: int, *, batch: int, patch: int, rounds: int) -> list[float]:
+    """Seconds of one core for a batch without and with the default degradation, the mean of 40 batches.
+
+    Of each batch the fastest round counts: other work on the machine makes it slower, nothing makes it faster.
+    """
     images, cpu = photographs(scale), torch.device("cpu")
     sources = [
         Patches(images, scale=scale, seed=0, device=cpu, degradation=degradation)
         for degradation in (None, Degradation())
     ]
-    seconds: tuple[list[float], list[float]] = ([], [])
-    for turn in range(10 * rounds + 1):
-        for source, times in zip(sources, seconds, strict=True):
-            began = time.process_time()
-            for step in range(10):
-                source._draw(10 * turn + step, batch=batch, patch=patch, busiest_of=2, part=slice(None))
-            if turn > 0:
-                times.append((time.process_time() - began) / 10)
-    return statistics.median(seconds[0]), statistics.median(seconds[1])
+    seconds = np.full((2, 40), np.inf)
+    for _ in range(rounds):
+        for step in range(40):
+            for number, source in enumerate(sources):
+                began = time.process_time()
+                source._draw(step, batch=batch, patch=patch, busiest_of=2, part=slice(None))
+                seconds[number, step] = min(seconds[number, step], time.process_time() - began)
+    means: list[float] = seconds.mean(1).tolist()
+    return means
 
 
 def costs(rounds: int) -> str:
@@ -111,8 +115,21 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--models", nargs="+", default=["sd"], choices=list(VARIANTS))
+    parser.add_argument("--batches", action="store_true", help="only what a batch costs")
     parser.add_argument("--write", action="store_true", help="update docs/benchmarks/loader.md")
     a = parser.parse_args()
+    machine = f"{describe()}; torch {torch.__version__}; "
+    done = {"batches": f"{costs(a.rounds)}\n\n{machine}one thread."}
+    if not a.batches:
+        done["loader"] = f"{rates(a)}\n\n{machine}{a.device}, {torch.get_num_threads()} threads."
+    for mark, text in done.items():
+        print(text)
+        if a.write:
+            fill(ROOT / "docs" / "benchmarks" / "loader.md", mark, text)
+
+
+def rates(a: argparse.Namespace) -> str:
+    """The table of steps a second."""
     device = torch.device(a.device)
     rows = [["model", "recipe", "first stage", "with the loader, steps/s", "one fixed batch, steps/s", "ratio"]]
     for variant in a.models:
@@ -122,13 +139,9 @@ def main() -> None:
                 stage = recipe.stage(0.0)
                 loader, fixed = measure(recipe, variant, scale, device, a.rounds)
                 shape = f"{stage.batch} x {stage.patch}, {stage.precision}"
-                rates = f"{1 / loader:.2f}", f"{1 / fixed:.2f}", f"{fixed / loader:.3f}"
-                rows.append([f"{variant} x{scale}", name, shape, *rates])
-    machine = f"{describe()}; torch {torch.__version__}; {a.device}, {torch.get_num_threads()} threads."
-    text = f"{table(rows)}\n\nWhat a batch costs one core of the CPU:\n\n{costs(a.rounds)}\n\n{machine}"
-    print(text)
-    if a.write:
-        fill(ROOT / "docs" / "benchmarks" / "loader.md", "loader", text)
+                speeds = f"{1 / loader:.2f}", f"{1 / fixed:.2f}", f"{fixed / loader:.3f}"
+                rows.append([f"{variant} x{scale}", name, shape, *speeds])
+    return table(rows)
 
 
 if __name__ == "__main__":
