@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ class HostImages:
     """Images in main memory, or mapped from a file; a crop is a slice, faster there than an index a pixel.
 
     Args:
-        images: each [H, W, 3] uint8; kept, not copied.
+        images: each [H, W, 3] uint8, the bytes of a pixel side by side in memory; kept, not copied.
     """
 
     def __init__(self, images: Sequence[Image]) -> None:
@@ -53,12 +53,14 @@ class HostImages:
         crops = []
         for number, y, x, flip_y, flip_x, transpose in spots.lists():
             crop = self.images[number][y * factor : y * factor + size, x * factor : x * factor + size]
-            crops.append(turned(crop, flip_y=flip_y, flip_x=flip_x, transpose=transpose))
-        return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 255
+            # A pixel as one item of three bytes: copied at once, which more than halves the time of a turned crop.
+            pixels = crop.view("V3")[..., 0]
+            crops.append(turned(pixels, flip_y=flip_y, flip_x=flip_x, transpose=transpose))
+        return torch.from_numpy(np.stack(crops)[..., None].view(np.uint8)).permute(0, 3, 1, 2).float() / 255
 
 
-def turned(crop: Image, *, flip_y: bool, flip_x: bool, transpose: bool) -> Image:
-    """A crop under one of the eight symmetries of a square: flipped, then transposed."""
+def turned(crop: NDArray[Any], *, flip_y: bool, flip_x: bool, transpose: bool) -> NDArray[Any]:
+    """A crop [size, size, ...] under one of the eight symmetries of a square: flipped, then transposed."""
     crop = crop[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
     return crop.swapaxes(0, 1) if transpose else crop
 
