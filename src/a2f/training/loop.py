@@ -187,7 +187,7 @@ class Run:
     def _train_until_report(self, report: Callable[[Progress], None], interrupts: Interrupts) -> None:
         """Train until the next evaluation, evaluate, save, report."""
         began, first, losses = time.monotonic(), self.step, torch.zeros((), device=self.device)
-        base, lr = self.seconds, 0.0
+        base, lr, saved = self.seconds, 0.0, began
         while self.done < 1:
             lr = self.recipe.optimiser.lr * self.recipe.optimiser.share(step=self.step, done=self.done)
             losses += self._take(self.step, done=self.done)
@@ -199,6 +199,10 @@ class Run:
                 raise KeyboardInterrupt
             if self.step % self.recipe.evaluate_every == 0:
                 break
+            if time.monotonic() - saved > 60 * self.recipe.save_minutes:
+                if self.processes.rank == 0 and bool(losses.isfinite()):
+                    self.save()
+                saved = time.monotonic()
         if self.processes.count > 1:  # each process has seen its part of the batches
             dist.all_reduce(losses)
         mean = float(losses) / (self.step - first) / self.processes.count

@@ -126,6 +126,7 @@ class Recipe:
         busiest_of: random spots drawn for each patch, of which the one with the most detail is used.
         teacher_share: share of the loss that is measured against the teacher's images instead of the photographs.
         evaluate_every: steps between evaluations, which also write a checkpoint.
+        save_minutes: wall-clock minutes after which a checkpoint is written between two evaluations.
         keep: how many of the latest checkpoints are kept, beside the best.
         optimiser: which one, and its schedule.
         stages: in order, the last one until 1.
@@ -140,6 +141,7 @@ class Recipe:
     busiest_of: int = 1
     teacher_share: float = 0.0
     evaluate_every: int = 1000
+    save_minutes: float = 10.0
     keep: int = 3
     optimiser: Optimiser = field(default_factory=Optimiser)
     stages: tuple[Stage, ...] = (Stage(),)
@@ -156,6 +158,7 @@ class Recipe:
         _need(not (self.ema and self.averages), "ema and averages both given: choose one")
         _need(1 <= self.busiest_of <= 16, f"busiest_of = {self.busiest_of}: from 1 to 16")
         _need(0 <= self.teacher_share <= 1, f"teacher_share = {self.teacher_share}: between 0 and 1")
+        _need(self.save_minutes > 0, f"save_minutes = {self.save_minutes}: over 0")
         _need(self.evaluate_every >= 1 and self.keep >= 1, "evaluate_every and keep: at least 1")
         ends = [stage.until for stage in self.stages]
         if any(stage.until_step for stage in self.stages):

@@ -1,0 +1,179 @@
+"""Train many networks side by side on one device, each from the best weights there are, in a given time.
+
+python tools/train_all.py --device cuda --minutes 25 DATA OUT
+python tools/train_all.py --device cpu --minutes 2 --networks sd:2 s:2 DATA OUT
+
+DATA is a folder tree of HR pictures. OUT gets one folder a network: checkpoints, last.safetensors (each minute),
+best.safetensors, log.csv, output.txt. A table of all networks is printed at the end and written to OUT/table.md.
+Nothing is fetched and nothing else is read. Run again with the same OUT, it goes on where it stopped.
+
+The time of a network is its importance times the cost of a step. Networks run in the order of their importance, several
+at a time, so that scales of one variant can start from the body of the one before.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from a2f.training.checkpoint import list_checkpoints
+from a2f.training.log import read_log
+from a2f.training.recipe import Recipe, read_recipe, recipe_toml
+from a2f.variants import config_of, count_parameters
+from a2f.weights import shipped_models
+
+# Most important first; the number is how much a network counts.
+NETWORKS = {
+    "sd:4": 4.0, "sd:2": 3.0, "sd:3": 2.0, "l:4": 2.0, "l:2": 1.5, "l:3": 1.0,
+    "m:4": 1.5, "m:2": 1.0, "m:3": 0.7, "s:4": 1.0, "s:2": 0.7, "s:3": 0.5,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One network to train.
+
+    Attributes:
+        variant: "s", "sd", "m" or "l".
+        scale: 2, 3 or 4.
+        minutes: of training.
+        folder: of the run.
+    """
+
+    variant: str
+    scale: int
+    minutes: float
+    folder: Path
+
+
+def tasks_of(networks: list[str], *, minutes: float, at_once: int, out: Path) -> list[Task]:
+    """Share the time of all slots among the networks.
+
+    Args:
+        networks: "variant:scale", keys of `NETWORKS`.
+        minutes: wall-clock minutes for all of them.
+        at_once: how many run at a time.
+        out: folder of the runs.
+    """
+    weights = {}
+    for name in networks:
+        variant, scale = name.split(":")
+        cost = count_parameters(config_of(variant, scale=int(scale))) / count_parameters(config_of("sd", scale=4))
+        weights[name] = NETWORKS[name] * cost**0.5
+    # No network takes longer than the whole: those that would leave their time to the others.
+    shares = {name: at_once * minutes * weight / sum(weights.values()) for name, weight in weights.items()}
+    capped = {name: min(minutes, share) for name, share in shares.items()}
+    return [
+        Task(variant=v, scale=int(s), minutes=capped[f"{v}:{s}"], folder=out / f"{v}_x{s}")
+        for v, s in (name.split(":") for name in networks)
+    ]
+
+
+def recipe_of(task: Task, *, batch: int, patch: int, precision: str) -> Recipe:
+    """The anytime recipe, for the time and the patches of a task, saved each minute."""
+    recipe = read_recipe("anytime")
+    (stage,) = recipe.stages
+    return replace(
+        recipe,
+        minutes=task.minutes,
+        save_minutes=1.0,
+        stages=(replace(stage, batch=batch, patch=patch, precision=precision),),  # type: ignore[arg-type]
+    )
+
+
+def first_weights(task: Task, *, out: Path) -> Path | None:
+    """The best weights to start from: the shipped ones, those trained here at another scale, those shipped there."""
+    shipped = {(m.variant, m.scale): m.path for m in shipped_models()}
+    here = [out / f"{task.variant}_x{scale}" / "last.safetensors" for scale in (4, 2, 3)]
+    others = [shipped.get((task.variant, scale)) for scale in (4, 2, 3)]
+    candidates = [shipped.get((task.variant, task.scale)), *here, *others]
+    return next((path for path in candidates if path is not None and path.exists()), None)
+
+
+def command(task: Task, a: argparse.Namespace) -> list[str]:
+    """The command line of one run; its recipe is written beside it."""
+    task.folder.mkdir(parents=True, exist_ok=True)
+    recipe = task.folder / "asked.toml"
+    if not recipe.exists():
+        made = recipe_of(task, batch=a.batch, patch=a.patch, precision=a.precision)
+        recipe.write_text(recipe_toml(made), encoding="utf-8")
+    words = [sys.executable, "-m", "a2f", "train", task.variant, "-s", str(task.scale), "--data", str(a.data)]
+    words += ["--recipe", str(recipe), "--device", a.device, "-o", str(task.folder)]
+    words += ["--val", str(a.val)] if a.val else []
+    words += ["--compile"] if a.compile else []
+    start = first_weights(task, out=a.out)
+    if list_checkpoints(task.folder):
+        words += ["--resume"]
+    elif start is not None:
+        words += ["--init", str(start)]
+    return words
+
+
+def run(tasks: list[Task], a: argparse.Namespace) -> bool:
+    """Run all tasks, some at a time; True if none failed."""
+    waiting, running, failed = list(tasks), {}, False
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"} if a.device == "cpu" else dict(os.environ)
+    while waiting or running:
+        while waiting and len(running) < a.at_once:
+            task = waiting.pop(0)
+            output = (task.folder.parent / f"{task.folder.name}.txt").open("ab")
+            process = subprocess.Popen(command(task, a), stdout=output, stderr=output, env=environment)
+            running[process] = task
+            print(f"{task.variant} x{task.scale}: {task.minutes:.1f} minutes, process {process.pid}", flush=True)
+        time.sleep(0.2)
+        for process in [p for p in running if p.poll() is not None]:
+            task = running.pop(process)
+            failed |= process.returncode != 0
+            how = "done" if process.returncode == 0 else f"failed, see {a.out / task.folder.name}.txt"
+            print(f"{task.variant} x{task.scale}: {how}", flush=True)
+    return not failed
+
+
+def table(tasks: list[Task]) -> str:
+    """Steps, time, speed and validation PSNR of each run, as Markdown."""
+    lines = ["| network | steps | minutes | steps/s | validation PSNR-Y, dB | best |", "|---|---|---|---|---|---|"]
+    for task in tasks:
+        log = task.folder / "log.csv"
+        if not log.exists():
+            lines.append(f"| {task.variant} x{task.scale} | no evaluation yet | | | | |")
+            continue
+        row = read_log(log)[-1]
+        lines.append(
+            f"| {task.variant} x{task.scale} | {row['step']:,.0f} | {row['seconds'] / 60:.1f} | "
+            f"{row['steps_per_second']:.1f} | {row['psnr_y']:.3f} | {row['best']:.3f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Read the arguments, train, write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, metavar="DATA", help="folder tree of HR pictures")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the runs")
+    parser.add_argument("--device", default="cuda", help="cuda, cuda:1, mps or cpu (default: cuda)")
+    parser.add_argument("--minutes", type=float, default=25, help="for all networks together (default: 25)")
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS), metavar="NAME:SCALE")
+    parser.add_argument("--at-once", type=int, help="runs side by side (default: 4; cpu: its cores)")
+    parser.add_argument("--batch", type=int, help="patches a step (default: 32; cpu: 8)")
+    parser.add_argument("--patch", type=int, help="side of an LR patch (default: 64; cpu: 32)")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
+    parser.add_argument("--val", type=Path, help="validation pictures, as of a2f train")
+    parser.add_argument("--compile", action="store_true", help="use torch.compile")
+    a = parser.parse_args()
+    on_cpu = a.device == "cpu"
+    a.at_once = a.at_once or ((os.cpu_count() or 1) if on_cpu else 4)
+    a.batch, a.patch = a.batch or (8 if on_cpu else 32), a.patch or (32 if on_cpu else 64)
+    a.out.mkdir(parents=True, exist_ok=True)
+    tasks = tasks_of(a.networks, minutes=a.minutes, at_once=a.at_once, out=a.out)
+    well = run(tasks, a)
+    text = table(tasks)
+    (a.out / "table.md").write_text(text, encoding="utf-8")
+    print(text)
+    return 0 if well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
