@@ -9,18 +9,18 @@ and with a degradation; `--batches` measures that alone.
 
 import argparse
 import statistics
-import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from a2f.data.degrade import Degradation
 from a2f.data.patches import Batch, Patches
-from a2f.training.loop import Run
+from a2f.model.a2f import A2F, to_weights
+from a2f.training.network import TrainingNetwork
 from a2f.training.precision import as_computed
 from a2f.training.recipe import Recipe, read_recipe
+from a2f.training.step import Processes, Step
 from a2f.variants import VARIANTS, config_of
 from benchmarks.machine import describe
 from benchmarks.markdown import ROOT, fill, table
@@ -92,20 +92,18 @@ def costs(rounds: int) -> str:
 def measure(recipe: Recipe, variant: str, scale: int, device: torch.device, rounds: int) -> tuple[float, float]:
     """Median seconds of a step, with the loader and with a fixed batch."""
     patches = Patches(photographs(scale), scale=scale, seed=0, device=device, degradation=recipe.degradation)
-    with tempfile.TemporaryDirectory() as folder:
-        run = Run(
-            config_of(variant, scale=scale), recipe, patches=patches, validation=[], folder=Path(folder), device=device
-        )
-        sources = (patches, Fixed(patches))
-        seconds: tuple[list[float], list[float]] = ([], [])
-        for turn in range(rounds + 1):
-            for source, times in zip(sources, seconds, strict=True):
-                run.patches = source  # type: ignore[assignment]
-                began = time.perf_counter()
-                for _ in range(10):
-                    float(run._one_step(0.1))  # reading the loss waits for the device
-                if turn > 0:
-                    times.append((time.perf_counter() - began) / 10)
+    network = TrainingNetwork(to_weights(A2F(config_of(variant, scale=scale))), device=device)
+    step = Step(network, recipe, patches=patches, processes=Processes(), compiled=False)
+    sources = (patches, Fixed(patches))
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for turn in range(rounds + 1):
+        for source, times in zip(sources, seconds, strict=True):
+            step.patches = source  # type: ignore[assignment]
+            began = time.perf_counter()
+            for number in range(10):
+                float(step(10 * turn + number, done=0.0))  # reading the loss waits for the device
+            if turn > 0:
+                times.append((time.perf_counter() - began) / 10)
     return statistics.median(seconds[0]), statistics.median(seconds[1])
 
 
@@ -136,7 +134,7 @@ def rates(a: argparse.Namespace) -> str:
         for scale in (2, 4):
             for name in ("fast", "robust", "paper"):
                 recipe = as_computed(read_recipe(name).bounded(steps=10**6), device)
-                stage = recipe.stage(0.0)
+                stage = recipe.stage(step=0, done=0.0)
                 loader, fixed = measure(recipe, variant, scale, device, a.rounds)
                 shape = f"{stage.batch} x {stage.patch}, {stage.precision}"
                 speeds = f"{1 / loader:.2f}", f"{1 / fixed:.2f}", f"{fixed / loader:.3f}"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from a2f.data.pairs import find_images, find_lr, held_out, load_pairs, make_pair
+from a2f.data.pairs import find_images, find_lr, held_out, listed, load_pairs, make_pair
 from a2f.errors import ImageReadError, InputError
 from a2f.resize import imresize
 from a2f.training.recipe import Recipe
@@ -126,3 +126,35 @@ def test_every_64th_image_is_held_out_and_sub_images_of_one_together() -> None:
     cut = [Path(f"p/{n:04d}_s{k:03d}.png") for n in range(65) for k in range(1, 4)]
     assert held_out(cut) == cut[:3] + cut[-3:]
     assert held_out(cut[:3]) == []
+
+
+def test_listed_pictures_are_held_out_and_cut_to_their_middle(tmp_path: Path) -> None:
+    for number in range(3):
+        save(tmp_path / f"data/sub/{number}.png", 64, 4 * 150, number)
+    names = tmp_path / "list.txt"
+    names.write_text("# kept out\nsub/1.png\n\n", encoding="utf-8")
+    job = Job(
+        config=config_of("sd", scale=4),
+        recipe=Recipe(steps=1),
+        data=tmp_path / "data",
+        validation=names,
+        folder=tmp_path,
+    )
+    train, ((hr, lr),) = _pairs(job, lambda line: None)
+    assert len(train) == 2
+    whole_hr, whole_lr = make_pair(tmp_path / "data/sub/1.png", scale=4)
+    assert whole_lr.shape == (16, 150, 3)
+    np.testing.assert_array_equal(lr, whole_lr[:, 11:139])  # 128 in the middle of 150
+    np.testing.assert_array_equal(hr, whole_hr[:, 44:556])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("# none\n", "names no images"), ("sub/9.png\n", "9.png, which does not")]
+)
+def test_lists_of_pictures_that_are_wrong(tmp_path: Path, text: str, message: str) -> None:
+    names = tmp_path / "list.txt"
+    names.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        listed(names, folder=tmp_path)
+    with pytest.raises(InputError, match="cannot read the list"):
+        listed(tmp_path / "none.txt", folder=tmp_path)

@@ -129,6 +129,61 @@ def test_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(kind, degradation,
     assert_same_weights(tmp_path / "whole/last.safetensors", tmp_path / "parts/last.safetensors")
 
 
+def test_checkpoints_are_written_by_the_clock_too(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(RECIPE, steps=6, evaluate_every=100, save_minutes=1e-9, keep=9)
+    saved: list[int] = []
+    run = make_run(tmp_path, recipe)
+    real = run.save
+    run.save = lambda: saved.append(run.step) or real()  # type: ignore[method-assign]
+    run.train(lambda p: None)
+    assert saved == [1, 2, 3, 4, 5, 6, 6]  # after each step, and at the end
+
+
+def test_averages_of_several_widths_go_on_too_and_the_best_is_written(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(RECIPE, ema=0.0, averages=(0.05, 0.2), steps=8)
+    reports: list[Progress] = []
+    make_run(tmp_path / "whole", recipe).train(reports.append)
+    scores = {}
+    again = make_run(tmp_path / "whole", recipe)
+    again.resume()
+    for number, kind in enumerate(again.averages.kinds):
+        scores[kind.width] = again.score(number).psnr_y
+    assert len(set(scores.values())) == 2
+    assert reports[-1].width == max(scores, key=lambda width: scores[width])
+    written = read_weights(tmp_path / "whole/last.safetensors").tensors
+    chosen = again.network.weights(again.averages.values[again.chosen]).tensors
+    assert all(np.array_equal(value, chosen[name]) for name, value in written.items())
+
+    def stop(progress: Progress) -> None:
+        raise StopError
+
+    with pytest.raises(StopError):
+        make_run(tmp_path / "parts", recipe).train(stop)
+    parts = make_run(tmp_path / "parts", recipe)
+    parts.resume()
+    assert parts.step == 4
+    parts.train(lambda p: None)
+    assert_same_weights(tmp_path / "whole/last.safetensors", tmp_path / "parts/last.safetensors")
+
+
+def test_a_run_without_an_end_goes_on_until_it_is_interrupted(tmp_path: Path) -> None:
+    optimiser = Optimiser(schedule="anytime", anytime_steps=3, lr=1e-3)
+    recipe = dataclasses.replace(RECIPE, steps=0, optimiser=optimiser, stages=(Stage(batch=2, patch=8),))
+    run = make_run(tmp_path, recipe)
+    seen: list[Progress] = []
+
+    def report(progress: Progress) -> None:
+        seen.append(progress)
+        if progress.step == 12:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        run.train(report)
+    assert [p.step for p in seen] == [4, 8, 12]
+    assert {p.done for p in seen} == {0.0}
+    assert step_of(list_checkpoints(tmp_path)[0]) == 13
+
+
 def test_checkpoints_are_pruned_but_the_best_stays(tmp_path: Path) -> None:
     run = make_run(tmp_path, dataclasses.replace(RECIPE, steps=20, keep=2))
     run.train(lambda p: None)

@@ -110,7 +110,7 @@ class _Blocks(torch.autograd.Function):
         for i in reversed(range(len(conv1))):
             image, hidden, g_image = ctx.images[i], ctx.hidden.pop(), _image(g_i, ctx.shape)
             g_hidden, g_conv2[i], g_conv2_bias[i] = _conv_backward(g_image, hidden, conv2[i])
-            g_hidden = torch.ops.aten.threshold_backward(g_hidden, hidden, 0)
+            torch.ops.aten.threshold_backward.grad_input(g_hidden, hidden, 0, grad_input=g_hidden)  # of ReLU
             g_x, g_conv1[i], g_conv1_bias[i] = _conv_backward(g_hidden, image, conv1[i])
             g_lambda_x[i] = (g_i * _rows(image)).sum(dtype=torch.float32)
             before = _rows(g_x).add_(g_i, alpha=ctx.factors[i])

@@ -1,0 +1,166 @@
+"""Training steps a second: `a2f train` and plain PyTorch, and two processes against one.
+
+    python -m benchmarks.steps [--rounds 12] [--write]
+
+Plain PyTorch is the network as the paper writes it, weight normalisation by parametrisation, autocast, and optimisers
+and averages tensor by tensor. Both compute the same step: the same loss, Muon for the same kernels, Adam, clipping, one
+average. They take turns in one process of one thread, so a machine whose speed drifts is slow for both. Processor time
+is counted, so other work on the machine disturbs less.
+"""
+
+import argparse
+import copy
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from a2f.data.patches import Patches
+from a2f.model.a2f import A2F, to_weights, with_weight_norm
+from a2f.runtime.memory import keep_freed_memory
+from a2f.training.log import read_log
+from a2f.training.muon import orthogonal
+from a2f.training.network import TrainingNetwork
+from a2f.training.precision import as_computed
+from a2f.training.recipe import Optimiser, Recipe, Stage
+from a2f.training.step import Processes, Step
+from a2f.variants import config_of
+from benchmarks.loader import photographs
+from benchmarks.machine import describe
+from benchmarks.markdown import ROOT, fill, table
+
+OPTIMISER = Optimiser(kind="muon", lr=1e-4, kernel_lr=1e-3, clip=1.0)
+CPU = torch.device("cpu")
+
+
+class Plain:
+    """A step in plain PyTorch.
+
+    Args:
+        model: with weight normalisation.
+        patches: the training images.
+        stage: batch, patch and precision.
+    """
+
+    def __init__(self, model: A2F, patches: Patches, stage: Stage) -> None:
+        self.model, self.patches, self.stage = model, patches, stage
+        self.average = copy.deepcopy(model)
+        self.kernels = [p for name, p in model.named_parameters() if name.endswith("original1")]
+        self.momenta = [torch.zeros_like(kernel) for kernel in self.kernels]
+        taken = {id(kernel) for kernel in self.kernels}
+        self.adam = torch.optim.Adam([p for p in model.parameters() if id(p) not in taken], lr=OPTIMISER.lr)
+
+    def __call__(self, number: int) -> Tensor:
+        """Take a step."""
+        stage = self.stage
+        lr, hr, _ = self.patches.batch(number, batch=stage.batch, patch=stage.patch, busiest_of=2)
+        with torch.autocast("cpu", torch.bfloat16, enabled=stage.precision == "bf16"):
+            sr = self.model(lr)
+        loss = F.l1_loss(sr.float(), hr)
+        self.model.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.model.parameters(), OPTIMISER.clip)
+        self.muon()
+        self.adam.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 0.001)
+        return loss.detach()
+
+    @torch.no_grad()
+    def muon(self) -> None:
+        """Muon; kernels of one shape go together."""
+        shapes: dict[torch.Size, list[int]] = {}
+        for number, kernel in enumerate(self.kernels):
+            shapes.setdefault(kernel.shape, []).append(number)
+        for numbers in shapes.values():
+            kernels, momenta = ([values[n] for n in numbers] for values in (self.kernels, self.momenta))
+            gradients = [kernel.grad for kernel in kernels if kernel.grad is not None]
+            torch._foreach_lerp_(momenta, gradients, 1 - OPTIMISER.momentum)
+            ahead = torch._foreach_lerp(gradients, momenta, OPTIMISER.momentum)
+            update = orthogonal(torch.stack([x.flatten(1) for x in ahead]))
+            update *= update.shape[1] ** 0.5 / (update.norm(dim=(1, 2), keepdim=True) + 1e-7)
+            changes = [u.view_as(k) for u, k in zip(update, kernels, strict=True)]
+            torch._foreach_add_(kernels, changes, alpha=-OPTIMISER.kernel_lr)
+
+
+def both(scale: int, *, batch: int, patch: int, rounds: int) -> tuple[float, float]:
+    """Median seconds of processor time of a step: plain PyTorch, `a2f train`."""
+    stage = Stage(batch=batch, patch=patch, precision="bf16")
+    recipe = as_computed(Recipe(steps=1, ema=0.999, busiest_of=2, optimiser=OPTIMISER, stages=(stage,)), CPU)
+    torch.manual_seed(0)
+    model = A2F(config_of("sd", scale=scale))
+    patches = Patches(photographs(scale, 20), scale=scale, seed=0, device=CPU)
+    network = TrainingNetwork(to_weights(model), device=CPU)
+    ours = Step(network, recipe, patches=patches, processes=Processes(), compiled=False)
+    plain = Plain(with_weight_norm(model), patches, recipe.stages[0])
+    steps: list[Callable[[int], Tensor]] = [plain, lambda number: ours(number, done=0.0)]
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for number in range(rounds + 3):
+        for step, times in zip(steps, seconds, strict=True):
+            began = time.process_time()
+            float(step(number))
+            times.append(time.process_time() - began)
+    return statistics.median(seconds[0][3:]), statistics.median(seconds[1][3:])
+
+
+def one_and_two(folder: Path, *, batch: int, patch: int, steps: int) -> tuple[float, float]:
+    """Steps a second of one process and of two, each of one thread, on the same batch (torchrun, gloo)."""
+    data, recipe = folder / "data", folder / f"{batch}.toml"
+    data.mkdir(exist_ok=True)
+    for number, (hr, _) in enumerate(photographs(4, 4)):
+        Image.fromarray(hr).save(data / f"{number}.png")
+    recipe.write_text(
+        f'steps = {steps}\nevaluate_every = {steps // 2}\nema = 0.999\nbusiest_of = 2\n[optimiser]\nkind = "muon"\n'
+        f'clip = 1.0\n[[stages]]\nbatch = {batch}\npatch = {patch}\nprecision = "bf16"\n'
+    )
+    rates = []
+    for count in (1, 2):
+        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}", "-m", "a2f", "train"]
+        out = folder / f"{batch}_{count}"
+        words = ["sd", "-s", "4", "--data", str(data), "--recipe", str(recipe), "-o", str(out)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        subprocess.run([sys.executable, *torchrun, *words], check=True, env=environment, capture_output=True)
+        rates.append(float(np.median([row["steps_per_second"] for row in read_log(out / "log.csv")][1:])))
+    return rates[0], rates[1]
+
+
+def main() -> None:
+    """Measure, print, and write where asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--write", action="store_true", help="update docs/benchmarks/training.md")
+    a = parser.parse_args()
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    rows = [["network", "batch x LR patch", "plain PyTorch, ms", "`a2f train`, ms", "ratio"]]
+    for scale, batch, patch in ((4, 8, 32), (4, 8, 48), (2, 8, 48)):
+        plain, ours = both(scale, batch=batch, patch=patch, rounds=a.rounds)
+        rows.append(
+            [f"SD x{scale}", f"{batch} x {patch}", f"{1e3 * plain:.0f}", f"{1e3 * ours:.0f}", f"{plain / ours:.2f}"]
+        )
+    machine = f"{describe()}; torch {torch.__version__}"
+    parts = {"steps": f"{table(rows)}\n\n{machine}; one thread, bfloat16, processor time of a step, median."}
+    rows = [["network", "batch x LR patch", "one process, steps/s", "two processes, steps/s", "ratio"]]
+    with tempfile.TemporaryDirectory() as folder:
+        for batch, patch in ((16, 48),):
+            one, two = one_and_two(Path(folder), batch=batch, patch=patch, steps=20 * a.rounds)
+            rows.append(["SD x4", f"{batch} x {patch}", f"{one:.2f}", f"{two:.2f}", f"{two / one:.2f}"])
+    parts["processes"] = f"{table(rows)}\n\n{machine}; one thread a process, bfloat16, wall clock."
+    for mark, text in parts.items():
+        print(text)
+        if a.write:
+            fill(ROOT / "docs" / "benchmarks" / "training.md", mark, text)
+
+
+if __name__ == "__main__":
+    main()
