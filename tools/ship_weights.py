@@ -33,6 +33,12 @@ def entry_of(weights: Weights, file: str, sha256: str) -> dict[str, object]:
     }
 
 
+def count_pictures() -> int:
+    """How many pictures the trainings see, as listed."""
+    listed = (FOLDER.parents[2] / "docs" / "training-photos.tsv").read_text(encoding="utf-8").splitlines()
+    return sum(line.endswith("\ttraining") for line in listed)
+
+
 def present_commit() -> str:
     """The commit that is checked out."""
     asked = ["git", "rev-parse", "--short=12", "HEAD"]
@@ -53,7 +59,7 @@ def main() -> None:
     trained = read_weights(a.trained)
     metadata = {
         "licence": "Apache-2.0",
-        "data": "378 photographs, docs/training-photos.tsv",
+        "data": f"{count_pictures()} pictures, docs/training-photos.tsv",
         "runs": a.runs,
         "hours": f"{a.hours:g}",
         "hardware": a.hardware,
