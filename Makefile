@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORE := $(VENV)/.core-installed
 DEV := $(VENV)/.dev-installed
 
-.PHONY: demo train-demo test lint results clean
+.PHONY: demo train-demo test nightly lint results clean
 
 demo: $(CORE)
 	@$(BIN)/python examples/demo.py
@@ -15,6 +15,12 @@ train-demo: $(DEV)
 
 test: lint
 	@$(BIN)/python -m pytest
+
+# New examples for the tests of Hypothesis; `make nightly SEED=...` tries those of a seed again.
+nightly: $(DEV)
+	@seed=$${SEED:-$$($(BIN)/python -c 'import random; print(random.randrange(2**32))')}; \
+	echo "Hypothesis with the seed $$seed"; \
+	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=nightly --hypothesis-seed=$$seed
 
 lint: $(DEV)
 	@$(BIN)/ruff check .

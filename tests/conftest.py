@@ -1,12 +1,21 @@
 """What many tests share."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Tests are small: threads of torch only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# `make test` tries the same examples each time, so that it fails for what was changed; `make nightly` tries new ones.
+settings.register_profile("fixed", derandomize=True, deadline=None)
+settings.register_profile("nightly", deadline=None, print_blob=True)
+settings.load_profile("fixed")  # unless --hypothesis-profile names another
+
+SEED = 0
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -18,3 +27,11 @@ def shared() -> Path:
     if not (folder / "data" / "eval").is_dir():
         pytest.skip("needs ../shared with the benchmark sets (data/eval) and the authors' checkpoints (official)")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Every network and tensor that a test makes at random is the same each time, whatever ran before."""
+    torch = sys.modules.get("torch")  # which the modules of all tests that make any import at their top
+    if torch is not None:
+        torch.manual_seed(SEED)

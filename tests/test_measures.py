@@ -37,7 +37,7 @@ def pillow_bicubic(image: np.ndarray, scale: int) -> np.ndarray:
 
 
 @given(st.sampled_from([2, 3, 4]), st.integers(8, 20), st.integers(8, 20), st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_bicubic_equals_pillow_in_two_passes(scale: int, h: int, w: int, seed: int) -> None:
     image = noise((h * scale, w * scale, 3), seed)
     difference = imresize(image, scale=1 / scale).astype(int) - pillow_bicubic(image, scale)

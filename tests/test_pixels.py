@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from a2f import load
@@ -48,7 +48,6 @@ def noise(shape: tuple[int, ...], dtype: type, seed: int = 0) -> np.ndarray:
     st.sampled_from([np.uint8, np.uint16, np.float32]),
     st.lists(st.sampled_from([2, 3]), max_size=2),
 )
-@settings(deadline=None)
 def test_shape_and_dtype_stay(h: int, w: int, c: int, dtype: type, scales: list[int]) -> None:
     large = upscale_pixels(noise((h, w, c), dtype), [Nearest(s) for s in scales])
     factor = int(np.prod(scales))

@@ -68,7 +68,7 @@ def test_positions_as_in_the_field() -> None:
 
 
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 60), st.integers(1, 60))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_without_threshold_and_gaps_every_pixel_is_in_a_sub_image(h: int, w: int, size: int, step: int) -> None:
     step = min(step, size)
     seen = np.zeros((h, w, 1), np.uint8)

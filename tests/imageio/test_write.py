@@ -147,7 +147,7 @@ def gamma_profile() -> bytes:
     deep=st.booleans(),
     seed=st.integers(0, 999),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_lossless_formats_give_back_every_pixel(height: int, width: int, channels: int, deep: bool, seed: int) -> None:
     pixels = random_pixels((height, width, channels), np.uint16 if deep else np.uint8, seed)
     formats = (

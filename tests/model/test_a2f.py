@@ -15,8 +15,16 @@ def test_parameters_are_those_counted(config) -> None:
     assert sum(p.numel() for p in with_weight_norm(model).parameters()) == count_parameters(config)
 
 
+def test_networks_are_seeded_before_each_test() -> None:
+    assert torch.initial_seed() == 0
+    torch.seed()
+
+
+def test_networks_are_seeded_again() -> None:
+    assert torch.initial_seed() == 0
+
+
 def test_weight_norm_changes_nothing_and_folds_away() -> None:
-    torch.manual_seed(0)
     model = A2F(config_of("s", scale=2)).eval()
     x = torch.rand(1, 3, 6, 5)
     with torch.no_grad():
@@ -46,7 +54,6 @@ def test_weights_round_trip() -> None:
 
 def test_gates_see_the_whole_image() -> None:
     """Changing one corner moves the opposite one, far outside the receptive field, through the channel gates."""
-    torch.manual_seed(0)
     model = A2F(config_of("s", scale=2)).eval()
     x = torch.rand(1, 3, 64, 64)
     y = x.clone()

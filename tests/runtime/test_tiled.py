@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from a2f.errors import EngineError, InputError
+from a2f.export.check import rounding
 from a2f.export.fold import fold
 from a2f.export.graph import export_onnx
 from a2f.export.session import make_session
@@ -77,14 +78,14 @@ SIZES = [(1, 1), (1, 5000), (5000, 1), (2, 3), (15, 16), (16, 17), (17, 15), (31
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_sizes_around_every_boundary(size, steps, whole) -> None:
     image = an_image(*size)
-    expected = whole(image)
+    expected, allowed = whole(image), rounding(whole, image)
     for band, in_file in ((16, False), (16, True), (37, True)):
         sr = tiled(steps, image, tile=(16, 16), band=band, in_file=in_file)
-        assert np.abs(sr - expected).max() < 2e-5
+        assert np.abs(sr - expected).max() <= allowed
         assert (np.abs(levels(sr) - levels(expected)) <= 1).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     height=st.integers(1, 70),
     width=st.integers(1, 70),
@@ -97,15 +98,24 @@ def test_any_cut_gives_the_same_bits(steps, whole, height, width, tile, bands, i
     image = an_image(height, width, seed=height * 71 + width)
     sr = tiled(steps, image, tile=tile, band=bands * tile[0], in_file=in_file, threads=threads)
     assert (sr == tiled(steps, image, tile=(height, width), band=height, in_file=False)).all()
-    assert np.abs(sr - whole(image)).max() < 2e-5
+    assert np.abs(sr - whole(image)).max() <= rounding(whole, image)
+
+
+def test_rounding_is_measured_on_the_image() -> None:
+    """The gates of this narrow image pass on a hundred times as much of it as those of a square one."""
+    weights = read_weights(find_shipped("sd", scale=3).path)
+    whole, tiled = load_engine(weights), load_engine(weights, limits=Limits(tile_px=64))
+    narrow, square = an_image(2, 20, seed=162), an_image(40, 40)
+    for image in (narrow, square):
+        assert np.abs(tiled(image) - whole(image)).max() <= rounding(whole, image)
+    assert rounding(whole, square) < 1e-5 < 1e-4 < rounding(whole, narrow)
 
 
 @pytest.mark.parametrize("config", [*EVERY, *ABLATIONS.values()], ids=lambda c: f"{c.variant}-x{c.scale}")
 def test_all_networks(config) -> None:
     weights, image = to_weights(A2F(config)), an_image(20, 27)
-    expected = make_session(export_onnx(weights), threads=2).run(None, {"lr": image.transpose(2, 0, 1)[None].copy()})[0]
-    upscaler = load_engine(weights, limits=Limits(tile_px=9))
-    assert np.abs(upscaler(image) - expected[0].transpose(1, 2, 0)).max() < 2e-5
+    whole, tiled = load_engine(weights), load_engine(weights, limits=Limits(tile_px=9))
+    assert np.abs(tiled(image) - whole(image)).max() <= rounding(whole, image)
 
 
 @pytest.mark.parametrize("in_file", [False, True])
@@ -114,12 +124,12 @@ def test_any_number_of_blocks(blocks: int, in_file: bool) -> None:
     """Also an odd one, where more sums follow the middle than features come before it."""
     torch.manual_seed(blocks)
     weights, image = to_weights(A2F(replace(config_of("sd", scale=2), blocks=blocks))), an_image(30, 41)
-    expected = load_engine(weights)(image)
+    whole = load_engine(weights)
     plan = Plan(tile_height=9, tile_width=13, band_rows=9, in_file=in_file)
     with ThreadPoolExecutor(2) as pool:
         run = TiledRun(OnnxSteps(fold(weights)), rows_of(image), height=30, width=41, plan=plan, pool=pool)
         tiled = np.concatenate([band.transpose(1, 2, 0) for band in run])
-    assert np.abs(tiled - expected).max() < 2e-5
+    assert np.abs(tiled - whole(image)).max() <= rounding(whole, image)
 
 
 def test_gates_of_single_tiles_would_be_seen(weights, whole) -> None:
@@ -150,14 +160,14 @@ def test_pieces_with_given_gates_are_the_image(size, tile: int, weights, whole) 
     """Small images are pooled whole: the gates are those of the image, the pixels too."""
     image = an_image(*size)
     sr = load_engine(weights, limits=Limits(tile_px=tile, gates="sampled"))(image)
-    assert np.abs(sr.transpose(2, 0, 1) - whole(image)).max() < 2e-5
+    assert np.abs(sr.transpose(2, 0, 1) - whole(image)).max() <= rounding(whole, image)
 
 
 @pytest.mark.parametrize("config", [*EVERY, *ABLATIONS.values()], ids=lambda c: f"{c.variant}-x{c.scale}")
 def test_pieces_of_all_networks(config) -> None:
     weights, image = to_weights(A2F(config)), an_image(60, 75)
-    sr = load_engine(weights, limits=Limits(tile_px=20, gates="sampled"))(image)
-    assert np.abs(sr - load_engine(weights)(image)).max() < 2e-5
+    whole, pieces = load_engine(weights), load_engine(weights, limits=Limits(tile_px=20, gates="sampled"))
+    assert np.abs(pieces(image) - whole(image)).max() <= rounding(whole, image)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
@@ -257,27 +267,28 @@ def test_a_run_that_is_left_lets_go(weights, steps) -> None:
 @pytest.mark.parametrize("config", [*EVERY, *ABLATIONS.values()], ids=lambda c: f"{c.variant}-x{c.scale}")
 def test_torch_runs_tiles_of_all_networks(config) -> None:
     weights, image = to_weights(A2F(config)), an_image(41, 53)
-    whole = load_engine(weights, engine="torch")(image)
+    run = load_engine(weights, engine="torch")
+    whole, allowed = run(image), rounding(run, image)
     for tile in (4, 17, 40):
         tiled = load_engine(weights, engine="torch", limits=Limits(tile_px=tile))
-        assert np.abs(tiled(image) - whole).max() < 2e-5, tile
-        assert np.abs(np.concatenate(list(tiled.bands(image))) - whole).max() < 2e-5, tile
+        assert np.abs(tiled(image) - whole).max() <= allowed, tile
+        assert np.abs(np.concatenate(list(tiled.bands(image))) - whole).max() <= allowed, tile
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "torch"])
 def test_what_does_not_fit_after_all_runs_in_tiles(engine: str, weights, whole, monkeypatch) -> None:
     upscaler, image = load_engine(weights, engine=engine), an_image(40, 50)
     monkeypatch.setattr(upscaler, "_whole", Mock(side_effect=MemoryError))
-    expected = whole(image).transpose(1, 2, 0)
-    assert np.abs(upscaler(image) - expected).max() < 2e-5
-    assert np.abs(np.concatenate(list(upscaler.bands(image))) - expected).max() < 2e-5
+    expected, allowed = whole(image).transpose(1, 2, 0), rounding(whole, image)
+    assert np.abs(upscaler(image) - expected).max() <= allowed
+    assert np.abs(np.concatenate(list(upscaler.bands(image))) - expected).max() <= allowed
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("x"), RuntimeError("DefaultCPUAllocator: not enough memory")])
 def test_torch_without_memory_for_the_whole_image_or_a_tile(error: RuntimeError, weights, whole, monkeypatch) -> None:
     upscaler, image = load_engine(weights, engine="torch"), an_image(40, 50)
     monkeypatch.setattr(upscaler._whole, "_network", Mock(side_effect=error))
-    assert np.abs(upscaler(image) - whole(image).transpose(1, 2, 0)).max() < 2e-5
+    assert np.abs(upscaler(image) - whole(image).transpose(1, 2, 0)).max() <= rounding(whole, image)
     tiled = load_engine(weights, engine="torch", limits=Limits(tile_px=16))
     monkeypatch.setattr(torch.nn.functional, "conv2d", Mock(side_effect=error))
     with pytest.raises(EngineError, match="no memory on cpu for a tile"):
@@ -291,7 +302,7 @@ def test_images_that_fit_run_whole_and_all_others_in_tiles(weights, whole, monke
     monkeypatch.setattr(plan, "resident_bytes", lambda: 0)
     tight = load_engine(weights, limits=Limits(max_memory_bytes=300 * 10**6))
     assert (tight(image) == load_engine(weights, limits=Limits(tile_px=100))(image)).all()
-    assert np.abs(tight(image) - expected).max() < 2e-5
+    assert np.abs(tight(image) - expected).max() <= rounding(whole, image)
 
 
 @pytest.mark.parametrize("side", [490, 1200])  # some 2 and 10 seconds, below and above what keeps its memory
