@@ -5,7 +5,7 @@ import io
 import operator
 import os
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
@@ -19,6 +19,7 @@ from a2f.imageio.exif import updated_exif
 from a2f.imageio.tiff import exif_of_tiff
 from a2f.pixels import encode_enlarged, upscale_pixels
 from a2f.runtime import Limits, load_engine
+from a2f.runtime.ensemble import check_ensemble, ensemble_of
 from a2f.sizes import Size, plan_scales
 from a2f.upscaler import Upscaler
 from a2f.weights import Weights, find_shipped, read_weights, shipped_models
@@ -44,6 +45,7 @@ def load(
     max_memory: int | None = None,
     gates: "Gates" = "auto",
     compile: bool = False,
+    ensemble: int = 1,
 ) -> Upscaler:
     """Open a model for many images.
 
@@ -63,6 +65,9 @@ def load(
             onnxruntime, sampled with openvino.
         compile: torch only: fuse the network by torch.compile, on CUDA with recorded graphs; for many images, since the
             first takes half a minute.
+        ensemble: runs whose mean is the result, a little nearer to the truth (RESULTS.md) at so many times the cost: 1
+            is off; 2, the image and its mirror image; 4, all flips: also upside down, and both; 8, the four flips of
+            the image and of the transposed image.
 
     Returns:
         A thread-safe upscaler: call it with [H, W, 3] float32 in [0, 1], or hand it to `upscale` as the model.
@@ -71,12 +76,15 @@ def load(
         UnknownModelError: if there are no such weights; the message lists what there is.
         WeightsError: if a weights file cannot be read.
         EngineError: if engine, device or dtype is not to be had here.
+        UsageError: for another `ensemble`.
     """
+    check_ensemble(ensemble)
     limits = Limits(tile_px=tile, max_memory_bytes=max_memory, gates=gates)
     weights = find_weights(model, scale=scale)
-    return load_engine(
+    opened = load_engine(
         weights, engine=engine, device=device, dtype=dtype, threads=threads, limits=limits, compile=compile
     )
+    return ensemble_of(opened, ensemble, limits=limits)
 
 
 def is_file_name(model: str | Path) -> bool:
@@ -102,6 +110,7 @@ def upscale(
     scale: Literal[2, 3, 4] | int = 4,
     model: "str | Path | Upscaler" = "sd",
     size: Size | None = None,
+    ensemble: int = 1,
     output: str | Path | None = None,
     overwrite: bool = False,
     quality: int | None = None,
@@ -122,6 +131,7 @@ def upscale(
         scale: 2, 3 or 4.
         model: "s", "sd", "m" or "l", the path of a weights file, or an upscaler of `load`, whose scale counts.
         size: exact width and height instead of `scale`; a larger factor than 4 takes two passes.
+        ensemble: 1 (off), 2, 4 or 8 runs whose mean is the result, as `load` tells; an upscaler of `load` has its own.
         output: where to write; for a path only.
         overwrite: replace an existing output; the input is never replaced.
         quality: from 1 to 100, of a file in JPEG (default 92), WebP (90, 100 lossless) or AVIF (80).
@@ -138,9 +148,10 @@ def upscale(
         LossyFormatError: if the format of `output` cannot hold the transparency or the bit depth, without `force`.
         UnknownModelError: if there are no such weights; the message lists what there is.
         UsageError: for a `size` that is not two whole numbers over 0, or more than two passes enlarge to; for a
-            `quality` outside its range.
+            `quality` outside its range; for another `ensemble`, or one besides an upscaler.
     """
     size = _checked(size)
+    passes_of = _passes_of(scale, model, size, check_ensemble(ensemble))
     if output is not None and not isinstance(image, (str, Path)):
         raise InputError(
             f"output is for images given as a path, not as {type(image).__name__}: save the result yourself"
@@ -148,17 +159,17 @@ def upscale(
     how: dict[str, Any] = {"quality": quality, "force": force}
     if isinstance(image, (str, Path)):
         picture = read_image(image, allow_truncated=allow_truncated)
-        return cast(ImageT, _upscale_file(image, picture, scale, model, size, output, overwrite, how))
+        return cast(ImageT, _upscale_file(image, picture, passes_of, size, output, overwrite, how))
     if isinstance(image, bytes):
         picture = read_image(image, allow_truncated=allow_truncated)
-        return _upscale_bytes(picture, scale, model, size, how)
+        return _upscale_bytes(picture, passes_of, size, how)
     if isinstance(image, np.ndarray):
         planes = image[..., None] if image.ndim == 2 else image
         if planes.ndim != 3 or planes.shape[2] not in (1, 3, 4) or planes.size == 0:
             raise InputError(f"an array is [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] and not empty, not {image.shape}")
-        pixels = upscale_pixels(planes, _passes((planes.shape[1], planes.shape[0]), scale, model, size), size=size)
+        pixels = upscale_pixels(planes, passes_of((planes.shape[1], planes.shape[0])), size=size)
         return pixels[..., 0] if image.ndim == 2 else pixels
-    return cast(ImageT, _upscale_pillow(image, scale, model, size))
+    return cast(ImageT, _upscale_pillow(image, passes_of, size))
 
 
 @functools.lru_cache(maxsize=4)
@@ -187,15 +198,24 @@ def _checked(size: Size | None) -> Size | None:
     return width, height
 
 
-def _passes(given: Size, scale: int, model: "str | Path | Upscaler", size: Size | None) -> list[Upscaler]:
+PassesOf = Callable[[Size], list[Upscaler]]  # width and height of an image -> what enlarges it, one after the other
+
+
+def _passes_of(scale: int, model: "str | Path | Upscaler", size: Size | None, ensemble: int) -> PassesOf:
     if isinstance(model, (str, Path)):
-        scales = (scale,) if size is None else plan_scales(given, size, available=available_scales(model))
-        return [_opened(model, s) for s in scales]
+
+        def passes(given: Size) -> list[Upscaler]:
+            scales = (scale,) if size is None else plan_scales(given, size, available=available_scales(model))
+            return [ensemble_of(_opened(model, s), ensemble, limits=Limits()) for s in scales]
+
+        return passes
     if not callable(model) or not hasattr(model, "scale"):
         raise UnknownModelError(
             f"a model is a name such as 'sd', the path of a weights file or an upscaler, not {type(model).__name__}"
         )
-    return [model] * (1 if size is None else len(plan_scales(given, size, available=[model.scale])))
+    if ensemble > 1:
+        raise UsageError(f"ensemble={ensemble} and an upscaler: open that by a2f.load(..., ensemble={ensemble})")
+    return lambda given: [model] * (1 if size is None else len(plan_scales(given, size, available=[model.scale])))
 
 
 def _enlarged(
@@ -224,15 +244,14 @@ def _output_path(path: Path, format: str, output: str | Path | None, passes: lis
 def _upscale_file(
     given: Path | str,
     picture: Picture,
-    scale: int,
-    model: "str | Path | Upscaler",
+    passes_of: PassesOf,
     size: Size | None,
     output: str | Path | None,
     overwrite: bool,
     how: dict[str, Any],
 ) -> Path | str:
     path = Path(given)
-    passes = _passes(picture.size, scale, model, size)
+    passes = passes_of(picture.size)
     target = _output_path(path, picture.format, output, passes, size)
     if target.is_dir():
         raise ImageWriteError(f"{target} is a folder: give the name of a file")
@@ -247,13 +266,11 @@ def _upscale_file(
     return str(target) if isinstance(given, str) else target
 
 
-def _upscale_bytes(
-    picture: Picture, scale: int, model: "str | Path | Upscaler", size: Size | None, how: dict[str, Any]
-) -> bytes:
-    return b"".join(_enlarged(picture, _passes(picture.size, scale, model, size), size, picture.format, how))
+def _upscale_bytes(picture: Picture, passes_of: PassesOf, size: Size | None, how: dict[str, Any]) -> bytes:
+    return b"".join(_enlarged(picture, passes_of(picture.size), size, picture.format, how))
 
 
-def _upscale_pillow(image: Any, scale: int, model: "str | Path | Upscaler", size: Size | None) -> Any:
+def _upscale_pillow(image: Any, passes_of: PassesOf, size: Size | None) -> Any:
     from PIL import Image, ImageOps
 
     if not isinstance(image, Image.Image):
@@ -267,8 +284,7 @@ def _upscale_pillow(image: Any, scale: int, model: "str | Path | Upscaler", size
     upright = ImageOps.exif_transpose(image)
     rich, kind = _rich_mode(upright)
     planes = np.asarray(rich).astype(np.uint16) if kind == "I;16" else np.asarray(rich)
-    passes = _passes(rich.size, scale, model, size)
-    pixels = upscale_pixels(planes if planes.ndim == 3 else planes[..., None], passes, size=size)
+    pixels = upscale_pixels(planes if planes.ndim == 3 else planes[..., None], passes_of(rich.size), size=size)
     large = Image.fromarray(pixels if pixels.shape[2] > 1 else pixels[..., 0])
     kept = {key: upright.info[key] for key in ("icc_profile", "dpi", "xmp") if key in upright.info}
     if image.mode in ("CMYK", "LAB"):

@@ -128,12 +128,15 @@ PEAKS = [
     ("deep.png", "out.ppm", ["-s", "4"]),
     ("alpha.png", "out.tif", ["-s", "2"]),
     ("alpha.png", "out.png", ["-s", "2", "--gates", "sampled"]),
+    ("rgb.png", "out.png", ["-s", "4", "--ensemble", "2"]),
+    ("rgb.png", "out.png", ["-s", "2", "--ensemble", "8"]),
+    ("alpha.png", "out.png", ["--width", "1300", "--ensemble", "4"]),
 ]
 
 
 @pytest.mark.integration
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell the peak memory")
-@pytest.mark.parametrize(("source", "target", "options"), PEAKS, ids=[f"{s}-{t}-{o[0]}{o[1]}" for s, t, o in PEAKS])
+@pytest.mark.parametrize(("source", "target", "options"), PEAKS, ids=["-".join([s, t, *o]) for s, t, o in PEAKS])
 def test_the_least_that_works_works_and_bounds_the_process(
     source: str, target: str, options: list[str], tmp_path: Path
 ) -> None:

@@ -490,6 +490,32 @@ def test_what_is_not_to_be_had_is_a_wrong_request(options: list[str], here: Path
     assert not (here / "a_x4.png").exists()
 
 
+@pytest.mark.parametrize("runs", [2, 4, 8])
+def test_ensemble(runs: int, here: Path, run) -> None:
+    given = np.asarray(Image.open(photo(here / "a.png")))
+    done = run("upscale", "a.png", "-s", 2, "--ensemble", runs, "-v")
+    assert done.code == 0
+    assert f", ensemble of {runs}\n" in done.err
+    large = read_image(here / "a_x2.png").pixels
+    np.testing.assert_array_equal(large, a2f.upscale(given, scale=2, ensemble=runs))
+    np.testing.assert_array_equal(large, a2f.upscale(given, model=a2f.load(scale=2, ensemble=runs)))
+    assert (large != a2f.upscale(given, scale=2)).any()
+    sized = run("upscale", "a.png", "--width", 25, "--ensemble", runs, "-v")
+    assert (sized.code, f"ensemble of {runs}\n" in sized.err) == (0, True)
+    np.testing.assert_array_equal(
+        read_image(here / "a_w25.png").pixels, a2f.upscale(given, size=(25, 19), ensemble=runs)
+    )
+
+
+@pytest.mark.parametrize("options", [["--ensemble", 3], ["--ensemble", 0, "--width", 20]])
+def test_ensembles_that_there_are_not(options: list[object], here: Path, run) -> None:
+    photo(here / "a.png")
+    done = run("upscale", "a.png", *options)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert f"error: an ensemble of {options[1]}: choose 1 (off), 2 (mirrored), 4 (all flips) or 8" in done.err
+    assert [p.name for p in here.iterdir()] == ["a.png"]
+
+
 def test_quality_of_a_lossless_format_is_told(here: Path, run) -> None:
     photo(here / "a.png")
     assert "a.png: png is lossless: --quality changes nothing" in run("upscale", "a.png", "--quality", 50).err

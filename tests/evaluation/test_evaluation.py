@@ -152,6 +152,26 @@ def test_models_of_one_file_name_are_told_apart() -> None:
     assert list(names_of(models)) == ["sd", "a_best.safetensors", "b_best.safetensors", "c"]
 
 
+def test_ensembles_are_measured_and_named(data: Path, tmp_path: Path) -> None:
+    from a2f import load
+
+    run, asked = CliRunner(), ["eval", "bicubic", "sd", "-s", "4", "--data", str(data), "--ensemble", "8"]
+    scores = json.loads(run.invoke(cli, [*asked, "--json"]).stdout)["scores"]
+    assert [(s["model"], s["ensemble"]) for s in scores] == [("bicubic", 1), ("sd", 8)]
+    items = load_set(data, scale=4)
+    expected = score_set(load(scale=4, ensemble=8), items, model="sd", data="Tiny", scale=4)
+    assert scores[1]["images"] == expected.images
+    text = run.invoke(cli, [*asked, "--published", "--save", str(tmp_path / "out")]).stdout
+    assert "| sd x4, ensemble of 8 |" in text
+    assert "| bicubic x4 |" in text
+    assert "the paper's A²F-SD x4" in text
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["bicubic", "sd_ensemble8"]
+    lines = list(csv.DictReader(io.StringIO(run.invoke(cli, [*asked, "--csv"]).stdout)))
+    assert {line["model"] for line in lines} == {"bicubic", "sd, ensemble of 8"}
+    refused = run.invoke(cli, [*asked[:-1], "5"])
+    assert isinstance(refused.exception, UsageError)
+
+
 def test_command(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     run = CliRunner()
     done = run.invoke(cli, ["eval", "bicubic", "sd", "-s", "4", "--data", str(data), str(data / "HR"), "--json"])

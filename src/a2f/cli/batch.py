@@ -29,6 +29,7 @@ from a2f.imageio.formats import is_image_name
 from a2f.pixels import encode_enlarged
 from a2f.runtime import Limits, load_engine
 from a2f.runtime.engines import FAST, EngineName, default_threads
+from a2f.runtime.ensemble import check_ensemble, ensemble_of
 from a2f.runtime.fast import choose_fast
 from a2f.runtime.plan import Gates
 from a2f.sizes import Size, plan_scales, target_size
@@ -72,6 +73,10 @@ class Options:
     device: str = "cpu"
     dtype: str = "float32"
     compile: bool = False
+    ensemble: int = 1
+
+    def __post_init__(self) -> None:
+        check_ensemble(self.ensemble)
 
     @property
     def has_size(self) -> bool:
@@ -314,6 +319,7 @@ class Runner:
                     limits=limits,
                     compile=o.compile,
                 )
+                opened = ensemble_of(opened, o.ensemble, limits=limits)
                 if isinstance(opened, BandUpscaler):
                     opened.on_progress = lambda share: self.on_progress(share)
                 self._engines[scale] = opened

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -63,6 +64,9 @@ class Words(click.Command):
 )
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda or mps.")
 @click.option("--dtype", default="float32", show_default=True, metavar="NAME", help="float32, bfloat16 or float16.")
+@click.option(
+    "--ensemble", type=int, default=1, show_default=True, metavar="N", help="Mean of 2, 4 or 8 runs; not of bicubic."
+)
 @click.option("--lpips", type=Path, metavar="FILE", help="alexnet.ckpt for lpips.  [default: $A2F_LPIPS]")
 @foreign_options
 def eval(
@@ -74,6 +78,7 @@ def eval(
     shown: Literal["own", "all"] | None,
     save: Path | None,
     lpips: Path | None,
+    ensemble: int,
     **how: Any,
 ) -> None:
     """Measure models on benchmark sets, by the paper's protocol.
@@ -84,17 +89,23 @@ def eval(
     from a2f.evaluation import tables
     from a2f.evaluation.score import metric_functions, score_set
     from a2f.evaluation.sets import load_set
+    from a2f.runtime import Limits
+    from a2f.runtime.ensemble import check_ensemble, ensemble_of
 
+    check_ensemble(ensemble)
     wanted = metrics or ("psnr_y", "ssim_y")
     metric_functions(wanted, lpips=lpips)  # what is missing is said before anything runs
     sets = {folder: load_set(folder, scale=scale) for folder in data}
     scores = []
     for name, model in names_of(models).items():
         upscaler = _open(model, scale=scale, **how)
+        runs = 1 if upscaler is None else ensemble
+        upscaler = upscaler and ensemble_of(upscaler, runs, limits=Limits())
         for folder, items in sets.items():
-            kept = None if save is None else save / name / folder.name
+            kept = None if save is None else save / (name if runs == 1 else f"{name}_ensemble{runs}") / folder.name
             told = {"model": name, "data": folder.resolve().name}
-            scores.append(score_set(upscaler, items, **told, scale=scale, metrics=wanted, save=kept, lpips=lpips))
+            score = score_set(upscaler, items, **told, scale=scale, metrics=wanted, save=kept, lpips=lpips)
+            scores.append(replace(score, ensemble=runs))
     rows = tables.rows_of(scores, wanted, shown=shown or "none")
     note = tables.footnote(wanted, shown=shown or "none")
     text = {

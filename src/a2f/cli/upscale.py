@@ -101,6 +101,13 @@ POSITIVE = click.IntRange(min=1)
 @click.option("--allow-truncated", is_flag=True, help="Take what there is of damaged files.")
 @click.option("--max-pixels", type=CountType(), default="256M", show_default=True, help="Refuse larger inputs.")
 @click.option(
+    "--ensemble",
+    type=int,
+    default=1,
+    metavar="N",
+    help="Mean of N runs, on the image flipped (2, 4) and turned (8): a little better, N times the time.  [default: 1]",
+)
+@click.option(
     "-t",
     "--tile",
     type=click.IntRange(min=0),
@@ -159,6 +166,8 @@ def upscale(inputs: tuple[str, ...], as_json: bool, verbose: bool, quiet: bool, 
         reporter.note(note)
     if verbose and not options.has_size:
         reporter.note(runner.engine(options.scale).description)
+    elif verbose and options.ensemble > 1:
+        reporter.note(f"ensemble of {options.ensemble}")
     runner.on_progress = reporter.progress
     with reporter:
         for outcome in runner.run(tasks, stdin=sys.stdin.buffer.read):

@@ -76,12 +76,18 @@ class SetScore:
         data: name of the set.
         scale: s.
         images: image name -> metric name -> value.
+        ensemble: runs of the upscaler whose mean was measured.
     """
 
     model: str
     data: str
     scale: int
     images: dict[str, dict[str, float]]
+    ensemble: int = 1
+
+    def label(self, of: str) -> str:
+        """A text about the model, and its ensemble if there is one."""
+        return of if self.ensemble == 1 else f"{of}, ensemble of {self.ensemble}"
 
     def mean(self, metric: str) -> float:
         """Mean of a metric over the images."""

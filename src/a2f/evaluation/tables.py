@@ -27,7 +27,8 @@ def rows_of(scores: Sequence[SetScore], metrics: Sequence[str], *, shown: Shown 
     rows = [["model", *(f"{name} {'/'.join(metrics)}" for name in sets)]]
     for model, scale in dict.fromkeys((s.model, s.scale) for s in scores):
         mine = {s.data: s for s in scores if (s.model, s.scale) == (model, scale)}
-        rows.append([f"{model} x{scale}", *(_cell(mine.get(name), metrics) for name in sets)])
+        label = next(iter(mine.values())).label(f"{model} x{scale}")
+        rows.append([label, *(_cell(mine.get(name), metrics) for name in sets)])
         row = published(model, scale=scale) if shown == "own" else None
         if row:
             rows.append([f"the paper's {row.label}", *_printed(row, sets, metrics)])
@@ -68,16 +69,24 @@ def as_csv(scores: Sequence[SetScore], metrics: Sequence[str]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["model", "scale", "set", "image", *metrics, "protocol"])
     for s in scores:
+        model = s.label(s.model)
         for image, values in s.images.items():
-            writer.writerow([s.model, s.scale, s.data, image, *(values[m] for m in metrics), protocol(metrics)])
-        writer.writerow([s.model, s.scale, s.data, "mean", *(s.mean(m) for m in metrics), protocol(metrics)])
+            writer.writerow([model, s.scale, s.data, image, *(values[m] for m in metrics), protocol(metrics)])
+        writer.writerow([model, s.scale, s.data, "mean", *(s.mean(m) for m in metrics), protocol(metrics)])
     return out.getvalue()
 
 
 def as_json(scores: Sequence[SetScore], metrics: Sequence[str], *, shown: Shown = "none") -> str:
     """Everything: means, images, and the rows of the paper that are asked for."""
     entries = [
-        {"model": s.model, "scale": s.scale, "set": s.data, "mean": {m: s.mean(m) for m in metrics}, "images": s.images}
+        {
+            "model": s.model,
+            "ensemble": s.ensemble,
+            "scale": s.scale,
+            "set": s.data,
+            "mean": {m: s.mean(m) for m in metrics},
+            "images": s.images,
+        }
         for s in scores
     ]
     told: dict[str, Any] = {"protocol": protocol(metrics), "scores": entries}

@@ -1,8 +1,9 @@
-"""What is kept of an image between two blocks: a stack of planes, in memory or in a file."""
+"""What is kept of an image between two blocks: a stack of planes, in memory or in a file without a name."""
 
 import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -79,8 +80,74 @@ def folder_for_features() -> Path:
     return Path(os.environ.get("TMPDIR") or tempfile.gettempdir())
 
 
+class NamelessFile:
+    """A temporary file without a name, which is gone with the process, however that ends.
+
+    Args:
+        purpose: what it holds, for errors.
+        size_bytes: of it in the end.
+        folder: on a disk with room; that of `folder_for_features` by default.
+
+    Raises:
+        EngineError: if there is no such file to be had.
+    """
+
+    def __init__(self, purpose: str, size_bytes: int, *, folder: Path | None = None) -> None:
+        self._purpose, self._size_bytes, self._folder = purpose, size_bytes, folder
+        try:
+            self._folder = folder or folder_for_features()
+            self._file: BinaryIO = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed by close()
+        except OSError as error:
+            place = f" in {self._folder}" if self._folder else ""
+            raise EngineError(
+                f"no temporary file for {purpose}{place}: {error.strerror or error}; "
+                "set TMPDIR to a folder with room, or give more --max-memory"
+            ) from error
+
+    def read_into(self, place: int, values: Array) -> None:
+        """Fill contiguous values from so many bytes behind the beginning; with 0 where nothing was written yet."""
+        self._file.seek(place)
+        view = values.data.cast("B")
+        got = self._file.readinto(view)  # type: ignore[attr-defined]
+        view[got:] = bytes(len(view) - got)
+
+    def write(self, place: int, values: Array) -> None:
+        """Keep contiguous values.
+
+        Raises:
+            EngineError: if the disk is full.
+        """
+        with self._told():
+            self._file.seek(place)
+            self._file.write(values.data.cast("B"))
+
+    def flush(self) -> None:
+        """Hand what was written to the system.
+
+        Raises:
+            EngineError: if the disk is full.
+        """
+        with self._told():
+            self._file.flush()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise EngineError(
+                f"{self._purpose} need {self._size_bytes / 1e9:.1f} GB in {self._folder}: "
+                f"{error.strerror or error}; set TMPDIR to a folder with room, or give more --max-memory"
+            ) from error
+
+    def close(self) -> None:
+        """Let go of it."""
+        with contextlib.suppress(OSError):  # a full disk has been told of already
+            self._file.close()
+
+
 class FeaturesInFile:
-    """Planes in a temporary file without a name, which is gone with the process, however that ends.
+    """Planes in a temporary file without a name.
 
     Args:
         channels: over all slots.
@@ -94,23 +161,13 @@ class FeaturesInFile:
 
     def __init__(self, channels: int, height: int, width: int, *, folder: Path | None = None) -> None:
         self._shape = channels, height, width
-        self._folder = folder
-        try:
-            self._folder = folder or folder_for_features()
-            self._file: BinaryIO = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed by close()
-        except OSError as error:
-            place = f" in {self._folder}" if self._folder else ""
-            raise EngineError(
-                f"no temporary file for the features{place}: {error.strerror or error}; "
-                "set TMPDIR to a folder with room, or give more --max-memory"
-            ) from error
+        self._file = NamelessFile("the features", 4 * channels * height * width, folder=folder)
 
     def read(self, first: int, end: int, top: int, bottom: int) -> Array:
         """As `Features.read`."""
         values = self.buffer(first, end, top, bottom)
         for channel, plane in enumerate(values, start=first):
-            self._file.seek(self._place(channel, top))
-            self._file.readinto(memoryview(plane).cast("B"))  # type: ignore[attr-defined]
+            self._file.read_into(self._place(channel, top), plane)
         return values
 
     def buffer(self, first: int, end: int, top: int, bottom: int) -> Array:
@@ -123,22 +180,13 @@ class FeaturesInFile:
         Raises:
             EngineError: if the disk is full.
         """
-        try:
-            for channel, plane in enumerate(values, start=first):
-                self._file.seek(self._place(channel, top))
-                self._file.write(memoryview(plane).cast("B"))
-            self._file.flush()
-        except OSError as error:
-            channels, height, width = self._shape
-            raise EngineError(
-                f"the features need {channels * height * width * 4 / 1e9:.1f} GB in {self._folder}: "
-                f"{error.strerror or error}; set TMPDIR to a folder with room, or give more --max-memory"
-            ) from error
+        for channel, plane in enumerate(values, start=first):
+            self._file.write(self._place(channel, top), plane)
+        self._file.flush()
 
     def _place(self, channel: int, row: int) -> int:
         return 4 * self._shape[2] * (channel * self._shape[1] + row)
 
     def close(self) -> None:
         """As `Features.close`."""
-        with contextlib.suppress(OSError):  # a full disk has been told of already
-            self._file.close()
+        self._file.close()

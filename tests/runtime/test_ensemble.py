@@ -1,0 +1,255 @@
+"""The mean over flips and turns: by hand, in tiles, in bounded memory."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import a2f
+from a2f.errors import EngineError, UsageError
+from a2f.export.check import rounding
+from a2f.pixels import upscale_pixels
+from a2f.runtime import Limits, ensemble, load_engine, plan
+from a2f.runtime.ensemble import VIEWS, BandEnsemble, Ensemble, ensemble_of
+from a2f.upscaler import BandUpscaler, Upscaler
+from a2f.weights import find_shipped, read_weights
+
+RUNS = (2, 4, 8)
+
+
+@pytest.fixture(scope="module")
+def network() -> Upscaler:
+    return load_engine(read_weights(find_shipped("sd", scale=2).path), threads=1)
+
+
+def noise(shape: tuple[int, ...], dtype: type = np.float32) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    if dtype is np.float32:
+        return rng.random(shape, dtype=np.float32)
+    return rng.integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
+
+
+def by_hand(upscaler: Upscaler, image: np.ndarray, runs: int) -> np.ndarray:
+    """Flips by numpy's own functions, and turns by rot90: each of the eight is a turn of the image or its mirror."""
+
+    def run(x: np.ndarray) -> np.ndarray:
+        return upscaler(np.ascontiguousarray(x)).astype(np.float64)
+
+    made = [run(image), np.fliplr(run(np.fliplr(image)))]
+    if runs == 4:
+        made += [np.flipud(run(np.flipud(image))), np.rot90(run(np.rot90(image, 2)), 2)]
+    if runs == 8:
+        turned = [np.rot90(run(np.rot90(image, k)), -k) for k in (1, 2, 3)]
+        mirror = np.fliplr(image)
+        made += turned + [np.fliplr(np.rot90(run(np.rot90(mirror, k)), -k)) for k in (1, 2, 3)]
+    assert len(made) == runs
+    return np.mean(made, axis=0)
+
+
+class Odd:
+    """An upscaler that no flip leaves alone: it adds a ramp over its own rows and columns."""
+
+    scale, description = 2, "odd"
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        large = image.repeat(2, 0).repeat(2, 1)
+        rows, columns = np.mgrid[: large.shape[0], : large.shape[1]].astype(np.float32)
+        return large + (rows + 10 * columns**2)[..., None] / 1000
+
+
+@pytest.mark.parametrize("runs", RUNS)
+@pytest.mark.parametrize("size", [(9, 14), (1, 6), (5, 1), (7, 7)], ids=str)
+def test_is_the_mean_by_hand(runs: int, size: tuple[int, int], network: Upscaler) -> None:
+    image = noise((*size, 3))
+    for upscaler in (network, Odd()):
+        expected, single = by_hand(upscaler, image, runs), upscaler(image)
+        made = ensemble_of(upscaler, runs, limits=Limits())
+        assert isinstance(made, BandUpscaler) == isinstance(upscaler, BandUpscaler)
+        sr = made(image)
+        assert sr.shape == single.shape
+        assert sr.dtype == np.float32
+        # the runs by hand are the same runs: only adding up rounds
+        assert np.abs(sr - expected).max() <= runs * np.spacing(np.abs(expected).max().astype(np.float32))
+        assert np.abs(sr - single).max() > 1e-3
+
+
+def test_views_are_the_symmetries_of_a_square() -> None:
+    assert [len(VIEWS[runs]) for runs in RUNS] == list(RUNS)
+    square = np.arange(9).reshape(3, 3, 1)
+    assert len({view.of(square).tobytes() for view in VIEWS[8]}) == 8
+
+
+@pytest.mark.parametrize("runs", RUNS)
+@pytest.mark.parametrize("engine", ["onnxruntime", "torch", "openvino"])
+def test_tiles_are_invisible_in_it(runs: int, engine: str) -> None:
+    if engine == "openvino":
+        pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    image = noise((41, 30, 3))
+    whole, tiled = (a2f.load(scale=2, engine=engine, threads=1, tile=tile, ensemble=runs) for tile in (0, 8))
+    for made in (tiled(image), np.concatenate(list(tiled.bands(image)))):
+        assert np.abs(made - whole(image)).max() <= rounding(whole, image)
+
+
+@pytest.mark.parametrize("runs", RUNS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_the_sum_in_a_file_is_that_in_memory(runs: int, dtype: type, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(ensemble, "AT_A_TIME", 1000)
+    upscaler, image = a2f.load(scale=2, threads=1, tile=8, ensemble=runs), noise((37, 23, 3), dtype)
+    in_memory = list(upscaler.bands(image))
+    assert len(in_memory) > 10
+    used = []
+    monkeypatch.setattr(upscaler, "_sum", lambda h, w: used.append(ensemble._SumInFile(2 * h, 2 * w)) or used[-1])
+    in_file = list(upscaler.bands(image))
+    assert used
+    assert (np.concatenate(in_file) == np.concatenate(in_memory)).all()
+    assert list(tmp_path.iterdir()) == []
+    whole = image if dtype is np.float32 else image.astype(np.float32) / np.float32(255)
+    assert (upscaler(whole) == np.concatenate(in_memory)).all()
+
+
+def test_the_sum_goes_to_a_file_where_memory_is_short(network: Upscaler, monkeypatch) -> None:
+    monkeypatch.setattr(plan, "resident_bytes", lambda: 0)
+
+    def kind(megabytes: int) -> type:
+        upscaler = ensemble_of(network, 8, limits=Limits(max_memory_bytes=megabytes * 10**6))
+        assert isinstance(upscaler, BandEnsemble)
+        with closing(upscaler._sum(1000, 1000)) as total:  # 48 MB
+            return type(total)
+
+    assert kind(191) is ensemble._SumInFile
+    assert kind(193) is ensemble._SumInMemory
+
+
+def test_what_does_not_fit_is_refused_before_the_first_run(monkeypatch) -> None:
+    """Also what fits on its side: rows of 5,000 pixels take more than rows of 100."""
+    monkeypatch.setattr(plan, "resident_bytes", lambda: 0)
+    weights, runs = read_weights(find_shipped("sd", scale=2).path), []
+    tight = load_engine(weights, threads=1, limits=Limits(max_memory_bytes=1))
+    tall, wide = (tight.shortage(height=h, width=w, besides=0) for h, w in ((5000, 100), (100, 5000)))
+    assert tall < wide
+    between = Limits(max_memory_bytes=(tall + wide) // 2)
+    upscaler = ensemble_of(load_engine(weights, threads=1, limits=between), 8, limits=between)
+    monkeypatch.setattr(upscaler._inner, "bands", lambda image: runs.append(image.shape))
+    with pytest.raises(EngineError, match="5000 x 100 pixels at x2 do not fit into the memory allowed: at least"):
+        list(upscaler.bands(np.zeros((100, 5000, 3), np.uint8)))
+    assert runs == []
+
+
+def test_a_full_disk_is_said(tmp_path: Path, monkeypatch) -> None:
+    resource = pytest.importorskip("resource", reason="no limits on file sizes here")
+    import signal
+
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    total = ensemble._SumInFile(1000, 1000)
+    old, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, old[1]))
+        with pytest.raises(EngineError, match=r"sums of an ensemble need 0\.0 GB .* set TMPDIR"):
+            total.add(0, 0, np.zeros((100, 1000, 3), np.float32))
+        total.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize(
+    "turn", [np.fliplr, np.flipud, np.rot90, lambda x: x.swapaxes(0, 1)], ids=["mirror", "flip", "turn", "transpose"]
+)
+def test_eight_do_not_see_how_an_image_lies(turn, network: Upscaler) -> None:
+    """A flipped or turned image is enlarged to the flipped or turned enlargement; by a single run it is not."""
+    upscaler, image = ensemble_of(network, 8, limits=Limits()), noise((17, 26, 3))
+    turned = np.ascontiguousarray(turn(image))
+    allowed = rounding(upscaler, image)
+    assert np.abs(upscaler(turned) - turn(upscaler(image))).max() <= allowed
+    assert np.abs(network(turned) - turn(network(image))).max() > 10 * allowed
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_grey_alpha_and_depth(channels: int, dtype: type, network: Upscaler) -> None:
+    """The mean is taken before rounding, of alpha too."""
+    pixels = noise((11, 8, channels), dtype)
+    banded = ensemble_of(network, 8, limits=Limits())
+    plain = Ensemble(network, VIEWS[8])  # gives whole images
+    large = upscale_pixels(pixels, [banded])
+    assert (large.shape, large.dtype) == ((22, 16, channels), dtype)
+    np.testing.assert_array_equal(large, upscale_pixels(pixels, [plain]))
+    if channels == 3 and dtype is not np.float32:
+        top = np.iinfo(dtype).max
+        exact = by_hand(network, (pixels / top).astype(np.float32), 8).clip(0, 1) * top
+        assert np.abs(large - exact).max() <= 0.5 + top * 2**-20
+    assert upscale_pixels(pixels, [banded], size=(31, 19)).shape == (19, 31, channels)
+
+
+def test_progress_is_shared_by_the_runs() -> None:
+    for tile, least in ((16, 8 * 12), (0, 8)):
+        upscaler, told = a2f.load(scale=2, threads=1, tile=tile, ensemble=8), []
+        upscaler.on_progress = told.append
+        upscaler(np.zeros((40, 50, 3), np.float32))
+        assert told == sorted(told)
+        assert told[-1] == pytest.approx(1)
+        assert len(told) >= least
+        once = len(told)
+        list(upscaler.bands(np.zeros((40, 50, 3), np.uint8)))
+        assert told[once:] == sorted(told[once:])
+        assert told[-1] == pytest.approx(1)
+
+
+def test_stop_ends_it() -> None:
+    upscaler = a2f.load(scale=2, threads=1, tile=16, ensemble=8)
+    with ThreadPoolExecutor(1) as pool:
+        under_way = pool.submit(upscaler, np.zeros((900, 900, 3), np.float32))
+        upscaler.stop()
+        with pytest.raises(EngineError, match="stopped"):
+            under_way.result(timeout=60)
+
+
+@pytest.mark.parametrize("runs", [0, 3, 16, -8, True, 8.0, "8"])
+def test_other_numbers_are_refused(runs: object, network: Upscaler) -> None:
+    for ask in (
+        lambda: a2f.load(ensemble=runs),
+        lambda: a2f.upscale(noise((4, 4, 3)), ensemble=runs),
+        lambda: ensemble_of(network, runs, limits=Limits()),
+    ):
+        with pytest.raises(UsageError, match=r"choose 1 \(off\), 2 \(mirrored\), 4 \(all flips\) or 8"):
+            ask()
+
+
+def test_an_open_upscaler_has_its_own(network: Upscaler) -> None:
+    with pytest.raises(UsageError, match=r"open that by a2f.load\(..., ensemble=4\)"):
+        a2f.upscale(noise((4, 4, 3)), model=network, ensemble=4)
+
+
+def test_one_is_the_upscaler_itself(network: Upscaler) -> None:
+    assert ensemble_of(network, 1, limits=Limits()) is network
+
+
+PEAK = """
+import sys
+import numpy as np
+from pathlib import Path
+import a2f
+from a2f.runtime import ensemble
+upscaler = a2f.load("sd", scale=4, threads=2, max_memory=350 * 10**6, ensemble=2)
+kinds = []
+made = upscaler._sum
+upscaler._sum = lambda *size: kinds.append(made(*size)) or kinds[-1]
+rows = sum(len(band) for band in upscaler.bands(np.zeros((700, 900, 3), np.uint8)))
+peak = next(l for l in Path("/proc/self/status").read_text().splitlines() if l.startswith("VmHWM:"))
+print(rows, type(kinds[0]).__name__, int(peak.split()[1]) * 1024)
+"""
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell the peak memory")
+def test_memory_is_bounded() -> None:
+    """700 x 900 at x4 gives a sum of 121 MB, and features of 363 MB."""
+    done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
+    rows, kind, peak = done.stdout.split()
+    assert (int(rows), kind) == (2800, "_SumInFile")
+    assert int(peak) < 1.2 * 350 * 10**6
