@@ -29,9 +29,9 @@ def shared() -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def _seeded() -> None:
-    """Every network and tensor that a test makes at random is the same each time, whatever ran before."""
-    torch = sys.modules.get("torch")  # which the modules of all tests that make any import at their top
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Seed PyTorch before each test and its fixtures: what is random in them is the same whatever ran before."""
+    torch = sys.modules.get("torch")  # the modules of all tests that make networks import it at their top
     if torch is not None:
         torch.manual_seed(SEED)
