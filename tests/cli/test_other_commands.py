@@ -15,6 +15,7 @@ from PIL import Image
 
 import a2f
 from a2f.cli.main import COMMANDS, cli, main
+from a2f.export.check import Difference
 from a2f.model.a2f import A2F
 from a2f.model.convert import official_name
 from a2f.variants import config_of
@@ -146,3 +147,13 @@ def test_unexpected_errors_are_one_line(monkeypatch, capsys) -> None:
     code, said = fails(monkeypatch, capsys, "models")
     assert code == 1
     assert said == "error: unexpected RuntimeError: surprise (a bug: A2F_DEBUG=1 shows where)\n"
+
+
+@pytest.mark.parametrize("largest", [1.0, float("nan")])
+def test_a_graph_that_differs_from_the_reference_is_not_written(largest: float, here: Path, monkeypatch) -> None:
+    fine = Difference(height=1, width=1, largest=0.0, allowed=1e-6)
+    off = Difference(height=7, width=9, largest=largest, allowed=1e-6)
+    monkeypatch.setattr("a2f.export.check.check_onnx", lambda blob, weights: [fine, off, fine])
+    result = run("export", "sd", "-s", 2, "-o", "a.onnx")
+    assert "at 9 x 7" in str(result.exception)
+    assert not (here / "a.onnx").exists()
