@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from a2f.errors import InputError, UsageError
+from a2f.evaluation.jpeg import Quality, condition, lr_rule
 from a2f.evaluation.lpips import load_lpips, lpips_file
 from a2f.evaluation.ms_ssim import ms_ssim_y
 from a2f.evaluation.sets import Image, Item
@@ -29,9 +30,15 @@ TOLD = {
 }
 
 
-def protocol(metrics: Sequence[str]) -> str:
-    """Version and rules of what is measured, for every table."""
-    return f"{VERSION}: {'; '.join([COMMON, *(TOLD[name] for name in metrics)])}"
+def protocol(metrics: Sequence[str], qualities: Sequence[Quality] = (None,)) -> str:
+    """Version and rules of what is measured, for every table.
+
+    Args:
+        metrics: names of `METRICS`.
+        qualities: of the JPEGs that LR went through.
+    """
+    rules = f"{VERSION}: {'; '.join([COMMON, *(TOLD[name] for name in metrics)])}"
+    return rules if set(qualities) <= {None} else f"{lr_rule(qualities)}. {rules}"
 
 
 def psnr_rgb(sr: Image, hr: Image, *, border: int) -> float:
@@ -76,12 +83,19 @@ class SetScore:
         data: name of the set.
         scale: s.
         images: image name -> metric name -> value.
+        jpeg_quality: of the JPEG that LR went through; None for untouched LR.
     """
 
     model: str
     data: str
     scale: int
     images: dict[str, dict[str, float]]
+    jpeg_quality: Quality = None
+
+    @property
+    def column(self) -> str:
+        """What a table calls the set: "Set5", or "Set5 JPEG 75"."""
+        return self.data if self.jpeg_quality is None else f"{self.data} {condition(self.jpeg_quality)}"
 
     def mean(self, metric: str) -> float:
         """Mean of a metric over the images."""
@@ -108,6 +122,7 @@ def score_set(
     metrics: Sequence[str] = ("psnr_y", "ssim_y"),
     save: Path | None = None,
     lpips: Path | None = None,
+    jpeg_quality: Quality = None,
 ) -> SetScore:
     """Measure an upscaler on a set, images in parallel.
 
@@ -120,6 +135,7 @@ def score_set(
         metrics: names of `METRICS`.
         save: folder that keeps the SR images, as PNG.
         lpips: as `metric_functions`.
+        jpeg_quality: of the JPEG that the LR images of `items` went through (`a2f.evaluation.jpeg.under`).
 
     Raises:
         UsageError: for an unknown metric.
@@ -140,4 +156,5 @@ def score_set(
         save.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(min(8, max(2, default_threads()))) as pool:
         values = list(pool.map(one, items))
-    return SetScore(model=model, data=data, scale=scale, images={i.name: v for i, v in zip(items, values, strict=True)})
+    images = {item.name: value for item, value in zip(items, values, strict=True)}
+    return SetScore(model=model, data=data, scale=scale, images=images, jpeg_quality=jpeg_quality)
