@@ -162,10 +162,12 @@ def test_each_engine_is_opened_once_and_only_if_it_is_needed(robust_shipped: Pat
     from a2f.cli import batch
 
     opened: list[str] = []
+    alone: list[bool] = []
     load_engine = batch.load_engine
 
     def counting(weights: Weights, **how: object):
         opened.append(weights.name)
+        alone.append(how["limits"].alone)
         return load_engine(weights, **how)
 
     monkeypatch.setattr(batch, "load_engine", counting)
@@ -189,6 +191,9 @@ def test_each_engine_is_opened_once_and_only_if_it_is_needed(robust_shipped: Pat
         "sd-robust",
     ]
     assert sorted(opened) == ["sd", "sd-robust"]
+    assert not any(alone)  # neither keeps memory that the other one needs
+    assert Runner(Options(model="sd", scale=2)).scales == (2,)
+    assert alone[-1]
 
 
 def test_a_scale_without_robust_weights(robust_shipped: Path, here: Path) -> None:

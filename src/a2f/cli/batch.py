@@ -315,7 +315,13 @@ class Runner:
                     choice = choose_fast(weights)
                     engine, dtype = choice.engine, choice.dtype
                     self.notes += [choice.note] if choice.note else []
-                limits = Limits(tile_px=o.tile, max_memory_bytes=o.max_memory, jobs=self.jobs, gates=o.gates)
+                limits = Limits(
+                    tile_px=o.tile,
+                    max_memory_bytes=o.max_memory,
+                    jobs=self.jobs,
+                    gates=o.gates,
+                    alone=o.model != AUTO and not o.has_size,
+                )
                 opened = load_engine(
                     weights,
                     engine=engine,

@@ -20,6 +20,7 @@ Examples:
   a2f upscale holiday/ -r -o large/ -s 2    a folder and all below it
   a2f upscale photo.jpg --width 3840        exactly 3840 pixels wide
   cat photo.png | a2f upscale - > out.png   in a pipe
+  a2f upscale downloads/ -m auto -v         strongly compressed JPEGs by sd-robust
 
 \b
 Exit code: 0 all done, 1 some failed, 2 wrong request, 3 all failed.
