@@ -100,8 +100,8 @@ def eval(
 ) -> None:
     """Measure models on benchmark sets, by the paper's protocol.
 
-    MODEL is s, sd, m, l, a weights file (.safetensors), bicubic, or the file of any other network: ONNX, TorchScript
-    (.pt) or torch.export (.pt2), whose values --input-range and --channels state.
+    MODEL is one of `a2f models`, a weights file (.safetensors), bicubic, or the file of any other network: ONNX,
+    TorchScript (.pt) or torch.export (.pt2), whose values --input-range and --channels state.
     """
     from a2f.evaluation.jpeg import under
     from a2f.evaluation.score import metric_functions, score_set

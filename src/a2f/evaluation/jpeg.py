@@ -1,51 +1,26 @@
 """LR images that went through a JPEG file: the protocol for compressed input."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from a2f.errors import UsageError
+from a2f.data.degrade import jpeg
 
 if TYPE_CHECKING:
-    from a2f.evaluation.sets import Image, Item
+    from a2f.evaluation.sets import Item
 
 VERSION = "a2f-jpeg/1"
-SUBSAMPLING = "4:2:0"
+SUBSAMPLING = "4:2:0"  # that of `jpeg`
 UNTOUCHED = "clean"
 
 Quality = int | None  # of the JPEG that LR went through; None: it went through none
-
-
-def through_jpeg(image: "Image", *, quality: int) -> "Image":
-    """Encode an image as JPEG, 4:2:0, and decode it, both by Pillow.
-
-    Args:
-        image: [H, W, 3] uint8 RGB.
-        quality: of libjpeg, 1 to 100.
-
-    Returns:
-        [H, W, 3] uint8 RGB.
-
-    Raises:
-        UsageError: for another quality.
-    """
-    from PIL import Image as Pillow
-
-    if not 1 <= quality <= 100:
-        raise UsageError(f"JPEG quality {quality}: choose from 1 to 100")
-    file = io.BytesIO()
-    Pillow.fromarray(image).save(file, "JPEG", quality=quality, subsampling=SUBSAMPLING)
-    return np.asarray(Pillow.open(file).convert("RGB"))
 
 
 def under(items: "Sequence[Item]", quality: Quality) -> "list[Item]":
     """A set whose LR images went through a JPEG of this quality; the set itself for None."""
     if quality is None:
         return list(items)
-    return [replace(item, lr=through_jpeg(item.lr, quality=quality)) for item in items]
+    return [replace(item, lr=jpeg(item.lr, quality=quality)) for item in items]
 
 
 def condition(quality: Quality) -> str:
