@@ -5,11 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pyvips
 from PIL import Image
 
 from a2f.errors import ImageReadError
 from a2f.imageio import estimate_jpeg_quality, quality_of_table, read_image
 from a2f.imageio.jpeg_quality import STANDARD, ZIGZAG
+from a2f.metrics import psnr_y
+
+PHOTO = Path(__file__).resolve().parents[2] / "examples" / "photos" / "astronaut.png"
 
 
 def picture(mode: str = "RGB") -> Image.Image:
@@ -86,12 +90,31 @@ def test_luma_counts_where_tables_differ() -> None:
 
 @pytest.mark.parametrize("quality", [20, 50, 75, 90])
 def test_tables_that_are_no_multiple_of_the_standard(quality: int) -> None:
-    """As other programs write them: finer than libjpeg at some frequencies, coarser at others."""
+    """Finer than libjpeg's at some frequencies, coarser at others."""
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
     rng = np.random.default_rng(quality)
     bent = (np.array(STANDARD) * percent / 100 * rng.uniform(0.6, 1.4, 64)).clip(1, 255).round().astype(int).tolist()
     found = estimate_jpeg_quality(saved(picture(), qtables=[bent, bent]))
     assert found == pytest.approx(quality, abs=5)
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+@pytest.mark.parametrize("quality", [50, 75, 90])
+def test_tables_of_other_encoders_are_told_by_what_they_lose(number: int, quality: int) -> None:
+    """The quality is about that of libjpeg with the same PSNR: mozjpeg's eight tables, which libvips offers."""
+    with Image.open(PHOTO) as image:
+        photo = np.asarray(image.convert("RGB").resize((128, 128)))
+
+    def psnr(blob: bytes) -> float:
+        return psnr_y(read_image(blob).pixels, photo, border=0)
+
+    other = pyvips.Image.new_from_array(photo).write_to_buffer(
+        ".jpg", Q=quality, quant_table=number, subsample_mode="on"
+    )
+    found = estimate_jpeg_quality(other)
+    assert found is not None
+    near = [psnr(saved(Image.fromarray(photo), quality=min(max(found + by, 1), 100))) for by in (-8, 8)]
+    assert near[0] < psnr(other) < near[1]
 
 
 def test_coarser_tables_are_told_lower() -> None:

@@ -1,8 +1,11 @@
 """The quality of a JPEG, told from its quantisation table without decoding a pixel.
 
 libjpeg's quality 1 to 100 scales one standard table (ITU-T T.81, Table K.1). Of a table that is no multiple of it, as
-Photoshop and phones write them, the quality is the one whose table is as coarse on average. Only the last compression
-shows: a JPEG that was saved again at a higher quality tells that quality.
+other encoders write them, the quality is the one whose table is as fine: the mean over the frequencies of the standard
+step by the step. Of the means that were tried, this one comes nearest to the libjpeg quality with the same PSNR: within
+6 for the eight other tables of mozjpeg at qualities from 40 to 90 (the mean of step by standard step: within 13).
+
+Only the last compression shows: a JPEG that was saved again at a higher quality tells that quality.
 
 Lossy WebP and AVIF say how coarsely they are quantised only roughly, frame by frame: their quality is not told.
 """
@@ -67,18 +70,18 @@ def estimate_jpeg_quality(source: Path | str | bytes | Readable) -> int | None:
 
 
 def quality_of_table(table: Sequence[int]) -> int:
-    """The quality from 1 to 100 whose luma table is as coarse as this one, on average over the 64 frequencies.
+    """The quality from 1 to 100 whose luma table is as fine as this one, on average over the 64 frequencies.
 
     Args:
         table: 64 steps in rows, not in zigzag order.
     """
     most = 255 if max(table) <= 255 else 65535  # libjpeg holds baseline files to 8 bits
-    coarse = _coarseness(table)
-    return min(range(1, 101), key=lambda quality: abs(_coarseness(_scaled(quality, most)) - coarse))
+    fine = _fineness(table)
+    return min(range(1, 101), key=lambda quality: abs(_fineness(_scaled(quality, most)) - fine))
 
 
-def _coarseness(table: Sequence[int]) -> float:
-    return sum(step / standard for step, standard in zip(table, STANDARD, strict=True)) / 64
+def _fineness(table: Sequence[int]) -> float:
+    return sum(standard / max(step, 1) for step, standard in zip(table, STANDARD, strict=True)) / 64
 
 
 @cache
