@@ -30,6 +30,7 @@ lint: $(DEV)
 
 results: $(DEV)
 	@$(BIN)/python -m benchmarks.quality --write
+	@$(BIN)/python -m benchmarks.jpeg --write
 	@$(BIN)/python -m benchmarks.learning --write
 
 $(CORE): pyproject.toml

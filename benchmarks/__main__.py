@@ -10,6 +10,7 @@ import sys
 
 PARTS = (
     "quality",
+    "jpeg",
     "engine",
     "latency",
     "precision",

@@ -1,9 +1,14 @@
 """Model cards: one page beside each shipped weights file, from its metadata and its measured figures."""
 
-from a2f.variants import VARIANTS
-from a2f.weights import ShippedModel, read_weights
+import json
+from typing import Any
 
-CARD = """# {title} x{scale}
+from a2f.variants import VARIANTS
+from a2f.weights import ShippedModel, model_name, read_weights, shipped_models
+from benchmarks.markdown import ROOT, table
+
+INDEX = ROOT / "src" / "a2f" / "weights_data" / "index.json"
+CARD = """# {title} x{scale}{purpose}
 
 | | |
 |---|---|
@@ -21,9 +26,8 @@ CARD = """# {title} x{scale}
 
 Figures by `python -m benchmarks.quality`: LR by MATLAB-compatible bicubic, RGB rounded to uint8, BT.601 luma in
 float, {scale} pixels cut from each border, PSNR with peak 255, SSIM 11x11 Gaussian σ 1.5, mean over the images.
-
-**Made for** photographs that were made smaller: the network undoes a clean bicubic reduction. It invents no detail as
-generative upscalers do, and it does not remove noise or JPEG blocks; it will sharpen those too.
+{jpeg}
+{made_for}
 **Not derived** from weights of the paper's authors.
 {recipe}"""
 RECIPE = """
@@ -33,6 +37,63 @@ RECIPE = """
 {text}
 ```
 """
+
+
+CLEAN = """\
+**Made for** photographs that were made smaller: the network undoes a clean bicubic reduction. It invents no detail as
+generative upscalers do, and it does not remove noise or JPEG blocks; it will sharpen those too."""
+ROBUST = """\
+**Made for** photographs that were made smaller and saved as JPEG: the network was trained on such LR images and
+smooths JPEG blocks away. It invents no detail as generative upscalers do. {loss}{below}"""
+JPEG = """
+PSNR-Y in dB on Kodak24, where LR goes through a JPEG first, by `python -m benchmarks.jpeg` (protocol in RESULTS.md):
+
+{figures}
+"""
+
+
+def read_index() -> dict[str, Any]:
+    """The index of shipped weights as it is on the disk."""
+    index: dict[str, Any] = json.loads(INDEX.read_text(encoding="utf-8"))
+    return index
+
+
+def write_index(index: dict[str, Any]) -> None:
+    """Write the index, and every model card from it."""
+    INDEX.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    shipped_models.cache_clear()
+    for model in shipped_models():
+        model.path.with_suffix(".md").write_text(model_card(model), encoding="utf-8")
+
+
+def _counterpart(model: ShippedModel) -> ShippedModel | None:
+    """The clean weights of robust ones, and the other way round, if they are shipped."""
+    kind = "clean" if model.kind == "robust" else "robust"
+    name = model_name(model.variant, kind)
+    return next((m for m in shipped_models() if (m.name, m.scale) == (name, model.scale)), None)
+
+
+def _made_for(model: ShippedModel) -> str:
+    if model.kind == "clean":
+        return CLEAN
+    clean, loss, below = _counterpart(model), "", ""
+    if clean is not None:
+        lost = [f"{clean.psnr_y[s] - p:.2f} dB on {s}" for s, p in model.psnr_y.items() if s in clean.psnr_y]
+        loss = f"On clean LR it\nloses {', '.join(lost)} against {clean.name}." if lost else ""
+    if model.jpeg_below:
+        below = f"\n`-m auto` takes it for JPEGs of a quality below {model.jpeg_below}."
+    return ROBUST.format(loss=loss, below=below)
+
+
+def _jpeg_figures(model: ShippedModel) -> str:
+    other = _counterpart(model)
+    shown = [m for m in (model, other) if m is not None and m.jpeg_psnr_y]
+    if not model.jpeg_psnr_y:
+        return ""
+    conditions = list(model.jpeg_psnr_y)
+    head = ["", *(c if c == "clean" else f"JPEG {c}" for c in conditions)]
+    rows = [[m.name, *(f"{m.jpeg_psnr_y[c]:.3f}" if c in m.jpeg_psnr_y else "-" for c in conditions)] for m in shown]
+    return JPEG.format(figures=table([head, *rows]))
 
 
 def model_card(model: ShippedModel) -> str:
@@ -51,6 +112,9 @@ def model_card(model: ShippedModel) -> str:
         )
     return CARD.format(
         title=VARIANTS[model.variant].title,
+        purpose=", for JPEG input" if model.kind == "robust" else "",
+        jpeg=_jpeg_figures(model),
+        made_for=_made_for(model),
         scale=model.scale,
         file=model.file,
         kilobytes=model.path.stat().st_size / 1000,

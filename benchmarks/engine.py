@@ -42,7 +42,7 @@ Run = Callable[[], float]  # seconds of one run
 def weights_of(variant: str) -> Weights:
     """Shipped ones, or random ones of the same shapes; with ranges for int8."""
     for model in shipped_models():
-        if (model.variant, model.scale) == (variant, SCALE):
+        if (model.name, model.scale) == (variant, SCALE):
             weights = read_weights(model.path)
             break
     else:

@@ -56,7 +56,7 @@ def tiled(weights: Weights, image: np.ndarray, tile: int, *, in_file: bool) -> n
 
 def every_network() -> Iterator[tuple[str, Weights]]:
     """Name and weights of each network of the family."""
-    trained = {(model.variant, model.scale): read_weights(model.path) for model in shipped_models()}
+    trained = {(model.name, model.scale): read_weights(model.path) for model in shipped_models()}
     for variant in VARIANTS:
         for scale in (2, 3, 4):
             torch.manual_seed(0)

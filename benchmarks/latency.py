@@ -75,9 +75,7 @@ def rows_of(threads: int, rounds: int) -> list[Row]:
             ours=True,
             parameters_k=sum(tensor.size for tensor in weights.tensors.values()) // 1000,
             published=paper.figures["Set5"][0] if paper else None,
-            shipped=next(
-                (m.psnr_y["Set5"] for m in shipped_models() if (m.variant, m.scale) == (variant, SCALE)), None
-            ),
+            shipped=next((m.psnr_y["Set5"] for m in shipped_models() if (m.name, m.scale) == (variant, SCALE)), None),
         )
         rows.append(row)
         runs[row.name + EXACT] = onnxruntime_run(export_onnx(weights), x, threads)

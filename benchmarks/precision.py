@@ -63,7 +63,7 @@ def rows_of(data: Path, threads: int, rounds: int) -> list[Row]:
         exact = next(iter(psnr.values()))
         for mode, values in psnr.items():
             loss = {name: round(exact[name] - value, 4) for name, value in values.items()}
-            rows.append(Row(f"{model.variant} x{SCALE}", mode, statistics.median(seconds[mode]), loss))
+            rows.append(Row(f"{model.name} x{SCALE}", mode, statistics.median(seconds[mode]), loss))
     return rows
 
 

@@ -7,7 +7,6 @@ otherwise) and the `eval` extra. Where the paper's authors' checkpoints lie in .
 """
 
 import argparse
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +17,8 @@ from a2f.export.int8 import ranges_of
 from a2f.runtime import load_engine
 from a2f.upscaler import Upscaler
 from a2f.weights import read_weights, shipped_models
-from benchmarks.cards import model_card
+from benchmarks.cards import read_index, write_index
 from benchmarks.markdown import ROOT, fill, table
-
-INDEX = ROOT / "src" / "a2f" / "weights_data" / "index.json"
 
 
 @dataclass(frozen=True)
@@ -78,19 +75,22 @@ def main() -> None:
         rows.append([f"bicubic x{scale}", *cells(bicubic)])
         short.append([f"bicubic x{scale}", "", *(f"{s.psnr:.2f}" for s in bicubic.values()), ""])
         for model in (m for m in shipped_models() if m.scale == scale):
-            engine, paper = load_engine(read_weights(model.path)), figures_of(model.variant, scale, a.sets)
+            engine, paper = load_engine(read_weights(model.path)), figures_of(model.name, scale, a.sets)
             scores = {name: score(a.data / name, scale, engine) for name in a.sets}
             measured[model.file] = scores
             weights = read_weights(model.path)
             if ranges_of(weights) is not None:
                 quick = load_engine(weights, engine="openvino", dtype="int8")
                 in_integers[model.file] = {name: score(a.data / name, scale, quick) for name in a.sets}
-            name = f"**a2f {model.variant} x{scale}**"
+            name = f"**a2f {model.name} x{scale}**"
             rows.append([name, *cells(scores)])
-            rows.append([f"the paper's {METHODS[model.variant]} x{scale}", *printed(paper, a.sets)])
-            rows.append(["difference", *differences(scores, paper)])
+            if paper:
+                rows.append([f"the paper's {METHODS[model.variant]} x{scale}", *printed(paper, a.sets)])
+                rows.append(["difference", *differences(scores, paper)])
             if model.file in in_integers:
-                rows.append([f"a2f {model.variant} x{scale}, `--dtype fast` (int8)", *cells(in_integers[model.file])])
+                rows.append([f"a2f {model.name} x{scale}, `--dtype fast` (int8)", *cells(in_integers[model.file])])
+            if model.kind == "robust":  # the front page shows what they are made for: JPEG input
+                continue
             figures = [f"{s.psnr:.2f}" for s in scores.values()]
             short.append([name, f"{model.parameters:,}", *figures, " / ".join(f"{p:.2f}" for p, _ in paper.values())])
     for path in sorted((ROOT.parent / "shared" / "official").glob("*.pt")):
@@ -118,17 +118,14 @@ def write(
     """Put the figures where they are shown."""
     fill(ROOT / "RESULTS.md", "quality", table(rows))
     fill(ROOT / "README.md", "quality", table(short))
-    index = json.loads(INDEX.read_text(encoding="utf-8"))
+    index = read_index()
     for entry in index["models"]:
         scores = measured[entry["file"]]
         entry["psnr_y"] = {name: round(s.psnr, 4) for name, s in scores.items()}
         entry["ssim_y"] = {name: round(s.ssim, 4) for name, s in scores.items()}
         quick = in_integers.get(entry["file"], {})
         entry["int8_loss_db"] = {name: round(scores[name].psnr - s.psnr, 4) for name, s in quick.items()}
-    INDEX.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-    shipped_models.cache_clear()
-    for model in shipped_models():
-        model.path.with_suffix(".md").write_text(model_card(model), encoding="utf-8")
+    write_index(index)
 
 
 if __name__ == "__main__":

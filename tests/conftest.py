@@ -1,7 +1,12 @@
 """What many tests share."""
 
+import hashlib
+import json
 import os
+import shutil
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,3 +40,36 @@ def pytest_runtest_setup() -> None:
     torch = sys.modules.get("torch")  # the modules of all tests that make networks import it at their top
     if torch is not None:
         torch.manual_seed(SEED)
+
+
+@pytest.fixture
+def robust_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Shipped weights with robust ones, better below quality 80 at x2 and 70 at x4: clean ones, made lighter."""
+    import a2f.weights as weights_module
+    from a2f.api import _kept
+
+    folder, robust = tmp_path / "weights_data", {2: 80, 4: 70}
+    shutil.copytree(weights_module._folder(), folder)
+    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    index["models"] = [entry for entry in index["models"] if entry.get("kind", "clean") == "clean"]
+    for scale, below in robust.items():
+        clean = next(entry for entry in index["models"] if (entry["variant"], entry["scale"]) == ("sd", scale))
+        given = weights_module.read_weights(folder / clean["file"])
+        tensors = {
+            **given.tensors,
+            "tail.bias": given.tensors["tail.bias"] + given.tensors["tail.bias"].dtype.type(0.02),
+        }
+        changed = replace(given, tensors=tensors, metadata={**given.metadata, "kind": "robust"})
+        blob = weights_module.write_weights(changed)
+        file = f"a2f_sd-robust_x{scale}.safetensors"
+        (folder / file).write_bytes(blob)
+        figures = {"psnr_y": {s: v - 0.5 for s, v in clean["psnr_y"].items()}, "jpeg_psnr_y": {"75": 29.87, "50": 28.5}}
+        told = {"file": file, "kind": "robust", "sha256": hashlib.sha256(blob).hexdigest(), "jpeg_below": below}
+        index["models"].append({**clean, **told, **figures})
+    (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    monkeypatch.setattr(weights_module, "_folder", lambda: folder)
+    for cache in (weights_module.shipped_models, _kept):
+        cache.cache_clear()
+    yield folder
+    for cache in (weights_module.shipped_models, _kept):
+        cache.cache_clear()

@@ -51,9 +51,9 @@ def test_smaller_pictures_are_enlarged_for_the_display() -> None:
 
 
 def test_default_crops_lie_where_the_detail_is() -> None:
-    from a2f.compare import _detailed_spots
+    from a2f.compare import detailed_spots
 
-    x, y, w, h = _detailed_spots(scene())[0]
+    x, y, w, h = detailed_spots(scene())[0]
     assert x < 70
     assert y < 50
     assert x + w > 20
@@ -61,10 +61,10 @@ def test_default_crops_lie_where_the_detail_is() -> None:
 
 
 def test_default_crops_are_enlarged_by_a_whole_number() -> None:
-    from a2f.compare import CELL_PX, _detailed_spots
+    from a2f.compare import CELL_PX, detailed_spots
 
     for side in (128, 256, 500, 1024, 4000):
-        assert all(CELL_PX % w == 0 and h == w * 3 // 4 for _, _, w, h in _detailed_spots(scene(side, side)))
+        assert all(CELL_PX % w == 0 and h == w * 3 // 4 for _, _, w, h in detailed_spots(scene(side, side)))
 
 
 def test_psnr_is_that_of_the_protocol(said: list[str]) -> None:

@@ -55,6 +55,10 @@ def test_shipped_files_are_what_the_index_says(model) -> None:
     card = model.path.with_suffix(".md").read_text(encoding="utf-8")
     assert model.sha256 in card
     assert f"{model.psnr_y['Set5']:.3f}" in card
+    assert weights.name == model.name
+    if model.kind == "robust":  # `-m auto` goes by it
+        assert model.jpeg_below > 0
+        assert {"75", "50"} <= model.jpeg_psnr_y.keys()
 
 
 def test_unknown_models_list_what_there_is() -> None:

@@ -1,8 +1,10 @@
 """Put a trained weights file into the package, with what is to be said about it in its metadata.
 
 python tools/ship_weights.py TRAINED.safetensors --photographs DIR --runs "what ran" --hours 1.2 [--teacher "..."]
+python tools/ship_weights.py TRAINED.safetensors --kind robust ...    weights for JPEG input, shipped as sd-robust
 
-Afterwards `python -m benchmarks.quality --write` measures it and writes the model card.
+Afterwards `python -m benchmarks.quality --write` and `python -m benchmarks.jpeg --write` measure it and write the
+model card; for robust weights the second one also measures which JPEGs `-m auto` takes them for.
 """
 
 import argparse
@@ -10,19 +12,21 @@ import hashlib
 import json
 import subprocess
 from pathlib import Path
+from typing import get_args
 
 from a2f.evaluation.calibrate import calibrated
 from a2f.variants import VARIANTS, count_parameters
-from a2f.weights import Weights, read_weights, write_weights
+from a2f.weights import Kind, Weights, model_name, read_weights, write_weights
 
 FOLDER = Path(__file__).resolve().parents[1] / "src" / "a2f" / "weights_data"
 
 
-def entry_of(weights: Weights, file: str, sha256: str) -> dict[str, object]:
+def entry_of(weights: Weights, file: str, sha256: str, kind: Kind) -> dict[str, object]:
     """The line of index.json, its figures still to be measured."""
     config = weights.config
     return {
         "variant": config.variant,
+        "kind": kind,
         "scale": config.scale,
         "file": file,
         "parameters": count_parameters(config),
@@ -49,6 +53,7 @@ def main() -> None:
     """Stamp, write, enter into the index."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("trained", type=Path, help="safetensors file of one of the 12 networks, weight norm folded")
+    parser.add_argument("--kind", choices=get_args(Kind), default="clean", help="robust: trained on JPEG input")
     parser.add_argument("--runs", required=True, help="what ran, in order: steps, batch, patch, learning rate, loss")
     parser.add_argument("--hours", required=True, type=float, help="wall-clock hours of all runs")
     parser.add_argument("--hardware", default="two Zen 4 cores")
@@ -65,20 +70,22 @@ def main() -> None:
         "hardware": a.hardware,
         "teacher": a.teacher,
         "commit": a.commit or present_commit(),
+        "kind": a.kind,
     }
     if "recipe" in trained.metadata:
         metadata["recipe"] = trained.metadata["recipe"]
     weights = Weights(config=trained.config, tensors=trained.tensors, metadata=metadata)
     blob = write_weights(calibrated(weights, a.photographs, tell=print))
-    file = f"a2f_{trained.config.variant}_x{trained.config.scale}.safetensors"
+    file = f"a2f_{model_name(trained.config.variant, a.kind)}_x{trained.config.scale}.safetensors"
     (FOLDER / file).write_bytes(blob)
     index = FOLDER / "index.json"
     models = json.loads(index.read_text(encoding="utf-8"))["models"] if index.exists() else []
     models = [m for m in models if m["file"] != file]
-    models.append(entry_of(trained, file, hashlib.sha256(blob).hexdigest()))
-    models.sort(key=lambda m: (list(VARIANTS).index(m["variant"]), m["scale"]))
+    models.append(entry_of(trained, file, hashlib.sha256(blob).hexdigest(), a.kind))
+    models.sort(key=lambda m: (list(VARIANTS).index(m["variant"]), m.get("kind", "clean"), m["scale"]))
     index.write_text(json.dumps({"models": models}, indent=2) + "\n", encoding="utf-8")
-    print(f"{FOLDER / file}: {len(blob):,} bytes; next: python -m benchmarks.quality --write")
+    print(f"{FOLDER / file}: {len(blob):,} bytes")
+    print("next: python -m benchmarks.quality --write, python -m benchmarks.jpeg --write")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import io
 import operator
 import os
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
@@ -14,7 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import ImageReadError, ImageWriteError, InputError, UnknownModelError, UsageError
-from a2f.imageio import FORMATS, Picture, check_format, format_of_suffix, left_out_note, read_image, write_bytes_atomic
+from a2f.imageio import (
+    FORMATS,
+    Picture,
+    check_format,
+    format_of_suffix,
+    left_out_note,
+    quality_of_table,
+    read_image,
+    write_bytes_atomic,
+)
 from a2f.imageio.exif import updated_exif
 from a2f.imageio.tiff import exif_of_tiff
 from a2f.pixels import encode_enlarged, upscale_pixels
@@ -22,7 +31,7 @@ from a2f.runtime import Limits, load_engine
 from a2f.runtime.ensemble import check_ensemble, ensemble_of
 from a2f.sizes import Size, plan_scales
 from a2f.upscaler import Upscaler
-from a2f.weights import Weights, find_shipped, read_weights, shipped_models
+from a2f.weights import AUTO, AUTO_CLEAN, Weights, auto_model, find_shipped, read_weights, shipped_models
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -50,7 +59,8 @@ def load(
     """Open a model for many images.
 
     Args:
-        model: "s", "sd", "m" or "l", as far as shipped (``a2f models`` lists them), or the path of a weights file.
+        model: "s", "sd", "m" or "l", or robust weights for JPEG input by "-robust" at its end, as far as shipped
+            (``a2f models`` lists them); or the path of a weights file.
         scale: 2, 3 or 4; a weights file has its own.
         engine: "onnxruntime" (in the core, the default), "openvino" or "torch" (extras `openvino` and `train`).
         device: "cpu", or "cuda" (onnxruntime, torch) or "mps" (torch).
@@ -98,10 +108,27 @@ def find_weights(model: str | Path, *, scale: int) -> Weights:
 
 
 def available_scales(model: str | Path) -> tuple[int, ...]:
-    """The scales for which a model has weights; errors as `load`."""
+    """The scales for which a model has weights, "auto" included; errors as `load`."""
     if is_file_name(model):
         return (read_weights(model).config.scale,)
-    return tuple(m.scale for m in shipped_models() if m.variant == model) or (find_shipped(str(model), scale=4).scale,)
+    name = AUTO_CLEAN if model == AUTO else str(model)
+    return tuple(m.scale for m in shipped_models() if m.name == name) or (find_shipped(name, scale=4).scale,)
+
+
+def pass_models(model: str, scales: Sequence[int], *, jpeg_quality: int | None) -> list[str]:
+    """The model of each pass through a network.
+
+    Args:
+        model: a name, "auto", or the path of a weights file.
+        scales: of the passes.
+        jpeg_quality: of the picture's file; None if it is no JPEG.
+
+    Returns:
+        `model` each time. "auto" chooses for the first pass alone: what that pass gives has no JPEG blocks any more.
+    """
+    if model != AUTO or not scales:
+        return [model] * len(scales)
+    return [auto_model(jpeg_quality, scale=scales[0]), *[AUTO_CLEAN] * (len(scales) - 1)]
 
 
 def upscale(
@@ -129,7 +156,9 @@ def upscale(
             - an array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] of uint8, uint16 or float32 in [0, 1]: the same dtype
               and number of dimensions.
         scale: 2, 3 or 4.
-        model: "s", "sd", "m" or "l", the path of a weights file, or an upscaler of `load`, whose scale counts.
+        model: a name as in `load`, the path of a weights file, or an upscaler of `load`, whose scale counts; or "auto":
+            "sd-robust" for a JPEG (a path, bytes, or a PIL image as it was opened) that is compressed so strongly that
+            these weights are better, as far as they are shipped at this scale, and "sd" for all others.
         size: exact width and height instead of `scale`; a larger factor than 4 takes two passes.
         ensemble: 1 (off), 2, 4 or 8 runs whose mean is the result, as `load` tells; an upscaler of `load` has its own.
         output: where to write; for a path only.
@@ -167,7 +196,7 @@ def upscale(
         planes = image[..., None] if image.ndim == 2 else image
         if planes.ndim != 3 or planes.shape[2] not in (1, 3, 4) or planes.size == 0:
             raise InputError(f"an array is [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] and not empty, not {image.shape}")
-        pixels = upscale_pixels(planes, passes_of((planes.shape[1], planes.shape[0])), size=size)
+        pixels = upscale_pixels(planes, passes_of((planes.shape[1], planes.shape[0]), None), size=size)
         return pixels[..., 0] if image.ndim == 2 else pixels
     return cast(ImageT, _upscale_pillow(image, passes_of, size))
 
@@ -198,15 +227,19 @@ def _checked(size: Size | None) -> Size | None:
     return width, height
 
 
-PassesOf = Callable[[Size], list[Upscaler]]  # width and height of an image -> what enlarges it, one after the other
+# width and height of an image, and the quality of the JPEG that it was -> what enlarges it, one after the other
+PassesOf = Callable[[Size, int | None], list[Upscaler]]
 
 
 def _passes_of(scale: int, model: "str | Path | Upscaler", size: Size | None, ensemble: int) -> PassesOf:
     if isinstance(model, (str, Path)):
 
-        def passes(given: Size) -> list[Upscaler]:
+        def passes(given: Size, jpeg_quality: int | None) -> list[Upscaler]:
             scales = (scale,) if size is None else plan_scales(given, size, available=available_scales(model))
-            return [ensemble_of(_opened(model, s), ensemble, limits=Limits()) for s in scales]
+            models = [model] * len(scales)
+            if isinstance(model, str):
+                models = list(pass_models(model, scales, jpeg_quality=jpeg_quality))
+            return [ensemble_of(_opened(m, s), ensemble, limits=Limits()) for m, s in zip(models, scales, strict=True)]
 
         return passes
     if not callable(model) or not hasattr(model, "scale"):
@@ -215,7 +248,9 @@ def _passes_of(scale: int, model: "str | Path | Upscaler", size: Size | None, en
         )
     if ensemble > 1:
         raise UsageError(f"ensemble={ensemble} and an upscaler: open that by a2f.load(..., ensemble={ensemble})")
-    return lambda given: [model] * (1 if size is None else len(plan_scales(given, size, available=[model.scale])))
+    return lambda given, quality: (
+        [model] * (1 if size is None else len(plan_scales(given, size, available=[model.scale])))
+    )
 
 
 def _enlarged(
@@ -251,7 +286,7 @@ def _upscale_file(
     how: dict[str, Any],
 ) -> Path | str:
     path = Path(given)
-    passes = passes_of(picture.size)
+    passes = passes_of(picture.size, picture.jpeg_quality)
     target = _output_path(path, picture.format, output, passes, size)
     if target.is_dir():
         raise ImageWriteError(f"{target} is a folder: give the name of a file")
@@ -267,7 +302,8 @@ def _upscale_file(
 
 
 def _upscale_bytes(picture: Picture, passes_of: PassesOf, size: Size | None, how: dict[str, Any]) -> bytes:
-    return b"".join(_enlarged(picture, passes_of(picture.size), size, picture.format, how))
+    passes = passes_of(picture.size, picture.jpeg_quality)
+    return b"".join(_enlarged(picture, passes, size, picture.format, how))
 
 
 def _upscale_pillow(image: Any, passes_of: PassesOf, size: Size | None) -> Any:
@@ -284,7 +320,8 @@ def _upscale_pillow(image: Any, passes_of: PassesOf, size: Size | None) -> Any:
     upright = ImageOps.exif_transpose(image)
     rich, kind = _rich_mode(upright)
     planes = np.asarray(rich).astype(np.uint16) if kind == "I;16" else np.asarray(rich)
-    pixels = upscale_pixels(planes if planes.ndim == 3 else planes[..., None], passes_of(rich.size), size=size)
+    passes = passes_of(rich.size, _jpeg_quality_of_pillow(image))
+    pixels = upscale_pixels(planes if planes.ndim == 3 else planes[..., None], passes, size=size)
     large = Image.fromarray(pixels if pixels.shape[2] > 1 else pixels[..., 0])
     kept = {key: upright.info[key] for key in ("icc_profile", "dpi", "xmp") if key in upright.info}
     if image.mode in ("CMYK", "LAB"):
@@ -292,6 +329,13 @@ def _upscale_pillow(image: Any, passes_of: PassesOf, size: Size | None) -> Any:
     block = _exif_of_pillow(image, large.size)
     large.info.update(kept | ({"exif": block} if block else {}))
     return large
+
+
+def _jpeg_quality_of_pillow(image: Any) -> int | None:
+    """Of a JPEG as it was opened; Pillow forgets the tables of an image that was changed or copied."""
+    tables, layers = getattr(image, "quantization", None), getattr(image, "layer", None)
+    table = tables.get(layers[0][3]) if tables and layers else None
+    return quality_of_table(table) if table else None
 
 
 def _exif_of_pillow(image: Any, size: Size) -> bytes | None:

@@ -82,7 +82,7 @@ def compare_sheet(
         entry = _entry("original", original, (width, height), None)
         cut = "" if hr is original else f", cut from {hr.shape[1]} x {hr.shape[0]}"
         entries.append(replace(entry, detail=entry.detail + cut))
-    spots = list(crops) or _detailed_spots(entries[-1].image)
+    spots = list(crops) or detailed_spots(entries[-1].image)
     for x, y, w, h in spots:
         if min(x, y) < 0 or w < 1 or h < 1 or x + w > width or y + h > height:
             raise InputError(f"crop {x},{y},{w},{h} lies outside the {width} x {height} pixels of the largest picture")
@@ -132,7 +132,7 @@ def _bicubic(image: Image, size: tuple[int, int]) -> Image:
     return np.asarray(Pillow.fromarray(image).resize(size, Pillow.Resampling.BICUBIC))
 
 
-def _detailed_spots(image: Image) -> list[Crop]:
+def detailed_spots(image: Image) -> list[Crop]:
     """Two crops with much fine detail, apart from each other, 4:3, enlarged by a whole number where there is room."""
     height, width = image.shape[:2]
     whole = [CELL_PX // k for k in (6, 5, 4, 3, 2, 1) if CELL_PX // k <= max(width // 5, 60)]
@@ -168,8 +168,8 @@ def _draw(entries: list[_Entry], spots: list[Crop]) -> "Sheet":
     bold, small = ImageFont.load_default(20), ImageFont.load_default(14)
     for column, entry in enumerate(entries):
         left, top = MARGIN + column * (CELL_PX + GAP), MARGIN
-        pen.text((left, top - 4), _fit(entry.label, bold, CELL_PX), fill=INK, font=bold)
-        pen.text((left, top + 24), _fit(entry.detail, small, CELL_PX), fill=FAINT, font=small)
+        pen.text((left, top - 4), fit_text(entry.label, bold, CELL_PX), fill=INK, font=bold)
+        pen.text((left, top + 24), fit_text(entry.detail, small, CELL_PX), fill=FAINT, font=small)
         top += TITLE_PX
         _draw_whole(sheet, entry.image, whole, spots, (left, top))
         top += whole[1] + GAP
@@ -179,7 +179,11 @@ def _draw(entries: list[_Entry], spots: list[Crop]) -> "Sheet":
     if measured:
         note = f"PSNR-Y: BT.601 luma of 8-bit RGB, {_border(entries[-1].image)} pixels cut from each side"
         pen.text(
-            (MARGIN, total[1] - MARGIN), _fit(note, small, total[0] - 2 * MARGIN), fill=FAINT, font=small, anchor="ls"
+            (MARGIN, total[1] - MARGIN),
+            fit_text(note, small, total[0] - 2 * MARGIN),
+            fill=FAINT,
+            font=small,
+            anchor="ls",
         )
     return sheet
 
@@ -220,7 +224,7 @@ def _draw_crop(
     ImageDraw.Draw(sheet).rectangle(frame, outline=colour, width=3)
 
 
-def _fit(text: str, font: "object", width: int) -> str:
+def fit_text(text: str, font: "object", width: int) -> str:
     """Shorten a text in its middle until it fits."""
     from PIL.ImageFont import FreeTypeFont
 

@@ -2,6 +2,8 @@
 
 A file is safetensors with the folded weights (weight norm multiplied out, the three λ kept apart) and the
 configuration as JSON under the metadata key ``config``. `MODEL_CARDS` of the shipped models lie beside the weights.
+A network may have two files a scale: clean weights for LR without compression, and robust ones for JPEG input, whose
+metadata has ``kind`` = "robust".
 """
 
 import functools
@@ -11,6 +13,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +24,20 @@ from a2f.variants import FACTORS, VARIANTS, A2FConfig, config_of
 Tensors = Mapping[str, NDArray[np.float32]]
 
 FORMAT = "a2f-1"
+
+Kind = Literal["clean", "robust"]
+AUTO = "auto"  # in the place of a model's name: clean or robust weights for each picture, by `auto_model`
+AUTO_CLEAN, AUTO_ROBUST = "sd", "sd-robust"
+
+
+def model_name(variant: str, kind: str) -> str:
+    """The name that people give: "sd", or "sd-robust" for the robust weights of SD."""
+    return f"{variant}-robust" if kind == "robust" else variant
+
+
+def network_of(name: str) -> str:
+    """The network of a model's name: "sd" of "sd-robust"; another name as it is."""
+    return next((variant for variant in VARIANTS if name == model_name(variant, "robust")), name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +57,14 @@ class Weights:
     sha256: str = ""
 
     @property
+    def name(self) -> str:
+        """The network, and what its weights are for: "sd" or "sd-robust"."""
+        return model_name(self.config.variant, self.metadata.get("kind", "clean"))
+
+    @property
     def label(self) -> str:
         """Model, scale and the start of the checksum, for people: "sd x4 51d0cbdf"."""
-        return f"{self.config.variant} x{self.config.scale} {self.sha256[:8]}".rstrip()
+        return f"{self.name} x{self.config.scale} {self.sha256[:8]}".rstrip()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +81,11 @@ class ShippedModel:
         psnr_y: benchmark set -> PSNR-Y in dB.
         ssim_y: benchmark set -> SSIM-Y.
         int8_loss_db: benchmark set -> PSNR-Y in dB that 8-bit integers lose (``--dtype fast``); empty if not measured.
+        kind: "clean", or "robust" for weights that were trained on JPEG input.
+        jpeg_psnr_y: "clean" or the quality of the JPEG that LR went through -> PSNR-Y in dB on Kodak24, by
+            ``python -m benchmarks.jpeg``; empty if not measured.
+        jpeg_below: of robust weights: the JPEG quality below which their PSNR-Y is higher than that of the clean ones,
+            by ``python -m benchmarks.jpeg --write``; 0 if it never is, or if it is not measured.
     """
 
     variant: str
@@ -70,6 +97,14 @@ class ShippedModel:
     psnr_y: Mapping[str, float]
     ssim_y: Mapping[str, float]
     int8_loss_db: Mapping[str, float] = field(default_factory=dict)
+    kind: Kind = "clean"
+    jpeg_psnr_y: Mapping[str, float] = field(default_factory=dict)
+    jpeg_below: int = 0
+
+    @property
+    def name(self) -> str:
+        """What ``-m`` calls it: "sd" or "sd-robust"."""
+        return model_name(self.variant, self.kind)
 
     @property
     def path(self) -> Path:
@@ -88,19 +123,42 @@ def shipped_models() -> tuple[ShippedModel, ...]:
     return tuple(ShippedModel(**entry) for entry in entries)
 
 
-def find_shipped(variant: str, *, scale: int) -> ShippedModel:
+def find_shipped(name: str, *, scale: int) -> ShippedModel:
     """The shipped model of this name and scale.
+
+    Args:
+        name: "s", "sd", "m" or "l", or with "-robust" at its end.
+        scale: 2, 3 or 4.
 
     Raises:
         UnknownModelError: if there is none; the message lists what there is.
     """
     for model in shipped_models():
-        if (model.variant, model.scale) == (variant, scale):
+        if (model.name, model.scale) == (name, scale):
             return model
-    known = variant in VARIANTS
-    what = f"no weights for model {variant!r} at scale {scale!r} are shipped" if known else f"unknown model {variant!r}"
-    listed = ", ".join(f"{m.variant} x{m.scale}" for m in shipped_models())
+    known = name in {model_name(variant, kind) for variant in VARIANTS for kind in ("clean", "robust")}
+    what = f"no weights for model {name!r} at scale {scale!r} are shipped" if known else f"unknown model {name!r}"
+    if name == AUTO:
+        what = "auto chooses the weights for each picture that is enlarged, and is no model by itself"
+    listed = ", ".join(f"{m.name} x{m.scale}" for m in shipped_models())
     raise UnknownModelError(f"{what}: there are {listed}, and weights files by their name, which ends in .safetensors")
+
+
+def auto_model(jpeg_quality: int | None, *, scale: int) -> str:
+    """The model that ``auto`` stands for.
+
+    Args:
+        jpeg_quality: of the picture's file, by `a2f.imageio.estimate_jpeg_quality`; None if it is no JPEG.
+        scale: 2, 3 or 4.
+
+    Returns:
+        "sd-robust" for a JPEG of a quality below `ShippedModel.jpeg_below`; otherwise, and where no robust weights of
+        this scale are shipped, "sd".
+    """
+    robust = next((m for m in shipped_models() if (m.name, m.scale) == (AUTO_ROBUST, scale)), None)
+    if robust is None or jpeg_quality is None or jpeg_quality >= robust.jpeg_below:
+        return AUTO_CLEAN
+    return AUTO_ROBUST
 
 
 def expected_shapes(config: A2FConfig) -> dict[str, tuple[int, ...]]:

@@ -1,11 +1,12 @@
 import re
+from contextlib import suppress
 
 import numpy as np
 import pytest
 
 from a2f.errors import EngineError, UsageError
 from a2f.export.fold import fold
-from a2f.runtime import Limits, load_engine, memory, plan
+from a2f.runtime import Limits, load_engine, memory, onnx_engine, plan
 from a2f.runtime.plan import make_plan, needed_bytes
 from a2f.variants import config_of
 from a2f.weights import find_shipped, read_weights
@@ -72,6 +73,29 @@ def test_limits_are_not_for_engines_that_run_images_whole(weights) -> None:
         load_engine(weights, device="cuda", limits=Limits(tile_px=64))
     with pytest.raises(EngineError, match="exact gates only"):
         load_engine(weights, engine="torch", limits=Limits(gates="sampled"))
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        (Limits(), False),
+        (Limits(max_memory_bytes=10**10), False),
+        (Limits(alone=False), False),
+        (Limits(max_memory_bytes=10**10, alone=False), True),
+    ],
+)
+def test_engines_that_share_a_bound_keep_nothing_between_small_images(weights, monkeypatch, limits, expected) -> None:
+    given_back: list[bool] = []
+
+    class Session:
+        def run(self, names, inputs, options):
+            with suppress(RuntimeError):  # without such an entry
+                given_back.append(options.get_run_config_entry("memory.enable_memory_arena_shrinkage") == "cpu:0")
+            return [np.zeros((1, 3, 16, 20), np.float32)]
+
+    monkeypatch.setattr(onnx_engine, "make_session", lambda *rest, **how: Session())
+    load_engine(weights, threads=1, limits=limits)(np.zeros((8, 10, 3), np.float32))
+    assert given_back == ([True] if expected else [])
 
 
 def test_this_machine_has_memory() -> None:

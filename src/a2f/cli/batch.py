@@ -7,19 +7,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
-from a2f.api import available_scales, find_weights, output_suffix
+from a2f.api import available_scales, find_weights, output_suffix, pass_models
 from a2f.cli.interrupts import end_at_once_when_asked_again
 from a2f.errors import A2FError, EngineError, ImageReadError, ImageWriteError, PixelLimitError, UsageError
 from a2f.imageio import (
     FORMATS,
     Picture,
     check_format,
+    estimate_jpeg_quality,
     format_of_suffix,
     left_out_note,
     read_image,
@@ -34,6 +35,7 @@ from a2f.runtime.fast import choose_fast
 from a2f.runtime.plan import Gates
 from a2f.sizes import Size, plan_scales, target_size
 from a2f.upscaler import BandUpscaler, Upscaler
+from a2f.weights import AUTO
 
 STDIN = Path("-")
 DECODING_BYTES = 6  # of memory, at least, for a pixel of what is read
@@ -120,6 +122,10 @@ class Outcome:
         error: why it failed.
         notes: what a person should know.
         encoded: the file itself, where it goes to the standard output.
+        model: what enlarged it, in its first pass; None where nothing did.
+        jpeg_quality: at which the picture was saved, about; None if it is no JPEG, or not known.
+        choice: why this model, where ``-m auto`` chose it.
+        engines: descriptions of what ran, a pass each.
     """
 
     task: Task
@@ -129,6 +135,10 @@ class Outcome:
     error: A2FError | None = None
     notes: tuple[str, ...] = ()
     encoded: bytes | None = None
+    model: str | None = None
+    jpeg_quality: int | None = None
+    choice: str = ""
+    engines: tuple[str, ...] = ()
 
 
 def plan(inputs: list[str], options: Options) -> tuple[list[Task], list[str]]:
@@ -275,12 +285,13 @@ class Runner:
     Args:
         options: what was asked for.
         count: of images.
+        first: of them; ``-m auto`` opens its engine at once, the other one when an image needs it.
 
     Raises:
         UsageError, UnknownModelError, WeightsError, EngineError: if the model or the engine cannot be had.
     """
 
-    def __init__(self, options: Options, *, count: int = 2) -> None:
+    def __init__(self, options: Options, *, count: int = 2, first: Path = STDIN) -> None:
         self.options = options
         self.scales = available_scales(options.model) if options.has_size else (options.scale,)
         self.jobs = min(options.jobs or (1 if options.max_memory else 2), max(1, count))
@@ -291,25 +302,31 @@ class Runner:
         self.notes: list[str] = []  # of the engines
         self.stopping = threading.Event()
         self.on_progress: Callable[[float], None] = lambda share: None  # of the image that is under way, if it is one
-        self._engines: dict[int, Upscaler] = {}
+        self._engines: dict[tuple[str, int], Upscaler] = {}
         self._lock = threading.Lock()
         if not options.has_size:
-            scale = self.engine(options.scale).scale
+            scale = self.engine(options.scale, _model_for(first, options)).scale
             if scale != options.scale:
                 raise UsageError(f"-s {options.scale}: the weights {options.model} enlarge {scale} times; leave out -s")
 
-    def engine(self, scale: int) -> Upscaler:
-        """The engine of a scale, opened at its first use."""
+    def engine(self, scale: int, model: str) -> Upscaler:
+        """The engine of a scale and model, opened at its first use."""
         with self._lock:
-            if scale not in self._engines:
+            if (model, scale) not in self._engines:
                 o = self.options
-                weights = find_weights(o.model, scale=scale)
+                weights = find_weights(model, scale=scale)
                 engine, dtype = o.engine, o.dtype
                 if dtype == FAST and o.device == "cpu" and engine is None:
                     choice = choose_fast(weights)
                     engine, dtype = choice.engine, choice.dtype
                     self.notes += [choice.note] if choice.note else []
-                limits = Limits(tile_px=o.tile, max_memory_bytes=o.max_memory, jobs=self.jobs, gates=o.gates)
+                limits = Limits(
+                    tile_px=o.tile,
+                    max_memory_bytes=o.max_memory,
+                    jobs=self.jobs,
+                    gates=o.gates,
+                    alone=o.model != AUTO and not o.has_size,
+                )
                 opened = load_engine(
                     weights,
                     engine=engine,
@@ -322,8 +339,19 @@ class Runner:
                 opened = ensemble_of(opened, o.ensemble, limits=limits)
                 if isinstance(opened, BandUpscaler):
                     opened.on_progress = lambda share: self.on_progress(share)
-                self._engines[scale] = opened
-            return self._engines[scale]
+                self._engines[model, scale] = opened
+            return self._engines[model, scale]
+
+    def descriptions(self) -> list[str]:
+        """Of the engines that are open."""
+        with self._lock:
+            return [engine.description for engine in self._engines.values()]
+
+    def untold(self) -> list[str]:
+        """The notes of engines that were opened since the last call."""
+        with self._lock:
+            notes, self.notes = self.notes, []
+        return notes
 
     def run(self, tasks: list[Task], *, stdin: Callable[[], bytes]) -> Iterator[Outcome]:
         """Do all tasks, `jobs` at a time, and give what became of each in the order of the tasks.
@@ -375,6 +403,7 @@ class Runner:
         chosen = o.format or (picture.format if task.target == STDIN else format_of_suffix(task.target.suffix))
         size = self._size(picture.size)
         scales = (o.scale,) if size is None else plan_scales(picture.size, size, available=self.scales)
+        models = pass_models(o.model, scales, jpeg_quality=picture.jpeg_quality)
         final = size or (picture.size[0] * o.scale, picture.size[1] * o.scale)
         check_format(picture, chosen, force=o.force, strip=o.strip, factor=max(final) / max(picture.size))
         notes = [*picture.notes, *(f"{name}: {note}" for note in ([] if o.strip else left_out_note(picture, chosen)))]
@@ -386,9 +415,20 @@ class Runner:
             )
         if not scales:
             notes.append(f"{name}: {final[0]} x {final[1]} is no enlargement: only resized, without the network")
+        passes = [self.engine(s, m) for s, m in zip(scales, models, strict=True)]
+        done = Outcome(
+            task=task,
+            status="done",
+            size=final,
+            notes=(*notes, *self.untold()),
+            model=models[0] if models else None,
+            jpeg_quality=picture.jpeg_quality,
+            choice=_choice(picture, models) if o.model == AUTO and models else "",
+            engines=tuple(upscaler.description for upscaler in passes),
+        )
         made = encode_enlarged(
             picture,
-            [self.engine(s) for s in scales],
+            passes,
             size=size,
             format=chosen,
             quality=o.quality,
@@ -400,14 +440,14 @@ class Runner:
             parts = chain([next(made)], made)  # before there is something to write, no folder is made
             self._go_on()
             if task.target == STDIN:
-                return Outcome(task=task, status="done", size=final, notes=tuple(notes), encoded=b"".join(parts))
+                return replace(done, encoded=b"".join(parts))
             try:
                 task.target.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 reason = error.strerror or error
                 raise ImageWriteError(f"cannot make the folder {task.target.parent}: {reason}") from error
             write_bytes_atomic(task.target, parts)
-        return Outcome(task=task, status="done", size=final, notes=tuple(notes))
+        return done
 
     def _read(self, source: Path | bytes, name: str) -> Picture:
         o = self.options
@@ -437,6 +477,22 @@ class Runner:
         if not o.has_size:
             return None
         return target_size(given, width=o.width, height=o.height, size=o.size, max_side=o.max_side)
+
+
+def _model_for(first: Path, options: Options) -> str:
+    """The model of the first pass over an image, as far as it can be told before the image is read."""
+    quality = None
+    if options.model == AUTO and first.is_file():
+        with suppress(ImageReadError):  # said when its turn comes
+            quality = estimate_jpeg_quality(first)
+    return pass_models(options.model, [options.scale], jpeg_quality=quality)[0]
+
+
+def _choice(picture: Picture, models: list[str]) -> str:
+    """What ``-m auto`` saw and chose, for people."""
+    quality = picture.jpeg_quality
+    seen = f"{picture.format} tells no JPEG quality" if quality is None else f"JPEG quality about {quality}"
+    return f"auto: {seen}, model {', then '.join(models)}"
 
 
 def _named(error: A2FError, task: Task) -> A2FError:

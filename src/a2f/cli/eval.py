@@ -3,14 +3,20 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from a2f.cli.foreign import foreign_options, open_foreign
+from a2f.cli.output import check_output
+from a2f.cli.qualities import QualitiesType
 
 if TYPE_CHECKING:
+    from a2f.evaluation.jpeg import Quality
+    from a2f.evaluation.score import SetScore
+    from a2f.evaluation.sets import Item
     from a2f.upscaler import Upscaler
 
 EPILOG = """\b
@@ -20,6 +26,7 @@ Examples:
   a2f eval sd -s 2 --data Set5 --metrics psnr_y --save out/
   a2f eval sd other.onnx -s 4 --data Set5 --input-range 255 --channels bgr
   a2f eval sd -s 4 --data Set5 --metrics psnr_y lpips --lpips lpips/alexnet.ckpt
+  a2f eval bicubic sd other.onnx -s 2 --data Kodak24 --jpeg clean,90,75,50,30 --sheet crops.png
 
 \b
 A set is a folder: Set5/HR/*.png, and Set5/LR_bicubic/X4/*x4.png where there are any.
@@ -58,7 +65,18 @@ class Words(click.Command):
 @click.option("--latex", "form", flag_value="latex", help="A LaTeX table.")
 @click.option("--published", "shown", flag_value="own", help="The paper's row under each of its networks.")
 @click.option("--published-all", "shown", flag_value="all", help="Every method of the paper's Table 6 at this scale.")
+@click.option(
+    "--jpeg",
+    "qualities",
+    type=QualitiesType(),
+    default="clean",
+    show_default=True,
+    help="Send LR through JPEGs of these qualities (4:2:0) first, a column each; clean: through none.",
+)
 @click.option("--save", type=Path, metavar="DIR", help="Keep the enlargements as DIR/model/set/*.png.")
+@click.option("--sheet", type=Path, metavar="FILE.png", help="Draw crops of the first SET: LR, each MODEL, original.")
+@click.option("--pictures", metavar="NAME,NAME", help="Of the sheet, by their names.  [default: two of the set]")
+@click.option("--overwrite", is_flag=True, help="Replace an existing sheet.")
 @click.option(
     "--engine", default="onnxruntime", show_default=True, metavar="NAME", help="onnxruntime, openvino or torch."
 )
@@ -76,17 +94,21 @@ def eval(
     metrics: tuple[str, ...],
     form: str,
     shown: Literal["own", "all"] | None,
+    qualities: tuple["Quality", ...],
     save: Path | None,
+    sheet: Path | None,
+    pictures: str | None,
+    overwrite: bool,
     lpips: Path | None,
     ensemble: int,
     **how: Any,
 ) -> None:
     """Measure models on benchmark sets, by the paper's protocol.
 
-    MODEL is s, sd, m, l, a weights file (.safetensors), bicubic, or the file of any other network: ONNX, TorchScript
-    (.pt) or torch.export (.pt2), whose values --input-range and --channels state.
+    MODEL is one of `a2f models`, a weights file (.safetensors), bicubic, or the file of any other network: ONNX,
+    TorchScript (.pt) or torch.export (.pt2), whose values --input-range and --channels state.
     """
-    from a2f.evaluation import tables
+    from a2f.evaluation.jpeg import under
     from a2f.evaluation.score import metric_functions, score_set
     from a2f.evaluation.sets import load_set
     from a2f.runtime import Limits
@@ -96,25 +118,103 @@ def eval(
     wanted = metrics or ("psnr_y", "ssim_y")
     metric_functions(wanted, lpips=lpips)  # what is missing is said before anything runs
     sets = {folder: load_set(folder, scale=scale) for folder in data}
+    drawn = Crops(sheet, sets[data[0]], scale=scale, qualities=qualities, pictures=pictures, overwrite=overwrite)
     scores = []
     for name, model in names_of(models).items():
         upscaler = _open(model, scale=scale, **how)
         runs = 1 if upscaler is None else ensemble
         upscaler = upscaler and ensemble_of(upscaler, runs, limits=Limits())
-        for folder, items in sets.items():
-            kept = None if save is None else save / (name if runs == 1 else f"{name}_ensemble{runs}") / folder.name
-            told = {"model": name, "data": folder.resolve().name}
-            score = score_set(upscaler, items, **told, scale=scale, metrics=wanted, save=kept, lpips=lpips)
+        kept_as = name if runs == 1 else f"{name}_ensemble{runs}"
+        for folder, quality in product(sets, qualities):
+            score = score_set(
+                upscaler,
+                under(sets[folder], quality),
+                model=name,
+                data=folder.resolve().name,
+                scale=scale,
+                metrics=wanted,
+                save=None if save is None else save / kept_as / _folder_name(folder.name, quality),
+                lpips=lpips,
+                jpeg_quality=quality,
+            )
             scores.append(replace(score, ensemble=runs))
-    rows = tables.rows_of(scores, wanted, shown=shown or "none")
-    note = tables.footnote(wanted, shown=shown or "none")
-    text = {
-        "markdown": lambda: tables.as_markdown(rows, note),
-        "latex": lambda: tables.as_latex(rows, note),
-        "csv": lambda: tables.as_csv(scores, wanted).rstrip(),
-        "json": lambda: tables.as_json(scores, wanted, shown=shown or "none"),
-    }[form]()
-    click.echo(text)
+        drawn.add(name, upscaler)
+    click.echo(_table(form, scores, wanted, shown=shown or "none"))
+    drawn.write()
+
+
+def _folder_name(data: str, quality: "Quality") -> str:
+    return data if quality is None else f"{data}_jpeg{quality}"
+
+
+def _table(form: str, scores: "list[SetScore]", metrics: Sequence[str], *, shown: Literal["none", "own", "all"]) -> str:
+    from a2f.evaluation import tables
+
+    if form == "csv":
+        return tables.as_csv(scores, metrics).rstrip()
+    if form == "json":
+        return tables.as_json(scores, metrics, shown=shown)
+    rows = tables.rows_of(scores, metrics, shown=shown)
+    note = tables.footnote(metrics, shown=shown, qualities=tables.qualities_of(scores))
+    return tables.as_markdown(rows, note) if form == "markdown" else tables.as_latex(rows, note)
+
+
+class Crops:
+    """The sheet of --sheet; without it, nothing.
+
+    Args:
+        path: of the sheet; None for none.
+        items: of the set.
+        scale: s.
+        qualities: conditions of LR.
+        pictures: names with commas between them; two of the set by default.
+        overwrite: replace an existing sheet.
+
+    Raises:
+        UsageError: if the sheet is there and not to be replaced, is no PNG, or the set has no such picture.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        items: "list[Item]",
+        *,
+        scale: int,
+        qualities: "Sequence[Quality]",
+        pictures: str | None,
+        overwrite: bool,
+    ) -> None:
+        from a2f.evaluation.crops import Cell, scenes_of
+
+        if pictures is not None and path is None:
+            raise click.UsageError("--pictures are those of a sheet: add --sheet FILE.png")
+        self.path, self.scale = path, scale
+        self.columns: dict[str, list[Cell]] = {}
+        if path is not None:
+            check_output(path, ".png", overwrite=overwrite)
+            names = [name.strip() for name in pictures.split(",")] if pictures else []
+            self.scenes = scenes_of(items, scale=scale, qualities=qualities, pictures=names)
+
+    def add(self, name: str, upscaler: "Upscaler | None") -> None:
+        """A column."""
+        from a2f.evaluation.crops import cells_of
+
+        if self.path is not None:
+            self.columns[f"{name} x{self.scale}"] = cells_of(self.scenes, upscaler, scale=self.scale)
+
+    def write(self) -> None:
+        """The file."""
+        import numpy as np
+
+        from a2f.evaluation.crops import draw_crops
+        from a2f.evaluation.score import protocol
+        from a2f.imageio import Picture, write_image
+
+        if self.path is not None:
+            note = protocol(["psnr_y"], [scene.quality for scene in self.scenes])
+            sheet = draw_crops(self.scenes, self.columns, scale=self.scale, note=note)
+            write_image(Picture(pixels=np.asarray(sheet)), self.path)
+            click.echo(f"{self.path} ({sheet.width} x {sheet.height})", err=True)
 
 
 def names_of(models: Sequence[str]) -> dict[str, str]:

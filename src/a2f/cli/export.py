@@ -17,7 +17,7 @@ Examples:
 @click.option("-o", "--output", type=Path, required=True, metavar="OUT.onnx", help="The file to write.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 def export(model: str, scale: int, output: Path, overwrite: bool) -> None:
-    """Write a model (s, sd, m, l, or a weights file) as a checked ONNX file.
+    """Write a model (one of `a2f models`, or a weights file) as a checked ONNX file.
 
     Input "lr" [N, 3, H, W], output "sr" [N, 3, s*H, s*W], float32 RGB in [0, 1]; N, H and W are free. Before it is
     written, the graph is run in onnxruntime on images of awkward sizes and held to a plain float64 reference.

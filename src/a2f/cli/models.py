@@ -6,12 +6,16 @@ from dataclasses import asdict
 import click
 
 SETS = ("Set5", "Set14", "B100")
+QUALITIES = ("75", "50")  # of JPEG input
 
 
 @click.command(epilog="Example:  a2f models --json")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with SSIM and checksums.")
 def models(as_json: bool) -> None:
-    """List the models in this package: size, quality (PSNR-Y in dB on benchmark sets) and licence."""
+    """List the models in this package: size, quality (PSNR-Y in dB on benchmark sets) and licence.
+
+    Models whose names end in -robust are for JPEG input.
+    """
     from a2f.variants import VARIANTS
     from a2f.weights import shipped_models
 
@@ -19,20 +23,24 @@ def models(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(model) | {"path": str(model.path)} for model in shipped], indent=2))
         return
-    head = ("model", "scale", "parameters", "file", *SETS, "licence", "")
+    head = ("model", "scale", "parameters", "file", *SETS, *(f"JPEG {q}" for q in QUALITIES), "licence", "")
     rows = [
         (
-            model.variant,
+            model.name,
             f"x{model.scale}",
             f"{model.parameters:,}",
             f"{model.path.stat().st_size / 1e6:.1f} MB",
             *(f"{model.psnr_y[name]:.2f}" if name in model.psnr_y else "-" for name in SETS),
+            *(f"{model.jpeg_psnr_y[q]:.2f}" if q in model.jpeg_psnr_y else "-" for q in QUALITIES),
             model.licence,
-            VARIANTS[model.variant].title,
+            VARIANTS[model.variant].title + (", for JPEG input" if model.kind == "robust" else ""),
         )
         for model in shipped
     ]
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     for row in [head, *rows]:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    click.echo("\nSet5, Set14, B100: PSNR-Y in dB. Used as: a2f upscale photo.jpg -m sd -s 4")
+    click.echo(
+        "\nSet5, Set14, B100: PSNR-Y in dB. JPEG 75, JPEG 50: that on Kodak24 where LR is a JPEG of this quality."
+    )
+    click.echo("Used as: a2f upscale photo.jpg -m sd -s 4")

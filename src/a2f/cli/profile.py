@@ -56,10 +56,12 @@ def profile(
     """Tell what networks cost: parameters, Multi-Adds, activations, receptive field, time, memory.
 
     MODEL is s, sd, m, l or one of the ablations: baseline, baseline-mp, l-noca, sd-head1, sd-head3, sd-head5, sd-head7.
+    The cost is that of the network, whatever its weights: sd-robust is sd.
     """
     from a2f.variants import ABLATIONS, SCALES, VARIANTS, ablation_of, config_of
+    from a2f.weights import network_of
 
-    names = [model] if model else list(VARIANTS)
+    names = [network_of(model)] if model else list(VARIANTS)
     scales = [scale] if scale else list(SCALES)
     configs = [ablation_of(n, scale=s) if n in ABLATIONS else config_of(n, scale=s) for n in names for s in scales]
     rows = [{"model": c.variant, "scale": c.scale, **_cost(c, paper=paper)} for c in configs]

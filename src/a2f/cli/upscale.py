@@ -20,6 +20,7 @@ Examples:
   a2f upscale holiday/ -r -o large/ -s 2    a folder and all below it
   a2f upscale photo.jpg --width 3840        exactly 3840 pixels wide
   cat photo.png | a2f upscale - > out.png   in a pipe
+  a2f upscale downloads/ -m auto -v         strongly compressed JPEGs by sd-robust
 
 \b
 Exit code: 0 all done, 1 some failed, 2 wrong request, 3 all failed.
@@ -80,7 +81,12 @@ POSITIVE = click.IntRange(min=1)
 @click.option("-o", "--output", type=Path, metavar="OUT", help="File, folder, or - for standard output.")
 @click.option("-s", "--scale", type=int, help="Enlarge 2, 3 or 4 times.  [default: 4]")
 @click.option(
-    "-m", "--model", default="sd", show_default=True, metavar="NAME", help="One of `a2f models`, or a weights file."
+    "-m",
+    "--model",
+    default="sd",
+    show_default=True,
+    metavar="NAME",
+    help="One of `a2f models`, a weights file, or auto: sd-robust for strongly compressed JPEGs, sd for all others.",
 )
 @click.option(
     "-f", "--format", metavar="FMT", help="jpg, png, webp, tiff, bmp, gif, ppm or avif; as the input by default."
@@ -159,19 +165,21 @@ def upscale(inputs: tuple[str, ...], as_json: bool, verbose: bool, quiet: bool, 
     # While the engine opens. A daemon: after Ctrl-C in the middle of an import, those of other threads may never end.
     threading.Thread(target=importlib.import_module, args=("pyvips",), daemon=True).start()
     try:
-        runner = Runner(options, count=len(tasks))
+        runner = Runner(options, count=len(tasks), first=tasks[0].source)
     except (EngineError, WeightsError) as error:
         raise UsageError(str(error)) from error  # nothing has been tried: what was asked for is not to be had
-    for note in runner.notes:
+    for note in runner.untold():
         reporter.note(note)
-    if verbose and not options.has_size:
-        reporter.note(runner.engine(options.scale).description)
-    elif verbose and options.ensemble > 1:
+    for description in runner.descriptions():
+        reporter.tell_engine(description)
+    if verbose and options.has_size and options.ensemble > 1:
         reporter.note(f"ensemble of {options.ensemble}")
     runner.on_progress = reporter.progress
     with reporter:
         for outcome in runner.run(tasks, stdin=sys.stdin.buffer.read):
             reporter(outcome)
+        for note in runner.untold():  # of an engine whose image failed
+            reporter.note(note)
     return reporter.exit_code
 
 
@@ -215,6 +223,7 @@ class Reporter:
         self.count, self.as_json, self.verbose, self.quiet = count, as_json, verbose, quiet
         self.failed: list[Outcome] = []
         self.skipped = self.done = 0
+        self.engines_told: set[str] = set()
         self.bar: Any = None
 
     def __enter__(self) -> "Reporter":
@@ -265,11 +274,21 @@ class Reporter:
                 self._line(f"{_red('error')}: {error}")
                 return
         self.done += 1
+        for description in outcome.engines:
+            self.tell_engine(description)
+        if self.verbose and outcome.choice:
+            self.note(f"{_name(outcome.task)}: {outcome.choice}")
         assert outcome.size is not None
         if self.bar is None or self.count == 1 or self.verbose:
             width, height = outcome.size
             where = "standard output" if outcome.encoded is not None else outcome.task.target
             self.note(f"{_name(outcome.task)} -> {where} ({width} x {height}, {outcome.seconds:.2f} s)")
+
+    def tell_engine(self, description: str) -> None:
+        """Tell, once, what images run on, to those who want to know."""
+        if self.verbose and description not in self.engines_told:
+            self.engines_told.add(description)
+            self.note(description)
 
     def note(self, text: str) -> None:
         """Tell something that is no error."""
@@ -331,6 +350,8 @@ def _record(outcome: "Outcome") -> dict[str, Any]:
         "status": outcome.status,
         "width": size[0],
         "height": size[1],
+        "model": outcome.model,
+        "jpeg_quality": outcome.jpeg_quality,
         "seconds": round(outcome.seconds, 3),
         "error": None if outcome.error is None else str(outcome.error),
         "notes": list(outcome.notes),

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from a2f.errors import InputError, UsageError
+from a2f.evaluation.jpeg import Quality, condition, lr_rule
 from a2f.evaluation.lpips import load_lpips, lpips_file
 from a2f.evaluation.ms_ssim import ms_ssim_y
 from a2f.evaluation.sets import Image, Item
@@ -29,9 +30,15 @@ TOLD = {
 }
 
 
-def protocol(metrics: Sequence[str]) -> str:
-    """Version and rules of what is measured, for every table."""
-    return f"{VERSION}: {'; '.join([COMMON, *(TOLD[name] for name in metrics)])}"
+def protocol(metrics: Sequence[str], qualities: Sequence[Quality] = (None,)) -> str:
+    """Version and rules of what is measured, for every table.
+
+    Args:
+        metrics: names of `METRICS`.
+        qualities: of the JPEGs that LR went through.
+    """
+    rules = f"{VERSION}: {'; '.join([COMMON, *(TOLD[name] for name in metrics)])}"
+    return rules if set(qualities) <= {None} else f"{lr_rule(qualities)}. {rules}"
 
 
 def psnr_rgb(sr: Image, hr: Image, *, border: int) -> float:
@@ -77,6 +84,7 @@ class SetScore:
         scale: s.
         images: image name -> metric name -> value.
         ensemble: runs of the upscaler whose mean was measured.
+        jpeg_quality: of the JPEG that LR went through; None for untouched LR.
     """
 
     model: str
@@ -84,10 +92,16 @@ class SetScore:
     scale: int
     images: dict[str, dict[str, float]]
     ensemble: int = 1
+    jpeg_quality: Quality = None
 
     def label(self, of: str) -> str:
         """A text about the model, and its ensemble if there is one."""
         return of if self.ensemble == 1 else f"{of}, ensemble of {self.ensemble}"
+
+    @property
+    def column(self) -> str:
+        """What a table calls the set: "Set5", or "Set5 JPEG 75"."""
+        return self.data if self.jpeg_quality is None else f"{self.data} {condition(self.jpeg_quality)}"
 
     def mean(self, metric: str) -> float:
         """Mean of a metric over the images."""
@@ -114,6 +128,7 @@ def score_set(
     metrics: Sequence[str] = ("psnr_y", "ssim_y"),
     save: Path | None = None,
     lpips: Path | None = None,
+    jpeg_quality: Quality = None,
 ) -> SetScore:
     """Measure an upscaler on a set, images in parallel.
 
@@ -126,6 +141,7 @@ def score_set(
         metrics: names of `METRICS`.
         save: folder that keeps the SR images, as PNG.
         lpips: as `metric_functions`.
+        jpeg_quality: of the JPEG that the LR images of `items` went through (`a2f.evaluation.jpeg.under`).
 
     Raises:
         UsageError: for an unknown metric.
@@ -146,4 +162,5 @@ def score_set(
         save.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(min(8, max(2, default_threads()))) as pool:
         values = list(pool.map(one, items))
-    return SetScore(model=model, data=data, scale=scale, images={i.name: v for i, v in zip(items, values, strict=True)})
+    images = {item.name: value for item, value in zip(items, values, strict=True)}
+    return SetScore(model=model, data=data, scale=scale, images=images, jpeg_quality=jpeg_quality)

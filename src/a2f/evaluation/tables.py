@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
+from a2f.evaluation.jpeg import Quality
 from a2f.evaluation.published import SOURCE, Published, published, table_6
 from a2f.evaluation.score import SetScore, protocol
 
@@ -17,16 +18,18 @@ Shown = Literal["none", "own", "all"]
 def rows_of(scores: Sequence[SetScore], metrics: Sequence[str], *, shown: Shown = "none") -> list[list[str]]:
     """A row a model: its name, then each set's metrics joined by "/"; the first row is the head.
 
+    A set has a column for each JPEG quality that its LR images went through.
+
     Args:
         scores: any models on any sets; a missing combination is a dash.
         metrics: in the order in which they stand in a cell.
         shown: which rows of the paper follow: "own", under each of its networks that row; "all", at the end every
             method of the scales. What the paper does not print is a dash.
     """
-    sets = list(dict.fromkeys(s.data for s in scores))
+    sets = list(dict.fromkeys(s.column for s in scores))
     rows = [["model", *(f"{name} {'/'.join(metrics)}" for name in sets)]]
     for model, scale in dict.fromkeys((s.model, s.scale) for s in scores):
-        mine = {s.data: s for s in scores if (s.model, s.scale) == (model, scale)}
+        mine = {s.column: s for s in scores if (s.model, s.scale) == (model, scale)}
         label = next(iter(mine.values())).label(f"{model} x{scale}")
         rows.append([label, *(_cell(mine.get(name), metrics) for name in sets)])
         row = published(model, scale=scale) if shown == "own" else None
@@ -47,9 +50,15 @@ def _printed(row: Published, sets: Sequence[str], metrics: Sequence[str]) -> lis
     return cells
 
 
-def footnote(metrics: Sequence[str], *, shown: Shown = "none") -> str:
+def qualities_of(scores: Sequence[SetScore]) -> list[Quality]:
+    """The JPEG qualities that LR went through, None for untouched LR, each once."""
+    return list(dict.fromkeys(s.jpeg_quality for s in scores))
+
+
+def footnote(metrics: Sequence[str], *, shown: Shown = "none", qualities: Sequence[Quality] = (None,)) -> str:
     """The protocol, and where the printed figures are from."""
-    return protocol(metrics) + ("" if shown == "none" else f"\n\nRows of the paper: {SOURCE}, as printed.")
+    source = "" if shown == "none" else f"\n\nRows of the paper: {SOURCE}, as printed."
+    return protocol(metrics, qualities) + source
 
 
 def _cell(score: SetScore | None, metrics: Sequence[str]) -> str:
@@ -65,14 +74,14 @@ def as_markdown(rows: Sequence[Sequence[str]], note: str) -> str:
 
 def as_csv(scores: Sequence[SetScore], metrics: Sequence[str]) -> str:
     """A line an image and one for each mean; the protocol in a column of its own."""
-    out = io.StringIO()
+    out, told = io.StringIO(), protocol(metrics, qualities_of(scores))
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["model", "scale", "set", "image", *metrics, "protocol"])
+    writer.writerow(["model", "scale", "set", "jpeg_quality", "image", *metrics, "protocol"])
     for s in scores:
-        model = s.label(s.model)
+        start = [s.label(s.model), s.scale, s.data, s.jpeg_quality]
         for image, values in s.images.items():
-            writer.writerow([model, s.scale, s.data, image, *(values[m] for m in metrics), protocol(metrics)])
-        writer.writerow([model, s.scale, s.data, "mean", *(s.mean(m) for m in metrics), protocol(metrics)])
+            writer.writerow([*start, image, *(values[m] for m in metrics), told])
+        writer.writerow([*start, "mean", *(s.mean(m) for m in metrics), told])
     return out.getvalue()
 
 
@@ -84,12 +93,13 @@ def as_json(scores: Sequence[SetScore], metrics: Sequence[str], *, shown: Shown 
             "ensemble": s.ensemble,
             "scale": s.scale,
             "set": s.data,
+            "jpeg_quality": s.jpeg_quality,
             "mean": {m: s.mean(m) for m in metrics},
             "images": s.images,
         }
         for s in scores
     ]
-    told: dict[str, Any] = {"protocol": protocol(metrics), "scores": entries}
+    told: dict[str, Any] = {"protocol": protocol(metrics, qualities_of(scores)), "scores": entries}
     if shown != "none":
         scales, models = {s.scale for s in scores}, {(s.model, s.scale) for s in scores}
         own = {published(model, scale=scale) for model, scale in models}

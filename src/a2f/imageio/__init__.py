@@ -2,6 +2,7 @@
 
 from a2f.imageio.atomic import write_bytes_atomic
 from a2f.imageio.formats import FORMATS, Format, check_format, format_of_suffix, left_out_note
+from a2f.imageio.jpeg_quality import estimate_jpeg_quality, quality_of_table
 from a2f.imageio.limits import DEFAULT_MAX_PIXELS
 from a2f.imageio.picture import Metadata, Picture, is_transparent
 from a2f.imageio.read import read_image
@@ -17,9 +18,11 @@ __all__ = [
     "encode_bands",
     "encode_image",
     "encoding_bytes",
+    "estimate_jpeg_quality",
     "format_of_suffix",
     "is_transparent",
     "left_out_note",
+    "quality_of_table",
     "read_image",
     "write_bytes_atomic",
     "write_image",

@@ -60,12 +60,14 @@ class Picture:
         metadata: kept from the file.
         format: name of the file's format, a key of `FORMATS`.
         notes: what a person should know, e.g. that only the first of many frames was read.
+        jpeg_quality: at which the file was saved, by `estimate_jpeg_quality`; None if it is no JPEG, or not known.
     """
 
     pixels: Pixels
     metadata: Metadata = field(default_factory=Metadata)
     format: str = "png"
     notes: tuple[str, ...] = ()
+    jpeg_quality: int | None = None
 
     def __post_init__(self) -> None:
         p = self.pixels

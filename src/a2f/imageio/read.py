@@ -11,6 +11,7 @@ import numpy as np
 
 from a2f.errors import TAKE_WHAT_THERE_IS, ImageReadError, TruncatedImageError
 from a2f.imageio.exif import dpi_of_exif
+from a2f.imageio.jpeg_quality import estimate_jpeg_quality
 from a2f.imageio.limits import DEFAULT_MAX_PIXELS, check_size
 from a2f.imageio.picture import MAX_DPI, Metadata, Picture, Pixels
 from a2f.imageio.tiff import exif_of_tiff, has_unit, is_cut_off, lab_as_rgb, lab_of_samples
@@ -145,7 +146,8 @@ def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *,
     if converted:
         notes += (f"{name} is in {'CMYK' if upright.interpretation == 'cmyk' else 'Lab'}: converted to sRGB",)
     metadata = _metadata(image, data, format, converted=converted)
-    return Picture(pixels=pixels, metadata=metadata, format=format, notes=notes)
+    quality = estimate_jpeg_quality(data) if format == "jpeg" else None
+    return Picture(pixels=pixels, metadata=metadata, format=format, notes=notes, jpeg_quality=quality)
 
 
 def _named_lab(image: "VipsImage", coding: int) -> "VipsImage":

@@ -81,7 +81,12 @@ def load_engine(
             f"engine {engine} does not compute in {dtype!r}: choose {' or '.join(DTYPES[engine])}{elsewhere}"
         )
     count = threads or default_threads()
-    if limits is not None and limits != Limits(jobs=limits.jobs) and engine == "onnxruntime" and device != "cpu":
+    if (
+        limits is not None
+        and limits != Limits(jobs=limits.jobs, alone=limits.alone)
+        and engine == "onnxruntime"
+        and device != "cpu"
+    ):
         raise EngineError(f"onnxruntime on {device} runs images whole: for tile, memory and gates use --engine torch")
     if compile and engine != "torch":
         raise EngineError(f"engine {engine} does not compile: use --engine torch")

@@ -55,9 +55,11 @@ def open_onnx_engine(weights: Weights, *, device: str, threads: int, limits: Lim
     plain, give_back = onnxruntime.RunOptions(), onnxruntime.RunOptions()
     give_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
+    shared = limits.max_memory_bytes is not None and not limits.alone
+
     def run(session: "InferenceSession", x: Array, gates: Mapping[str, Array], *, last: bool = False) -> Array:
         # what a large image took goes back to the system; for small ones that would cost more than it is worth
-        options = give_back if last or x.shape[2] * x.shape[3] > KEPT_PX else plain
+        options = give_back if last or shared or x.shape[2] * x.shape[3] > KEPT_PX else plain
         try:
             (sr,) = session.run(None, {"lr": x, **gates}, options)
         except Exception as error:  # of a kind that onnxruntime does not export

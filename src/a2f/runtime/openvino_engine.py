@@ -68,9 +68,10 @@ def open_openvino_engine(weights: Weights, *, device: str, dtype: str, threads: 
     if limits.tile_px:
         return pieces
     network = graph(gates_given=False)
+    shared = limits.max_memory_bytes is not None and not limits.alone
 
     def whole(x: Array) -> Array:
-        return network(x, {}, release=x.shape[2] * x.shape[3] > KEPT_PX)
+        return network(x, {}, release=shared or x.shape[2] * x.shape[3] > KEPT_PX)
 
     takes = functools.partial(whole_bytes, weights.config)
     return WholeOrTiled(whole, pieces, takes=takes, limits=limits, halt=network.halt)

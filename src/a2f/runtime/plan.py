@@ -29,12 +29,15 @@ class Limits:
         gates: of images that do not fit whole: "exact" pools over the whole image (Eq. 7); "sampled" over windows
             spread over it, which is quicker, keeps no features and changes a few pixels by a grey level
             (docs/decisions/tiling.md); "auto" is exact for onnxruntime and sampled for openvino.
+        alone: whether no other engine of the process lives within the same `max_memory_bytes`: what one engine keeps
+            between images, for speed, another one cannot take.
     """
 
     tile_px: int = 0
     max_memory_bytes: int | None = None
     jobs: int = 1
     gates: Gates = "auto"
+    alone: bool = True
 
     def __post_init__(self) -> None:
         for name in ("tile_px", "max_memory_bytes", "jobs"):

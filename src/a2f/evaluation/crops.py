@@ -1,0 +1,160 @@
+"""A sheet of crops: a row a picture and LR condition, a column a model, LR first and the original last."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from a2f.compare import FAINT, GAP, INK, MARGIN, PAPER, Crop, detailed_spots, fit_text
+from a2f.errors import UsageError
+from a2f.evaluation.jpeg import Quality, condition, under
+from a2f.evaluation.score import upscale_uint8
+from a2f.evaluation.sets import Image, Item
+from a2f.metrics import psnr_y
+from a2f.upscaler import Upscaler
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Sheet
+    from PIL.ImageDraw import ImageDraw as Pen
+
+CROP_PX = (80, 60)  # of the original
+CELL_PX = (240, 180)
+TITLE_PX, FOOT_PX = 30, 22
+CHARACTER_PX = 8  # of the small font, and some room
+PICTURES = 2  # unless they are named
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """A row of the sheet.
+
+    Attributes:
+        item: the picture, its LR image in the condition of the row.
+        quality: of the JPEG that LR went through.
+        spot: x, y, width and height of the crop in HR pixels, all multiples of the scale.
+    """
+
+    item: Item
+    quality: Quality
+    spot: Crop
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A crop [h, w, 3] uint8, and a line under it."""
+
+    image: Image
+    foot: str
+
+
+def scenes_of(
+    items: Sequence[Item], *, scale: int, qualities: Sequence[Quality], pictures: Sequence[str] = ()
+) -> list[Scene]:
+    """Rows for a sheet: each picture in each condition, with one crop where the original is rich in detail.
+
+    Args:
+        items: of `load_set`.
+        scale: s.
+        qualities: conditions of LR, in order.
+        pictures: names of items; two spread over the set by default.
+
+    Raises:
+        UsageError: for a name that the set does not have.
+    """
+    by_name = {item.name: item for item in items}
+    unknown = [name for name in pictures if name not in by_name]
+    if unknown:
+        raise UsageError(f"the set has no picture {unknown[0]!r}: choose from {', '.join(by_name)}")
+    spread = dict.fromkeys((2 * k + 1) * len(items) // (2 * PICTURES) for k in range(PICTURES))
+    chosen = [by_name[name] for name in pictures] or [items[i] for i in spread]
+    spots = {item.name: _spot(item.hr, scale) for item in chosen}
+    return [
+        Scene(item=made, quality=quality, spot=spots[item.name])
+        for item in chosen
+        for quality in qualities
+        for made in under([item], quality)
+    ]
+
+
+def _spot(hr: Image, scale: int) -> Crop:
+    """A crop around the most detailed spot, whole LR pixels."""
+    x, y, w, h = detailed_spots(hr)[0]
+    width, height = (min(most, side) // scale * scale for most, side in zip(CROP_PX, hr.shape[1::-1], strict=True))
+    left = min(max(0, x + (w - width) // 2), hr.shape[1] - width) // scale * scale
+    top = min(max(0, y + (h - height) // 2), hr.shape[0] - height) // scale * scale
+    return left, top, width, height
+
+
+def cells_of(scenes: Sequence[Scene], upscaler: Upscaler | None, *, scale: int) -> list[Cell]:
+    """A column of the sheet: the crop of each scene's enlargement, and its PSNR-Y over the whole picture.
+
+    Args:
+        scenes: of `scenes_of`.
+        upscaler: the model; None is bicubic.
+        scale: s.
+
+    Raises:
+        InputError: if the upscaler gives NaN.
+    """
+    cells = []
+    for scene in scenes:
+        sr = upscale_uint8(scene.item.lr, upscaler, scale=scale)
+        psnr = psnr_y(sr, scene.item.hr, border=scale)
+        cells.append(Cell(image=_crop(sr, scene.spot), foot=f"{psnr:.2f} dB"))
+    return cells
+
+
+def _crop(image: Image, spot: Crop) -> Image:
+    x, y, w, h = spot
+    return image[y : y + h, x : x + w].copy()  # the whole is not kept
+
+
+def draw_crops(scenes: Sequence[Scene], columns: Mapping[str, Sequence[Cell]], *, scale: int, note: str) -> "Sheet":
+    """Draw the sheet.
+
+    Args:
+        scenes: of `scenes_of`.
+        columns: model -> its cells, of `cells_of`, in the order from left to right.
+        scale: s.
+        note: at the foot, in as many lines as it needs.
+
+    Returns:
+        A PIL image in RGB.
+    """
+    from PIL import Image as Pillow
+    from PIL import ImageDraw, ImageFont
+
+    lr = [_lr_cell(scene, scale) for scene in scenes]
+    hr = [Cell(image=_crop(scene.item.hr, scene.spot), foot="") for scene in scenes]
+    every = {f"LR, each pixel shown {scale} x {scale}": lr, **columns, "original": hr}
+    across, down = CELL_PX[0] + GAP, CELL_PX[1] + FOOT_PX + GAP
+    width = 2 * MARGIN + len(every) * across - GAP
+    lines = textwrap.wrap(note, (width - 2 * MARGIN) // CHARACTER_PX)
+    total = width, 2 * MARGIN + TITLE_PX + len(scenes) * down + len(lines) * FOOT_PX
+    sheet = Pillow.new("RGB", total, PAPER)
+    pen, bold, small = ImageDraw.Draw(sheet), ImageFont.load_default(16), ImageFont.load_default(14)
+    for column, (name, cells) in enumerate(every.items()):
+        left = MARGIN + column * across
+        pen.text((left, MARGIN), fit_text(name, bold, CELL_PX[0]), fill=INK, font=bold)
+        for row, cell in enumerate(cells):
+            _draw_cell(sheet, pen, cell, (left, MARGIN + TITLE_PX + row * down), small)
+    for number, line in enumerate(reversed(lines)):
+        pen.text((MARGIN, total[1] - MARGIN - (number + 1) * FOOT_PX), line, fill=FAINT, font=small)
+    return sheet
+
+
+def _lr_cell(scene: Scene, scale: int) -> Cell:
+    x, y, w, h = (side // scale for side in scene.spot)
+    large = _crop(scene.item.lr, (x, y, w, h)).repeat(scale, 0).repeat(scale, 1)
+    return Cell(image=large, foot=f"{scene.item.name}, {condition(scene.quality)}")
+
+
+def _draw_cell(sheet: "Sheet", pen: "Pen", cell: Cell, at: tuple[int, int], font: object) -> None:
+    """A crop, each pixel enlarged by a whole number where there is room, and its foot."""
+    from PIL import Image as Pillow
+
+    height, width = cell.image.shape[:2]
+    factor = max(1, min(CELL_PX[0] // width, CELL_PX[1] // height))
+    large = Pillow.fromarray(cell.image).resize((width * factor, height * factor), Pillow.Resampling.NEAREST)
+    sheet.paste(large, at)
+    pen.text((at[0], at[1] + CELL_PX[1] + 3), fit_text(cell.foot, font, CELL_PX[0]), fill=FAINT, font=font)  # type: ignore[arg-type]

@@ -1,0 +1,48 @@
+"""LR images that went through a JPEG file: the protocol for compressed input."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from a2f.data.degrade import jpeg
+
+if TYPE_CHECKING:
+    from a2f.evaluation.sets import Item
+
+VERSION = "a2f-jpeg/1"
+SUBSAMPLING = "4:2:0"  # that of `jpeg`
+UNTOUCHED = "clean"
+
+Quality = int | None  # of the JPEG that LR went through; None: it went through none
+
+
+def under(items: "Sequence[Item]", quality: Quality) -> "list[Item]":
+    """A set whose LR images went through a JPEG of this quality; the set itself for None."""
+    if quality is None:
+        return list(items)
+    return [replace(item, lr=jpeg(item.lr, quality=quality)) for item in items]
+
+
+def condition(quality: Quality) -> str:
+    """What a table calls it: "clean", or "JPEG 75"."""
+    return UNTOUCHED if quality is None else f"JPEG {quality}"
+
+
+def encoder() -> str:
+    """What encodes, with its versions; the pixels depend on them."""
+    import PIL
+    from PIL import features
+
+    turbo = features.version_feature("libjpeg_turbo")
+    library = f"libjpeg-turbo {turbo}" if turbo else f"libjpeg {features.version_codec('jpg')}"
+    return f"Pillow {PIL.__version__}, {library}"
+
+
+def lr_rule(qualities: Sequence[Quality]) -> str:
+    """How LR was made, for the protocol under a table."""
+    listed = ", ".join(str(quality) for quality in qualities if quality is not None)
+    rule = (
+        f"{VERSION}: LR by MATLAB-compatible bicubic (or the set's own LR_bicubic), rounded to uint8 RGB, "
+        f"then JPEG at quality {listed}, {SUBSAMPLING}, encoded and decoded by {encoder()}"
+    )
+    return f"{rule}; {UNTOUCHED}: no JPEG" if None in qualities else rule
