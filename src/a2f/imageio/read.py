@@ -12,7 +12,10 @@ import numpy as np
 from a2f.errors import TAKE_WHAT_THERE_IS, ImageReadError, TruncatedImageError
 from a2f.imageio.exif import dpi_of_exif
 from a2f.imageio.jpeg_quality import estimate_jpeg_quality
+from a2f.imageio.heif_boxes import brands_of, is_sequence
+from a2f.imageio.jpeg_parts import jpeg_parts, notes_of_tail
 from a2f.imageio.limits import DEFAULT_MAX_PIXELS, check_size
+from a2f.imageio.loaders import open_vips
 from a2f.imageio.picture import MAX_DPI, Metadata, Picture, Pixels
 from a2f.imageio.tiff import exif_of_tiff, has_unit, is_cut_off, lab_as_rgb, lab_of_samples
 from a2f.imageio.uncompressed import read_bmp, read_pnm
@@ -29,10 +32,11 @@ _MAGIC = (
     (re.compile(rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL), "bmp"),
     (re.compile(rb"GIF8[79]a"), "gif"),
     (re.compile(rb"P[1-6][\s#]"), "ppm"),
-    (re.compile(rb"....ftyp(?:avif|avis|mif1|miaf)", re.DOTALL), "avif"),
 )
 _DTYPES: dict[str, Any] = {"uchar": np.uint8, "ushort": np.uint16}
-_MAGIC_BYTES = 32
+AVIF_BRANDS, HEIF_BRANDS = {b"avif", b"avis"}, {b"mif1", b"miaf", b"msf1"}  # the latter say nothing of the coding
+HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
+_MAGIC_BYTES = 256
 _FAILING = threading.Lock()
 
 
@@ -98,6 +102,11 @@ def _format_of(data: bytes, name: str) -> str:
     for pattern, format in _MAGIC:
         if pattern.match(data):
             return format
+    brands = brands_of(data)
+    if brands & HEIC_BRANDS and not brands & AVIF_BRANDS:
+        raise ImageReadError(f"{name} is HEIC, which is not read: convert it to JPEG, PNG or TIFF first")
+    if brands & (AVIF_BRANDS | HEIF_BRANDS):
+        return "avif"
     raise ImageReadError(f"{name} is not an image of a known format (jpeg, png, webp, tiff, bmp, gif, ppm, avif)")
 
 
@@ -123,18 +132,13 @@ def _read_vips(data: bytes, format: str, name: str, max_pixels: int | None, allo
 
 
 def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *, fail_on: str) -> Picture:
-    import pyvips
-
     if format == "png" and len(data) >= 24:
         width, height = struct.unpack_from(">II", data, 16)
         check_size(width, height, name, max_pixels)  # libvips does not say that it is empty
     raw, lab_coding = lab_as_rgb(data) if format == "tiff" else (data, None)
-    options: dict[str, Any] = {"fail_on": fail_on}
-    if format in ("jpeg", "png", "tiff", "avif"):
-        options["unlimited"] = True  # our own limit stands; libvips' would be a second one
-    image = pyvips.Image.new_from_buffer(raw, "", **options)
+    image = open_vips(raw, format, fail_on=fail_on)
     check_size(image.width, image.height, name, max_pixels)
-    notes = _frames_note(image, name)
+    notes = (*_frames_note(image, name), *_left_out_notes(data, format, name))
     upright = image.autorot()
     if lab_coding is not None:
         upright = _named_lab(upright, lab_coding)
@@ -172,6 +176,15 @@ def _full_range(pixels: Pixels, bits: int) -> Pixels:
 def _frames_note(image: "VipsImage", name: str) -> tuple[str, ...]:
     pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
     return (f"{name} has {pages} frames or pages; only the first is read",) if pages > 1 else ()
+
+
+def _left_out_notes(data: bytes, format: str, name: str) -> list[str]:
+    """What the file holds beside its first picture that libvips does not tell."""
+    if format == "jpeg":
+        return notes_of_tail(data, jpeg_parts(data).end, name)
+    if format == "avif" and is_sequence(data):
+        return [f"{name} is a sequence of pictures; only its still picture is read"]
+    return []
 
 
 def _grey_or_rgb(image: "VipsImage", name: str) -> tuple[Pixels, bool]:

@@ -1,0 +1,92 @@
+"""Where the parts of a JPEG file lie: the segments of its header, the end of its picture, and what comes after it."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+START, END, SCAN, COMMENT = b"\xff\xd8", 0xD9, 0xDA, 0xFE
+GAIN_MAP_MARKS = (b"hdr-gain-map", b"urn:iso:std:iso:ts:21496", b"HDRGainMap", b"hdrgainmap")
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # what is not part of the entropy-coded data (ITU T.81, B.1.1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """One segment of a JPEG file: the byte behind 0xFF, the place of that 0xFF, and what it holds."""
+
+    marker: int
+    at: int
+    body: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class JpegParts:
+    """One picture in a file.
+
+    Attributes:
+        segments: all but those without a body, in order.
+        end: the place after the picture; the end of the data if it is cut off.
+    """
+
+    segments: tuple[Segment, ...]
+    end: int
+
+
+def jpeg_parts(data: bytes, at: int = 0) -> JpegParts:
+    """The parts of the picture that begins at `at`; as far as they can be read."""
+    segments: list[Segment] = []
+    at += len(START)
+    while match := _MARKER.search(data, at):
+        at, marker = match.start(), data[match.start() + 1]
+        if marker == END:
+            return JpegParts(segments=tuple(segments), end=at + 2)
+        if marker == 0x01:  # TEM, which has no body
+            at += 2
+            continue
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        if length < 2 or at + 2 + length > len(data):
+            break
+        segments.append(Segment(marker=marker, at=at, body=data[at + 4 : at + 2 + length]))
+        at += 2 + length
+    return JpegParts(segments=tuple(segments), end=len(data))
+
+
+def further_pictures(data: bytes, end: int) -> Iterator[tuple[int, JpegParts]]:
+    """The pictures behind the first one (CIPA DC-007, Multi-Picture Format), each with its place.
+
+    Args:
+        data: the whole file.
+        end: of the first picture.
+    """
+    while (at := data.find(START + b"\xff", end)) >= 0:
+        parts = jpeg_parts(data, at)
+        yield at, parts
+        end = parts.end
+
+
+def is_gain_map(parts: JpegParts) -> bool:
+    """Whether a further picture is the gain map that makes an HDR picture of the first one."""
+    return any(mark in segment.body for segment in parts.segments for mark in GAIN_MAP_MARKS)
+
+
+def notes_of_tail(data: bytes, end: int, name: str) -> list[str]:
+    """What to tell about the bytes behind the first picture, which are not carried over.
+
+    Args:
+        data: the whole file.
+        end: of the first picture.
+        name: what to call the file.
+    """
+    notes = []
+    film = data.find(b"ftyp", end)
+    pictures = list(further_pictures(data[: film if film >= 0 else len(data)], end))
+    maps = sum(is_gain_map(parts) for _, parts in pictures)
+    if maps:
+        notes.append(f"{name} holds an HDR gain map: left out, the result is the SDR picture")
+    if len(pictures) > maps:
+        notes.append(f"{name} holds {len(pictures) - maps} further picture(s) or previews: left out")
+    if film >= 0:
+        notes.append(f"{name} holds a short film (motion photo): left out")
+    rest = data[pictures[-1][1].end if pictures else end :].strip(b"\0\xff")
+    if film < 0 and rest:
+        notes.append(f"{name} holds {len(rest):,} bytes behind its picture: left out")
+    return notes
