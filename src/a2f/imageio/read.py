@@ -18,6 +18,7 @@ from a2f.imageio.limits import DEFAULT_MAX_PIXELS, check_size
 from a2f.imageio.loaders import open_vips
 from a2f.imageio.picture import MAX_DPI, Metadata, Picture, Pixels
 from a2f.imageio.tiff import exif_of_tiff, has_unit, is_cut_off, lab_as_rgb, lab_of_samples
+from a2f.imageio.tiff_directory import layout_of
 from a2f.imageio.uncompressed import read_bmp, read_pnm
 
 if TYPE_CHECKING:
@@ -262,7 +263,8 @@ def _ends_too_early(data: bytes, format: str) -> bool:
     if format == "webp":
         return int.from_bytes(data[4:8], "little") + 8 > len(data)
     if format == "tiff":
-        return int.from_bytes(data[4:8], "little" if data[:1] == b"I" else "big") >= len(data)
+        layout = layout_of(data)
+        return layout is None or layout.first >= len(data)
     if format == "avif":
         at = 0
         while at + 8 <= len(data) and (size := int.from_bytes(data[at : at + 4], "big")) >= 8:

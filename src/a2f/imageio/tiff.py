@@ -1,9 +1,8 @@
-"""What libvips leaves out of TIFF or gets wrong: EXIF both ways, writing IPTC, reading 8-bit or ICC coded Lab."""
+"""What libvips leaves out of TIFF or gets wrong: EXIF both ways, writing IPTC, cut-off files, extra samples, Lab."""
 
-import contextlib
 import struct
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
 from typing import Any
@@ -11,44 +10,49 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.imageio.exif import (
-    EXIF_IFD,
-    GPS_IFD,
-    INTEROP_IFD,
-    RESOLUTION_UNIT,
-    first_directory,
+from a2f.imageio.exif import EXIF_IFD, GPS_IFD, INTEROP_IFD, MARK, RESOLUTION_UNIT, plain_exif
+from a2f.imageio.tiff_directory import (
+    IFD8,
+    LONG,
+    UNDEFINED,
+    Field,
+    Layout,
+    directory_bytes,
+    fields_of,
+    first_fields,
+    for_classic,
+    in_order,
+    layout_of,
     number_of,
     numbers_of,
-    set_number,
+    with_number,
 )
 
 WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES, PLANES = 256, 257, 258, 259, 277, 284
 STRIPS, ROWS_OF_STRIP, BYTES_OF_STRIPS, TILES, BYTES_OF_TILES = 273, 278, 279, 324, 325
 PHOTOMETRIC, RGB = 262, 2
-IPTC, UNDEFINED = 33723, 7
+EXTRA_SAMPLES, UNSPECIFIED = 338, 0
+COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3, 9: 3, 10: 3}  # channels that an interpretation takes
+IPTC = 33723
 CIELAB, ICCLAB = 8, 9
 # Of a TIFF's first directory, what tells about the picture, not about how its pixels are stored:
 # description, maker, model, software, date, artist, computer, copyright, rating, and the Windows titles.
 DESCRIPTIVE = (270, 271, 272, 305, 306, 315, 316, 33432, 18246, 18249, *range(40091, 40096))
 
 
+Tags = dict[int, list[Field]]  # by the tag that points to their directory; 0 for the first
+
+
 def exif_of_tiff(data: bytes) -> bytes | None:
     """The EXIF block of a TIFF file: the descriptive tags of its first directory, and what lies under it."""
-    from PIL import Image
-
-    whole = _parse(data)
-    if whole is None:
+    layout, tags = layout_of(data), _tags_of(data)
+    if layout is None or tags is None or not any(tags.values()):
         return None
-    kept = Image.Exif()
-    for tag in DESCRIPTIVE:
-        if tag in whole:
-            kept[tag] = whole[tag]
-    for pointer in (EXIF_IFD, GPS_IFD):
-        kept.get_ifd(pointer).update(whole.get_ifd(pointer))
-    if INTEROP_IFD in kept.get_ifd(EXIF_IFD):
-        kept.get_ifd(EXIF_IFD)[INTEROP_IFD] = dict(whole.get_ifd(INTEROP_IFD))
-    filled = len(kept) or kept.get_ifd(EXIF_IFD) or kept.get_ifd(GPS_IFD)
-    return kept.tobytes() if filled else None
+    classic = replace(layout, big=False)
+    out = bytearray((b"II*\0" if classic.order == "<" else b"MM\0*") + bytes(4))
+    first = _appended(out, _with_directories(out, tags, classic), classic)
+    out[4:8] = _pointer(0, first, classic).value
+    return MARK + bytes(out)
 
 
 def tiff_with_blocks(data: bytes, *, exif: bytes | None, iptc: bytes | None) -> bytes:
@@ -58,76 +62,99 @@ def tiff_with_blocks(data: bytes, *, exif: bytes | None, iptc: bytes | None) -> 
     and GPS directories; all that was there keeps its place. A damaged EXIF block is left out.
 
     Args:
-        data: a classic little-endian TIFF of one page.
+        data: a TIFF of one page, as libvips writes it.
         exif: the block.
         iptc: the bare records.
     """
-    first = first_directory(data)
-    if first is None or first.order != "<" or not (exif or iptc):
+    layout = layout_of(data)
+    if layout is None or not (exif or iptc):
         return data
-    entries = {tag: data[place : place + 12] for tag, place in first.entries.items()}
     out = bytearray(data)
-    tags = _parse(exif) if exif else None
-    if tags is not None:
-        with contextlib.suppress(Exception):  # as in `_parse`: Pillow reads some values that it cannot write
-            entries |= _appended_tags(out, tags)
+    entries = {field.tag: field for field in first_fields(data)}
+    block = plain_exif(exif) if exif else b""
+    tags, given = _tags_of(block), layout_of(block)
+    if tags is not None and given is not None:
+        turned = {pointer: in_order(fields, given.order, layout.order) for pointer, fields in tags.items()}
+        entries |= {field.tag: field for field in _with_directories(out, turned, layout)}
     if iptc:
-        offset = _append(out, lambda _: iptc.ljust(5, b"\0"))  # up to 4 bytes would belong into the entry itself
-        entries[IPTC] = struct.pack("<HHII", IPTC, UNDEFINED, max(len(iptc), 5), offset)
-    body = b"".join(entries[tag] for tag in sorted(entries))
-    offset = _append(out, lambda at: struct.pack("<H", len(entries)) + body + b"\0\0\0\0")
-    out[4:8] = struct.pack("<I", offset)
+        entries[IPTC] = Field(tag=IPTC, kind=UNDEFINED, count=len(iptc), value=iptc)
+    pointer = _pointer(0, _appended(out, list(entries.values()), layout), layout).value
+    at = 8 if layout.big else 4
+    out[at : at + len(pointer)] = pointer
     return bytes(out)
 
 
-def _appended_tags(out: bytearray, tags: Any) -> dict[int, bytes]:
-    """Append what the entries of an EXIF block point to; the entries, for the first directory."""
-    entries = {}
-    for pointer in (EXIF_IFD, GPS_IFD):
-        inner = dict(tags.get_ifd(pointer))
-        if INTEROP_IFD in inner:
-            inner[INTEROP_IFD] = dict(tags.get_ifd(INTEROP_IFD))
+def _tags_of(block: bytes) -> Tags | None:
+    """The descriptive tags of a file or block, in types that EXIF knows; None if it cannot be read."""
+    layout = layout_of(block)
+    main = fields_of(block, layout, layout.first) if layout else None
+    if layout is None or main is None:
+        return None
+
+    def below(fields: Sequence[Field], pointer: int) -> list[Field]:
+        at = number_of(fields, pointer, layout.order)
+        return (fields_of(block, layout, at) if at else None) or []
+
+    exif = below(main, EXIF_IFD)
+    tags = {
+        0: [field for field in main if field.tag in DESCRIPTIVE],
+        EXIF_IFD: [field for field in exif if field.tag != INTEROP_IFD],
+        GPS_IFD: below(main, GPS_IFD),
+        INTEROP_IFD: below(exif, INTEROP_IFD),
+    }
+    return {pointer: for_classic(fields, layout.order) for pointer, fields in tags.items()}
+
+
+def _with_directories(out: bytearray, tags: Tags, layout: Layout) -> list[Field]:
+    """Append the directories that lie under the first; the fields of the first, with pointers to them."""
+    fields, exif = list(tags[0]), list(tags[EXIF_IFD])
+    if tags[INTEROP_IFD]:
+        exif.append(_pointer(INTEROP_IFD, _appended(out, tags[INTEROP_IFD], layout), layout))
+    for pointer, inner in ((EXIF_IFD, exif), (GPS_IFD, tags[GPS_IFD])):
         if inner:
-            offset = _append(out, partial(_directory_bytes, inner))
-            entries[pointer] = struct.pack("<HHII", pointer, 4, 1, offset)
-    plain = {tag: tags[tag] for tag in DESCRIPTIVE if tag in tags}
-    if plain:
-        offset = _append(out, partial(_directory_bytes, plain))
-        (number,) = struct.unpack_from("<H", out, offset)
-        for at in range(offset + 2, offset + 2 + 12 * number, 12):
-            entries[struct.unpack_from("<H", out, at)[0]] = bytes(out[at : at + 12])
-    return entries
+            fields.append(_pointer(pointer, _appended(out, inner, layout), layout))
+    return fields
+
+
+def _pointer(tag: int, at: int, layout: Layout) -> Field:
+    kind, code = (IFD8, "Q") if layout.big else (LONG, "I")
+    return Field(tag=tag, kind=kind, count=1, value=struct.pack(f"{layout.order}{code}", at))
+
+
+def _appended(out: bytearray, fields: Sequence[Field], layout: Layout) -> int:
+    """Append a directory, and return its offset, which is even."""
+    out += bytes(len(out) % 2)
+    at = len(out)
+    out += directory_bytes(fields, at, layout)
+    return at
 
 
 def without_resolution(data: bytes) -> bytes:
     """A TIFF file whose resolution, which libvips sets to 1 pixel a millimetre, has no unit (TIFF 6.0, Section 8)."""
-    first = first_directory(data)
-    if first is None:
-        return data
-    out = bytearray(data)
-    set_number(out, first, RESOLUTION_UNIT, 1)
-    return bytes(out)
+    return with_number(data, RESOLUTION_UNIT, 1)
 
 
 def is_cut_off(data: bytes) -> bool:
-    """Whether samples lie beyond the end of a classic TIFF file; libvips takes them for black."""
-    first = first_directory(data)
-    if first is None:
+    """Whether samples lie beyond the end of a TIFF file; libvips takes them for black."""
+    layout, first = layout_of(data), first_fields(data)
+    if layout is None:
         return False
-    tiles = numbers_of(data, first, TILES), numbers_of(data, first, BYTES_OF_TILES)
-    if any(at + count > len(data) for at, count in zip(*tiles, strict=False)):
+    numbers = partial(numbers_of, first, order=layout.order)
+    number = partial(number_of, first, order=layout.order)
+    tiles = zip(numbers(TILES), numbers(BYTES_OF_TILES), strict=False)
+    if any(at + count > len(data) for at, count in tiles):
         return True
-    strips, counts = numbers_of(data, first, STRIPS), numbers_of(data, first, BYTES_OF_STRIPS)
-    if number_of(data, first, COMPRESSION) not in (None, 1):
+    strips, counts = numbers(STRIPS), numbers(BYTES_OF_STRIPS)
+    if number(COMPRESSION) not in (None, 1):
         return any(at + count > len(data) for at, count in zip(strips, counts, strict=False))
-    width, height = number_of(data, first, WIDTH), number_of(data, first, HEIGHT)
+    width, height = number(WIDTH), number(HEIGHT)
     if not width or not height:
         return False
-    samples = 1 if number_of(data, first, PLANES) == 2 else number_of(data, first, SAMPLES) or 1
-    bits = (numbers_of(data, first, BITS) or (1,))[0]
-    rows = max(1, min(height, number_of(data, first, ROWS_OF_STRIP) or height))
-    for number, (at, count) in enumerate(zip_longest(strips, counts[: len(strips)], fillvalue=0)):
-        top = number % -(-height // rows) * rows  # of planes each begins anew
+    samples = 1 if number(PLANES) == 2 else number(SAMPLES) or 1
+    bits = (numbers(BITS) or (1,))[0]
+    rows = max(1, min(height, number(ROWS_OF_STRIP) or height))
+    for index, (at, count) in enumerate(zip_longest(strips, counts[: len(strips)], fillvalue=0)):
+        top = index % -(-height // rows) * rows  # of planes each begins anew
         used = -(-width * samples * bits // 8) * min(rows, height - top)
         if at + min(count or used, used) > len(data):  # some name more bytes than they use, or none
             return True
@@ -136,44 +163,30 @@ def is_cut_off(data: bytes) -> bool:
 
 def has_unit(data: bytes) -> bool:
     """Whether the resolution of a TIFF file has a unit, so that it says more than the shape of the pixels."""
-    first = first_directory(data)
-    return first is None or number_of(data, first, RESOLUTION_UNIT) != 1
+    layout = layout_of(data)
+    return layout is None or number_of(first_fields(data), RESOLUTION_UNIT, layout.order) != 1
 
 
-def _append(out: bytearray, make: Callable[[int], bytes]) -> int:
-    """Append what `make` gives for an even offset, and return that offset."""
-    if len(out) % 2:
-        out.append(0)
-    offset = len(out)
-    out += make(offset)
-    return offset
+def has_data_band(data: bytes) -> bool:
+    """Whether the channel behind the colours is data of its own: an extra sample that no one has called alpha.
+
+    ExtraSamples tells what the channels behind the colours are: 0 unspecified, 1 or 2 alpha (TIFF 6.0, Section 18);
+    without that tag nothing is known about them.
+    """
+    layout, first = layout_of(data), first_fields(data)
+    if layout is None:
+        return False
+    coding = number_of(first, PHOTOMETRIC, layout.order)
+    samples = number_of(first, SAMPLES, layout.order) or 1
+    kinds = numbers_of(first, EXTRA_SAMPLES, layout.order)
+    return (
+        samples > COLOURS.get(-1 if coding is None else coding, samples) and (kinds or (UNSPECIFIED,))[0] == UNSPECIFIED
+    )
 
 
-def _directory_bytes(tags: Mapping[int, Any], offset: int) -> bytes:
-    """A little-endian directory with its values, for a place in the file."""
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
-    directory = ImageFileDirectory_v2(b"II*\0\x08\0\0\0")
-    with warnings.catch_warnings(action="ignore"):  # Pillow's word on odd tags
-        for tag, value in tags.items():
-            directory[tag] = value
-        return directory.tobytes(offset)
-
-
-def _parse(block: bytes) -> Any:
-    from PIL import Image
-
-    tags = Image.Exif()
-    try:
-        with warnings.catch_warnings(action="ignore"):  # Pillow's word on damaged tags; what it can read is kept
-            tags.load(block)
-            tags.get_ifd(GPS_IFD)
-            if INTEROP_IFD in tags.get_ifd(EXIF_IFD):  # Pillow before 13 fails where there is none
-                tags.get_ifd(INTEROP_IFD)
-            tags.tobytes()
-    except Exception:  # damaged blocks raise a dozen types in Pillow; the picture matters more than they do
-        return None
-    return tags
+def with_data_band(data: bytes) -> bytes:
+    """A TIFF file whose alpha, as libvips calls the channel behind the colours, is called unspecified data."""
+    return with_number(data, EXTRA_SAMPLES, UNSPECIFIED)
 
 
 def lab_as_rgb(data: bytes) -> tuple[bytes, int | None]:
@@ -188,13 +201,9 @@ def lab_as_rgb(data: bytes) -> tuple[bytes, int | None]:
         The file, and the coding its samples really have: 8 CIELab, 9 ICC Lab; for all other files the file itself
         and None.
     """
-    first = first_directory(data)
-    coding = None if first is None else number_of(data, first, PHOTOMETRIC)
-    if first is None or coding not in (CIELAB, ICCLAB):
-        return data, None
-    changed = bytearray(data)
-    set_number(changed, first, PHOTOMETRIC, RGB)
-    return bytes(changed), coding
+    layout = layout_of(data)
+    coding = number_of(first_fields(data), PHOTOMETRIC, layout.order) if layout else None
+    return (with_number(data, PHOTOMETRIC, RGB), coding) if coding in (CIELAB, ICCLAB) else (data, None)
 
 
 def lab_of_samples(samples: NDArray[Any], coding: int) -> NDArray[np.float32]:

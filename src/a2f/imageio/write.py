@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # Better Huffman tables, a few percent, need the whole image in memory once more: 6 bytes a pixel.
 MOST_OPTIMISED = 8_000_000
+# Bytes of pixels from which on a TIFF is a BigTIFF: a classic one ends at 4 GiB, and deflate may gain nothing.
+BIGTIFF_FROM = 4_000_000_000
 # What libvips writes of the metadata, as the bits of its VipsForeignKeep.
 KEEP_ALL, KEEP_ALL_BUT_EXIF = 31, 30
 
@@ -224,11 +226,12 @@ def _encode_vips(image: "VipsImage", metadata: Metadata, format: str, quality: i
         xmp, iptc = (block if fits_jpeg(block) else None for block in (metadata.xmp, metadata.iptc))
         metadata = replace(metadata, xmp=xmp, iptc=iptc)
     image = _with_metadata(image, metadata, format, exif)
+    pixels = image.width * image.height
     try:
         blob: bytes = image.write_to_buffer(
             FORMATS[format].vips,
             keep=_keep(exif, format),
-            **_options(format, quality, deep=deep, pixels=image.width * image.height),
+            **_options(format, quality, deep=deep, pixels=pixels, raw_bytes=pixels * image.bands * (2 if deep else 1)),
         )
     except pyvips.Error as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -276,12 +279,12 @@ def _keep(exif: bytes | None, format: str) -> int:
     return KEEP_ALL if exif and format in ("webp", "avif") else KEEP_ALL_BUT_EXIF
 
 
-def _options(format: str, quality: int | None, *, deep: bool, pixels: int) -> dict[str, Any]:
+def _options(format: str, quality: int | None, *, deep: bool, pixels: int, raw_bytes: int) -> dict[str, Any]:
     options: dict[str, dict[str, Any]] = {
         "jpeg": {"Q": quality, "optimize_coding": pixels <= MOST_OPTIMISED, "subsample_mode": "auto"},
         "png": {"compression": 6, "filter": "all", "bitdepth": 16 if deep else 8},
         "webp": {"Q": quality, "lossless": quality == 100, "exact": True},
-        "tiff": {"compression": "deflate", "predictor": "horizontal"},
+        "tiff": {"compression": "deflate", "predictor": "horizontal", "bigtiff": raw_bytes >= BIGTIFF_FROM},
         "gif": {},
         "avif": {"Q": quality, "compression": "av1", "bitdepth": 12 if deep else 8, "effort": 4},
     }
