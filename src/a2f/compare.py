@@ -40,7 +40,8 @@ class _Entry:
 
 def load_rgb(path: Path) -> Image:
     """An image file as [H, W, 3] uint8; transparency on white, 16 bits rounded to 8. Errors as `read_image`."""
-    pixels = read_image(path).pixels
+    picture = read_image(path)
+    pixels = picture.pixels[..., :-1] if picture.data_band else picture.pixels
     top = np.iinfo(pixels.dtype).max
     values = pixels.astype(np.float64) / top
     if values.shape[2] in (2, 4):

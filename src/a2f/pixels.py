@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from a2f.errors import InputError
 from a2f.imageio import FORMATS, Picture, encode_bands, encode_image, encoding_bytes, is_transparent
-from a2f.imageio.picture import has_degrees, without_degrees
+from a2f.imageio.picture import without_degrees
 from a2f.runtime.memory import give_back_freed
 from a2f.runtime.plan import checked, reserve
 from a2f.sizes import Size
@@ -26,9 +26,12 @@ ROWS_AT_A_TIME = 32  # so that what is computed on the way stays in the cache
 FAINT = 1 / 16  # of the strongest alpha: below this a pixel's own colour counts ever less
 
 
-def upscale_picture(picture: Picture, passes: Sequence[Upscaler], *, size: Size | None = None) -> Picture:
+def upscale_picture(
+    picture: Picture, passes: Sequence[Upscaler], *, size: Size | None = None, independent: bool = False
+) -> Picture:
     """Enlarge a picture; metadata, channels and bit depth stay. Arguments as `upscale_pixels`."""
-    return replace(picture, pixels=upscale_pixels(picture.pixels, passes, size=size))
+    pixels = upscale_pixels(picture.pixels, passes, size=size, independent=independent or picture.data_band)
+    return replace(picture, pixels=pixels)
 
 
 def encode_enlarged(
@@ -40,6 +43,7 @@ def encode_enlarged(
     quality: int | None = None,
     strip: bool = False,
     force: bool = False,
+    independent: bool = False,
     watch: Callable[[], None] = lambda: None,
 ) -> Generator[bytes | memoryview, None, None]:
     """Enlarge a picture and encode it; by a single pass without resizing, the result is encoded while it is made.
@@ -52,6 +56,7 @@ def encode_enlarged(
         quality: the same.
         strip: the same.
         force: the same.
+        independent: as `upscale_pixels`.
         watch: called between bands; what it raises ends the work.
 
     Returns:
@@ -63,8 +68,8 @@ def encode_enlarged(
     check_memory(picture, passes, size=size, format=format)
     if size is not None or len(passes) != 1 or not isinstance(passes[0], BandUpscaler):
         with checked():
-            large = upscale_picture(picture, passes, size=size)
-        if not FORMATS[format].soft and has_degrees(large.pixels) and not has_degrees(picture.pixels):
+            large = upscale_picture(picture, passes, size=size, independent=independent)
+        if not FORMATS[format].soft and large.has_degrees and not picture.has_degrees:
             large = replace(large, pixels=without_degrees(large.pixels))  # which only its edges have got
         yield encode_image(large, format=format, quality=quality, strip=strip, force=force)
         return
@@ -74,7 +79,7 @@ def encode_enlarged(
             watch()
             yield band
 
-    bands = watched(upscale_bands(picture.pixels, passes[0]))
+    bands = watched(upscale_bands(picture.pixels, passes[0], independent=independent or picture.data_band))
     final = _enlarged_size(picture.size, passes)
     taken = encoding_bytes(format, size=final, channels=picture.pixels.shape[2], deep=picture.is_deep, streamed=True)
     with checked(), reserve(taken):
@@ -121,7 +126,7 @@ def _stages_of_one_pass(picture: Picture, upscaler: BandUpscaler, file: int) -> 
     """Of a pass that is encoded while it runs: alpha, if there is any, then colours."""
     given_px = picture.size[0] * picture.size[1]
     made_px = given_px * upscaler.scale**2
-    if is_transparent(picture.pixels):
+    if picture.data_band or is_transparent(picture.pixels):
         yield upscaler, picture.size, 20 * made_px + file
         yield upscaler, picture.size, 28 * given_px + picture.pixels.itemsize * made_px + file
     else:
@@ -130,7 +135,7 @@ def _stages_of_one_pass(picture: Picture, upscaler: BandUpscaler, file: int) -> 
 
 def _stages(picture: Picture, passes: Sequence[BandUpscaler], final: Size, file: int) -> Iterator[Stage]:
     """Of passes whose results are held in floating point, 12 bytes a pixel and 4 of alpha, then resized and encoded."""
-    alpha, size, held = is_transparent(picture.pixels), picture.size, 0
+    alpha, size, held = picture.data_band or is_transparent(picture.pixels), picture.size, 0
     for upscaler in passes:
         given, size = size, _enlarged_size(size, [upscaler])
         given_px, made_px = given[0] * given[1], size[0] * size[1]
@@ -145,7 +150,9 @@ def _stages(picture: Picture, passes: Sequence[BandUpscaler], final: Size, file:
     yield upscaler, given, max(encoding, 0 if final == size else resizing) + 12 * given_px
 
 
-def upscale_pixels(pixels: NDArray[Any], passes: Sequence[Upscaler], *, size: Size | None = None) -> NDArray[Any]:
+def upscale_pixels(
+    pixels: NDArray[Any], passes: Sequence[Upscaler], *, size: Size | None = None, independent: bool = False
+) -> NDArray[Any]:
     """Enlarge an image of any depth and channels.
 
     Grey runs through the network as RGB and comes back as its luma. Colour under full transparency, which nobody has
@@ -157,6 +164,8 @@ def upscale_pixels(pixels: NDArray[Any], passes: Sequence[Upscaler], *, size: Si
         passes: upscalers to run, one after the other; none only resizes.
         size: exact width and height of the result; it is resized if need be, antialiased: by Lanczos, or with
             transparency by bicubic, which leaves no second wave beside an edge.
+        independent: the last of 2 or 4 channels says nothing about the others: it is enlarged like a grey image, and
+            the colours are enlarged as they are, whatever it holds.
 
     Returns:
         Same dtype and C.
@@ -165,7 +174,10 @@ def upscale_pixels(pixels: NDArray[Any], passes: Sequence[Upscaler], *, size: Si
         InputError: for another shape or dtype, an empty image, NaN, or floats outside [0, 1].
     """
     if len(passes) == 1 and isinstance(passes[0], BandUpscaler) and size is None:
-        return np.concatenate(list(upscale_bands(pixels, passes[0])))
+        return np.concatenate(list(upscale_bands(pixels, passes[0], independent=independent)))
+    if independent and pixels.ndim == 3 and pixels.shape[2] in (2, 4):
+        parts = [upscale_pixels(part, passes, size=size) for part in (pixels[..., :-1], pixels[..., -1:])]
+        return np.concatenate(parts, axis=2)
     values = _to_float(pixels)
     channels = values.shape[2]
     rgb = values[..., :3] if channels > 2 else values[..., :1].repeat(3, axis=2)
@@ -185,12 +197,13 @@ def upscale_pixels(pixels: NDArray[Any], passes: Sequence[Upscaler], *, size: Si
     return _from_float(colour, pixels.dtype)
 
 
-def upscale_bands(pixels: NDArray[Any], upscaler: BandUpscaler) -> Iterator[NDArray[Any]]:
+def upscale_bands(pixels: NDArray[Any], upscaler: BandUpscaler, *, independent: bool = False) -> Iterator[NDArray[Any]]:
     """Enlarge an image by one pass, band by band; the pixels of `upscale_pixels`.
 
     Args:
         pixels: as `upscale_pixels`.
         upscaler: of the pass.
+        independent: as `upscale_pixels`.
 
     Returns:
         Bands [rows, scale * W, C] of the same dtype, from the top.
@@ -204,7 +217,11 @@ def upscale_bands(pixels: NDArray[Any], upscaler: BandUpscaler) -> Iterator[NDAr
     native = pixels.astype(dtype.newbyteorder("="), copy=False)
     rgb = native[..., :3] if channels > 2 else native[..., :1].repeat(3, axis=2)
     alpha: NDArray[Any] | None = None
-    if is_transparent(native):
+    if independent and channels in (2, 4):
+        with reserve(pixels.itemsize * upscaler.scale**2 * pixels.shape[0] * pixels.shape[1]):
+            alpha = np.concatenate(list(upscale_bands(native[..., -1:], upscaler)))[..., 0]
+        give_back_freed()
+    elif is_transparent(native):
         values = _to_float(native)
         alpha = _from_float(_enlarge_alpha(values[..., -1], upscaler), dtype)
         rgb = fill_hidden(values[..., :3] if channels > 2 else values[..., :1].repeat(3, axis=2), values[..., -1])

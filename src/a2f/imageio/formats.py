@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from a2f.errors import LossyFormatError, UsageError
-from a2f.imageio.picture import Picture, has_degrees, is_transparent
+from a2f.imageio.picture import Picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +16,7 @@ class Format:
         suffixes: of its files, the usual one first.
         alpha: whether it holds transparency.
         soft: whether transparency has degrees, where there is any.
+        data_band: whether it holds a channel of data behind the colours that is not alpha.
         deep: whether it holds more than 8 bits a channel (AVIF: 12).
         icc: whether it holds a colour profile.
         grey: whether it holds grey as grey, not as RGB.
@@ -31,6 +32,7 @@ class Format:
     alpha: bool
     deep: bool
     soft: bool = True
+    data_band: bool = False
     icc: bool = True
     grey: bool = True
     metadata: tuple[str, ...] = ("exif", "xmp")
@@ -46,7 +48,7 @@ _ALL = (
     Format(name="png", suffixes=(".png",), alpha=True, deep=True, vips=".png"),
     Format(name="webp", suffixes=(".webp",), alpha=True, deep=False, grey=False, quality=90, vips=".webp",
            max_side=16383, encoding=4.5),
-    Format(name="tiff", suffixes=(".tif", ".tiff"), alpha=True, deep=True, vips=".tif",
+    Format(name="tiff", suffixes=(".tif", ".tiff"), alpha=True, deep=True, data_band=True, vips=".tif",
            metadata=("exif", "xmp", "iptc")),
     Format(name="bmp", suffixes=(".bmp",), alpha=True, deep=False, icc=False, max_side=32767, metadata=(),
            encoding=3.7),
@@ -92,8 +94,8 @@ def check_format(picture: Picture, format: str, *, force: bool = False, strip: b
         factor: by how much the picture will still grow.
 
     Raises:
-        LossyFormatError: if it would lose transparency (that is not opaque throughout), its degrees or bit depth, or if
-            EXIF, XMP or IPTC is too long for JPEG.
+        LossyFormatError: if it would lose transparency (that is not opaque throughout), its degrees, a channel of data
+            or bit depth, or if EXIF, XMP or IPTC is too long for JPEG.
         UsageError: if the format cannot hold so many pixels a side.
     """
     holds = FORMATS[format]
@@ -101,14 +103,19 @@ def check_format(picture: Picture, format: str, *, force: bool = False, strip: b
         raise UsageError(f"{format} holds at most {holds.max_side} pixels a side: choose another format with -f")
     if force:
         return
-    if not holds.alpha and is_transparent(picture.pixels):
+    if not holds.alpha and picture.is_transparent:
         raise LossyFormatError(
             f"{format} cannot hold transparency: choose png, webp or tiff, or accept the loss (--force, force=True)"
         )
-    if holds.alpha and not holds.soft and has_degrees(picture.pixels):
+    if holds.alpha and not holds.soft and picture.has_degrees:
         raise LossyFormatError(
             f"{format} holds no degrees of transparency: choose png, webp or tiff, or accept the loss "
             "(--force, force=True)"
+        )
+    if picture.data_band and not holds.data_band:
+        raise LossyFormatError(
+            f"{format} has no place for the channel of data behind the colours (an extra sample that is not alpha): "
+            "choose tiff, or leave it out (--force, force=True)"
         )
     if not holds.deep and picture.is_deep:
         raise LossyFormatError(

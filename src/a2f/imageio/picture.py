@@ -57,6 +57,8 @@ class Picture:
 
     Attributes:
         pixels: [H, W, C] uint8 or uint16; C is 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha (not premultiplied).
+        data_band: the last of 2 or 4 channels is not alpha but data of its own, such as a mask or infrared, as TIFF
+            files hold it.
         metadata: kept from the file.
         format: name of the file's format, a key of `FORMATS`.
         notes: what a person should know, e.g. that only the first of many frames was read.
@@ -65,6 +67,7 @@ class Picture:
 
     pixels: Pixels
     metadata: Metadata = field(default_factory=Metadata)
+    data_band: bool = False
     format: str = "png"
     notes: tuple[str, ...] = ()
     jpeg_quality: int | None = None
@@ -77,7 +80,17 @@ class Picture:
     @property
     def has_alpha(self) -> bool:
         """Whether the last channel is alpha."""
-        return self.pixels.shape[2] in (2, 4)
+        return self.pixels.shape[2] in (2, 4) and not self.data_band
+
+    @property
+    def is_transparent(self) -> bool:
+        """Whether there is alpha, and not all of it opaque."""
+        return self.has_alpha and is_transparent(self.pixels)
+
+    @property
+    def has_degrees(self) -> bool:
+        """Whether there are pixels that are neither opaque nor fully transparent."""
+        return self.has_alpha and has_degrees(self.pixels)
 
     @property
     def is_deep(self) -> bool:

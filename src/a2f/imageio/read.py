@@ -11,13 +11,13 @@ import numpy as np
 
 from a2f.errors import TAKE_WHAT_THERE_IS, ImageReadError, TruncatedImageError
 from a2f.imageio.exif import dpi_of_exif
-from a2f.imageio.jpeg_quality import estimate_jpeg_quality
 from a2f.imageio.heif_boxes import brands_of, is_sequence
 from a2f.imageio.jpeg_parts import jpeg_parts, notes_of_tail
+from a2f.imageio.jpeg_quality import estimate_jpeg_quality
 from a2f.imageio.limits import DEFAULT_MAX_PIXELS, check_size
 from a2f.imageio.loaders import open_vips
 from a2f.imageio.picture import MAX_DPI, Metadata, Picture, Pixels
-from a2f.imageio.tiff import exif_of_tiff, has_unit, is_cut_off, lab_as_rgb, lab_of_samples
+from a2f.imageio.tiff import exif_of_tiff, has_data_band, has_unit, is_cut_off, lab_as_rgb, lab_of_samples
 from a2f.imageio.tiff_directory import layout_of
 from a2f.imageio.uncompressed import read_bmp, read_pnm
 
@@ -151,8 +151,15 @@ def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *,
     if converted:
         notes += (f"{name} is in {'CMYK' if upright.interpretation == 'cmyk' else 'Lab'}: converted to sRGB",)
     metadata = _metadata(image, data, format, converted=converted)
-    quality = estimate_jpeg_quality(data) if format == "jpeg" else None
-    return Picture(pixels=pixels, metadata=metadata, format=format, notes=notes, jpeg_quality=quality)
+    data_band = format == "tiff" and pixels.shape[2] in (2, 4) and has_data_band(data)
+    return Picture(
+        pixels=pixels,
+        metadata=metadata,
+        data_band=data_band,
+        format=format,
+        jpeg_quality=estimate_jpeg_quality(data) if format == "jpeg" else None,
+        notes=notes,
+    )
 
 
 def _named_lab(image: "VipsImage", coding: int) -> "VipsImage":

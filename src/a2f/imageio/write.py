@@ -17,7 +17,7 @@ from a2f.imageio.formats import FORMATS, Format, check_format, fits_jpeg, format
 from a2f.imageio.iptc import photoshop_of, records_of
 from a2f.imageio.picture import Metadata, Picture
 from a2f.imageio.stream import feed
-from a2f.imageio.tiff import tiff_with_blocks, without_resolution
+from a2f.imageio.tiff import tiff_with_blocks, with_data_band, without_resolution
 from a2f.imageio.uncompressed import encode_bmp, encode_pnm, encode_pnm_bands
 
 if TYPE_CHECKING:
@@ -89,7 +89,8 @@ def encode_image(
     if format == "bmp":
         return encode_bmp(pixels, metadata.dpi)
     deep = pixels.dtype == np.uint16
-    return _encode_vips(_vips_image(pixels), metadata, format, quality or FORMATS[format].quality, deep=deep)
+    blob = _encode_vips(_vips_image(pixels), metadata, format, quality or FORMATS[format].quality, deep=deep)
+    return with_data_band(blob) if picture.data_band and FORMATS[format].data_band else blob
 
 
 def encode_bands(
@@ -136,7 +137,7 @@ def encode_bands(
         raise
     if fed.errors:  # an encoder may have been content with less
         raise fed.errors[0]
-    return iter([blob])
+    return iter([with_data_band(blob) if picture.data_band and FORMATS[format].data_band else blob])
 
 
 def encoding_bytes(format: str, *, size: tuple[int, int], channels: int, deep: bool, streamed: bool = False) -> int:
@@ -171,6 +172,8 @@ def _fitted(picture: Picture, holds: Format, *, strip: bool) -> tuple[NDArray[An
     pixels: NDArray[Any] = picture.pixels
     if picture.has_alpha and not holds.alpha:
         pixels = _on_white(pixels)
+    if picture.data_band and not holds.data_band:
+        pixels = pixels[..., :-1]
     metadata = Metadata() if strip else picture.metadata
     icc = picture.metadata.icc
     # A grey profile has no meaning for the RGB that a format without grey makes of it.
