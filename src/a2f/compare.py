@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from a2f.errors import InputError
 from a2f.imageio import read_image
+from a2f.imageio.colour import to_srgb
 from a2f.metrics import psnr_y
 
 if TYPE_CHECKING:
@@ -39,9 +40,10 @@ class _Entry:
 
 
 def load_rgb(path: Path) -> Image:
-    """An image file as [H, W, 3] uint8; transparency on white, 16 bits rounded to 8. Errors as `read_image`."""
+    """An image file as [H, W, 3] uint8 in sRGB; transparency on white, 16 bits rounded to 8. Errors as `read_image`."""
     picture = read_image(path)
-    pixels = picture.pixels[..., :-1] if picture.data_band else picture.pixels
+    pixels = to_srgb(picture.pixels, picture.metadata)
+    pixels = pixels[..., :-1] if picture.data_band else pixels
     top = np.iinfo(pixels.dtype).max
     values = pixels.astype(np.float64) / top
     if values.shape[2] in (2, 4):

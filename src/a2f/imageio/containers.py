@@ -5,34 +5,33 @@ where a picture has none, and leaves XMP over 60,000 bytes out of JPEG.
 """
 
 import struct
-import zlib
-from collections.abc import Iterator
 
 from a2f.imageio.exif import MARK
+from a2f.imageio.picture import Metadata
+from a2f.imageio.png_chunks import chunk_bytes, chunks_of
 
 XMP_MARK = b"http://ns.adobe.com/xap/1.0/\0"
 PNG_XMP_MARK = b"XML:com.adobe.xmp\0\0\0\0\0"  # keyword, not compressed, no language, no translated keyword
 
 
-def with_blocks(
-    data: bytes, format: str, *, exif: bytes | None, xmp: bytes | None, dpi: tuple[float, float] | None
-) -> bytes:
-    """A file with this EXIF block and resolution and no other.
+def with_blocks(data: bytes, format: str, metadata: Metadata, *, exif: bytes | None) -> bytes:
+    """A file with this EXIF block and resolution and no other, and with what libvips leaves out of the metadata.
 
     Args:
         data: a JPEG, PNG or WebP file that libvips wrote; JPEG and PNG without EXIF and XMP; WebP with an EXIF block,
             if one is given.
         format: "jpeg", "png" or "webp".
+        metadata: XMP for JPEG and PNG (WebP has it from libvips), the resolution (WebP says it in its EXIF block
+            only), and what tells about colours in PNG.
         exif: the block without its mark.
-        xmp: the packet, for JPEG and PNG; WebP has it from libvips.
-        dpi: horizontal and vertical, pixels per inch; WebP says it in its EXIF block only.
     """
     if format == "jpeg":
-        return _jpeg(data, exif, xmp, dpi)
-    return _png(data, exif, xmp, dpi) if format == "png" else _webp(data, exif)
+        return _jpeg(data, metadata, exif)
+    return _png(data, metadata, exif) if format == "png" else _webp(data, exif)
 
 
-def _jpeg(data: bytes, exif: bytes | None, xmp: bytes | None, dpi: tuple[float, float] | None) -> bytes:
+def _jpeg(data: bytes, metadata: Metadata, exif: bytes | None) -> bytes:
+    xmp, dpi = metadata.xmp, metadata.dpi
     kept, at = [], 2
     while data[at + 1] & 0xF0 == 0xE0:  # APP0 to APP15 stand first
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
@@ -52,32 +51,25 @@ def _segment(marker: int, body: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
 
 
-def _png(data: bytes, exif: bytes | None, xmp: bytes | None, dpi: tuple[float, float] | None) -> bytes:
-    blocks = [_png_chunk(b"eXIf", exif)] if exif is not None else []
-    if xmp:  # not compressed, as XMP asks for; libvips writes a zTXt, which few programs read
-        blocks.append(_png_chunk(b"iTXt", PNG_XMP_MARK + xmp))
+def _png(data: bytes, metadata: Metadata, exif: bytes | None) -> bytes:
+    dpi, signal = metadata.dpi, metadata.signal
+    first = list(signal.chunks) if signal else []
+    if signal and signal.cicp:
+        first.append(chunk_bytes(b"cICP", bytes((*signal.cicp, 0, 1))))
+    blocks = [chunk_bytes(b"eXIf", exif)] if exif is not None else []
+    if metadata.xmp:  # not compressed, as XMP asks for; libvips writes a zTXt, which few programs read
+        blocks.append(chunk_bytes(b"iTXt", PNG_XMP_MARK + metadata.xmp))
     out = [data[:8]]
-    for kind, whole in _png_chunks(data):
-        if kind == b"eXIf" or (kind == b"pHYs" and dpi is None):
+    for chunk in chunks_of(data):
+        if chunk.kind == b"eXIf" or (chunk.kind == b"pHYs" and dpi is None):
             continue
-        if kind == b"IDAT":
+        if chunk.kind == b"IDAT":
             out += blocks
             blocks = []
-        out.append(whole)
+        out.append(data[chunk.at : chunk.end])
+        if chunk.kind == b"IHDR":
+            out += first
     return b"".join(out)
-
-
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Kind, and the whole chunk."""
-    at = 8
-    while at + 12 <= len(data):
-        (length,) = struct.unpack_from(">I", data, at)
-        yield data[at + 4 : at + 8], data[at : at + 12 + length]
-        at += 12 + length
-
-
-def _png_chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def _webp(data: bytes, exif: bytes | None) -> bytes:

@@ -19,6 +19,7 @@ class Format:
         data_band: whether it holds a channel of data behind the colours that is not alpha.
         deep: whether it holds more than 8 bits a channel (AVIF: 12).
         icc: whether it holds a colour profile.
+        cicp: whether it tells colours by code points (ITU-T H.273), which is what says that a picture is HDR.
         grey: whether it holds grey as grey, not as RGB.
         metadata: what else it holds of "exif", "xmp" and "iptc".
         encoding: memory that encoding takes, the file included, in bytes for each byte of pixels; measured.
@@ -34,6 +35,7 @@ class Format:
     soft: bool = True
     data_band: bool = False
     icc: bool = True
+    cicp: bool = False
     grey: bool = True
     metadata: tuple[str, ...] = ("exif", "xmp")
     encoding: float = 2.5
@@ -45,7 +47,7 @@ class Format:
 _ALL = (
     Format(name="jpeg", suffixes=(".jpg", ".jpeg", ".jpe", ".jfif"), alpha=False, deep=False, quality=92, vips=".jpg",
            max_side=65535, metadata=("exif", "xmp", "iptc"), encoding=5),
-    Format(name="png", suffixes=(".png",), alpha=True, deep=True, vips=".png"),
+    Format(name="png", suffixes=(".png",), alpha=True, deep=True, cicp=True, vips=".png"),
     Format(name="webp", suffixes=(".webp",), alpha=True, deep=False, grey=False, quality=90, vips=".webp",
            max_side=16383, encoding=4.5),
     Format(name="tiff", suffixes=(".tif", ".tiff"), alpha=True, deep=True, data_band=True, vips=".tif",
@@ -55,7 +57,7 @@ _ALL = (
     Format(name="gif", suffixes=(".gif",), alpha=True, soft=False, deep=False, icc=False, grey=False, vips=".gif",
            max_side=65535, metadata=(), encoding=5.2),
     Format(name="ppm", suffixes=(".ppm", ".pgm", ".pnm"), alpha=False, deep=True, icc=False, metadata=(), encoding=3.2),
-    Format(name="avif", suffixes=(".avif",), alpha=True, deep=True, grey=False, quality=80, vips=".avif",
+    Format(name="avif", suffixes=(".avif",), alpha=True, deep=True, grey=False, cicp=True, quality=80, vips=".avif",
            max_side=16384, encoding=14),
 )  # fmt: skip
 FORMATS = {entry.name: entry for entry in _ALL}
@@ -116,6 +118,12 @@ def check_format(picture: Picture, format: str, *, force: bool = False, strip: b
         raise LossyFormatError(
             f"{format} has no place for the channel of data behind the colours (an extra sample that is not alpha): "
             "choose tiff, or leave it out (--force, force=True)"
+        )
+    if picture.metadata.signal and picture.metadata.signal.is_hdr and (strip or not holds.cicp):
+        without = "a file without metadata" if strip and holds.cicp else format
+        raise LossyFormatError(
+            f"{without} cannot say that the colours are HDR (PQ or HLG): choose png or avif with their metadata, or "
+            "accept sRGB with the highlights clipped (--force, force=True)"
         )
     if not holds.deep and picture.is_deep:
         raise LossyFormatError(

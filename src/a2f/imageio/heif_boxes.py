@@ -1,9 +1,10 @@
 """The boxes of AVIF files (ISO/IEC 14496-12 and 23008-12)."""
 
+import struct
 from collections.abc import Iterator
 
 
-def boxes_of(data: bytes, start: int = 0, end: int | None = None) -> Iterator[tuple[bytes, int, int]]:
+def boxes_of(data: bytes | bytearray, start: int = 0, end: int | None = None) -> Iterator[tuple[bytes, int, int]]:
     """The boxes between two places: kind, and where their bodies begin and end; stops where they cannot be read."""
     at, stop = start, len(data) if end is None else end
     while at + 8 <= stop:
@@ -13,7 +14,7 @@ def boxes_of(data: bytes, start: int = 0, end: int | None = None) -> Iterator[tu
         size = size or stop - at
         if size < head or at + size > stop:
             return
-        yield data[at + 4 : at + 8], at + head, at + size
+        yield bytes(data[at + 4 : at + 8]), at + head, at + size
         at += size
 
 
@@ -28,3 +29,102 @@ def brands_of(data: bytes) -> set[bytes]:
 def is_sequence(data: bytes) -> bool:
     """Whether a file holds pictures that follow each other in time."""
     return any(kind == b"moov" for kind, _, _ in boxes_of(data))
+
+
+def _found(data: bytes | bytearray, path: tuple[bytes, ...], start: int = 0, end: int | None = None) -> list[int]:
+    """Where the bodies of the boxes along a path begin, and where the last of them ends; nothing if one is missing."""
+    places: list[int] = []
+    for kind in path:
+        match = next(((a, b) for k, a, b in boxes_of(data, start, end) if k == kind), None)
+        if match is None:
+            return []
+        places.append(match[0])
+        start, end = match[0] + (4 if kind == b"meta" else 0), match[1]
+    return [*places, end or 0]
+
+
+def nclx_of(data: bytes) -> tuple[int, int] | None:
+    """The code points of primaries and transfer (ITU-T H.273) that a file tells for its main picture."""
+    found = _found(data, (b"meta", b"iprp", b"ipco"))
+    if not found:
+        return None
+    properties = [(kind, data[a:b]) for kind, a, b in boxes_of(data, found[2], found[3])]
+    own = _properties_of(data, _primary(data))
+    mine = [properties[i - 1] for i in own if 0 < i <= len(properties)] or properties
+    for kind, body in mine:
+        if kind == b"colr" and body[:4] == b"nclx" and len(body) >= 10:
+            return int.from_bytes(body[4:6], "big"), int.from_bytes(body[6:8], "big")
+    return None
+
+
+def _primary(data: bytes) -> int:
+    found = _found(data, (b"meta", b"pitm"))
+    return int.from_bytes(data[found[1] + 4 : found[2]], "big") if found else 0
+
+
+def _properties_of(data: bytes, item: int) -> list[int]:
+    """The numbers, from 1, of an item's properties (ISO/IEC 23008-12, 9.3, ItemPropertyAssociation)."""
+    found = _found(data, (b"meta", b"iprp", b"ipma"))
+    if not found:
+        return []
+    body = data[found[2] : found[3]]
+    id_bytes, wide = (4 if body[0] else 2), body[3] & 1
+    at = 8
+    for _ in range(int.from_bytes(body[4:8], "big")):
+        if at + id_bytes >= len(body):
+            break
+        number, count = int.from_bytes(body[at : at + id_bytes], "big"), body[at + id_bytes]
+        at += id_bytes + 1
+        step = 2 if wide else 1
+        if number == item:
+            entries = [int.from_bytes(body[i : i + step], "big") for i in range(at, at + count * step, step)]
+            return [entry & (0x7FFF if wide else 0x7F) for entry in entries]
+        at += count * step
+    return []
+
+
+def with_nclx(data: bytes, primaries: int, transfer: int) -> bytes:
+    """An AVIF file that tells its colours by code points in place of the ICC profile that it has.
+
+    Args:
+        data: a file as libvips writes it, full range, with the matrix of BT.601, and a profile.
+        primaries: code point of ITU-T H.273, Table 2.
+        transfer: code point of Table 3.
+    """
+    path = (b"meta", b"iprp", b"ipco")
+    places = _found(data, path)
+    start, end = next((a, b) for kind, a, b in boxes_of(data, places[2], places[3]) if kind == b"colr")
+    body = b"nclx" + struct.pack(">HHHB", primaries, transfer, 6, 0x80)
+    change = len(body) - (end - start)
+    out = bytearray(data)
+    for place in (*places[:3], start):
+        struct.pack_into(">I", out, place - 8, int.from_bytes(data[place - 8 : place - 4], "big") + change)
+    out[start:end] = body
+    _move_items(out, change)
+    return bytes(out)
+
+
+def _move_items(out: bytearray, change: int) -> None:
+    """Let the item locations point to where the items lie after the boxes before them changed their size."""
+    at = _found(out, (b"meta", b"iloc"))[1]
+    version, sizes = out[at], out[at + 4 : at + 6]
+    offset_bytes, length_bytes, base_bytes, index_bytes = sizes[0] >> 4, sizes[0] & 15, sizes[1] >> 4, sizes[1] & 15
+    number = 4 if version == 2 else 2
+    count = int.from_bytes(out[at + 6 : at + 6 + number], "big")
+    at += 6 + number
+    for _ in range(count):
+        at += number
+        in_file = version == 0 or out[at + 1] & 15 == 0
+        at += 2 if version == 0 else 4
+        base = int.from_bytes(out[at : at + base_bytes], "big")
+        if base and in_file:
+            out[at : at + base_bytes] = (base + change).to_bytes(base_bytes, "big")
+        at += base_bytes
+        extents = int.from_bytes(out[at : at + 2], "big")
+        at += 2
+        for _ in range(extents):
+            at += index_bytes
+            if in_file and not base:
+                offset = int.from_bytes(out[at : at + offset_bytes], "big")
+                out[at : at + offset_bytes] = (offset + change).to_bytes(offset_bytes, "big")
+            at += offset_bytes + length_bytes

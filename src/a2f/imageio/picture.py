@@ -33,11 +33,32 @@ def without_degrees(pixels: NDArray[Any]) -> NDArray[Any]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ColourSignal:
+    """What a file tells about its colours outside an ICC profile.
+
+    Attributes:
+        cicp: code points of the primaries and of the transfer function (ITU-T H.273), as AVIF and PNG hold them.
+        chunks: of a PNG file: gAMA, cHRM and sRGB, whole.
+        profile: an ICC profile that says the same; None for sRGB, and for what no plain profile says: PQ and HLG.
+    """
+
+    cicp: tuple[int, int] | None = None
+    chunks: tuple[bytes, ...] = ()
+    profile: bytes | None = None
+
+    @property
+    def is_hdr(self) -> bool:
+        """Whether the transfer function is PQ or HLG."""
+        return self.cicp is not None and self.cicp[1] in (16, 18)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Metadata:
     """What a file says beside its pixels.
 
     Attributes:
         icc: colour profile.
+        signal: what tells about colours outside it; a profile says more than chunks, and code points more than both.
         exif: EXIF block, a TIFF structure with or without its leading "Exif" mark.
         xmp: XMP packet.
         iptc: IPTC records, bare or in a Photoshop block.
@@ -45,10 +66,16 @@ class Metadata:
     """
 
     icc: bytes | None = None
+    signal: ColourSignal | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
     iptc: bytes | None = None
     dpi: tuple[float, float] | None = None
+
+    @property
+    def profile(self) -> bytes | None:
+        """The ICC profile of the colours, however the file tells them."""
+        return self.icc or (self.signal.profile if self.signal else None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from a2f.errors import TAKE_WHAT_THERE_IS, ImageReadError, TruncatedImageError
+from a2f.imageio.colour import fitting, misfit_of, signal_of_cicp
 from a2f.imageio.exif import dpi_of_exif
-from a2f.imageio.heif_boxes import brands_of, is_sequence
+from a2f.imageio.heif_boxes import brands_of, is_sequence, nclx_of
 from a2f.imageio.jpeg_parts import jpeg_parts, notes_of_tail
 from a2f.imageio.jpeg_quality import estimate_jpeg_quality
 from a2f.imageio.limits import DEFAULT_MAX_PIXELS, check_size
 from a2f.imageio.loaders import open_vips
 from a2f.imageio.picture import MAX_DPI, Metadata, Picture, Pixels
+from a2f.imageio.png_chunks import png_profile, png_signal
 from a2f.imageio.tiff import exif_of_tiff, has_data_band, has_unit, is_cut_off, lab_as_rgb, lab_of_samples
 from a2f.imageio.tiff_directory import layout_of
 from a2f.imageio.uncompressed import read_bmp, read_pnm
@@ -149,8 +151,15 @@ def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *,
     if format == "gif" and pixels.shape[2] == 4 and (pixels[..., 3] == 255).all():
         pixels = pixels[..., :3]  # libvips gives every second GIF an alpha that says nothing
     if converted:
-        notes += (f"{name} is in {'CMYK' if upright.interpretation == 'cmyk' else 'Lab'}: converted to sRGB",)
+        cmyk = upright.interpretation == "cmyk"
+        notes += (f"{name} is in {'CMYK' if cmyk else 'Lab'}: converted to sRGB",)
+        icc = bytes(image.get("icc-profile-data")) if cmyk and image.get_typeof("icc-profile-data") else None
+        if icc is not None and (misfit := misfit_of(icc, b"CMYK")):
+            notes += (f"{name} has {misfit}: left out, its colours are taken for those of a usual press",)
     metadata = _metadata(image, data, format, converted=converted)
+    if not converted:
+        pixels, metadata, more = _with_colours(pixels, metadata, data, format, name)
+        notes += tuple(more)
     data_band = format == "tiff" and pixels.shape[2] in (2, 4) and has_data_band(data)
     return Picture(
         pixels=pixels,
@@ -222,6 +231,24 @@ def _grey_or_rgb(image: "VipsImage", name: str) -> tuple[Pixels, bool]:
             f"{name} has {pixels.shape[2]} channels of {pixels.dtype}: grey or RGB, with or without alpha, is read"
         )
     return pixels, converted
+
+
+def _with_colours(
+    pixels: Pixels, metadata: Metadata, data: bytes, format: str, name: str
+) -> tuple[Pixels, Metadata, list[str]]:
+    """What the file tells about its colours, fitted to the pixels; and notes."""
+    notes: list[str] = []
+    if metadata.icc is None and format == "png":
+        metadata = replace(metadata, icc=png_profile(data))
+    if metadata.icc is not None:
+        pixels, icc, notes = fitting(pixels, metadata.icc, name)
+        metadata = replace(metadata, icc=icc)
+    signal, note, grey = None, None, pixels.shape[2] < 3
+    if format == "png":
+        signal, note = png_signal(data, grey=grey, has_profile=metadata.icc is not None)
+    elif format == "avif" and metadata.icc is None and (cicp := nclx_of(data)):
+        signal, note = signal_of_cicp(*cicp, grey=grey)
+    return pixels, replace(metadata, signal=signal), notes + ([f"{name} tells its {note}"] if note else [])
 
 
 def _metadata(image: "VipsImage", data: bytes, format: str, *, converted: bool) -> Metadata:

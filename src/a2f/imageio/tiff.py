@@ -44,7 +44,8 @@ Tags = dict[int, list[Field]]  # by the tag that points to their directory; 0 fo
 
 
 def exif_of_tiff(data: bytes) -> bytes | None:
-    """The EXIF block of a TIFF file: the descriptive tags of its first directory, and what lies under it."""
+    """The EXIF block of a TIFF file, or of such a block: the descriptive tags, and what lies under them."""
+    data = plain_exif(data)
     layout, tags = layout_of(data), _tags_of(data)
     if layout is None or tags is None or not any(tags.values()):
         return None

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import TAKE_WHAT_THERE_IS, ImageReadError, TruncatedImageError
+from a2f.imageio.bmp_colour import bmp_profile
+from a2f.imageio.colour import fitting
 from a2f.imageio.limits import check_size
 from a2f.imageio.picture import MAX_DPI, Metadata, Picture, Pixels
 
@@ -96,8 +98,12 @@ def read_bmp(data: bytes, name: str, *, max_pixels: int | None = None, allow_tru
     if pixels.shape[2] == 4 and not pixels[..., 3].any():
         pixels = pixels[..., :3]  # many programs leave alpha zero and mean opaque
     x, y = image.info.get("dpi") or (0, 0)
-    known = 0 < x < MAX_DPI and 0 < y < MAX_DPI
-    return Picture(pixels=pixels, metadata=Metadata(dpi=(float(x), float(y)) if known else None), format="bmp")
+    dpi = (float(x), float(y)) if 0 < x < MAX_DPI and 0 < y < MAX_DPI else None
+    icc, notes = bmp_profile(data, name)
+    if icc is not None:
+        pixels, icc, more = fitting(pixels, icc, name)
+        notes += more
+    return Picture(pixels=pixels, metadata=Metadata(icc=icc, dpi=dpi), format="bmp", notes=tuple(notes))
 
 
 def _loaded(

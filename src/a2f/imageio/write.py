@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from a2f.errors import ImageWriteError, UsageError
 from a2f.imageio.atomic import write_bytes_atomic
+from a2f.imageio.colour import PRIMARIES, SRGB_CURVE, profile_of, to_srgb
 from a2f.imageio.containers import with_blocks
 from a2f.imageio.exif import MARK, plain_exif, updated_exif, with_resolution
 from a2f.imageio.formats import FORMATS, Format, check_format, fits_jpeg, format_of_suffix
+from a2f.imageio.heif_boxes import with_nclx
 from a2f.imageio.iptc import photoshop_of, records_of
 from a2f.imageio.picture import Metadata, Picture
 from a2f.imageio.stream import feed
@@ -174,14 +176,27 @@ def _fitted(picture: Picture, holds: Format, *, strip: bool) -> tuple[NDArray[An
         pixels = _on_white(pixels)
     if picture.data_band and not holds.data_band:
         pixels = pixels[..., :-1]
-    metadata = Metadata() if strip else picture.metadata
-    icc = picture.metadata.icc
-    # A grey profile has no meaning for the RGB that a format without grey makes of it.
-    if icc and (strip or not holds.icc or (not holds.grey and icc[16:20] == b"GRAY")):
-        pixels, metadata = _to_srgb(pixels, icc), replace(metadata, icc=None)
+    pixels, metadata = _coloured(pixels, picture.metadata, holds, strip=strip)
     if pixels.dtype == np.uint16 and not holds.deep:
         pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
     return pixels, metadata
+
+
+def _coloured(pixels: NDArray[Any], metadata: Metadata, holds: Format, *, strip: bool) -> tuple[NDArray[Any], Metadata]:
+    """The pixels, and the metadata with what the format can tell about their colours; in sRGB if that is nothing."""
+    signal, icc = metadata.signal, metadata.profile
+    if strip:
+        return to_srgb(pixels, metadata), Metadata()
+    if signal and signal.cicp and holds.cicp and (signal.is_hdr or not metadata.icc):
+        kept = metadata.icc if holds.name == "png" else None
+        return pixels, replace(metadata, icc=kept or signal.profile)
+    if signal and holds.name == "png":
+        return pixels, metadata
+    # A grey profile has no meaning for the RGB that a format without grey makes of it.
+    lost = icc and (not holds.icc or (not holds.grey and icc[16:20] == b"GRAY"))
+    if lost or (signal and signal.is_hdr):
+        return to_srgb(pixels, metadata), replace(metadata, icc=None, signal=None)
+    return pixels, replace(metadata, icc=icc, signal=None)
 
 
 def _on_white(pixels: NDArray[Any]) -> NDArray[Any]:
@@ -203,24 +218,6 @@ def _interpretation(pixels: NDArray[Any]) -> str:
     return "grey16" if deep else "b-w"
 
 
-def _to_srgb(pixels: NDArray[Any], icc: bytes) -> NDArray[Any]:
-    import pyvips
-
-    image = _vips_image(pixels)
-    colours = 3 if pixels.shape[2] > 2 else 1
-    plain = image[0:colours]
-    plain.set_type(pyvips.GValue.blob_type, "icc-profile-data", icc)
-    try:
-        deep = pixels.dtype == np.uint16
-        converted = plain.icc_transform("srgb", embedded=True, depth=16 if deep else 8).numpy()
-    except pyvips.Error:
-        return pixels  # a profile that does not fit the pixels says nothing about them
-    converted = converted if converted.ndim == 3 else converted[:, :, None]
-    if colours == 1:
-        converted = converted[:, :, :1]  # grey in sRGB: the three channels are equal
-    return np.concatenate([converted, pixels[..., colours:]], axis=2)
-
-
 def _encode_vips(image: "VipsImage", metadata: Metadata, format: str, quality: int | None, *, deep: bool) -> bytes:
     import pyvips
 
@@ -240,10 +237,12 @@ def _encode_vips(image: "VipsImage", metadata: Metadata, format: str, quality: i
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise ImageWriteError(f"cannot encode {image.width} x {image.height} as {format}: {lines[-1]}") from error
     if format in ("jpeg", "png", "webp"):
-        return with_blocks(blob, format, exif=exif, xmp=metadata.xmp, dpi=metadata.dpi)
+        return with_blocks(blob, format, metadata, exif=exif)
     if format == "tiff":
         blob = blob if metadata.dpi else without_resolution(blob)
         return tiff_with_blocks(blob, exif=exif, iptc=metadata.iptc and records_of(metadata.iptc))
+    if format == "avif" and metadata.signal and metadata.signal.cicp:
+        return with_nclx(blob, *metadata.signal.cicp)
     return blob
 
 
@@ -262,6 +261,8 @@ def _with_metadata(image: "VipsImage", metadata: Metadata, format: str, exif: by
     import pyvips
 
     image = image.copy()
+    if format == "avif" and metadata.signal:  # libvips writes no code points: they take the place of a profile
+        metadata = replace(metadata, icc=metadata.icc or profile_of(PRIMARIES[1], SRGB_CURVE, grey=False))
     fields = {
         "icc-profile-data": metadata.icc and metadata.icc[: int.from_bytes(metadata.icc[:4], "big")],  # no padding
         "iptc-data": photoshop_of(metadata.iptc) if metadata.iptc and format == "jpeg" else None,

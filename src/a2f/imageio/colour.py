@@ -1,0 +1,243 @@
+"""Colour spaces that a file tells outside an ICC profile, as profiles; profiles that do not fit; conversion to sRGB."""
+
+import struct
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from a2f.errors import ImageWriteError
+from a2f.imageio.picture import ColourSignal, Metadata
+
+Matrix = NDArray[np.float64]
+Chromaticities = tuple[float, float, float, float, float, float, float, float]  # x and y of white, red, green, blue
+
+D50 = np.array([0.9642, 1.0, 0.8249])
+BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+D65_XY, DCI_XY, C_XY = (0.3127, 0.3290), (0.314, 0.351), (0.310, 0.316)
+# By the code points of ITU-T H.273, Table 2.
+PRIMARIES: dict[int, Chromaticities] = {
+    1: (*D65_XY, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06),
+    4: (*C_XY, 0.67, 0.33, 0.21, 0.71, 0.14, 0.08),
+    5: (*D65_XY, 0.64, 0.33, 0.29, 0.60, 0.15, 0.06),
+    6: (*D65_XY, 0.63, 0.34, 0.31, 0.595, 0.155, 0.07),
+    7: (*D65_XY, 0.63, 0.34, 0.31, 0.595, 0.155, 0.07),
+    8: (*C_XY, 0.681, 0.319, 0.243, 0.692, 0.145, 0.049),
+    9: (*D65_XY, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046),
+    11: (*DCI_XY, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06),
+    12: (*D65_XY, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06),
+    22: (*D65_XY, 0.63, 0.34, 0.295, 0.605, 0.155, 0.077),
+}
+# Curves of ICC.1:2022, Table 68: the function's type, then g, a, b, c, d.
+Curve = tuple[int, tuple[float, ...]]
+SRGB_CURVE: Curve = (3, (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045))
+BT709_CURVE: Curve = (3, (1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081))
+SMPTE240_CURVE: Curve = (3, (1 / 0.45, 1 / 1.1115, 0.1115 / 1.1115, 1 / 4.0, 0.0913))
+# By the code points of ITU-T H.273, Table 3.
+TRANSFERS: dict[int, Curve] = {
+    1: BT709_CURVE, 4: (0, (2.2,)), 5: (0, (2.8,)), 6: BT709_CURVE, 7: SMPTE240_CURVE, 8: (0, (1.0,)),
+    13: SRGB_CURVE, 14: BT709_CURVE, 15: BT709_CURVE, 17: (0, (2.6,)),
+}  # fmt: skip
+UNSPECIFIED, BT709, SRGB, PQ, HLG = 2, 1, 13, 16, 18
+SDR_WHITE_NITS = 203  # of HDR pictures, ITU-R BT.2408
+
+
+def signal_of_cicp(primaries: int, transfer: int, *, grey: bool) -> tuple[ColourSignal | None, str | None]:
+    """What two code points of ITU-T H.273 say about colours.
+
+    Args:
+        primaries: of Table 2.
+        transfer: of Table 3.
+        grey: whether the pixels are grey.
+
+    Returns:
+        The signal, or None for sRGB and what is not specified; and a note on code points that are not known here.
+    """
+    known = primaries if primaries != UNSPECIFIED else BT709, transfer if transfer != UNSPECIFIED else SRGB
+    if known == (BT709, SRGB):
+        return None, None
+    if known[0] not in PRIMARIES or (known[1] not in TRANSFERS and known[1] not in (PQ, HLG)):
+        said = f"colours by code points that are not known here ({primaries}, {transfer})"
+        return ColourSignal(cicp=known), f"{said}: kept in avif and png, taken for sRGB elsewhere"
+    if known[1] in (PQ, HLG):
+        return ColourSignal(cicp=known), None
+    profile = profile_of(PRIMARIES[known[0]], TRANSFERS[known[1]], grey=grey)
+    return ColourSignal(cicp=known, profile=profile), None
+
+
+def profile_of(primaries: Chromaticities, curve: Curve, *, grey: bool) -> bytes:
+    """An ICC profile (version 4) of primaries and one curve; for grey pixels of the curve alone."""
+    if grey:
+        return _profile(b"GRAY", {b"kTRC": _curve(curve)})
+    matrix = rgb_to_xyz(primaries)
+    return profile_of_matrix(matrix, (curve, curve, curve))
+
+
+def profile_of_matrix(matrix: Matrix, curves: tuple[Curve, Curve, Curve]) -> bytes:
+    """An ICC profile of the XYZ of red, green and blue, in columns, under their own white; and a curve for each."""
+    adapted = _to_d50(matrix.sum(1))
+    columns = (adapted @ matrix).T
+    tags = {
+        name: _xyz(column) for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), columns, strict=True)
+    }  # fmt: skip
+    tags |= {name: _curve(curve) for name, curve in zip((b"rTRC", b"gTRC", b"bTRC"), curves, strict=True)}
+    tags[b"chad"] = b"sf32" + bytes(4) + b"".join(_fixed(value) for value in adapted.flat)
+    return _profile(b"RGB ", tags)
+
+
+def rgb_to_xyz(primaries: Chromaticities) -> Matrix:
+    """The matrix from linear RGB to XYZ, white at Y = 1."""
+    columns = np.array([_xyz_of_xy(*primaries[i : i + 2]) for i in (2, 4, 6)]).T
+    white = _xyz_of_xy(*primaries[:2])
+    return np.asarray(columns * np.linalg.solve(columns, white), dtype=np.float64)
+
+
+def _xyz_of_xy(x: float, y: float) -> NDArray[np.float64]:
+    return np.array([x / y, 1.0, (1 - x - y) / y])
+
+
+def _to_d50(white: NDArray[np.float64]) -> Matrix:
+    scale = np.diag((BRADFORD @ D50) / (BRADFORD @ (white / white[1])))
+    return np.asarray(np.linalg.inv(BRADFORD) @ scale @ BRADFORD, dtype=np.float64)
+
+
+def _fixed(value: float) -> bytes:
+    return struct.pack(">i", round(value * 65536))
+
+
+def _xyz(values: NDArray[np.float64]) -> bytes:
+    return b"XYZ " + bytes(4) + b"".join(_fixed(value) for value in values)
+
+
+def _curve(curve: Curve) -> bytes:
+    return b"para" + bytes(4) + struct.pack(">HH", curve[0], 0) + b"".join(_fixed(value) for value in curve[1])
+
+
+def _text(text: str) -> bytes:
+    body = text.encode("utf-16-be")
+    return b"mluc" + bytes(4) + struct.pack(">II", 1, 12) + b"enUS" + struct.pack(">II", len(body), 28) + body
+
+
+def _profile(space: bytes, tags: dict[bytes, bytes]) -> bytes:
+    tags = {b"desc": _text("As the file told"), b"cprt": _text("Public domain"), b"wtpt": _xyz(D50), **tags}
+    table, values, start = struct.pack(">I", len(tags)), b"", 128 + 4 + 12 * len(tags)
+    for name, value in tags.items():
+        table += name + struct.pack(">II", start + len(values), len(value))
+        values += value + bytes(-len(value) % 4)
+    head = struct.pack(">I4xI4s4s4s", start + len(values), 0x04300000, b"mntr", space, b"XYZ ")
+    head += struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + b"".join(map(_fixed, D50))
+    return head.ljust(128, b"\0") + table + values
+
+
+def fitting(pixels: NDArray[Any], icc: bytes, name: str) -> tuple[NDArray[Any], bytes | None, list[str]]:
+    """The pixels and the profile so that both belong together.
+
+    Grey pixels with a profile for RGB become RGB; a profile that says nothing about the pixels, as damaged ones and
+    those for other channels do, is left out.
+
+    Args:
+        pixels: [H, W, C] uint8 or uint16.
+        icc: the profile of the file.
+        name: what to call the file.
+
+    Returns:
+        Pixels, profile, notes.
+    """
+    space, wanted = icc[16:20], b"GRAY" if pixels.shape[2] < 3 else b"RGB "
+    if space == wanted and _readable(icc):
+        return pixels, icc, []
+    if (space, wanted) == (b"RGB ", b"GRAY") and _readable(icc):
+        rgb = pixels[..., :1].repeat(3, axis=2)
+        rgb = np.concatenate([rgb, pixels[..., 1:]], axis=2)
+        return rgb, icc, [f"{name} is grey with a colour profile for RGB: the result is RGB with that profile"]
+    return pixels, None, [f"{name} has {misfit_of(icc, wanted)}: left out, its colours are taken for sRGB"]
+
+
+def misfit_of(icc: bytes, wanted: bytes) -> str | None:
+    """What is wrong with a profile for a colour space, e.g. b"CMYK"; None if nothing is."""
+    if not _readable(icc):
+        return "a damaged colour profile"
+    if icc[16:20] == wanted:
+        return None
+    called = icc[16:20].decode("ascii", "replace").strip()
+    return f"a colour profile for {called}, which its pixels are not"
+
+
+def _readable(icc: bytes) -> bool:
+    """Whether a profile has the tags of its kind (ICC.1:2022, 8.2 to 8.4); libvips takes a damaged one for sRGB."""
+    if len(icc) < 132 or icc[36:40] != b"acsp":
+        return False
+    (count,) = struct.unpack_from(">I", icc, 128)
+    found = {}
+    for at in range(132, min(132 + 12 * count, len(icc) - 11), 12):
+        name, start, size = struct.unpack_from(">4sII", icc, at)
+        if size >= 8 and start + size <= len(icc):
+            found[name] = icc[start : start + 4]
+    if icc[16:20] not in (b"GRAY", b"RGB ", b"CMYK"):
+        return True  # of no use to us, whatever it holds
+    if found.get(b"A2B0", found.get(b"A2B1")) in (b"mft1", b"mft2", b"mAB "):
+        return True
+    if icc[16:20] == b"GRAY":
+        return found.get(b"kTRC") in (b"curv", b"para")
+    curves = all(found.get(name) in (b"curv", b"para") for name in (b"rTRC", b"gTRC", b"bTRC"))
+    return curves and all(found.get(name) == b"XYZ " for name in (b"rXYZ", b"gXYZ", b"bXYZ"))
+
+
+def to_srgb(pixels: NDArray[Any], metadata: Metadata) -> NDArray[Any]:
+    """Pixels [H, W, C] of uint8 or uint16 with their colours in sRGB; alpha stays.
+
+    Raises:
+        ImageWriteError: if the profile cannot be read.
+    """
+    signal = metadata.signal
+    if signal is not None and signal.is_hdr:
+        return _hdr_to_srgb(pixels, signal)
+    icc = metadata.profile
+    if icc is None:
+        return pixels
+    import pyvips
+
+    colours = 3 if pixels.shape[2] > 2 else 1
+    deep = pixels.dtype == np.uint16
+    kind = ("rgb16" if deep else "srgb") if colours == 3 else ("grey16" if deep else "b-w")
+    image = pyvips.Image.new_from_array(np.ascontiguousarray(pixels[..., :colours])).copy(interpretation=kind)
+    if misfit_of(icc, b"RGB " if colours == 3 else b"GRAY"):
+        raise ImageWriteError(f"cannot convert to sRGB: the colour profile is not one for {colours} channel(s)")
+    image.set_type(pyvips.GValue.blob_type, "icc-profile-data", icc)
+    try:
+        converted = image.icc_transform("srgb", embedded=True, depth=16 if deep else 8).numpy()
+    except pyvips.Error as error:
+        raise ImageWriteError("cannot convert to sRGB: the colour profile is damaged") from error
+    converted = converted if converted.ndim == 3 else converted[:, :, None]
+    converted = converted[..., :colours]  # grey in sRGB: the three channels are equal
+    return np.concatenate([converted, pixels[..., colours:]], axis=2)
+
+
+def _hdr_to_srgb(pixels: NDArray[Any], signal: ColourSignal) -> NDArray[Any]:
+    """HDR shown on an SDR screen: white at 203 cd/m2, what is brighter clipped."""
+    assert signal.cicp is not None
+    primaries, transfer = signal.cicp
+    top = np.iinfo(pixels.dtype).max
+    colours = 3 if pixels.shape[2] > 2 else 1
+    values = pixels[..., :colours].astype(np.float64) / top
+    light = (_pq_nits(values) if transfer == PQ else _hlg_nits(values)) / SDR_WHITE_NITS
+    if colours == 3:
+        light = (
+            light @ (np.linalg.inv(rgb_to_xyz(PRIMARIES[BT709])) @ rgb_to_xyz(PRIMARIES.get(primaries, PRIMARIES[9]))).T
+        )
+    light = light.clip(0, 1)
+    shown = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    return np.concatenate([np.floor(shown * top + 0.5).astype(pixels.dtype), pixels[..., colours:]], axis=2)
+
+
+def _pq_nits(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The EOTF of SMPTE ST 2084."""
+    root = values ** (1 / 78.84375)
+    light = (root - 0.8359375).clip(0) / (18.8515625 - 18.6875 * root)
+    return np.asarray(10_000 * light ** (1 / 0.1593017578125))
+
+
+def _hlg_nits(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The inverse OETF of ITU-R BT.2100, then its OOTF for a screen of 1000 cd/m2, on each channel by itself."""
+    scene = np.where(values <= 0.5, values**2 / 3, (np.exp((values - 0.55991073) / 0.17883277) + 0.28466892) / 12)
+    return np.asarray(1000 * scene**1.2)

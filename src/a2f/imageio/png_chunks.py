@@ -1,0 +1,88 @@
+"""The chunks of PNG files, and what they tell about colours and resolution."""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from a2f.imageio.colour import PRIMARIES, SRGB_CURVE, profile_of, signal_of_cicp
+from a2f.imageio.picture import ColourSignal
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+MOST_PROFILE_BYTES = 16 * 2**20
+TELLS_COLOUR = (b"sRGB", b"gAMA", b"cHRM", b"mDCV", b"cLLI", b"mDCv", b"cLLi")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """One chunk: its kind, the place of its length, and where it ends."""
+
+    kind: bytes
+    at: int
+    end: int
+
+    def body(self, data: bytes) -> bytes:
+        """What it holds."""
+        return data[self.at + 8 : self.end - 4]
+
+
+def chunks_of(data: bytes) -> Iterator[Chunk]:
+    """The chunks of a file, as far as they are whole."""
+    at = len(SIGNATURE)
+    while at + 12 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if end > len(data):
+            return
+        yield Chunk(kind=data[at + 4 : at + 8], at=at, end=end)
+        at = end
+
+
+def chunk_bytes(kind: bytes, body: bytes) -> bytes:
+    """A whole chunk."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png_profile(data: bytes) -> bytes | None:
+    """The profile of a file, whatever it is for: libvips hands out those alone that fit the pixels."""
+    chunk = next((chunk for chunk in chunks_of(data) if chunk.kind == b"iCCP"), None)
+    if chunk is None:
+        return None
+    packed = chunk.body(data).partition(b"\0")[2][1:]
+    try:
+        return zlib.decompressobj().decompress(packed, MOST_PROFILE_BYTES)
+    except zlib.error:
+        return b""
+
+
+def png_signal(data: bytes, *, grey: bool, has_profile: bool) -> tuple[ColourSignal | None, str | None]:
+    """What a file tells about its colours outside an ICC profile; and a note on what is not known here.
+
+    cICP counts before iCCP, that before sRGB, and that before gAMA and cHRM (PNG, third edition, 4.3).
+    """
+    bodies = {chunk.kind: chunk for chunk in chunks_of(data)}
+    kept = tuple(data[chunk.at : chunk.end] for kind, chunk in bodies.items() if kind in TELLS_COLOUR)
+    told, note = None, None
+    if b"cICP" in bodies and len(cicp := bodies[b"cICP"].body(data)) == 4:
+        told, note = signal_of_cicp(cicp[0], cicp[1], grey=grey)
+    if told is not None:
+        return replace(told, chunks=kept), note
+    if has_profile or b"sRGB" in bodies or not kept:
+        return (ColourSignal(chunks=kept) if kept else None), note
+    gamma = bodies[b"gAMA"].body(data) if b"gAMA" in bodies else b""
+    corners = bodies[b"cHRM"].body(data) if b"cHRM" in bodies else b""
+    return ColourSignal(chunks=kept, profile=_profile_of_chunks(gamma, corners, grey=grey)), note
+
+
+def _profile_of_chunks(gamma: bytes, corners: bytes, *, grey: bool) -> bytes | None:
+    encoded = int.from_bytes(gamma, "big") if len(gamma) == 4 else 0
+    curve = (0, (100_000 / encoded,)) if 1000 <= encoded <= 10_000_000 else SRGB_CURVE
+    numbers = struct.unpack(">8I", corners) if len(corners) == 32 else ()
+    w_x, w_y, r_x, r_y, g_x, g_y, b_x, b_y = (
+        (n / 100_000 for n in numbers) if all(numbers) and numbers else PRIMARIES[1]
+    )
+    if (curve, numbers) == (SRGB_CURVE, ()):
+        return None
+    try:
+        return profile_of((w_x, w_y, r_x, r_y, g_x, g_y, b_x, b_y), curve, grey=grey)
+    except (ValueError, ArithmeticError, struct.error):  # primaries on one line, or beyond what a profile holds
+        return None
