@@ -14,18 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import ImageReadError, ImageWriteError, InputError, UnknownModelError, UsageError
-from a2f.imageio import (
-    FORMATS,
-    Picture,
-    check_format,
-    format_of_suffix,
-    left_out_note,
-    quality_of_table,
-    read_image,
-    write_bytes_atomic,
-)
-from a2f.imageio.exif import updated_exif
+from a2f.imageio import FORMATS, Picture, check_format, format_of_suffix, left_out_note, read_image, write_bytes_atomic
+from a2f.imageio.exif import ORIENTATION, updated_exif
 from a2f.imageio.tiff import exif_of_tiff
+from a2f.imageio.xmp import cleaned_xmp, updated_xmp
 from a2f.pixels import encode_enlarged, upscale_pixels
 from a2f.runtime import Limits, load_engine
 from a2f.runtime.ensemble import check_ensemble, ensemble_of
@@ -326,6 +318,10 @@ def _upscale_pillow(image: Any, passes_of: PassesOf, size: Size | None) -> Any:
     kept = {key: upright.info[key] for key in ("icc_profile", "dpi", "xmp") if key in upright.info}
     if image.mode in ("CMYK", "LAB"):
         kept.pop("icc_profile", None)  # it tells of the inks, and the pixels are sRGB now
+    if isinstance(kept.get("xmp"), bytes):
+        turned = image.getexif().get(ORIENTATION, 1) != 1
+        packet, _ = cleaned_xmp(kept["xmp"], upright=True, turned=turned)
+        kept["xmp"] = updated_xmp(packet, size=large.size, given=upright.size)
     block = _exif_of_pillow(image, large.size)
     large.info.update(kept | ({"exif": block} if block else {}))
     return large

@@ -5,10 +5,11 @@ where a picture has none, and leaves XMP over 60,000 bytes out of JPEG.
 """
 
 import struct
+from fractions import Fraction
 
 from a2f.imageio.exif import MARK
 from a2f.imageio.picture import Metadata
-from a2f.imageio.png_chunks import chunk_bytes, chunks_of
+from a2f.imageio.png_chunks import aspect_chunk, chunk_bytes, chunks_of
 
 XMP_MARK = b"http://ns.adobe.com/xap/1.0/\0"
 PNG_XMP_MARK = b"XML:com.adobe.xmp\0\0\0\0\0"  # keyword, not compressed, no language, no translated keyword
@@ -38,13 +39,21 @@ def _jpeg(data: bytes, metadata: Metadata, exif: bytes | None) -> bytes:
         if not data.startswith(b"JFIF\0", at + 4):
             kept.append(data[at:end])
         at = end
-    density = (1, *(min(round(d), 65535) for d in dpi)) if dpi else (0, 1, 1)
+    density = (1, *(min(round(d), 65535) for d in dpi)) if dpi else (0, *_ratio(metadata.aspect))
     blocks = [_segment(0xE0, b"JFIF\0\1\1" + struct.pack(">BHH", *density) + b"\0\0")]
     if exif:
         blocks.append(_segment(0xE1, MARK + exif))
     if xmp:
         blocks.append(_segment(0xE1, XMP_MARK + xmp))
     return data[:2] + b"".join(blocks + kept) + data[at:]
+
+
+def _ratio(aspect: tuple[float, float] | None) -> tuple[int, int]:
+    """The shape of the pixels in whole numbers that JFIF holds."""
+    if aspect is None:
+        return 1, 1
+    ratio = Fraction(aspect[0] / aspect[1]).limit_denominator(1000)
+    return (ratio.numerator, ratio.denominator) if 0 < ratio.numerator < 65536 else (1, 1)
 
 
 def _segment(marker: int, body: bytes) -> bytes:
@@ -54,6 +63,8 @@ def _segment(marker: int, body: bytes) -> bytes:
 def _png(data: bytes, metadata: Metadata, exif: bytes | None) -> bytes:
     dpi, signal = metadata.dpi, metadata.signal
     first = list(signal.chunks) if signal else []
+    if metadata.aspect and not dpi:
+        first.append(aspect_chunk(metadata.aspect))
     if signal and signal.cicp:
         first.append(chunk_bytes(b"cICP", bytes((*signal.cicp, 0, 1))))
     blocks = [chunk_bytes(b"eXIf", exif)] if exif is not None else []

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 
 ORIENTATION, EXIF_IFD, GPS_IFD, INTEROP_IFD = 0x0112, 0x8769, 0x8825, 0xA005
 WIDTH, HEIGHT, PIXEL_WIDTH, PIXEL_HEIGHT = 0x0100, 0x0101, 0xA002, 0xA003
+FOCAL_X_RESOLUTION, FOCAL_Y_RESOLUTION, SUBJECT_PLACES = 0xA20E, 0xA20F, (0x9214, 0xA214)
+RELATED_WIDTH, RELATED_HEIGHT = 0x1001, 0x1002
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 THUMBNAILS = ((0x0201, 0x0202), (0x0111, 0x0117))  # start and length: JPEG, one strip of pixels
+MOST_DIRECTORIES = 8  # in a chain; a damaged one may point to itself
 SHORT, LONG, RATIONAL = 3, 4, 5
 MARK = b"Exif\0\0"
 
@@ -21,12 +24,14 @@ class Directory:
 
     Attributes:
         order: "<" or ">", as `struct` has it.
-        entries: tag to the place of its 12 bytes (tag, type, count, value or offset).
+        entries: tag to the place of its 12 bytes (tag, type, count, value or offset); the first of several.
+        places: all of these places.
         link: the place of the 4 bytes that point to the next directory.
     """
 
     order: str
     entries: dict[int, int]
+    places: list[int]
     link: int
 
 
@@ -46,7 +51,8 @@ def _directory(block: bytes | bytearray, at: int, order: str) -> Directory | Non
     if link + 4 > len(block):
         return None
     places = [at + 2 + 12 * i for i in range(count)]
-    return Directory(order=order, entries={struct.unpack_from(f"{order}H", block, p)[0]: p for p in places}, link=link)
+    entries = {struct.unpack_from(f"{order}H", block, place)[0]: place for place in reversed(places)}
+    return Directory(order=order, entries=entries, places=places, link=link)
 
 
 def number_of(block: bytes | bytearray, directory: Directory, tag: int) -> int | None:
@@ -71,8 +77,10 @@ def numbers_of(block: bytes | bytearray, directory: Directory, tag: int) -> tupl
 
 
 def set_number(block: bytearray, directory: Directory, tag: int, value: int) -> None:
-    """Overwrite the value of a tag that is there."""
-    if (place := directory.entries.get(tag)) is not None:
+    """Overwrite the value of a tag that is there, however often: readers take the first or the last."""
+    for place in directory.places:
+        if struct.unpack_from(f"{directory.order}H", block, place)[0] != tag:
+            continue
         short = value < 65536
         struct.pack_into(f"{directory.order}HI", block, place + 2, SHORT if short else LONG, 1)
         struct.pack_into(f"{directory.order}{'HH' if short else 'I'}", block, place + 8, *(value, 0)[: 1 + short])
@@ -83,13 +91,18 @@ def plain_exif(exif: bytes) -> bytes:
     return exif.removeprefix(MARK)
 
 
-def updated_exif(exif: bytes, *, width: int, height: int) -> bytes | None:
+def updated_exif(
+    exif: bytes, *, width: int, height: int, given: tuple[int, int] | None = None, upright: bool = True
+) -> bytes | None:
     """EXIF of an image that was turned upright and enlarged.
 
     Args:
         exif: the block as it was read.
         width: new width, pixels.
         height: new height, pixels.
+        given: width and height before, upright; where they are known, places and resolutions that count in pixels of
+            the sensor's picture are brought up to date.
+        upright: the pixels were turned; otherwise the orientation stays.
 
     Returns:
         The block, with its leading mark, with orientation 1, the new pixel dimensions and no thumbnail; None if it
@@ -99,34 +112,83 @@ def updated_exif(exif: bytes, *, width: int, height: int) -> bytes | None:
     main = first_directory(block)
     if main is None:
         return None
-    if (number_of(block, main, ORIENTATION) or 1) >= 5:
-        _swap_resolutions(block, main)
-    for tag, value in ((ORIENTATION, 1), (WIDTH, width), (HEIGHT, height)):
+    turn = (number_of(block, main, ORIENTATION) or 1) if upright else 1
+    if turn >= 5:
+        _swap(block, main, X_RESOLUTION, Y_RESOLUTION)
+    for tag, value in ((WIDTH, width), (HEIGHT, height), *([(ORIENTATION, 1)] if upright else [])):
         set_number(block, main, tag, value)
     inner = _directory(block, number_of(block, main, EXIF_IFD) or 0, main.order)
     if inner is not None:
         set_number(block, inner, PIXEL_WIDTH, width)
         set_number(block, inner, PIXEL_HEIGHT, height)
+        if turn >= 5:
+            _swap(block, inner, FOCAL_X_RESOLUTION, FOCAL_Y_RESOLUTION)
+        if given is not None:
+            _scale(block, inner, FOCAL_X_RESOLUTION, width / given[0])
+            _scale(block, inner, FOCAL_Y_RESOLUTION, height / given[1])
+            _move_subject(block, inner, turn, given, (width, height))
+        beside = _directory(block, number_of(block, inner, INTEROP_IFD) or 0, main.order)
+        if beside is not None:
+            set_number(block, beside, RELATED_WIDTH, width)
+            set_number(block, beside, RELATED_HEIGHT, height)
     _drop_thumbnail(block, main)
     return MARK + bytes(block)
 
 
-def _swap_resolutions(block: bytearray, main: Directory) -> None:
+def _scale(block: bytearray, directory: Directory, tag: int, factor: float) -> None:
+    """Multiply a value that is a fraction."""
+    value, place = _rational(block, directory, tag), directory.entries.get(tag)
+    if value is None or place is None or not 0 < value * factor < 2**31:
+        return
+    below = min(2**31, int(2**31 / (value * factor)), 1000)
+    (at,) = struct.unpack_from(f"{directory.order}I", block, place + 8)
+    struct.pack_into(f"{directory.order}II", block, at, round(value * factor * below), below)
+
+
+def _move_subject(
+    block: bytearray, directory: Directory, turn: int, given: tuple[int, int], size: tuple[int, int]
+) -> None:
+    """Bring the place of the subject up to date: a point, a circle or a box by its centre, before any turning."""
+    for tag in SUBJECT_PLACES:
+        values, place = numbers_of(block, directory, tag), directory.entries.get(tag)
+        if place is None or not 2 <= len(values) <= 4:
+            continue
+        (kind,) = struct.unpack_from(f"{directory.order}H", block, place + 2)
+        wide, high = given if turn < 5 else given[::-1]
+        x, y = values[0] + 0.5, values[1] + 0.5
+        x = wide - x if turn in (2, 3, 7, 8) else x  # see EXIF 3.0, Orientation: which side is row 0, column 0
+        y = high - y if turn in (3, 4, 6, 7) else y
+        extent = list(values[2:])
+        if turn >= 5:
+            x, y, extent = y, x, extent[::-1]
+        factors = size[0] / given[0], size[1] / given[1]
+        moved = [x * factors[0] - 0.5, y * factors[1] - 0.5, *(e * f for e, f in zip(extent, factors, strict=False))]
+        code, most = ("H", 65535) if kind == SHORT else ("I", 2**32 - 1)
+        numbers = [min(max(0, round(value)), most) for value in moved]
+        bytes_of_values = struct.pack(f"{directory.order}{len(numbers)}{code}", *numbers)
+        at = place + 8 if len(bytes_of_values) <= 4 else struct.unpack_from(f"{directory.order}I", block, place + 8)[0]
+        block[at : at + len(bytes_of_values)] = bytes_of_values
+
+
+def _swap(block: bytearray, main: Directory, x_tag: int, y_tag: int) -> None:
     """A picture turned on its side has its horizontal resolution where the vertical one was."""
-    x, y = main.entries.get(X_RESOLUTION), main.entries.get(Y_RESOLUTION)
+    x, y = main.entries.get(x_tag), main.entries.get(y_tag)
     if x is not None and y is not None:
         block[x + 8 : x + 12], block[y + 8 : y + 12] = block[y + 8 : y + 12], block[x + 8 : x + 12]
 
 
 def _drop_thumbnail(block: bytearray, main: Directory) -> None:
-    """Unlink the second directory and blank the small picture, which shows what was before."""
+    """Unlink the directories behind the first and blank the small pictures, which show what was before."""
     (at,) = struct.unpack_from(f"{main.order}I", block, main.link)
     struct.pack_into(f"{main.order}I", block, main.link, 0)
-    second = _directory(block, at, main.order)
-    if second is None:
-        return
+    spans: list[tuple[int | None, ...]] = []
     # All of them before anything is blanked: in a damaged block they may cover the directory itself.
-    spans = [tuple(number_of(block, second, tag) for tag in tags) for tags in THUMBNAILS]
+    for _ in range(MOST_DIRECTORIES):
+        behind = _directory(block, at, main.order)
+        if behind is None:
+            break
+        spans += [tuple(number_of(block, behind, tag) for tag in tags) for tags in THUMBNAILS]
+        (at,) = struct.unpack_from(f"{main.order}I", block, behind.link)
     for start, length in spans:
         if start is None or length is None or not 8 <= start < len(block):
             continue
@@ -172,7 +234,7 @@ def dpi_of_exif(exif: bytes) -> tuple[float, float] | None:
     return (x * inch, y * inch) if x and y and inch else None
 
 
-def _rational(block: bytes, directory: Directory, tag: int) -> float | None:
+def _rational(block: bytes | bytearray, directory: Directory, tag: int) -> float | None:
     place = directory.entries.get(tag)
     if place is None:
         return None

@@ -142,6 +142,9 @@ def left_out_note(picture: Picture, format: str) -> list[str]:
     """What to tell of the EXIF, XMP and IPTC of a picture that a format has no place for."""
     holds = FORMATS[format].metadata
     lost = [k.upper() for k in ("exif", "xmp", "iptc") if getattr(picture.metadata, k) and k not in holds]
+    if picture.metadata.aspect and format not in ("jpeg", "png", "tiff"):
+        x, y = picture.metadata.aspect
+        lost.append(f"the shape of the pixels (resolutions {x:g} : {y:g})")
     return [f"{format} has no place for {' and '.join(lost)}: left out"] if lost else []
 
 

@@ -5,13 +5,18 @@ from collections.abc import Iterator
 
 PHOTOSHOP_MARK = b"Photoshop 3.0\0"
 RESOURCE, RECORDS = b"8BIM", 0x0404
+ORIENTATION, PREVIEWS, PIXEL_RECORD = (2, 131), ((2, 200), (2, 201), (2, 202)), 3
+# Image resources of Photoshop: thumbnails, guides, slices, EXIF, XMP, measurement scale; the digest of the records;
+# the resolution; paths.
+OLD_PIXELS = (0x0409, 0x040C, 0x0408, 0x041A, 0x0422, 0x0423, 0x0424, 0x0432)
+DIGEST, TURNED, PATHS = 0x0425, (0x03ED,), range(0x07D0, 0x0BB7)
 
 
 def records_of(block: bytes) -> bytes | None:
     """The bare records (IPTC-NAA) of either form; None if a Photoshop block holds none."""
     if not block.startswith(PHOTOSHOP_MARK):
         return block
-    return next((body for number, body in _resources(block) if number == RECORDS), None)
+    return next((body for number, _, body, _ in _resources(block) if number == RECORDS), None)
 
 
 def photoshop_of(block: bytes) -> bytes:
@@ -22,8 +27,54 @@ def photoshop_of(block: bytes) -> bytes:
     return PHOTOSHOP_MARK + head + block + bytes(len(block) % 2)
 
 
-def _resources(block: bytes) -> Iterator[tuple[int, bytes]]:
-    """Number and body; ends where the block cannot be read on."""
+def cleaned_iptc(block: bytes, *, size: tuple[int, int], turned: bool) -> bytes:
+    """A block of either form without what tells about the old pixels.
+
+    Taken out are previews and the record of pixel counts (IIM 4.2, 2:200 to 2:202 and record 3), and of a Photoshop
+    block thumbnails, guides, slices, and the copies of EXIF and XMP; of a picture that was turned also resolution and
+    paths. 2:131, portrait or landscape, is set. The digest of the records goes where these have changed.
+
+    Args:
+        block: as it was read.
+        size: new width and height.
+        turned: the picture was turned upright.
+    """
+    if not block.startswith(PHOTOSHOP_MARK):
+        return _cleaned_records(block, size)
+    records = records_of(block)
+    changed = records is not None and _cleaned_records(records, size) != records
+    out, end = bytearray(PHOTOSHOP_MARK), len(PHOTOSHOP_MARK)
+    for number, start, body, stop in _resources(block):
+        end = stop
+        if number in OLD_PIXELS or (turned and (number in TURNED or number in PATHS)) or (changed and number == DIGEST):
+            continue
+        if number == RECORDS and changed:
+            body = _cleaned_records(body, size)
+            out += RESOURCE + struct.pack(">HHI", RECORDS, 0, len(body))
+            out += body + bytes(len(body) % 2)
+        else:
+            out += block[start:stop]
+    return bytes(out + block[end:])
+
+
+def _cleaned_records(records: bytes, size: tuple[int, int]) -> bytes:
+    out, at = bytearray(), 0
+    while records[at : at + 1] == b"\x1c" and at + 5 <= len(records):
+        kind, number, length = struct.unpack_from(">BBH", records, at + 1)
+        end = at + 5 + length
+        if length & 0x8000 or end > len(records):  # an extended length, or a record that is cut off
+            break
+        part = records[at:end]
+        if (kind, number) == ORIENTATION and length == 1:
+            part = part[:5] + (b"S" if size[0] == size[1] else b"L" if size[0] > size[1] else b"P")
+        if kind != PIXEL_RECORD and (kind, number) not in PREVIEWS:
+            out += part
+        at = end
+    return bytes(out) + records[at:]
+
+
+def _resources(block: bytes) -> Iterator[tuple[int, int, bytes, int]]:
+    """Number, where it begins, body, where it ends; stops where the block cannot be read on."""
     at = len(PHOTOSHOP_MARK)
     while block.startswith(RESOURCE, at) and at + 12 <= len(block):
         (number,) = struct.unpack_from(">H", block, at + 4)
@@ -31,5 +82,6 @@ def _resources(block: bytes) -> Iterator[tuple[int, bytes]]:
         if start + 4 > len(block):
             return
         (length,) = struct.unpack_from(">I", block, start)
-        yield number, block[start + 4 : start + 4 + length]
-        at = start + 4 + length + length % 2
+        end = start + 4 + length + length % 2
+        yield number, at, block[start + 4 : start + 4 + length], end
+        at = end

@@ -1,6 +1,7 @@
 """Where the parts of a JPEG file lie: the segments of its header, the end of its picture, and what comes after it."""
 
 import re
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -48,6 +49,18 @@ def jpeg_parts(data: bytes, at: int = 0) -> JpegParts:
         segments.append(Segment(marker=marker, at=at, body=data[at + 4 : at + 2 + length]))
         at += 2 + length
     return JpegParts(segments=tuple(segments), end=len(data))
+
+
+def jfif_resolution(parts: JpegParts) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
+    """The resolution of a JFIF header in pixels per inch; and, where it has no unit, the shape of the pixels."""
+    body = next((s.body for s in parts.segments if s.marker == 0xE0 and s.body.startswith(b"JFIF\0")), b"")
+    if len(body) < 12:
+        return None, None
+    unit, x, y = struct.unpack_from(">BHH", body, 7)
+    inch = {1: 1.0, 2: 2.54}.get(unit)
+    if not x or not y:
+        return None, None
+    return ((x * inch, y * inch), None) if inch else (None, (x, y) if x != y else None)
 
 
 def further_pictures(data: bytes, end: int) -> Iterator[tuple[int, JpegParts]]:

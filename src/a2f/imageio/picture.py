@@ -63,6 +63,8 @@ class Metadata:
         xmp: XMP packet.
         iptc: IPTC records, bare or in a Photoshop block.
         dpi: horizontal and vertical resolution, pixels per inch.
+        aspect: horizontal and vertical resolution without a unit, which tells the shape of the pixels alone.
+        size: width and height, upright, of the pixels that all this tells about.
     """
 
     icc: bytes | None = None
@@ -71,6 +73,8 @@ class Metadata:
     xmp: bytes | None = None
     iptc: bytes | None = None
     dpi: tuple[float, float] | None = None
+    aspect: tuple[float, float] | None = None
+    size: tuple[int, int] | None = field(default=None, compare=False)
 
     @property
     def profile(self) -> bytes | None:

@@ -54,6 +54,22 @@ def png_profile(data: bytes) -> bytes | None:
         return b""
 
 
+def png_resolution(data: bytes) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
+    """The resolution of a file in pixels per inch; and, where it has no unit, the shape of the pixels."""
+    body = next((chunk.body(data) for chunk in chunks_of(data) if chunk.kind == b"pHYs"), b"")
+    x, y, unit = struct.unpack(">IIB", body) if len(body) == 9 else (0, 0, 0)
+    if not x or not y:
+        return None, None
+    return ((x * 0.0254, y * 0.0254), None) if unit == 1 else (None, (x, y) if x != y else None)
+
+
+def aspect_chunk(aspect: tuple[float, float]) -> bytes:
+    """A pHYs chunk that tells the shape of the pixels alone."""
+    factor = 1 if all(value == int(value) for value in aspect) else 1000
+    x, y = (max(1, min(2**31 - 1, round(value * factor))) for value in aspect)
+    return chunk_bytes(b"pHYs", struct.pack(">IIB", x, y, 0))
+
+
 def png_signal(data: bytes, *, grey: bool, has_profile: bool) -> tuple[ColourSignal | None, str | None]:
     """What a file tells about its colours outside an ICC profile; and a note on what is not known here.
 

@@ -13,15 +13,26 @@ from a2f.errors import TAKE_WHAT_THERE_IS, ImageReadError, TruncatedImageError
 from a2f.imageio.colour import fitting, misfit_of, signal_of_cicp
 from a2f.imageio.exif import dpi_of_exif
 from a2f.imageio.heif_boxes import brands_of, is_sequence, nclx_of
-from a2f.imageio.jpeg_parts import jpeg_parts, notes_of_tail
+from a2f.imageio.iptc import cleaned_iptc
+from a2f.imageio.jpeg_parts import jfif_resolution, jpeg_parts, notes_of_tail
 from a2f.imageio.jpeg_quality import estimate_jpeg_quality
 from a2f.imageio.limits import DEFAULT_MAX_PIXELS, check_size
 from a2f.imageio.loaders import open_vips
 from a2f.imageio.picture import MAX_DPI, Metadata, Picture, Pixels
-from a2f.imageio.png_chunks import png_profile, png_signal
-from a2f.imageio.tiff import exif_of_tiff, has_data_band, has_unit, is_cut_off, lab_as_rgb, lab_of_samples
-from a2f.imageio.tiff_directory import layout_of
+from a2f.imageio.png_chunks import png_profile, png_resolution, png_signal
+from a2f.imageio.tiff import (
+    DESCRIPTION,
+    exif_of_tiff,
+    has_data_band,
+    is_cut_off,
+    lab_as_rgb,
+    lab_of_samples,
+    tells_layout,
+    tiff_resolution,
+)
+from a2f.imageio.tiff_directory import first_fields, layout_of
 from a2f.imageio.uncompressed import read_bmp, read_pnm
+from a2f.imageio.xmp import cleaned_xmp
 
 if TYPE_CHECKING:
     from pyvips import Error as VipsError
@@ -36,6 +47,7 @@ _MAGIC = (
     (re.compile(rb"GIF8[79]a"), "gif"),
     (re.compile(rb"P[1-6][\s#]"), "ppm"),
 )
+Pair = tuple[float, float]
 _DTYPES: dict[str, Any] = {"uchar": np.uint8, "ushort": np.uint16}
 AVIF_BRANDS, HEIF_BRANDS = {b"avif", b"avis"}, {b"mif1", b"miaf", b"msf1"}  # the latter say nothing of the coding
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
@@ -156,7 +168,9 @@ def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *,
         icc = bytes(image.get("icc-profile-data")) if cmyk and image.get_typeof("icc-profile-data") else None
         if icc is not None and (misfit := misfit_of(icc, b"CMYK")):
             notes += (f"{name} has {misfit}: left out, its colours are taken for those of a usual press",)
-    metadata = _metadata(image, data, format, converted=converted)
+    size = (pixels.shape[1], pixels.shape[0])
+    metadata, lost = _metadata(image, data, format, size=size, converted=converted)
+    notes += tuple(f"{name}: left out {what}, which would not hold any more" for what in lost)
     if not converted:
         pixels, metadata, more = _with_colours(pixels, metadata, data, format, name)
         notes += tuple(more)
@@ -251,29 +265,50 @@ def _with_colours(
     return pixels, replace(metadata, signal=signal), notes + ([f"{name} tells its {note}"] if note else [])
 
 
-def _metadata(image: "VipsImage", data: bytes, format: str, *, converted: bool) -> Metadata:
+def _metadata(
+    image: "VipsImage", data: bytes, format: str, *, size: tuple[int, int], converted: bool
+) -> tuple[Metadata, list[str]]:
+    """What the file says beside its pixels, and what of it no longer holds and was taken out."""
+
     def blob(field: str) -> bytes | None:
         return bytes(image.get(field)) if image.get_typeof(field) else None
 
-    # Where a file says nothing, libvips puts 1 pixel a millimetre, and 72 dpi for PNG and JPEG.
-    has_dpi = image.xres > 0 and image.yres > 0 and (image.xres, image.yres) != (1.0, 1.0)
-    if format == "png":
-        has_dpi = b"pHYs" in data.partition(b"IDAT")[0]
-    elif format == "tiff":
-        has_dpi = has_dpi and has_unit(data)
-    elif format == "jpeg":
-        has_dpi = has_dpi and image.get_typeof("resolution-unit") != 0
+    told = image.get_typeof("orientation") != 0
+    turn = image.get("orientation") if told else 1
     exif = exif_of_tiff(data) if format == "tiff" else blob("exif-data")
-    dpi = (image.xres * 25.4, image.yres * 25.4) if has_dpi else exif and dpi_of_exif(exif)
-    if dpi and image.get_typeof("orientation") and image.get("orientation") >= 5:
-        dpi = (dpi[1], dpi[0])  # it lies on its side in the file
-    return Metadata(
+    dpi, aspect = _resolution(image, data, format)
+    dpi = dpi or (exif and not aspect and dpi_of_exif(exif)) or None
+    if turn >= 5:  # it lies on its side in the file
+        dpi, aspect = dpi and dpi[::-1], aspect and aspect[::-1]
+    xmp, lost = blob("xmp-data"), list[str]()
+    if xmp is not None:
+        xmp, lost = cleaned_xmp(xmp, upright=told or format == "avif", turned=turn != 1)
+    iptc = blob("iptc-data")
+    metadata = Metadata(
         icc=None if converted else blob("icc-profile-data"),
         exif=exif,
-        xmp=blob("xmp-data"),
-        iptc=blob("iptc-data"),
+        xmp=xmp,
+        iptc=cleaned_iptc(iptc, size=size, turned=turn != 1) if iptc else None,
         dpi=dpi if dpi and all(0 < d < MAX_DPI for d in dpi) else None,
+        aspect=aspect,
+        size=size,
     )
+    if format == "tiff" and any(field.tag == DESCRIPTION and tells_layout(field.value) for field in first_fields(data)):
+        lost.append("the description of its pages and their layout (ImageJ, OME or the like)")
+    return metadata, lost
+
+
+def _resolution(image: "VipsImage", data: bytes, format: str) -> tuple[Pair | None, Pair | None]:
+    """Resolution in pixels per inch, and the shape of the pixels where that alone is told; as they lie in the file."""
+    if format == "tiff":
+        return tiff_resolution(data)
+    if format == "png":
+        return png_resolution(data)
+    if format == "jpeg":
+        return jfif_resolution(jpeg_parts(data))
+    # Where a file says nothing, libvips puts 1 pixel a millimetre.
+    has_dpi = image.xres > 0 and image.yres > 0 and (image.xres, image.yres) != (1.0, 1.0)
+    return ((image.xres * 25.4, image.yres * 25.4) if has_dpi else None), None
 
 
 def _as_ours(error: "VipsError", data: bytes, format: str, name: str) -> ImageReadError:

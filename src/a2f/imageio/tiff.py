@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.imageio.exif import EXIF_IFD, GPS_IFD, INTEROP_IFD, MARK, RESOLUTION_UNIT, plain_exif
+from a2f.imageio.exif import (
+    EXIF_IFD,
+    GPS_IFD,
+    INTEROP_IFD,
+    MARK,
+    RESOLUTION_UNIT,
+    X_RESOLUTION,
+    Y_RESOLUTION,
+    plain_exif,
+)
 from a2f.imageio.tiff_directory import (
     IFD8,
     LONG,
@@ -25,6 +34,7 @@ from a2f.imageio.tiff_directory import (
     layout_of,
     number_of,
     numbers_of,
+    rational_of,
     with_number,
 )
 
@@ -33,7 +43,7 @@ STRIPS, ROWS_OF_STRIP, BYTES_OF_STRIPS, TILES, BYTES_OF_TILES = 273, 278, 279, 3
 PHOTOMETRIC, RGB = 262, 2
 EXTRA_SAMPLES, UNSPECIFIED = 338, 0
 COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3, 9: 3, 10: 3}  # channels that an interpretation takes
-IPTC = 33723
+IPTC, DESCRIPTION = 33723, 270
 CIELAB, ICCLAB = 8, 9
 # Of a TIFF's first directory, what tells about the picture, not about how its pixels are stored:
 # description, maker, model, software, date, artist, computer, copyright, rating, and the Windows titles.
@@ -98,7 +108,7 @@ def _tags_of(block: bytes) -> Tags | None:
 
     exif = below(main, EXIF_IFD)
     tags = {
-        0: [field for field in main if field.tag in DESCRIPTIVE],
+        0: [f for f in main if f.tag in DESCRIPTIVE and not (f.tag == DESCRIPTION and tells_layout(f.value))],
         EXIF_IFD: [field for field in exif if field.tag != INTEROP_IFD],
         GPS_IFD: below(main, GPS_IFD),
         INTEROP_IFD: below(exif, INTEROP_IFD),
@@ -130,8 +140,8 @@ def _appended(out: bytearray, fields: Sequence[Field], layout: Layout) -> int:
     return at
 
 
-def without_resolution(data: bytes) -> bytes:
-    """A TIFF file whose resolution, which libvips sets to 1 pixel a millimetre, has no unit (TIFF 6.0, Section 8)."""
+def without_unit(data: bytes) -> bytes:
+    """A TIFF file whose resolution has no unit: it tells the shape of the pixels alone (TIFF 6.0, Section 8)."""
     return with_number(data, RESOLUTION_UNIT, 1)
 
 
@@ -162,10 +172,23 @@ def is_cut_off(data: bytes) -> bool:
     return False
 
 
-def has_unit(data: bytes) -> bool:
-    """Whether the resolution of a TIFF file has a unit, so that it says more than the shape of the pixels."""
-    layout = layout_of(data)
-    return layout is None or number_of(first_fields(data), RESOLUTION_UNIT, layout.order) != 1
+def tiff_resolution(data: bytes) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
+    """The resolution of a TIFF file in pixels per inch; and, where it has no unit, the shape of its pixels."""
+    layout, first = layout_of(data), first_fields(data)
+    x, y = (rational_of(first, tag, layout.order) if layout else None for tag in (X_RESOLUTION, Y_RESOLUTION))
+    if layout is None or not x or not y:
+        return None, None
+    unit = number_of(first, RESOLUTION_UNIT, layout.order) or 2
+    inch = {2: 1.0, 3: 2.54}.get(unit)
+    return ((x * inch, y * inch), None) if inch else (None, (x, y) if x != y else None)
+
+
+def tells_layout(text: bytes) -> bool:
+    """Whether an ImageDescription tells pages, shape or sizes: ImageJ, OME, tifffile, MetaMorph, Aperio."""
+    start = text.lstrip()[:2000]
+    if start.startswith((b"ImageJ=", b"SCANIMAGE", b"SI.", b"Aperio Image", b"shape=(", b"<MetaData>")):
+        return True
+    return b"<OME" in start or (start.startswith(b"{") and b'"shape"' in start)
 
 
 def has_data_band(data: bytes) -> bool:

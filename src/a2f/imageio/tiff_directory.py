@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, DOUBLE, LONG8, IFD8 = 1, 2, 3, 4, 5, 7, 12, 16, 18
+BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, FLOAT, DOUBLE, LONG8, IFD8 = 1, 2, 3, 4, 5, 7, 11, 12, 16, 18
 _UNIT = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 1, 7: 1, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _NUMBERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _PAIRS = (5, 10)
@@ -117,6 +117,18 @@ def number_of(fields: Sequence[Field], tag: int, order: str) -> int | None:
     """The value of a tag that holds one whole number."""
     values = numbers_of(fields, tag, order)
     return values[0] if len(values) == 1 else None
+
+
+def rational_of(fields: Sequence[Field], tag: int, order: str) -> float | None:
+    """The value of a tag that holds one fraction over 0, as a fraction or in floating point."""
+    field = field_of(fields, tag)
+    if field is None or field.count != 1 or field.kind not in (RATIONAL, FLOAT, DOUBLE):
+        return None
+    if field.kind == RATIONAL:
+        above, below = struct.unpack(f"{order}II", field.value)
+        return above / below if above and below else None
+    (value,) = struct.unpack(f"{order}{'f' if field.kind == FLOAT else 'd'}", field.value)
+    return value if 0 < value < 1e9 else None
 
 
 def doubles_of(field: Field, order: str) -> tuple[float, ...]:

@@ -19,8 +19,9 @@ from a2f.imageio.heif_boxes import with_nclx
 from a2f.imageio.iptc import photoshop_of, records_of
 from a2f.imageio.picture import Metadata, Picture
 from a2f.imageio.stream import feed
-from a2f.imageio.tiff import tiff_with_blocks, with_data_band, without_resolution
+from a2f.imageio.tiff import tiff_with_blocks, with_data_band, without_unit
 from a2f.imageio.uncompressed import encode_bmp, encode_pnm, encode_pnm_bands
+from a2f.imageio.xmp import updated_xmp
 
 if TYPE_CHECKING:
     from pyvips import Image as VipsImage
@@ -222,6 +223,9 @@ def _encode_vips(image: "VipsImage", metadata: Metadata, format: str, quality: i
     import pyvips
 
     exif = _exif_to_write(metadata, format, width=image.width, height=image.height)
+    if metadata.xmp:
+        size = image.width, image.height
+        metadata = replace(metadata, xmp=updated_xmp(metadata.xmp, size=size, given=metadata.size))
     if format == "jpeg":
         xmp, iptc = (block if fits_jpeg(block) else None for block in (metadata.xmp, metadata.iptc))
         metadata = replace(metadata, xmp=xmp, iptc=iptc)
@@ -239,7 +243,7 @@ def _encode_vips(image: "VipsImage", metadata: Metadata, format: str, quality: i
     if format in ("jpeg", "png", "webp"):
         return with_blocks(blob, format, metadata, exif=exif)
     if format == "tiff":
-        blob = blob if metadata.dpi else without_resolution(blob)
+        blob = blob if metadata.dpi else without_unit(blob)
         return tiff_with_blocks(blob, exif=exif, iptc=metadata.iptc and records_of(metadata.iptc))
     if format == "avif" and metadata.signal and metadata.signal.cicp:
         return with_nclx(blob, *metadata.signal.cicp)
@@ -247,7 +251,7 @@ def _encode_vips(image: "VipsImage", metadata: Metadata, format: str, quality: i
 
 
 def _exif_to_write(metadata: Metadata, format: str, *, width: int, height: int) -> bytes | None:
-    updated = updated_exif(metadata.exif, width=width, height=height) if metadata.exif else None
+    updated = updated_exif(metadata.exif, width=width, height=height, given=metadata.size) if metadata.exif else None
     exif = plain_exif(updated) if updated else None
     if format == "jpeg" and not fits_jpeg(exif):
         return None
@@ -272,8 +276,9 @@ def _with_metadata(image: "VipsImage", metadata: Metadata, format: str, exif: by
     for field, value in fields.items():
         if value:
             image.set_type(pyvips.GValue.blob_type, field, value)
-    if metadata.dpi:
-        image = image.copy(xres=metadata.dpi[0] / 25.4, yres=metadata.dpi[1] / 25.4)
+    resolution = metadata.dpi or (metadata.aspect if format == "tiff" else None)  # which then has no unit
+    if resolution:
+        image = image.copy(xres=resolution[0] / 25.4, yres=resolution[1] / 25.4)
         image.set_type(pyvips.GValue.gstr_type, "resolution-unit", "in")
     return image
 
