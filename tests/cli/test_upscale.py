@@ -103,6 +103,24 @@ def test_folders_keep_their_structure_and_same_names_live_apart(here: Path, run)
     assert found == ["a_x2.png", "x/a_x2.png", "x/y/a_x2.jpg"]
 
 
+def test_a_folder_tells_what_it_passes_over(here: Path, run) -> None:
+    photo(here / "in/a.png")
+    photo(here / "other/b.png")
+    for name in ("raw.CR2", "x.heic", "y.heic", "scan", ".DS_Store", "notes.txt"):
+        (here / "in" / name).write_bytes(b"x")
+    (here / "in/link").symlink_to(here / "other")
+    (here / "in/gone.png").symlink_to(here / "nowhere")
+    (here / "in/below").mkdir()
+    done = run("upscale", "in", "-s", 2, "-o", "out")
+    assert done.code == 0
+    for part in ("1 .cr2 file(s)", "2 .heic file(s)", "1 .txt file(s)", "1 file(s) without a suffix",
+                 "1 hidden file(s)", "1 link(s) to folders", "1 broken link(s)", "1 folder(s) (-r looks into them)"):  # fmt: skip
+        assert part in done.err
+    done = run("upscale", "in", "-r", "-s", 2, "-o", "out2")
+    assert "1 link(s) to folders" in done.err
+    assert "(-r looks" not in done.err
+
+
 def test_second_run_over_a_folder_leaves_its_own_outputs_out(here: Path, run) -> None:
     photo(here / "in/a.png")
     assert run("upscale", "in", "-s", 2).code == 0

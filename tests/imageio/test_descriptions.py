@@ -253,7 +253,7 @@ def test_the_case_of_imagej(tmp_path: Path) -> None:
     path = tmp_path / "in.tif"
     path.write_bytes((GOLDEN / "tiff_imagej_description.tif").read_bytes())
     out = tmp_path / "out.tif"
-    with pytest.warns(UserWarning) as told:
+    with pytest.warns(UserWarning, match=r"in\.tif") as told:
         upscale(path, scale=2, output=out)
     notes = [str(warning.message) for warning in told]
     assert any("4 frames or pages" in note for note in notes)

@@ -5,6 +5,7 @@ import os
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, suppress
@@ -222,10 +223,33 @@ def _images_of(folder: Path, options: Options) -> tuple[list[Path], list[str]]:
         stem = OWN_SUFFIX.sub("", p.stem) if stem == p.stem else stem
         return stem != p.stem and (p.parent, stem) in stems
 
+    passed = _passed_over(folder, everything, set(images), recursive=options.recursive)
     earlier = [p for p in images if made_earlier(p)]
     ends = sorted({p.stem[p.stem.rindex("_") :] if "_" in p.stem else suffix for p in earlier})
     notes = [f"{folder}: {len(earlier)} file(s) left out that end in {', '.join(ends)}, beside what they were made of"]
-    return [p for p in images if p not in earlier], notes if earlier else []
+    return [p for p in images if p not in earlier], (notes if earlier else []) + passed
+
+
+def _passed_over(folder: Path, everything: list[Path], images: set[Path], *, recursive: bool) -> list[str]:
+    """What to tell about all that lies in a folder and is no image to enlarge."""
+    reasons = Counter(_reason(path, recursive=recursive) for path in everything if path not in images)
+    del reasons[""]
+    if not reasons:
+        return []
+    return [f"{folder}: passed over " + ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))]
+
+
+def _reason(path: Path, *, recursive: bool) -> str:
+    """Why a path is passed over; nothing for a folder that is looked into."""
+    if path.is_dir():
+        if recursive and not path.is_symlink():
+            return ""
+        return "link(s) to folders" if path.is_symlink() else "folder(s) (-r looks into them)"
+    if not path.is_file():
+        return "broken link(s) or special file(s)"
+    if path.name.startswith("."):
+        return "hidden file(s)"
+    return f"{path.suffix.lower()} file(s)" if path.suffix else "file(s) without a suffix"
 
 
 def _task(path: Path, below: Path, options: Options, *, single: bool) -> Task:

@@ -45,7 +45,8 @@ def _jpeg(data: bytes, metadata: Metadata, exif: bytes | None) -> bytes:
         blocks.append(_segment(0xE1, MARK + exif))
     if xmp:
         blocks.append(_segment(0xE1, XMP_MARK + xmp))
-    return data[:2] + b"".join(blocks + kept) + data[at:]
+    comments = [_segment(0xFE, comment) for comment in metadata.comments]
+    return data[:2] + b"".join(blocks + kept + comments) + data[at:]
 
 
 def _ratio(aspect: tuple[float, float] | None) -> tuple[int, int]:
@@ -70,6 +71,8 @@ def _png(data: bytes, metadata: Metadata, exif: bytes | None) -> bytes:
     blocks = [chunk_bytes(b"eXIf", exif)] if exif is not None else []
     if metadata.xmp:  # not compressed, as XMP asks for; libvips writes a zTXt, which few programs read
         blocks.append(chunk_bytes(b"iTXt", PNG_XMP_MARK + metadata.xmp))
+    background = 8 + 4 + (2 if data[25] in (0, 4) else 6)  # the length of a bKGD chunk for grey, for RGB
+    blocks += [text for text in metadata.texts if text[4:8] != b"bKGD" or len(text) == background]
     out = [data[:8]]
     for chunk in chunks_of(data):
         if chunk.kind == b"eXIf" or (chunk.kind == b"pHYs" and dpi is None):

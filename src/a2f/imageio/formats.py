@@ -5,6 +5,7 @@ from pathlib import Path
 
 from a2f.errors import LossyFormatError, UsageError
 from a2f.imageio.picture import Picture
+from a2f.imageio.tiff_tags import names_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,9 +140,18 @@ def check_format(picture: Picture, format: str, *, force: bool = False, strip: b
 
 
 def left_out_note(picture: Picture, format: str) -> list[str]:
-    """What to tell of the EXIF, XMP and IPTC of a picture that a format has no place for."""
+    """What to tell of the metadata of a picture that a format has no place for."""
     holds = FORMATS[format].metadata
     lost = [k.upper() for k in ("exif", "xmp", "iptc") if getattr(picture.metadata, k) and k not in holds]
+    metadata = picture.metadata
+    if metadata.texts and format != "png":
+        texts = [whole for whole in metadata.texts if whole[4:8] != b"bKGD"]
+        keywords = dict.fromkeys(whole[8:].partition(b"\0")[0].decode("latin-1") for whole in texts)
+        lost += [f"PNG texts ({', '.join(keywords)})"] if texts else []
+    if metadata.comments and format != "jpeg":
+        lost.append("JPEG comments")
+    if metadata.tags and format != "tiff":
+        lost += names_of(metadata.tags)
     if picture.metadata.aspect and format not in ("jpeg", "png", "tiff"):
         x, y = picture.metadata.aspect
         lost.append(f"the shape of the pixels (resolutions {x:g} : {y:g})")

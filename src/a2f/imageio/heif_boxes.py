@@ -31,6 +31,15 @@ def is_sequence(data: bytes) -> bool:
     return any(kind == b"moov" for kind, _, _ in boxes_of(data))
 
 
+def parts_left_out(data: bytes) -> list[str]:
+    """Pictures beside the main one that tell more about it, by what they are."""
+    found = _found(data, (b"meta",))
+    meta = data[found[0] : found[1]] if found else b""
+    gain_map = b"hdrgainmap" in meta or b"tmap" in meta
+    depth = b"auxid:2" in meta or b":aux:depth" in meta
+    return ["an HDR gain map"] * gain_map + ["a depth map"] * depth
+
+
 def _found(data: bytes | bytearray, path: tuple[bytes, ...], start: int = 0, end: int | None = None) -> list[int]:
     """Where the bodies of the boxes along a path begin, and where the last of them ends; nothing if one is missing."""
     places: list[int] = []

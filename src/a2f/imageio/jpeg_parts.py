@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 START, END, SCAN, COMMENT = b"\xff\xd8", 0xD9, 0xDA, 0xFE
 GAIN_MAP_MARKS = (b"hdr-gain-map", b"urn:iso:std:iso:ts:21496", b"HDRGainMap", b"hdrgainmap")
+KNOWN = (
+    *(b"JFIF\0", b"JFXX\0", b"Exif\0", b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"),
+    *(b"ICC_PROFILE\0", b"MPF\0", b"urn:iso:std:iso:ts:21496:-1", b"Photoshop 3.0\0", b"Adobe", b"Ducky"),
+)
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # what is not part of the entropy-coded data (ITU T.81, B.1.1)
 
 
@@ -79,6 +83,23 @@ def further_pictures(data: bytes, end: int) -> Iterator[tuple[int, JpegParts]]:
 def is_gain_map(parts: JpegParts) -> bool:
     """Whether a further picture is the gain map that makes an HDR picture of the first one."""
     return any(mark in segment.body for segment in parts.segments for mark in GAIN_MAP_MARKS)
+
+
+def comments_of(parts: JpegParts) -> tuple[bytes, ...]:
+    """The comments of a picture."""
+    return tuple(segment.body for segment in parts.segments if segment.marker == COMMENT and segment.body)
+
+
+def notes_of_segments(parts: JpegParts, name: str) -> list[str]:
+    """What to tell about application segments that are neither read nor part of how the pixels are stored."""
+    unknown = {
+        f"APP{segment.marker & 15}"
+        for segment in parts.segments
+        if 0xE0 <= segment.marker <= 0xEF and segment.body and not segment.body.startswith(KNOWN)
+    }
+    if not unknown:
+        return []
+    return [f"{name} holds segments that are not known here ({', '.join(sorted(unknown))}): left out"]
 
 
 def notes_of_tail(data: bytes, end: int, name: str) -> list[str]:

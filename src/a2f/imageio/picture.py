@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import InputError
+from a2f.imageio.tiff_directory import Field
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 MAX_DPI = 1e6  # what damaged files say goes far beyond
@@ -62,6 +63,9 @@ class Metadata:
         exif: EXIF block, a TIFF structure with or without its leading "Exif" mark.
         xmp: XMP packet.
         iptc: IPTC records, bare or in a Photoshop block.
+        texts: text chunks of a PNG file, whole.
+        comments: of a JPEG file.
+        tags: of a TIFF file, little-endian: names, GeoTIFF and the like.
         dpi: horizontal and vertical resolution, pixels per inch.
         aspect: horizontal and vertical resolution without a unit, which tells the shape of the pixels alone.
         size: width and height, upright, of the pixels that all this tells about.
@@ -72,6 +76,9 @@ class Metadata:
     exif: bytes | None = None
     xmp: bytes | None = None
     iptc: bytes | None = None
+    texts: tuple[bytes, ...] = ()
+    comments: tuple[bytes, ...] = ()
+    tags: tuple[Field, ...] = ()
     dpi: tuple[float, float] | None = None
     aspect: tuple[float, float] | None = None
     size: tuple[int, int] | None = field(default=None, compare=False)

@@ -12,14 +12,15 @@ import numpy as np
 from a2f.errors import TAKE_WHAT_THERE_IS, ImageReadError, TruncatedImageError
 from a2f.imageio.colour import fitting, misfit_of, signal_of_cicp
 from a2f.imageio.exif import dpi_of_exif
-from a2f.imageio.heif_boxes import brands_of, is_sequence, nclx_of
+from a2f.imageio.heif_boxes import brands_of, is_sequence, nclx_of, parts_left_out
 from a2f.imageio.iptc import cleaned_iptc
-from a2f.imageio.jpeg_parts import jfif_resolution, jpeg_parts, notes_of_tail
+from a2f.imageio.jpeg_parts import comments_of, jfif_resolution, jpeg_parts, notes_of_segments, notes_of_tail
 from a2f.imageio.jpeg_quality import estimate_jpeg_quality
 from a2f.imageio.limits import DEFAULT_MAX_PIXELS, check_size
 from a2f.imageio.loaders import open_vips
 from a2f.imageio.picture import MAX_DPI, Metadata, Picture, Pixels
 from a2f.imageio.png_chunks import png_profile, png_resolution, png_signal
+from a2f.imageio.png_text import texts_of
 from a2f.imageio.tiff import (
     DESCRIPTION,
     exif_of_tiff,
@@ -31,6 +32,7 @@ from a2f.imageio.tiff import (
     tiff_resolution,
 )
 from a2f.imageio.tiff_directory import first_fields, layout_of
+from a2f.imageio.tiff_tags import carried_tags
 from a2f.imageio.uncompressed import read_bmp, read_pnm
 from a2f.imageio.xmp import cleaned_xmp
 
@@ -170,7 +172,12 @@ def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *,
             notes += (f"{name} has {misfit}: left out, its colours are taken for those of a usual press",)
     size = (pixels.shape[1], pixels.shape[0])
     metadata, lost = _metadata(image, data, format, size=size, converted=converted)
-    notes += tuple(f"{name}: left out {what}, which would not hold any more" for what in lost)
+    notes += tuple(f"{name}: left out {what}" for what in lost)
+    if format == "png":
+        texts = texts_of(data)
+        exif, xmp = metadata.exif or texts.exif, metadata.xmp or texts.xmp
+        metadata = replace(metadata, texts=texts.chunks, exif=exif, xmp=xmp)
+        notes += tuple(f"{name} {note}" for note in texts.notes)
     if not converted:
         pixels, metadata, more = _with_colours(pixels, metadata, data, format, name)
         notes += tuple(more)
@@ -212,9 +219,11 @@ def _frames_note(image: "VipsImage", name: str) -> tuple[str, ...]:
 def _left_out_notes(data: bytes, format: str, name: str) -> list[str]:
     """What the file holds beside its first picture that libvips does not tell."""
     if format == "jpeg":
-        return notes_of_tail(data, jpeg_parts(data).end, name)
-    if format == "avif" and is_sequence(data):
-        return [f"{name} is a sequence of pictures; only its still picture is read"]
+        parts = jpeg_parts(data)
+        return [*notes_of_segments(parts, name), *notes_of_tail(data, parts.end, name)]
+    if format == "avif":
+        notes = [f"{name} is a sequence of pictures; only its still picture is read"] if is_sequence(data) else []
+        return notes + [f"{name} holds {part}: left out" for part in parts_left_out(data)]
     return []
 
 
@@ -293,6 +302,11 @@ def _metadata(
         aspect=aspect,
         size=size,
     )
+    if format == "jpeg":
+        metadata = replace(metadata, comments=comments_of(jpeg_parts(data)))
+    if format == "tiff":
+        tags, left_out = carried_tags(data, turned=turn != 1, size=size)
+        metadata, lost = replace(metadata, tags=tags), lost + left_out
     if format == "tiff" and any(field.tag == DESCRIPTION and tells_layout(field.value) for field in first_fields(data)):
         lost.append("the description of its pages and their layout (ImageJ, OME or the like)")
     return metadata, lost

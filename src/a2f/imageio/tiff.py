@@ -66,8 +66,8 @@ def exif_of_tiff(data: bytes) -> bytes | None:
     return MARK + bytes(out)
 
 
-def tiff_with_blocks(data: bytes, *, exif: bytes | None, iptc: bytes | None) -> bytes:
-    """Add an EXIF block and IPTC records to a TIFF file.
+def tiff_with_blocks(data: bytes, *, exif: bytes | None, iptc: bytes | None, tags: Sequence[Field] = ()) -> bytes:
+    """Add an EXIF block, IPTC records and other tags to a TIFF file.
 
     The first directory is written anew at the end of the file with the descriptive tags and the pointers to the EXIF
     and GPS directories; all that was there keeps its place. A damaged EXIF block is left out.
@@ -76,16 +76,18 @@ def tiff_with_blocks(data: bytes, *, exif: bytes | None, iptc: bytes | None) -> 
         data: a TIFF of one page, as libvips writes it.
         exif: the block.
         iptc: the bare records.
+        tags: little-endian.
     """
     layout = layout_of(data)
-    if layout is None or not (exif or iptc):
+    if layout is None or not (exif or iptc or tags):
         return data
     out = bytearray(data)
     entries = {field.tag: field for field in first_fields(data)}
     block = plain_exif(exif) if exif else b""
-    tags, given = _tags_of(block), layout_of(block)
-    if tags is not None and given is not None:
-        turned = {pointer: in_order(fields, given.order, layout.order) for pointer, fields in tags.items()}
+    told, given = _tags_of(block), layout_of(block)
+    entries |= {field.tag: field for field in in_order(tags, "<", layout.order)}
+    if told is not None and given is not None:
+        turned = {pointer: in_order(fields, given.order, layout.order) for pointer, fields in told.items()}
         entries |= {field.tag: field for field in _with_directories(out, turned, layout)}
     if iptc:
         entries[IPTC] = Field(tag=IPTC, kind=UNDEFINED, count=len(iptc), value=iptc)

@@ -18,8 +18,10 @@ from a2f.imageio.formats import FORMATS, Format, check_format, fits_jpeg, format
 from a2f.imageio.heif_boxes import with_nclx
 from a2f.imageio.iptc import photoshop_of, records_of
 from a2f.imageio.picture import Metadata, Picture
+from a2f.imageio.png_text import updated_texts
 from a2f.imageio.stream import feed
 from a2f.imageio.tiff import tiff_with_blocks, with_data_band, without_unit
+from a2f.imageio.tiff_tags import updated_tags
 from a2f.imageio.uncompressed import encode_bmp, encode_pnm, encode_pnm_bands
 from a2f.imageio.xmp import updated_xmp
 
@@ -229,6 +231,9 @@ def _encode_vips(image: "VipsImage", metadata: Metadata, format: str, quality: i
     if format == "jpeg":
         xmp, iptc = (block if fits_jpeg(block) else None for block in (metadata.xmp, metadata.iptc))
         metadata = replace(metadata, xmp=xmp, iptc=iptc)
+    if metadata.texts:
+        texts = updated_texts(metadata.texts, size=(image.width, image.height), given=metadata.size)
+        metadata = replace(metadata, texts=tuple(texts))
     image = _with_metadata(image, metadata, format, exif)
     pixels = image.width * image.height
     try:
@@ -244,7 +249,8 @@ def _encode_vips(image: "VipsImage", metadata: Metadata, format: str, quality: i
         return with_blocks(blob, format, metadata, exif=exif)
     if format == "tiff":
         blob = blob if metadata.dpi else without_unit(blob)
-        return tiff_with_blocks(blob, exif=exif, iptc=metadata.iptc and records_of(metadata.iptc))
+        tags = updated_tags(metadata.tags, size=(image.width, image.height), given=metadata.size)
+        return tiff_with_blocks(blob, exif=exif, iptc=metadata.iptc and records_of(metadata.iptc), tags=tags)
     if format == "avif" and metadata.signal and metadata.signal.cicp:
         return with_nclx(blob, *metadata.signal.cicp)
     return blob
