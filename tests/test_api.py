@@ -1,6 +1,7 @@
 """What was given comes back enlarged."""
 
 import io
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from a2f.errors import (
     ImageWriteError,
     InputError,
     LossyFormatError,
+    OutputExistsError,
     TruncatedImageError,
     UnknownModelError,
     UsageError,
@@ -274,3 +276,24 @@ def test_damaged_files_are_taken_where_that_is_allowed(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="what is missing is grey or black"):
         large = a2f.upscale(path.read_bytes(), allow_truncated=True)
     assert Image.open(io.BytesIO(large)).size == (256, 256)
+
+
+def test_of_eight_threads_one_writes(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    photo().save(path)
+    begin = threading.Barrier(8)
+
+    class Waiting(Nearest):
+        def __call__(self, image: np.ndarray) -> np.ndarray:
+            begin.wait()
+            return super().__call__(image)
+
+    def one(_: int) -> bool:
+        try:
+            a2f.upscale(path, model=Waiting(2))
+        except OutputExistsError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(one, range(8))) == 1

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import ImageReadError, ImageWriteError, InputError, UnknownModelError, UsageError
+from a2f.errors import ImageReadError, ImageWriteError, InputError, OutputExistsError, UnknownModelError, UsageError
 from a2f.imageio import FORMATS, Picture, check_format, format_of_suffix, left_out_note, read_image, write_bytes_atomic
 from a2f.imageio.exif import ORIENTATION, updated_exif
 from a2f.imageio.tiff import exif_of_tiff
@@ -285,11 +285,11 @@ def _upscale_file(
     if target.exists() and target.samefile(path):
         raise ImageWriteError(f"{target} is the input itself, which is never replaced: choose another output")
     if target.exists() and not overwrite:
-        raise ImageWriteError(f"{target} exists: pass overwrite=True to replace it, or choose another output")
+        raise OutputExistsError(f"{target} exists: pass overwrite=True to replace it, or choose another output")
     if not target.parent.is_dir():
         raise ImageWriteError(f"cannot write {target}: there is no folder {target.parent}")
     with closing(_enlarged(picture, passes, size, format_of_suffix(target.suffix), how)) as parts:
-        write_bytes_atomic(target, parts)
+        write_bytes_atomic(target, parts, replace=overwrite)
     return str(target) if isinstance(given, str) else target
 
 

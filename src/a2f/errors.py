@@ -10,7 +10,8 @@
     │   ├── TruncatedImageError  the file ends too early
     │   └── PixelLimitError      more pixels than the limit allows
     ├── ImageWriteError        the output cannot be written; nothing half done is left
-    │   └── LossyFormatError   the format would lose alpha or bit depth
+    │   ├── LossyFormatError   the format would lose alpha or bit depth
+    │   └── OutputExistsError  there is a file, and nobody asked to replace it
     ├── DownloadError          a file that cannot be fetched or unpacked, or has the wrong checksum
     │   └── ArchiveError       an archive that is damaged or not to be trusted
     ├── WeightsError           a weights file that is truncated, foreign or of the wrong shape
@@ -67,6 +68,10 @@ class LossyFormatError(ImageWriteError):
     """The chosen format would lose transparency or bit depth, and nobody asked for that."""
 
     exit_code = 2
+
+
+class OutputExistsError(ImageWriteError):
+    """There is a file at the output, and nobody asked to replace it; it may have appeared a moment ago."""
 
 
 class DownloadError(A2FError):

@@ -114,7 +114,8 @@ def test_a_folder_tells_what_it_passes_over(here: Path, run) -> None:
     done = run("upscale", "in", "-s", 2, "-o", "out")
     assert done.code == 0
     for part in ("1 .cr2 file(s)", "2 .heic file(s)", "1 .txt file(s)", "1 file(s) without a suffix",
-                 "1 hidden file(s)", "1 link(s) to folders", "1 broken link(s)", "1 folder(s) (-r looks into them)"):  # fmt: skip
+                 "1 hidden file(s)", "1 link(s) to folders", "1 broken link(s)",
+                 "1 folder(s) (-r looks into them)"):  # fmt: skip
         assert part in done.err
     done = run("upscale", "in", "-r", "-s", 2, "-o", "out2")
     assert "1 link(s) to folders" in done.err
@@ -600,3 +601,23 @@ def test_progress_of_a_large_image_rises_to_all() -> None:
         assert told == sorted(told)
         assert told[-1] == pytest.approx(1)
         assert len(told) >= 12
+
+
+@pytest.mark.parametrize("option", [None, "--skip-existing", "--overwrite"])
+def test_a_file_that_appears_while_the_network_runs(here: Path, run, monkeypatch, option: str | None) -> None:
+    photo(here / "a.png")
+    from a2f.cli import batch
+
+    encode = batch.encode_enlarged
+
+    def slow(*arguments: object, **options: object):
+        (here / "a_x2.png").write_bytes(b"theirs")
+        yield from encode(*arguments, **options)
+
+    monkeypatch.setattr(batch, "encode_enlarged", slow)
+    done = run("upscale", "a.png", "-s", 2, *([option] if option else []))
+    assert done.code == (0 if option else 3)
+    kept = (here / "a_x2.png").read_bytes() == b"theirs"
+    assert kept == (option != "--overwrite")
+    assert (option or "exists") in ("--overwrite", "exists") or "skipped" in done.err
+    assert sorted(p.name for p in here.iterdir()) == ["a.png", "a_x2.png"]

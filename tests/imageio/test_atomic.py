@@ -5,13 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from a2f.errors import ImageWriteError, InputError
+from a2f.errors import ImageWriteError, InputError, OutputExistsError
 from a2f.imageio import write_bytes_atomic
 
 
@@ -204,3 +206,70 @@ def test_killed_before_the_file_is_whole_leaves_nothing(tmp_path: Path, number: 
     done = subprocess.run([sys.executable, "-c", program, str(path), str(int(number))])
     assert done.returncode == -number
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == ({} if old is None else {"a.bin": old})
+
+
+@pytest.mark.usefixtures("way")
+def test_a_file_that_appears_meanwhile_stays(tmp_path: Path) -> None:
+    target = tmp_path / "out.bin"
+
+    def parts() -> Iterator[bytes]:
+        yield b"ours"
+        target.write_bytes(b"theirs")
+
+    with pytest.raises(OutputExistsError, match=r"out\.bin exists.*--overwrite"):
+        write_bytes_atomic(target, parts(), replace=False)
+    assert target.read_bytes() == b"theirs"
+    assert [p.name for p in tmp_path.iterdir()] == ["out.bin"]
+    write_bytes_atomic(target, b"ours", replace=True)
+    assert target.read_bytes() == b"ours"
+    with pytest.raises(OutputExistsError):
+        write_bytes_atomic(target, b"again", replace=False)
+
+
+@pytest.mark.usefixtures("way")
+def test_of_many_writers_one_succeeds(tmp_path: Path) -> None:
+    for turn in range(5):
+        target, begin, outcomes = tmp_path / f"{turn}.bin", threading.Barrier(8), []
+
+        def write(number: int, target: Path = target, begin: threading.Barrier = begin, out: list = outcomes) -> None:
+            def parts() -> Iterator[bytes]:
+                begin.wait()
+                yield bytes([number]) * 1000
+
+            try:
+                write_bytes_atomic(target, parts(), replace=False)
+                out.append(number)
+            except OutputExistsError:
+                pass
+
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        (winner,) = outcomes
+        assert target.read_bytes() == bytes([winner]) * 1000
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_where_renaming_is_exclusive(tmp_path: Path, monkeypatch) -> None:
+    """Windows has a rename that replaces nothing; here it stands for itself."""
+    from a2f.imageio import atomic
+
+    temporary, target = tmp_path / "temporary", tmp_path / "target"
+    temporary.write_bytes(b"x")
+    monkeypatch.setattr(atomic, "os", SimpleNamespace(name="nt"))
+    atomic._place_exclusively(temporary, target)
+    assert target.read_bytes() == b"x"
+    assert not temporary.exists()
+
+
+@pytest.mark.usefixtures("way")
+def test_a_new_file_has_the_usual_permissions_either_way(tmp_path: Path) -> None:
+    mask = os.umask(0o027)
+    try:
+        for name, replace in (("a", True), ("b", False)):
+            write_bytes_atomic(tmp_path / name, b"x", replace=replace)
+            assert (tmp_path / name).stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(mask)

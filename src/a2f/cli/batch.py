@@ -16,7 +16,15 @@ from typing import Literal
 
 from a2f.api import available_scales, find_weights, output_suffix, pass_models
 from a2f.cli.interrupts import end_at_once_when_asked_again
-from a2f.errors import A2FError, EngineError, ImageReadError, ImageWriteError, PixelLimitError, UsageError
+from a2f.errors import (
+    A2FError,
+    EngineError,
+    ImageReadError,
+    ImageWriteError,
+    OutputExistsError,
+    PixelLimitError,
+    UsageError,
+)
 from a2f.imageio import (
     FORMATS,
     Picture,
@@ -410,9 +418,13 @@ class Runner:
                 if self.options.skip_existing:
                     return Outcome(task=task, status="skipped")
                 if not self.options.overwrite:
-                    raise ImageWriteError(f"{task.target} exists: --overwrite replaces it, --skip-existing leaves it")
+                    raise OutputExistsError(f"{task.target} exists: --overwrite replaces it, --skip-existing leaves it")
             outcome = self._enlarge(task, stdin)
             return replace(outcome, seconds=time.perf_counter() - began)
+        except OutputExistsError as error:  # which has appeared since
+            if self.options.skip_existing:
+                return Outcome(task=task, status="skipped")
+            return Outcome(task=task, status="failed", error=error, seconds=time.perf_counter() - began)
         except A2FError as error:
             return Outcome(task=task, status="failed", error=_named(error, task), seconds=time.perf_counter() - began)
         except MemoryError:
@@ -470,8 +482,8 @@ class Runner:
             except OSError as error:
                 reason = error.strerror or error
                 raise ImageWriteError(f"cannot make the folder {task.target.parent}: {reason}") from error
-            write_bytes_atomic(task.target, parts)
-        return done
+            write_bytes_atomic(task.target, parts, replace=o.overwrite)
+        return Outcome(task=task, status="done", size=final, notes=tuple(notes))
 
     def _read(self, source: Path | bytes, name: str) -> Picture:
         o = self.options

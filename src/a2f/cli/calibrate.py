@@ -30,5 +30,5 @@ def calibrate(weights: str, data: Path, output: Path, overwrite: bool) -> None:
 
     check_output(output, ".safetensors", overwrite=overwrite)
     result = calibrated(find_weights(weights, scale=4), data, tell=lambda line: click.echo(line, err=True))
-    write_bytes_atomic(output, write_weights(result))
+    write_bytes_atomic(output, write_weights(result), replace=overwrite)
     click.echo(f"{output}: {result.config.variant} x{result.config.scale}, with ranges for int8", err=True)

@@ -60,5 +60,5 @@ def compare(
         raise UsageError(f"{output} is one of the pictures: choose another name for the sheet")
     named = list(zip(labels or [p.name for p in pictures], [load_rgb(p) for p in pictures], strict=True))
     sheet = compare_sheet(named, hr=load_rgb(hr) if hr else None, crops=crops)
-    write_image(Picture(pixels=np.asarray(sheet)), output)
+    write_image(Picture(pixels=np.asarray(sheet)), output, replace_existing=overwrite)
     click.echo(f"{output} ({sheet.width} x {sheet.height})", err=True)

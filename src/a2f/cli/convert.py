@@ -21,5 +21,5 @@ def convert(checkpoint: Path, output: Path, overwrite: bool) -> None:
 
     check_output(output, ".safetensors", overwrite=overwrite)
     weights = convert_official(checkpoint)
-    write_bytes_atomic(output, write_weights(weights))
+    write_bytes_atomic(output, write_weights(weights), replace=overwrite)
     click.echo(f"{output}: {weights.config.variant} x{weights.config.scale}", err=True)

@@ -42,7 +42,7 @@ def export(model: str, scale: int, output: Path, overwrite: bool) -> None:
             f"the graph differs from the reference by {worst.largest:.1e} at {worst.width} x {worst.height}, "
             f"more than the {worst.allowed:.1e} that float32 rounds: nothing was written"
         )
-    write_bytes_atomic(output, blob)
+    write_bytes_atomic(output, blob, replace=overwrite)
     config = weights.config
     most, sizes = max(d.largest for d in differences), ", ".join(f"{d.width}x{d.height}" for d in differences)
     click.echo(

@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from a2f.errors import A2FError, ImageWriteError
+from a2f.errors import A2FError, ImageWriteError, OutputExistsError
 
 COPIED_BYTES = 2**20  # at a time
 
 Parts = Iterable[bytes | memoryview]  # of a file, from its beginning
 
 
-def write_bytes_atomic(path: Path | str, data: bytes | Parts) -> None:
+def write_bytes_atomic(path: Path | str, data: bytes | Parts, *, replace: bool = True) -> None:
     """Write a file so that a crash, a full disk or Ctrl-C leaves the old file or none, never half of one.
 
     The bytes go to a temporary file in the same folder, which is flushed to the disk and then renamed. Where the system
@@ -25,14 +25,19 @@ def write_bytes_atomic(path: Path | str, data: bytes | Parts) -> None:
     Args:
         path: of the file.
         data: the whole file, or its parts, which are asked for one after the other as they are written.
+        replace: take the place of a file that is there. Without it such a file stays, even one that appears while the
+            parts are made: of several writers at a time one succeeds.
 
     Raises:
+        OutputExistsError: if there is a file and `replace` is not set.
         ImageWriteError: if the folder is missing or cannot be written, or the disk is full. What making a part raises
             comes through, and nothing is left either.
     """
     path, parts = Path(path), [data] if isinstance(data, bytes) else data
     temporary: Path | None = None
     try:
+        if not replace and path.exists():
+            raise _exists(path)
         kind = path.stat().st_mode if path.exists() else None
         if kind is not None and not stat.S_ISREG(kind):
             with path.open("wb") as file:  # says itself that a folder is none
@@ -43,16 +48,39 @@ def write_bytes_atomic(path: Path | str, data: bytes | Parts) -> None:
         temporary = target.parent / f".a2f-{os.urandom(8).hex()}.tmp"  # short: the target's name may fill the limit
         if not _written_unnamed(temporary, parts, mode):
             _write_named(temporary, parts, mode)
-        temporary.replace(target)
+        if replace:
+            temporary.replace(target)
+        else:
+            _place_exclusively(temporary, target)
         _sync_folder(target.parent)
     except A2FError:  # of the parts
         raise
+    except FileExistsError as error:
+        raise _exists(path) from error
     except (OSError, ValueError) as error:
         raise ImageWriteError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
+
+
+def _exists(path: Path) -> OutputExistsError:
+    return OutputExistsError(f"{path} exists: choose another output, or replace it (--overwrite, overwrite=True)")
+
+
+def _place_exclusively(temporary: Path, target: Path) -> None:
+    """Give a finished file its name, unless that is taken; FileExistsError then."""
+    if os.name == "nt":
+        temporary.rename(target)  # which replaces nothing on this system
+        return
+    try:
+        os.link(temporary, target, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links: the name is taken first, then filled in one step
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        temporary.replace(target)
 
 
 def _written_unnamed(name: Path, parts: Parts, mode: int) -> bool:

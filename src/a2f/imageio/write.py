@@ -44,6 +44,7 @@ def write_image(
     quality: int | None = None,
     strip: bool = False,
     force: bool = False,
+    replace_existing: bool = True,
 ) -> None:
     """Write a picture to a file, whole or not at all (`write_bytes_atomic`).
 
@@ -54,13 +55,15 @@ def write_image(
         quality: as `encode_image`.
         strip: as `encode_image`.
         force: as `encode_image`.
+        replace_existing: as `write_bytes_atomic`.
 
     Raises:
         ImageWriteError: if the file cannot be written.
         LossyFormatError, UsageError: as `encode_image`.
     """
     chosen = format_of_suffix(format or Path(path).suffix)
-    write_bytes_atomic(path, encode_image(picture, format=chosen, quality=quality, strip=strip, force=force))
+    data = encode_image(picture, format=chosen, quality=quality, strip=strip, force=force)
+    write_bytes_atomic(path, data, replace=replace_existing)
 
 
 def encode_image(
