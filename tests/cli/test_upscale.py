@@ -621,3 +621,33 @@ def test_a_file_that_appears_while_the_network_runs(here: Path, run, monkeypatch
     assert kept == (option != "--overwrite")
     assert (option or "exists") in ("--overwrite", "exists") or "skipped" in done.err
     assert sorted(p.name for p in here.iterdir()) == ["a.png", "a_x2.png"]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8", "utf-8:strict"])
+@pytest.mark.parametrize("as_json", [True, False])
+def test_names_that_the_console_cannot_show(here: Path, encoding: str, as_json: bool) -> None:
+    names = [
+        b"a.png",
+        "\u5199\u771f.png".encode(),
+        "\U0001f600 \u00e9.png".encode(),
+        b"\xff\xfe.png",
+        b"line\nend\x1b[31m.png",
+    ]
+    photo(here / "in" / "a.png")
+    for name in names[1:]:
+        shutil.copy(here / "in/a.png", os.fsencode(here / "in") + b"/" + name)
+    (here / "in" / os.fsdecode(b"bad\xff.jpg")).write_bytes(b"no image")
+    command = [*A2F, "upscale", "in", "-s", "2", "-o", "out", *(["--json", "-q"] if as_json else [])]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert b"no image" not in done.stderr
+    assert len(os.listdir(here / "out")) == 5
+    if as_json:
+        records = [json.loads(line) for line in done.stdout.decode(encoding.partition(":")[0]).splitlines()]
+        read = {os.fsencode(record["input"]) for record in records}
+        assert read == {b"in/" + name for name in [*names, b"bad\xff.jpg"]}
+    else:
+        assert b"\x1b" not in done.stderr
+        assert b"line\\nend\\x1b[31m.png" in done.stderr

@@ -8,6 +8,7 @@ from typing import NoReturn
 import click
 
 import a2f
+from a2f.cli.console import never_fatal
 from a2f.cli.interrupts import EXIT_CODE, end_at_once_when_asked_again, is_interrupt
 from a2f.errors import A2FError
 
@@ -58,6 +59,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; errors become one line and an exit code."""
+    never_fatal()
     try:
         sys.exit(cli.main(prog_name="a2f", standalone_mode=False) or 0)
     except (click.exceptions.Abort, KeyboardInterrupt):

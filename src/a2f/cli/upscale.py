@@ -1,7 +1,6 @@
 """``a2f upscale``."""
 
 import importlib
-import json
 import sys
 import threading
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from a2f.cli.console import json_line, printable
 from a2f.errors import EngineError, ImageWriteError, UsageError, WeightsError
 
 if TYPE_CHECKING:
@@ -254,14 +254,14 @@ class Reporter:
             self.note(note)
         if outcome.status == "failed":
             self.failed.append(outcome)
-            self._line(f"{_red('error')}: {outcome.error}")
+            self._line(f"{_red('error')}: {printable(str(outcome.error))}")
         elif outcome.status == "skipped":
             self.skipped += 1
             self.note(f"{outcome.task.target} exists, skipped")
         else:
             self._tell_done(outcome)
         if self.as_json:
-            click.echo(json.dumps(_record(outcome), ensure_ascii=False))
+            click.echo(json_line(_record(outcome)))
         if self.bar is not None and self.count > 1:
             self.bar.update()
 
@@ -293,7 +293,7 @@ class Reporter:
     def note(self, text: str) -> None:
         """Tell something that is no error."""
         if not self.quiet:
-            self._line(text)
+            self._line(printable(text))
 
     def _line(self, text: str) -> None:
         if self.bar is not None:
@@ -309,7 +309,7 @@ class Reporter:
         parts += [f"{len(self.failed)} failed:"] if self.failed else []
         click.echo(", ".join(parts), err=True)
         for outcome in self.failed:
-            click.echo(f"  {_name(outcome.task)}", err=True)
+            click.echo(f"  {printable(_name(outcome.task))}", err=True)
 
     @property
     def exit_code(self) -> int:
