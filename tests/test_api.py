@@ -297,3 +297,9 @@ def test_of_eight_threads_one_writes(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(one, range(8))) == 1
+
+
+def test_an_output_that_ends_like_a_folder(tmp_path: Path) -> None:
+    photo().save(tmp_path / "a.png")
+    with pytest.raises(ImageWriteError, match="is a folder"):
+        a2f.upscale(tmp_path / "a.png", model=Nearest(2), output=f"{tmp_path}/b.png/")

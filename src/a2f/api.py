@@ -94,6 +94,11 @@ def is_file_name(model: str | Path) -> bool:
     return isinstance(model, Path) or model.endswith(".safetensors") or os.sep in model
 
 
+def ends_like_a_folder(path: str) -> bool:
+    """Whether a path is meant as a folder, whatever is there: `Path` forgets the separator at its end."""
+    return path.endswith(("/", os.sep))
+
+
 def find_weights(model: str | Path, *, scale: int) -> Weights:
     """Weights by name and scale, or from a file; errors as `load`."""
     return read_weights(model if is_file_name(model) else find_shipped(str(model), scale=scale).path)
@@ -262,6 +267,8 @@ def output_suffix(passes_scale: int, size: Size | None) -> str:
 
 
 def _output_path(path: Path, format: str, output: str | Path | None, passes: list[Upscaler], size: Size | None) -> Path:
+    if isinstance(output, str) and ends_like_a_folder(output):
+        raise ImageWriteError(f"{output} is a folder: give the name of a file")
     if output is not None:
         return Path(output)
     suffix = path.suffix if path.suffix.lower() in FORMATS[format].suffixes else FORMATS[format].suffixes[0]

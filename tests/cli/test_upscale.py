@@ -651,3 +651,60 @@ def test_names_that_the_console_cannot_show(here: Path, encoding: str, as_json: 
     else:
         assert b"\x1b" not in done.stderr
         assert b"line\\nend\\x1b[31m.png" in done.stderr
+
+
+def test_an_output_that_ends_like_a_folder_is_one(here: Path, run) -> None:
+    photo(here / "a.png")
+    photo(here / "in/b.png")
+    assert run("upscale", "a.png", "-s", 2, "-o", "out.v2/").code == 0
+    assert (here / "out.v2/a_x2.png").exists()
+    assert run("upscale", "a.png", "-s", 2, "-o", "large.png/").code == 0
+    assert (here / "large.png/a_x2.png").exists()
+    assert run("upscale", "a.png", "-s", 3, "-o", "out.v2").code == 0  # which exists now
+    assert (here / "out.v2/a_x3.png").exists()
+    (here / "file").write_bytes(b"x")
+    for name in ("file/", "a.png/"):
+        done = run("upscale", "in", "-s", 2, "-o", name)
+        assert done.code == 2
+        assert "is a file" in done.err
+
+
+def test_a_folder_goes_into_a_folder_whatever_its_name(here: Path, run) -> None:
+    for name in ("in/b.png", "in/x/c.png"):
+        photo(here / name)
+    for name in ("new.2024", "v1.5", "ünï.cødé"):
+        assert run("upscale", "in", "-r", "-s", 2, "-o", name).code == 0
+        assert (here / name / "x/c_x2.png").exists()
+    done = run("upscale", "in", "-s", 2, "-o", "all.png")
+    assert done.code == 2
+    assert "several images or a folder: give a folder" in done.err
+
+
+def test_one_file_into_an_unknown_suffix_is_told_how(here: Path, run) -> None:
+    photo(here / "a.png")
+    done = run("upscale", "a.png", "-s", 2, "-o", "new.2024")
+    assert done.code == 2
+    assert "'.2024' is no image format; a folder of that name is written with a / at its end" in done.err
+    assert sorted(p.name for p in here.iterdir()) == ["a.png"]
+
+
+@pytest.mark.parametrize("arguments", [[""], ["a.png", ""], ["a.png", "-o", ""]])
+def test_an_empty_argument_is_no_folder(here: Path, run, arguments: list[str]) -> None:
+    photo(here / "a.png")
+    done = run("upscale", *arguments, "-s", 2)
+    assert done.code == 2
+    assert "empty" in done.err
+    assert sorted(p.name for p in here.iterdir()) == ["a.png"]
+
+
+def test_a_file_that_is_named_like_a_folder(here: Path, run) -> None:
+    photo(here / "a.png")
+    done = run("upscale", "a.png/", "-s", 2)
+    assert done.code == 2
+    assert "ends like a folder, but is a file" in done.err
+
+
+def test_standard_input_into_a_new_folder_is_refused(here: Path, run) -> None:
+    done = run("upscale", "-", "-o", "new.png/")
+    assert done.code == 2
+    assert "is a folder" in done.err

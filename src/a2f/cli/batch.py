@@ -14,7 +14,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
-from a2f.api import available_scales, find_weights, output_suffix, pass_models
+from a2f.api import available_scales, ends_like_a_folder, find_weights, output_suffix, pass_models
 from a2f.cli.interrupts import end_at_once_when_asked_again
 from a2f.errors import (
     A2FError,
@@ -56,9 +56,13 @@ OWN_SUFFIX = re.compile(r"_(x[234]|[wh]\d+|max\d+|\d+x\d+)$")  # what `Options.n
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What was asked for, for all images alike; the fields are the options of `a2f upscale`."""
+    """What was asked for, for all images alike; the fields are the options of `a2f upscale`.
+
+    `output_folder` says that the output was written with a separator at its end: it is a folder, even a new one.
+    """
 
     output: Path | None = None
+    output_folder: bool = False
     scale: int = 4
     model: str = "sd"
     format: str | None = None
@@ -167,6 +171,8 @@ def plan(inputs: list[str], options: Options) -> tuple[list[Task], list[str]]:
         raise UsageError("--overwrite and --skip-existing contradict each other")
     if options.suffix is not None and {"/", os.sep} & set(options.suffix):
         raise UsageError(f"--suffix {options.suffix!r} names a folder: it is added to file names, folders go into -o")
+    if "" in inputs:
+        raise UsageError("an input is empty (''): leave it out, or write . for this folder")
     if STDIN.name in inputs and len(inputs) > 1:
         raise UsageError("- (standard input) is one image and goes alone")
     if inputs == [STDIN.name]:
@@ -180,7 +186,7 @@ def plan(inputs: list[str], options: Options) -> tuple[list[Task], list[str]]:
 
 def _stream_task(options: Options) -> Task:
     target = options.output or STDIN
-    if target != STDIN and (target.is_dir() or str(options.output).endswith("/")):
+    if target != STDIN and (target.is_dir() or options.output_folder):
         raise UsageError(
             f"-o {target} is a folder: an image from standard input needs a file name, or - for standard output"
         )
@@ -195,6 +201,8 @@ def _find(inputs: list[str], options: Options) -> tuple[list[tuple[Path, Path]],
     notes: list[str] = []
     for given in inputs:
         path = Path(given)
+        if ends_like_a_folder(given) and path.is_file():
+            raise UsageError(f"{given} ends like a folder, but is a file: leave out the {given[-1]} at its end")
         if path.is_dir():
             inside, skipped = _images_of(path, options)
             inside, made = _outside(inside, path, options.output)
@@ -270,16 +278,20 @@ def _task(path: Path, below: Path, options: Options, *, single: bool) -> Task:
         if not single:
             raise UsageError("-o - writes one image to standard output, but the input is several: give a folder")
         target = out
-    elif out.suffix and not out.is_dir():
+    elif options.output_folder or out.is_dir() or not (out.suffix if single else is_image_name(out)):
+        if os.path.lexists(out) and not out.is_dir():
+            raise UsageError(f"-o {out} is a file without an image suffix: give another name or a folder")
+        target = out / below / name
+    else:
         if not single:
             raise UsageError(f"-o {out} is a file, but the input is several images or a folder: give a folder")
+        if not is_image_name(out):
+            raise UsageError(
+                f"-o {out}: {out.suffix!r} is no image format; a folder of that name is written with a / at its end"
+            )
         if options.format not in (None, format_of_suffix(out.suffix)):
             raise UsageError(f"-o {out} and -f {options.format} name two formats: leave one of them out")
         target = out
-    elif out.exists() and not out.is_dir():
-        raise UsageError(f"-o {out} is a file without an image suffix: give another name or a folder")
-    else:
-        target = out / below / name
     failure = None
     if path.is_dir():
         deeper = "" if options.recursive else " (-r looks into its folders too)"

@@ -78,7 +78,7 @@ POSITIVE = click.IntRange(min=1)
 
 @click.command(epilog=EPILOG)
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("-o", "--output", type=Path, metavar="OUT", help="File, folder, or - for standard output.")
+@click.option("-o", "--output", metavar="OUT", help="File, folder (a new one ends in /), or - for standard output.")
 @click.option("-s", "--scale", type=int, help="Enlarge 2, 3 or 4 times.  [default: 4]")
 @click.option(
     "-m",
@@ -184,10 +184,14 @@ def upscale(inputs: tuple[str, ...], as_json: bool, verbose: bool, quiet: bool, 
 
 
 def _options(given: dict[str, Any]) -> "Options":
-    from a2f.api import is_file_name
+    from a2f.api import ends_like_a_folder, is_file_name
     from a2f.cli.batch import Options
     from a2f.imageio import format_of_suffix
 
+    if (output := given["output"]) is not None:
+        if not output:
+            raise click.UsageError("-o is empty: give a file, a folder, or - for standard output")
+        given["output"], given["output_folder"] = Path(output), ends_like_a_folder(output)
     names = ("width", "height", "size", "max_side")
     sizes = [f"--{name.replace('_', '-')}" for name in names if given[name] is not None]
     if given["scale"] is not None and sizes:
