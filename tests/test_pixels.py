@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from a2f import load
 from a2f.errors import InputError
-from a2f.imageio import Picture
+from a2f.imageio import Picture, read_image
 from a2f.pixels import FAINT, encode_enlarged, fill_hidden, upscale_pixels
 from a2f.runtime.plan import _reserved
 from a2f.upscaler import Upscaler
@@ -220,3 +220,60 @@ def test_no_reservation_outlives_a_file_that_could_not_be_written(network) -> No
         parts.close()
         assert pool.submit(_reserved.get).result() == 0
     assert _reserved.get() == 0
+
+
+def seamless(channels: int, dtype: type = np.uint8, side: int = 40) -> np.ndarray:
+    """A texture that goes on across its borders."""
+    y, x = np.mgrid[0:side, 0:side] * (2 * np.pi / side)
+    planes = [0.5 + 0.3 * np.sin(3 * x + 2 * y + c) + 0.15 * np.sin(7 * x - 5 * y) for c in range(channels)]
+    values = np.stack(planes, -1).clip(0, 1)
+    return values.astype(dtype) if dtype is np.float32 else np.round(values * np.iinfo(dtype).max).astype(dtype)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("independent", [False, True])
+def test_tileable_is_the_middle_of_many_tiles(network: Upscaler, channels: int, independent: bool) -> None:
+    tile = seamless(channels)
+    many = upscale_pixels(np.tile(tile, (5, 5, 1)), [network], independent=independent)
+    made = upscale_pixels(tile, [network], tileable=True, independent=independent)
+    middle = many[160:240, 160:240].astype(int)
+    assert made.shape == (80, 80, channels)
+    assert np.abs(made - middle).max() <= 1  # the gates pool over whole tiles here, over parts of them there
+    plain = upscale_pixels(tile, [network], independent=independent)
+    assert np.abs(plain - middle).max() > 3
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_tileable_at_an_exact_size(network: Upscaler, passes: int, channels: int) -> None:
+    tile = seamless(channels, np.uint16)
+    size = (70, 70) if passes == 1 else (150, 150)
+    made = upscale_pixels(tile, [network] * passes, size=size, tileable=True)
+    shifted = upscale_pixels(np.roll(tile, (20, 20), (0, 1)), [network] * passes, size=size, tileable=True)
+    half = size[0] // 2
+    assert made.shape == (size[1], size[0], channels)
+    back = np.roll(shifted, (-half, -half), (0, 1)).astype(int)
+    assert np.abs(made - back).max() <= 300  # of 65,535: the borders of one are the middle of the other
+
+
+def test_tileable_textures_smaller_than_the_margin(network: Upscaler) -> None:
+    assert upscale_pixels(seamless(3, side=5), [network], tileable=True).shape == (10, 10, 3)
+    assert upscale_pixels(seamless(3, side=1), [network], tileable=True).shape == (2, 2, 3)
+
+
+def test_tileable_pictures_are_encoded_whole(network: Upscaler) -> None:
+    tile = seamless(3)
+    blob = b"".join(encode_enlarged(Picture(pixels=tile), [network], format="png", tileable=True))
+    np.testing.assert_array_equal(read_image(blob).pixels, upscale_pixels(tile, [network], tileable=True))
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_independent_alpha_leaves_the_colours_under_it(network: Upscaler, channels: int) -> None:
+    pixels = noise((20, 24, channels), np.uint8)
+    pixels[..., -1] = np.where(pixels[..., -1] > 99, 0, pixels[..., -1])
+    picture = Picture(pixels=pixels)
+    blob = b"".join(encode_enlarged(picture, [network], format="png", independent=True))
+    made = read_image(blob).pixels
+    np.testing.assert_array_equal(made[..., :-1], upscale_pixels(pixels[..., :-1], [network]))
+    np.testing.assert_array_equal(made[..., -1:], upscale_pixels(pixels[..., -1:], [network]))
+    assert (upscale_pixels(pixels, [network])[..., :-1] != made[..., :-1]).any()

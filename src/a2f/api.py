@@ -140,6 +140,8 @@ def upscale(
     quality: int | None = None,
     force: bool = False,
     allow_truncated: bool = False,
+    independent_alpha: bool = False,
+    tileable: bool = False,
 ) -> ImageT:
     """Enlarge one image and give back what was given.
 
@@ -163,6 +165,10 @@ def upscale(
         quality: from 1 to 100, of a file in JPEG (default 92), WebP (90, 100 lossless) or AVIF (80).
         force: accept that the format of a file loses transparency, 16 bits or long metadata.
         allow_truncated: take what there is of a damaged file, the rest grey or black, with a warning.
+        independent_alpha: alpha is data of its own, as in textures of games: the colours under it stay, whatever it
+            holds, and it is enlarged like a grey image.
+        tileable: the image goes on at its left where it ends at its right, and at its top where it ends at its bottom,
+            as seamless textures do; so does the result.
 
     Returns:
         The type that was given.
@@ -182,7 +188,8 @@ def upscale(
         raise InputError(
             f"output is for images given as a path, not as {type(image).__name__}: save the result yourself"
         )
-    how: dict[str, Any] = {"quality": quality, "force": force}
+    kind = {"independent": independent_alpha, "tileable": tileable}
+    how: dict[str, Any] = {"quality": quality, "force": force, **kind}
     if isinstance(image, (str, Path)):
         picture = read_image(image, allow_truncated=allow_truncated)
         return cast(ImageT, _upscale_file(image, picture, passes_of, size, output, overwrite, how))
@@ -193,9 +200,10 @@ def upscale(
         planes = image[..., None] if image.ndim == 2 else image
         if planes.ndim != 3 or planes.shape[2] not in (1, 3, 4) or planes.size == 0:
             raise InputError(f"an array is [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] and not empty, not {image.shape}")
-        pixels = upscale_pixels(planes, passes_of((planes.shape[1], planes.shape[0]), None), size=size)
+        passes = _passes((planes.shape[1], planes.shape[0]), scale, model, size)
+        pixels = upscale_pixels(planes, passes, size=size, **kind)
         return pixels[..., 0] if image.ndim == 2 else pixels
-    return cast(ImageT, _upscale_pillow(image, passes_of, size))
+    return cast(ImageT, _upscale_pillow(image, scale, model, size, kind))
 
 
 @functools.lru_cache(maxsize=4)
@@ -305,7 +313,9 @@ def _upscale_bytes(picture: Picture, passes_of: PassesOf, size: Size | None, how
     return b"".join(_enlarged(picture, passes, size, picture.format, how))
 
 
-def _upscale_pillow(image: Any, passes_of: PassesOf, size: Size | None) -> Any:
+def _upscale_pillow(
+    image: Any, scale: int, model: "str | Path | Upscaler", size: Size | None, kind: dict[str, bool]
+) -> Any:
     from PIL import Image, ImageOps
 
     if not isinstance(image, Image.Image):
@@ -317,10 +327,10 @@ def _upscale_pillow(image: Any, passes_of: PassesOf, size: Size | None) -> Any:
     except (OSError, SyntaxError) as error:
         raise ImageReadError(f"Pillow cannot decode the image: {error}") from error
     upright = ImageOps.exif_transpose(image)
-    rich, kind = _rich_mode(upright)
-    planes = np.asarray(rich).astype(np.uint16) if kind == "I;16" else np.asarray(rich)
-    passes = passes_of(rich.size, _jpeg_quality_of_pillow(image))
-    pixels = upscale_pixels(planes if planes.ndim == 3 else planes[..., None], passes, size=size)
+    rich, mode = _rich_mode(upright)
+    planes = np.asarray(rich).astype(np.uint16) if mode == "I;16" else np.asarray(rich)
+    passes = _passes(rich.size, scale, model, size)
+    pixels = upscale_pixels(planes if planes.ndim == 3 else planes[..., None], passes, size=size, **kind)
     large = Image.fromarray(pixels if pixels.shape[2] > 1 else pixels[..., 0])
     kept = {key: upright.info[key] for key in ("icc_profile", "dpi", "xmp") if key in upright.info}
     if image.mode in ("CMYK", "LAB"):

@@ -16,21 +16,32 @@ from a2f.runtime.memory import give_back_freed
 from a2f.runtime.plan import checked, reserve
 from a2f.sizes import Size
 from a2f.upscaler import BandUpscaler, Upscaler
+from a2f.variants import VARIANTS, config_of
 
 Plane = NDArray[np.float32]
+Box = tuple[float, float, float, float]
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 ROWS_AT_A_TIME = 32  # so that what is computed on the way stays in the cache
 
+RECEPTIVE_PX = max(config_of(variant, scale=2).receptive_radius_px for variant in VARIANTS)
+RESIZED_PX = 8  # on each side, for Lanczos of a reduction to a quarter at least
+
 FAINT = 1 / 16  # of the strongest alpha: below this a pixel's own colour counts ever less
 
 
 def upscale_picture(
-    picture: Picture, passes: Sequence[Upscaler], *, size: Size | None = None, independent: bool = False
+    picture: Picture,
+    passes: Sequence[Upscaler],
+    *,
+    size: Size | None = None,
+    independent: bool = False,
+    tileable: bool = False,
 ) -> Picture:
     """Enlarge a picture; metadata, channels and bit depth stay. Arguments as `upscale_pixels`."""
-    pixels = upscale_pixels(picture.pixels, passes, size=size, independent=independent or picture.data_band)
+    apart = independent or picture.data_band
+    pixels = upscale_pixels(picture.pixels, passes, size=size, independent=apart, tileable=tileable)
     return replace(picture, pixels=pixels)
 
 
@@ -44,6 +55,7 @@ def encode_enlarged(
     strip: bool = False,
     force: bool = False,
     independent: bool = False,
+    tileable: bool = False,
     watch: Callable[[], None] = lambda: None,
 ) -> Generator[bytes | memoryview, None, None]:
     """Enlarge a picture and encode it; by a single pass without resizing, the result is encoded while it is made.
@@ -57,6 +69,7 @@ def encode_enlarged(
         strip: the same.
         force: the same.
         independent: as `upscale_pixels`.
+        tileable: as `upscale_pixels`.
         watch: called between bands; what it raises ends the work.
 
     Returns:
@@ -65,10 +78,10 @@ def encode_enlarged(
     Raises:
         A2FError: as `upscale_pixels` and `encode_image`.
     """
-    check_memory(picture, passes, size=size, format=format)
-    if size is not None or len(passes) != 1 or not isinstance(passes[0], BandUpscaler):
+    check_memory(_wrapped_picture(picture, passes) if tileable else picture, passes, size=size, format=format)
+    if tileable or size is not None or len(passes) != 1 or not isinstance(passes[0], BandUpscaler):
         with checked():
-            large = upscale_picture(picture, passes, size=size, independent=independent)
+            large = upscale_picture(picture, passes, size=size, independent=independent, tileable=tileable)
         if not FORMATS[format].soft and large.has_degrees and not picture.has_degrees:
             large = replace(large, pixels=without_degrees(large.pixels))  # which only its edges have got
         yield encode_image(large, format=format, quality=quality, strip=strip, force=force)
@@ -151,7 +164,12 @@ def _stages(picture: Picture, passes: Sequence[BandUpscaler], final: Size, file:
 
 
 def upscale_pixels(
-    pixels: NDArray[Any], passes: Sequence[Upscaler], *, size: Size | None = None, independent: bool = False
+    pixels: NDArray[Any],
+    passes: Sequence[Upscaler],
+    *,
+    size: Size | None = None,
+    independent: bool = False,
+    tileable: bool = False,
 ) -> NDArray[Any]:
     """Enlarge an image of any depth and channels.
 
@@ -166,6 +184,8 @@ def upscale_pixels(
             transparency by bicubic, which leaves no second wave beside an edge.
         independent: the last of 2 or 4 channels says nothing about the others: it is enlarged like a grey image, and
             the colours are enlarged as they are, whatever it holds.
+        tileable: the image goes on at its left where it ends at its right, and at its top where it ends at its bottom,
+            as seamless textures do; so does the result.
 
     Returns:
         Same dtype and C.
@@ -173,6 +193,8 @@ def upscale_pixels(
     Raises:
         InputError: for another shape or dtype, an empty image, NaN, or floats outside [0, 1].
     """
+    if tileable:
+        return _upscale_tileable(pixels, passes, size, independent=independent)
     if len(passes) == 1 and isinstance(passes[0], BandUpscaler) and size is None:
         return np.concatenate(list(upscale_bands(pixels, passes[0], independent=independent)))
     if independent and pixels.ndim == 3 and pixels.shape[2] in (2, 4):
@@ -195,6 +217,41 @@ def upscale_pixels(
         opaque = np.ones(rgb.shape[:2], np.float32)
         colour = np.concatenate([colour, (opaque if alpha is None else alpha)[..., None]], axis=2)
     return _from_float(colour, pixels.dtype)
+
+
+def _upscale_tileable(
+    pixels: NDArray[Any], passes: Sequence[Upscaler], size: Size | None, *, independent: bool
+) -> NDArray[Any]:
+    """Enlarge with a margin of what comes at the other side, and cut that off."""
+    _check(pixels)
+    height, width = pixels.shape[:2]
+    margin, factor = _margin_px(passes), math.prod(upscaler.scale for upscaler in passes)
+    wrapped = _wrapped(pixels, margin)
+    upper, lower, right = margin * factor, (margin + height) * factor, (margin + width) * factor
+    if size is None or size == (width * factor, height * factor):
+        return upscale_pixels(wrapped, passes, independent=independent)[upper:lower, upper:right]
+    values = upscale_pixels(_to_float(wrapped), passes, independent=independent)
+    box = upper, upper, right, lower
+    if independent or not is_transparent(values):
+        made, _ = _resize(values, None, size, box=box)
+    else:
+        colour, alpha = _resize(values[..., :-1], values[..., -1], size, box=box)
+        assert alpha is not None
+        made = np.concatenate([colour, alpha[..., None]], axis=2)
+    return _from_float(made, pixels.dtype)
+
+
+def _margin_px(passes: Sequence[Upscaler]) -> int:
+    """As far as the networks look, each at the size that it is given, and what resizing takes."""
+    return RECEPTIVE_PX * len(passes) + RESIZED_PX
+
+
+def _wrapped(pixels: NDArray[Any], margin: int) -> NDArray[Any]:
+    return np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)), mode="wrap")
+
+
+def _wrapped_picture(picture: Picture, passes: Sequence[Upscaler]) -> Picture:
+    return replace(picture, pixels=_wrapped(picture.pixels, _margin_px(passes)))
 
 
 def upscale_bands(pixels: NDArray[Any], upscaler: BandUpscaler, *, independent: bool = False) -> Iterator[NDArray[Any]]:
@@ -345,27 +402,28 @@ def _neighbourhood(plane: Plane) -> tuple[Plane, Plane]:
     return windows.min((2, 3)), windows.max((2, 3))
 
 
-def _resize(rgb: Plane, alpha: Plane | None, size: Size) -> tuple[Plane, Plane | None]:
+def _resize(rgb: Plane, alpha: Plane | None, size: Size, *, box: Box | None = None) -> tuple[Plane, Plane | None]:
+    """Resize colours [H, W, C] and alpha, or a box of them: left, upper, right and lower edge."""
     if alpha is None:
-        large = _resampled_all(rgb, size, "LANCZOS")
+        large = _resampled_all(rgb, size, "LANCZOS", box)
         return np.clip(large, 0, 1, out=large), None
     # Nothing is clipped before the division: colour and alpha overshoot alike, and the quotient does not.
-    weight = _resampled(alpha, size, "BICUBIC")
-    weighted = _resampled_all(rgb * alpha[..., None], size, "BICUBIC")
-    plain = _resampled_all(rgb, size, "BICUBIC")
+    weight = _resampled(alpha, size, "BICUBIC", box)
+    weighted = _resampled_all(rgb * alpha[..., None], size, "BICUBIC", box)
+    plain = _resampled_all(rgb, size, "BICUBIC", box)
     colour = np.where(weight[..., None] > 0.02, weighted / np.maximum(weight, 0.02)[..., None], plain)
     return colour.clip(0, 1), weight.clip(0, 1)
 
 
-def _resampled_all(planes: Plane, size: Size, method: Literal["LANCZOS", "BICUBIC"]) -> Plane:
+def _resampled_all(planes: Plane, size: Size, method: Literal["LANCZOS", "BICUBIC"], box: Box | None = None) -> Plane:
     out = np.empty((size[1], size[0], planes.shape[2]), np.float32)
     for c in range(planes.shape[2]):
-        out[..., c] = _resampled(planes[..., c], size, method)
+        out[..., c] = _resampled(planes[..., c], size, method, box)
     return out
 
 
-def _resampled(plane: Plane, size: Size, method: Literal["LANCZOS", "BICUBIC"]) -> Plane:
+def _resampled(plane: Plane, size: Size, method: Literal["LANCZOS", "BICUBIC"], box: Box | None = None) -> Plane:
     """One channel to width and height, by Pillow in float32."""
     from PIL import Image
 
-    return np.asarray(Image.fromarray(np.ascontiguousarray(plane)).resize(size, Image.Resampling[method]))
+    return np.asarray(Image.fromarray(np.ascontiguousarray(plane)).resize(size, Image.Resampling[method], box=box))

@@ -708,3 +708,25 @@ def test_standard_input_into_a_new_folder_is_refused(here: Path, run) -> None:
     done = run("upscale", "-", "-o", "new.png/")
     assert done.code == 2
     assert "is a folder" in done.err
+
+
+def test_times_of_the_input_are_kept_on_request(here: Path, run) -> None:
+    path = photo(here / "a.png")
+    os.utime(path, ns=(10**18, 11 * 10**17))
+    assert run("upscale", "a.png", "-s", 2).code == 0
+    assert (here / "a_x2.png").stat().st_mtime_ns != 11 * 10**17
+    os.utime(path, ns=(10**18, 11 * 10**17))
+    assert run("upscale", "a.png", "-s", 2, "--overwrite", "--preserve-times").code == 0
+    status = (here / "a_x2.png").stat()
+    assert (status.st_atime_ns, status.st_mtime_ns) == (10**18, 11 * 10**17)
+    assert run("upscale", "a.png", "-s", 2, "-o", "-", "--preserve-times").code == 0
+
+
+def test_textures(here: Path, run) -> None:
+    photo(here / "a.png", mode="RGBA")
+    assert run("upscale", "a.png", "-s", 2, "--tileable", "--independent-alpha").code == 0
+    given = np.asarray(Image.open(here / "a.png"))
+    expected = a2f.upscale(given, scale=2, tileable=True, independent_alpha=True)
+    np.testing.assert_array_equal(np.asarray(Image.open(here / "a_x2.png")), expected)
+    pillow = a2f.upscale(Image.open(here / "a.png"), scale=2, tileable=True, independent_alpha=True)
+    np.testing.assert_array_equal(np.asarray(pillow), expected)

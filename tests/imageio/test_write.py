@@ -2,6 +2,7 @@
 
 import io
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -269,3 +270,27 @@ def test_write_image_tells_the_format_from_the_name(tmp_path: Path) -> None:
             path = tmp_path / f"ä b{suffix.upper()}"
             write_image(picture, path)
             assert read_image(path).format == format
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_lossless_webp_stays_lossless(mode: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 48, len(mode))).astype(np.uint8)
+    for lossless in (True, False):
+        out = io.BytesIO()
+        Image.fromarray(pixels).save(
+            out, "WEBP", lossless=lossless, exact=True, quality=60, exif=b"Exif\0\0II*\0\x08\0\0\0\0\0"
+        )
+        picture = read_image(out.getvalue())
+        assert picture.lossless == lossless
+        made = read_image(encode_image(picture, format="webp"))
+        assert made.lossless == lossless
+        assert np.array_equal(made.pixels, picture.pixels) == lossless
+    assert not read_image(encode_image(replace(picture, lossless=True), format="webp", quality=90)).lossless
+
+
+def test_a_lossless_webp_that_moves() -> None:
+    frames = [Image.new("RGB", (32, 48), (shade, 9, 9)) for shade in (0, 255)]
+    for lossless in (True, False):
+        out = io.BytesIO()
+        frames[0].save(out, "WEBP", save_all=True, append_images=frames[1:], lossless=lossless)
+        assert read_image(out.getvalue()).lossless == lossless

@@ -83,6 +83,9 @@ class Options:
     strip: bool = False
     force: bool = False
     allow_truncated: bool = False
+    independent_alpha: bool = False
+    tileable: bool = False
+    preserve_times: bool = False
     max_pixels: int | None = None
     engine: EngineName | None = None
     device: str = "cpu"
@@ -447,6 +450,7 @@ class Runner:
         o = self.options
         source: Path | bytes = stdin() if task.source == STDIN else task.source
         name = "standard input" if task.source == STDIN else str(task.source)
+        times = _times(task.source) if o.preserve_times and task.source != STDIN else None
         picture = self._read(source, name)
         chosen = o.format or (picture.format if task.target == STDIN else format_of_suffix(task.target.suffix))
         size = self._size(picture.size)
@@ -482,6 +486,8 @@ class Runner:
             quality=o.quality,
             strip=o.strip,
             force=o.force,
+            independent=o.independent_alpha,
+            tileable=o.tileable,
             watch=self._go_on,
         )
         with closing(made):
@@ -495,6 +501,7 @@ class Runner:
                 reason = error.strerror or error
                 raise ImageWriteError(f"cannot make the folder {task.target.parent}: {reason}") from error
             write_bytes_atomic(task.target, parts, replace=o.overwrite)
+            notes += _with_times(task.target, times)
         return Outcome(task=task, status="done", size=final, notes=tuple(notes))
 
     def _read(self, source: Path | bytes, name: str) -> Picture:
@@ -527,20 +534,24 @@ class Runner:
         return target_size(given, width=o.width, height=o.height, size=o.size, max_side=o.max_side)
 
 
-def _model_for(first: Path, options: Options) -> str:
-    """The model of the first pass over an image, as far as it can be told before the image is read."""
-    quality = None
-    if options.model == AUTO and first.is_file():
-        with suppress(ImageReadError):  # said when its turn comes
-            quality = estimate_jpeg_quality(first)
-    return pass_models(options.model, [options.scale], jpeg_quality=quality)[0]
+def _times(source: Path) -> tuple[int, int] | None:
+    """When a file was last read and changed, nanoseconds; asked before it is read."""
+    try:
+        status = source.stat()
+    except OSError:  # which reading it will say better
+        return None
+    return status.st_atime_ns, status.st_mtime_ns
 
 
-def _choice(picture: Picture, models: list[str]) -> str:
-    """What ``-m auto`` saw and chose, for people."""
-    quality = picture.jpeg_quality
-    seen = f"{picture.format} tells no JPEG quality" if quality is None else f"JPEG quality about {quality}"
-    return f"auto: {seen}, model {', then '.join(models)}"
+def _with_times(target: Path, times: tuple[int, int] | None) -> list[str]:
+    """Give a file the times of another; a note where the system does not let us."""
+    if times is None:
+        return []
+    try:
+        os.utime(target, ns=times)
+    except OSError as error:
+        return [f"{target}: the times of the input could not be set: {error.strerror or error}"]
+    return []
 
 
 def _named(error: A2FError, task: Task) -> A2FError:

@@ -105,6 +105,9 @@ POSITIVE = click.IntRange(min=1)
 @click.option("--strip", is_flag=True, help="Leave out all metadata; colours converted to sRGB.")
 @click.option("--force", is_flag=True, help="Accept a format that loses transparency, 16 bits or long metadata.")
 @click.option("--allow-truncated", is_flag=True, help="Take what there is of damaged files.")
+@click.option("--preserve-times", is_flag=True, help="Outputs get the times of their inputs.")
+@click.option("--independent-alpha", is_flag=True, help="Alpha is data (textures): colours under it stay.")
+@click.option("--tileable", is_flag=True, help="Seamless textures: borders wrap around, and still fit.")
 @click.option("--max-pixels", type=CountType(), default="256M", show_default=True, help="Refuse larger inputs.")
 @click.option(
     "--ensemble",

@@ -86,6 +86,17 @@ def _png(data: bytes, metadata: Metadata, exif: bytes | None) -> bytes:
     return b"".join(out)
 
 
+def is_lossless(data: bytes) -> bool:
+    """Whether the first picture of a WebP file is coded without loss (WebP Container Specification, VP8L)."""
+    at = 12
+    while at + 8 <= len(data):
+        kind, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        if kind in (b"VP8 ", b"VP8L"):
+            return kind == b"VP8L"
+        at += 8 + 16 if kind == b"ANMF" else 8 + length + length % 2  # a frame holds chunks behind its own 16 bytes
+    return False
+
+
 def _webp(data: bytes, exif: bytes | None) -> bytes:
     if exif is None:
         return data

@@ -99,6 +99,7 @@ class Picture:
             files hold it.
         metadata: kept from the file.
         format: name of the file's format, a key of `FORMATS`.
+        lossless: it comes from a file without loss in a format that can also lose, WebP.
         notes: what a person should know, e.g. that only the first of many frames was read.
         jpeg_quality: at which the file was saved, by `estimate_jpeg_quality`; None if it is no JPEG, or not known.
     """
@@ -107,6 +108,7 @@ class Picture:
     metadata: Metadata = field(default_factory=Metadata)
     data_band: bool = False
     format: str = "png"
+    lossless: bool = False
     notes: tuple[str, ...] = ()
     jpeg_quality: int | None = None
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from a2f.errors import TAKE_WHAT_THERE_IS, ImageReadError, TruncatedImageError
 from a2f.imageio.colour import fitting, misfit_of, signal_of_cicp
+from a2f.imageio.containers import is_lossless
 from a2f.imageio.exif import dpi_of_exif
 from a2f.imageio.heif_boxes import brands_of, is_sequence, nclx_of, parts_left_out
 from a2f.imageio.iptc import cleaned_iptc
@@ -187,6 +188,7 @@ def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *,
         metadata=metadata,
         data_band=data_band,
         format=format,
+        lossless=format == "webp" and is_lossless(data),
         jpeg_quality=estimate_jpeg_quality(data) if format == "jpeg" else None,
         notes=notes,
     )

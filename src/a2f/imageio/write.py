@@ -71,7 +71,8 @@ def encode_image(
 ) -> bytes:
     """Encode a picture.
 
-    JPEG keeps full colour resolution (4:4:4) from quality 90 up. WebP is lossless at quality 100. TIFF is deflated.
+    JPEG keeps full colour resolution (4:4:4) from quality 90 up. WebP is lossless at quality 100, and by default where
+    the picture was read from a lossless WebP. TIFF is deflated.
 
     Args:
         picture: what to encode.
@@ -97,7 +98,7 @@ def encode_image(
     if format == "bmp":
         return encode_bmp(pixels, metadata.dpi)
     deep = pixels.dtype == np.uint16
-    blob = _encode_vips(_vips_image(pixels), metadata, format, quality or FORMATS[format].quality, deep=deep)
+    blob = _encode_vips(_vips_image(pixels), metadata, format, _quality(picture, format, quality), deep=deep)
     return with_data_band(blob) if picture.data_band and FORMATS[format].data_band else blob
 
 
@@ -138,7 +139,7 @@ def encode_bands(
     fed = feed(every, width=size[0], height=size[1], channels=pixels.shape[2], deep=deep)
     image = fed.image.copy(interpretation=_interpretation(pixels))
     try:
-        blob = _encode_vips(image, metadata, format, quality or FORMATS[format].quality, deep=deep)
+        blob = _encode_vips(image, metadata, format, _quality(picture, format, quality), deep=deep)
     except ImageWriteError:
         if fed.errors:
             raise fed.errors[0] from None
@@ -173,6 +174,12 @@ def _checked(picture: Picture, format: str, *, quality: int | None, strip: bool,
         raise UsageError(f"quality {quality}: choose from 1 to 100")
     check_format(picture, format, force=force, strip=strip)
     return format
+
+
+def _quality(picture: Picture, format: str, quality: int | None) -> int | None:
+    """The quality asked for, or the default; what came without loss in a format that can lose goes without loss."""
+    unasked = 100 if picture.lossless and picture.format == format else FORMATS[format].quality
+    return quality or unasked
 
 
 def _fitted(picture: Picture, holds: Format, *, strip: bool) -> tuple[NDArray[Any], Metadata]:
