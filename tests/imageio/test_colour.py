@@ -253,6 +253,18 @@ def test_bmp_with_end_points_and_gammas() -> None:
     assert read_image(bmp((10, 99, 200), 0x73524742)).metadata == Metadata()
 
 
+def test_bmp_with_end_points_beyond_all_colours() -> None:
+    for corners in (
+        (2**31 - 1,) * 9,
+        (1, 0, 0, 0, 1, 0, 0, 0, 1),
+        (-(2**31),) * 9,
+        (2**30, 1, 0, 0, 1, 2**30, 5, 0, 1),
+    ):
+        blob = bmp((10, 99, 200), 0, corners=struct.pack("<9i", *corners), gammas=struct.pack("<3I", 2**32 - 1, 1, 9))
+        read_image(blob)
+        assert read_image(encode_image(read_image(blob), format="bmp")).size == (64, 48)
+
+
 def test_bmp_with_a_profile_elsewhere_or_damaged() -> None:
     linked = read_image(bmp((10, 99, 200), 0x4C494E4B, profile=b"C:\\p3.icc\0"))
     assert any("in another file" in note for note in linked.notes)

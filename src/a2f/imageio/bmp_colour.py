@@ -39,4 +39,7 @@ def _calibrated(data: bytes) -> bytes | None:
     if not corners.any() or abs(np.linalg.det(corners)) < 1e-6 or corners.sum(1)[1] <= 0:
         return None
     curves: list[Curve] = [(0, (gamma / 65536,)) if gamma else SRGB_CURVE for gamma in gammas]
-    return profile_of_matrix(corners / corners.sum(1)[1], (curves[0], curves[1], curves[2]))
+    try:
+        return profile_of_matrix(corners / corners.sum(1)[1], (curves[0], curves[1], curves[2]))
+    except (ValueError, ArithmeticError, struct.error):  # no colours, or beyond what a profile holds
+        return None

@@ -1,5 +1,6 @@
 """Colour spaces that a file tells outside an ICC profile, as profiles; profiles that do not fit; conversion to sRGB."""
 
+import io
 import struct
 from typing import Any
 
@@ -164,23 +165,23 @@ def misfit_of(icc: bytes, wanted: bytes) -> str | None:
 
 
 def _readable(icc: bytes) -> bool:
-    """Whether a profile has the tags of its kind (ICC.1:2022, 8.2 to 8.4); libvips takes a damaged one for sRGB."""
-    if len(icc) < 132 or icc[36:40] != b"acsp":
+    """Whether LittleCMS reads a profile and makes colours of it; libvips takes one that it cannot read for sRGB."""
+    from PIL import Image, ImageCms
+
+    mode = {b"GRAY": "L", b"RGB ": "RGB", b"CMYK": "CMYK"}.get(icc[16:20])
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        if mode is not None:  # others are of no use to us, whatever they hold
+            transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB")
+            ImageCms.applyTransform(Image.new(mode, (1, 1)), transform)
+    except (OSError, ValueError, ImageCms.PyCMSError):
         return False
-    (count,) = struct.unpack_from(">I", icc, 128)
-    found = {}
-    for at in range(132, min(132 + 12 * count, len(icc) - 11), 12):
-        name, start, size = struct.unpack_from(">4sII", icc, at)
-        if size >= 8 and start + size <= len(icc):
-            found[name] = icc[start : start + 4]
-    if icc[16:20] not in (b"GRAY", b"RGB ", b"CMYK"):
-        return True  # of no use to us, whatever it holds
-    if found.get(b"A2B0", found.get(b"A2B1")) in (b"mft1", b"mft2", b"mAB "):
-        return True
-    if icc[16:20] == b"GRAY":
-        return found.get(b"kTRC") in (b"curv", b"para")
-    curves = all(found.get(name) in (b"curv", b"para") for name in (b"rTRC", b"gTRC", b"bTRC"))
-    return curves and all(found.get(name) == b"XYZ " for name in (b"rXYZ", b"gXYZ", b"bXYZ"))
+    return len(icc) >= 132
+
+
+def without_padding(icc: bytes) -> bytes:
+    """A profile of its own length."""
+    return icc[: int.from_bytes(icc[:4], "big")]
 
 
 def to_srgb(pixels: NDArray[Any], metadata: Metadata) -> NDArray[Any]:

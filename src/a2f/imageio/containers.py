@@ -5,8 +5,10 @@ where a picture has none, and leaves XMP over 60,000 bytes out of JPEG.
 """
 
 import struct
+import zlib
 from fractions import Fraction
 
+from a2f.imageio.colour import without_padding
 from a2f.imageio.exif import MARK
 from a2f.imageio.picture import Metadata
 from a2f.imageio.png_chunks import aspect_chunk, chunk_bytes, chunks_of
@@ -66,6 +68,8 @@ def _png(data: bytes, metadata: Metadata, exif: bytes | None) -> bytes:
     first = list(signal.chunks) if signal else []
     if metadata.aspect and not dpi:
         first.append(aspect_chunk(metadata.aspect))
+    if metadata.icc:  # the library behind libvips refuses what others read
+        first.append(chunk_bytes(b"iCCP", b"ICC profile\0\0" + zlib.compress(without_padding(metadata.icc))))
     if signal and signal.cicp:
         first.append(chunk_bytes(b"cICP", bytes((*signal.cicp, 0, 1))))
     blocks = [chunk_bytes(b"eXIf", exif)] if exif is not None else []

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from a2f.errors import ImageWriteError, UsageError
 from a2f.imageio.atomic import write_bytes_atomic
-from a2f.imageio.colour import PRIMARIES, SRGB_CURVE, profile_of, to_srgb
+from a2f.imageio.colour import PRIMARIES, SRGB_CURVE, profile_of, to_srgb, without_padding
 from a2f.imageio.containers import with_blocks
 from a2f.imageio.exif import MARK, plain_exif, updated_exif, with_resolution
 from a2f.imageio.formats import FORMATS, Format, check_format, fits_jpeg, format_of_suffix
@@ -284,7 +284,7 @@ def _with_metadata(image: "VipsImage", metadata: Metadata, format: str, exif: by
     if format == "avif" and metadata.signal:  # libvips writes no code points: they take the place of a profile
         metadata = replace(metadata, icc=metadata.icc or profile_of(PRIMARIES[1], SRGB_CURVE, grey=False))
     fields = {
-        "icc-profile-data": metadata.icc and metadata.icc[: int.from_bytes(metadata.icc[:4], "big")],  # no padding
+        "icc-profile-data": without_padding(metadata.icc) if metadata.icc and format != "png" else None,
         "iptc-data": photoshop_of(metadata.iptc) if metadata.iptc and format == "jpeg" else None,
         "xmp-data": metadata.xmp if format not in ("jpeg", "png") else None,
         "exif-data": MARK + exif if exif and format == "avif" else None,

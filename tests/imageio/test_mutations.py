@@ -1,0 +1,52 @@
+"""Files that stand for a kind, damaged at random: read, refused or written, never anything but our own errors."""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from a2f.errors import A2FError
+from a2f.imageio import encode_image, left_out_note, read_image
+
+FILES = sorted((Path(__file__).parents[1] / "golden").iterdir())
+
+
+def mutated(blob: bytes, rng: random.Random) -> bytes:
+    """With bytes changed, lengths blown up, parts cut out, swapped, doubled or cut off; mostly where headers lie."""
+    out = bytearray(blob)
+    reach = min(len(out), 1500) if rng.random() < 0.7 else len(out)
+    for _ in range(rng.randint(1, 4)):
+        at, other = rng.randrange(min(reach, len(out))), rng.randrange(len(out))
+        kind = rng.randrange(6)
+        if kind == 0:
+            out[at] = rng.randrange(256)
+        elif kind == 1:
+            out[at : at + 4] = rng.choice([b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\1"])
+        elif kind == 2:
+            del out[at : at + rng.randint(1, 20)]
+        elif kind == 3:
+            out[at : at + 8], out[other : other + 8] = out[other : other + 8], out[at : at + 8]
+        elif kind == 4:
+            out[at:at] = out[at : at + rng.randint(1, 50)]
+        else:
+            del out[max(at, 20) :]
+    return bytes(out)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_damage_of_every_kind(path: Path) -> None:
+    rng, blob, outcomes = random.Random(path.name), path.read_bytes(), {"read": 0, "refused": 0}
+    for number in range(80):
+        try:
+            picture = read_image(mutated(blob, rng), allow_truncated=number % 2 == 0, max_pixels=10**5)
+            large = replace(picture, pixels=picture.pixels.repeat(2, 0).repeat(2, 1))
+            format = ("jpeg", "png", "tiff", "webp", "bmp")[number % 5]
+            left_out_note(large, format)
+            encode_image(large, format=format, force=True)
+            outcomes["read"] += 1
+        except A2FError as error:
+            assert "\n" not in str(error)
+            outcomes["refused"] += 1
+    assert outcomes["refused"] > 0
+    assert outcomes["read"] > 0 or path.suffix == ".avif"  # of which hardly a bit may be wrong
