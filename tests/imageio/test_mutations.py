@@ -36,7 +36,8 @@ def mutated(blob: bytes, rng: random.Random) -> bytes:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_damage_of_every_kind(path: Path) -> None:
-    rng, blob, outcomes = random.Random(path.name), path.read_bytes(), {"read": 0, "refused": 0}
+    rng, blob = random.Random(path.name), path.read_bytes()
+    read, messages = 0, []
     for number in range(80):
         try:
             picture = read_image(mutated(blob, rng), allow_truncated=number % 2 == 0, max_pixels=10**5)
@@ -44,9 +45,9 @@ def test_damage_of_every_kind(path: Path) -> None:
             format = ("jpeg", "png", "tiff", "webp", "bmp")[number % 5]
             left_out_note(large, format)
             encode_image(large, format=format, force=True)
-            outcomes["read"] += 1
+            read += 1
         except A2FError as error:
-            assert "\n" not in str(error)
-            outcomes["refused"] += 1
-    assert outcomes["refused"] > 0
-    assert outcomes["read"] > 0 or path.suffix == ".avif"  # of which hardly a bit may be wrong
+            messages.append(str(error))
+    assert messages
+    assert not [message for message in messages if "\n" in message]
+    assert read > 0 or path.suffix == ".avif"  # of which hardly a bit may be wrong

@@ -5,7 +5,6 @@ import os
 import re
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, suppress
@@ -16,6 +15,8 @@ from typing import Literal
 
 from a2f.api import available_scales, ends_like_a_folder, find_weights, output_suffix, pass_models
 from a2f.cli.interrupts import end_at_once_when_asked_again
+from a2f.cli.passed_over import passed_over
+from a2f.cli.times import set_times, times_of
 from a2f.errors import (
     A2FError,
     EngineError,
@@ -242,33 +243,11 @@ def _images_of(folder: Path, options: Options) -> tuple[list[Path], list[str]]:
         stem = OWN_SUFFIX.sub("", p.stem) if stem == p.stem else stem
         return stem != p.stem and (p.parent, stem) in stems
 
-    passed = _passed_over(folder, everything, set(images), recursive=options.recursive)
+    passed = passed_over(folder, everything, set(images), recursive=options.recursive)
     earlier = [p for p in images if made_earlier(p)]
     ends = sorted({p.stem[p.stem.rindex("_") :] if "_" in p.stem else suffix for p in earlier})
     notes = [f"{folder}: {len(earlier)} file(s) left out that end in {', '.join(ends)}, beside what they were made of"]
     return [p for p in images if p not in earlier], (notes if earlier else []) + passed
-
-
-def _passed_over(folder: Path, everything: list[Path], images: set[Path], *, recursive: bool) -> list[str]:
-    """What to tell about all that lies in a folder and is no image to enlarge."""
-    reasons = Counter(_reason(path, recursive=recursive) for path in everything if path not in images)
-    del reasons[""]
-    if not reasons:
-        return []
-    return [f"{folder}: passed over " + ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))]
-
-
-def _reason(path: Path, *, recursive: bool) -> str:
-    """Why a path is passed over; nothing for a folder that is looked into."""
-    if path.is_dir():
-        if recursive and not path.is_symlink():
-            return ""
-        return "link(s) to folders" if path.is_symlink() else "folder(s) (-r looks into them)"
-    if not path.is_file():
-        return "broken link(s) or special file(s)"
-    if path.name.startswith("."):
-        return "hidden file(s)"
-    return f"{path.suffix.lower()} file(s)" if path.suffix else "file(s) without a suffix"
 
 
 def _task(path: Path, below: Path, options: Options, *, single: bool) -> Task:
@@ -450,7 +429,7 @@ class Runner:
         o = self.options
         source: Path | bytes = stdin() if task.source == STDIN else task.source
         name = "standard input" if task.source == STDIN else str(task.source)
-        times = _times(task.source) if o.preserve_times and task.source != STDIN else None
+        times = times_of(task.source) if o.preserve_times and task.source != STDIN else None
         picture = self._read(source, name)
         chosen = o.format or (picture.format if task.target == STDIN else format_of_suffix(task.target.suffix))
         size = self._size(picture.size)
@@ -501,7 +480,7 @@ class Runner:
                 reason = error.strerror or error
                 raise ImageWriteError(f"cannot make the folder {task.target.parent}: {reason}") from error
             write_bytes_atomic(task.target, parts, replace=o.overwrite)
-            notes += _with_times(task.target, times)
+            notes += set_times(task.target, times)
         return Outcome(task=task, status="done", size=final, notes=tuple(notes))
 
     def _read(self, source: Path | bytes, name: str) -> Picture:
@@ -532,26 +511,6 @@ class Runner:
         if not o.has_size:
             return None
         return target_size(given, width=o.width, height=o.height, size=o.size, max_side=o.max_side)
-
-
-def _times(source: Path) -> tuple[int, int] | None:
-    """When a file was last read and changed, nanoseconds; asked before it is read."""
-    try:
-        status = source.stat()
-    except OSError:  # which reading it will say better
-        return None
-    return status.st_atime_ns, status.st_mtime_ns
-
-
-def _with_times(target: Path, times: tuple[int, int] | None) -> list[str]:
-    """Give a file the times of another; a note where the system does not let us."""
-    if times is None:
-        return []
-    try:
-        os.utime(target, ns=times)
-    except OSError as error:
-        return [f"{target}: the times of the input could not be set: {error.strerror or error}"]
-    return []
 
 
 def _named(error: A2FError, task: Task) -> A2FError:

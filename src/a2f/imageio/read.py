@@ -165,23 +165,9 @@ def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *,
         pixels = _full_range(pixels, int(image.get("bits-per-sample")))
     if format == "gif" and pixels.shape[2] == 4 and (pixels[..., 3] == 255).all():
         pixels = pixels[..., :3]  # libvips gives every second GIF an alpha that says nothing
-    if converted:
-        cmyk = upright.interpretation == "cmyk"
-        notes += (f"{name} is in {'CMYK' if cmyk else 'Lab'}: converted to sRGB",)
-        icc = bytes(image.get("icc-profile-data")) if cmyk and image.get_typeof("icc-profile-data") else None
-        if icc is not None and (misfit := misfit_of(icc, b"CMYK")):
-            notes += (f"{name} has {misfit}: left out, its colours are taken for those of a usual press",)
-    size = (pixels.shape[1], pixels.shape[0])
-    metadata, lost = _metadata(image, data, format, size=size, converted=converted)
-    notes += tuple(f"{name}: left out {what}" for what in lost)
-    if format == "png":
-        texts = texts_of(data)
-        exif, xmp = metadata.exif or texts.exif, metadata.xmp or texts.xmp
-        metadata = replace(metadata, texts=texts.chunks, exif=exif, xmp=xmp)
-        notes += tuple(f"{name} {note}" for note in texts.notes)
-    if not converted:
-        pixels, metadata, more = _with_colours(pixels, metadata, data, format, name)
-        notes += tuple(more)
+    notes += _conversion_notes(image, upright.interpretation, name) if converted else ()
+    pixels, metadata, told = _described(image, pixels, data, format, name, converted=converted)
+    notes += told
     data_band = format == "tiff" and pixels.shape[2] in (2, 4) and has_data_band(data)
     return Picture(
         pixels=pixels,
@@ -192,6 +178,34 @@ def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *,
         jpeg_quality=estimate_jpeg_quality(data) if format == "jpeg" else None,
         notes=notes,
     )
+
+
+def _conversion_notes(image: "VipsImage", kind: str, name: str) -> tuple[str, ...]:
+    """What to tell of colours that were converted to sRGB from CMYK or Lab."""
+    if kind != "cmyk":
+        return (f"{name} is in Lab: converted to sRGB",)
+    icc = bytes(image.get("icc-profile-data")) if image.get_typeof("icc-profile-data") else None
+    misfit = None if icc is None else misfit_of(icc, b"CMYK")
+    more = f"{name} has {misfit}: left out, its colours are taken for those of a usual press"
+    return (f"{name} is in CMYK: converted to sRGB", *([more] if misfit else []))
+
+
+def _described(
+    image: "VipsImage", pixels: Pixels, data: bytes, format: str, name: str, *, converted: bool
+) -> tuple[Pixels, Metadata, tuple[str, ...]]:
+    """The pixels, what the file says beside them, brought together; and notes."""
+    size = (pixels.shape[1], pixels.shape[0])
+    metadata, lost = _metadata(image, data, format, size=size, converted=converted)
+    notes = [f"{name}: left out {what}" for what in lost]
+    if format == "png":
+        texts = texts_of(data)
+        exif, xmp = metadata.exif or texts.exif, metadata.xmp or texts.xmp
+        metadata = replace(metadata, texts=texts.chunks, exif=exif, xmp=xmp)
+        notes += [f"{name} {note}" for note in texts.notes]
+    if not converted:
+        pixels, metadata, more = _with_colours(pixels, metadata, data, format, name)
+        notes += more
+    return pixels, metadata, tuple(notes)
 
 
 def _named_lab(image: "VipsImage", coding: int) -> "VipsImage":
