@@ -16,6 +16,7 @@ from a2f.errors import (
     InputError,
     LossyFormatError,
     OutputExistsError,
+    PixelLimitError,
     TruncatedImageError,
     UnknownModelError,
     UsageError,
@@ -303,3 +304,11 @@ def test_an_output_that_ends_like_a_folder(tmp_path: Path) -> None:
     photo().save(tmp_path / "a.png")
     with pytest.raises(ImageWriteError, match="is a folder"):
         a2f.upscale(tmp_path / "a.png", model=Nearest(2), output=f"{tmp_path}/b.png/")
+
+
+def test_a_limit_of_pixels_in_python(tmp_path: Path) -> None:
+    photo(size=(40, 30)).save(tmp_path / "a.png")
+    with pytest.raises(PixelLimitError, match="max_pixels"):
+        a2f.upscale(tmp_path / "a.png", model=Nearest(2), max_pixels=1000)
+    with pytest.raises(PixelLimitError, match="max_pixels"):
+        a2f.upscale((tmp_path / "a.png").read_bytes(), model=Nearest(2), max_pixels=1000)

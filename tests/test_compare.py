@@ -1,9 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from a2f.compare import compare_sheet
-from a2f.errors import InputError
+from a2f.compare import compare_sheet, load_rgb, names_apart
+from a2f.errors import ImageReadError, InputError
 from a2f.metrics import psnr_y
 
 
@@ -119,3 +121,17 @@ def test_other_scenes_are_refused() -> None:
         compare_sheet([("a", scene()), ("b", scene(50, 128))])
     with pytest.raises(InputError, match="at least one"):
         compare_sheet([])
+
+
+def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("x/a.png", "y/a.png", "x/z/a.png", "b.png")]
+    assert names_apart(paths) == ["x/a.png", "y/a.png", "z/a.png", "b.png"]
+    assert names_apart([paths[3], paths[3]]) == ["b.png", "b.png"]
+
+
+def test_errors_of_files_name_no_option_that_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(scene()).save(path)
+    path.write_bytes(path.read_bytes()[:-900])
+    with pytest.raises(ImageReadError, match=r"truncated or damaged$"):
+        load_rgb(path)

@@ -14,7 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import ImageReadError, ImageWriteError, InputError, OutputExistsError, UnknownModelError, UsageError
-from a2f.imageio import FORMATS, Picture, check_format, format_of_suffix, left_out_note, read_image, write_bytes_atomic
+from a2f.imageio import (
+    DEFAULT_MAX_PIXELS,
+    FORMATS,
+    Picture,
+    check_format,
+    format_of_suffix,
+    left_out_note,
+    read_image,
+    write_bytes_atomic,
+)
 from a2f.imageio.exif import ORIENTATION, updated_exif
 from a2f.imageio.tiff import exif_of_tiff
 from a2f.imageio.xmp import cleaned_xmp, updated_xmp
@@ -142,6 +151,7 @@ def upscale(
     allow_truncated: bool = False,
     independent_alpha: bool = False,
     tileable: bool = False,
+    max_pixels: int | None = DEFAULT_MAX_PIXELS,
 ) -> ImageT:
     """Enlarge one image and give back what was given.
 
@@ -169,6 +179,7 @@ def upscale(
             holds, and it is enlarged like a grey image.
         tileable: the image goes on at its left where it ends at its right, and at its top where it ends at its bottom,
             as seamless textures do; so does the result.
+        max_pixels: refuse a larger file, by width times height, before it is decoded; None for no limit.
 
     Returns:
         The type that was given.
@@ -191,11 +202,11 @@ def upscale(
     kind = {"independent": independent_alpha, "tileable": tileable}
     how: dict[str, Any] = {"quality": quality, "force": force, **kind}
     if isinstance(image, (str, Path)):
-        picture = read_image(image, allow_truncated=allow_truncated)
-        return cast(ImageT, _upscale_file(image, picture, passes_of, size, output, overwrite, how))
+        picture = read_image(image, allow_truncated=allow_truncated, max_pixels=max_pixels)
+        return cast(ImageT, _upscale_file(image, picture, scale, model, size, output, overwrite, how))
     if isinstance(image, bytes):
-        picture = read_image(image, allow_truncated=allow_truncated)
-        return _upscale_bytes(picture, passes_of, size, how)
+        picture = read_image(image, allow_truncated=allow_truncated, max_pixels=max_pixels)
+        return _upscale_bytes(picture, scale, model, size, how)
     if isinstance(image, np.ndarray):
         planes = image[..., None] if image.ndim == 2 else image
         if planes.ndim != 3 or planes.shape[2] not in (1, 3, 4) or planes.size == 0:

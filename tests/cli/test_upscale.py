@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -419,6 +420,7 @@ def test_ctrl_c_leaves_nothing_half(here: Path) -> None:
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said.endswith("interrupted\n")
+    assert re.search(r"\d of 6 done; the same command with --skip-existing goes on", said)
     assert "Traceback" not in said
     written = list((here / "out").iterdir())
     assert 1 <= len(written) < 6
@@ -730,3 +732,31 @@ def test_textures(here: Path, run) -> None:
     np.testing.assert_array_equal(np.asarray(Image.open(here / "a_x2.png")), expected)
     pillow = a2f.upscale(Image.open(here / "a.png"), scale=2, tileable=True, independent_alpha=True)
     np.testing.assert_array_equal(np.asarray(pillow), expected)
+
+
+@pytest.mark.parametrize(("format", "suffix"), [("JPEG", ".jpg"), ("TIFF", ".tif"), ("PNG", ".png")])
+def test_a_file_without_a_suffix_stays_what_it_is(here: Path, run, format: str, suffix: str) -> None:
+    Image.new("RGB", (9, 7)).save(here / "scan", format)
+    assert run("upscale", "scan", "-s", 2).code == 0
+    assert read_image(here / f"scan_x2{suffix}").format == read_image(here / "scan").format
+
+
+def test_two_runs_of_the_network_are_told_once(here: Path, run) -> None:
+    for name in ("in/a.png", "in/b.png", "in/c.png"):
+        photo(here / name)
+    done = run("upscale", "in", "--width", 50, "-o", "out")
+    assert done.code == 0
+    assert done.err.count("the network runs twice") == 1
+    assert "(told once" in done.err
+
+
+def test_ways_out_that_help(here: Path, run) -> None:
+    photo(here / "a.png")
+    photo(here / "a.jpg")
+    done = run("upscale", "a.png", "a.jpg", "-f", "webp", "-s", 2)
+    assert done.code == 2
+    assert "enlarge them apart" in done.err
+    done = run("upscale", "a.png", "-o", "a.png", "-s", 2, "--overwrite")
+    assert done.code == 2
+    assert "choose another -o" in done.err
+    assert "--suffix" not in done.err

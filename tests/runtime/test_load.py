@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from a2f import load
+from a2f.errors import InputError
 from a2f.imageio import Picture, write_image
 
 MANY = """
@@ -88,3 +90,13 @@ def test_a_fork_has_threads_of_its_own() -> None:
         "assert process.exitcode == 0, process.exitcode\n"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("tile", [0, 24])
+def test_floats_of_another_range_are_refused(tile: int) -> None:
+    upscaler = load("sd", scale=2, tile=tile)
+    image = np.full((40, 40, 3), 128, np.float32)
+    for values in (image, image / np.float32(64), -image):
+        with pytest.raises(InputError, match=r"takes values in \[0, 1\], not in \[-?\d+, -?\d+\]: divide by"):
+            upscaler(values)
+    assert upscaler(image / np.float32(127)).shape == (80, 80, 3)  # a little beyond

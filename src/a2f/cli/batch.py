@@ -5,7 +5,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
@@ -37,6 +37,7 @@ from a2f.imageio import (
     write_bytes_atomic,
 )
 from a2f.imageio.formats import is_image_name
+from a2f.imageio.read import format_of_file
 from a2f.pixels import encode_enlarged
 from a2f.runtime import Limits, load_engine
 from a2f.runtime.engines import FAST, EngineName, default_threads
@@ -184,7 +185,7 @@ def plan(inputs: list[str], options: Options) -> tuple[list[Task], list[str]]:
     found, notes = _find(inputs, options)
     single = len(found) == 1 and len(inputs) == 1 and not Path(inputs[0]).is_dir()
     tasks = [_task(path, below, options, single=single) for path, below in found]
-    _refuse_clashes(tasks)
+    _refuse_clashes(tasks, options.output)
     return tasks, notes
 
 
@@ -252,7 +253,9 @@ def _images_of(folder: Path, options: Options) -> tuple[list[Path], list[str]]:
 
 def _task(path: Path, below: Path, options: Options, *, single: bool) -> Task:
     suffix = path.suffix if options.format is None else FORMATS[options.format].suffixes[0]
-    name = path.stem + options.name_suffix() + (suffix if is_image_name(Path(f"x{suffix}")) else ".png")
+    if not is_image_name(Path(f"x{suffix}")):  # what the file is, is told by its content
+        suffix = FORMATS[format_of_file(path) or "png"].suffixes[0]
+    name = path.stem + options.name_suffix() + suffix
     out = options.output
     if out is None:
         target = path.with_name(name)
@@ -281,7 +284,7 @@ def _task(path: Path, below: Path, options: Options, *, single: bool) -> Task:
     return Task(source=path, target=target, failure=failure)
 
 
-def _refuse_clashes(tasks: list[Task]) -> None:
+def _refuse_clashes(tasks: list[Task], output: Path | None) -> None:
     sources = {_identity(task.source): task.source for task in tasks if task.source.exists()}
     taken: dict[str, Path] = {}
     for task in tasks:
@@ -291,13 +294,12 @@ def _refuse_clashes(tasks: list[Task]) -> None:
         if key in taken:
             raise UsageError(
                 f"{taken[key]} and {task.source} would both be written to {task.target}: "
-                "choose another --suffix, or upscale them apart"
+                "enlarge them apart, with another -o or --suffix for one of them"
             )
         taken[key] = task.source
         if task.target.exists() and _identity(task.target) in sources:
-            raise UsageError(
-                f"{task.target} is itself an input, and an input is never overwritten: choose another --suffix or -o"
-            )
+            way_out = "choose another -o" if task.target == output else "choose another --suffix or -o"
+            raise UsageError(f"{task.target} is itself an input, and an input is never overwritten: {way_out}")
 
 
 def _identity(path: Path) -> tuple[int, int]:
@@ -330,6 +332,7 @@ class Runner:
         self.on_progress: Callable[[float], None] = lambda share: None  # of the image that is under way, if it is one
         self._engines: dict[tuple[str, int], Upscaler] = {}
         self._lock = threading.Lock()
+        self.count, self._told = count, set[tuple[int, ...]]()
         if not options.has_size:
             scale = self.engine(options.scale, _model_for(first, options)).scale
             if scale != options.scale:
@@ -440,9 +443,10 @@ class Runner:
         notes = [*picture.notes, *(f"{name}: {note}" for note in ([] if o.strip else left_out_note(picture, chosen)))]
         if o.quality is not None and FORMATS[chosen].quality is None:
             notes.append(f"{name}: {chosen} is lossless: --quality changes nothing")
-        if len(scales) == 2:
+        if len(scales) == 2 and self._first_time(scales):
             notes.append(
                 f"{name}: more than {max(self.scales)}x: the network runs twice, x{scales[0]} then x{scales[1]}"
+                + (" (told once, for all such images)" if self.count > 1 else "")
             )
         if not scales:
             notes.append(f"{name}: {final[0]} x {final[1]} is no enlargement: only resized, without the network")
@@ -482,6 +486,13 @@ class Runner:
             write_bytes_atomic(task.target, parts, replace=o.overwrite)
             notes += set_times(task.target, times)
         return Outcome(task=task, status="done", size=final, notes=tuple(notes))
+
+    def _first_time(self, scales: Sequence[int]) -> bool:
+        """Whether these passes have not been told yet."""
+        with self._lock:
+            new = tuple(scales) not in self._told
+            self._told.add(tuple(scales))
+        return new
 
     def _read(self, source: Path | bytes, name: str) -> Picture:
         o = self.options

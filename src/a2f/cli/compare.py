@@ -47,7 +47,7 @@ def compare(
     """
     import numpy as np
 
-    from a2f.compare import compare_sheet, load_rgb
+    from a2f.compare import compare_sheet, load_rgb, names_apart
     from a2f.errors import UsageError
     from a2f.imageio import Picture, format_of_suffix, write_image
 
@@ -58,7 +58,7 @@ def compare(
         raise UsageError(f"{output} exists: --overwrite replaces it")
     if output.exists() and any(p.exists() and output.samefile(p) for p in (*pictures, *([hr] if hr else []))):
         raise UsageError(f"{output} is one of the pictures: choose another name for the sheet")
-    named = list(zip(labels or [p.name for p in pictures], [load_rgb(p) for p in pictures], strict=True))
+    named = list(zip(labels or names_apart(pictures), [load_rgb(p) for p in pictures], strict=True))
     sheet = compare_sheet(named, hr=load_rgb(hr) if hr else None, crops=crops)
     write_image(Picture(pixels=np.asarray(sheet)), output, replace_existing=overwrite)
     click.echo(f"{output} ({sheet.width} x {sheet.height})", err=True)

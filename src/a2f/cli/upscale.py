@@ -179,10 +179,12 @@ def upscale(inputs: tuple[str, ...], as_json: bool, verbose: bool, quiet: bool, 
         reporter.note(f"ensemble of {options.ensemble}")
     runner.on_progress = reporter.progress
     with reporter:
-        for outcome in runner.run(tasks, stdin=sys.stdin.buffer.read):
-            reporter(outcome)
-        for note in runner.untold():  # of an engine whose image failed
-            reporter.note(note)
+        try:
+            for outcome in runner.run(tasks, stdin=sys.stdin.buffer.read):
+                reporter(outcome)
+        except KeyboardInterrupt:
+            reporter.interrupted()
+            raise
     return reporter.exit_code
 
 
@@ -271,6 +273,12 @@ class Reporter:
             click.echo(json_line(_record(outcome)))
         if self.bar is not None and self.count > 1:
             self.bar.update()
+
+    def interrupted(self) -> None:
+        """Tell how far the work has come, and how to go on."""
+        if self.count > 1:
+            done = self.done + self.skipped
+            self._line(f"{done} of {self.count} done; the same command with --skip-existing goes on from there")
 
     def _tell_done(self, outcome: "Outcome") -> None:
         if outcome.encoded is not None:

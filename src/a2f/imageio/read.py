@@ -114,6 +114,17 @@ def _bytes_of(path: Path, name: str) -> bytes:
         raise ImageReadError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
 
 
+def format_of_file(path: Path) -> str | None:
+    """The format of a file, by its content; None if it cannot be read, is a pipe, or no image of a known one."""
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            return _format_of(file.read(_MAGIC_BYTES), str(path))
+    except (OSError, ImageReadError):
+        return None
+
+
 def _format_of(data: bytes, name: str) -> str:
     if not data:
         raise ImageReadError(f"{name} is empty (0 bytes)")

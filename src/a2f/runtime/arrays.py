@@ -7,12 +7,14 @@ from numpy.typing import NDArray
 
 from a2f.errors import InputError
 
+BEYOND = 0.5  # [0, 1]: what other filters overshoot is taken, another range of values is not
+
 
 def check_image(image: NDArray[Any], *, integers: bool = False) -> NDArray[Any]:
     """Give an image back if an upscaler takes it.
 
     Args:
-        image: [H, W, 3] float32, finite, H and W at least 1.
+        image: [H, W, 3] float32, finite, in [0, 1] or little beyond, H and W at least 1.
         integers: whether uint8 and uint16 are taken too, which stand for [0, 1].
 
     Raises:
@@ -24,8 +26,15 @@ def check_image(image: NDArray[Any], *, integers: bool = False) -> NDArray[Any]:
         raise InputError(f"an upscaler takes [H, W, 3] float32 RGB in [0, 1], not {got}")
     if image.size == 0:
         raise InputError(f"an image of {image.shape[1]} x {image.shape[0]} pixels is empty")
-    if image.dtype == np.float32 and not np.isfinite(image).all():
+    if image.dtype != np.float32:
+        return image
+    low, high = float(image.min()), float(image.max())
+    if not np.isfinite(high - low):
         raise InputError("the image holds NaN or infinity")
+    if low < -BEYOND or high > 1 + BEYOND:
+        raise InputError(
+            f"an upscaler takes values in [0, 1], not in [{low:g}, {high:g}]: divide by the value of white, often 255"
+        )
     return image
 
 
