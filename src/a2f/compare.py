@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from a2f.errors import ImageReadError, InputError, PixelLimitError, TruncatedImageError
 from a2f.imageio import read_image
 from a2f.imageio.colour import to_srgb
+from a2f.lettering import draw_text, text_width
 from a2f.metrics import psnr_y
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ PAPER, INK, FAINT, FRAMES = (
     ((255, 190, 0), (52, 138, 189), (70, 160, 90)),
 )
 MARGIN, GAP, CELL_PX, TITLE_PX, FOOT_PX = 36, 16, 360, 58, 30
+LARGE, SMALL = 20, 14  # letters, pixels
 TALLEST_PX = 540  # of a cell: a strip of 1 x 1000 pixels must not make a sheet of 360,000
 
 
@@ -177,7 +179,7 @@ def detailed_spots(image: Image) -> list[Crop]:
 
 
 def _draw(entries: list[_Entry], spots: list[Crop]) -> "Sheet":
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     height, width = entries[0].image.shape[:2]
     whole, rows = _fitted(width, height), [_fitted(w, h) for _, _, w, h in spots]
@@ -188,11 +190,10 @@ def _draw(entries: list[_Entry], spots: list[Crop]) -> "Sheet":
     )
     sheet = Image.new("RGB", total, PAPER)
     pen = ImageDraw.Draw(sheet)
-    bold, small = ImageFont.load_default(20), ImageFont.load_default(14)
     for column, entry in enumerate(entries):
         left, top = MARGIN + column * (CELL_PX + GAP), MARGIN
-        pen.text((left, top - 4), fit_text(entry.label, bold, CELL_PX), fill=INK, font=bold)
-        pen.text((left, top + 24), fit_text(entry.detail, small, CELL_PX), fill=FAINT, font=small)
+        draw_text(pen, (left, top - 4), _fit(entry.label, LARGE, CELL_PX), size=LARGE, fill=INK)
+        draw_text(pen, (left, top + 24), _fit(entry.detail, SMALL, CELL_PX), size=SMALL, fill=FAINT)
         top += TITLE_PX
         _draw_whole(sheet, entry.image, whole, spots, (left, top))
         top += whole[1] + GAP
@@ -201,13 +202,8 @@ def _draw(entries: list[_Entry], spots: list[Crop]) -> "Sheet":
             top += row[1] + GAP
     if measured:
         note = f"PSNR-Y: BT.601 luma of 8-bit RGB, {_border(entries[-1].image)} pixels cut from each side"
-        pen.text(
-            (MARGIN, total[1] - MARGIN),
-            fit_text(note, small, total[0] - 2 * MARGIN),
-            fill=FAINT,
-            font=small,
-            anchor="ls",
-        )
+        note = _fit(note, SMALL, total[0] - 2 * MARGIN)
+        draw_text(pen, (MARGIN, total[1] - MARGIN), note, size=SMALL, fill=FAINT, anchor="ls")
     return sheet
 
 
@@ -247,13 +243,10 @@ def _draw_crop(
     ImageDraw.Draw(sheet).rectangle(frame, outline=colour, width=3)
 
 
-def fit_text(text: str, font: "object", width: int) -> str:
+def _fit(text: str, size: int, width: int) -> str:
     """Shorten a text in its middle until it fits."""
-    from PIL.ImageFont import FreeTypeFont
-
-    if not isinstance(font, FreeTypeFont) or font.getlength(text) <= width:
-        return text
-    keep = len(text) - 1
-    while keep > 2 and font.getlength(f"{text[: keep // 2]}…{text[-(keep // 2) :]}") > width:
+    shown, keep = text, len(text)
+    while keep > 2 and text_width(shown, size) > width:
         keep -= 1
-    return f"{text[: keep // 2]}…{text[-(keep // 2) :]}"
+        shown = f"{text[: keep // 2]}…{text[-(keep // 2) :]}"
+    return shown
