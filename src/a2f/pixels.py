@@ -42,7 +42,20 @@ def upscale_picture(
     """Enlarge a picture; metadata, channels and bit depth stay. Arguments as `upscale_pixels`."""
     apart = independent or picture.data_band
     pixels = upscale_pixels(picture.pixels, passes, size=size, independent=apart, tileable=tileable)
-    return replace(picture, pixels=pixels)
+    return replace(_with_enlarged_map(picture, passes, size=size), pixels=pixels)
+
+
+def _with_enlarged_map(picture: Picture, passes: Sequence[Upscaler], *, size: Size | None) -> Picture:
+    """The picture with its gain map, if it has one, enlarged as much as the picture will be."""
+    if picture.gain_map is None:
+        return picture
+    given = picture.gain_map.pixels
+    target = None
+    if size is not None:
+        sides = zip(given.shape[1::-1], size, picture.size, strict=True)
+        width, height = (max(1, round(side * to / of)) for side, to, of in sides)
+        target = width, height
+    return replace(picture, gain_map=replace(picture.gain_map, pixels=upscale_pixels(given, passes, size=target)))
 
 
 def encode_enlarged(
@@ -92,6 +105,8 @@ def encode_enlarged(
             watch()
             yield band
 
+    if format == "jpeg" and not strip:
+        picture = _with_enlarged_map(picture, passes, size=None)
     bands = watched(upscale_bands(picture.pixels, passes[0], independent=independent or picture.data_band))
     final = _enlarged_size(picture.size, passes)
     taken = encoding_bytes(format, size=final, channels=picture.pixels.shape[2], deep=picture.is_deep, streamed=True)

@@ -9,9 +9,12 @@ import pytest
 import pyvips
 from PIL import Image
 
+from a2f import load, upscale
 from a2f.errors import A2FError, ImageReadError, TruncatedImageError
-from a2f.imageio import loaders, read_image
-from a2f.imageio.jpeg_parts import jpeg_parts
+from a2f.imageio import Picture, encode_image, left_out_note, loaders, read_image
+from a2f.imageio.jpeg_parts import further_pictures, is_gain_map, jpeg_parts
+from a2f.pixels import encode_enlarged, upscale_pixels
+from a2f.upscaler import Upscaler
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 GAIN_MAP_XMP = b'<x:xmpmeta xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0"/>'
@@ -41,7 +44,12 @@ def test_the_sdr_picture_is_read_and_the_gain_map_told(name: str) -> None:
     np.testing.assert_array_equal(
         picture.pixels, np.asarray(Image.open(io.BytesIO((GOLDEN / name).read_bytes())).convert("RGB"))
     )
-    assert [note for note in picture.notes if "gain map" in note and "left out" in note]
+    assert picture.gain_map is not None
+    for format in ("png", "tiff", "webp", "avif", "bmp"):
+        (note,) = left_out_note(picture, format)
+        assert "the HDR gain map (the result is the SDR picture): left out" in note
+    assert left_out_note(picture, "jpeg") == ["the HDR gain map is kept, and enlarged like the picture"]
+    assert "left out" in left_out_note(picture, "jpeg", strip=True)[0]
 
 
 @pytest.mark.parametrize("xmp", [GAIN_MAP_XMP, APPLE_XMP])
@@ -49,13 +57,16 @@ def test_gain_maps_of_every_maker(xmp: bytes) -> None:
     blob = with_gain_map(xmp)
     picture = read_image(blob)
     np.testing.assert_array_equal(picture.pixels, np.asarray(Image.open(io.BytesIO(jpeg()))))
-    assert len(picture.notes) == 1
-    assert "HDR gain map" in picture.notes[0]
+    assert picture.notes == ()
+    assert picture.gain_map is not None
+    assert picture.gain_map.pixels.shape == (12, 16, 3)
 
 
 def test_a_cut_gain_map_costs_nothing_and_a_cut_picture_is_cut() -> None:
     blob = with_gain_map()
-    assert read_image(blob[:-200]).size == (32, 24)
+    picture = read_image(blob[:-200])
+    assert (picture.size, picture.gain_map) == ((32, 24), None)
+    assert "HDR gain map: left out" in picture.notes[0]
     with pytest.raises(TruncatedImageError, match="--allow-truncated"):
         read_image(jpeg(size=(320, 240))[:-3000])
     assert read_image(jpeg(size=(320, 240))[:-3000], allow_truncated=True).size == (320, 240)
@@ -122,3 +133,111 @@ def test_the_brand_may_stand_anywhere() -> None:
 def test_heic_is_called_by_its_name() -> None:
     with pytest.raises(ImageReadError, match="is HEIC, which is not read: convert it"):
         read_image(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
+
+
+# --- the gain map, kept -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def network() -> Upscaler:
+    return load("sd", scale=2, threads=2)
+
+
+def hdr_fields(blob: bytes) -> dict[str, object]:
+    """What an independent reader, libultrahdr in libvips, finds of the gain map."""
+    image = pyvips.Image.uhdrload_buffer(blob)
+    names = [name for name in image.get_fields() if name.startswith("gainmap-")]
+    return {name: image.get(name) for name in names}
+
+
+def map_of(blob: bytes) -> np.ndarray:
+    pixels = pyvips.Image.jpegload_buffer(hdr_fields(blob)["gainmap-data"]).numpy()
+    return pixels if pixels.ndim == 3 else pixels[:, :, None]
+
+
+@pytest.mark.parametrize("name", ["ultra_hdr_google.jpg", "ultra_hdr_iso.jpg"])
+def test_the_gain_map_is_enlarged_and_written_back(name: str, tmp_path: Path) -> None:
+    given = (GOLDEN / name).read_bytes()
+    with pytest.warns(UserWarning, match="the HDR gain map is kept"):
+        upscale(GOLDEN / name, scale=2, output=tmp_path / "out.jpg", quality=100)
+    made = (tmp_path / "out.jpg").read_bytes()
+    before, after = hdr_fields(given), hdr_fields(made)
+    assert before.keys() == after.keys()
+    for key in before.keys() - {"gainmap-data", "gainmap-scale-factor"}:
+        assert before[key] == after[key], key
+    assert after["gainmap-scale-factor"] == before["gainmap-scale-factor"]
+    picture = read_image(made)
+    assert picture.size == tuple(2 * side for side in read_image(given).size)
+    np.testing.assert_array_equal(picture.pixels, np.asarray(Image.open(io.BytesIO(made)).convert("RGB")))
+    expected = upscale(np.ascontiguousarray(map_of(given)), scale=2)
+    assert np.abs(map_of(made).astype(int) - expected).mean() < 3
+
+
+def test_the_index_says_where_the_map_lies(network: Upscaler) -> None:
+    made = b"".join(encode_enlarged(read_image(with_gain_map()), [network], format="jpeg"))
+    end = jpeg_parts(made).end
+    ((at, parts),) = further_pictures(made, end)
+    assert is_gain_map(parts)
+    assert at == end
+    image = Image.open(io.BytesIO(made))
+    start = made.index(b"MPF\0") + 4
+    first, second = image._getmp()[0xB002]
+    assert (first["Size"], first["DataOffset"]) == (end, 0)
+    assert (second["Size"], second["DataOffset"] + start) == (len(made) - end, end)
+    assert Image.open(io.BytesIO(made[end:])).size == (32, 24)
+    assert read_image(made).metadata.xmp is None  # there was none but that of the map
+    assert f'Item:Length="{len(made) - at}"'.encode() in made
+
+
+def test_an_exact_size_and_two_passes(network: Upscaler) -> None:
+    picture = read_image(with_gain_map())
+    made = read_image(b"".join(encode_enlarged(picture, [network, network], size=(100, 75), format="jpeg")))
+    assert made.size == (100, 75)
+    assert made.gain_map.pixels.shape == (38, 50, 3)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_the_map_is_turned_with_the_picture(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    blob = with_gain_map()
+    blob = blob[:2] + app(0xE1, exif.tobytes()) + blob[2:]
+    turned, plain = read_image(blob).gain_map.pixels, read_image(with_gain_map()).gain_map.pixels
+    turns = {1: 0, 3: 2, 6: 3, 8: 1}[orientation]
+    np.testing.assert_array_equal(turned, np.rot90(plain, turns))
+    again = read_image(encode_image(read_image(blob), format="jpeg", quality=100))
+    assert again.gain_map.pixels.shape == turned.shape
+
+
+def test_with_other_metadata_and_again(network: Upscaler) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    blob = with_gain_map()
+    blob = blob[:2] + app(0xE1, exif.tobytes()) + app(0xFE, b"a comment") + blob[2:]
+    for _ in range(3):
+        picture = read_image(blob)
+        assert picture.gain_map is not None
+        assert picture.metadata.comments == (b"a comment",)
+        tags = Image.Exif()
+        tags.load(picture.metadata.exif)
+        assert tags[0x010F] == "Maker"
+        blob = encode_image(picture, format="jpeg")
+    assert blob.count(b"Item:Length") == blob.count(b"<rdf:Description") == 1
+
+
+def test_stripped_and_other_formats_hold_no_map() -> None:
+    picture = read_image(with_gain_map())
+    assert read_image(encode_image(picture, format="jpeg", strip=True)).gain_map is None
+    for format in ("png", "tiff"):
+        assert read_image(encode_image(picture, format=format)).gain_map is None
+
+
+def test_apples_gain_map_keeps_its_own_packet(network: Upscaler) -> None:
+    made = b"".join(encode_enlarged(read_image(with_gain_map(APPLE_XMP)), [network], format="jpeg"))
+    assert APPLE_XMP in made
+    assert b"Item:Length" not in made
+    assert read_image(made).gain_map.pixels.shape == (24, 32, 3)
+    np.testing.assert_array_equal(
+        upscale_pixels(read_image(with_gain_map(APPLE_XMP)).pixels, [network]).shape, read_image(made).pixels.shape
+    )
+    assert Picture(pixels=read_image(made).pixels).gain_map is None

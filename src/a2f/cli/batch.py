@@ -440,7 +440,7 @@ class Runner:
         models = pass_models(o.model, scales, jpeg_quality=picture.jpeg_quality)
         final = size or (picture.size[0] * o.scale, picture.size[1] * o.scale)
         check_format(picture, chosen, force=o.force, strip=o.strip, factor=max(final) / max(picture.size))
-        notes = [*picture.notes, *(f"{name}: {note}" for note in ([] if o.strip else left_out_note(picture, chosen)))]
+        notes = [*picture.notes, *(f"{name}: {note}" for note in left_out_note(picture, chosen, strip=o.strip))]
         if o.quality is not None and FORMATS[chosen].quality is None:
             notes.append(f"{name}: {chosen} is lossless: --quality changes nothing")
         if len(scales) == 2 and self._first_time(scales):

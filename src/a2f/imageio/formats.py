@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from a2f.errors import LossyFormatError, UsageError
-from a2f.imageio.picture import Picture
+from a2f.imageio.picture import Metadata, Picture
 from a2f.imageio.tiff_tags import names_of
 
 
@@ -139,11 +139,26 @@ def check_format(picture: Picture, format: str, *, force: bool = False, strip: b
             )
 
 
-def left_out_note(picture: Picture, format: str) -> list[str]:
-    """What to tell of the metadata of a picture that a format has no place for."""
+def left_out_note(picture: Picture, format: str, *, strip: bool = False) -> list[str]:
+    """What to tell of all beside the pixels: what a format has no place for, and what becomes of a gain map.
+
+    Args:
+        picture: what is to be written.
+        format: name of the format.
+        strip: metadata is left out anyway.
+    """
+    if picture.gain_map and format == "jpeg" and not strip:
+        return ["the HDR gain map is kept, and enlarged like the picture"]
+    gain_map = ["the HDR gain map (the result is the SDR picture)"] if picture.gain_map else []
+    if strip:
+        return [f"{what} goes with the metadata: left out" for what in gain_map]
+    lost = [*_metadata_left_out(picture.metadata, format), *gain_map]
+    return [f"{format} has no place for {' and '.join(lost)}: left out"] if lost else []
+
+
+def _metadata_left_out(metadata: Metadata, format: str) -> list[str]:
     holds = FORMATS[format].metadata
-    lost = [k.upper() for k in ("exif", "xmp", "iptc") if getattr(picture.metadata, k) and k not in holds]
-    metadata = picture.metadata
+    lost = [k.upper() for k in ("exif", "xmp", "iptc") if getattr(metadata, k) and k not in holds]
     if metadata.texts and format != "png":
         texts = [whole for whole in metadata.texts if whole[4:8] != b"bKGD"]
         keywords = dict.fromkeys(whole[8:].partition(b"\0")[0].decode("latin-1") for whole in texts)
@@ -152,10 +167,9 @@ def left_out_note(picture: Picture, format: str) -> list[str]:
         lost.append("JPEG comments")
     if metadata.tags and format != "tiff":
         lost += names_of(metadata.tags)
-    if picture.metadata.aspect and format not in ("jpeg", "png", "tiff"):
-        x, y = picture.metadata.aspect
-        lost.append(f"the shape of the pixels (resolutions {x:g} : {y:g})")
-    return [f"{format} has no place for {' and '.join(lost)}: left out"] if lost else []
+    if metadata.aspect and format not in ("jpeg", "png", "tiff"):
+        lost.append(f"the shape of the pixels (resolutions {metadata.aspect[0]:g} : {metadata.aspect[1]:g})")
+    return lost
 
 
 def fits_jpeg(block: bytes | None) -> bool:

@@ -102,6 +102,11 @@ def notes_of_segments(parts: JpegParts, name: str) -> list[str]:
     return [f"{name} holds segments that are not known here ({', '.join(sorted(unknown))}): left out"]
 
 
+def gain_map_note(name: str) -> str:
+    """What to tell about a gain map that is not carried over."""
+    return f"{name} holds an HDR gain map: left out, the result is the SDR picture"
+
+
 def notes_of_tail(data: bytes, end: int, name: str) -> list[str]:
     """What to tell about the bytes behind the first picture, which are not carried over.
 
@@ -115,7 +120,7 @@ def notes_of_tail(data: bytes, end: int, name: str) -> list[str]:
     pictures = list(further_pictures(data[: film if film >= 0 else len(data)], end))
     maps = sum(is_gain_map(parts) for _, parts in pictures)
     if maps:
-        notes.append(f"{name} holds an HDR gain map: left out, the result is the SDR picture")
+        notes.append(gain_map_note(name))
     if len(pictures) > maps:
         notes.append(f"{name} holds {len(pictures) - maps} further picture(s) or previews: left out")
     if film >= 0:

@@ -90,6 +90,21 @@ class Metadata:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GainMap:
+    """What makes an HDR picture of an SDR one (ISO 21496-1).
+
+    Attributes:
+        pixels: [h, w, 1 or 3] uint8, upright; of the picture's proportions, in any size.
+        segments: of its JPEG, whole, which tell how it is to be applied.
+        told: segments of the picture's JPEG that tell of it.
+    """
+
+    pixels: NDArray[np.uint8]
+    segments: tuple[bytes, ...] = ()
+    told: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Picture:
     """A decoded still image, upright and in grey or RGB.
 
@@ -98,6 +113,7 @@ class Picture:
         data_band: the last of 2 or 4 channels is not alpha but data of its own, such as a mask or infrared, as TIFF
             files hold it.
         metadata: kept from the file.
+        gain_map: of an Ultra HDR file.
         format: name of the file's format, a key of `FORMATS`.
         lossless: it comes from a file without loss in a format that can also lose, WebP.
         notes: what a person should know, e.g. that only the first of many frames was read.
@@ -107,6 +123,7 @@ class Picture:
     pixels: Pixels
     metadata: Metadata = field(default_factory=Metadata)
     data_band: bool = False
+    gain_map: GainMap | None = None
     format: str = "png"
     lossless: bool = False
     notes: tuple[str, ...] = ()

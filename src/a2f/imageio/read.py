@@ -13,13 +13,20 @@ from a2f.errors import TAKE_WHAT_THERE_IS, ImageReadError, TruncatedImageError
 from a2f.imageio.colour import fitting, misfit_of, signal_of_cicp
 from a2f.imageio.containers import is_lossless
 from a2f.imageio.exif import dpi_of_exif
+from a2f.imageio.gain_map import read_gain_map
 from a2f.imageio.heif_boxes import brands_of, is_sequence, nclx_of, parts_left_out
 from a2f.imageio.iptc import cleaned_iptc
-from a2f.imageio.jpeg_parts import comments_of, jfif_resolution, jpeg_parts, notes_of_segments, notes_of_tail
-from a2f.imageio.jpeg_quality import estimate_jpeg_quality
+from a2f.imageio.jpeg_parts import (
+    comments_of,
+    gain_map_note,
+    jfif_resolution,
+    jpeg_parts,
+    notes_of_segments,
+    notes_of_tail,
+)
 from a2f.imageio.limits import DEFAULT_MAX_PIXELS, check_size
 from a2f.imageio.loaders import open_vips
-from a2f.imageio.picture import MAX_DPI, Metadata, Picture, Pixels
+from a2f.imageio.picture import MAX_DPI, GainMap, Metadata, Picture, Pixels
 from a2f.imageio.png_chunks import png_profile, png_resolution, png_signal
 from a2f.imageio.png_text import texts_of
 from a2f.imageio.tiff import (
@@ -179,11 +186,15 @@ def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *,
     notes += _conversion_notes(image, upright.interpretation, name) if converted else ()
     pixels, metadata, told = _described(image, pixels, data, format, name, converted=converted)
     notes += told
+    gain_map = _gain_map(image, data, max_pixels) if format == "jpeg" else None
+    if gain_map is not None:
+        notes = tuple(note for note in notes if note != gain_map_note(name))  # it is told where it is left out
     data_band = format == "tiff" and pixels.shape[2] in (2, 4) and has_data_band(data)
     return Picture(
         pixels=pixels,
         metadata=metadata,
         data_band=data_band,
+        gain_map=gain_map,
         format=format,
         lossless=format == "webp" and is_lossless(data),
         jpeg_quality=estimate_jpeg_quality(data) if format == "jpeg" else None,
@@ -217,6 +228,11 @@ def _described(
         pixels, metadata, more = _with_colours(pixels, metadata, data, format, name)
         notes += more
     return pixels, metadata, tuple(notes)
+
+
+def _gain_map(image: "VipsImage", data: bytes, max_pixels: int | None) -> GainMap | None:
+    turn = image.get("orientation") if image.get_typeof("orientation") else 1
+    return read_gain_map(data, jpeg_parts(data), orientation=turn, max_pixels=max_pixels)
 
 
 def _named_lab(image: "VipsImage", coding: int) -> "VipsImage":
@@ -323,7 +339,7 @@ def _metadata(
     metadata = Metadata(
         icc=None if converted else blob("icc-profile-data"),
         exif=exif,
-        xmp=xmp,
+        xmp=xmp or None,
         iptc=cleaned_iptc(iptc, size=size, turned=turn != 1) if iptc else None,
         dpi=dpi if dpi and all(0 < d < MAX_DPI for d in dpi) else None,
         aspect=aspect,

@@ -15,6 +15,7 @@ from a2f.imageio.colour import PRIMARIES, SRGB_CURVE, profile_of, to_srgb, witho
 from a2f.imageio.containers import with_blocks
 from a2f.imageio.exif import MARK, plain_exif, updated_exif, with_resolution
 from a2f.imageio.formats import FORMATS, Format, check_format, fits_jpeg, format_of_suffix
+from a2f.imageio.gain_map import behind_bytes, is_adobe, with_gain_map, xmp_with_directory
 from a2f.imageio.heif_boxes import with_nclx
 from a2f.imageio.iptc import photoshop_of, records_of
 from a2f.imageio.picture import Metadata, Picture
@@ -98,8 +99,9 @@ def encode_image(
     if format == "bmp":
         return encode_bmp(pixels, metadata.dpi)
     deep = pixels.dtype == np.uint16
-    blob = _encode_vips(_vips_image(pixels), metadata, format, _quality(picture, format, quality), deep=deep)
-    return with_data_band(blob) if picture.data_band and FORMATS[format].data_band else blob
+    final = _quality(picture, format, quality)
+    metadata, map_data = _gain_map(picture, metadata, format, final, strip=strip)
+    return _finished(_encode_vips(_vips_image(pixels), metadata, format, final, deep=deep), picture, format, map_data)
 
 
 def encode_bands(
@@ -138,15 +140,17 @@ def encode_bands(
     every = chain([pixels], (rest for rest, _ in fitted))
     fed = feed(every, width=size[0], height=size[1], channels=pixels.shape[2], deep=deep)
     image = fed.image.copy(interpretation=_interpretation(pixels))
+    final = _quality(picture, format, quality)
+    metadata, map_data = _gain_map(picture, metadata, format, final, strip=strip)
     try:
-        blob = _encode_vips(image, metadata, format, _quality(picture, format, quality), deep=deep)
+        blob = _encode_vips(image, metadata, format, final, deep=deep)
     except ImageWriteError:
         if fed.errors:
             raise fed.errors[0] from None
         raise
     if fed.errors:  # an encoder may have been content with less
         raise fed.errors[0]
-    return iter([with_data_band(blob) if picture.data_band and FORMATS[format].data_band else blob])
+    return iter([_finished(blob, picture, format, map_data)])
 
 
 def encoding_bytes(format: str, *, size: tuple[int, int], channels: int, deep: bool, streamed: bool = False) -> int:
@@ -174,6 +178,26 @@ def _checked(picture: Picture, format: str, *, quality: int | None, strip: bool,
         raise UsageError(f"quality {quality}: choose from 1 to 100")
     check_format(picture, format, force=force, strip=strip)
     return format
+
+
+def _gain_map(
+    picture: Picture, metadata: Metadata, format: str, quality: int | None, *, strip: bool
+) -> tuple[Metadata, bytes | None]:
+    """The gain map as a JPEG, where it goes along, and the metadata that tell of it."""
+    if picture.gain_map is None or format != "jpeg" or strip:
+        return metadata, None
+    map_data = _encode_vips(_vips_image(picture.gain_map.pixels), Metadata(), "jpeg", quality, deep=False)
+    if is_adobe(picture.gain_map):
+        xmp = xmp_with_directory(metadata.xmp, behind_bytes(map_data, picture.gain_map))
+        metadata = replace(metadata, xmp=xmp if fits_jpeg(xmp) else metadata.xmp)
+    return metadata, map_data
+
+
+def _finished(blob: bytes, picture: Picture, format: str, map_data: bytes | None) -> bytes:
+    """The file with what no encoder puts into it."""
+    if picture.data_band and FORMATS[format].data_band:
+        return with_data_band(blob)
+    return with_gain_map(blob, map_data, picture.gain_map) if map_data and picture.gain_map else blob
 
 
 def _quality(picture: Picture, format: str, quality: int | None) -> int | None:

@@ -25,6 +25,12 @@ CAMERA, CAMERA_PARTS = "http://ns.google.com/photos/1.0/camera/", r"(?:MotionPho
 SIZES = ((TIFF, "ImageWidth", 0), (TIFF, "ImageLength", 1), (EXIF, "PixelXDimension", 0), (EXIF, "PixelYDimension", 1))
 
 
+EMPTY_DESCRIPTION = re.compile(
+    r"""<rdf:Description(?:\s+(?:xmlns:[\w.-]+|rdf:about)\s*=\s*(?:"[^"]*"|'[^']*'))*\s*(?:/>|>\s*</rdf:Description>)"""
+)
+EMPTY = re.compile(r"<rdf:RDF[^<>]*>\s*</rdf:RDF>")
+
+
 def cleaned_xmp(packet: bytes, *, upright: bool, turned: bool) -> tuple[bytes, list[str]]:
     """A packet without what no longer holds once the first picture of its file has been read.
 
@@ -34,7 +40,7 @@ def cleaned_xmp(packet: bytes, *, upright: bool, turned: bool) -> tuple[bytes, l
         turned: they are not as they were.
 
     Returns:
-        The packet, in UTF-8, and what was taken out of it.
+        The packet, in UTF-8, and what was taken out of it; nothing of a packet that then tells nothing.
     """
     text, lost = _text(packet), []
     if upright:
@@ -51,7 +57,10 @@ def cleaned_xmp(packet: bytes, *, upright: bool, turned: bool) -> tuple[bytes, l
             if (less := _without(text, namespace, name)) != text:
                 text = less
                 lost.append("the regions that XMP names (the picture was turned)")
-    return (text.encode("utf-8", "surrogateescape") if text != _text(packet) else packet), lost
+    if text == _text(packet):
+        return packet, lost
+    text = EMPTY_DESCRIPTION.sub("", text)
+    return (b"" if EMPTY.search(text) else text.encode("utf-8", "surrogateescape")), lost
 
 
 def updated_xmp(packet: bytes, *, size: tuple[int, int], given: tuple[int, int] | None) -> bytes:
