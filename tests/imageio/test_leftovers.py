@@ -12,6 +12,7 @@ import tifffile
 from PIL import Image
 
 from a2f import upscale
+from a2f.errors import ImageReadError
 from a2f.imageio import encode_image, left_out_note, read_image
 from a2f.imageio.png_chunks import chunk_bytes, chunks_of
 from a2f.imageio.png_text import _as_raw_profile, _raw_profile, texts_of
@@ -247,3 +248,52 @@ def test_pages_are_told() -> None:
     out = io.BytesIO()
     photo().save(out, "TIFF", save_all=True, append_images=[photo()])
     assert any("2 frames or pages" in note for note in read_image(out.getvalue()).notes)
+
+
+# --- behind the pixels, and other containers ----------------------------------------------------------------------
+
+
+def test_exif_and_xmp_behind_the_pixels_count() -> None:
+    exif = chunk_bytes(b"eXIf", camera(6)[6:])
+    xmp = chunk_bytes(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<x/>")
+    before, behind = read_image(png_with(exif, xmp)), read_image(png_with(behind=(TEXT, exif, xmp, WORLD)))
+    assert behind.size == before.size == (48, 64)
+    np.testing.assert_array_equal(behind.pixels, before.pixels)
+    assert (behind.metadata.exif, behind.metadata.xmp) == (before.metadata.exif, before.metadata.xmp)
+    assert behind.metadata.texts == (TEXT, WORLD)
+    assert behind.notes == ()
+
+
+def test_bytes_behind_the_picture_are_told() -> None:
+    for format in ("PNG", "WEBP"):
+        (note,) = read_image(saved(format) + b"PK\3\4" * 50).notes
+        assert "200 bytes behind its picture: left out" in note
+        assert read_image(saved(format) + bytes(50)).notes == ()
+
+
+def test_blocks_of_gif_are_told() -> None:
+    assert read_image(saved("GIF")).notes == ()
+    assert "a comment: left out" in read_image(saved("GIF", comment=b"hi there")).notes[0]
+    xmp = b"\x21\xff\x0bXMP DataXMP\x04<x/>\0"
+    blob = saved("GIF")
+    at = 13 + (3 << ((blob[10] & 7) + 1))
+    assert "a block of XMP DataXMP" in read_image(blob[:at] + xmp + blob[at:]).notes[0]
+
+
+def test_chunks_of_webp_are_told() -> None:
+    blob = saved("WEBP", exif=camera(1))
+    assert read_image(blob).notes == ()
+    more = blob + b"c2pa" + struct.pack("<I", 4) + b"jumb"
+    more = more[:4] + struct.pack("<I", len(more) - 8) + more[8:]
+    assert "(c2pa): left out" in read_image(more).notes[0]
+
+
+def test_raw_files_of_cameras_are_not_taken_for_their_preview() -> None:
+    out = io.BytesIO()
+    with tifffile.TiffWriter(out) as file:
+        file.write(np.asarray(photo((16, 12))), photometric="rgb", subifds=1, subfiletype=1)
+        file.write(np.asarray(photo()), photometric="rgb")
+    for blob in (out.getvalue(), tiff((50706, 1, 4, (1, 4, 0, 0), True))):
+        with pytest.raises(ImageReadError, match="raw file of a camera: develop it first"):
+            read_image(blob)
+    assert read_image(tiff()).size == (64, 48)

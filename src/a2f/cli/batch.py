@@ -214,7 +214,9 @@ def _find(inputs: list[str], options: Options) -> tuple[list[tuple[Path, Path]],
             notes += [*skipped, *made]
             found += [(p, p.parent.relative_to(path)) for p in inside] or [(path, Path())]
         elif not os.path.lexists(path) and glob.has_magic(given):
-            matches = [Path(m) for m in sorted(glob.glob(given, recursive=True)) if is_image_name(Path(m))]
+            everything = [Path(m) for m in sorted(glob.glob(given, recursive=True))]
+            matches = [path for path in everything if is_image_name(path)]
+            notes += passed_over(path, everything, set(matches), recursive=True)
             found += [(p, Path()) for p in matches] or [(path, Path())]
         else:
             found.append((path, Path()))

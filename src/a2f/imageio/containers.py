@@ -101,6 +101,23 @@ def is_lossless(data: bytes) -> bool:
     return False
 
 
+WEBP_CHUNKS = (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP", b"EXIF", b"XMP ")
+
+
+def webp_left_out(data: bytes) -> list[str]:
+    """What a WebP file holds beside its picture and the metadata that are read."""
+    unknown: dict[str, None] = {}
+    at, end = 12, min(len(data), int.from_bytes(data[4:8], "little") + 8)
+    while at + 8 <= end:
+        kind, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        if kind not in WEBP_CHUNKS:
+            unknown[kind.decode("ascii", "replace")] = None
+        at += 8 + length + length % 2
+    tail = len(data[end:].strip(b"\0"))
+    found = [f"chunks of kinds that are not known here ({', '.join(unknown)})"] if unknown else []
+    return found + ([f"{tail:,} bytes behind its picture"] if tail else [])
+
+
 def _webp(data: bytes, exif: bytes | None) -> bytes:
     if exif is None:
         return data

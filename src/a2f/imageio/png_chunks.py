@@ -34,6 +34,8 @@ def chunks_of(data: bytes) -> Iterator[Chunk]:
         if end > len(data):
             return
         yield Chunk(kind=data[at + 4 : at + 8], at=at, end=end)
+        if data[at + 4 : at + 8] == b"IEND":
+            return
         at = end
 
 

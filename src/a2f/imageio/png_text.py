@@ -60,7 +60,28 @@ def texts_of(data: bytes) -> PngTexts:
             unknown[chunk.kind.decode("ascii", "replace")] = None
     notes = [f"has {frames} frames (APNG); only its still picture is read"] if frames > 1 else []
     notes += [f"holds chunks of kinds that are not known here ({', '.join(unknown)}): left out"] if unknown else []
+    last = _last(data)
+    tail = len(data[last.end :].strip(b"\0")) if last else 0
+    notes += [f"holds {tail:,} bytes behind its picture: left out"] if tail else []
     return PngTexts(chunks=tuple(kept), exif=exif, xmp=xmp, notes=tuple(notes))
+
+
+def with_metadata_first(data: bytes) -> bytes:
+    """A PNG file whose EXIF and XMP stand before its pixels, where libvips looks for them; they may stand behind."""
+    chunks = list(chunks_of(data))
+    first = next((number for number, chunk in enumerate(chunks) if chunk.kind == b"IDAT"), len(chunks))
+    late = [chunk for chunk in chunks[first:] if _is_metadata(chunk, data)]
+    if not late:
+        return data
+    start = chunks[first].at
+    moved, behind = b"".join(data[chunk.at : chunk.end] for chunk in late), bytearray(data[start:])
+    for chunk in reversed(late):
+        del behind[chunk.at - start : chunk.end - start]
+    return data[:start] + moved + bytes(behind)
+
+
+def _is_metadata(chunk: Chunk, data: bytes) -> bool:
+    return chunk.kind == b"eXIf" or (chunk.kind in TEXTS and chunk.body(data).startswith(XMP_KEYWORD + b"\0"))
 
 
 def updated_texts(chunks: tuple[bytes, ...], *, size: tuple[int, int], given: tuple[int, int] | None) -> list[bytes]:
@@ -101,6 +122,10 @@ def _packet(keyword: bytes, block: bytes) -> bytes | None:
     if block.startswith(XMP_MARK):
         return block.removeprefix(XMP_MARK)
     return block if keyword.removeprefix(RAW).lower() == b"xmp" else None
+
+
+def _last(data: bytes) -> Chunk | None:
+    return next((chunk for chunk in chunks_of(data) if chunk.kind == b"IEND"), None)
 
 
 def _raw_profile(chunk: Chunk, data: bytes) -> bytes | None:

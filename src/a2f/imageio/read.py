@@ -11,9 +11,10 @@ import numpy as np
 
 from a2f.errors import TAKE_WHAT_THERE_IS, ImageReadError, TruncatedImageError
 from a2f.imageio.colour import fitting, misfit_of, signal_of_cicp
-from a2f.imageio.containers import is_lossless
+from a2f.imageio.containers import is_lossless, webp_left_out
 from a2f.imageio.exif import dpi_of_exif
 from a2f.imageio.gain_map import read_gain_map
+from a2f.imageio.gif_blocks import gif_left_out
 from a2f.imageio.heif_boxes import brands_of, is_sequence, nclx_of, parts_left_out
 from a2f.imageio.iptc import cleaned_iptc
 from a2f.imageio.jpeg_parts import (
@@ -28,11 +29,12 @@ from a2f.imageio.limits import DEFAULT_MAX_PIXELS, check_size
 from a2f.imageio.loaders import open_vips
 from a2f.imageio.picture import MAX_DPI, GainMap, Metadata, Picture, Pixels
 from a2f.imageio.png_chunks import png_profile, png_resolution, png_signal
-from a2f.imageio.png_text import texts_of
+from a2f.imageio.png_text import texts_of, with_metadata_first
 from a2f.imageio.tiff import (
     DESCRIPTION,
     exif_of_tiff,
     has_data_band,
+    is_camera_raw,
     is_cut_off,
     lab_as_rgb,
     lab_of_samples,
@@ -171,6 +173,10 @@ def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *,
     if format == "png" and len(data) >= 24:
         width, height = struct.unpack_from(">II", data, 16)
         check_size(width, height, name, max_pixels)  # libvips does not say that it is empty
+    if format == "png":
+        data = with_metadata_first(data)
+    if format == "tiff" and is_camera_raw(data):
+        raise ImageReadError(f"{name} is a raw file of a camera: develop it first, and enlarge the picture of that")
     raw, lab_coding = lab_as_rgb(data) if format == "tiff" else (data, None)
     image = open_vips(raw, format, fail_on=fail_on)
     check_size(image.width, image.height, name, max_pixels)
@@ -264,6 +270,9 @@ def _left_out_notes(data: bytes, format: str, name: str) -> list[str]:
     if format == "jpeg":
         parts = jpeg_parts(data)
         return [*notes_of_segments(parts, name), *notes_of_tail(data, parts.end, name)]
+    if format in ("gif", "webp"):
+        parts_told = gif_left_out(data) if format == "gif" else webp_left_out(data)
+        return [f"{name} holds {part}: left out" for part in parts_told]
     if format == "avif":
         notes = [f"{name} is a sequence of pictures; only its still picture is read"] if is_sequence(data) else []
         return notes + [f"{name} holds {part}: left out" for part in parts_left_out(data)]

@@ -41,6 +41,7 @@ from a2f.imageio.tiff_directory import (
 WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES, PLANES = 256, 257, 258, 259, 277, 284
 STRIPS, ROWS_OF_STRIP, BYTES_OF_STRIPS, TILES, BYTES_OF_TILES = 273, 278, 279, 324, 325
 PHOTOMETRIC, RGB = 262, 2
+SUBFILE, SUB_DIRECTORIES, DNG_VERSION, CFA, LINEAR_RAW = 254, 330, 50706, 32803, 34892
 EXTRA_SAMPLES, UNSPECIFIED = 338, 0
 COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3, 9: 3, 10: 3}  # channels that an interpretation takes
 IPTC, DESCRIPTION = 33723, 270
@@ -191,6 +192,17 @@ def tells_layout(text: bytes) -> bool:
     if start.startswith((b"ImageJ=", b"SCANIMAGE", b"SI.", b"Aperio Image", b"shape=(", b"<MetaData>")):
         return True
     return b"<OME" in start or (start.startswith(b"{") and b'"shape"' in start)
+
+
+def is_camera_raw(data: bytes) -> bool:
+    """Whether a TIFF file is a raw file of a camera, whose first picture is a small preview."""
+    layout, first = layout_of(data), first_fields(data)
+    if layout is None:
+        return False
+    reduced = (number_of(first, SUBFILE, layout.order) or 0) & 1
+    tags = {field.tag for field in first}
+    mosaic = number_of(first, PHOTOMETRIC, layout.order) in (CFA, LINEAR_RAW)
+    return data[8:10] == b"CR" or DNG_VERSION in tags or mosaic or bool(reduced and SUB_DIRECTORIES in tags)
 
 
 def has_data_band(data: bytes) -> bool:
