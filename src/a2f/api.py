@@ -350,6 +350,8 @@ def _upscale_pillow(
         turned = image.getexif().get(ORIENTATION, 1) != 1
         packet, _ = cleaned_xmp(kept["xmp"], upright=True, turned=turned)
         kept["xmp"] = updated_xmp(packet, size=large.size, given=upright.size)
+        if not packet:  # it told nothing but of what is gone
+            del kept["xmp"]
     block = _exif_of_pillow(image, large.size)
     large.info.update(kept | ({"exif": block} if block else {}))
     return large

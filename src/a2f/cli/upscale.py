@@ -12,7 +12,7 @@ from a2f.cli.console import json_line, printable
 from a2f.errors import EngineError, ImageWriteError, UsageError, WeightsError
 
 if TYPE_CHECKING:
-    from a2f.cli.batch import Options, Outcome, Task
+    from a2f.cli.batch import Options, Outcome, Runner, Task
 
 EPILOG = """\b
 Examples:
@@ -145,10 +145,11 @@ POSITIVE = click.IntRange(min=1)
     "0.01 dB on average (a2f models --json).",
 )
 @click.option("--compile", is_flag=True, help="--engine torch: fuse the network first; for many images.")
+@click.option("--dry-run", is_flag=True, help="Tell files, sizes, time and disk space; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each image, on standard output.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell engine, device, precision, threads and times.")
 @click.option("-q", "--quiet", is_flag=True, help="Errors only.")
-def upscale(inputs: tuple[str, ...], as_json: bool, verbose: bool, quiet: bool, **given: Any) -> int:
+def upscale(inputs: tuple[str, ...], dry_run: bool, as_json: bool, verbose: bool, quiet: bool, **given: Any) -> int:
     """Enlarge images: files, folders, patterns, or - for standard input.
 
     Colour profile, EXIF, XMP, resolution, transparency and 16 bits a channel are kept. An existing file is never
@@ -173,10 +174,10 @@ def upscale(inputs: tuple[str, ...], as_json: bool, verbose: bool, quiet: bool, 
         raise UsageError(str(error)) from error  # nothing has been tried: what was asked for is not to be had
     for note in runner.untold():
         reporter.note(note)
-    for description in runner.descriptions():
-        reporter.tell_engine(description)
-    if verbose and options.has_size and options.ensemble > 1:
-        reporter.note(f"ensemble of {options.ensemble}")
+    if dry_run:
+        return _dry_run(runner, tasks)
+    if verbose and not options.has_size:
+        reporter.note(runner.engine(options.scale).description)
     runner.on_progress = reporter.progress
     with reporter:
         try:
@@ -186,6 +187,19 @@ def upscale(inputs: tuple[str, ...], as_json: bool, verbose: bool, quiet: bool, 
             reporter.interrupted()
             raise
     return reporter.exit_code
+
+
+def _dry_run(runner: "Runner", tasks: "list[Task]") -> int:
+    from a2f.cli.batch import STDIN
+    from a2f.cli.dry_run import told
+
+    if tasks[0].source == STDIN:
+        raise click.UsageError("--dry-run looks at files, and - is none")
+    failed = 0
+    for line, error in told(runner, tasks):
+        click.echo(printable(line))
+        failed += error is not None
+    return 0 if not failed else 1 if failed < len(tasks) else 3
 
 
 def _options(given: dict[str, Any]) -> "Options":

@@ -75,7 +75,7 @@ def _place_exclusively(temporary: Path, target: Path) -> None:
         temporary.rename(target)  # which replaces nothing on this system
         return
     try:
-        os.link(temporary, target, follow_symlinks=False)
+        os.link(temporary, target)
     except FileExistsError:
         raise
     except OSError:  # a file system without hard links: the name is taken first, then filled in one step

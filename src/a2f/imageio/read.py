@@ -43,7 +43,7 @@ from a2f.imageio.tiff import (
 )
 from a2f.imageio.tiff_directory import first_fields, layout_of
 from a2f.imageio.tiff_tags import carried_tags
-from a2f.imageio.uncompressed import read_bmp, read_pnm
+from a2f.imageio.uncompressed import bmp_size, pnm_size, read_bmp, read_pnm
 from a2f.imageio.xmp import cleaned_xmp
 
 if TYPE_CHECKING:
@@ -121,6 +121,26 @@ def _bytes_of(path: Path, name: str) -> bytes:
         raise ImageReadError(f"{path} is a folder, not an image") from error
     except (OSError, ValueError) as error:
         raise ImageReadError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def size_of_file(path: Path) -> tuple[int, int]:
+    """Width and height of an image, upright, by its header alone; nothing is decoded.
+
+    Raises:
+        ImageReadError: if the file cannot be read or is not an image.
+    """
+    import pyvips
+
+    name = str(path)
+    data = _bytes_of(path, name)
+    format = _format_of(data, name)
+    if format in ("bmp", "ppm"):
+        return (bmp_size if format == "bmp" else pnm_size)(data, name)
+    try:
+        image = open_vips(with_metadata_first(data) if format == "png" else data, format, fail_on="none").autorot()
+    except pyvips.Error as error:
+        raise _as_ours(error, data, format, name) from error
+    return image.width, image.height
 
 
 def format_of_file(path: Path) -> str | None:

@@ -81,14 +81,28 @@ def _stretched(samples: NDArray[Any], maximum: int, top: int) -> Pixels:
     return stretched
 
 
-def read_bmp(data: bytes, name: str, *, max_pixels: int | None = None, allow_truncated: bool = False) -> Picture:
-    """Decode a BMP file; errors as `read_image`."""
+def pnm_size(data: bytes, name: str) -> tuple[int, int]:
+    """Width and height by the header of a PBM, PGM or PPM file; errors as `read_image`."""
+    header = _pnm_header(data, name)
+    return header.width, header.height
+
+
+def bmp_size(data: bytes, name: str) -> tuple[int, int]:
+    """Width and height by the header of a BMP file; errors as `read_image`."""
     from PIL.BmpImagePlugin import BmpImageFile
 
     try:
         width, height = BmpImageFile(io.BytesIO(data)).size
     except (SyntaxError, OSError, ValueError, OverflowError) as error:
         raise ImageReadError(f"cannot decode {name}: {error}") from error
+    return width, height
+
+
+def read_bmp(data: bytes, name: str, *, max_pixels: int | None = None, allow_truncated: bool = False) -> Picture:
+    """Decode a BMP file; errors as `read_image`."""
+    from PIL.BmpImagePlugin import BmpImageFile
+
+    width, height = bmp_size(data, name)
     check_size(width, height, name, max_pixels)
     fill = (lambda: bytes(2048 + 4 * height * (width + 1))) if allow_truncated else None  # at most, with a palette
     image = _loaded(BmpImageFile, data, name, fill=fill)
