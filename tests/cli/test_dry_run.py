@@ -49,7 +49,7 @@ def test_exact_sizes_and_what_is_there(run, tmp_path: Path) -> None:
         Image.new("RGB", (30, 20)).save(tmp_path / name)
     code, out, _ = run("upscale", "a.png", "--width", 100, "--dry-run")
     assert code == 0
-    assert out.splitlines()[0] == "a.png -> a_w100.png (30 x 20 -> 500 x 333) (exists)"
+    assert out.splitlines()[0] == "a.png -> a_w100.png (30 x 20 -> 100 x 67) (exists)"
 
 
 def test_standard_input_is_no_file(run) -> None:

@@ -760,3 +760,14 @@ def test_ways_out_that_help(here: Path, run) -> None:
     assert done.code == 2
     assert "choose another -o" in done.err
     assert "--suffix" not in done.err
+
+
+def test_never_shrink_leaves_larger_pictures_alone(here: Path, run) -> None:
+    photo(here / "in/small.png", (20, 10))
+    photo(here / "in/large.png", (90, 60))
+    done = run("upscale", "in", "--width", 40, "-o", "out", "--never-shrink")
+    assert done.code == 0
+    assert "large.png: 90 x 60 is larger than 40 x 27: left alone" in done.err
+    assert "exists" not in done.err
+    assert "1 done, 1 skipped" in done.err
+    assert [p.name for p in (here / "out").iterdir()] == ["small_w40.png"]

@@ -88,6 +88,7 @@ class Options:
     independent_alpha: bool = False
     tileable: bool = False
     preserve_times: bool = False
+    never_shrink: bool = False
     max_pixels: int | None = None
     engine: EngineName | None = None
     device: str = "cpu"
@@ -441,6 +442,9 @@ class Runner:
         scales = (o.scale,) if size is None else plan_scales(picture.size, size, available=self.scales)
         models = pass_models(o.model, scales, jpeg_quality=picture.jpeg_quality)
         final = size or (picture.size[0] * o.scale, picture.size[1] * o.scale)
+        if o.never_shrink and any(made < given for made, given in zip(final, picture.size, strict=True)):
+            told = f"{name}: {picture.size[0]} x {picture.size[1]} is larger than {final[0]} x {final[1]}: left alone"
+            return Outcome(task=task, status="skipped", notes=(told,))
         check_format(picture, chosen, force=o.force, strip=o.strip, factor=max(final) / max(picture.size))
         notes = [*picture.notes, *(f"{name}: {note}" for note in left_out_note(picture, chosen, strip=o.strip))]
         if o.quality is not None and FORMATS[chosen].quality is None:

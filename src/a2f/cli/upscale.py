@@ -105,6 +105,7 @@ POSITIVE = click.IntRange(min=1)
 @click.option("--strip", is_flag=True, help="Leave out all metadata; colours converted to sRGB.")
 @click.option("--force", is_flag=True, help="Accept a format that loses transparency, 16 bits or long metadata.")
 @click.option("--allow-truncated", is_flag=True, help="Take what there is of damaged files.")
+@click.option("--never-shrink", is_flag=True, help="Leave alone what is larger than the size asked for.")
 @click.option("--preserve-times", is_flag=True, help="Outputs get the times of their inputs.")
 @click.option("--independent-alpha", is_flag=True, help="Alpha is data (textures): colours under it stay.")
 @click.option("--tileable", is_flag=True, help="Seamless textures: borders wrap around, and still fit.")
@@ -280,7 +281,8 @@ class Reporter:
             self._line(f"{_red('error')}: {printable(str(outcome.error))}")
         elif outcome.status == "skipped":
             self.skipped += 1
-            self.note(f"{outcome.task.target} exists, skipped")
+            if not outcome.notes:
+                self.note(f"{outcome.task.target} exists, skipped")
         else:
             self._tell_done(outcome)
         if self.as_json:
