@@ -21,6 +21,7 @@ from a2f.imageio import (
     check_format,
     format_of_suffix,
     left_out_note,
+    quality_of_table,
     read_image,
     write_bytes_atomic,
 )
@@ -203,18 +204,18 @@ def upscale(
     how: dict[str, Any] = {"quality": quality, "force": force, **kind}
     if isinstance(image, (str, Path)):
         picture = read_image(image, allow_truncated=allow_truncated, max_pixels=max_pixels)
-        return cast(ImageT, _upscale_file(image, picture, scale, model, size, output, overwrite, how))
+        return cast(ImageT, _upscale_file(image, picture, passes_of, size, output, overwrite, how))
     if isinstance(image, bytes):
         picture = read_image(image, allow_truncated=allow_truncated, max_pixels=max_pixels)
-        return _upscale_bytes(picture, scale, model, size, how)
+        return _upscale_bytes(picture, passes_of, size, how)
     if isinstance(image, np.ndarray):
         planes = image[..., None] if image.ndim == 2 else image
         if planes.ndim != 3 or planes.shape[2] not in (1, 3, 4) or planes.size == 0:
             raise InputError(f"an array is [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] and not empty, not {image.shape}")
-        passes = _passes((planes.shape[1], planes.shape[0]), scale, model, size)
+        passes = passes_of((planes.shape[1], planes.shape[0]), None)
         pixels = upscale_pixels(planes, passes, size=size, **kind)
         return pixels[..., 0] if image.ndim == 2 else pixels
-    return cast(ImageT, _upscale_pillow(image, scale, model, size, kind))
+    return cast(ImageT, _upscale_pillow(image, passes_of, size, kind))
 
 
 @functools.lru_cache(maxsize=4)
@@ -324,9 +325,7 @@ def _upscale_bytes(picture: Picture, passes_of: PassesOf, size: Size | None, how
     return b"".join(_enlarged(picture, passes, size, picture.format, how))
 
 
-def _upscale_pillow(
-    image: Any, scale: int, model: "str | Path | Upscaler", size: Size | None, kind: dict[str, bool]
-) -> Any:
+def _upscale_pillow(image: Any, passes_of: PassesOf, size: Size | None, kind: dict[str, bool]) -> Any:
     from PIL import Image, ImageOps
 
     if not isinstance(image, Image.Image):
@@ -340,7 +339,7 @@ def _upscale_pillow(
     upright = ImageOps.exif_transpose(image)
     rich, mode = _rich_mode(upright)
     planes = np.asarray(rich).astype(np.uint16) if mode == "I;16" else np.asarray(rich)
-    passes = _passes(rich.size, scale, model, size)
+    passes = passes_of(rich.size, _jpeg_quality_of_pillow(image))
     pixels = upscale_pixels(planes if planes.ndim == 3 else planes[..., None], passes, size=size, **kind)
     large = Image.fromarray(pixels if pixels.shape[2] > 1 else pixels[..., 0])
     kept = {key: upright.info[key] for key in ("icc_profile", "dpi", "xmp") if key in upright.info}

@@ -192,8 +192,8 @@ def _draw(entries: list[_Entry], spots: list[Crop]) -> "Sheet":
     pen = ImageDraw.Draw(sheet)
     for column, entry in enumerate(entries):
         left, top = MARGIN + column * (CELL_PX + GAP), MARGIN
-        draw_text(pen, (left, top - 4), _fit(entry.label, LARGE, CELL_PX), size=LARGE, fill=INK)
-        draw_text(pen, (left, top + 24), _fit(entry.detail, SMALL, CELL_PX), size=SMALL, fill=FAINT)
+        draw_text(pen, (left, top - 4), fit_text(entry.label, LARGE, CELL_PX), size=LARGE, fill=INK)
+        draw_text(pen, (left, top + 24), fit_text(entry.detail, SMALL, CELL_PX), size=SMALL, fill=FAINT)
         top += TITLE_PX
         _draw_whole(sheet, entry.image, whole, spots, (left, top))
         top += whole[1] + GAP
@@ -202,7 +202,7 @@ def _draw(entries: list[_Entry], spots: list[Crop]) -> "Sheet":
             top += row[1] + GAP
     if measured:
         note = f"PSNR-Y: BT.601 luma of 8-bit RGB, {_border(entries[-1].image)} pixels cut from each side"
-        note = _fit(note, SMALL, total[0] - 2 * MARGIN)
+        note = fit_text(note, SMALL, total[0] - 2 * MARGIN)
         draw_text(pen, (MARGIN, total[1] - MARGIN), note, size=SMALL, fill=FAINT, anchor="ls")
     return sheet
 
@@ -243,7 +243,7 @@ def _draw_crop(
     ImageDraw.Draw(sheet).rectangle(frame, outline=colour, width=3)
 
 
-def _fit(text: str, size: int, width: int) -> str:
+def fit_text(text: str, size: int, width: int) -> str:
     """Shorten a text in its middle until it fits."""
     shown, keep = text, len(text)
     while keep > 2 and text_width(shown, size) > width:

@@ -490,8 +490,7 @@ class Runner:
                 reason = error.strerror or error
                 raise ImageWriteError(f"cannot make the folder {task.target.parent}: {reason}") from error
             write_bytes_atomic(task.target, parts, replace=o.overwrite)
-            notes += set_times(task.target, times)
-        return Outcome(task=task, status="done", size=final, notes=tuple(notes))
+        return replace(done, notes=(*done.notes, *set_times(task.target, times)))
 
     def _first_time(self, scales: Sequence[int]) -> bool:
         """Whether these passes have not been told yet."""
@@ -528,6 +527,22 @@ class Runner:
         if not o.has_size:
             return None
         return target_size(given, width=o.width, height=o.height, size=o.size, max_side=o.max_side)
+
+
+def _model_for(first: Path, options: Options) -> str:
+    """The model of the first pass over an image, as far as it can be told before the image is read."""
+    quality = None
+    if options.model == AUTO and first.is_file():
+        with suppress(ImageReadError):  # said when its turn comes
+            quality = estimate_jpeg_quality(first)
+    return pass_models(options.model, [options.scale], jpeg_quality=quality)[0]
+
+
+def _choice(picture: Picture, models: list[str]) -> str:
+    """What ``-m auto`` saw and chose, for people."""
+    quality = picture.jpeg_quality
+    seen = f"{picture.format} tells no JPEG quality" if quality is None else f"JPEG quality about {quality}"
+    return f"auto: {seen}, model {', then '.join(models)}"
 
 
 def _named(error: A2FError, task: Task) -> A2FError:

@@ -3,11 +3,13 @@
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+from a2f.api import pass_models
 from a2f.cli.batch import STDIN, Runner, Task
 from a2f.errors import A2FError
+from a2f.imageio import estimate_jpeg_quality
 from a2f.imageio.read import size_of_file
 from a2f.sizes import Size, plan_scales, target_size
 
@@ -25,7 +27,7 @@ def told(runner: Runner, tasks: list[Task]) -> Iterator[tuple[str, A2FError | No
         runner: whose options and engines would do the work.
         tasks: of `plan`.
     """
-    given_px: dict[int, int] = {}  # by scale, what the network is given
+    given_px: dict[tuple[int, str], int] = {}  # by scale and model, what the network is given
     made_px = 0
     for task in tasks:
         try:
@@ -40,10 +42,11 @@ def told(runner: Runner, tasks: list[Task]) -> Iterator[tuple[str, A2FError | No
         if left:
             continue
         made_px += final[0] * final[1]
-        for number, scale in enumerate(scales):
+        models = pass_models(runner.options.model, scales, jpeg_quality=estimate_jpeg_quality(task.source))
+        for number, which in enumerate(zip(scales, models, strict=True)):
             before = size[0] * size[1] * (scales[0] ** 2 if number else 1)
-            given_px[scale] = given_px.get(scale, 0) + before
-    seconds = sum(_seconds_px(runner, scale) * count for scale, count in given_px.items()) / runner.jobs
+            given_px[which] = given_px.get(which, 0) + before
+    seconds = sum(_seconds_px(runner, *which) * count for which, count in given_px.items()) / runner.jobs
     free = _free(tasks)
     yield (
         (
@@ -65,16 +68,16 @@ def _sizes(runner: Runner, task: Task) -> tuple[Size, Size, tuple[int, ...]]:
     return size, final, tuple(plan_scales(size, final, available=runner.scales))
 
 
-def _seconds_px(runner: Runner, scale: int, clock: Callable[[], float] = time.perf_counter) -> float:
+def _seconds_px(runner: Runner, scale: int, model: str) -> float:
     """How long the network takes for a pixel that it is given."""
     import numpy as np
 
     image = np.zeros((PROBE_PX, PROBE_PX, 3), np.float32)
-    engine = runner.engine(scale)
+    engine = runner.engine(scale, model)
     engine(image)  # the first run is slower
-    began = clock()
+    began = time.perf_counter()
     engine(image)
-    return (clock() - began) / PROBE_PX**2
+    return (time.perf_counter() - began) / PROBE_PX**2
 
 
 def _free(tasks: list[Task]) -> str:

@@ -177,8 +177,10 @@ def upscale(inputs: tuple[str, ...], dry_run: bool, as_json: bool, verbose: bool
         reporter.note(note)
     if dry_run:
         return _dry_run(runner, tasks)
-    if verbose and not options.has_size:
-        reporter.note(runner.engine(options.scale).description)
+    for description in runner.descriptions():
+        reporter.tell_engine(description)
+    if verbose and options.has_size and options.ensemble > 1:
+        reporter.note(f"ensemble of {options.ensemble}")
     runner.on_progress = reporter.progress
     with reporter:
         try:
@@ -187,6 +189,8 @@ def upscale(inputs: tuple[str, ...], dry_run: bool, as_json: bool, verbose: bool
         except KeyboardInterrupt:
             reporter.interrupted()
             raise
+        for note in runner.untold():  # of an engine whose image failed
+            reporter.note(note)
     return reporter.exit_code
 
 

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from a2f.compare import FAINT, GAP, INK, MARGIN, PAPER, Crop, detailed_spots, fit_text
+from a2f.compare import FAINT, GAP, INK, MARGIN, PAPER, SMALL, Crop, detailed_spots, fit_text
 from a2f.errors import UsageError
 from a2f.evaluation.jpeg import Quality, condition, under
 from a2f.evaluation.score import upscale_uint8
 from a2f.evaluation.sets import Image, Item
+from a2f.lettering import draw_text
 from a2f.metrics import psnr_y
 from a2f.upscaler import Upscaler
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 CROP_PX = (80, 60)  # of the original
 CELL_PX = (240, 180)
-TITLE_PX, FOOT_PX = 30, 22
+TITLE, TITLE_PX, FOOT_PX = 16, 30, 22
 CHARACTER_PX = 8  # of the small font, and some room
 PICTURES = 2  # unless they are named
 
@@ -122,7 +123,7 @@ def draw_crops(scenes: Sequence[Scene], columns: Mapping[str, Sequence[Cell]], *
         A PIL image in RGB.
     """
     from PIL import Image as Pillow
-    from PIL import ImageDraw, ImageFont
+    from PIL import ImageDraw
 
     lr = [_lr_cell(scene, scale) for scene in scenes]
     hr = [Cell(image=_crop(scene.item.hr, scene.spot), foot="") for scene in scenes]
@@ -132,14 +133,14 @@ def draw_crops(scenes: Sequence[Scene], columns: Mapping[str, Sequence[Cell]], *
     lines = textwrap.wrap(note, (width - 2 * MARGIN) // CHARACTER_PX)
     total = width, 2 * MARGIN + TITLE_PX + len(scenes) * down + len(lines) * FOOT_PX
     sheet = Pillow.new("RGB", total, PAPER)
-    pen, bold, small = ImageDraw.Draw(sheet), ImageFont.load_default(16), ImageFont.load_default(14)
+    pen = ImageDraw.Draw(sheet)
     for column, (name, cells) in enumerate(every.items()):
         left = MARGIN + column * across
-        pen.text((left, MARGIN), fit_text(name, bold, CELL_PX[0]), fill=INK, font=bold)
+        draw_text(pen, (left, MARGIN), fit_text(name, TITLE, CELL_PX[0]), size=TITLE, fill=INK)
         for row, cell in enumerate(cells):
-            _draw_cell(sheet, pen, cell, (left, MARGIN + TITLE_PX + row * down), small)
+            _draw_cell(sheet, pen, cell, (left, MARGIN + TITLE_PX + row * down))
     for number, line in enumerate(reversed(lines)):
-        pen.text((MARGIN, total[1] - MARGIN - (number + 1) * FOOT_PX), line, fill=FAINT, font=small)
+        draw_text(pen, (MARGIN, total[1] - MARGIN - (number + 1) * FOOT_PX), line, size=SMALL, fill=FAINT)
     return sheet
 
 
@@ -149,7 +150,7 @@ def _lr_cell(scene: Scene, scale: int) -> Cell:
     return Cell(image=large, foot=f"{scene.item.name}, {condition(scene.quality)}")
 
 
-def _draw_cell(sheet: "Sheet", pen: "Pen", cell: Cell, at: tuple[int, int], font: object) -> None:
+def _draw_cell(sheet: "Sheet", pen: "Pen", cell: Cell, at: tuple[int, int]) -> None:
     """A crop, each pixel enlarged by a whole number where there is room, and its foot."""
     from PIL import Image as Pillow
 
@@ -157,4 +158,5 @@ def _draw_cell(sheet: "Sheet", pen: "Pen", cell: Cell, at: tuple[int, int], font
     factor = max(1, min(CELL_PX[0] // width, CELL_PX[1] // height))
     large = Pillow.fromarray(cell.image).resize((width * factor, height * factor), Pillow.Resampling.NEAREST)
     sheet.paste(large, at)
-    pen.text((at[0], at[1] + CELL_PX[1] + 3), fit_text(cell.foot, font, CELL_PX[0]), fill=FAINT, font=font)  # type: ignore[arg-type]
+    foot = fit_text(cell.foot, SMALL, CELL_PX[0])
+    draw_text(pen, (at[0], at[1] + CELL_PX[1] + 3), foot, size=SMALL, fill=FAINT)

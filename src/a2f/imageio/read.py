@@ -25,6 +25,7 @@ from a2f.imageio.jpeg_parts import (
     notes_of_segments,
     notes_of_tail,
 )
+from a2f.imageio.jpeg_quality import estimate_jpeg_quality
 from a2f.imageio.limits import DEFAULT_MAX_PIXELS, check_size
 from a2f.imageio.loaders import open_vips
 from a2f.imageio.picture import MAX_DPI, GainMap, Metadata, Picture, Pixels
