@@ -446,16 +446,7 @@ class Runner:
             told = f"{name}: {picture.size[0]} x {picture.size[1]} is larger than {final[0]} x {final[1]}: left alone"
             return Outcome(task=task, status="skipped", notes=(told,))
         check_format(picture, chosen, force=o.force, strip=o.strip, factor=max(final) / max(picture.size))
-        notes = [*picture.notes, *(f"{name}: {note}" for note in left_out_note(picture, chosen, strip=o.strip))]
-        if o.quality is not None and FORMATS[chosen].quality is None:
-            notes.append(f"{name}: {chosen} is lossless: --quality changes nothing")
-        if len(scales) == 2 and self._first_time(scales):
-            notes.append(
-                f"{name}: more than {max(self.scales)}x: the network runs twice, x{scales[0]} then x{scales[1]}"
-                + (" (told once, for all such images)" if self.count > 1 else "")
-            )
-        if not scales:
-            notes.append(f"{name}: {final[0]} x {final[1]} is no enlargement: only resized, without the network")
+        notes = self._notes(picture, name, chosen, scales, final)
         passes = [self.engine(s, m) for s, m in zip(scales, models, strict=True)]
         done = Outcome(
             task=task,
@@ -491,6 +482,21 @@ class Runner:
                 raise ImageWriteError(f"cannot make the folder {task.target.parent}: {reason}") from error
             write_bytes_atomic(task.target, parts, replace=o.overwrite)
         return replace(done, notes=(*done.notes, *set_times(task.target, times)))
+
+    def _notes(self, picture: Picture, name: str, chosen: str, scales: Sequence[int], final: Size) -> list[str]:
+        """What to tell about an image that is to be enlarged, and written in a format."""
+        o = self.options
+        notes = [*picture.notes, *(f"{name}: {note}" for note in left_out_note(picture, chosen, strip=o.strip))]
+        if o.quality is not None and FORMATS[chosen].quality is None:
+            notes.append(f"{name}: {chosen} is lossless: --quality changes nothing")
+        if len(scales) == 2 and self._first_time(scales):
+            notes.append(
+                f"{name}: more than {max(self.scales)}x: the network runs twice, x{scales[0]} then x{scales[1]}"
+                + (" (told once, for all such images)" if self.count > 1 else "")
+            )
+        if not scales:
+            notes.append(f"{name}: {final[0]} x {final[1]} is no enlargement: only resized, without the network")
+        return notes
 
     def _first_time(self, scales: Sequence[int]) -> bool:
         """Whether these passes have not been told yet."""

@@ -1,0 +1,135 @@
+"""What a file says beside its pixels, as libvips and our own look at its parts tell it."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from a2f.imageio.colour import fitting, misfit_of, signal_of_cicp
+from a2f.imageio.containers import webp_left_out
+from a2f.imageio.exif import dpi_of_exif
+from a2f.imageio.gif_blocks import gif_left_out
+from a2f.imageio.heif_boxes import is_sequence, nclx_of, parts_left_out
+from a2f.imageio.iptc import cleaned_iptc
+from a2f.imageio.jpeg_parts import comments_of, jfif_resolution, jpeg_parts, notes_of_segments, notes_of_tail
+from a2f.imageio.picture import MAX_DPI, Metadata, Pixels
+from a2f.imageio.png_chunks import png_profile, png_resolution, png_signal
+from a2f.imageio.png_text import texts_of
+from a2f.imageio.tiff import DESCRIPTION, exif_of_tiff, tells_layout, tiff_resolution
+from a2f.imageio.tiff_directory import first_fields
+from a2f.imageio.tiff_tags import carried_tags
+from a2f.imageio.xmp import cleaned_xmp
+
+if TYPE_CHECKING:
+    from pyvips import Image as VipsImage
+
+Pair = tuple[float, float]
+
+
+def left_out_notes(data: bytes, format: str, name: str) -> list[str]:
+    """What the file holds beside its first picture that libvips does not tell."""
+    if format == "jpeg":
+        parts = jpeg_parts(data)
+        return [*notes_of_segments(parts, name), *notes_of_tail(data, parts.end, name)]
+    if format in ("gif", "webp"):
+        parts_told = gif_left_out(data) if format == "gif" else webp_left_out(data)
+        return [f"{name} holds {part}: left out" for part in parts_told]
+    if format == "avif":
+        notes = [f"{name} is a sequence of pictures; only its still picture is read"] if is_sequence(data) else []
+        return notes + [f"{name} holds {part}: left out" for part in parts_left_out(data)]
+    return []
+
+
+def conversion_notes(image: "VipsImage", kind: str, name: str) -> tuple[str, ...]:
+    """What to tell of colours that were converted to sRGB from CMYK or Lab."""
+    if kind != "cmyk":
+        return (f"{name} is in Lab: converted to sRGB",)
+    icc = bytes(image.get("icc-profile-data")) if image.get_typeof("icc-profile-data") else None
+    misfit = None if icc is None else misfit_of(icc, b"CMYK")
+    more = f"{name} has {misfit}: left out, its colours are taken for those of a usual press"
+    return (f"{name} is in CMYK: converted to sRGB", *([more] if misfit else []))
+
+
+def described(
+    image: "VipsImage", pixels: Pixels, data: bytes, format: str, name: str, *, converted: bool
+) -> tuple[Pixels, Metadata, tuple[str, ...]]:
+    """The pixels, what the file says beside them, brought together; and notes."""
+    size = (pixels.shape[1], pixels.shape[0])
+    metadata, lost = _metadata(image, data, format, size=size, converted=converted)
+    notes = [f"{name}: left out {what}" for what in lost]
+    if format == "png":
+        texts = texts_of(data)
+        exif, xmp = metadata.exif or texts.exif, metadata.xmp or texts.xmp
+        metadata = replace(metadata, texts=texts.chunks, exif=exif, xmp=xmp)
+        notes += [f"{name} {note}" for note in texts.notes]
+    if not converted:
+        pixels, metadata, more = _with_colours(pixels, metadata, data, format, name)
+        notes += more
+    return pixels, metadata, tuple(notes)
+
+
+def _with_colours(
+    pixels: Pixels, metadata: Metadata, data: bytes, format: str, name: str
+) -> tuple[Pixels, Metadata, list[str]]:
+    """What the file tells about its colours, fitted to the pixels; and notes."""
+    notes: list[str] = []
+    if metadata.icc is None and format == "png":
+        metadata = replace(metadata, icc=png_profile(data))
+    if metadata.icc is not None:
+        pixels, icc, notes = fitting(pixels, metadata.icc, name)
+        metadata = replace(metadata, icc=icc)
+    signal, note, grey = None, None, pixels.shape[2] < 3
+    if format == "png":
+        signal, note = png_signal(data, grey=grey, has_profile=metadata.icc is not None)
+    elif format == "avif" and metadata.icc is None and (cicp := nclx_of(data)):
+        signal, note = signal_of_cicp(*cicp, grey=grey)
+    return pixels, replace(metadata, signal=signal), notes + ([f"{name} tells its {note}"] if note else [])
+
+
+def _metadata(
+    image: "VipsImage", data: bytes, format: str, *, size: tuple[int, int], converted: bool
+) -> tuple[Metadata, list[str]]:
+    """What the file says beside its pixels, and what of it no longer holds and was taken out."""
+
+    def blob(field: str) -> bytes | None:
+        return bytes(image.get(field)) if image.get_typeof(field) else None
+
+    told = image.get_typeof("orientation") != 0
+    turn = image.get("orientation") if told else 1
+    exif = exif_of_tiff(data) if format == "tiff" else blob("exif-data")
+    dpi, aspect = _resolution(image, data, format)
+    dpi = dpi or (exif and not aspect and dpi_of_exif(exif)) or None
+    if turn >= 5:  # it lies on its side in the file
+        dpi, aspect = dpi and dpi[::-1], aspect and aspect[::-1]
+    xmp, lost = blob("xmp-data"), list[str]()
+    if xmp is not None:
+        xmp, lost = cleaned_xmp(xmp, upright=told or format == "avif", turned=turn != 1)
+    iptc = blob("iptc-data")
+    metadata = Metadata(
+        icc=None if converted else blob("icc-profile-data"),
+        exif=exif,
+        xmp=xmp or None,
+        iptc=cleaned_iptc(iptc, size=size, turned=turn != 1) if iptc else None,
+        dpi=dpi if dpi and all(0 < d < MAX_DPI for d in dpi) else None,
+        aspect=aspect,
+        size=size,
+    )
+    if format == "jpeg":
+        metadata = replace(metadata, comments=comments_of(jpeg_parts(data)))
+    if format == "tiff":
+        tags, left_out = carried_tags(data, turned=turn != 1, size=size)
+        metadata, lost = replace(metadata, tags=tags), lost + left_out
+    if format == "tiff" and any(field.tag == DESCRIPTION and tells_layout(field.value) for field in first_fields(data)):
+        lost.append("the description of its pages and their layout (ImageJ, OME or the like)")
+    return metadata, lost
+
+
+def _resolution(image: "VipsImage", data: bytes, format: str) -> tuple[Pair | None, Pair | None]:
+    """Resolution in pixels per inch, and the shape of the pixels where that alone is told; as they lie in the file."""
+    if format == "tiff":
+        return tiff_resolution(data)
+    if format == "png":
+        return png_resolution(data)
+    if format == "jpeg":
+        return jfif_resolution(jpeg_parts(data))
+    # Where a file says nothing, libvips puts 1 pixel a millimetre.
+    has_dpi = image.xres > 0 and image.yres > 0 and (image.xres, image.yres) != (1.0, 1.0)
+    return ((image.xres * 25.4, image.yres * 25.4) if has_dpi else None), None
