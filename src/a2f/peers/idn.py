@@ -1,9 +1,8 @@
 """IDN: units that enhance features and compress them again, and one wide transposed convolution.
 
 Hui, Wang, Gao, "Fast and Accurate Single Image Super-Resolution via Information Distillation Network", CVPR 2018
-(arXiv:1803.09454). Code read: the script that measures (github.com/Zheng222/IDN-Caffe, no licence found); of its
-authors' checkpoints the layers, where the activations are plain ReLUs. Trained by its authors on luma of 91 and BSD200
-images.
+(arXiv:1803.09454). Code read: the layers and the script that measures (github.com/Zheng222/IDN-Caffe, no licence
+found). Trained by its authors on luma of 91 and BSD200 images.
 
 Table 6 prints 552K parameters, with biases and cut (552,769); it has no Multi-Adds.
 """
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from a2f.peers.luma import Bicubic, OnLuma
 
-CHANNELS, KEPT = 64, 16
+CHANNELS, KEPT, SLOPE = 64, 16, 0.05
 
 
 class Distil(nn.Module):
@@ -25,7 +24,7 @@ class Distil(nn.Module):
         made = [nn.Conv2d(i, o, 3, padding=1, groups=groups) for i, o, groups in widths]
         self.convs = nn.ModuleList(made)
         self.down = nn.Conv2d(CHANNELS + KEPT, CHANNELS, 1)
-        self.act = nn.ReLU(inplace=True)
+        self.act = nn.LeakyReLU(SLOPE, inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, C, H, W]."""
@@ -51,14 +50,16 @@ class IDN(nn.Module):
         self.enlarge = Bicubic(scale)
         self.head1 = nn.Conv2d(1, CHANNELS, 3, padding=1)
         self.head2 = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
-        self.act = nn.ReLU(inplace=True)
+        self.act = nn.LeakyReLU(SLOPE, inplace=True)
         self.blocks = nn.Sequential(*[Distil() for _ in range(4)])
-        self.up = nn.ConvTranspose2d(CHANNELS, 1, 17, scale, padding=8, output_padding=scale - 1)
+        # Its authors lay LR pixel i on HR pixel s i + s - 1; a few columns too many come out on the right.
+        self.up = nn.ConvTranspose2d(CHANNELS, 1, 17, scale, padding=9 - scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, 1, H, W] -> [N, 1, sH, sW]."""
         features = self.blocks(self.act(self.head2(self.act(self.head1(x)))))
-        out: Tensor = self.up(features) + self.enlarge(x)
+        large = self.enlarge(x)
+        out: Tensor = self.up(features)[:, :, : large.shape[2], : large.shape[3]] + large
         return out
 
 
