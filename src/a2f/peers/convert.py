@@ -79,7 +79,7 @@ def _idn(path: Path, scale: int) -> Tensors:
     for i in range(4):
         pairs |= {f"blocks.{i}.convs.{j}": f"conv{i + 3}_{j + 1}" for j in range(6)}
         pairs[f"blocks.{i}.down"] = f"down{i + 1}"
-    found = {}
+    found: Tensors = {}
     for ours, theirs in pairs.items():
         blobs = layers.get(theirs, [])
         if len(blobs) != 2:
@@ -153,7 +153,7 @@ def _constant(constants: Mapping[str, NDArray[np.float32]], name: str, path: Pat
 
 def _taken(state: Mapping[str, NDArray[np.float32]], pairs: Mapping[str, str], path: Path) -> Tensors:
     """Weights and biases by our names."""
-    found = {}
+    found: Tensors = {}
     for ours, theirs in pairs.items():
         if f"{theirs}.weight" not in state:
             raise WeightsError(f"{path} has no {theirs}.weight: is it a checkpoint of this network?")
