@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,23 @@ if TYPE_CHECKING:
     from a2f.peers.files import Network
 
 Array = NDArray[np.float32]
+SIZES = ((24, 31), (33, 20), (48, 40))  # height and width of the images on which an ONNX file is compared
+TOLERANCE = 1e-4  # of the largest value: float rounding of networks with a hundred layers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """How far the file is from PyTorch on one image.
+
+    Attributes:
+        width: of the LR image, pixels.
+        height: of the LR image, pixels.
+        largest: difference, as a share of the largest value.
+    """
+
+    width: int
+    height: int
+    largest: float
 
 
 class NetworkUpscaler(Described):
@@ -40,6 +58,31 @@ class NetworkUpscaler(Described):
         if y.shape != expected:
             raise InputError(f"{self.description}: an array of {y.shape} came out, {expected} is needed")
         return to_image(y)
+
+
+def check_network(blob: bytes, network: "Network") -> list[Difference]:
+    """Run an ONNX file in onnxruntime and the network in PyTorch on images of awkward sizes.
+
+    Args:
+        blob: of `export_network`, for images of any size.
+        network: on the CPU.
+    """
+    import torch
+
+    from a2f.export.session import make_session
+
+    session = make_session(blob, threads=1)
+    module = copy.deepcopy(network.module).eval()
+    rng = np.random.default_rng(0)
+    found = []
+    for height, width in SIZES:
+        x = rng.random((1, 3, height, width), dtype=np.float32)
+        with torch.inference_mode():
+            expected = module(torch.from_numpy(x)).numpy()
+        (sr,) = session.run(None, {"lr": x})
+        largest = float(np.abs(np.asarray(sr) - expected).max()) / max(1.0, float(np.abs(expected).max()))
+        found.append(Difference(width=width, height=height, largest=largest))
+    return found
 
 
 def open_network_engine(
@@ -105,7 +148,7 @@ def _on_torch(network: "Network", device: str, dtype: str, threads: int | None) 
 
 def _on_onnxruntime(network: "Network", threads: int) -> "Callable[[Array], Array]":
     from a2f.export.session import make_session
-    from a2f.peers.onnx_file import check_network, export_network
+    from a2f.peers.onnx_file import export_network
 
     blob = export_network(network)
     worst = max(check_network(blob, network), key=lambda difference: difference.largest)
@@ -117,6 +160,3 @@ def _on_onnxruntime(network: "Network", threads: int) -> "Callable[[Array], Arra
         return np.asarray(session.run(None, {"lr": x})[0], np.float32)
 
     return run
-
-
-TOLERANCE = 1e-4  # of the largest value: float rounding of networks with a hundred layers
