@@ -202,4 +202,4 @@ def fill(module: "nn.Module", tensors: Mapping[str, NDArray[Any]], *, path: str)
 
 def _array(tensor: "Tensor") -> NDArray[Any]:
     value = tensor.detach().cpu()
-    return np.ascontiguousarray((value.float() if value.is_floating_point() else value).numpy())
+    return (value.float() if value.is_floating_point() else value).numpy().copy(order="C")
