@@ -33,8 +33,10 @@ class Bicubic(nn.Module):
     def _rows(self, x: Tensor) -> Tensor:
         n, c, height, width = x.shape
         x = torch.cat([x[:, :, :2].flip(2), x, x[:, :, -2:].flip(2)], dim=2)
-        taps = torch.stack([x[:, :, t : t + height] for t in range(5)], dim=-1)  # [N, C, H, W, 5]
-        rows = (taps @ self.weights.to(x.dtype)).permute(0, 1, 2, 4, 3)  # [N, C, H, s, W]
+        # Products and sums, not a matrix product, which autocast would compute in bfloat16.
+        rows = torch.zeros_like(x[:, :, :height, None])
+        for t, weights in enumerate(self.weights):  # each [s]
+            rows = rows + x[:, :, t : t + height, None] * weights.view(1, 1, 1, -1, 1)  # [N, C, H, s, W]
         return rows.reshape(n, c, -1, width)
 
 
@@ -56,12 +58,18 @@ class OnLuma(nn.Module):
         self.network, self.colour = network, Bicubic(scale)
         matrix = torch.tensor(FULL if full_range else STUDIO, dtype=torch.float64) / (1 if full_range else 255)
         black = torch.tensor((0.0, 128, 128) if full_range else (16.0, 128, 128)) / 255
-        self.register_buffer("to_luma", matrix.float().t().contiguous(), persistent=False)
-        self.register_buffer("to_rgb", matrix.inverse().float().t().contiguous(), persistent=False)
-        self.register_buffer("offset", black, persistent=False)
+        self.register_buffer("to_luma", matrix.float(), persistent=False)  # [Y Cb Cr, RGB]
+        self.register_buffer("to_rgb", matrix.inverse().float(), persistent=False)
+        self.register_buffer("offset", black.view(1, 3, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, 3, H, W] RGB in [0, 1] -> [N, 3, sH, sW], not clipped."""
-        luma = (x.permute(0, 2, 3, 1) @ self.to_luma + self.offset).permute(0, 3, 1, 2)  # [N, 3, H, W]
-        large = torch.cat([self.network(luma[:, :1]), self.colour(luma[:, 1:])], dim=1)  # [N, 3, sH, sW]
-        return ((large.permute(0, 2, 3, 1) - self.offset) @ self.to_rgb).permute(0, 3, 1, 2)
+        luma = _mixed(x, self.to_luma) + self.offset  # [N, 3, H, W]
+        large = torch.cat([self.network(luma[:, :1]).to(x.dtype), self.colour(luma[:, 1:])], dim=1)  # [N, 3, sH, sW]
+        return _mixed(large - self.offset, self.to_rgb)
+
+
+def _mixed(x: Tensor, matrix: Tensor) -> Tensor:
+    """Each pixel times a matrix, [out, in]; in products and sums, which autocast leaves alone."""
+    red, green, blue = (x[:, c : c + 1] * matrix[:, c].view(1, 3, 1, 1) for c in range(3))
+    return red + green + blue
