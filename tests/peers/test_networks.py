@@ -46,6 +46,7 @@ def test_every_parameter_learns(name: str) -> None:
     assert unused == []
 
 
+@pytest.mark.integration
 @every
 def test_onnx_of_any_size_is_the_same(name: str) -> None:
     scale = PEERS[name].scales[0]
