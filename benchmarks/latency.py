@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from a2f.evaluation.published import METHODS, published
 from a2f.export.graph import export_onnx
 from a2f.export.int8 import ranges_of
+from a2f.peers.files import open_network
+from a2f.peers.onnx_file import export_network
 from a2f.runtime.openvino_core import computes, import_openvino, openvino_core
 from a2f.variants import VARIANTS
 from a2f.weights import shipped_models
@@ -80,8 +82,8 @@ def rows_of(threads: int, rounds: int) -> list[Row]:
         rows.append(row)
         runs[row.name + EXACT] = onnxruntime_run(export_onnx(weights), x, threads)
         runs[row.name + FAST] = openvino_run(export_onnx(weights, ranges=ranges_of(weights)), x, "f32", threads)
-    for peer in peers.PEERS:
-        blob = peers.export_onnx(peer.build(), lr_size=(WIDTH, HEIGHT))
+    for peer in peers.PEERS_AT_X4:
+        blob = export_network(open_network(peer.network, scale=SCALE), lr_size=(WIDTH, HEIGHT))
         rows.append(Row(peer.name, ours=False, parameters_k=peer.parameters_k, published=peer.set5, shipped=None))
         runs[peer.name + EXACT] = onnxruntime_run(blob, x, threads)
         runs[peer.name + FAST] = openvino_run(blob, x, "bf16" if computes("bfloat16") else "f32", threads)

@@ -89,6 +89,23 @@ def test_training_demo(tmp_path: Path) -> None:
     assert "is there from before" in again.stderr
 
 
+@pytest.mark.integration
+def test_the_page_about_a_network_of_ones_own(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "own-network.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (commands,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "my.py").write_text(code)
+    (tmp_path / "photos").mkdir()
+    rng = np.random.default_rng(0)
+    for name in "abc":
+        Image.fromarray(rng.integers(0, 256, (300, 320, 3)).astype(np.uint8)).save(tmp_path / "photos" / f"{name}.png")
+    for line in commands.splitlines():
+        words = [sys.executable, "-m", *shlex.split(line)]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+    assert (tmp_path / "mine.onnx").exists()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):

@@ -27,6 +27,8 @@ Examples:
   a2f eval sd other.onnx -s 4 --data Set5 --input-range 255 --channels bgr
   a2f eval sd -s 4 --data Set5 --metrics psnr_y lpips --lpips lpips/alexnet.ckpt
   a2f eval bicubic sd other.onnx -s 2 --data Kodak24 --jpeg clean,90,75,50,30 --sheet crops.png
+  a2f eval sd carn_m_x4.safetensors -s 4 --data Set5
+  a2f eval own.safetensors --network my.py:Net -s 4 --data Set5
 
 \b
 A set is a folder: Set5/HR/*.png, and Set5/LR_bicubic/X4/*x4.png where there are any.
@@ -86,6 +88,7 @@ class Words(click.Command):
     "--ensemble", type=int, default=1, show_default=True, metavar="N", help="Mean of 2, 4 or 8 runs; not of bicubic."
 )
 @click.option("--lpips", type=Path, metavar="FILE", help="alexnet.ckpt for lpips.  [default: $A2F_LPIPS]")
+@click.option("--network", metavar="FILE.py:CLASS", help="Of weights files of your own network: its class.")
 @foreign_options
 def eval(
     models: tuple[str, ...],
@@ -105,8 +108,9 @@ def eval(
 ) -> None:
     """Measure models on benchmark sets, by the paper's protocol.
 
-    MODEL is one of `a2f models`, a weights file (.safetensors), bicubic, or the file of any other network: ONNX,
-    TorchScript (.pt) or torch.export (.pt2), whose values --input-range and --channels state.
+    MODEL is one of `a2f models`, a weights file (.safetensors) of A²F, of a network of another paper (a2f convert --as)
+    or of your own (--network), bicubic, or the file of any other network: ONNX, TorchScript (.pt) or torch.export
+    (.pt2), whose values --input-range and --channels state.
     """
     from a2f.evaluation.jpeg import under
     from a2f.evaluation.score import metric_functions, score_set
@@ -231,13 +235,26 @@ def _is_file(model: str) -> bool:
     return is_file_name(model) or is_foreign(model)
 
 
-def _open(model: str, *, scale: int, engine: Any, device: str, dtype: str, **values: Any) -> "Upscaler | None":
+def _open(
+    model: str, *, scale: int, engine: Any, device: str, dtype: str, network: str | None, **values: Any
+) -> "Upscaler | None":
     """What enlarges; None is bicubic."""
     from a2f.api import load
+    from a2f.errors import UnknownModelError
+    from a2f.peers import PEERS
+    from a2f.peers.files import network_in, read_network
     from a2f.runtime.foreign import is_foreign
+    from a2f.runtime.network_engine import open_network_engine
 
     if model == "bicubic":
         return None
     if is_foreign(model):
         return open_foreign(Path(model), scale=scale, **values)
+    if network_in(model) is not None:
+        found = read_network(model, own=network)
+        return open_network_engine(found, engine=engine, device=device, dtype=dtype, threads=None)
+    if model in PEERS:
+        raise UnknownModelError(
+            f"no weights of {model} are shipped: name a weights file, made by a2f convert --as {model}"
+        )
     return load(model, scale=scale, engine=engine, device=device, dtype=dtype)

@@ -18,7 +18,7 @@ COMMANDS = {
     "models": "List the models in this package, and how good they are.",
     "export": "Write a model as a checked ONNX file.",
     "calibrate": "Prepare a weights file for 8-bit integers (upscale --dtype fast).",
-    "convert": "Read a checkpoint of the paper's authors.",
+    "convert": "Read a checkpoint of the paper's authors, or of another network.",
     "eval": "Measure models on benchmark sets, by the paper's protocol.",
     "profile": "Tell what networks cost: parameters, operations, time.",
     "data": "Prepare images for training, download data sets.",

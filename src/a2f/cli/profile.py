@@ -1,11 +1,17 @@
 """``a2f profile``."""
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import nn
+
+    from a2f.upscaler import Upscaler
     from a2f.variants import A2FConfig
     from a2f.weights import Weights
 
@@ -16,6 +22,8 @@ Examples:
   a2f profile sd -s 4 --latency --memory   with time and peak memory here
   a2f profile m -s 2 --latency --engine openvino --dtype bfloat16
   a2f profile sd -s 4 --latency --reference onnxruntime --engine torch
+  a2f profile carn-m                       a network of another paper
+  a2f profile --network my.py:Net -s 4     your own
 """
 HEADS = {
     "parameters": "parameters",
@@ -36,6 +44,7 @@ HEADS = {
 @click.command(epilog=EPILOG)
 @click.argument("model", required=False, metavar="[MODEL]")
 @click.option("-s", "--scale", type=int, help="2, 3 or 4; all by default.")
+@click.option("--network", metavar="FILE.py:CLASS", help="Your own network instead of MODEL, called with the scale.")
 @click.option("--paper", is_flag=True, help="Count as Tables 5 and 6 do: with biases, ReLUs and pooled values.")
 @click.option("--latency", is_flag=True, help="Time a run to 1280x720, in turns with the reference.")
 @click.option("--memory", is_flag=True, help="Measure the peak memory of a run to 1280x720, in a process of its own.")
@@ -51,23 +60,30 @@ HEADS = {
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Turns of --latency.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def profile(
-    model: str | None, scale: int | None, paper: bool, latency: bool, memory: bool, as_json: bool, **how: Any
+    model: str | None,
+    scale: int | None,
+    network: str | None,
+    paper: bool,
+    latency: bool,
+    memory: bool,
+    as_json: bool,
+    **how: Any,
 ) -> None:
     """Tell what networks cost: parameters, Multi-Adds, activations, receptive field, time, memory.
 
-    MODEL is s, sd, m, l or one of the ablations: baseline, baseline-mp, l-noca, sd-head1, sd-head3, sd-head5, sd-head7.
-    The cost is that of the network, whatever its weights: sd-robust is sd.
+    MODEL is s, sd, m, l, one of the ablations (baseline, baseline-mp, l-noca, sd-head1, sd-head3, sd-head5, sd-head7),
+    or a network of another paper: srcnn, vdsr, carn-m, imdn, edsr, ... (docs/peers.md lists them). The cost is that of
+    the network, whatever its weights: sd-robust is sd.
     """
-    from a2f.variants import ABLATIONS, SCALES, VARIANTS, ablation_of, config_of
-    from a2f.weights import network_of
+    from a2f.peers import PEERS
 
-    names = [network_of(model)] if model else list(VARIANTS)
-    scales = [scale] if scale else list(SCALES)
-    configs = [ablation_of(n, scale=s) if n in ABLATIONS else config_of(n, scale=s) for n in names for s in scales]
-    rows = [{"model": c.variant, "scale": c.scale, **_cost(c, paper=paper)} for c in configs]
-    for row, config in zip(rows, configs, strict=True):
-        row |= _latency(config, **how) if latency else {}
-        row |= _memory(config, **how) if memory else {}
+    if model and network:
+        raise click.UsageError("MODEL or --network, not both")
+    named = network or (model if model in PEERS else None)
+    if named:
+        rows = _network_rows(named, scale, paper=paper, latency=latency, memory=memory, **how)
+    else:
+        rows = _family_rows(model, scale, paper=paper, latency=latency, memory=memory, **how)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
@@ -82,6 +98,69 @@ def profile(
         click.echo()
         _table(rows, measured)
         click.echo(f"\nTo 1280x720. {rows[0]['engine']}{_against(rows[0])}.")
+
+
+def _family_rows(
+    model: str | None, scale: int | None, *, paper: bool, latency: bool, memory: bool, **how: Any
+) -> list[dict[str, Any]]:
+    """Rows of A²F networks and ablations."""
+    from a2f.errors import UnknownModelError
+    from a2f.peers import PEERS
+    from a2f.variants import ABLATIONS, SCALES, VARIANTS, ablation_of, config_of
+    from a2f.weights import network_of
+
+    name = network_of(model) if model else None
+    if name is not None and name not in {**VARIANTS, **ABLATIONS}:
+        known = ", ".join([*VARIANTS, *ABLATIONS, *PEERS])
+        raise UnknownModelError(f"unknown network {model!r}: choose one of {known}")
+    names = [name] if name else list(VARIANTS)
+    scales = [scale] if scale else list(SCALES)
+    configs = [ablation_of(n, scale=s) if n in ABLATIONS else config_of(n, scale=s) for n in names for s in scales]
+    rows: list[dict[str, Any]] = [{"model": c.variant, "scale": c.scale, **_cost(c, paper=paper)} for c in configs]
+    for row, config in zip(rows, configs, strict=True):
+        if latency:
+            weights = _some_weights(config)
+            row |= _latency(partial(_open_weights, weights), weights.label, config.scale, **how)
+        row |= _memory(config, **how) if memory else {}
+    return rows
+
+
+def _network_rows(
+    name: str, scale: int | None, *, paper: bool, latency: bool, memory: bool, **how: Any
+) -> list[dict[str, Any]]:
+    """Rows of a network of another paper or of a researcher; counted while it runs on shapes alone."""
+    from a2f.peers import PEERS
+    from a2f.peers.files import Network, open_network
+    from a2f.runtime.network_engine import open_network_engine
+    from a2f.variants import SCALES
+
+    rows = []
+    for s in [scale] if scale else PEERS[name].scales if name in PEERS else SCALES:
+        network = open_network(name, scale=s)
+        row = {"model": name, "scale": s, **_network_cost(network.module, s, paper=paper)}
+
+        def opened(engine: Any, *, network: Network = network, **rest: Any) -> "Upscaler":
+            return open_network_engine(network, engine=engine, **rest)
+
+        row |= _latency(opened, network.label, s, **how) if latency else {}
+        row |= _network_memory(name, s, **how) if memory else {}
+        rows.append(row)
+    return rows
+
+
+def _network_cost(network: "nn.Module", scale: int, *, paper: bool) -> dict[str, Any]:
+    from a2f.profiling.counted import count, folded_parameters, parameters_of
+
+    found = count(network, width=1280 // scale, height=720 // scale)
+    small = count(network, width=32, height=32)
+    return {
+        "parameters": parameters_of(network)[0],
+        "folded": folded_parameters(network),
+        "multi_adds_g": round((found.as_table6 if paper else found.multi_adds) / 1e9, 2),
+        "gmacs_32x32": round((small.multi_adds + (small.biases if paper else 0)) / 1e9, 3),
+        "activations_m": round(found.activations / 1e6, 2),
+        "receptive_px": "-",
+    }
 
 
 def _cost(config: "A2FConfig", *, paper: bool) -> dict[str, Any]:
@@ -100,33 +179,39 @@ def _cost(config: "A2FConfig", *, paper: bool) -> dict[str, Any]:
     }
 
 
-def _latency(config: "A2FConfig", *, reference: str | None, rounds: int, **how: Any) -> dict[str, Any]:
+def _latency(
+    opened: "Callable[..., Upscaler]", label: str, scale: int, *, reference: str | None, rounds: int, **how: Any
+) -> dict[str, Any]:
+    """Time a network against the reference; `opened` opens it on an engine."""
     import importlib.util
 
-    from a2f.profiling.cost import lr_size
     from a2f.profiling.latency import measure_latency
-    from a2f.runtime import load_engine
 
-    weights = _some_weights(config)
-    runs = {"this": load_engine(weights, **how)}
+    engine, rest = how["engine"], {key: value for key, value in how.items() if key != "engine"}
+    runs = {"this": opened(engine, **rest)}
     if reference is None and importlib.util.find_spec("torch"):
         reference = "torch"
     if reference is not None:
         name, _, dtype = reference.partition(":")
-        runs["reference"] = load_engine(weights, **{**how, "engine": name, "dtype": dtype or "float32"})
-    width, height = lr_size(config)
-    found = measure_latency(runs, width=width, height=height, rounds=rounds)
+        runs["reference"] = opened(name, **{**rest, "dtype": dtype or "float32"})
+    found = measure_latency(runs, width=1280 // scale, height=720 // scale, rounds=rounds)
     this = found["this"]
     row: dict[str, Any] = {
-        "engine": runs["this"].description.replace(f", {weights.label}", ""),
+        "engine": runs["this"].description.replace(f", {label}", ""),
         "runs": this.runs,
         **{f"{name}_s": round(getattr(this, f"{name}_s"), 4) for name in ("median", "fastest", "slowest")},
     }
     if reference is not None:
         other = found["reference"].median_s
-        row["reference"] = runs["reference"].description.replace(f", {weights.label}", "")
+        row["reference"] = runs["reference"].description.replace(f", {label}", "")
         row |= {"reference_s": round(other, 4), "ratio": round(other / this.median_s, 2)}
     return row
+
+
+def _open_weights(weights: "Weights", engine: Any, **rest: Any) -> "Upscaler":
+    from a2f.runtime import load_engine
+
+    return load_engine(weights, engine=engine, **rest)
 
 
 def _memory(config: "A2FConfig", *, reference: str | None, rounds: int, **how: Any) -> dict[str, Any]:
@@ -135,6 +220,13 @@ def _memory(config: "A2FConfig", *, reference: str | None, rounds: int, **how: A
 
     width, height = lr_size(config)
     used = measure_peak_memory(_some_weights(config), width=width, height=height, **how)
+    return {"engine": f"{how['engine']}, {how['device']}, {how['dtype']}", "peak_memory_mb": round(used / 1e6, 1)}
+
+
+def _network_memory(name: str, scale: int, *, reference: str | None, rounds: int, **how: Any) -> dict[str, Any]:
+    from a2f.profiling.peak import measure_network_memory
+
+    used = measure_network_memory(name, scale=scale, width=1280 // scale, height=720 // scale, **how)
     return {"engine": f"{how['engine']}, {how['device']}, {how['dtype']}", "peak_memory_mb": round(used / 1e6, 1)}
 
 

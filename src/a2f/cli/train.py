@@ -11,8 +11,11 @@ import click
 from a2f.cli.foreign import foreign_options, open_foreign
 
 if TYPE_CHECKING:
+    from a2f.peers.files import Network
     from a2f.training.loop import Progress
     from a2f.upscaler import Upscaler
+    from a2f.variants import A2FConfig
+    from a2f.weights import Weights
 
 EPILOG = """\b
 Examples:
@@ -20,6 +23,8 @@ Examples:
   a2f train sd -s 2 --data photos/ --init a2f_sd_x4.safetensors -o runs/sd_x2
   a2f train sd -s 4 --data photos/ -o runs/sd_x4 --resume
   a2f train sd -s 4 --data photos/ --recipe taught.toml --teacher big.onnx -o runs/taught
+  a2f train idn -s 4 --data photos/ -o runs/idn   a network of another paper
+  a2f train --network my.py:Net -s 4 --data photos/ -o runs/mine
   a2f train plot runs/sd_x4                       curves and the lambdas of Figure 3
   a2f train --print-recipe fast > mine.toml
   torchrun --nproc-per-node 2 -m a2f train sd -s 4 --data photos/ -o runs/ddp
@@ -50,13 +55,17 @@ Examples:
     metavar="NAME",
     help="What teaches: a model, a weights file, ONNX, TorchScript; its share of the loss is in the recipe.",
 )
+@click.option("--network", metavar="FILE.py:CLASS", help="Your own network instead of MODEL, called with the scale.")
 @foreign_options
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda or mps.")
 @click.option("--compile", "compiled", is_flag=True, help="Use torch.compile.")
 @click.option("--resume", is_flag=True, help="Go on from the latest checkpoint of the run.")
 @click.option("--print-recipe", metavar="NAME", help="Print a built-in recipe as TOML, and stop.")
-def train(words: tuple[str, ...], print_recipe: str | None, **given: Any) -> None:
-    """Train one of the 12 networks (s, sd, m, l) on a folder of photographs. Needs the extra `train`.
+def train(words: tuple[str, ...], network: str | None, print_recipe: str | None, **given: Any) -> None:
+    """Train a network on a folder of photographs. Needs the extra `train`.
+
+    MODEL is one of the 12 networks (s, sd, m, l at three scales), a network of another paper (idn, carn-m, ...:
+    docs/peers.md), or --network, your own.
 
     Interrupted at any moment, --resume goes on as if nothing had been; after Ctrl-C or SIGTERM, from that very step.
     The recipe `robust` trains for pictures from the web: JPEG, blur, noise, other shrinking than bicubic.
@@ -71,21 +80,11 @@ def train(words: tuple[str, ...], print_recipe: str | None, **given: Any) -> Non
     if words[:1] == ("plot",):
         _plot(words[1:], given["output"])
         return
-    if len(words) > 1:
-        raise click.UsageError(f"one model at a time, not {' and '.join(words)}")
-    model = words[0] if words else None
-    missing = [
-        name for name, value in (("MODEL", model), ("--data", given["data"]), ("-o", given["output"])) if not value
-    ]
-    if missing or model is None:
-        raise click.UsageError(f"missing {' and '.join(missing)}")
     from a2f.errors import EngineError
-    from a2f.variants import config_of
-    from a2f.weights import read_weights
 
-    config = config_of(model, scale=given["scale"])
+    model = _named(words, network, given)
     recipe = read_recipe(given["recipe"]).bounded(steps=given["steps"], minutes=given["minutes"])
-    init = read_weights(given["init"]) if given["init"] else None
+    config, init = _network(model, given["init"], scale=given["scale"], seed=recipe.seed)
     try:
         from a2f.training.checkpoint import list_checkpoints
         from a2f.training.start import Job, start
@@ -125,6 +124,46 @@ def train(words: tuple[str, ...], print_recipe: str | None, **given: Any) -> Non
         click.echo(f"{given['output']}/best.safetensors: {run.best:.3f} dB at step {run.best_step}", err=True)
     if run.processes.count > 1:
         _leave()
+
+
+def _named(words: tuple[str, ...], network: str | None, given: dict[str, Any]) -> str:
+    """What is to be trained, once nothing is missing."""
+    if len(words) > 1:
+        raise click.UsageError(f"one model at a time, not {' and '.join(words)}")
+    if network and words:
+        raise click.UsageError("MODEL or --network, not both")
+    model = network or (words[0] if words else None)
+    missing = [
+        name for name, value in (("MODEL", model), ("--data", given["data"]), ("-o", given["output"])) if not value
+    ]
+    if missing or model is None:
+        raise click.UsageError(f"missing {' and '.join(missing)}")
+    return model
+
+
+def _network(
+    name: str, init: Path | None, *, scale: int, seed: int
+) -> "tuple[A2FConfig, Weights | None] | tuple[Network, None]":
+    """A network of A²F and the weights to start from; or another one, which holds them."""
+    from a2f.errors import EngineError, UsageError
+    from a2f.peers import PEERS
+    from a2f.peers.files import is_own, open_network, read_network
+    from a2f.variants import config_of
+    from a2f.weights import read_weights
+
+    if name not in PEERS and not is_own(name):
+        return config_of(name, scale=scale), read_weights(init) if init else None
+    if init is not None:
+        network = read_network(init, own=name if is_own(name) else None)
+        if (network.name, network.scale) != (name, scale):
+            raise UsageError(f"{init} is of {network.name} x{network.scale}, not of {name} x{scale}")
+        return network, None
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise EngineError("training needs torch and tensorboard: pip install 'a2f[train]'") from error
+    torch.manual_seed(seed)
+    return open_network(name, scale=scale), None
 
 
 def _teacher(given: dict[str, Any], *, scale: int) -> "Upscaler | None":

@@ -1,22 +1,30 @@
 """Peak memory of one run on this machine."""
 
+import functools
 import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from a2f.errors import EngineError
+from a2f.peers.files import open_network
 from a2f.runtime import load_engine
 from a2f.runtime.engines import EngineName
+from a2f.runtime.network_engine import open_network_engine
+from a2f.upscaler import Upscaler
 from a2f.weights import Weights
+
+SMALL_PX = 16  # sides of the first image; the spatial attention of some networks takes no smaller one
 
 
 def measure_peak_memory(
     weights: Weights, *, width: int, height: int, engine: EngineName, device: str, dtype: str, threads: int | None
 ) -> int:
-    """By how much one run raises the peak memory of a process that has the engine and an image of 8 x 8 behind it.
+    """By how much one run raises the peak memory of a process that has the engine and an image of 16 x 16 behind it.
 
     The process is a fresh one. On CUDA it is what torch's allocator has at most, weights included; otherwise the
     resident memory, as the system counts it.
@@ -36,20 +44,52 @@ def measure_peak_memory(
     Raises:
         EngineError: if the system does not tell (Windows), or onnxruntime runs on CUDA.
     """
+    opened = functools.partial(load_engine, weights, engine=engine, device=device, dtype=dtype, threads=threads)
+    return _measured(opened, width, height, engine=engine, device=device)
+
+
+def measure_network_memory(
+    name: str, *, scale: int, width: int, height: int, engine: EngineName, device: str, dtype: str, threads: int | None
+) -> int:
+    """The same for a network that is not A²F, with random weights.
+
+    Args:
+        name: a key of `a2f.peers.PEERS`, or "file.py:Class".
+        scale: s.
+        width: of the LR image, pixels.
+        height: of the LR image, pixels.
+        engine: as `a2f.runtime.network_engine.open_network_engine`.
+        device: the same.
+        dtype: the same.
+        threads: the same.
+
+    Returns:
+        Bytes.
+
+    Raises:
+        EngineError: as `measure_peak_memory`, or for another engine.
+    """
+    how = {"engine": engine, "device": device, "dtype": dtype, "threads": threads}
+    return _measured(functools.partial(_opened_network, name, scale, how), width, height, engine=engine, device=device)
+
+
+def _opened_network(name: str, scale: int, how: dict[str, Any]) -> Upscaler:
+    return open_network_engine(open_network(name, scale=scale), **how)
+
+
+def _measured(opened: Callable[[], Upscaler], width: int, height: int, *, engine: str, device: str) -> int:
     if sys.platform == "win32":
         raise EngineError("the peak memory of a process cannot be read on this system: leave out --memory")
     if device.startswith("cuda") and engine != "torch":
         raise EngineError("the peak memory on CUDA is measured with --engine torch only")
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(_peak_of_this_process, weights, width, height, engine, device, dtype, threads).result()
+        return pool.submit(_peak_of_this_process, opened, width, height, device).result()
 
 
-def _peak_of_this_process(
-    weights: Weights, width: int, height: int, engine: EngineName, device: str, dtype: str, threads: int | None
-) -> int:
-    upscaler = load_engine(weights, engine=engine, device=device, dtype=dtype, threads=threads)
+def _peak_of_this_process(opened: Callable[[], Upscaler], width: int, height: int, device: str) -> int:
+    upscaler = opened()
     image = np.random.default_rng(0).random((height, width, 3), dtype=np.float32)
-    upscaler(image[:8, :8])
+    upscaler(image[:SMALL_PX, :SMALL_PX])
     before = _resident_peak()
     upscaler(image)
     if device.startswith("cuda"):

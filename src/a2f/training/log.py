@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from a2f.errors import A2FError, WeightsError
-from a2f.model.a2f import A2F
+from a2f.peers.files import network_in
 from a2f.resize import imresize
 from a2f.training.loop import Progress, enlarged
 from a2f.weights import Weights, read_weights
@@ -59,7 +60,7 @@ class Log:
         self.events.flush()
 
 
-def sample(model: A2F, hr: NDArray[np.uint8], lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def sample(model: nn.Module, hr: NDArray[np.uint8], lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Bicubic, the network's image and the original side by side: the middle of an image.
 
     Args:
@@ -70,7 +71,7 @@ def sample(model: A2F, hr: NDArray[np.uint8], lr: NDArray[np.uint8]) -> NDArray[
     Returns:
         [h, 3 w, 3] uint8.
     """
-    scale = model.config.scale
+    scale = hr.shape[0] // lr.shape[0]
     top, left = (max(0, (side - SAMPLE_PX) // 2) for side in lr.shape[:2])
     shown = np.s_[top * scale : (top + SAMPLE_PX) * scale, left * scale : (left + SAMPLE_PX) * scale]
     return np.concatenate([whole[shown] for whole in (imresize(lr, scale=scale), enlarged(model, lr), hr)], axis=1)
@@ -105,6 +106,8 @@ def lambdas(weights: Weights) -> dict[str, list[float]]:
 def plot_run(folder: Path, *, output: Path) -> None:
     """Draw loss, learning rate and PSNR over the steps, and the λ of the last weights (Figure 3 of the paper).
 
+    A network that is not A²F has no λ; their place stays empty.
+
     Args:
         folder: of the run.
         output: .png, .svg or .pdf.
@@ -117,7 +120,8 @@ def plot_run(folder: Path, *, output: Path) -> None:
     except ImportError as error:
         raise A2FError("plots need matplotlib: pip install 'a2f[train]'") from error
     rows = read_log(folder / "log.csv")
-    values = lambdas(read_weights(folder / "last.safetensors"))
+    last = folder / "last.safetensors"
+    values = lambdas(read_weights(last)) if network_in(last) is None else {}
     figure = Figure(figsize=(12, 7), layout="constrained")
     axes = figure.subplots(2, 2)
     steps = [row["step"] for row in rows]
@@ -128,11 +132,14 @@ def plot_run(folder: Path, *, output: Path) -> None:
         axis.set(xlabel="step", ylabel=label)
         axis.grid(alpha=0.3)
     axes[0, 0].set_yscale("log")
-    for name in LAMBDAS:
-        axes[1, 1].plot(range(1, len(values[name]) + 1), values[name], marker="o", label=f"λ {name}")
-    axes[1, 1].set(xlabel="block", ylabel="λ (Figure 3)")
-    axes[1, 1].legend()
-    axes[1, 1].grid(alpha=0.3)
+    for name, factors in values.items():
+        axes[1, 1].plot(range(1, len(factors) + 1), factors, marker="o", label=f"λ {name}")
+    if values:
+        axes[1, 1].set(xlabel="block", ylabel="λ (Figure 3)")
+        axes[1, 1].legend()
+        axes[1, 1].grid(alpha=0.3)
+    else:
+        axes[1, 1].set_axis_off()
     try:
         figure.savefig(output, dpi=120)
     except (OSError, ValueError) as error:

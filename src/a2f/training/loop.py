@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
+from torch import nn
 
 import a2f
 from a2f.data.degrade import jpeg
@@ -18,15 +19,17 @@ from a2f.data.patches import Patches
 from a2f.errors import A2FError, WeightsError
 from a2f.imageio import write_bytes_atomic
 from a2f.metrics import psnr_y
-from a2f.model.a2f import A2F, from_weights, to_weights
+from a2f.model.a2f import A2F, to_weights
+from a2f.peers.files import Network
 from a2f.training.checkpoint import Checkpoint, list_checkpoints, load_checkpoint, save_checkpoint
+from a2f.training.general import GeneralNetwork, Trainable
 from a2f.training.interrupts import Interrupts
 from a2f.training.network import TrainingNetwork
 from a2f.training.precision import as_computed, without_bf16
 from a2f.training.recipe import Recipe, parse_recipe, recipe_toml
 from a2f.training.step import Processes, Step
 from a2f.variants import A2FConfig
-from a2f.weights import Weights, write_weights
+from a2f.weights import Weights
 
 JPEG_QUALITY = 50  # of the validation of a run with a degradation: files as the web makes them, seen by all runs alike
 
@@ -71,7 +74,7 @@ class Run:
     """One training run: its model, averaged weights, optimiser and place.
 
     Args:
-        config: the network.
+        config: a network of A²F; or another one, with the weights to start from.
         recipe: what is computed.
         patches: the training images.
         validation: (hr, lr) pairs, whole images, uint8.
@@ -84,7 +87,7 @@ class Run:
 
     def __init__(
         self,
-        config: A2FConfig,
+        config: A2FConfig | Network,
         recipe: Recipe,
         *,
         patches: Patches,
@@ -95,13 +98,13 @@ class Run:
         compiled: bool = False,
         processes: Processes | None = None,
     ) -> None:
-        self.config, self.recipe = config, as_computed(recipe, device)
+        self.recipe = as_computed(recipe, device)
         self.patches, self.validation = patches, validation
         self.folder, self.device = folder, device
         self.processes = processes or Processes()
         torch.manual_seed(recipe.seed)
-        start = to_weights(A2F(config)) if init is None else transferred(init, config)[0]
-        self.network = TrainingNetwork(start, device=device)
+        self.network = _trainable(config, init=init, device=device)
+        self.config = self.network.config
         self._take = Step(self.network, self.recipe, patches=patches, processes=self.processes, compiled=compiled)
         self.averages, self.optimisers = self._take.averages, self._take.optimisers
         self.step, self.seconds, self.best, self.best_step = 0, 0.0, -math.inf, 0
@@ -138,7 +141,7 @@ class Run:
             )
         with torch.no_grad():
             for into, values in zip(
-                (self.network.parameters, *self.averages.values), (state.parameters, *state.averages), strict=True
+                (self.network.state(), *self.averages.values), (state.parameters, *state.averages), strict=True
             ):
                 for name, value in values.items():
                     into[name].copy_(value)
@@ -157,7 +160,7 @@ class Run:
             config=asdict(self.config),
             recipe=recipe_toml(self.recipe),
             chosen=self.chosen,
-            parameters={name: value.detach() for name, value in self.network.parameters.items()},
+            parameters={name: value.detach() for name, value in self.network.state().items()},
             averages=self.averages.values,
             optimisers=self.optimisers.state_dict(),
             versions={"a2f": a2f.__version__, "torch": str(torch.__version__), "python": platform.python_version()},
@@ -258,16 +261,15 @@ class Run:
         jpegs = self.recipe.degradation is not None
         return Score(psnr_y=self._psnr_y(model), psnr_y_jpeg=self._psnr_y(model, JPEG_QUALITY) if jpegs else math.nan)
 
-    def model(self, number: int | None = None) -> A2F:
+    def model(self, number: int | None = None) -> nn.Module:
         """The network with averaged weights, for evaluation.
 
         Args:
             number: of the average; None for the chosen one.
         """
-        values = self.averages.values[self.chosen if number is None else number]
-        return from_weights(self.network.weights(values)).to(self.device).eval()
+        return self.network.model(self.averages.values[self.chosen if number is None else number]).to(self.device)
 
-    def _psnr_y(self, model: A2F, quality: int | None = None) -> float:
+    def _psnr_y(self, model: nn.Module, quality: int | None = None) -> float:
         """Mean PSNR-Y over the validation images, dB, their LR images compressed as JPEG first; NaN without any."""
         values = [
             psnr_y(enlarged(model, lr if quality is None else jpeg(lr, quality=quality)), hr, border=self.config.scale)
@@ -277,7 +279,7 @@ class Run:
 
     def _weights(self) -> bytes:
         metadata = {"steps": str(self.step), "seconds": f"{self.seconds:.0f}", "recipe": recipe_toml(self.recipe)}
-        return write_weights(self.network.weights(self.averages.values[self.chosen], metadata=metadata))
+        return self.network.file(self.averages.values[self.chosen], metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,12 +303,21 @@ class Score:
 
 
 @torch.inference_mode()
-def enlarged(model: A2F, lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def enlarged(model: nn.Module, lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """An image through a network: [H, W, 3] uint8 in, [sH, sW, 3] out."""
-    x = torch.from_numpy(lr.copy()).to(model.mean.device).permute(2, 0, 1)[None].float() / 255  # [1, 3, H, W]
+    x = (
+        torch.from_numpy(lr.copy()).to(next(model.parameters()).device).permute(2, 0, 1)[None].float() / 255
+    )  # [1, 3, H, W]
     sr = model(x)[0].permute(1, 2, 0).clamp(0, 1) * 255
     image: NDArray[np.uint8] = sr.round().byte().cpu().numpy()
     return image
+
+
+def _trainable(config: A2FConfig | Network, *, init: Weights | None, device: torch.device) -> Trainable:
+    if isinstance(config, Network):
+        return GeneralNetwork(config, device=device)
+    start = to_weights(A2F(config)) if init is None else transferred(init, config)[0]
+    return TrainingNetwork(start, device=device)
 
 
 def transferred(init: Weights, config: A2FConfig) -> tuple[Weights, list[str]]:

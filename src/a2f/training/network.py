@@ -18,10 +18,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from a2f.model.a2f import A2F, MEAN
+from a2f.model.a2f import A2F, MEAN, from_weights
 from a2f.training.blocks import BlockTensors, run_blocks
 from a2f.variants import A2FConfig
-from a2f.weights import Tensors, Weights, expected_shapes
+from a2f.weights import Tensors, Weights, expected_shapes, write_weights
 
 ATTENTION = ("att.conv1.weight", "att.conv1.bias", "att.conv2.weight", "att.conv2.bias")
 NORMED = ("head", "skip", "tail", "res.conv1", "res.conv2")  # convolutions with weight normalisation
@@ -43,7 +43,7 @@ class TrainingNetwork:
     """
 
     def __init__(self, weights: Weights, *, device: torch.device) -> None:
-        self.config = weights.config
+        self.config: A2FConfig = weights.config
         self.parameters: dict[str, Tensor] = {}
         for name, value in _stacked(weights.tensors, self.config).items():
             tensor, layer = torch.from_numpy(value).to(device), name.removesuffix(".weight")
@@ -56,6 +56,10 @@ class TrainingNetwork:
             tensor.requires_grad_()
         self._network = A2F(self.config).to(device)
         self.mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
+
+    def state(self) -> dict[str, Tensor]:
+        """All that a checkpoint keeps."""
+        return self.parameters
 
     def kernels(self) -> list[str]:
         """The names of the kernels with weight normalisation."""
@@ -71,6 +75,14 @@ class TrainingNetwork:
         with torch.no_grad():
             tensors = {name: value.float().cpu().numpy().copy() for name, value in self._folded(values).items()}
         return Weights(config=self.config, tensors=tensors, metadata=metadata or {})
+
+    def model(self, values: Mapping[str, Tensor]) -> A2F:
+        """The network as the paper writes it, with given values of `parameters`, for use."""
+        return from_weights(self.weights(values)).eval()
+
+    def file(self, values: Mapping[str, Tensor], *, metadata: dict[str, str]) -> bytes:
+        """The bytes of a weights file with given values of `parameters`."""
+        return write_weights(self.weights(values, metadata=metadata))
 
     def forward(self, x: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
         """Enlarge a batch, but for the pixel shuffle.

@@ -17,6 +17,7 @@ from a2f.data.patches import Patches
 from a2f.data.spill import Spill
 from a2f.errors import A2FError, EngineError, UsageError
 from a2f.imageio import Picture, write_bytes_atomic, write_image
+from a2f.peers.files import Network
 from a2f.runtime.memory import available_bytes, keep_freed_memory
 from a2f.training.checkpoint import list_checkpoints
 from a2f.training.loop import Pair, Progress, Run
@@ -35,7 +36,7 @@ class Job:
     """What `a2f train` was asked for.
 
     Attributes:
-        config: the network.
+        config: a network of A²F; or another one, with the weights to start from.
         recipe: what is computed.
         data: folder tree of training images.
         validation: HR images for the PSNR: a folder tree, or a text file that names images of `data`, which are then
@@ -49,7 +50,7 @@ class Job:
         resume: go on from the latest checkpoint of the folder.
     """
 
-    config: A2FConfig
+    config: A2FConfig | Network
     recipe: Recipe
     data: Path
     validation: Path | None

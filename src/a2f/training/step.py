@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from a2f.data.patches import Batch, Patches, Spots
 from a2f.errors import A2FError
 from a2f.training.averages import Average, Averages
+from a2f.training.general import Trainable
 from a2f.training.muon import Muon
-from a2f.training.network import TrainingNetwork
 from a2f.training.recipe import Optimiser, Recipe, Stage
 
 DTYPE = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -45,7 +45,7 @@ class Optimisers:
         recipe: which optimisers.
     """
 
-    def __init__(self, network: TrainingNetwork, recipe: Optimiser) -> None:
+    def __init__(self, network: Trainable, recipe: Optimiser) -> None:
         self.recipe = recipe
         self.parameters = list(network.parameters.values())
         names = network.kernels() if recipe.kind == "muon" else []
@@ -108,7 +108,7 @@ class Step:
     """
 
     def __init__(
-        self, network: TrainingNetwork, recipe: Recipe, *, patches: Patches, processes: Processes, compiled: bool
+        self, network: Trainable, recipe: Recipe, *, patches: Patches, processes: Processes, compiled: bool
     ) -> None:
         self.network, self.recipe, self.patches, self.processes = network, recipe, patches, processes
         self.optimisers = Optimisers(network, recipe.optimiser)

@@ -1,0 +1,70 @@
+"""SRDenseNet: eight dense blocks whose outputs all meet in a bottleneck, and transposed convolutions.
+
+Tong, Li, Liu, Gao, "Image Super-Resolution Using Dense Skip Connections", ICCV 2017: SRDenseNet_All. Code read: none.
+Trained by its authors on luma of 50,000 images of ImageNet.
+
+The 69 layers are those of the paper: eight blocks of eight layers with growth rate 16, a bottleneck of 256 channels, a
+doubling by each of two transposed convolutions. The width of the first layer and what the first layer of a block sees
+cannot be told from the text. This network has 128 channels from the first layer and from each block, and 2142K weights.
+No choice of these widths gives both figures of Table 6, 2015K and 389.9 G; they are not met.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from a2f.peers.luma import OnLuma
+
+GROWTH, LAYERS, BLOCKS, NARROW = 16, 8, 8, 256
+WIDTH = GROWTH * LAYERS
+
+
+class Dense(nn.Module):
+    """Eight layers, each of which sees all layers of the block before it; their outputs are what the block gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        given = [WIDTH, *(GROWTH * i for i in range(1, LAYERS))]
+        self.convs = nn.ModuleList(nn.Conv2d(c, GROWTH, 3, padding=1) for c in given)
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, 128, H, W] -> [N, 128, H, W]."""
+        made = [self.act(self.convs[0](x))]
+        for conv in self.convs[1:]:
+            made.append(self.act(conv(torch.cat(made, dim=1))))
+        return torch.cat(made, dim=1)
+
+
+class SRDenseNet(nn.Module):
+    """The network of luma.
+
+    Args:
+        scale: 2 or 4.
+    """
+
+    def __init__(self, scale: int) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(1, WIDTH, 3, padding=1)
+        self.blocks = nn.ModuleList(Dense() for _ in range(BLOCKS))
+        self.bottleneck = nn.Conv2d((BLOCKS + 1) * WIDTH, NARROW, 1)
+        self.ups = nn.ModuleList(
+            nn.ConvTranspose2d(NARROW, NARROW, 3, 2, padding=1, output_padding=1) for _ in range(scale // 2)
+        )
+        self.tail = nn.Conv2d(NARROW, 1, 3, padding=1)
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, 1, H, W] -> [N, 1, sH, sW]."""
+        levels = [self.act(self.head(x))]
+        for block in self.blocks:
+            levels.append(block(levels[-1]))
+        out = self.act(self.bottleneck(torch.cat(levels, dim=1)))
+        for up in self.ups:
+            out = self.act(up(out))
+        made: Tensor = self.tail(out)
+        return made
+
+
+def srdensenet(scale: int) -> nn.Module:
+    """SRDenseNet on RGB, [N, 3, H, W] -> [N, 3, sH, sW]."""
+    return OnLuma(SRDenseNet(scale), scale)

@@ -1,0 +1,90 @@
+"""What any network costs, counted while it runs on shapes alone."""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """Operations of one image.
+
+    Attributes:
+        multi_adds: of the convolutions; of a transposed one those that reach an output.
+        at_outputs: how many more there are if a transposed convolution is counted with its whole kernel at each pixel
+            of its output, as some papers do.
+        biases: outputs of convolutions that have a bias.
+        rectified: values that pass a ReLU, leaky or parametric.
+        pooled: values that a mean over the image takes in.
+        activations: outputs of all convolutions.
+    """
+
+    multi_adds: int
+    at_outputs: int
+    biases: int
+    rectified: int
+    pooled: int
+    activations: int
+
+    @property
+    def as_table6(self) -> int:
+        """By the rules that give the Multi-Adds of A²F in Table 6: with biases, ReLUs and pooled values."""
+        return self.multi_adds + self.biases + self.rectified + self.pooled
+
+
+def count(network: nn.Module, *, width: int, height: int) -> Counted:
+    """Count a network on one image; no values are computed.
+
+    Args:
+        network: [1, 3, H, W] -> any; left as it is.
+        width: W, pixels.
+        height: H, pixels.
+    """
+    shapes = copy.deepcopy(network).to("meta").eval()
+    with torch.no_grad(), _Counter() as counter:
+        shapes(torch.empty(1, 3, height, width, device="meta"))
+    return Counted(**counter.found)
+
+
+def parameters_of(network: nn.Module) -> tuple[int, int]:
+    """All parameters, each once, and those of them that are weights: without biases, gains and single factors."""
+    sizes = [(p.numel(), p.dim()) for p in network.parameters()]
+    return sum(n for n, _ in sizes), sum(n for n, dims in sizes if dims > 1)
+
+
+def folded_parameters(network: nn.Module) -> int:
+    """All parameters without the gains of weight normalisation."""
+    gains = [p for name, p in network.named_parameters() if name.endswith("parametrizations.weight.original0")]
+    return parameters_of(network)[0] - sum(p.numel() for p in gains)
+
+
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call,unused-ignore]
+    """Sees each operation that PyTorch runs."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call,unused-ignore]
+        names = ("multi_adds", "at_outputs", "biases", "rectified", "pooled", "activations")
+        self.found = dict.fromkeys(names, 0)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        name = str(func).partition(".")[2].partition(".")[0]
+        if name == "convolution":
+            self._convolution(out, *args[:3], transposed=args[6])
+        elif name in ("relu", "relu_", "leaky_relu", "leaky_relu_", "_prelu_kernel", "prelu"):
+            self.found["rectified"] += out.numel()
+        elif name in ("mean", "_adaptive_avg_pool2d", "adaptive_avg_pool2d"):
+            self.found["pooled"] += args[0].numel()
+        return out
+
+    def _convolution(self, out: Any, x: Any, weight: Any, bias: Any, *, transposed: bool) -> None:
+        pixels = (x if transposed else out)[:, 0].numel()
+        self.found["multi_adds"] += pixels * weight.numel()
+        if transposed:
+            self.found["at_outputs"] += (out[:, 0].numel() - pixels) * weight.numel()
+        self.found["biases"] += 0 if bias is None else out.numel()
+        self.found["activations"] += out.numel()

@@ -1,0 +1,59 @@
+"""Networks of other papers have the sizes that Tables 4 and 6 and their own papers print, each by its convention."""
+
+import pytest
+from benchmarks.conventions import CONVENTIONS, LR_SIZES, agrees, built, counted, every, printed
+
+from a2f.evaluation.published import METHODS, table_6
+from a2f.peers import PEERS
+
+CASES = [(name, scale) for name in CONVENTIONS for scale in PEERS[name].scales if printed(name, scale)]
+MISPRINTS = {("awsrn-s", 4): 33.7}  # Table 6 prints 37.7
+NOT_BUILT = {"MoreMNAS-A"}  # its paper shows the structure in a picture only
+
+
+def test_every_row_of_table_6_is_a_network_here() -> None:
+    titles = {(peer.title, scale) for peer in PEERS.values() for scale in peer.scales}
+    missing = {(row.method, row.scale) for row in table_6() if row.method not in METHODS.values()} - titles
+    assert {method for method, _ in missing} == NOT_BUILT
+
+
+@pytest.mark.parametrize(("name", "scale"), CASES)
+def test_parameters(name: str, scale: int) -> None:
+    told, convention = printed(name, scale), CONVENTIONS[name]
+    assert told is not None
+    assert told.parameters_k is not None
+    count = convention.parameters(built(name, scale), scale) / 1000
+    assert agrees(count, told.parameters_k, cut=convention.cut, off=convention.parameters_off), count
+
+
+@pytest.mark.parametrize(("name", "scale"), [case for case in CASES if printed(*case).multi_adds_g is not None])
+def test_multi_adds(name: str, scale: int) -> None:
+    told, convention = printed(name, scale), CONVENTIONS[name]
+    assert told is not None
+    assert told.multi_adds_g is not None
+    figure = MISPRINTS.get((name, scale), told.multi_adds_g)
+    count = convention.multi_adds(built(name, scale), scale) / 1e9
+    assert agrees(count, figure, cut=convention.cut, off=convention.multi_adds_off), count
+
+
+def test_what_does_not_agree_is_told() -> None:
+    assert agrees(12.464, 12, cut=False, off=0)
+    assert not agrees(12.6, 12, cut=False, off=0)
+    assert agrees(12.6, 12, cut=True, off=0)
+    assert not agrees(11.9, 11, cut=False, off=0.05)
+    assert agrees(15592.4, 15590, cut=False, off=0)
+    assert not agrees(15596, 15590, cut=False, off=0)
+
+
+def test_challenges_count_at_256_pixels() -> None:
+    for name, figure in (("rlfn-ntire", 19.70), ("span-ntire", 9.83)):
+        width, height = LR_SIZES[4]
+        assert counted(name, 4).multi_adds / (width * height) * 256 * 256 / 1e9 == pytest.approx(figure, rel=0.005)
+
+
+@pytest.mark.parametrize("name", ["srfbn-s", "carn-m", "lapsrn"])
+def test_the_table_prints_more_than_the_network_of_x2_has(name: str) -> None:
+    told = printed(name, 2)
+    assert told is not None
+    assert told.parameters_k is not None
+    assert every(built(name, 2), 2) < 0.7 * 1000 * told.parameters_k
