@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from a2f.compare import compare_sheet, load_rgb, names_apart
+from a2f.compare import compare_sheet, names_apart
 from a2f.errors import ImageReadError, InputError
+from a2f.imageio.rgb import read_rgb8
 from a2f.metrics import psnr_y
 
 
@@ -134,4 +135,4 @@ def test_errors_of_files_name_no_option_that_is_not_there(tmp_path: Path) -> Non
     Image.fromarray(scene()).save(path)
     path.write_bytes(path.read_bytes()[:-900])
     with pytest.raises(ImageReadError, match=r"truncated or damaged$"):
-        load_rgb(path)
+        read_rgb8(path)

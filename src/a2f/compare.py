@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import ImageReadError, InputError, PixelLimitError, TruncatedImageError
-from a2f.imageio import read_image
-from a2f.imageio.colour import to_srgb
+from a2f.errors import InputError
 from a2f.lettering import draw_text, text_width
 from a2f.metrics import psnr_y
 
@@ -39,29 +37,6 @@ class _Entry:
     detail: str
     image: Image
     psnr: float | None = None
-
-
-def load_rgb(path: Path) -> Image:
-    """An image file as [H, W, 3] uint8 in sRGB; transparency on white, 16 bits rounded to 8.
-
-    Raises:
-        ImageReadError: if the file cannot be read, is damaged or has too many pixels.
-    """
-    try:
-        picture = read_image(path)
-    except TruncatedImageError as error:  # whose way out is one for enlarging
-        raise ImageReadError(f"{path} is truncated or damaged") from error
-    except PixelLimitError as error:
-        raise ImageReadError(str(error).partition(": raise")[0]) from error
-    pixels = to_srgb(picture.pixels, picture.metadata)
-    pixels = pixels[..., :-1] if picture.data_band else pixels
-    top = np.iinfo(pixels.dtype).max
-    values = pixels.astype(np.float64) / top
-    if values.shape[2] in (2, 4):
-        alpha = values[..., -1:]
-        values = values[..., :-1] * alpha + 1 - alpha
-    rgb = values if values.shape[2] == 3 else values.repeat(3, axis=2)
-    return np.floor(rgb * 255 + 0.5).astype(np.uint8)
 
 
 def names_apart(paths: Sequence[Path]) -> list[str]:

@@ -147,7 +147,8 @@ def test_all_kinds_of_files_become_rgb(tmp_path: Path) -> None:
     prepared(source, tmp_path / "dst", Settings(size=0, min_size=16))
     made = {p.stem: pixels(p) for p in (tmp_path / "dst/HR").iterdir()}
     np.testing.assert_array_equal(made["grey"], image[..., :1].repeat(3, 2))
-    np.testing.assert_array_equal(made["alpha"], image)
+    alpha = image[..., :1] / 255
+    np.testing.assert_array_equal(made["alpha"], np.floor((image / 255 * alpha + 1 - alpha) * 255 + 0.5))  # over white
     np.testing.assert_array_equal(made["deep"], image[..., :1].repeat(3, 2))
     np.testing.assert_array_equal(made["turned"], np.rot90(image, -1))
 

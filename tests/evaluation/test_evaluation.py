@@ -49,19 +49,19 @@ def test_ready_lr_images_are_taken(data: Path) -> None:
     folder = data / "LR_bicubic" / "X4"
     folder.mkdir(parents=True)
     Image.new("RGB", (20, 16), (1, 2, 3)).save(folder / "ax4.png")
-    with pytest.raises(InputError, match=r"no image for b\.png: expected bx4\.png"):
+    with pytest.raises(InputError, match=r"lacks the LR images of 1 of the 2 .*: bx4\.png"):
         load_set(data, scale=4)
     Image.new("RGB", (19, 16)).save(folder / "bx4.png")
     np.testing.assert_array_equal(load_set(data, scale=4)[0].lr[0, 0], (1, 2, 3))
     Image.new("RGB", (20, 16), (9, 9, 9)).save(folder / "a.png")  # less exact a name
     np.testing.assert_array_equal(load_set(data, scale=4)[0].lr[0, 0], (1, 2, 3))
     Image.new("RGB", (20, 16)).save(folder / "bx4.png")
-    with pytest.raises(InputError, match=r"has 20 x 16 pixels, but b\.png at x4 needs 19 x 16"):
+    with pytest.raises(InputError, match=r"has 20 x 16 pixels, but .*b\.png at x4 needs 19 x 16"):
         load_set(data, scale=4)
 
 
 def test_sets_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(ImageReadError, match="there is no set at"):
+    with pytest.raises(ImageReadError, match="none is not a folder"):
         load_set(tmp_path / "none", scale=4)
     with pytest.raises(ImageReadError, match="holds no images"):
         load_set(tmp_path, scale=4)
@@ -192,7 +192,7 @@ def test_command(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     assert rows[3][2] == rows[2][2]  # our own network, by both ways
     assert "MSRN x4 (6078K, 349.8G)" in done.stdout
     for arguments, code, message in [
-        (["eval", "sd", "--data", tmp_path / "none"], 1, "there is no set at"),
+        (["eval", "sd", "--data", tmp_path / "none"], 1, "none is not a folder"),
         (["eval", "xl", "--data", data], 2, "unknown model"),
         (["eval", "sd", "--data", data, "--metrics", "beauty"], 2, "choose from psnr_y"),
         (["eval", "sd"], 2, "--data"),

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image, ImageCms
 
 from a2f import upscale
-from a2f.compare import load_rgb
 from a2f.errors import ImageWriteError, LossyFormatError
 from a2f.imageio import ColourSignal, Metadata, Picture, check_format, encode_image, read_image
 from a2f.imageio.colour import (
@@ -24,6 +23,7 @@ from a2f.imageio.colour import (
 )
 from a2f.imageio.heif_boxes import nclx_of
 from a2f.imageio.png_chunks import chunk_bytes, chunks_of
+from a2f.imageio.rgb import read_rgb8
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -342,5 +342,5 @@ def test_compare_takes_both_sides_to_one_space(tmp_path: Path) -> None:
     (tmp_path / "p3.png").write_bytes(encode_image(Picture(pixels=flat((234, 51, 35)), metadata=Metadata(icc=P3)),
                                                    format="png"))  # fmt: skip
     (tmp_path / "srgb.png").write_bytes(encode_image(Picture(pixels=flat((255, 0, 0))), format="png"))
-    difference = load_rgb(tmp_path / "p3.png").astype(int) - load_rgb(tmp_path / "srgb.png")
+    difference = read_rgb8(tmp_path / "p3.png").astype(int) - read_rgb8(tmp_path / "srgb.png")
     assert np.abs(difference).max() <= 2

@@ -47,9 +47,10 @@ def compare(
     """
     import numpy as np
 
-    from a2f.compare import compare_sheet, load_rgb, names_apart
+    from a2f.compare import compare_sheet, names_apart
     from a2f.errors import UsageError
     from a2f.imageio import Picture, format_of_suffix, write_image
+    from a2f.imageio.rgb import read_rgb8
 
     format_of_suffix(output.suffix)
     if labels and len(labels) != len(pictures):
@@ -58,7 +59,7 @@ def compare(
         raise UsageError(f"{output} exists: --overwrite replaces it")
     if output.exists() and any(p.exists() and output.samefile(p) for p in (*pictures, *([hr] if hr else []))):
         raise UsageError(f"{output} is one of the pictures: choose another name for the sheet")
-    named = list(zip(labels or names_apart(pictures), [load_rgb(p) for p in pictures], strict=True))
-    sheet = compare_sheet(named, hr=load_rgb(hr) if hr else None, crops=crops)
+    named = list(zip(labels or names_apart(pictures), [read_rgb8(p) for p in pictures], strict=True))
+    sheet = compare_sheet(named, hr=read_rgb8(hr) if hr else None, crops=crops)
     write_image(Picture(pixels=np.asarray(sheet)), output, replace_existing=overwrite)
     click.echo(f"{output} ({sheet.width} x {sheet.height})", err=True)

@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import ImageReadError, InputError
+from a2f.imageio.formats import image_suffixes, is_image_name
+from a2f.imageio.rgb import read_rgb8
 from a2f.resize import imresize
 
 Image = NDArray[np.uint8]
 
 _SUB_IMAGE = re.compile(r"_s\d{3,}$")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -36,7 +37,7 @@ def find_images(folder: Path) -> list[Path]:
     hr = _hr_folder(folder)
     found = sorted(p for p in hr.rglob("*") if _is_image(p))
     if not found:
-        raise ImageReadError(f"{hr} holds no images ({', '.join(SUFFIXES)})")
+        raise ImageReadError(f"{hr} holds no images ({', '.join(image_suffixes())})")
     return found
 
 
@@ -121,7 +122,7 @@ def middle(pair: tuple[Image, Image], *, side_px: int) -> tuple[Image, Image]:
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    return is_image_name(path) and not path.name.startswith(".")
 
 
 def _lr_folder(hr: Path) -> Path:
@@ -139,21 +140,6 @@ def _hr_folder(folder: Path) -> Path:
             f"HR images, {sets[0]}"
         )
     return folder
-
-
-def read_rgb(path: Path) -> Image:
-    """An image file as [H, W, 3] RGB uint8; grey is repeated, alpha dropped.
-
-    Raises:
-        ImageReadError: if it cannot be read.
-    """
-    from PIL import Image as Pillow
-
-    try:
-        with Pillow.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Pillow.DecompressionBombError) as error:
-        raise ImageReadError(f"cannot read {path}: {error}") from error
 
 
 def crop_to_multiple(image: Image, scale: int) -> Image:
@@ -176,12 +162,12 @@ def make_pair(path: Path, *, scale: int, lr: Path | None = None) -> tuple[Image,
         ImageReadError: if a file cannot be read or is smaller than one LR pixel.
         InputError: if the LR image has another size than HR / s.
     """
-    hr = crop_to_multiple(read_rgb(path), scale)
+    hr = crop_to_multiple(read_rgb8(path), scale)
     if hr.size == 0:
         raise ImageReadError(f"{path} is smaller than {scale} pixels")
     if lr is None:
         return hr, imresize(hr, scale=1 / scale)
-    small = read_rgb(lr)
+    small = read_rgb8(lr)
     height, width = hr.shape[0] // scale, hr.shape[1] // scale
     if small.shape[:2] != (height, width):
         raise InputError(

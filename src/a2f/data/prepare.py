@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from a2f.data.index import Entry, Index, Output, Settings, make_folder
 from a2f.data.pairs import crop_to_multiple
 from a2f.data.subimages import sub_images, sub_names, unique_names
-from a2f.errors import A2FError, ImageReadError, PixelLimitError, TruncatedImageError, UsageError
-from a2f.imageio import Picture, encode_image, read_image, write_bytes_atomic
+from a2f.errors import A2FError, ImageReadError, UsageError
+from a2f.imageio import Picture, encode_image, write_bytes_atomic
 from a2f.imageio.formats import is_image_name
+from a2f.imageio.rgb import read_rgb8
 from a2f.resize import imresize
 
 Image = NDArray[np.uint8]
@@ -154,7 +155,7 @@ def prepare_one(task: Task, *, folder: Path, settings: Settings) -> Result:
         known = task.known
         if known is not None and known.sha256 == digest and _is_whole(task.name, known, folder, settings):
             return Result(source=task.source, status="kept", entry=known)
-        image = _decode(data, task.path)
+        image = read_rgb8(data, name=str(task.path))
     except ImageReadError as error:
         return Result(source=task.source, status="failed", reason=str(error))
     except MemoryError:
@@ -174,22 +175,6 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ImageReadError(f"cannot read {path}: {error.strerror or error}") from error
-
-
-def _decode(data: bytes, path: Path) -> Image:
-    """RGB uint8 [H, W, 3], upright: grey repeated, alpha dropped, 16 bits rounded to 8."""
-    try:
-        pixels = read_image(data, name=str(path)).pixels
-    except TruncatedImageError as error:
-        raise ImageReadError(f"{path} is truncated or damaged") from error
-    except PixelLimitError as error:
-        raise ImageReadError(str(error).partition(": raise")[0]) from error
-    if pixels.shape[2] in (2, 4):
-        pixels = pixels[..., :-1]
-    if pixels.dtype == np.uint16:
-        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    rgb = pixels if pixels.shape[2] == 3 else pixels.repeat(3, axis=2)
-    return rgb.astype(np.uint8, copy=False)
 
 
 def _outputs(name: str, image: Image, folder: Path, settings: Settings) -> Iterator[Output]:

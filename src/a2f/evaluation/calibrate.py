@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.data.pairs import find_images, read_rgb
+from a2f.data.pairs import find_images
 from a2f.errors import InputError
 from a2f.export.calibrate import calibrate
 from a2f.export.int8 import METADATA_KEY, ranges_text
+from a2f.imageio.rgb import read_rgb8, to_uint8
 from a2f.metrics import psnr_y
 from a2f.resize import imresize
 from a2f.runtime import load_engine
@@ -38,7 +39,7 @@ def calibrated(weights: Weights, folder: Path, *, tell: Callable[[str], None]) -
     """
     paths = find_images(folder)
     spread = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, PHOTOGRAPHS).round().astype(int))]
-    pairs = [_middle(read_rgb(path), weights.config.scale) for path in spread]
+    pairs = [_middle(read_rgb8(path), weights.config.scale) for path in spread]
     known, held = [p for i, p in enumerate(pairs) if i % 4 != 3], pairs[3::4]
     ranges = calibrate(weights, [lr.astype(np.float32) / np.float32(255) for _, lr in known])
     kept = {key: value for key, value in weights.metadata.items() if key != LOSS_KEY}  # that of the ranges before
@@ -67,6 +68,6 @@ def _psnr(weights: Weights, engine: str, dtype: str, pairs: list[Pair]) -> float
     values = []
     for hr, lr in pairs:
         sr = upscaler(lr.astype(np.float32) / np.float32(255))
-        rounded = np.floor(sr.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+        rounded = to_uint8(sr)
         values.append(psnr_y(rounded, hr, border=weights.config.scale))
     return float(np.mean(values))

@@ -14,6 +14,7 @@ from a2f.evaluation.lpips import load_lpips, lpips_file
 from a2f.evaluation.ms_ssim import ms_ssim_y
 from a2f.evaluation.sets import Image, Item
 from a2f.imageio import Picture, write_image
+from a2f.imageio.rgb import to_uint8
 from a2f.metrics import psnr_y, ssim_y
 from a2f.resize import imresize
 from a2f.runtime.engines import default_threads
@@ -115,7 +116,7 @@ def upscale_uint8(lr: Image, upscaler: Upscaler | None, *, scale: int) -> Image:
     sr = upscaler(lr.astype(np.float32) / np.float32(255))
     if not np.isfinite(sr).all():
         raise InputError(f"{upscaler.description}: NaN or infinity came out")
-    return np.floor(sr.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    return to_uint8(sr)
 
 
 def score_set(

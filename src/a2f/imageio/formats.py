@@ -81,6 +81,11 @@ def format_of_suffix(suffix: str) -> str:
     return name
 
 
+def image_suffixes() -> tuple[str, ...]:
+    """The suffixes of the known formats, as ".png"."""
+    return tuple(_BY_SUFFIX)
+
+
 def is_image_name(path: Path) -> bool:
     """Whether a file's suffix is that of a known format."""
     return path.suffix.lower() in _BY_SUFFIX

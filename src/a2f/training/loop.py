@@ -18,6 +18,7 @@ from a2f.data.degrade import jpeg
 from a2f.data.patches import Patches
 from a2f.errors import A2FError, WeightsError
 from a2f.imageio import write_bytes_atomic
+from a2f.imageio.rgb import to_uint8
 from a2f.metrics import psnr_y
 from a2f.model.a2f import A2F, to_weights
 from a2f.peers.files import Network
@@ -305,12 +306,9 @@ class Score:
 @torch.inference_mode()
 def enlarged(model: nn.Module, lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """An image through a network: [H, W, 3] uint8 in, [sH, sW, 3] out."""
-    x = (
-        torch.from_numpy(lr.copy()).to(next(model.parameters()).device).permute(2, 0, 1)[None].float() / 255
-    )  # [1, 3, H, W]
-    sr = model(x)[0].permute(1, 2, 0).clamp(0, 1) * 255
-    image: NDArray[np.uint8] = sr.round().byte().cpu().numpy()
-    return image
+    device = next(model.parameters()).device
+    x = torch.from_numpy(lr.copy()).to(device).permute(2, 0, 1)[None].float() / 255  # [1, 3, H, W]
+    return to_uint8(model(x)[0].permute(1, 2, 0).cpu().numpy())
 
 
 def _trainable(config: A2FConfig | Network, *, init: Weights | None, device: torch.device) -> Trainable:

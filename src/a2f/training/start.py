@@ -12,11 +12,12 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
-from a2f.data.pairs import find_images, find_lr, held_out, listed, load_pairs, middle, read_rgb
+from a2f.data.pairs import find_images, find_lr, held_out, listed, load_pairs, middle
 from a2f.data.patches import Patches
 from a2f.data.spill import Spill
 from a2f.errors import A2FError, EngineError, UsageError
 from a2f.imageio import Picture, write_bytes_atomic, write_image
+from a2f.imageio.rgb import read_rgb8, to_uint8
 from a2f.peers.files import Network
 from a2f.runtime.memory import available_bytes, keep_freed_memory
 from a2f.training.checkpoint import list_checkpoints
@@ -187,9 +188,9 @@ def taught_images(
         path = folder / f"{key}.png"
         if not path.exists():
             sr = teacher(lr.astype(np.float32) / np.float32(255))
-            write_image(Picture(pixels=np.floor(sr.clip(0, 1) * 255 + 0.5).astype(np.uint8)), path)
+            write_image(Picture(pixels=to_uint8(sr)), path)
             made += 1
-        images.append(read_rgb(path))
+        images.append(read_rgb8(path))
     tell(f"{made} images made by the teacher, {len(pairs) - made} kept from before: {folder}")
     return images
 
