@@ -149,7 +149,7 @@ def test_nan_is_an_error_and_never_a_figure(data: Path) -> None:
 
 def test_models_of_one_file_name_are_told_apart() -> None:
     models = ["sd", "a/best.safetensors", "b/best.safetensors", "c.onnx"]
-    assert list(names_of(models)) == ["sd", "a_best.safetensors", "b_best.safetensors", "c"]
+    assert list(names_of(models)) == ["sd", "a/best", "b/best", "c"]
 
 
 def test_ensembles_are_measured_and_named(data: Path, tmp_path: Path) -> None:

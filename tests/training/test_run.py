@@ -217,6 +217,29 @@ def test_another_recipe_or_network_is_refused(tmp_path: Path) -> None:
         make_run(tmp_path / "new").resume()
 
 
+def test_a_run_without_a_planned_end_may_get_another_length(tmp_path: Path) -> None:
+    anytime = dataclasses.replace(RECIPE.optimiser, schedule="anytime")
+    stages = (Stage(batch=2, patch=8),)
+    recipe = dataclasses.replace(RECIPE, steps=4, optimiser=anytime, stages=stages)
+    make_run(tmp_path / "parts", recipe).train(lambda p: None)
+    longer = dataclasses.replace(recipe, steps=8, evaluate_every=8)
+    parts = make_run(tmp_path / "parts", longer)
+    parts.resume()
+    parts.train(lambda p: None)
+    make_run(tmp_path / "whole", longer).train(lambda p: None)
+    assert_same_weights(tmp_path / "whole/last.safetensors", tmp_path / "parts/last.safetensors")
+
+
+def test_what_differs_from_the_run_is_told_and_nothing_else(tmp_path: Path) -> None:
+    make_run(tmp_path).train(lambda p: None)
+    other = dataclasses.replace(RECIPE, steps=13, optimiser=dataclasses.replace(RECIPE.optimiser, lr=1e-3))
+    with pytest.raises(WeightsError) as error:
+        make_run(tmp_path, other).resume()
+    changes = [line.strip() for line in str(error.value).splitlines()[1:-1]]
+    assert changes == ["steps: 12, now 13", "optimiser.lr: 0.005, now 0.001"]
+    assert "recipe.toml" in str(error.value)
+
+
 def test_nan_stops_the_run_and_keeps_the_state(tmp_path: Path) -> None:
     run = make_run(tmp_path, dataclasses.replace(RECIPE, steps=100, optimiser=Optimiser(lr=1e20)))
     with pytest.raises(NonFiniteLossError, match=r"lower optimiser\.lr"):
@@ -420,6 +443,18 @@ def test_killed_again_and_again_it_ends_bit_for_bit_as_if_never(tmp_path: Path) 
             killed += 1
     assert killed >= 2
     assert_same_weights(tmp_path / "whole/last.safetensors", folder / "last.safetensors")
+
+
+@pytest.mark.integration
+def test_resume_takes_the_recipe_of_the_run(tmp_path: Path, monkeypatch, capsys) -> None:
+    from a2f.cli.main import main
+
+    data, recipe = photographs(tmp_path / "photos"), recipe_file(tmp_path / "r.toml", 4, 2)
+    common = ["a2f", "train", "s", "-s", "2", "--data", str(data), "-o", str(tmp_path / "run")]
+    for words in ([*common, "--recipe", str(recipe)], [*common, "--resume"]):
+        monkeypatch.setattr(sys, "argv", words)
+        main()
+    assert "going on from step 4" in capsys.readouterr().err
 
 
 @pytest.mark.integration

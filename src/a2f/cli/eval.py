@@ -215,17 +215,23 @@ class Crops:
         from a2f.imageio import Picture, write_image
 
         if self.path is not None:
-            note = protocol(["psnr_y"], [scene.quality for scene in self.scenes])
+            rules = protocol(["psnr_y"], [scene.quality for scene in self.scenes])
+            note = f"Figures: PSNR-Y of the whole picture, dB. {rules}"
             sheet = draw_crops(self.scenes, self.columns, scale=self.scale, note=note)
             write_image(Picture(pixels=np.asarray(sheet)), self.path)
             click.echo(f"{self.path} ({sheet.width} x {sheet.height})", err=True)
 
 
 def names_of(models: Sequence[str]) -> dict[str, str]:
-    """A name for each model: as given, or the stem of its file, or its whole path where stems would be the same."""
-    stems = {model: Path(model).stem if _is_file(model) else model for model in models}
-    taken = Counter(stems.values())
-    return {stem if taken[stem] == 1 else model.replace("/", "_"): model for model, stem in stems.items()}
+    """A name for each model: as given, or of a file its stem, with as much of its folders as tells the files apart."""
+    from a2f.compare import names_apart
+
+    files = list(dict.fromkeys(model for model in models if _is_file(model)))
+    whole = dict(zip(files, names_apart([Path(model) for model in files]), strict=True))
+    bare = dict(zip(files, names_apart([Path(model).with_suffix("") for model in files]), strict=True))
+    taken = Counter(bare.values())
+    labels = {model: bare[model] if taken[bare[model]] == 1 else whole[model] for model in files}
+    return {labels.get(model, model): model for model in models}
 
 
 def _is_file(model: str) -> bool:

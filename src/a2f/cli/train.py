@@ -43,11 +43,18 @@ Examples:
 )
 @click.option("-o", "--output", type=Path, metavar="RUN", help="Folder of the run: checkpoints, weights, logs.")
 @click.option(
-    "--recipe", default="fast", show_default=True, metavar="NAME", help="anytime, fast, paper, robust (JPEG), or .toml."
+    "--recipe",
+    metavar="NAME",
+    help="anytime, fast, paper, robust (for JPEG), or a .toml file.  [default: fast; with --resume that of the run]",
 )
-@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Length of the run in steps.")
 @click.option(
-    "--minutes", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Length of the run in minutes."
+    "--steps", type=click.IntRange(min=1), metavar="N", help="Length of the run in steps.  [default: of the recipe]"
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    help="Length of the run in minutes.  [default: of the recipe; fast: 60; anytime, robust: no end]",
 )
 @click.option("--init", type=Path, metavar="FILE", help="Weights to start from, of this or another scale.")
 @click.option(
@@ -83,7 +90,9 @@ def train(words: tuple[str, ...], network: str | None, print_recipe: str | None,
     from a2f.errors import EngineError
 
     model = _named(words, network, given)
-    recipe = read_recipe(given["recipe"]).bounded(steps=given["steps"], minutes=given["minutes"])
+    kept = given["output"] / "recipe.toml"
+    asked = given["recipe"] or (kept if given["resume"] and kept.exists() else "fast")
+    recipe = read_recipe(asked).bounded(steps=given["steps"], minutes=given["minutes"])
     config, init = _network(model, given["init"], scale=given["scale"], seed=recipe.seed)
     try:
         from a2f.training.checkpoint import list_checkpoints
@@ -119,6 +128,8 @@ def train(words: tuple[str, ...], network: str | None, print_recipe: str | None,
     except KeyboardInterrupt:
         if list_checkpoints(given["output"]):
             click.echo(f"saved; go on with the same command and --resume (run: {given['output']})", err=True)
+        else:
+            click.echo("no step was finished and nothing saved: start again without --resume", err=True)
         raise
     if run.processes.rank == 0:
         click.echo(f"{given['output']}/best.safetensors: {run.best:.3f} dB at step {run.best_step}", err=True)

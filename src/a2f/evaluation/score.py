@@ -39,7 +39,7 @@ def protocol(metrics: Sequence[str], qualities: Sequence[Quality] = (None,)) -> 
         qualities: of the JPEGs that LR went through.
     """
     rules = f"{VERSION}: {'; '.join([COMMON, *(TOLD[name] for name in metrics)])}"
-    return rules if set(qualities) <= {None} else f"{lr_rule(qualities)}. {rules}"
+    return rules if set(qualities) <= {None} else f"{lr_rule(list(dict.fromkeys(qualities)))}. {rules}"
 
 
 def psnr_rgb(sr: Image, hr: Image, *, border: int) -> float:

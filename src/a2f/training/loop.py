@@ -3,9 +3,10 @@
 import math
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +33,8 @@ from a2f.training.step import Processes, Step
 from a2f.variants import A2FConfig
 from a2f.weights import Weights
 
+FREE = {"evaluate_every", "save_minutes", "keep"}  # what may change when a run goes on
+LENGTH = {"steps", "minutes"}
 JPEG_QUALITY = 50  # of the validation of a run with a degradation: files as the web makes them, seen by all runs alike
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -132,13 +135,18 @@ class Run:
         recipe = as_computed(parse_recipe(state.recipe), self.device)
         if recipe == without_bf16(self.recipe):
             self.recipe = recipe  # begun on a device without bfloat16: what is in fp32 stays so
-        begun = asdict(recipe) | state.config
-        now = asdict(self.recipe) | asdict(self.config)
-        other = [f"{key} {begun.get(key)!r}, now {value!r}" for key, value in now.items() if begun.get(key) != value]
+        # Neither the length of a run without a planned end nor how often it is saved changes what a step computes.
+        free = FREE | (LENGTH if recipe.optimiser.schedule == "anytime" else set())
+        begun = {name: value for name, value in flat(asdict(recipe) | state.config).items() if name not in free}
+        now = {
+            name: value for name, value in flat(asdict(self.recipe) | asdict(self.config)).items() if name not in free
+        }
+        other = [name for name in begun | now if begun.get(name) != now.get(name)]
         if other:
+            changes = "".join(f"\n  {name}: {begun.get(name)}, now {now.get(name)}" for name in other)
             raise WeightsError(
-                f"{path or found[0]} belongs to another network or recipe ({'; '.join(other)}): start a new folder, "
-                "from these weights with --init"
+                f"{path or found[0]} belongs to another network or recipe:{changes}\nGo on with the network and the "
+                f"recipe of the run, {self.folder / 'recipe.toml'}, or start a new folder from its weights (--init)"
             )
         with torch.no_grad():
             for into, values in zip(
@@ -281,6 +289,20 @@ class Run:
     def _weights(self) -> bytes:
         metadata = {"steps": str(self.step), "seconds": f"{self.seconds:.0f}", "recipe": recipe_toml(self.recipe)}
         return self.network.file(self.averages.values[self.chosen], metadata=metadata)
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables and lists of tables as one: {"optimiser": {"lr": 1}} -> {"optimiser.lr": 1}."""
+    result: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            result |= flat(value, f"{prefix}{name}.")
+        elif isinstance(value, (list, tuple)) and value and isinstance(value[0], Mapping):
+            for number, item in enumerate(value):
+                result |= flat(item, f"{prefix}{name}[{number}].")
+        else:
+            result[f"{prefix}{name}"] = list(value) if isinstance(value, tuple) else value
+    return result
 
 
 @dataclass(frozen=True, kw_only=True)
