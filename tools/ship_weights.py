@@ -18,6 +18,7 @@ from a2f.evaluation.calibrate import calibrated
 from a2f.variants import VARIANTS, count_parameters
 from a2f.weights import Kind, Weights, model_name, read_weights, write_weights
 
+PICTURES = Path(__file__).resolve().parents[1] / "docs" / "training-photos.tsv"
 FOLDER = Path(__file__).resolve().parents[1] / "src" / "a2f" / "weights_data"
 
 
@@ -39,7 +40,7 @@ def entry_of(weights: Weights, file: str, sha256: str, kind: Kind) -> dict[str, 
 
 def count_pictures() -> int:
     """How many pictures the trainings see, as listed."""
-    listed = (FOLDER.parents[2] / "docs" / "training-photos.tsv").read_text(encoding="utf-8").splitlines()
+    listed = PICTURES.read_text(encoding="utf-8").splitlines()
     return sum(line.endswith("\ttraining") for line in listed)
 
 

@@ -453,7 +453,9 @@ def test_resume_takes_the_recipe_of_the_run(tmp_path: Path, monkeypatch, capsys)
     common = ["a2f", "train", "s", "-s", "2", "--data", str(data), "-o", str(tmp_path / "run")]
     for words in ([*common, "--recipe", str(recipe)], [*common, "--resume"]):
         monkeypatch.setattr(sys, "argv", words)
-        main()
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == 0
     assert "going on from step 4" in capsys.readouterr().err
 
 

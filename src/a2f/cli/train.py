@@ -47,14 +47,12 @@ Examples:
     metavar="NAME",
     help="anytime, fast, paper, robust (for JPEG), or a .toml file.  [default: fast; with --resume that of the run]",
 )
-@click.option(
-    "--steps", type=click.IntRange(min=1), metavar="N", help="Length of the run in steps.  [default: of the recipe]"
-)
+@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Length in steps.  [default: the recipe's]")
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
     metavar="N",
-    help="Length of the run in minutes.  [default: of the recipe; fast: 60; anytime, robust: no end]",
+    help="Length in minutes.  [default: the recipe's; fast: 60; anytime, robust: no end]",
 )
 @click.option("--init", type=Path, metavar="FILE", help="Weights to start from, of this or another scale.")
 @click.option(

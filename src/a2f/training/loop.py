@@ -137,11 +137,8 @@ class Run:
             self.recipe = recipe  # begun on a device without bfloat16: what is in fp32 stays so
         # Neither the length of a run without a planned end nor how often it is saved changes what a step computes.
         free = FREE | (LENGTH if recipe.optimiser.schedule == "anytime" else set())
-        begun = {name: value for name, value in flat(asdict(recipe) | state.config).items() if name not in free}
-        now = {
-            name: value for name, value in flat(asdict(self.recipe) | asdict(self.config)).items() if name not in free
-        }
-        other = [name for name in begun | now if begun.get(name) != now.get(name)]
+        begun, now = flat(asdict(recipe) | state.config), flat(asdict(self.recipe) | asdict(self.config))
+        other = [name for name in begun | now if begun.get(name) != now.get(name) and name not in free]
         if other:
             changes = "".join(f"\n  {name}: {begun.get(name)}, now {now.get(name)}" for name in other)
             raise WeightsError(
