@@ -12,7 +12,9 @@ at a time, so that scales of one variant can start from the body of the one befo
 """
 
 import argparse
+import math
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -86,7 +88,7 @@ def recipe_of(task: Task, *, batch: int, patch: int, precision: str) -> Recipe:
 
 def first_weights(task: Task, *, out: Path) -> Path | None:
     """The best weights to start from: the shipped ones, those trained here at another scale, those shipped there."""
-    shipped = {(m.variant, m.scale): m.path for m in shipped_models()}
+    shipped = {(m.variant, m.scale): m.path for m in shipped_models() if m.kind == "clean"}
     here = [out / f"{task.variant}_x{scale}" / "last.safetensors" for scale in (4, 2, 3)]
     others = [shipped.get((task.variant, scale)) for scale in (4, 2, 3)]
     candidates = [shipped.get((task.variant, task.scale)), *here, *others]
@@ -97,9 +99,8 @@ def command(task: Task, a: argparse.Namespace) -> list[str]:
     """The command line of one run; its recipe is written beside it."""
     task.folder.mkdir(parents=True, exist_ok=True)
     recipe = task.folder / "asked.toml"
-    if not recipe.exists():
-        made = recipe_of(task, batch=a.batch, patch=a.patch, precision=a.precision)
-        recipe.write_text(recipe_toml(made), encoding="utf-8")
+    made = recipe_of(task, batch=a.batch, patch=a.patch, precision=a.precision)
+    recipe.write_text(recipe_toml(made), encoding="utf-8")
     words = [sys.executable, "-m", "a2f", "train", task.variant, "-s", str(task.scale), "--data", str(a.data)]
     words += ["--recipe", str(recipe), "--device", a.device, "-o", str(task.folder)]
     words += ["--val", str(a.val)] if a.val else []
@@ -114,7 +115,20 @@ def command(task: Task, a: argparse.Namespace) -> list[str]:
 
 def run(tasks: list[Task], a: argparse.Namespace) -> bool:
     """Run all tasks, some at a time; True if none failed."""
-    waiting, running, failed = list(tasks), {}, False
+    waiting = list(tasks)
+    running: dict[subprocess.Popen[bytes], Task] = {}
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        return _run_all(waiting, running, a)
+    finally:
+        for process in running:  # each saves its state
+            process.terminate()
+        for process in running:
+            process.wait()
+
+
+def _run_all(waiting: list[Task], running: dict[subprocess.Popen[bytes], Task], a: argparse.Namespace) -> bool:
+    failed = False
     environment = {**os.environ, "OMP_NUM_THREADS": "1"} if a.device == "cpu" else dict(os.environ)
     while waiting or running:
         while waiting and len(running) < a.at_once:
@@ -148,17 +162,32 @@ def table(tasks: list[Task]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def count(text: str) -> int:
+    """A whole number over 0, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number over 0")
+    return int(text)
+
+
+def minutes(text: str) -> float:
+    """A finite number over 0, for argparse."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes over 0")
+    return value
+
+
 def main() -> int:
     """Read the arguments, train, write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, metavar="DATA", help="folder tree of HR pictures")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the runs")
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1, mps or cpu (default: cuda)")
-    parser.add_argument("--minutes", type=float, default=25, help="for all networks together (default: 25)")
+    parser.add_argument("--minutes", type=minutes, default=25, help="for all networks together (default: 25)")
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS), metavar="NAME:SCALE")
-    parser.add_argument("--at-once", type=int, help="runs side by side (default: 4; cpu: its cores)")
-    parser.add_argument("--batch", type=int, help="patches a step (default: 32; cpu: 8)")
-    parser.add_argument("--patch", type=int, help="side of an LR patch (default: 64; cpu: 32)")
+    parser.add_argument("--at-once", type=count, help="runs side by side (default: 4; cpu: its cores)")
+    parser.add_argument("--batch", type=count, help="patches a step (default: 32; cpu: 8)")
+    parser.add_argument("--patch", type=count, help="side of an LR patch (default: 64; cpu: 32)")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
     parser.add_argument("--val", type=Path, help="validation pictures, as of a2f train")
     parser.add_argument("--compile", action="store_true", help="use torch.compile")

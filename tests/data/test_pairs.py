@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from a2f.data.pairs import find_images, find_lr, held_out, listed, load_pairs, make_pair
-from a2f.errors import ImageReadError, InputError
+from a2f.errors import ImageReadError, InputError, UsageError
 from a2f.resize import imresize
 from a2f.training.recipe import Recipe
 from a2f.training.start import Job, _pairs
@@ -106,7 +106,8 @@ def test_training_and_validation_read_them_and_say_so(tmp_path: Path) -> None:
     for pairs in (train, validation):
         for (_, lr), expected in zip(pairs, small.values(), strict=True):
             np.testing.assert_array_equal(lr, expected)
-    assert said == [f"{root}: LR images read from {root}/LR_bicubic/X4"] * 2
+    assert said[:2] == [f"{root}: LR images read from {root}/LR_bicubic/X4"] * 2
+    assert "the validation images are the training images" in said[2]
     said.clear()
     plain = Job(
         config=config_of("sd", scale=4),
@@ -132,7 +133,8 @@ def test_listed_pictures_are_held_out_and_cut_to_their_middle(tmp_path: Path) ->
     for number in range(3):
         save(tmp_path / f"data/sub/{number}.png", 64, 4 * 150, number)
     names = tmp_path / "list.txt"
-    names.write_text("# kept out\nsub/1.png\n\n", encoding="utf-8")
+    save(tmp_path / "data/sub/1_s002.png", 64, 64)  # overlaps what is held out
+    names.write_text("# kept out\nsub/1.png\n../data/sub/1.png\n\n", encoding="utf-8-sig")
     job = Job(
         config=config_of("sd", scale=4),
         recipe=Recipe(steps=1),
@@ -149,12 +151,26 @@ def test_listed_pictures_are_held_out_and_cut_to_their_middle(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("# none\n", "names no images"), ("sub/9.png\n", "9.png, which does not")]
+    ("text", "message"), [("# none\n", "names no images"), ("sub/9.png\n", "9.png, which is not an image of")]
 )
 def test_lists_of_pictures_that_are_wrong(tmp_path: Path, text: str, message: str) -> None:
     names = tmp_path / "list.txt"
     names.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=message):
-        listed(names, folder=tmp_path)
+        listed(names, folder=tmp_path, among=[])
     with pytest.raises(InputError, match="cannot read the list"):
-        listed(tmp_path / "none.txt", folder=tmp_path)
+        listed(tmp_path / "none.txt", folder=tmp_path, among=[])
+
+
+def test_validation_images_inside_the_data_are_not_trained_on(tmp_path: Path) -> None:
+    for name in ("a", "b", "val/c"):
+        save(tmp_path / f"data/{name}.png", 64, 64)
+    data, recipe = tmp_path / "data", Recipe(steps=1)
+    job = Job(config=config_of("sd", scale=2), recipe=recipe, data=data, validation=data / "val", folder=tmp_path)
+    train, validation = _pairs(job, lambda line: None)
+    assert (len(train), len(validation)) == (2, 1)
+    names = tmp_path / "list.txt"
+    names.write_text("a.png\nb.png\nval/c.png\n", encoding="utf-8")
+    job = Job(config=config_of("sd", scale=2), recipe=recipe, data=data, validation=names, folder=tmp_path)
+    with pytest.raises(UsageError, match="leave some to train on"):
+        _pairs(job, lambda line: None)

@@ -152,6 +152,24 @@ def test_models_of_one_file_name_are_told_apart() -> None:
     assert list(names_of(models)) == ["sd", "a/best", "b/best", "c"]
 
 
+def test_sets_and_pictures_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    for folder, level in (("a/Set", 10), ("b/Set", 200)):
+        (tmp_path / folder).mkdir(parents=True)
+        rng = np.random.default_rng(level)
+        for suffix in ("png", "bmp"):
+            pixels = rng.integers(0, level, (16, 16, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / folder / f"p.{suffix}")
+    assert [item.name for item in load_set(tmp_path / "a/Set", scale=2)] == ["p.bmp", "p.png"]
+    words = ["eval", "bicubic", "-s", "2", "--metrics", "psnr_y", "--csv", "--data", "a/Set", "b/Set"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        done = CliRunner().invoke(cli, words, catch_exceptions=False)
+    lines = [line.split(",") for line in done.stdout.splitlines()[1:]]
+    assert [(line[2], line[4]) for line in lines] == [
+        (name, image) for name in ("a/Set", "b/Set") for image in ("p.bmp", "p.png", "mean")
+    ]
+
+
 def test_ensembles_are_measured_and_named(data: Path, tmp_path: Path) -> None:
     from a2f import load
 

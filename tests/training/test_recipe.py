@@ -82,6 +82,10 @@ def test_only_an_anytime_recipe_may_have_no_end() -> None:
     ("text", "message"),
     [
         ("stpes = 3", "unknown key stpes, did you mean steps?"),
+        ("minutes = inf", "wants a finite number"),
+        ("steps = 3\nseed = -1", "seed = -1: at least 0"),
+        ('[optimiser]\nschedule = "anytime"\n[[stages]]\nuntil = 0.5\n[[stages]]', "have `until_step`"),
+        ("steps = 3\n[[stages]]\npatch = 5000", "from 8 to 4,096"),
         ("steps = 3\naverages = [0.3]", "over 0, up to 0.25"),
         ("steps = 3\naverages = 0.1", "a list of numbers"),
         ("steps = 3\nema = 0.9\naverages = [0.1]", "choose one"),

@@ -21,7 +21,7 @@ from a2f.cli.main import cli
 from a2f.cli.train import progress_line
 from a2f.data.degrade import Degradation, jpeg
 from a2f.data.patches import Patches
-from a2f.errors import WeightsError
+from a2f.errors import InputError, WeightsError
 from a2f.export.graph import export_onnx
 from a2f.metrics import psnr_y
 from a2f.resize import imresize
@@ -318,6 +318,89 @@ def test_a_run_goes_on_where_bf16_comes_or_goes(begun: bool, then: bool, tmp_pat
     assert recorded_precision(tmp_path) == "fp32"
 
 
+def test_what_began_in_fp32_is_computed_in_fp32_after_a_resume(tmp_path, monkeypatch) -> None:
+    def stop(progress: Progress) -> None:
+        raise StopError
+
+    recipe = dataclasses.replace(RECIPE, steps=4, evaluate_every=2, stages=(Stage(batch=2, patch=8, precision="bf16"),))
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False}, raising=False)
+    with pytest.raises(StopError):
+        make_run(tmp_path, recipe).train(stop)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    again = make_run(tmp_path, recipe)
+    again.resume()
+    seen, real = [], again.network.forward
+
+    def forward(x: torch.Tensor, *, dtype: torch.dtype) -> torch.Tensor:
+        seen.append(dtype)
+        return real(x, dtype=dtype)
+
+    monkeypatch.setattr(again.network, "forward", forward)
+    again.train(lambda p: None)
+    assert seen == [torch.float32] * 2
+
+
+@pytest.mark.parametrize("at", [3, 7, 11])  # the steps 4, 8 and 12 are evaluated, the last ends the run
+def test_an_interrupt_in_a_step_that_is_evaluated_loses_no_evaluation(at: int, tmp_path: Path) -> None:
+    whole: list[Progress] = []
+    make_run(tmp_path / "whole").train(whole.append)
+    parts: list[Progress] = []
+    run = make_run(tmp_path / "parts")
+    patches, real = run.patches, run.patches.batch
+
+    def interrupted(step: int, **options: object) -> object:
+        if step == at:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(step, **options)
+
+    patches.batch = interrupted  # type: ignore[method-assign]
+    if at < 11:
+        with pytest.raises(KeyboardInterrupt):
+            run.train(parts.append)
+        again = make_run(tmp_path / "parts")
+        again.resume()
+        again.train(parts.append)
+    else:
+        run.train(parts.append)
+    assert [(p.step, p.psnr_y, p.best) for p in parts] == [(p.step, p.psnr_y, p.best) for p in whole]
+    assert_same_weights(tmp_path / "whole/best.safetensors", tmp_path / "parts/best.safetensors")
+
+
+def test_an_interrupt_never_saves_nan_over_a_good_state(tmp_path: Path) -> None:
+    run = make_run(tmp_path, dataclasses.replace(RECIPE, steps=30, keep=1))
+    patches, real = run.patches, run.patches.batch
+
+    def spoiled(step: int, **options: object) -> object:
+        if step == 5:
+            with torch.no_grad():
+                run.network.parameters["head.bias"].fill_(float("nan"))
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(step, **options)
+
+    patches.batch = spoiled  # type: ignore[method-assign]
+    with pytest.raises(NonFiniteLossError, match="the weights became NaN"):
+        run.train(lambda p: None)
+    assert [step_of(p) for p in list_checkpoints(tmp_path)] == [4]
+
+
+def test_a_state_saved_on_cuda_goes_on_on_a_cpu(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    run.train(lambda p: None)
+    state = run.optimisers.state_dict()
+    state["adam"]["param_groups"][0]["capturable"] = True
+    again = make_run(tmp_path / "again")
+    again.optimisers.load_state_dict(state)
+    again.train(lambda p: None)
+    assert again.step == 12
+
+
+def test_validation_images_that_are_too_small_are_told_at_once(tmp_path: Path) -> None:
+    tiny = [(np.zeros((4, 20, 3), np.uint8), np.zeros((2, 10, 3), np.uint8))]
+    patches = Patches(images(), scale=2, seed=0, device=torch.device("cpu"))
+    with pytest.raises(InputError, match="smaller than 3 LR pixels"):
+        Run(SMALL, RECIPE, patches=patches, validation=tiny, folder=tmp_path, device=torch.device("cpu"))
+
+
 def test_another_precision_is_another_recipe(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
     recipe = dataclasses.replace(RECIPE, stages=(Stage(batch=2, patch=8, precision="bf16"),))
@@ -549,7 +632,8 @@ def test_command_line_errors(tmp_path: Path, monkeypatch, capsys) -> None:
         (["train", "plot", tmp_path / "none"], "give the folder of a run"),
         (["train", "plot"], "the folder of one run"),
         (["train", "sd", "m"], "one model at a time"),
-        (["train", "xl", "--data", data, "-o", tmp_path / "n"], "choose one of s, sd, m, l"),
+        (["train", "xl", "--data", data, "-o", tmp_path / "n"], "choose one of s, sd, m, l, baseline"),
+        (["train", "sd", "--data", data, "-o", data / "0.png/n"], "cannot make the folder"),
         (
             ["train", "sd", "--data", data, "-o", tmp_path / "n", "--recipe", "quick"],
             "choose anytime, fast, paper or robust",

@@ -112,6 +112,7 @@ def eval(
     or of your own (--network), bicubic, or the file of any other network: ONNX, TorchScript (.pt) or torch.export
     (.pt2), whose values --input-range and --channels state.
     """
+    from a2f.compare import names_apart
     from a2f.evaluation.jpeg import under
     from a2f.evaluation.score import metric_functions, score_set
     from a2f.evaluation.sets import load_set
@@ -122,6 +123,7 @@ def eval(
     wanted = metrics or ("psnr_y", "ssim_y")
     metric_functions(wanted, lpips=lpips)  # what is missing is said before anything runs
     sets = {folder: load_set(folder, scale=scale) for folder in data}
+    titles = dict(zip(sets, names_apart([folder.resolve() for folder in sets]), strict=True))
     drawn = Crops(sheet, sets[data[0]], scale=scale, qualities=qualities, pictures=pictures, overwrite=overwrite)
     scores = []
     for name, model in names_of(models).items():
@@ -134,10 +136,10 @@ def eval(
                 upscaler,
                 under(sets[folder], quality),
                 model=name,
-                data=folder.resolve().name,
+                data=titles[folder],
                 scale=scale,
                 metrics=wanted,
-                save=None if save is None else save / kept_as / _folder_name(folder.name, quality),
+                save=None if save is None else save / kept_as / _folder_name(titles[folder].replace("/", "_"), quality),
                 lpips=lpips,
                 jpeg_quality=quality,
             )

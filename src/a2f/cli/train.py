@@ -130,7 +130,8 @@ def train(words: tuple[str, ...], network: str | None, print_recipe: str | None,
             click.echo("no step was finished and nothing saved: start again without --resume", err=True)
         raise
     if run.processes.rank == 0:
-        click.echo(f"{given['output']}/best.safetensors: {run.best:.3f} dB at step {run.best_step}", err=True)
+        how = f"{run.best:.3f} dB" if run.validation else "the last weights (no validation images)"
+        click.echo(f"{given['output']}/best.safetensors: {how} at step {run.best_step}", err=True)
     if run.processes.count > 1:
         _leave()
 
@@ -154,14 +155,20 @@ def _network(
     name: str, init: Path | None, *, scale: int, seed: int
 ) -> "tuple[A2FConfig, Weights | None] | tuple[Network, None]":
     """A network of A²F and the weights to start from; or another one, which holds them."""
-    from a2f.errors import EngineError, UsageError
+    from a2f.errors import EngineError, UnknownModelError, UsageError
     from a2f.peers import PEERS
     from a2f.peers.files import is_own, open_network, read_network
-    from a2f.variants import config_of
+    from a2f.variants import ABLATIONS, VARIANTS, ablation_of, config_of
     from a2f.weights import read_weights
 
     if name not in PEERS and not is_own(name):
-        return config_of(name, scale=scale), read_weights(init) if init else None
+        if name not in VARIANTS and name not in ABLATIONS:
+            raise UnknownModelError(
+                f"unknown model {name!r}: choose one of {', '.join([*VARIANTS, *ABLATIONS])}, a network of another "
+                "paper (docs/peers.md), or your own by --network"
+            )
+        config = ablation_of(name, scale=scale) if name in ABLATIONS else config_of(name, scale=scale)
+        return config, read_weights(init) if init else None
     if init is not None:
         network = read_network(init, own=name if is_own(name) else None)
         if (network.name, network.scale) != (name, scale):

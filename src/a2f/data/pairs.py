@@ -83,32 +83,48 @@ def held_out(paths: list[Path]) -> list[Path]:
     Sub-images of one photograph (``0001_s001``, ``0001_s002``) go together: they overlap, and a validation on pixels
     that were trained on tells nothing.
     """
-    photograph = {path: path.with_name(_SUB_IMAGE.sub("", path.stem)) for path in paths}
+    photograph = {path: _photograph(path) for path in paths}
     photographs = list(dict.fromkeys(photograph.values()))
     chosen = set(photographs[::64]) if len(photographs) > 1 else set()
     return [path for path in paths if photograph[path] in chosen]
 
 
-def listed(file: Path, *, folder: Path) -> list[Path]:
+def listed(file: Path, *, folder: Path, among: list[Path]) -> list[Path]:
     """The images that a text file names, one a line, relative to a folder; lines that begin with # are comments.
 
     Args:
         file: of the list, UTF-8.
         folder: of the images.
+        among: the images of the folder (`find_images`).
+
+    Returns:
+        The named ones of `among`, each once.
 
     Raises:
-        InputError: if the file cannot be read, names no image, or names one that is missing.
+        InputError: if the file cannot be read, names no image, or names one that is not in the folder.
     """
     try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the list of images {file}: {error}") from error
+    known = {path.resolve(): path for path in among}
     paths = [folder / line for line in lines if line and not line.startswith("#")]
-    missing = [path for path in paths if not path.is_file()]
+    missing = [path for path in paths if path.resolve() not in known]
     if missing or not paths:
-        what = f"names {missing[0]}, which does not exist" if missing else "names no images"
+        what = f"names {missing[0]}, which is not an image of {folder}" if missing else "names no images"
         raise InputError(f"{file} {what}: write one path a line, relative to {folder}")
-    return paths
+    return list(dict.fromkeys(known[path.resolve()] for path in paths))
+
+
+def without(paths: list[Path], held: list[Path]) -> list[Path]:
+    """The images that show nothing of those held out: sub-images of one photograph go together, since they overlap."""
+    out = {_photograph(path) for path in held}
+    return [path for path in paths if _photograph(path) not in out]
+
+
+def _photograph(path: Path) -> Path:
+    """What a file is a sub-image of, or its own name without the suffix."""
+    return path.resolve().with_name(_SUB_IMAGE.sub("", path.stem))
 
 
 def middle(pair: tuple[Image, Image], *, side_px: int) -> tuple[Image, Image]:

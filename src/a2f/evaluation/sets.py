@@ -1,5 +1,6 @@
 """Benchmark sets on disk: folders of HR images, with LR images beside them or made from them."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ class Item:
     """One image of a set.
 
     Attributes:
-        name: file name without its suffix.
+        name: file name without its suffix; where two images share it, the path with the suffix.
         hr: [sH, sW, 3] uint8.
         lr: [H, W, 3] uint8.
     """
@@ -42,4 +43,11 @@ def load_set(folder: Path, *, scale: int) -> list[Item]:
     """
     paths, lr = find_images(folder), find_lr(folder, scale=scale)
     pairs = [make_pair(path, scale=scale, lr=lr.get(path)) for path in paths]
-    return [Item(name=path.stem, hr=hr, lr=small) for path, (hr, small) in zip(paths, pairs, strict=True)]
+    stems = Counter(path.stem for path in paths)
+    names = [path.stem if stems[path.stem] == 1 else _whole_name(path, folder) for path in paths]
+    return [Item(name=name, hr=hr, lr=small) for name, (hr, small) in zip(names, pairs, strict=True)]
+
+
+def _whole_name(path: Path, folder: Path) -> str:
+    """A name for an image whose stem another image has too; fit for a file name."""
+    return path.relative_to(folder).as_posix().replace("/", "_")

@@ -1,6 +1,7 @@
 """What a run leaves for people: a CSV, TensorBoard events, and the curves as a picture."""
 
 import csv
+import io
 import math
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from a2f.errors import A2FError, WeightsError
+from a2f.imageio import write_bytes_atomic
 from a2f.peers.files import network_in
 from a2f.resize import imresize
 from a2f.training.loop import Progress, enlarged
@@ -41,10 +43,11 @@ class Log:
         """Add one line; lines of steps that a resumed run takes again are dropped first."""
         rows = [row for row in read_log(self.path) if row["step"] < progress.step] if self.path.exists() else []
         names = [f.name for f in fields(Progress)]
-        with self.path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, names, restval=math.nan)  # rows of a run begun before a column was added
-            writer.writeheader()
-            writer.writerows([*rows, asdict(progress)])
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, names, restval=math.nan)  # rows of a run begun before a column was added
+        writer.writeheader()
+        writer.writerows([*rows, asdict(progress)])
+        write_bytes_atomic(self.path, text.getvalue().encode())
         for name in ("loss", "lr", "steps_per_second", "psnr_y", "psnr_y_jpeg"):
             value = getattr(progress, name)
             if not math.isnan(value):

@@ -17,7 +17,7 @@ from torch import nn
 import a2f
 from a2f.data.degrade import jpeg
 from a2f.data.patches import Patches
-from a2f.errors import A2FError, WeightsError
+from a2f.errors import A2FError, InputError, WeightsError
 from a2f.imageio import write_bytes_atomic
 from a2f.imageio.rgb import to_uint8
 from a2f.metrics import psnr_y
@@ -35,6 +35,8 @@ from a2f.weights import Weights
 
 FREE = {"evaluate_every", "save_minutes", "keep"}  # what may change when a run goes on
 LENGTH = {"steps", "minutes"}
+WAYS_OUT = "; earlier checkpoints are kept: lower optimiser.lr, set optimiser.clip, or use fp32"
+MIN_VALIDATION_PX = 3  # one LR pixel is cut from each border before the PSNR
 JPEG_QUALITY = 50  # of the validation of a run with a degradation: files as the web makes them, seen by all runs alike
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -104,6 +106,8 @@ class Run:
     ) -> None:
         self.recipe = as_computed(recipe, device)
         self.patches, self.validation = patches, validation
+        if any(min(lr.shape[:2]) < MIN_VALIDATION_PX for _, lr in validation):
+            raise InputError(f"a validation image is smaller than {MIN_VALIDATION_PX} LR pixels a side: leave it out")
         self.folder, self.device = folder, device
         self.processes = processes or Processes()
         torch.manual_seed(recipe.seed)
@@ -134,7 +138,7 @@ class Run:
         state = load_checkpoint(path or found[0])
         recipe = as_computed(parse_recipe(state.recipe), self.device)
         if recipe == without_bf16(self.recipe):
-            self.recipe = recipe  # begun on a device without bfloat16: what is in fp32 stays so
+            self.recipe = self._take.recipe = recipe  # begun on a device without bfloat16: fp32 stays fp32
         # Neither the length of a run without a planned end nor how often it is saved changes what a step computes.
         free = FREE | (LENGTH if recipe.optimiser.schedule == "anytime" else set())
         begun, now = flat(asdict(recipe) | state.config), flat(asdict(self.recipe) | asdict(self.config))
@@ -196,33 +200,42 @@ class Run:
     def _train_until_report(self, report: Callable[[Progress], None], interrupts: Interrupts) -> None:
         """Train until the next evaluation, evaluate, save, report."""
         began, first, losses = time.monotonic(), self.step, torch.zeros((), device=self.device)
-        base, lr, saved = self.seconds, 0.0, began
+        base, lr, saved, interrupted = self.seconds, 0.0, began, False
         while self.done < 1:
             lr = self.recipe.optimiser.lr * self.recipe.optimiser.share(step=self.step, done=self.done)
             losses += self._take(self.step, done=self.done)
             self.step += 1
             self.seconds = base + time.monotonic() - began
-            if self._agreed(interrupts.asked):
-                if self.processes.rank == 0:
-                    self.save()
-                raise KeyboardInterrupt
+            interrupted = self._agreed(interrupts.asked)
             if self.step % self.recipe.evaluate_every == 0:
                 break
+            if interrupted and self.done < 1:
+                self._save_if_sound()
+                raise KeyboardInterrupt
             if time.monotonic() - saved > 60 * self.recipe.save_minutes:
-                if self.processes.rank == 0 and bool(losses.isfinite()):
-                    self.save()
+                self._save_if_sound()
                 saved = time.monotonic()
         if self.processes.count > 1:  # each process has seen its part of the batches
             dist.all_reduce(losses)
         mean = float(losses) / (self.step - first) / self.processes.count
         if not math.isfinite(mean):
-            raise NonFiniteLossError(
-                f"the loss became {mean} between steps {first} and {self.step}; "
-                f"the checkpoints up to step {first} are kept: lower optimiser.lr, set optimiser.clip, or use fp32"
-            )
+            raise NonFiniteLossError(f"the loss became {mean} between steps {first} and {self.step}{WAYS_OUT}")
         rate = (self.step - first) / (time.monotonic() - began)
         if self.processes.rank == 0:
             self._report(report, loss=mean, lr=lr, rate=rate)
+        if interrupted and self.done < 1:
+            raise KeyboardInterrupt
+
+    def _save_if_sound(self) -> None:
+        """Save between two evaluations; a state with NaN never takes the place of a good one.
+
+        Raises:
+            NonFiniteLossError: if a parameter is NaN or infinite.
+        """
+        if not all(bool(value.isfinite().all()) for value in self.network.parameters.values()):
+            raise NonFiniteLossError(f"the weights became NaN or infinite before step {self.step}{WAYS_OUT}")
+        if self.processes.rank == 0:
+            self.save()
 
     def _report(self, report: Callable[[Progress], None], *, loss: float, lr: float, rate: float) -> None:
         """Evaluate, save and report."""

@@ -16,6 +16,7 @@ from a2f.errors import UsageError
 BUILT_IN = ("anytime", "fast", "paper", "robust")
 
 T = TypeVar("T")
+MAX_RATE = 1e30  # more is infinite in float32
 
 
 def _need(condition: bool, message: str) -> None:
@@ -48,8 +49,8 @@ class Stage:
     def __post_init__(self) -> None:
         _need(0 < self.until <= 1, f"until = {self.until}: a fraction of the run, over 0 and at most 1")
         _need(self.until_step >= 0, f"until_step = {self.until_step}: at least 0")
-        _need(self.batch >= 1, f"batch = {self.batch}: at least 1")
-        _need(self.patch >= 8, f"patch = {self.patch}: at least 8 LR pixels")
+        _need(1 <= self.batch <= 65536, f"batch = {self.batch}: from 1 to 65,536")
+        _need(8 <= self.patch <= 4096, f"patch = {self.patch}: from 8 to 4,096 LR pixels")
         _need(self.frequency >= 0, f"frequency = {self.frequency}: at least 0")
 
 
@@ -87,7 +88,8 @@ class Optimiser:
     clip: float = 0.0
 
     def __post_init__(self) -> None:
-        _need(self.lr > 0 and self.kernel_lr > 0, f"lr = {self.lr}, kernel_lr = {self.kernel_lr}: over 0")
+        rates = f"lr = {self.lr}, kernel_lr = {self.kernel_lr}"
+        _need(0 < self.lr <= MAX_RATE and 0 < self.kernel_lr <= MAX_RATE, f"{rates}: over 0, up to {MAX_RATE:g}")
         _need(0 <= self.momentum < 1, f"momentum = {self.momentum}: at least 0 and below 1")
         _need(self.warmup >= 0, f"warmup = {self.warmup}: at least 0")
         _need(0 <= self.floor <= 1, f"floor = {self.floor}: between 0 and 1")
@@ -151,6 +153,8 @@ class Recipe:
         endless = self.optimiser.schedule == "anytime" and self.steps == self.minutes == 0
         _need(endless or (self.steps > 0) != (self.minutes > 0), "exactly one of steps and minutes is over 0")
         _need(self.steps >= 0 and self.minutes >= 0, "steps and minutes: at least 0")
+        _need(math.isfinite(self.minutes), f"minutes = {self.minutes}: wants a finite number")
+        _need(0 <= self.seed < 2**63, f"seed = {self.seed}: at least 0 and below 2^63")
         _need(0 <= self.ema < 1, f"ema = {self.ema}: at least 0 and below 1")
         _need(
             all(0 < width <= 0.25 for width in self.averages), f"averages = {list(self.averages)}: over 0, up to 0.25"
@@ -166,6 +170,7 @@ class Recipe:
             rising = sorted(set(steps[:-1])) == steps[:-1] and steps[-1] == 0
             _need(rising and set(ends) == {1.0}, f"stages end at steps {steps}: rising, the last 0, and no `until`")
         else:
+            _need(not endless or len(ends) < 2, "the stages of a run without an end have `until_step`, not `until`")
             _need(
                 bool(ends) and ends[-1] == 1 and sorted(set(ends)) == ends,
                 f"stages end at {ends}: rising, the last at 1",

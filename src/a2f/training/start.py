@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
-from a2f.data.pairs import find_images, find_lr, held_out, listed, load_pairs, middle
+from a2f.data.pairs import find_images, find_lr, held_out, listed, load_pairs, middle, without
 from a2f.data.patches import Patches
 from a2f.data.spill import Spill
 from a2f.errors import A2FError, EngineError, UsageError
@@ -82,6 +82,12 @@ def start(job: Job, *, report: Callable[[Run], Callable[[Progress], None]], tell
     if list_checkpoints(job.folder) and not job.resume:
         raise UsageError(f"{job.folder} already holds a run: go on with --resume, or choose another --output")
     _check_teacher(job)
+    try:
+        job.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"cannot make the folder {job.folder}: {error.strerror or error}: choose another -o"
+        ) from error
     with processes(job.device) as (mine, device):
         if device.type == "cpu":
             keep_freed_memory()
@@ -216,11 +222,30 @@ def _pairs(job: Job, tell: Callable[[str], None]) -> tuple[list[Pair], list[Pair
 
     paths, lr = find(job.data)
     if job.validation is not None and not job.validation.is_file():
-        return _some(load(paths, lr), job.data), _some(load(*find(job.validation)), job.validation)
-    kept = held_out(paths) if job.validation is None else listed(job.validation, folder=job.data)
-    left = set(kept)
+        seen, seen_lr = find(job.validation)
+        if job.validation.resolve() == job.data.resolve():
+            tell("the validation images are the training images: their PSNR says little of other images")
+        else:
+            paths = _left(paths, seen, job)
+        return _some(load(paths, lr), job.data), _some(load(seen, seen_lr), job.validation)
+    kept = held_out(paths) if job.validation is None else listed(job.validation, folder=job.data, among=paths)
     validation = [middle(pair, side_px=VALIDATION_LR_PX) for pair in load(kept, lr)]
-    return _some(load([p for p in paths if p not in left], lr), job.data), validation
+    train = _some(load(_left(paths, kept, job), lr), job.data)
+    return train, validation if job.validation is None else _some(validation, job.validation)
+
+
+def _left(paths: list[Path], held: list[Path], job: Job) -> list[Path]:
+    """The images to train on.
+
+    Raises:
+        UsageError: if all are held out.
+    """
+    left = without(paths, held)
+    if not left:
+        raise UsageError(
+            f"all images of {job.data} are validation images: leave some to train on, or give another --val"
+        )
+    return left
 
 
 def _some(pairs: list[Pair], folder: Path) -> list[Pair]:

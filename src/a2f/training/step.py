@@ -94,6 +94,7 @@ class Optimisers:
         self.adam.load_state_dict(state["adam"])
         for group, rate in zip(self.adam.param_groups, rates, strict=True):
             group["lr"] = rate  # the tensor that a graph reads
+            group["capturable"] = self.on_cuda  # whatever device the state is from
 
 
 class Step:
