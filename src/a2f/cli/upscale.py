@@ -86,7 +86,7 @@ POSITIVE = click.IntRange(min=1)
     default="sd",
     show_default=True,
     metavar="NAME",
-    help="One of `a2f models`, a weights file, or auto: sd-robust for strongly compressed JPEGs, sd for all others.",
+    help="One of `a2f models`, a weights file, or auto: sd-robust, where shipped, for compressed JPEGs, else sd.",
 )
 @click.option(
     "-f", "--format", metavar="FMT", help="jpg, png, webp, tiff, bmp, gif, ppm or avif; as the input by default."
