@@ -31,7 +31,7 @@ SET = "Kodak24"
 SCALES = (2, 4)
 QUALITIES: tuple[Quality, ...] = (None, 90, 75, 50, 30)
 SHEET = ROOT / "docs" / "images" / "jpeg.png"
-SHEET_SCALE = 2
+SHEET_SCALE = 4
 SHEET_QUALITIES: tuple[Quality, ...] = (75, 50, 30)
 SHEET_PICTURES = ("19", "23")
 
