@@ -1,8 +1,12 @@
 """``a2f export``."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from a2f.export.check import Difference
 
 EPILOG = """\b
 Examples:
@@ -30,7 +34,6 @@ def export(model: str, scale: int, output: Path, network: str | None, overwrite:
 
     from a2f.api import find_weights
     from a2f.cli.output import check_output
-    from a2f.errors import EngineError
     from a2f.export.check import check_onnx
     from a2f.export.graph import export_onnx
     from a2f.imageio import write_bytes_atomic
@@ -45,11 +48,7 @@ def export(model: str, scale: int, output: Path, network: str | None, overwrite:
     blob = export_onnx(weights)
     built_ms = (time.perf_counter() - began) * 1000
     differences = check_onnx(blob, weights)
-    for worst in (d for d in differences if not d.largest <= d.allowed):  # NaN is neither below nor above
-        raise EngineError(
-            f"the graph differs from the reference by {worst.largest:.1e} at {worst.width} x {worst.height}, "
-            f"more than the {worst.allowed:.1e} that float32 rounds: nothing was written"
-        )
+    _refuse_differences(differences, reference="the reference")
     write_bytes_atomic(output, blob, replace=overwrite)
     config = weights.config
     most, sizes = max(d.largest for d in differences), ", ".join(f"{d.width}x{d.height}" for d in differences)
@@ -59,9 +58,19 @@ def export(model: str, scale: int, output: Path, network: str | None, overwrite:
     click.echo(f"largest difference from the reference: {most:.1e} on [0, 1] (sizes {sizes})", err=True)
 
 
-def _export_network(model: str, own: str | None, output: Path, *, overwrite: bool) -> None:
-    """The same for a network that is not A²F."""
+def _refuse_differences(differences: "list[Difference]", *, reference: str) -> None:
+    """Raise an EngineError if the graph is further from its reference than float32 rounds."""
     from a2f.errors import EngineError
+
+    for worst in (d for d in differences if not d.largest <= d.allowed):  # NaN is neither below nor above
+        raise EngineError(
+            f"the graph differs from {reference} by {worst.largest:.1e} at {worst.width} x {worst.height}, "
+            f"more than the {worst.allowed:.1e} that float32 rounds: nothing was written"
+        )
+
+
+def _export_network(model: str, own: str | None, output: Path, *, overwrite: bool) -> None:
+    """Write a network that is not A²F as ONNX; PyTorch makes the file, and the graph is held to it."""
     from a2f.imageio import write_bytes_atomic
     from a2f.peers.files import read_network
     from a2f.runtime.network_engine import check_network
@@ -71,11 +80,7 @@ def _export_network(model: str, own: str | None, output: Path, *, overwrite: boo
 
     blob = export_network(network)
     differences = check_network(blob, network)
-    for worst in (d for d in differences if not d.largest <= d.allowed):  # NaN is neither below nor above
-        raise EngineError(
-            f"the graph differs from PyTorch by {worst.largest:.1e} at {worst.width} x {worst.height}, "
-            f"more than the {worst.allowed:.1e} that float32 rounds: nothing was written"
-        )
+    _refuse_differences(differences, reference="PyTorch")
     write_bytes_atomic(output, blob, replace=overwrite)
     most = max(d.largest for d in differences)
     click.echo(f"{output}: {network.name} x{network.scale}, {len(blob) / 1e6:.2f} MB", err=True)

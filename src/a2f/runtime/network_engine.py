@@ -1,13 +1,13 @@
 """Networks that are not A²F as upscalers, on PyTorch or onnxruntime; whole images only."""
 
 import copy
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import EngineError, InputError
+from a2f.export.check import Difference, rounding
 from a2f.runtime.arrays import to_batch, to_image
 from a2f.runtime.engines import EngineName, default_threads
 from a2f.upscaler import Described
@@ -19,23 +19,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 SIZES = ((24, 31), (33, 20), (48, 40))  # height and width of the images on which an ONNX file is compared
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """How far the file is from PyTorch on one image.
-
-    Attributes:
-        width: of the LR image, pixels.
-        height: of the LR image, pixels.
-        largest: absolute difference.
-        allowed: how far float32 rounding may take two runs apart on this image (`a2f.export.check.rounding`).
-    """
-
-    width: int
-    height: int
-    largest: float
-    allowed: float
 
 
 class NetworkUpscaler(Described):
@@ -69,7 +52,6 @@ def check_network(blob: bytes, network: "Network") -> list[Difference]:
     """
     import torch
 
-    from a2f.export.check import rounding
     from a2f.export.session import make_session
 
     session = make_session(blob, threads=1)

@@ -1,7 +1,7 @@
 """The network as it is trained: the parameters of all blocks stacked, so that a step takes few operations.
 
 `a2f.model.a2f.A2F` is the network as the paper writes it. `TrainingNetwork` computes the same function (a test compares
-values and gradients). A step takes half as long on a CPU, for four reasons:
+values and gradients). A step is quicker on a CPU (docs/benchmarks/training.md), for four reasons:
 
 - The kernels of all blocks are one tensor: weight normalisation, optimisers and averages take a few operations in
   place of some hundred.
@@ -89,7 +89,7 @@ class TrainingNetwork:
 
         Args:
             x: [N, 3, H, W] RGB in [0, 1].
-            dtype: precision of the convolutions; sums of features are float32.
+            dtype: precision of the convolutions, and on a CPU of the features.
 
         Returns:
             [N, 3 s², H, W] float32; `pixel_shuffle` of it is RGB, not clipped.
