@@ -133,7 +133,7 @@ class TrainingNetwork:
             conv2=normed(p["res.conv2.v"], p["res.conv2.g"] * factor).to(dtype),
             conv2_bias=(p["res.conv2.bias"] * factor).to(dtype),
             lambda_x=p["lambda_x"],
-            proj=p["proj.weight"].to(dtype) if self.config.projection else None,
+            proj=p["proj.weight"] if self.config.projection else None,
             lambda_att=p["lambda_att"] if self.config.projection else None,
             att=tuple(p[name] for name in ATTENTION) if self.config.attention else (),
         )
