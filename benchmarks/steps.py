@@ -32,8 +32,9 @@ from a2f.training.log import read_log
 from a2f.training.muon import orthogonal
 from a2f.training.network import TrainingNetwork
 from a2f.training.precision import as_computed
+from a2f.training.processes import Processes
 from a2f.training.recipe import Optimiser, Recipe, Stage
-from a2f.training.step import Processes, Step
+from a2f.training.step import Step
 from a2f.variants import config_of
 from benchmarks.loader import photographs
 from benchmarks.machine import describe

@@ -1,6 +1,7 @@
 """A run: it learns, it goes on after anything, and it is the same on one process or two."""
 
 import dataclasses
+import hashlib
 import io
 import math
 import os
@@ -250,7 +251,8 @@ def test_nan_stops_the_run_and_keeps_the_state(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_is_heard_after_the_step_saved_and_gone_on_from_bit_for_bit(number, tmp_path: Path) -> None:
-    make_run(tmp_path / "whole").train(lambda p: None)
+    whole: list[Progress] = []
+    make_run(tmp_path / "whole").train(whole.append)
     run = make_run(tmp_path / "parts")
     patches = run.patches
     real = patches.batch
@@ -262,14 +264,32 @@ def test_an_interrupt_is_heard_after_the_step_saved_and_gone_on_from_bit_for_bit
 
     patches.batch = interrupted  # type: ignore[method-assign]
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    parts: list[Progress] = []
     with pytest.raises(KeyboardInterrupt):
-        run.train(lambda p: None)
+        run.train(parts.append)
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
     assert step_of(list_checkpoints(tmp_path / "parts")[0]) == 7
     again = make_run(tmp_path / "parts")
     again.resume()
-    again.train(lambda p: None)
+    again.train(parts.append)
+    assert [p.loss for p in parts] == [p.loss for p in whole]  # the mean since the report before, not since the resume
     assert_same_weights(tmp_path / "whole/last.safetensors", tmp_path / "parts/last.safetensors")
+
+
+def test_a_checkpoint_from_before_losses_were_kept_goes_on(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    run.train(lambda p: None)
+    path = list_checkpoints(tmp_path)[0]
+    old = torch.load(path, weights_only=True)
+    del old["losses"], old["reported"]
+    buffer = io.BytesIO()
+    torch.save(old, buffer)
+    older = tmp_path / f"step_00000012_{hashlib.sha256(buffer.getvalue()).hexdigest()[:12]}.pt"
+    path.unlink()
+    older.write_bytes(buffer.getvalue())
+    again = make_run(tmp_path)
+    again.resume()
+    assert (again.step, again.reported, float(again.losses)) == (12, 12, 0.0)
 
 
 def recorded_precision(folder: Path) -> str:

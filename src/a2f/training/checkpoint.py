@@ -35,6 +35,8 @@ class Checkpoint:
         averages: the averages of those parameters, side by side.
         optimisers: state of Muon and Adam.
         versions: of a2f and torch.
+        losses: sum of the losses since step `reported`.
+        reported: last step that is in the log; None in checkpoints of a2f before this was kept.
     """
 
     step: int
@@ -48,6 +50,8 @@ class Checkpoint:
     averages: list[dict[str, torch.Tensor]]
     optimisers: dict[str, Any]
     versions: dict[str, str]
+    losses: float = 0.0
+    reported: int | None = None
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, keep: int) -> Path:

@@ -28,8 +28,9 @@ from a2f.training.general import GeneralNetwork, Trainable
 from a2f.training.interrupts import Interrupts
 from a2f.training.network import TrainingNetwork
 from a2f.training.precision import as_computed, without_bf16
+from a2f.training.processes import Agreement, Processes
 from a2f.training.recipe import Recipe, parse_recipe, recipe_toml
-from a2f.training.step import Processes, Step
+from a2f.training.step import Step
 from a2f.variants import A2FConfig
 from a2f.weights import Weights
 
@@ -110,12 +111,14 @@ class Run:
             raise InputError(f"a validation image is smaller than {MIN_VALIDATION_PX} LR pixels a side: leave it out")
         self.folder, self.device = folder, device
         self.processes = processes or Processes()
+        self._agreement = Agreement(self.processes, device)
         torch.manual_seed(recipe.seed)
         self.network = _trainable(config, init=init, device=device)
         self.config = self.network.config
         self._take = Step(self.network, self.recipe, patches=patches, processes=self.processes, compiled=compiled)
         self.averages, self.optimisers = self._take.averages, self._take.optimisers
         self.step, self.seconds, self.best, self.best_step = 0, 0.0, -math.inf, 0
+        self.losses, self.reported = torch.zeros((), device=device), 0  # sum of the losses since that step
         self.chosen = len(self.averages.kinds) // 2  # the average that is written; the validation images choose it
 
     @property
@@ -158,6 +161,8 @@ class Run:
         self.optimisers.load_state_dict(state.optimisers)
         self.step, self.seconds, self.best, self.best_step = state.step, state.seconds, state.best, state.best_step
         self.chosen = state.chosen
+        self.losses.fill_(state.losses)
+        self.reported = self.step if state.reported is None else state.reported
 
     def save(self) -> Path:
         """Write a checkpoint and last.safetensors, atomically."""
@@ -170,6 +175,8 @@ class Run:
             config=asdict(self.config),
             recipe=recipe_toml(self.recipe),
             chosen=self.chosen,
+            losses=float(self.losses),
+            reported=self.reported,
             parameters={name: value.detach() for name, value in self.network.state().items()},
             averages=self.averages.values,
             optimisers=self.optimisers.state_dict(),
@@ -199,28 +206,30 @@ class Run:
 
     def _train_until_report(self, report: Callable[[Progress], None], interrupts: Interrupts) -> None:
         """Train until the next evaluation, evaluate, save, report."""
-        began, first, losses = time.monotonic(), self.step, torch.zeros((), device=self.device)
-        base, lr, saved, interrupted = self.seconds, 0.0, began, False
+        began, first, saved = time.monotonic(), self.step, time.monotonic()
+        base, lr, interrupted = self.seconds, 0.0, False
         while self.done < 1:
             lr = self.recipe.optimiser.lr * self.recipe.optimiser.share(step=self.step, done=self.done)
-            losses += self._take(self.step, done=self.done)
+            self.losses += self._take(self.step, done=self.done)
             self.step += 1
-            self.seconds = base + time.monotonic() - began
-            interrupted = self._agreed(interrupts.asked)
+            self.seconds, interrupted = self._agreement.after_step(base + time.monotonic() - began, interrupts.asked)
             if self.step % self.recipe.evaluate_every == 0:
                 break
             if interrupted and self.done < 1:
+                self._agreement.settled()
                 self._save_if_sound()
                 raise KeyboardInterrupt
             if time.monotonic() - saved > 60 * self.recipe.save_minutes:
                 self._save_if_sound()
                 saved = time.monotonic()
-        if self.processes.count > 1:  # each process has seen its part of the batches
-            dist.all_reduce(losses)
-        mean = float(losses) / (self.step - first) / self.processes.count
-        if not math.isfinite(mean):
-            raise NonFiniteLossError(f"the loss became {mean} between steps {first} and {self.step}{WAYS_OUT}")
         rate = (self.step - first) / (time.monotonic() - began)
+        agreed = self._agreement.settled()
+        if agreed is not None:
+            self.seconds, interrupted = agreed
+        mean = float(self.losses) / (self.step - self.reported)
+        if not math.isfinite(mean):
+            raise NonFiniteLossError(f"the loss became {mean} between steps {self.reported} and {self.step}{WAYS_OUT}")
+        self.losses, self.reported = torch.zeros_like(self.losses), self.step
         if self.processes.rank == 0:
             self._report(report, loss=mean, lr=lr, rate=rate)
         if interrupted and self.done < 1:
@@ -261,14 +270,6 @@ class Run:
                 width=self.averages.kinds[self.chosen].width,
             )
         )
-
-    def _agreed(self, interrupted: bool) -> bool:
-        """Whether any process was interrupted; all see the same clock too, or one would stop while the others wait."""
-        if self.processes.count > 1:
-            both = torch.tensor([self.seconds, float(interrupted)], dtype=torch.float64, device=self.device)
-            dist.all_reduce(both, dist.ReduceOp.MAX)
-            self.seconds, interrupted = float(both[0]), bool(both[1])
-        return interrupted
 
     def score(self, number: int) -> "Score":
         """How good an average is on the validation images.

@@ -19,12 +19,12 @@ from a2f.errors import A2FError, EngineError, UsageError
 from a2f.imageio import Picture, write_bytes_atomic, write_image
 from a2f.imageio.rgb import read_rgb8, to_uint8
 from a2f.peers.files import Network
-from a2f.runtime.memory import available_bytes, keep_freed_memory
+from a2f.runtime.memory import available_bytes, keep_freed_memory, use_huge_pages
 from a2f.training.checkpoint import list_checkpoints
 from a2f.training.loop import Pair, Progress, Run
 from a2f.training.precision import computes_bf16
+from a2f.training.processes import Processes
 from a2f.training.recipe import Recipe, recipe_toml
-from a2f.training.step import Processes
 from a2f.upscaler import Upscaler
 from a2f.variants import A2FConfig
 from a2f.weights import Weights
@@ -122,6 +122,8 @@ def start(job: Job, *, report: Callable[[Run], Callable[[Progress], None]], tell
         if job.resume:
             run.resume()
             quiet(f"going on from step {run.step}")
+        if device.type == "cpu":
+            use_huge_pages()  # now that the images have their place
         if mine.rank == 0:
             job.folder.mkdir(parents=True, exist_ok=True)
             write_bytes_atomic(job.folder / "recipe.toml", recipe_toml(run.recipe).encode())
