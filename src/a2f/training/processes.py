@@ -1,4 +1,4 @@
-"""Several processes on one model, started by torchrun: their parts of a batch, mean gradients, and what they agree on."""
+"""Several processes on one model, started by torchrun: parts of a batch, mean gradients, and what they agree on."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
