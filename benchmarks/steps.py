@@ -189,9 +189,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rates = several(Path(folder), batch=16, patch=48, steps=10 * a.rounds)
     rows = [["network", "batch x LR patch", *heads], ["SD x4", "16 x 48", *rates.row()]]
-    parts["processes"] = (
-        f"{table(rows)}\n\n{machine}; one thread a process, bfloat16, wall clock, the fastest tenth of blocks of 5 steps."
-    )
+    how = "one thread a process, bfloat16, wall clock, the fastest tenth of blocks of 5 steps"
+    parts["processes"] = f"{table(rows)}\n\n{machine}; {how}."
     for mark, text in parts.items():
         print(text)
         if a.write:

@@ -22,16 +22,17 @@ from a2f.cli.main import cli
 from a2f.cli.train import progress_line
 from a2f.data.degrade import Degradation, jpeg
 from a2f.data.patches import Patches
-from a2f.errors import InputError, WeightsError
+from a2f.errors import A2FError, InputError, WeightsError
 from a2f.export.graph import export_onnx
 from a2f.metrics import psnr_y
 from a2f.resize import imresize
 from a2f.training.checkpoint import list_checkpoints, load_checkpoint, step_of
 from a2f.training.interrupts import Interrupts
 from a2f.training.log import Log, lambdas, plot_run, read_log
-from a2f.training.loop import NonFiniteLossError, Progress, Run, enlarged, transferred
+from a2f.training.loop import NonFiniteLossError, Progress, Run, transferred
 from a2f.training.recipe import Optimiser, Recipe, Stage, parse_recipe
 from a2f.training.step import loss_of
+from a2f.training.validation import enlarged
 from a2f.variants import A2FConfig, config_of
 from a2f.weights import find_shipped, read_weights
 
@@ -478,6 +479,44 @@ def test_log_and_plot(tmp_path: Path) -> None:
     assert CliRunner().invoke(cli, ["train", "plot", str(tmp_path)]).exit_code == 0
     with Image.open(tmp_path / "curves.png") as picture:
         assert picture.width > 800
+
+
+@pytest.mark.parametrize(
+    ("weights", "note"), [(None, "cannot read"), (b"", "no λ"), ("ablation", "has no lambda")], ids=str
+)
+def test_what_a_run_lacks_is_told_and_the_rest_is_drawn(weights: object, note: str, tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("step,loss,lr\n100,0.5,1e-3\n200,nan,1e-3\n")
+    if weights == "ablation":
+        config = dataclasses.replace(SMALL, projection=False, attention=False)
+        make_run(tmp_path / "run", config=config).save()
+        (tmp_path / "run/last.safetensors").rename(tmp_path / "last.safetensors")
+    elif weights is not None:
+        (tmp_path / "last.safetensors").write_bytes(weights)
+    notes = plot_run(tmp_path, output=tmp_path / "curves.png")
+    assert "the log has no validation PSNR-Y, dB" in notes
+    assert any(note in said for said in notes[1:]), notes
+    with Image.open(tmp_path / "curves.png") as drawn:
+        assert drawn.size == (1440, 840)
+
+
+def test_a_run_without_an_evaluation_cannot_be_drawn(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("step,loss,lr\n")
+    with pytest.raises(A2FError, match="has no line yet"):
+        plot_run(tmp_path, output=tmp_path / "curves.png")
+
+
+def test_other_images_are_told_after_a_resume(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    run.train(lambda p: None)
+    again = make_run(tmp_path)
+    assert again.resume() == []
+    assert again.best == run.best > 0
+    again.patches.pairs = images(2)
+    again = Run(SMALL, RECIPE, patches=again.patches, validation=images(2), folder=tmp_path, device=torch.device("cpu"))
+    first, second = again.resume()
+    assert "training images are not those" in first
+    assert "validation images are not those" in second
+    assert again.best == -math.inf
 
 
 def test_with_a_degradation_jpeg_files_are_validated_too(tmp_path: Path) -> None:

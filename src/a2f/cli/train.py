@@ -209,7 +209,8 @@ def _plot(runs: tuple[str, ...], output: Path | None) -> None:
     from a2f.training.log import plot_run
 
     target = output or Path(runs[0]) / "curves.png"
-    plot_run(Path(runs[0]), output=target)
+    for note in plot_run(Path(runs[0]), output=target):
+        click.echo(note, err=True)
     click.echo(f"{target}", err=True)
 
 

@@ -37,6 +37,8 @@ class Checkpoint:
         versions: of a2f and torch.
         losses: sum of the losses since step `reported`.
         reported: last step that is in the log; None in checkpoints of a2f before this was kept.
+        images: `fingerprint` of the training images; empty in checkpoints from before.
+        validation: that of the validation images.
     """
 
     step: int
@@ -52,6 +54,8 @@ class Checkpoint:
     versions: dict[str, str]
     losses: float = 0.0
     reported: int | None = None
+    images: str = ""
+    validation: str = ""
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, keep: int) -> Path:
