@@ -168,6 +168,32 @@ def several(folder: Path, *, batch: int, patch: int, steps: int) -> Rates:
     return Rates(one=rate("one"), two=rate("two"), apart=rate("first") + rate("second"))
 
 
+def steps_table(rounds: int) -> str:
+    """Plain PyTorch against `a2f train`."""
+    rows = [["network", "batch x LR patch", "plain PyTorch, ms", "`a2f train`, ms", "ratio"]]
+    for scale, batch, patch in ((4, 8, 32), (4, 8, 48), (2, 8, 48)):
+        plain, ours = both(scale, batch=batch, patch=patch, rounds=rounds)
+        rows.append(
+            [f"SD x{scale}", f"{batch} x {patch}", f"{1e3 * plain:.0f}", f"{1e3 * ours:.0f}", f"{plain / ours:.2f}"]
+        )
+    return f"{table(rows)}\n\n{machine()}; one thread, bfloat16, processor time of a step, median."
+
+
+def processes_table(rounds: int) -> str:
+    """Two processes on one model against one."""
+    heads = ["one process, steps/s", "two processes, steps/s", "ratio", "two independent runs", "share of that"]
+    with tempfile.TemporaryDirectory() as folder:
+        rates = several(Path(folder), batch=16, patch=48, steps=10 * rounds)
+    rows = [["network", "batch x LR patch", *heads], ["SD x4", "16 x 48", *rates.row()]]
+    how = "one thread a process, bfloat16, wall clock, the fastest tenth of blocks of 5 steps"
+    return f"{table(rows)}\n\n{machine()}; {how}."
+
+
+def machine() -> str:
+    """What a measurement ran on."""
+    return f"{describe()}; torch {torch.__version__}"
+
+
 def main() -> None:
     """Measure, print, and write where asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -177,22 +203,9 @@ def main() -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
     use_huge_pages()
-    rows = [["network", "batch x LR patch", "plain PyTorch, ms", "`a2f train`, ms", "ratio"]]
-    for scale, batch, patch in ((4, 8, 32), (4, 8, 48), (2, 8, 48)):
-        plain, ours = both(scale, batch=batch, patch=patch, rounds=a.rounds)
-        rows.append(
-            [f"SD x{scale}", f"{batch} x {patch}", f"{1e3 * plain:.0f}", f"{1e3 * ours:.0f}", f"{plain / ours:.2f}"]
-        )
-    machine = f"{describe()}; torch {torch.__version__}"
-    parts = {"steps": f"{table(rows)}\n\n{machine}; one thread, bfloat16, processor time of a step, median."}
-    heads = ["one process, steps/s", "two processes, steps/s", "ratio", "two independent runs", "share of that"]
-    with tempfile.TemporaryDirectory() as folder:
-        rates = several(Path(folder), batch=16, patch=48, steps=10 * a.rounds)
-    rows = [["network", "batch x LR patch", *heads], ["SD x4", "16 x 48", *rates.row()]]
-    how = "one thread a process, bfloat16, wall clock, the fastest tenth of blocks of 5 steps"
-    parts["processes"] = f"{table(rows)}\n\n{machine}; {how}."
-    for mark, text in parts.items():
-        print(text)
+    for mark, measured in (("steps", steps_table), ("processes", processes_table)):
+        text = measured(a.rounds)
+        print(text, flush=True)
         if a.write:
             fill(ROOT / "docs" / "benchmarks" / "training.md", mark, text)
 

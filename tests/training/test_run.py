@@ -5,6 +5,7 @@ import hashlib
 import io
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -482,12 +483,12 @@ def test_log_and_plot(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("weights", "note"), [(None, "cannot read"), (b"", "no λ"), ("ablation", "has no lambda")], ids=str
+    ("weights", "note"), [(None, "cannot read"), (b"", "no λ"), ("ablation", "has no blocks.0.lambda_att")], ids=str
 )
 def test_what_a_run_lacks_is_told_and_the_rest_is_drawn(weights: object, note: str, tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("step,loss,lr\n100,0.5,1e-3\n200,nan,1e-3\n")
     if weights == "ablation":
-        config = dataclasses.replace(SMALL, projection=False, attention=False)
+        config = dataclasses.replace(SMALL, projection=False, attention=False, factors=("res", "x"))
         make_run(tmp_path / "run", config=config).save()
         (tmp_path / "run/last.safetensors").rename(tmp_path / "last.safetensors")
     elif weights is not None:
@@ -592,13 +593,24 @@ def test_resume_takes_the_recipe_of_the_run(tmp_path: Path, monkeypatch, capsys)
     from a2f.cli.main import main
 
     data, recipe = photographs(tmp_path / "photos"), recipe_file(tmp_path / "r.toml", 4, 2)
-    common = ["a2f", "train", "s", "-s", "2", "--data", str(data), "-o", str(tmp_path / "run")]
+    common = ["a2f", "train", "s", "-s", "2", "--data", str(data), "--val", str(data), "-o", str(tmp_path / "run")]
     for words in ([*common, "--recipe", str(recipe)], [*common, "--resume"]):
         monkeypatch.setattr(sys, "argv", words)
         with pytest.raises(SystemExit) as end:
             main()
         assert end.value.code == 0
-    assert "going on from step 4" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "going on from step 4" in said
+    assert "s x2: 319,648 parameters, trained on cpu" in said
+    assert re.search(r"PSNR-Y on the validation images: bicubic \d+\.\d{3} dB, the network now \d+\.\d{3} dB", said)
+
+
+def test_the_speed_is_told_after_the_first_steps(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(RECIPE, steps=30, evaluate_every=15)
+    said: list[str] = []
+    make_run(tmp_path, recipe).train(lambda p: None, tell=said.append)
+    assert len(said) == 1
+    assert re.fullmatch(r"\d+\.\d steps/s; next evaluation in 5 steps, about 0 min", said[0])
 
 
 @pytest.mark.integration
