@@ -19,8 +19,9 @@ from a2f.data.patches import Batch, Patches
 from a2f.model.a2f import A2F, to_weights
 from a2f.training.network import TrainingNetwork
 from a2f.training.precision import as_computed
+from a2f.training.processes import Processes
 from a2f.training.recipe import Recipe, read_recipe
-from a2f.training.step import Processes, Step
+from a2f.training.step import Step
 from a2f.variants import VARIANTS, config_of
 from benchmarks.machine import describe
 from benchmarks.markdown import ROOT, fill, table

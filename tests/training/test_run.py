@@ -1,9 +1,11 @@
 """A run: it learns, it goes on after anything, and it is the same on one process or two."""
 
 import dataclasses
+import hashlib
 import io
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,16 +23,17 @@ from a2f.cli.main import cli
 from a2f.cli.train import progress_line
 from a2f.data.degrade import Degradation, jpeg
 from a2f.data.patches import Patches
-from a2f.errors import InputError, WeightsError
+from a2f.errors import A2FError, InputError, WeightsError
 from a2f.export.graph import export_onnx
 from a2f.metrics import psnr_y
 from a2f.resize import imresize
 from a2f.training.checkpoint import list_checkpoints, load_checkpoint, step_of
 from a2f.training.interrupts import Interrupts
 from a2f.training.log import Log, lambdas, plot_run, read_log
-from a2f.training.loop import NonFiniteLossError, Progress, Run, enlarged, transferred
+from a2f.training.loop import NonFiniteLossError, Progress, Run, transferred
 from a2f.training.recipe import Optimiser, Recipe, Stage, parse_recipe
 from a2f.training.step import loss_of
+from a2f.training.validation import enlarged
 from a2f.variants import A2FConfig, config_of
 from a2f.weights import find_shipped, read_weights
 
@@ -250,7 +253,8 @@ def test_nan_stops_the_run_and_keeps_the_state(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_is_heard_after_the_step_saved_and_gone_on_from_bit_for_bit(number, tmp_path: Path) -> None:
-    make_run(tmp_path / "whole").train(lambda p: None)
+    whole: list[Progress] = []
+    make_run(tmp_path / "whole").train(whole.append)
     run = make_run(tmp_path / "parts")
     patches = run.patches
     real = patches.batch
@@ -262,14 +266,32 @@ def test_an_interrupt_is_heard_after_the_step_saved_and_gone_on_from_bit_for_bit
 
     patches.batch = interrupted  # type: ignore[method-assign]
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    parts: list[Progress] = []
     with pytest.raises(KeyboardInterrupt):
-        run.train(lambda p: None)
+        run.train(parts.append)
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
     assert step_of(list_checkpoints(tmp_path / "parts")[0]) == 7
     again = make_run(tmp_path / "parts")
     again.resume()
-    again.train(lambda p: None)
+    again.train(parts.append)
+    assert [p.loss for p in parts] == [p.loss for p in whole]  # the mean since the report before, not since the resume
     assert_same_weights(tmp_path / "whole/last.safetensors", tmp_path / "parts/last.safetensors")
+
+
+def test_a_checkpoint_from_before_losses_were_kept_goes_on(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    run.train(lambda p: None)
+    path = list_checkpoints(tmp_path)[0]
+    old = torch.load(path, weights_only=True)
+    del old["losses"], old["reported"]
+    buffer = io.BytesIO()
+    torch.save(old, buffer)
+    older = tmp_path / f"step_00000012_{hashlib.sha256(buffer.getvalue()).hexdigest()[:12]}.pt"
+    path.unlink()
+    older.write_bytes(buffer.getvalue())
+    again = make_run(tmp_path)
+    again.resume()
+    assert (again.step, again.reported, float(again.losses)) == (12, 12, 0.0)
 
 
 def recorded_precision(folder: Path) -> str:
@@ -460,6 +482,44 @@ def test_log_and_plot(tmp_path: Path) -> None:
         assert picture.width > 800
 
 
+@pytest.mark.parametrize(
+    ("weights", "note"), [(None, "cannot read"), (b"", "no λ"), ("ablation", "has no blocks.0.lambda_att")], ids=str
+)
+def test_what_a_run_lacks_is_told_and_the_rest_is_drawn(weights: object, note: str, tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("step,loss,lr\n100,0.5,1e-3\n200,nan,1e-3\n")
+    if weights == "ablation":
+        config = dataclasses.replace(SMALL, projection=False, attention=False, factors=("res", "x"))
+        make_run(tmp_path / "run", config=config).save()
+        (tmp_path / "run/last.safetensors").rename(tmp_path / "last.safetensors")
+    elif weights is not None:
+        (tmp_path / "last.safetensors").write_bytes(weights)
+    notes = plot_run(tmp_path, output=tmp_path / "curves.png")
+    assert "the log has no validation PSNR-Y, dB" in notes
+    assert any(note in said for said in notes[1:]), notes
+    with Image.open(tmp_path / "curves.png") as drawn:
+        assert drawn.size == (1440, 840)
+
+
+def test_a_run_without_an_evaluation_cannot_be_drawn(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("step,loss,lr\n")
+    with pytest.raises(A2FError, match="has no line yet"):
+        plot_run(tmp_path, output=tmp_path / "curves.png")
+
+
+def test_other_images_are_told_after_a_resume(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    run.train(lambda p: None)
+    again = make_run(tmp_path)
+    assert again.resume() == []
+    assert again.best == run.best > 0
+    again.patches.pairs = images(2)
+    again = Run(SMALL, RECIPE, patches=again.patches, validation=images(2), folder=tmp_path, device=torch.device("cpu"))
+    first, second = again.resume()
+    assert "training images are not those" in first
+    assert "validation images are not those" in second
+    assert again.best == -math.inf
+
+
 def test_with_a_degradation_jpeg_files_are_validated_too(tmp_path: Path) -> None:
     reports: list[Progress] = []
     run = make_run(tmp_path, dataclasses.replace(RECIPE, degradation=Degradation()))
@@ -533,13 +593,24 @@ def test_resume_takes_the_recipe_of_the_run(tmp_path: Path, monkeypatch, capsys)
     from a2f.cli.main import main
 
     data, recipe = photographs(tmp_path / "photos"), recipe_file(tmp_path / "r.toml", 4, 2)
-    common = ["a2f", "train", "s", "-s", "2", "--data", str(data), "-o", str(tmp_path / "run")]
+    common = ["a2f", "train", "s", "-s", "2", "--data", str(data), "--val", str(data), "-o", str(tmp_path / "run")]
     for words in ([*common, "--recipe", str(recipe)], [*common, "--resume"]):
         monkeypatch.setattr(sys, "argv", words)
         with pytest.raises(SystemExit) as end:
             main()
         assert end.value.code == 0
-    assert "going on from step 4" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "going on from step 4" in said
+    assert "s x2: 319,648 parameters, trained on cpu" in said
+    assert re.search(r"PSNR-Y on the validation images: bicubic \d+\.\d{3} dB, the network now \d+\.\d{3} dB", said)
+
+
+def test_the_speed_is_told_after_the_first_steps(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(RECIPE, steps=30, evaluate_every=15)
+    said: list[str] = []
+    make_run(tmp_path, recipe).train(lambda p: None, tell=said.append)
+    assert len(said) == 1
+    assert re.fullmatch(r"\d+\.\d steps/s; next evaluation in 5 steps, about 0 min", said[0])
 
 
 @pytest.mark.integration

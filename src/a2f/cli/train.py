@@ -34,14 +34,17 @@ Examples:
 @click.command(epilog=EPILOG)
 @click.argument("words", nargs=-1, metavar="MODEL | plot RUN")
 @click.option("-s", "--scale", type=int, default=4, show_default=True, help="2, 3 or 4.")
-@click.option("--data", type=Path, metavar="DIR", help="Folder tree of training photographs.")
+@click.option("--data", type=Path, metavar="DIR", help="Folder tree of training images.")
 @click.option(
     "--val",
     type=Path,
     metavar="DIR",
-    help="HR images for the PSNR: a folder, or a text file that names pictures of --data.  [default: every 64th]",
+    help="Validation: a folder of HR images, or a text file that names images of --data, which are then not trained "
+    "on.  [default: every 64th image of --data]",
 )
-@click.option("-o", "--output", type=Path, metavar="RUN", help="Folder of the run: checkpoints, weights, logs.")
+@click.option(
+    "-o", "--output", type=Path, metavar="RUN", help="Folder of the run; for plot, the picture (.png, .svg, .pdf)."
+)
 @click.option(
     "--recipe",
     metavar="NAME",
@@ -54,28 +57,40 @@ Examples:
     metavar="N",
     help="Length in minutes.  [default: the recipe's; fast: 60; anytime, robust: no end]",
 )
-@click.option("--init", type=Path, metavar="FILE", help="Weights to start from, of this or another scale.")
+@click.option("--init", type=Path, metavar="FILE", help="Weights file to start from, of this scale or another one.")
 @click.option(
     "--teacher",
     metavar="NAME",
-    help="What teaches: a model, a weights file, ONNX, TorchScript; its share of the loss is in the recipe.",
+    help="A model, weights file, ONNX or TorchScript file whose images are learnt too. The recipe's teacher_share says "
+    "how much.",
 )
-@click.option("--network", metavar="FILE.py:CLASS", help="Your own network instead of MODEL, called with the scale.")
+@click.option(
+    "--network",
+    metavar="FILE.py:CLASS",
+    help="Train your own network instead of MODEL: a class that is called with the scale.",
+)
 @foreign_options
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda or mps.")
-@click.option("--compile", "compiled", is_flag=True, help="Use torch.compile.")
-@click.option("--resume", is_flag=True, help="Go on from the latest checkpoint of the run.")
+@click.option("--compile", "compiled", is_flag=True, help="Use torch.compile. On a CPU it needs a C++ compiler.")
+@click.option("--resume", is_flag=True, help="Go on from the latest checkpoint in RUN.")
 @click.option("--print-recipe", metavar="NAME", help="Print a built-in recipe as TOML, and stop.")
 def train(words: tuple[str, ...], network: str | None, print_recipe: str | None, **given: Any) -> None:
-    """Train a network on a folder of photographs. Needs the extra `train`.
+    """Train a network on a folder of images. Needs the extra `train`.
 
-    MODEL is one of the 12 networks (s, sd, m, l at three scales), a network of another paper (idn, carn-m, ...:
-    docs/peers.md), or --network, your own.
+    MODEL is s, sd, m, l, an ablation of the paper, or a network of another paper (idn, carn-m, ...: docs/peers.md).
+    `a2f train plot RUN` draws the curves of a run as RUN/curves.png.
 
-    Interrupted at any moment, --resume goes on as if nothing had been; after Ctrl-C or SIGTERM, from that very step.
-    The recipe `robust` trains for pictures from the web: JPEG, blur, noise, other shrinking than bicubic.
-    The run's folder holds the best and the last weights (best.safetensors, last.safetensors), checkpoints, log.csv and
-    events for TensorBoard.
+    The folder RUN gets best.safetensors (the highest validation PSNR), last.safetensors, checkpoints, recipe.toml,
+    log.csv and events for TensorBoard. At the beginning the PSNR of bicubic interpolation and of the first weights is
+    printed, after some steps the speed, and then a line for each evaluation.
+
+    Ctrl-C or SIGTERM saves after the current step; a second one stops at once. --resume goes on from there with the
+    same result as without the stop. It says so if the images are others than before.
+
+    Recipes: `fast` for an hour or two, `anytime` without an end, `robust` for JPEG files, blur and noise, `paper` as
+    the authors trained.
+
+    Exit status: 0 the run is finished, 1 it failed, 2 wrong options, 130 interrupted.
     """
     from a2f.training.recipe import built_in_text, read_recipe
 
@@ -209,7 +224,8 @@ def _plot(runs: tuple[str, ...], output: Path | None) -> None:
     from a2f.training.log import plot_run
 
     target = output or Path(runs[0]) / "curves.png"
-    plot_run(Path(runs[0]), output=target)
+    for note in plot_run(Path(runs[0]), output=target):
+        click.echo(note, err=True)
     click.echo(f"{target}", err=True)
 
 

@@ -1,12 +1,12 @@
 """The blocks of A²F for training on a CPU, with gradients written out.
 
 PyTorch's own gradients of `a2f.model.a2f.Block` are right and slow on a CPU: each block adds strided slices of the
-gradients of all features before it, and casts each feature once per use. Here the features of all blocks lie in one
-matrix, [pixels, L·C], and the gradients of all x_proj in another: `proj` (Eq. 6) and its gradients are products with
-columns of these.
+gradients of all features before it, casts each feature once per use, and reads and writes all pixels for each factor.
+Here the features of all blocks lie in one matrix for each image, [H·W, L·C], and the gradients of all blocks in
+another. `proj` (Eq. 6), the gates (Eq. 7) and their sum (Eq. 9) are one product with columns of the first, and what
+they pass back is one product with columns of the second.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ FUSED = hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 
 @dataclass(frozen=True, kw_only=True)
 class BlockTensors:
-    """What L blocks compute with; kernels and biases are in the precision of the step, the others float32.
+    """What L blocks compute with; `conv1`, `conv2` and their biases in the precision of the step, the others float32.
 
     Attributes:
         conv1, conv1_bias: [L, hidden, C, 3, 3] and [L, hidden].
@@ -58,7 +58,7 @@ def run_blocks(x: Tensor, tensors: BlockTensors) -> Tensor:
 
 
 class _Blocks(torch.autograd.Function):
-    """M = N·H·W pixels; [M, C] is an image [N, C, H, W] with channels last."""
+    """[N, H·W, C] is the memory of an image [N, C, H, W] with channels last."""
 
     @staticmethod
     def forward(
@@ -73,93 +73,151 @@ class _Blocks(torch.autograd.Function):
         lambda_att: Tensor | None,
         *att: Tensor,
     ) -> Tensor:
-        ctx.shape = n, c, _, _ = x.shape
-        ctx.images, ctx.hidden, ctx.gates = [x], [], []
-        # x_0 to x_{L-1}. Zeros, since products with the left columns in bfloat16 read beyond them (oneDNN on AMX, for
-        # widths that are no multiple of 32): they multiply what lies there by 0, and NaN times 0 is NaN.
-        features = x.new_zeros(x.numel() // c, len(conv1) * c)
-        factors = lambda_x.tolist()
+        ctx.shape, ctx.images, ctx.hidden = x.shape, [x], []  # x_0 to x_{L-1}
+        ctx.auxiliary = None if proj is None or lambda_att is None else _Auxiliary(x, proj, lambda_att, att)
+        ctx.factors = lambda_x.tolist()
         for i in range(len(conv1)):
-            image, width = ctx.images[i], (i + 1) * c
+            image = ctx.images[i]
             hidden = conv_relu(image, conv1[i], conv1_bias[i])  # [N, hidden, H, W]
-            x_i = _rows(F.conv2d(hidden, conv2[i], conv2_bias[i], padding=1))  # λ_res · Eq. 8  [M, C]
-            x_i.add_(_rows(image), alpha=factors[i])
-            if proj is not None and lambda_att is not None:
-                features[:, i * c : width] = _rows(image)
-                x_proj = features[:, :width] @ proj[i, :, :width].T  # Eq. 6  [M, C]
-                gates = _Gates(x_proj.view(n, -1, c), lambda_att[i], [tensor[i] for tensor in att])
-                x_i.view(n, -1, c).addcmul_(gates.x_proj, gates.factor)  # Eq. 9
-                ctx.gates.append(gates)
+            x_i = _pixels(F.conv2d(hidden, conv2[i], conv2_bias[i], padding=1))  # λ_res · Eq. 8  [N, H·W, C]
+            x_i.add_(_pixels(image), alpha=ctx.factors[i])
+            if ctx.auxiliary is not None:
+                ctx.auxiliary.add(i, _pixels(image), to=x_i)  # Eq. 9
             ctx.hidden.append(hidden)
             ctx.images.append(_image(x_i, ctx.shape))
-        ctx.features, ctx.factors = features, factors
-        ctx.save_for_backward(conv1, conv2, proj, *att)
+        ctx.save_for_backward(conv1, conv2)
         result: Tensor = ctx.images.pop()
         return result
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        conv1, conv2, proj, *att = ctx.saved_tensors
-        n, c, _, _ = ctx.shape
+        conv1, conv2 = ctx.saved_tensors
         g_conv1, g_conv1_bias = torch.empty_like(conv1), conv1.new_empty(conv1.shape[:2])
         g_conv2, g_conv2_bias = torch.empty_like(conv2), conv2.new_empty(conv2.shape[:2])
         g_lambda_x = torch.empty(len(conv1))
-        g_lambda_att, *g_att = [torch.empty(len(conv1)), *(torch.empty_like(tensor) for tensor in att)]
-        g_proj = torch.zeros_like(ctx.features)  # of each block's x_proj; zeros as above
-        g_i = _rows(grad).contiguous()  # [M, C]
+        g_i = _pixels(grad).contiguous()  # [N, H·W, C]
         for i in reversed(range(len(conv1))):
             image, hidden, g_image = ctx.images[i], ctx.hidden.pop(), _image(g_i, ctx.shape)
             g_hidden, g_conv2[i], g_conv2_bias[i] = _conv_backward(g_image, hidden, conv2[i])
-            torch.ops.aten.threshold_backward.grad_input(g_hidden, hidden, 0, grad_input=g_hidden)  # of ReLU
+            _relu_backward(g_hidden, hidden)
             g_x, g_conv1[i], g_conv1_bias[i] = _conv_backward(g_hidden, image, conv1[i])
-            g_lambda_x[i] = (g_i * _rows(image)).sum(dtype=torch.float32)
-            before = _rows(g_x).add_(g_i, alpha=ctx.factors[i])
-            if proj is not None:
-                g_proj[:, i * c : (i + 1) * c], *small = ctx.gates[i].backward(g_i.view(n, -1, c))
-                for target, value in zip((g_lambda_att, *g_att), small, strict=True):
-                    target[i] = value
-                # x_i goes into the projections of this block and of all behind it
-                before.addmm_(g_proj[:, i * c :], proj[i:, :, i * c : (i + 1) * c].reshape(-1, c))
+            before = _pixels(g_x).add_(g_i, alpha=ctx.factors[i])
+            if ctx.auxiliary is None:
+                g_lambda_x[i] = (g_i * _pixels(image)).sum(dtype=torch.float32)
+            else:
+                g_lambda_x[i] = ctx.auxiliary.backward(i, g_i, to=before)
             g_i = before
         first = (_image(g_i, ctx.shape), g_conv1, g_conv1_bias, g_conv2, g_conv2_bias, g_lambda_x)
-        if proj is None:
-            return *first, None, None
-        return *first, _lower(g_proj.T @ ctx.features, c), g_lambda_att, *g_att
+        return *first, *((None, None) if ctx.auxiliary is None else ctx.auxiliary.gradients())
 
 
-class _Gates:
-    """λ_att times the gates of one block (Eq. 7), small enough for PyTorch's own gradients.
+class _Auxiliary:
+    """λ_att · att(x_proj) · x_proj (Eq. 6, 7 and 9) of all blocks, without x_proj.
+
+    The gates of an image and λ_att are multiplied into the kernel of `proj`. The gates need the mean of x_proj over the
+    pixels, which is `proj` of the means of the features.
 
     Args:
-        x_proj: [N, H·W, C].
-        lambda_att: one number.
-        att: kernels and biases of `att`; empty for none.
-
-    Attributes:
-        factor: [N, 1, C], or [1, 1, 1] without `att`.
+        x: x_0.
+        proj, lambda_att, att: as in `BlockTensors`.
     """
 
-    def __init__(self, x_proj: Tensor, lambda_att: Tensor, att: Sequence[Tensor]) -> None:
-        self.x_proj = x_proj
-        with torch.enable_grad():
-            self.leaves = [tensor.detach().requires_grad_() for tensor in (lambda_att, *att)]
-            self.graph, *parts = self.leaves
-            if att:
-                pooled = x_proj.mean(1, dtype=torch.float32).requires_grad_()  # [N, C]
-                self.leaves.append(pooled)
-                hidden = F.relu(F.linear(pooled, parts[0], parts[1]))
-                self.graph = self.graph * torch.sigmoid(F.linear(hidden, parts[2], parts[3]))  # [N, C]
-        self.factor = self.graph.detach().to(x_proj.dtype).view(-1, 1, self.graph.shape[-1] if att else 1)
+    def __init__(self, x: Tensor, proj: Tensor, lambda_att: Tensor, att: tuple[Tensor, ...]) -> None:
+        self.proj, self.lambda_att, self.att = proj, lambda_att, att
+        self.blocks, self.c, self.n = len(proj), x.shape[1], len(x)
+        self.pixels, self.dtype = x.shape[2] * x.shape[3], x.dtype
+        self.features = self._columns(self.blocks)  # x_0 to x_{L-1}
+        self.means = torch.zeros(self.n, self.blocks * self.c)  # of the features
+        # λ_att · gates · proj for each image: the last block first, behind a place for what is equal for all pixels
+        self.kernels = x.new_zeros(self.n, self.blocks + 1, self.c, self.blocks * self.c)
+        small = (self.blocks, self.n, self.c)
+        self.pooled, self.att_hidden, self.gates = (torch.empty(small) for _ in range(3))
+        self.g_factor, self.g_gates, self.g_att_hidden = (torch.empty(small) for _ in range(3))
 
-    def backward(self, g: Tensor) -> list[Tensor]:
-        """The gradients of x_proj [M, C], of λ_att, and of each tensor of `att`, from that of the sum [N, H·W, C]."""
-        g_factor = (g * self.x_proj).sum(1, dtype=torch.float32)  # [N, C]
-        g_x_proj = g * self.factor
-        if len(self.leaves) == 1:
-            return [g_x_proj.flatten(0, 1), g_factor.sum()]
-        *small, g_pooled = torch.autograd.grad(self.graph, self.leaves, g_factor)
-        g_x_proj += (g_pooled / g.shape[1]).to(g.dtype)[:, None]
-        return [g_x_proj.flatten(0, 1), *small]
+    def _columns(self, count: int) -> Tensor:
+        """[N, H·W, count · C], and columns up to a multiple of 32.
+
+        Zeros, since products with the left columns in bfloat16 read beyond them (oneDNN on AMX, for widths that are no
+        multiple of 32): they multiply what lies there by 0, and NaN times 0 is NaN.
+        """
+        return torch.zeros(self.n, self.pixels, -(-count * self.c // 32) * 32, dtype=self.dtype)
+
+    def add(self, i: int, image: Tensor, *, to: Tensor) -> None:
+        """Add the auxiliary features of block i, counted from 0.
+
+        Args:
+            i: the block.
+            image: its input x_i, [N, H·W, C].
+            to: the sum of Eq. 9, of that shape.
+        """
+        width = (i + 1) * self.c
+        self.features[..., i * self.c : width] = image
+        self.means[:, i * self.c : width] = image.mean(1, dtype=torch.float32)
+        factor = self.lambda_att[i].expand(self.n, self.c)
+        if self.att:
+            w1, b1, w2, b2 = (tensor[i] for tensor in self.att)
+            self.pooled[i] = self.means[:, :width] @ self.proj[i, :, :width].T
+            self.att_hidden[i] = F.relu(F.linear(self.pooled[i], w1, b1))
+            self.gates[i] = torch.sigmoid(F.linear(self.att_hidden[i], w2, b2))  # Eq. 7
+            factor = factor * self.gates[i]
+        kernel = self.kernels[:, self.blocks - i]  # [N, C, L·C]
+        kernel.copy_(self.proj[i] * factor[..., None])
+        to.baddbmm_(self.features[..., :width], kernel[..., :width].mT)
+
+    def backward(self, i: int, g: Tensor, *, to: Tensor) -> Tensor:
+        """Pass gradients back through block i; blocks come last first.
+
+        Args:
+            i: the block.
+            g: gradient of its output, [N, H·W, C].
+            to: the gradient of its input, of that shape; what passes through the auxiliary features of this block and
+                of all behind it is added.
+
+        Returns:
+            The gradient of λ_x, one number.
+        """
+        c, width = self.c, (i + 1) * self.c
+        if i == self.blocks - 1:
+            self.g_columns = self._columns(self.blocks + 1)
+            self.g_columns[..., 0] = 1
+            self.g_proj, self.g_means = torch.zeros_like(self.proj), torch.zeros_like(self.means)
+        proj, products = self.proj[i, :, :width], torch.bmm(g.mT, self.features[..., :width]).float()  # [N, C, width]
+        self.g_factor[i] = (products * proj).sum(2)
+        self.g_proj[i, :, :width] = (products * self._factor(i)).sum(0)
+        if self.att:
+            g_pooled = self._gates_backward(i)  # [N, C]
+            self.g_proj[i, :, :width].addmm_(g_pooled.T, self.means[:, :width])
+            self.g_means[:, :width].addmm_(g_pooled, proj)
+            self.kernels[:, 0, 0] = self.g_means / self.pixels
+        behind = self.blocks - i
+        self.g_columns[..., behind * c : (behind + 1) * c] = g
+        kernel = self.kernels[:, : behind + 1, :, i * c : width].reshape(self.n, -1, c)
+        to.baddbmm_(self.g_columns[..., : (behind + 1) * c], kernel)
+        return products[..., i * c :].diagonal(dim1=1, dim2=2).sum()
+
+    def _factor(self, i: int) -> Tensor:
+        """λ_att times the gates of block i, [N, C, 1], or [1] without `att`."""
+        return self.lambda_att[i] * self.gates[i, :, :, None] if self.att else self.lambda_att[i, None]
+
+    def _gates_backward(self, i: int) -> Tensor:
+        """The gradient of the mean of x_proj of block i, [N, C]."""
+        gates = self.gates[i]
+        self.g_gates[i] = self.g_factor[i] * self.lambda_att[i] * gates * (1 - gates)  # before the sigmoid
+        self.g_att_hidden[i] = (self.g_gates[i] @ self.att[2][i]) * (self.att_hidden[i] > 0)  # before ReLU
+        return self.g_att_hidden[i] @ self.att[0][i]
+
+    def gradients(self) -> tuple[Tensor, ...]:
+        """Those of `proj`, `lambda_att` and `att`."""
+        if not self.att:
+            return self.g_proj, self.g_factor.sum((1, 2))
+        return (
+            self.g_proj,
+            (self.g_factor * self.gates).sum((1, 2)),
+            self.g_att_hidden.mT @ self.pooled,
+            self.g_att_hidden.sum(1),
+            self.g_gates.mT @ self.att_hidden,
+            self.g_gates.sum(1),
+        )
 
 
 def conv_relu(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
@@ -171,11 +229,15 @@ def conv_relu(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
     return F.relu(F.conv2d(x, kernel, bias, padding=1))
 
 
-def _lower(products: Tensor, c: int) -> Tensor:
-    """The gradient of `proj` [L, C, L·C]: block i, counted from 0, has i + 1 features before it."""
-    blocks = len(products) // c
-    used = torch.tril(torch.ones(blocks, blocks, dtype=torch.bool)).repeat_interleave(c, dim=1)  # [L, L·C]
-    return products.view(blocks, c, -1) * used[:, None]
+def _relu_backward(grad: Tensor, hidden: Tensor) -> None:
+    """Set the gradient to 0 in place where ReLU gave 0.
+
+    The bits are compared as integers: a float is over 0 where the integer is. PyTorch takes several times as long for
+    bfloat16, which it converts to float32 and back.
+    """
+    integer = torch.int16 if hidden.dtype == torch.bfloat16 else torch.int32
+    bits = grad.view(integer)
+    torch.ops.aten.threshold_backward.grad_input(bits, hidden.view(integer), 0, grad_input=bits)
 
 
 def _conv_backward(grad: Tensor, x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -186,12 +248,12 @@ def _conv_backward(grad: Tensor, x: Tensor, kernel: Tensor) -> tuple[Tensor, Ten
     return result
 
 
-def _rows(image: Tensor) -> Tensor:
-    """[N, C, H, W] with channels last -> [N·H·W, C], the same memory."""
-    return image.permute(0, 2, 3, 1).reshape(-1, image.shape[1])
+def _pixels(image: Tensor) -> Tensor:
+    """[N, C, H, W] with channels last -> [N, H·W, C], the same memory."""
+    return image.permute(0, 2, 3, 1).flatten(1, 2)
 
 
-def _image(rows: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
-    """[N·H·W, C] -> [N, C, H, W] with channels last, the same memory."""
+def _image(pixels: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
+    """[N, H·W, C] -> [N, C, H, W] with channels last, the same memory."""
     n, c, h, w = shape
-    return rows.view(n, h, w, c).permute(0, 3, 1, 2)
+    return pixels.view(n, h, w, c).permute(0, 3, 1, 2)

@@ -35,6 +35,10 @@ class Checkpoint:
         averages: the averages of those parameters, side by side.
         optimisers: state of Muon and Adam.
         versions: of a2f and torch.
+        losses: sum of the losses since step `reported`.
+        reported: last step that is in the log; None in checkpoints of a2f before this was kept.
+        images: `fingerprint` of the training images; empty in checkpoints from before.
+        validation: that of the validation images.
     """
 
     step: int
@@ -48,6 +52,10 @@ class Checkpoint:
     averages: list[dict[str, torch.Tensor]]
     optimisers: dict[str, Any]
     versions: dict[str, str]
+    losses: float = 0.0
+    reported: int | None = None
+    images: str = ""
+    validation: str = ""
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, keep: int) -> Path:

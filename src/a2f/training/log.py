@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +16,13 @@ from a2f.errors import A2FError, WeightsError
 from a2f.imageio import write_bytes_atomic
 from a2f.peers.files import network_in
 from a2f.resize import imresize
-from a2f.training.loop import Progress, enlarged
+from a2f.training.loop import Progress
+from a2f.training.validation import enlarged
 from a2f.weights import Weights, read_weights
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from a2f.training.loop import Run
 
 LAMBDAS = ("res", "att", "x")
@@ -89,7 +93,7 @@ def read_log(path: Path) -> list[dict[str, float]]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, csv.Error) as error:
         raise A2FError(f"cannot read {path}: {error}: give the folder of a run of `a2f train`") from error
 
 
@@ -106,44 +110,70 @@ def lambdas(weights: Weights) -> dict[str, list[float]]:
         raise WeightsError(f"{weights.config.variant} has no {error.args[0]}: Figure 3 needs all three λ") from error
 
 
-def plot_run(folder: Path, *, output: Path) -> None:
+def plot_run(folder: Path, *, output: Path) -> list[str]:
     """Draw loss, learning rate and PSNR over the steps, and the λ of the last weights (Figure 3 of the paper).
-
-    A network that is not A²F has no λ; their place stays empty.
 
     Args:
         folder: of the run.
         output: .png, .svg or .pdf.
 
+    Returns:
+        What could not be drawn, for people: figures that the run does not have, λ of a network without them.
+
     Raises:
-        A2FError: if the folder holds no log, or matplotlib is missing.
+        A2FError: if the folder holds no log or an empty one, the file cannot be written, or matplotlib is missing.
     """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise A2FError("plots need matplotlib: pip install 'a2f[train]'") from error
     rows = read_log(folder / "log.csv")
-    last = folder / "last.safetensors"
-    values = lambdas(read_weights(last)) if network_in(last) is None else {}
+    if not rows:
+        raise A2FError(f"{folder / 'log.csv'} has no line yet: a run writes the first one after its first evaluation")
     figure = Figure(figsize=(12, 7), layout="constrained")
     axes = figure.subplots(2, 2)
-    steps = [row["step"] for row in rows]
-    for axis, (name, label) in zip(
-        axes.flat, {"loss": "loss", "psnr_y": "validation PSNR-Y, dB", "lr": "learning rate"}.items(), strict=False
-    ):
-        axis.plot(steps, [row[name] for row in rows], marker="." if len(rows) < 60 else None)
-        axis.set(xlabel="step", ylabel=label)
-        axis.grid(alpha=0.3)
-    axes[0, 0].set_yscale("log")
-    for name, factors in values.items():
-        axes[1, 1].plot(range(1, len(factors) + 1), factors, marker="o", label=f"λ {name}")
-    if values:
-        axes[1, 1].set(xlabel="block", ylabel="λ (Figure 3)")
-        axes[1, 1].legend()
-        axes[1, 1].grid(alpha=0.3)
-    else:
-        axes[1, 1].set_axis_off()
+    missing = _draw_curves(rows, axes.flat) + _draw_lambdas(folder / "last.safetensors", axes[1, 1])
     try:
         figure.savefig(output, dpi=120)
     except (OSError, ValueError) as error:
         raise A2FError(f"cannot write {output}: {error}") from error
+    return missing
+
+
+def _draw_curves(rows: list[dict[str, float]], axes: "Iterable[Axes]") -> list[str]:
+    """Loss, PSNR and rate; an axis stays empty where the log has no finite figure."""
+    missing, steps = [], [row.get("step", math.nan) for row in rows]
+    names = {"loss": "loss", "psnr_y": "validation PSNR-Y, dB", "lr": "learning rate"}
+    for axis, (name, label) in zip(axes, names.items(), strict=False):
+        lines = {label: name, "of JPEG files": "psnr_y_jpeg"} if name == "psnr_y" else {label: name}
+        for line, column in lines.items():
+            values = [row.get(column, math.nan) for row in rows]
+            if any(math.isfinite(value) for value in values):
+                axis.plot(steps, values, marker="." if len(rows) < 60 else None, label=line)
+        axis.set(xlabel="step", ylabel=label)
+        axis.grid(alpha=0.3)
+        if not axis.lines:
+            missing.append(f"the log has no {label}")
+        elif len(axis.lines) > 1:
+            axis.legend()
+        if name == "loss" and all(row.get("loss", math.nan) > 0 for row in rows):
+            axis.set_yscale("log")
+    return missing
+
+
+def _draw_lambdas(path: Path, axis: "Axes") -> list[str]:
+    """The λ of each block; the place stays empty for weights without them."""
+    try:
+        values = lambdas(read_weights(path)) if network_in(path) is None else {}
+    except A2FError as error:
+        axis.set_axis_off()
+        return [f"no λ: {error}"]
+    if not values:
+        axis.set_axis_off()
+        return ["no λ: the network is not A²F"]
+    for name, factors in values.items():
+        axis.plot(range(1, len(factors) + 1), factors, marker="o", label=f"λ {name}")
+    axis.set(xlabel="block", ylabel="λ (Figure 3)")
+    axis.legend()
+    axis.grid(alpha=0.3)
+    return []

@@ -5,31 +5,30 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
-from numpy.typing import NDArray
 from torch import nn
 
 import a2f
-from a2f.data.degrade import jpeg
 from a2f.data.patches import Patches
 from a2f.errors import A2FError, InputError, WeightsError
 from a2f.imageio import write_bytes_atomic
-from a2f.imageio.rgb import to_uint8
-from a2f.metrics import psnr_y
 from a2f.model.a2f import A2F, to_weights
 from a2f.peers.files import Network
+from a2f.resize import imresize
 from a2f.training.checkpoint import Checkpoint, list_checkpoints, load_checkpoint, save_checkpoint
 from a2f.training.general import GeneralNetwork, Trainable
 from a2f.training.interrupts import Interrupts
 from a2f.training.network import TrainingNetwork
 from a2f.training.precision import as_computed, without_bf16
+from a2f.training.processes import Agreement, Processes
 from a2f.training.recipe import Recipe, parse_recipe, recipe_toml
-from a2f.training.step import Processes, Step
+from a2f.training.step import Step
+from a2f.training.validation import Image, Pair, Score, enlarged, fingerprint, score
 from a2f.variants import A2FConfig
 from a2f.weights import Weights
 
@@ -37,9 +36,8 @@ FREE = {"evaluate_every", "save_minutes", "keep"}  # what may change when a run 
 LENGTH = {"steps", "minutes"}
 WAYS_OUT = "; earlier checkpoints are kept: lower optimiser.lr, set optimiser.clip, or use fp32"
 MIN_VALIDATION_PX = 3  # one LR pixel is cut from each border before the PSNR
-JPEG_QUALITY = 50  # of the validation of a run with a degradation: files as the web makes them, seen by all runs alike
 
-Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+PACE_STEPS = 5, 25  # between which the first figure of the speed is taken
 
 
 class NonFiniteLossError(A2FError):
@@ -108,14 +106,17 @@ class Run:
         self.patches, self.validation = patches, validation
         if any(min(lr.shape[:2]) < MIN_VALIDATION_PX for _, lr in validation):
             raise InputError(f"a validation image is smaller than {MIN_VALIDATION_PX} LR pixels a side: leave it out")
+        self._fingerprints = fingerprint(patches.pairs), fingerprint(validation)
         self.folder, self.device = folder, device
         self.processes = processes or Processes()
+        self._agreement = Agreement(self.processes, device)
         torch.manual_seed(recipe.seed)
         self.network = _trainable(config, init=init, device=device)
         self.config = self.network.config
         self._take = Step(self.network, self.recipe, patches=patches, processes=self.processes, compiled=compiled)
         self.averages, self.optimisers = self._take.averages, self._take.optimisers
         self.step, self.seconds, self.best, self.best_step = 0, 0.0, -math.inf, 0
+        self.losses, self.reported = torch.zeros((), device=device), 0  # sum of the losses since that step
         self.chosen = len(self.averages.kinds) // 2  # the average that is written; the validation images choose it
 
     @property
@@ -126,8 +127,11 @@ class Run:
             return 0.0
         return min(1.0, self.step / r.steps if r.steps else self.seconds / (60 * r.minutes))
 
-    def resume(self, path: Path | None = None) -> None:
+    def resume(self, path: Path | None = None) -> list[str]:
         """Go on from a checkpoint, the latest by default.
+
+        Returns:
+            What differs from the run so far and does not stop it, for people.
 
         Raises:
             WeightsError: if there is none, it is damaged, or belongs to another network or recipe.
@@ -158,6 +162,22 @@ class Run:
         self.optimisers.load_state_dict(state.optimisers)
         self.step, self.seconds, self.best, self.best_step = state.step, state.seconds, state.best, state.best_step
         self.chosen = state.chosen
+        self.losses.fill_(state.losses)
+        self.reported = self.step if state.reported is None else state.reported
+        return self._changed_images(state)
+
+    def _changed_images(self, state: Checkpoint) -> list[str]:
+        """Notes about images that are not those of a checkpoint; a best PSNR of other images is forgotten."""
+        notes = []
+        if state.images not in ("", self._fingerprints[0]):
+            notes.append("the training images are not those of the run so far: it goes on with the new ones")
+        if state.validation not in ("", self._fingerprints[1]):
+            notes.append(
+                "the validation images are not those of the run so far: their PSNR cannot be compared with earlier "
+                "figures, and the next evaluation becomes the best"
+            )
+            self.best = -math.inf
+        return notes
 
     def save(self) -> Path:
         """Write a checkpoint and last.safetensors, atomically."""
@@ -170,6 +190,10 @@ class Run:
             config=asdict(self.config),
             recipe=recipe_toml(self.recipe),
             chosen=self.chosen,
+            losses=float(self.losses),
+            reported=self.reported,
+            images=self._fingerprints[0],
+            validation=self._fingerprints[1],
             parameters={name: value.detach() for name, value in self.network.state().items()},
             averages=self.averages.values,
             optimisers=self.optimisers.state_dict(),
@@ -182,45 +206,50 @@ class Run:
         if self.processes.count > 1:
             dist.barrier()
 
-    def train(self, report: Callable[[Progress], None]) -> None:
+    def train(self, report: Callable[[Progress], None], *, tell: Callable[[str], None] = lambda line: None) -> None:
         """Train to the end of the recipe.
 
         Args:
             report: called after each evaluation.
+            tell: takes a line about the speed, for people, after the first steps.
 
         Raises:
             NonFiniteLossError: if the loss is NaN or infinite.
             KeyboardInterrupt: after Ctrl-C or SIGTERM, once the step is finished and the state saved; after a second
                 one at once, and what was saved before stays.
         """
+        pace = _Pace(self, tell)
         with Interrupts() as interrupts:
             while self.done < 1:
-                self._train_until_report(report, interrupts)
+                self._train_until_report(report, interrupts, pace)
 
-    def _train_until_report(self, report: Callable[[Progress], None], interrupts: Interrupts) -> None:
+    def _train_until_report(self, report: Callable[[Progress], None], interrupts: Interrupts, pace: "_Pace") -> None:
         """Train until the next evaluation, evaluate, save, report."""
-        began, first, losses = time.monotonic(), self.step, torch.zeros((), device=self.device)
-        base, lr, saved, interrupted = self.seconds, 0.0, began, False
+        began, first, saved = time.monotonic(), self.step, time.monotonic()
+        base, lr, interrupted = self.seconds, 0.0, False
         while self.done < 1:
             lr = self.recipe.optimiser.lr * self.recipe.optimiser.share(step=self.step, done=self.done)
-            losses += self._take(self.step, done=self.done)
+            self.losses += self._take(self.step, done=self.done)
             self.step += 1
-            self.seconds = base + time.monotonic() - began
-            interrupted = self._agreed(interrupts.asked)
+            self.seconds, interrupted = self._agreement.after_step(base + time.monotonic() - began, interrupts.asked)
+            pace.after_step()
             if self.step % self.recipe.evaluate_every == 0:
                 break
             if interrupted and self.done < 1:
+                self._agreement.settled()
                 self._save_if_sound()
                 raise KeyboardInterrupt
             if time.monotonic() - saved > 60 * self.recipe.save_minutes:
                 self._save_if_sound()
                 saved = time.monotonic()
-        if self.processes.count > 1:  # each process has seen its part of the batches
-            dist.all_reduce(losses)
-        mean = float(losses) / (self.step - first) / self.processes.count
-        if not math.isfinite(mean):
-            raise NonFiniteLossError(f"the loss became {mean} between steps {first} and {self.step}{WAYS_OUT}")
         rate = (self.step - first) / (time.monotonic() - began)
+        agreed = self._agreement.settled()
+        if agreed is not None:
+            self.seconds, interrupted = agreed
+        mean = float(self.losses) / (self.step - self.reported)
+        if not math.isfinite(mean):
+            raise NonFiniteLossError(f"the loss became {mean} between steps {self.reported} and {self.step}{WAYS_OUT}")
+        self.losses, self.reported = torch.zeros_like(self.losses), self.step
         if self.processes.rank == 0:
             self._report(report, loss=mean, lr=lr, rate=rate)
         if interrupted and self.done < 1:
@@ -262,23 +291,20 @@ class Run:
             )
         )
 
-    def _agreed(self, interrupted: bool) -> bool:
-        """Whether any process was interrupted; all see the same clock too, or one would stop while the others wait."""
-        if self.processes.count > 1:
-            both = torch.tensor([self.seconds, float(interrupted)], dtype=torch.float64, device=self.device)
-            dist.all_reduce(both, dist.ReduceOp.MAX)
-            self.seconds, interrupted = float(both[0]), bool(both[1])
-        return interrupted
-
-    def score(self, number: int) -> "Score":
+    def score(self, number: int | None = None) -> Score:
         """How good an average is on the validation images.
 
         Args:
-            number: of the average.
+            number: of the average; None for the chosen one.
         """
-        model = self.model(number)
-        jpegs = self.recipe.degradation is not None
-        return Score(psnr_y=self._psnr_y(model), psnr_y_jpeg=self._psnr_y(model, JPEG_QUALITY) if jpegs else math.nan)
+        return self._score(partial(enlarged, self.model(number)))
+
+    def bicubic(self) -> Score:
+        """How good bicubic interpolation is on the validation images."""
+        return self._score(partial(imresize, scale=self.config.scale))
+
+    def _score(self, enlarge: Callable[[Image], Image]) -> Score:
+        return score(enlarge, self.validation, scale=self.config.scale, jpegs=self.recipe.degradation is not None)
 
     def model(self, number: int | None = None) -> nn.Module:
         """The network with averaged weights, for evaluation.
@@ -288,17 +314,31 @@ class Run:
         """
         return self.network.model(self.averages.values[self.chosen if number is None else number]).to(self.device)
 
-    def _psnr_y(self, model: nn.Module, quality: int | None = None) -> float:
-        """Mean PSNR-Y over the validation images, dB, their LR images compressed as JPEG first; NaN without any."""
-        values = [
-            psnr_y(enlarged(model, lr if quality is None else jpeg(lr, quality=quality)), hr, border=self.config.scale)
-            for hr, lr in self.validation
-        ]
-        return float(np.mean(values)) if values else math.nan
-
     def _weights(self) -> bytes:
         metadata = {"steps": str(self.step), "seconds": f"{self.seconds:.0f}", "recipe": recipe_toml(self.recipe)}
         return self.network.file(self.averages.values[self.chosen], metadata=metadata)
+
+
+class _Pace:
+    """Tells the speed of a run after its first steps.
+
+    Args:
+        run: that trains.
+        tell: takes the line.
+    """
+
+    def __init__(self, run: Run, tell: Callable[[str], None]) -> None:
+        self.run, self.tell, self.first, self.began = run, tell, run.step, 0.0
+
+    def after_step(self) -> None:
+        """Count a step; the first ones are slower and are left out."""
+        taken, (low, high) = self.run.step - self.first, PACE_STEPS
+        if taken == low:
+            self.began = time.monotonic()
+        if taken == high:
+            rate = (high - low) / (time.monotonic() - self.began)
+            left = self.run.recipe.evaluate_every - self.run.step % self.run.recipe.evaluate_every
+            self.tell(f"{rate:.1f} steps/s; next evaluation in {left} steps, about {left / rate / 60:.0f} min")
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -313,34 +353,6 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             result[f"{prefix}{name}"] = list(value) if isinstance(value, tuple) else value
     return result
-
-
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """What the validation images say of one average.
-
-    Attributes:
-        psnr_y: mean PSNR-Y, dB; NaN without images.
-        psnr_y_jpeg: that of LR images that are JPEG files, dB; NaN without a degradation.
-    """
-
-    psnr_y: float
-    psnr_y_jpeg: float
-
-    @property
-    def judged(self) -> float:
-        """The figure that decides, dB: the mean of both where there are both; minus infinity without images."""
-        if math.isnan(self.psnr_y):
-            return -math.inf
-        return self.psnr_y if math.isnan(self.psnr_y_jpeg) else (self.psnr_y + self.psnr_y_jpeg) / 2
-
-
-@torch.inference_mode()
-def enlarged(model: nn.Module, lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """An image through a network: [H, W, 3] uint8 in, [sH, sW, 3] out."""
-    device = next(model.parameters()).device
-    x = torch.from_numpy(lr.copy()).to(device).permute(2, 0, 1)[None].float() / 255  # [1, 3, H, W]
-    return to_uint8(model(x)[0].permute(1, 2, 0).cpu().numpy())
 
 
 def _trainable(config: A2FConfig | Network, *, init: Weights | None, device: torch.device) -> Trainable:

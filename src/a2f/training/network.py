@@ -119,10 +119,12 @@ class TrainingNetwork:
         x_0 = F.conv2d(lr, head, p["head.bias"].to(dtype), padding=self.config.head_kernel // 2)  # Eq. 1  [N, C, H, W]
         x_l = run_blocks(x_0, self._block_tensors(dtype))  # Eq. 2  [N, C, H, W]
         # Eq. 3 to 5: tail and skip are added, so they are one convolution over [x_L, lr]
-        kernel = torch.cat([normed(p[f"{name}.v"], p[f"{name}.g"]) for name in ("tail", "skip")], dim=1).to(dtype)
+        kernel = torch.cat([normed(p[f"{name}.v"], p[f"{name}.g"]) for name in ("tail", "skip")], dim=1)
         both = torch.cat([x_l, lr], dim=1)  # [N, C + 3, H, W]
-        out = F.conv2d(both, kernel, (p["tail.bias"] + p["skip.bias"]).to(dtype), padding=1)  # [N, 3 s², H, W]
-        return out.float() / 2 + self.mean.repeat_interleave(scale**2, dim=1)
+        # Halved before the convolution: few numbers, and a power of two rounds nothing.
+        bias = (p["tail.bias"] + p["skip.bias"]) / 2
+        out = F.conv2d(both, (kernel / 2).to(dtype), bias.to(dtype), padding=1)  # [N, 3 s², H, W]
+        return out.float() + self.mean.repeat_interleave(scale**2, dim=1)
 
     def _block_tensors(self, dtype: torch.dtype) -> BlockTensors:
         p = self.parameters
@@ -133,7 +135,7 @@ class TrainingNetwork:
             conv2=normed(p["res.conv2.v"], p["res.conv2.g"] * factor).to(dtype),
             conv2_bias=(p["res.conv2.bias"] * factor).to(dtype),
             lambda_x=p["lambda_x"],
-            proj=p["proj.weight"].to(dtype) if self.config.projection else None,
+            proj=p["proj.weight"] if self.config.projection else None,
             lambda_att=p["lambda_att"] if self.config.projection else None,
             att=tuple(p[name] for name in ATTENTION) if self.config.attention else (),
         )

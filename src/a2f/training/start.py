@@ -19,14 +19,15 @@ from a2f.errors import A2FError, EngineError, UsageError
 from a2f.imageio import Picture, write_bytes_atomic, write_image
 from a2f.imageio.rgb import read_rgb8, to_uint8
 from a2f.peers.files import Network
-from a2f.runtime.memory import available_bytes, keep_freed_memory
+from a2f.runtime.memory import available_bytes, keep_freed_memory, use_huge_pages
 from a2f.training.checkpoint import list_checkpoints
-from a2f.training.loop import Pair, Progress, Run
+from a2f.training.loop import Progress, Run
 from a2f.training.precision import computes_bf16
+from a2f.training.processes import Processes
 from a2f.training.recipe import Recipe, recipe_toml
-from a2f.training.step import Processes
+from a2f.training.validation import Pair
 from a2f.upscaler import Upscaler
-from a2f.variants import A2FConfig
+from a2f.variants import A2FConfig, count_parameters
 from a2f.weights import Weights
 
 VALIDATION_LR_PX = 128  # side of what is evaluated of images taken out of the training images: more says little more
@@ -120,14 +121,30 @@ def start(job: Job, *, report: Callable[[Run], Callable[[Progress], None]], tell
             processes=mine,
         )
         if job.resume:
-            run.resume()
+            for note in run.resume():
+                quiet(note)
             quiet(f"going on from step {run.step}")
+        if device.type == "cpu":
+            use_huge_pages()  # now that the images have their place
         if mine.rank == 0:
             job.folder.mkdir(parents=True, exist_ok=True)
             write_bytes_atomic(job.folder / "recipe.toml", recipe_toml(run.recipe).encode())
-        run.train(report(run) if mine.rank == 0 else lambda progress: None)
+            _introduce(run, tell)
+        run.train(report(run) if mine.rank == 0 else lambda progress: None, tell=quiet)
         run.release()
         return run
+
+
+def _introduce(run: Run, tell: Callable[[str], None]) -> None:
+    """Tell what is trained, and what its figures are to be compared with."""
+    config = run.config
+    if isinstance(config, A2FConfig):  # whose stacked parameters hold zeros that are never used
+        name, count = config.variant, count_parameters(config)
+    else:
+        name, count = config.network, sum(value.numel() for value in run.network.parameters.values())
+    tell(f"{name} x{config.scale}: {count:,} parameters, trained on {run.device}")
+    if run.validation:
+        tell(f"PSNR-Y on the validation images: bicubic {run.bicubic()}, the network now {run.score()}")
 
 
 @contextmanager

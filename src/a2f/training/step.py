@@ -1,40 +1,20 @@
 """One optimiser step: patches, forward, backward, clipping, optimisers, averages. On CUDA it is one recorded graph."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from a2f.data.patches import Batch, Patches, Spots
-from a2f.errors import A2FError
 from a2f.training.averages import Average, Averages
 from a2f.training.general import Trainable
 from a2f.training.muon import Muon
+from a2f.training.processes import Processes
 from a2f.training.recipe import Optimiser, Recipe, Stage
 
 DTYPE = {"fp32": torch.float32, "bf16": torch.bfloat16}
 EAGER_STEPS = 3  # before a step is recorded: libraries choose their algorithms, optimisers make their state
-
-
-@dataclass(frozen=True, kw_only=True)
-class Processes:
-    """This process among those that torchrun started; (0, 1) without it."""
-
-    rank: int = 0
-    count: int = 1
-
-    def part(self, batch: int) -> slice:
-        """The patches of a batch that this process takes.
-
-        Raises:
-            A2FError: if the batch does not divide.
-        """
-        if batch % self.count:
-            raise A2FError(f"a batch of {batch} does not divide over {self.count} processes: choose a multiple")
-        return slice(self.rank, None, self.count)
 
 
 class Optimisers:
@@ -128,7 +108,7 @@ class Step:
             done: the fraction of the run that is over, in [0, 1]; 0 in a run without an end.
 
         Returns:
-            The loss, one number on the device.
+            The loss, one number on the device; its mean over all processes.
         """
         stage = self.recipe.stage(step=step, done=done)
         share = self.recipe.optimiser.share(step=step, done=done)
@@ -146,7 +126,7 @@ class Step:
         loss = self.loss(batch, stage)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.processes.count > 1:
-            self._average_gradients()
+            loss = self.processes.average(self.optimisers.parameters, loss)
         self.optimisers.step(share)
         self.averages.update(self.network.parameters, decays)
         return loss.detach()
@@ -159,14 +139,6 @@ class Step:
             return loss
         share = self.recipe.teacher_share
         return (1 - share) * loss + share * loss_of(sr, taught, stage, scale=self.network.config.scale)
-
-    def _average_gradients(self) -> None:
-        """The mean over all processes, in one message."""
-        gradients = [parameter.grad for parameter in self.optimisers.parameters if parameter.grad is not None]
-        flat = torch.cat([gradient.reshape(-1) for gradient in gradients]).div_(self.processes.count)
-        dist.all_reduce(flat)
-        for gradient, mean in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
-            gradient.copy_(mean.view_as(gradient))
 
 
 class _Graph:

@@ -1,0 +1,79 @@
+"""What validation images say of a network, and which images they are."""
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from a2f.data.degrade import jpeg
+from a2f.imageio.rgb import to_uint8
+from a2f.metrics import psnr_y
+
+JPEG_QUALITY = 50  # of the validation of a run with a degradation: files as the web makes them, seen by all runs alike
+
+Image = NDArray[np.uint8]
+Pair = tuple[Image, Image]  # hr, lr
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """What the validation images say of one way to enlarge them.
+
+    Attributes:
+        psnr_y: mean PSNR-Y, dB; NaN without images.
+        psnr_y_jpeg: that of LR images that are JPEG files, dB; NaN without a degradation.
+    """
+
+    psnr_y: float
+    psnr_y_jpeg: float
+
+    @property
+    def judged(self) -> float:
+        """The figure that decides, dB: the mean of both where there are both; minus infinity without images."""
+        if math.isnan(self.psnr_y):
+            return -math.inf
+        return self.psnr_y if math.isnan(self.psnr_y_jpeg) else (self.psnr_y + self.psnr_y_jpeg) / 2
+
+    def __str__(self) -> str:
+        return f"{self.psnr_y:.3f} dB" + ("" if math.isnan(self.psnr_y_jpeg) else f" (JPEG {self.psnr_y_jpeg:.3f} dB)")
+
+
+def score(enlarge: Callable[[Image], Image], pairs: Sequence[Pair], *, scale: int, jpegs: bool) -> Score:
+    """How well LR images are enlarged.
+
+    Args:
+        enlarge: [H, W, 3] uint8 in, [sH, sW, 3] uint8 out.
+        pairs: hr and lr, uint8.
+        scale: s; so many pixels are cut from each border.
+        jpegs: whether to measure LR images that are JPEG files too (quality 50, 4:2:0).
+    """
+
+    def mean(quality: int | None) -> float:
+        values = [
+            psnr_y(enlarge(lr if quality is None else jpeg(lr, quality=quality)), hr, border=scale) for hr, lr in pairs
+        ]
+        return float(np.mean(values)) if values else math.nan
+
+    return Score(psnr_y=mean(None), psnr_y_jpeg=mean(JPEG_QUALITY) if jpegs else math.nan)
+
+
+@torch.inference_mode()
+def enlarged(model: nn.Module, lr: Image) -> Image:
+    """An image through a network: [H, W, 3] uint8 in, [sH, sW, 3] out."""
+    device = next(model.parameters()).device
+    x = torch.from_numpy(lr.copy()).to(device).permute(2, 0, 1)[None].float() / 255  # [1, 3, H, W]
+    return to_uint8(model(x)[0].permute(1, 2, 0).cpu().numpy())
+
+
+def fingerprint(pairs: Sequence[Pair]) -> str:
+    """Tells images and their order apart by their sizes and their middle rows, without reading all pixels."""
+    digest = hashlib.sha256()
+    for pair in pairs:
+        for image in pair:
+            digest.update(repr(image.shape).encode() + image[len(image) // 2].tobytes())
+    return digest.hexdigest()[:16]
