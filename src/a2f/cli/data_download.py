@@ -46,6 +46,9 @@ def download(names: tuple[str, ...], output: Path | None, listing: bool, quiet: 
     from a2f.data.sources import find_set
 
     sets = {name: find_set(name) for name in names}
+    for name, chosen in sets.items():
+        if chosen.by_hand:
+            raise click.UsageError(f"{name} cannot be fetched by a program: {chosen.by_hand}. Terms: {chosen.terms}.")
     meter = Meter(quiet=quiet)
     for name, chosen in sets.items():
         if given["scales"] and not chosen.lr:
@@ -75,6 +78,7 @@ def _table() -> str:
     for name, entry in SETS.items():
         lines = [f"{name}: {entry.about}", f"  terms: {entry.terms}", f"  more:  {entry.home}"]
         lines += [f"  from:  {address}" for address in _addresses(entry.parts)]
+        lines += [f"  how:   {entry.by_hand}"] if entry.by_hand else []
         lines += [f"  --lr {scale}: {address}" for scale, parts in entry.lr.items() for address in _lr(entry, parts)]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
@@ -86,8 +90,9 @@ def _lr(entry: "DataSet", parts: "tuple[Part, ...]") -> list[str]:
 
 
 def _addresses(parts: "tuple[Part, ...]") -> list[str]:
-    archives = dict.fromkeys(part.archive for part in parts)
-    return [f"{a.url} ({_size(a.size_bytes)}, {_vouched(a.sha256, a.md5)})" for a in archives]
+    archives = list(dict.fromkeys(part.archive for part in parts))
+    shown = [f"{a.url} ({_size(a.size_bytes)}, {_vouched(a.sha256, a.md5)})" for a in archives]
+    return shown if len(shown) < 5 else [shown[0], f"... and {len(shown) - 2} more, to", shown[-1]]
 
 
 def _vouched(sha256: str | None, md5: str | None) -> str:

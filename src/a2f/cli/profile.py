@@ -104,15 +104,13 @@ def _family_rows(
     model: str | None, scale: int | None, *, paper: bool, latency: bool, memory: bool, **how: Any
 ) -> list[dict[str, Any]]:
     """Rows of A²F networks and ablations."""
-    from a2f.errors import UnknownModelError
     from a2f.peers import PEERS
-    from a2f.variants import ABLATIONS, SCALES, VARIANTS, ablation_of, config_of
+    from a2f.variants import ABLATIONS, SCALES, VARIANTS, ablation_of, config_of, unknown_network
     from a2f.weights import network_of
 
     name = network_of(model) if model else None
     if name is not None and name not in {**VARIANTS, **ABLATIONS}:
-        known = ", ".join([*VARIANTS, *ABLATIONS, *PEERS])
-        raise UnknownModelError(f"unknown network {model!r}: choose one of {known}")
+        raise unknown_network(name, [*VARIANTS, *ABLATIONS, *PEERS])
     names = [name] if name else list(VARIANTS)
     scales = [scale] if scale else list(SCALES)
     configs = [ablation_of(n, scale=s) if n in ABLATIONS else config_of(n, scale=s) for n in names for s in scales]

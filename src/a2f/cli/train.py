@@ -170,18 +170,15 @@ def _network(
     name: str, init: Path | None, *, scale: int, seed: int
 ) -> "tuple[A2FConfig, Weights | None] | tuple[Network, None]":
     """A network of A²F and the weights to start from; or another one, which holds them."""
-    from a2f.errors import EngineError, UnknownModelError, UsageError
+    from a2f.errors import EngineError, UsageError
     from a2f.peers import PEERS
     from a2f.peers.files import is_own, open_network, read_network
-    from a2f.variants import ABLATIONS, VARIANTS, ablation_of, config_of
+    from a2f.variants import ABLATIONS, VARIANTS, ablation_of, config_of, unknown_network
     from a2f.weights import read_weights
 
     if name not in PEERS and not is_own(name):
         if name not in VARIANTS and name not in ABLATIONS:
-            raise UnknownModelError(
-                f"unknown model {name!r}: choose one of {', '.join([*VARIANTS, *ABLATIONS])}, a network of another "
-                "paper (docs/peers.md), or your own by --network"
-            )
+            raise unknown_network(name, [*VARIANTS, *ABLATIONS, *PEERS])
         config = ablation_of(name, scale=scale) if name in ABLATIONS else config_of(name, scale=scale)
         return config, read_weights(init) if init else None
     if init is not None:

@@ -99,6 +99,17 @@ def _own_network(name: str, scale: int) -> "nn.Module":
 
 def network_in(path: Path | str) -> str | None:
     """The name of the network that a weights file is of; None for any other file. Loads no tensors and no torch."""
+    metadata = _metadata_of(path)
+    return None if metadata is None else str(metadata.get("network", ""))
+
+
+def scale_in(path: Path | str) -> int | None:
+    """The scale of the network that a weights file is of; None for any other file. Loads no tensors and no torch."""
+    told = str((_metadata_of(path) or {}).get("scale", ""))
+    return int(told) if told.isdecimal() else None
+
+
+def _metadata_of(path: Path | str) -> dict[str, Any] | None:
     try:
         with open(path, "rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
@@ -106,9 +117,7 @@ def network_in(path: Path | str) -> str | None:
     except (OSError, struct.error, ValueError, RecursionError):
         return None
     metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
-    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
-        return None
-    return str(metadata.get("network", ""))
+    return metadata if isinstance(metadata, dict) and metadata.get("format") == FORMAT else None
 
 
 def read_network(path: Path | str, *, own: str | None = None) -> Network:
