@@ -14,8 +14,8 @@ from a2f.errors import UsageError, WeightsError
 from a2f.peers.files import Network, network_in, open_network, read_network, unique_tensors
 from a2f.resize import imresize
 from a2f.training.general import GeneralNetwork
-from a2f.training.log import plot_run
 from a2f.training.loop import Progress, Run
+from a2f.training.plots import plot_runs
 from a2f.training.recipe import Optimiser, Recipe, Stage
 
 RECIPE = Recipe(
@@ -135,7 +135,7 @@ def test_the_command_trains_a_network_of_another_paper(photos: Path, tmp_path: P
     assert train("imdn", *how, "-o", tmp_path / "run") is None
     best = tmp_path / "run" / "best.safetensors"
     assert read_network(best).name == "imdn"
-    plot_run(tmp_path / "run", output=tmp_path / "curves.png")
+    plot_runs({"run": tmp_path / "run"}, output=tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 1000
     assert train("imdn", *how, "-o", tmp_path / "next", "--init", best) is None
     error = train("carn-m", *how, "-o", tmp_path / "wrong", "--init", best)

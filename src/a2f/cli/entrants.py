@@ -257,9 +257,9 @@ def _about(config: "A2FConfig") -> "About":
 def _about_network(network: "Network") -> "About":
     from a2f.evaluation.score import About
     from a2f.peers import PEERS
-    from a2f.profiling.counted import count, parameters_of
+    from a2f.profiling.counted import count_network, parameters_of
 
-    found = count(network.module, width=1280 // network.scale, height=720 // network.scale)
+    found = count_network(network, width=1280 // network.scale, height=720 // network.scale)
     return About(
         network=network.name if network.name in PEERS else None,
         parameters=parameters_of(network.module)[0],

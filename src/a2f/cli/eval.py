@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from a2f.cli.devices import engine_options
 from a2f.cli.entrants import Entrant, is_folder, names_of, open_entrant, scale_of
 from a2f.cli.eval_pictures import Crops, Maps
 from a2f.cli.foreign import foreign_options
@@ -198,11 +199,7 @@ class Output:
     help="Pictures of the sheet and of the error maps.  [default: two of the set; where models differ most]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing sheet and existing error maps.")
-@click.option(
-    "--engine", default="onnxruntime", show_default=True, metavar="NAME", help="onnxruntime, openvino or torch."
-)
-@click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda or mps.")
-@click.option("--dtype", default="float32", show_default=True, metavar="NAME", help="float32, bfloat16 or float16.")
+@engine_options
 @click.option(
     "--ensemble", type=int, default=1, show_default=True, metavar="N", help="Mean of 2, 4 or 8 runs; not of bicubic."
 )

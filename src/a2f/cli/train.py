@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from a2f.cli.devices import device_option
 from a2f.cli.foreign import foreign_options, open_foreign
 
 if TYPE_CHECKING:
@@ -25,14 +26,15 @@ Examples:
   a2f train sd -s 4 --data photos/ --recipe taught.toml --teacher big.onnx -o runs/taught
   a2f train idn -s 4 --data photos/ -o runs/idn   a network of another paper
   a2f train --network my.py:Net -s 4 --data photos/ -o runs/mine
-  a2f train plot runs/sd_x4                       curves and the lambdas of Figure 3
+  a2f train plot runs/sd_x4                       curves, and the lambdas of each block (Figure 3)
+  a2f train plot runs/a runs/b sd.safetensors -o compared.svg
   a2f train --print-recipe fast > mine.toml
   torchrun --nproc-per-node 2 -m a2f train sd -s 4 --data photos/ -o runs/ddp
 """
 
 
 @click.command(epilog=EPILOG)
-@click.argument("words", nargs=-1, metavar="MODEL | plot RUN")
+@click.argument("words", nargs=-1, metavar="MODEL | plot RUN...")
 @click.option("-s", "--scale", type=int, default=4, show_default=True, help="2, 3 or 4.")
 @click.option("--data", type=Path, metavar="DIR", help="Folder tree of training images.")
 @click.option(
@@ -70,7 +72,7 @@ Examples:
     help="Train your own network instead of MODEL: a class that is called with the scale.",
 )
 @foreign_options
-@click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda or mps.")
+@device_option
 @click.option("--compile", "compiled", is_flag=True, help="Use torch.compile. On a CPU it needs a C++ compiler.")
 @click.option("--resume", is_flag=True, help="Go on from the latest checkpoint in RUN.")
 @click.option("--print-recipe", metavar="NAME", help="Print a built-in recipe as TOML, and stop.")
@@ -172,7 +174,8 @@ def _network(
     """A network of A²F and the weights to start from; or another one, which holds them."""
     from a2f.errors import EngineError, UsageError
     from a2f.peers import PEERS
-    from a2f.peers.files import is_own, open_network, read_network
+    from a2f.peers.files import open_network, read_network
+    from a2f.peers.own import is_own
     from a2f.variants import ABLATIONS, VARIANTS, ablation_of, config_of, unknown_network
     from a2f.weights import read_weights
 
@@ -214,15 +217,19 @@ def _leave() -> NoReturn:
     os._exit(0)
 
 
-def _plot(runs: tuple[str, ...], output: Path | None) -> None:
-    """``a2f train plot RUN``: curves.png in the folder of the run, or OUT."""
-    if len(runs) != 1:
-        raise click.UsageError("a2f train plot takes the folder of one run")
-    from a2f.training.log import plot_run
+def _plot(names: tuple[str, ...], output: Path | None) -> None:
+    """``a2f train plot RUN``: curves.png in the folder of the run; of several runs or a weights file, OUT."""
+    sources = [Path(name) for name in dict.fromkeys(names)]
+    if not sources:
+        raise click.UsageError("a2f train plot needs the folder of a run, or a weights file")
+    if output is None and (len(sources) > 1 or not sources[0].is_dir()):
+        raise click.UsageError("name the picture: -o OUT.png, OUT.svg or OUT.pdf")
+    from a2f.compare import names_apart
+    from a2f.training.plots import plot_runs
 
-    target = output or Path(runs[0]) / "curves.png"
-    for note in plot_run(Path(runs[0]), output=target):
-        click.echo(note, err=True)
+    target = output or sources[0] / "curves.png"
+    labels = names_apart([source.resolve() for source in sources])
+    plot_runs(dict(zip(labels, sources, strict=True)), output=target)
     click.echo(f"{target}", err=True)
 
 
