@@ -95,10 +95,14 @@ def draw_error_maps(item: Item, enlargements: Mapping[str, Image], *, scale: int
         maps.append(ErrorMap(image=colour_of(errors[name], limit=limit), title=name, detail=told))
     if len(errors) == 2:
         (first, a), (second, b) = errors.items()
-        image = _coloured((a - b) / limit / 2 + 0.5, NEARER)
+        most = max(1, math.ceil(np.quantile(np.abs(a - b), SHARE)))
+        image = _coloured((a - b) / most / 2 + 0.5, NEARER)
+        nearer = f" The last map: white where both err alike; full colour where one errs by {most} levels less."
         maps.append(ErrorMap(image=image, title="nearer to the original", detail=f"blue {first}, orange {second}"))
+    else:
+        nearer = ""
     reduced = "" if factor == 1 else f" Shown 1 : {factor}, each pixel the mean of {factor} x {factor}."
-    note = f"Absolute error of Y (16 to 235), grey levels; {limit} and more have the last colour.{reduced}"
+    note = f"Absolute error of Y (16 to 235), grey levels; {limit} and more have the last colour.{nearer}{reduced}"
     return _draw(maps, limit, note)
 
 
