@@ -80,6 +80,33 @@ def test_a_weights_file_alone(axes: list, tmp_path: Path) -> None:
     assert [axis.get_title() for axis in axes] == ["a2f_sd_x4"]
 
 
+@pytest.mark.parametrize(
+    ("weights", "note"),
+    [(None, "cannot read weights"), (b"", "no λ: "), ("idn", "the network is not A²F")],
+    ids=["none", "damaged", "idn"],
+)
+def test_what_a_run_lacks_is_told_and_the_rest_is_drawn(weights, note: str, tmp_path: Path, axes: list) -> None:
+    (tmp_path / "log.csv").write_text("step,loss,lr,psnr_y_jpeg\n100,0.5,1e-3,nan\n200,nan,1e-3,nan\n")
+    if weights == "idn":
+        weights = write_network(open_network("idn", scale=2))
+    if weights is not None:
+        (tmp_path / "last.safetensors").write_bytes(weights)
+    notes = plot_runs({"one": tmp_path}, output=tmp_path / "curves.png")
+    assert notes[1] == "one: the log has no validation PSNR-Y, dB"
+    assert note in notes[0]
+    assert [len(axis.lines) for axis in axes] == [1, 0, 1]
+    (tmp_path / "log.csv").write_text("step,loss,lr\n")
+    with pytest.raises(A2FError, match="has no line yet"):
+        plot_runs({"one": tmp_path}, output=tmp_path / "curves.png")
+
+
+def test_the_psnr_of_jpeg_files_is_drawn_too(run: Path, axes: list, tmp_path: Path) -> None:
+    (run / "log.csv").write_text("step,loss,lr,psnr_y,psnr_y_jpeg\n1,0.5,1e-3,30,27\n2,0.4,1e-3,31,28\n")
+    assert plot_runs({"one": run}, output=tmp_path / "curves.png") == []
+    assert [line.get_label() for line in axes[1].lines] == ["one", "one, JPEG files"]
+    assert list(axes[1].lines[1].get_ydata()) == [27, 28]
+
+
 def test_what_cannot_be_drawn(run: Path, tmp_path: Path) -> None:
     assert command(SHIPPED).exit_code == 2
     assert "name the picture" in command(run, SHIPPED).output

@@ -37,6 +37,7 @@ Examples:
 @click.argument("words", nargs=-1, metavar="MODEL | plot RUN...")
 @click.option("-s", "--scale", type=int, default=4, show_default=True, help="2, 3 or 4.")
 @click.option("--data", type=Path, metavar="DIR", help="Folder tree of training images.")
+@click.option("--lr-data", type=Path, metavar="DIR", help="Your own LR images of --data, by their names.")
 @click.option(
     "--val",
     type=Path,
@@ -121,6 +122,7 @@ def train(words: tuple[str, ...], network: str | None, print_recipe: str | None,
         config=config,
         recipe=recipe,
         data=given["data"],
+        lr_data=given["lr_data"],
         validation=given["val"],
         folder=given["output"],
         init=init,
@@ -229,7 +231,8 @@ def _plot(names: tuple[str, ...], output: Path | None) -> None:
 
     target = output or sources[0] / "curves.png"
     labels = names_apart([source.resolve() for source in sources])
-    plot_runs(dict(zip(labels, sources, strict=True)), output=target)
+    for note in plot_runs(dict(zip(labels, sources, strict=True)), output=target):
+        click.echo(note, err=True)
     click.echo(f"{target}", err=True)
 
 

@@ -72,13 +72,11 @@ def find_partners(names: Sequence[str], files: Iterable[Path], *, scale: int) ->
         scale: s.
     """
     of_name: dict[str, list[Path]] = {name: [] for name in names}
-    left = []
+    left: list[Path] = []
     for path in files:
-        fitting = [name for name in of_name if _fits(path.stem, name, scale)]
-        if fitting:
-            of_name[max(fitting, key=len)].append(path)
-        else:
-            left.append(path)
+        starts = (path.stem[:length] for length in range(len(path.stem), 0, -1))
+        name = next((start for start in starts if start in of_name and _fits(path.stem, start, scale)), None)
+        (left if name is None else of_name[name]).append(path)
     return Partners(
         found={name: paths[0] for name, paths in of_name.items() if len(paths) == 1},
         missing=[name for name, paths in of_name.items() if not paths],
@@ -104,12 +102,11 @@ def branch(folder: Path, name: str, *, scale: int) -> Path:
 
 
 def _fits(stem: str, name: str, scale: int) -> bool:
-    if not stem.startswith(name) or stem == name:
-        return stem == name
+    """Whether a stem that begins with a name belongs to it."""
     rest = stem[len(name) :]
     if not _REST.fullmatch(rest):
         return False
-    told = {int(found) for found in _SCALE.findall(rest if rest[0] in "-_" else f"_{rest}")}
+    told = {int(found) for found in _SCALE.findall(rest if rest[:1] in "-_" else f"_{rest}")}
     return told <= {scale}
 
 

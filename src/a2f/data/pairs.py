@@ -6,6 +6,7 @@ A plain folder tree holds HR images, and LR is made of them. The standard layout
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -87,6 +88,9 @@ def _own_lr(folder: Path, own: Path, scale: int) -> dict[Path, Path]:
     if not own.is_dir():
         raise ImageReadError(f"LR images: {own} is not a folder")
     place = branch(own, set_name(folder), scale=scale)
+    twice = [stem for stem, count in Counter(path.stem for path in images).items() if count > 1]
+    if twice:
+        raise InputError(f"{folder} has several images named {twice[0]}: LR images of {own} are told by that name")
     partners = find_partners([path.stem for path in images], images_below(place), scale=scale)
     partners.check(place, what="LR image", of=folder)
     return {path: partners.found[path.stem] for path in images}

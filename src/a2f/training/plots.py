@@ -1,5 +1,6 @@
 """Curves of runs, and the λ of weights as in Figure 3 of the paper, as a picture."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,12 +31,20 @@ class Source:
     Attributes:
         label: its name.
         rows: of log.csv; none of a weights file.
-        factors: "res", "att" and "x" -> the λ of each block; empty for a network that is not A²F.
+        factors: "res", "att" and "x" -> the λ of each block, as far as the network has them.
+        notes: what cannot be drawn, for people.
     """
 
     label: str
     rows: Sequence[Mapping[str, float]]
     factors: Mapping[str, Sequence[float]]
+    notes: Sequence[str]
+
+    def points(self, column: str) -> tuple[list[float], list[float]]:
+        """Steps and finite values of a column of the log."""
+        pairs = [(row.get("step", math.nan), row.get(column, math.nan)) for row in self.rows]
+        known = [(step, value) for step, value in pairs if math.isfinite(step) and math.isfinite(value)]
+        return [step for step, _ in known], [value for _, value in known]
 
 
 def lambdas(weights: Weights) -> dict[str, list[float]]:
@@ -47,15 +56,19 @@ def lambdas(weights: Weights) -> dict[str, list[float]]:
     }
 
 
-def plot_runs(sources: Mapping[str, Path], *, output: Path) -> None:
+def plot_runs(sources: Mapping[str, Path], *, output: Path) -> list[str]:
     """Draw loss, PSNR and learning rate of runs over the steps, and the λ of each run and each weights file.
 
     Args:
         sources: label -> folder of a run, whose last weights are taken, or a weights file.
         output: .png, .svg or .pdf.
 
+    Returns:
+        What could not be drawn, for people: figures that a run does not have, λ of a network without them.
+
     Raises:
-        A2FError: if a folder holds no log, a file is no weights file, nothing can be drawn, or matplotlib is missing.
+        A2FError: if a folder holds no log or an empty one, a file is no weights file, nothing can be drawn, or
+            matplotlib is missing.
         ImageWriteError: if the picture cannot be written.
     """
     try:
@@ -64,14 +77,15 @@ def plot_runs(sources: Mapping[str, Path], *, output: Path) -> None:
         raise A2FError("plots need matplotlib: pip install 'a2f[train]'") from error
     drawn = [_source(path, label) for label, path in sources.items()]
     runs, with_factors = [s for s in drawn if s.rows], [s for s in drawn if s.factors]
+    notes = [note for source in drawn for note in source.notes]
     panels = (len(CURVES) if runs else 0) + len(with_factors)
     if panels == 0:
-        raise A2FError(f"{next(iter(sources.values()))} has nothing to draw: it is of a network without λ, and no run")
+        raise A2FError(f"there is nothing to draw: {'; '.join(notes)}")
     across, down = min(ACROSS, panels), -(-panels // ACROSS)
     figure = Figure(figsize=(PANEL_INCHES[0] * across, PANEL_INCHES[1] * down), layout="constrained")
     axes = list(figure.subplots(down, across, squeeze=False).flat)
     for axis, name in zip(axes, CURVES if runs else (), strict=False):
-        _draw_curves(axis, name, runs)
+        notes += _draw_curves(axis, name, runs)
     first = len(CURVES) if runs else 0
     for axis, source in zip(axes[first:], with_factors, strict=False):
         _draw_factors(axis, source)
@@ -81,32 +95,52 @@ def plot_runs(sources: Mapping[str, Path], *, output: Path) -> None:
         figure.savefig(output, dpi=120)
     except (OSError, ValueError) as error:
         raise ImageWriteError(f"cannot write {output}: {error}") from error
+    return notes
 
 
 def _source(path: Path, label: str) -> Source:
-    """What there is of a run or a weights file; a run may have no weights yet."""
-    if path.is_dir():
-        rows, last = read_log(path / "log.csv"), path / "last.safetensors"
-        return Source(label=label, rows=rows, factors=_factors(last) if last.exists() else {})
-    return Source(label=label.removesuffix(".safetensors"), rows=(), factors=_factors(path))
+    """What there is of a run or a weights file; a run may have no weights yet, or damaged ones."""
+    if not path.is_dir():
+        factors, notes = _factors(path, label)
+        return Source(label=label.removesuffix(".safetensors"), rows=(), factors=factors, notes=notes)
+    rows = read_log(path / "log.csv")
+    if not rows:
+        raise A2FError(f"{path / 'log.csv'} has no line yet: a run writes the first one after its first evaluation")
+    try:
+        factors, notes = _factors(path / "last.safetensors", label)
+    except A2FError as error:
+        factors, notes = {}, [f"{label}: no λ: {error}"]
+    return Source(label=label, rows=rows, factors=factors, notes=notes)
 
 
-def _factors(path: Path) -> dict[str, list[float]]:
-    return lambdas(read_weights(path)) if network_in(path) is None else {}
+def _factors(path: Path, label: str) -> tuple[dict[str, list[float]], list[str]]:
+    """The λ of a weights file, and a note if its network has none."""
+    if network_in(path) is not None:
+        return {}, [f"{label}: no λ: the network is not A²F"]
+    return lambdas(read_weights(path)), []
 
 
-def _draw_curves(axis: "Axes", name: str, runs: Sequence[Source]) -> None:
+def _draw_curves(axis: "Axes", name: str, runs: Sequence[Source]) -> list[str]:
+    """A curve a run; of the PSNR another one for JPEG files, where they were measured. Gives notes for people."""
+    notes = []
     for number, run in enumerate(runs):
-        points = [(row["step"], row[name]) for row in run.rows if name in row]
         how: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "linestyle": STYLES[number % len(STYLES)]}
-        marker = "." if len(points) < FEW_POINTS else None
-        axis.plot([step for step, _ in points], [value for _, value in points], marker=marker, label=run.label, **how)
+        steps, values = run.points(name)
+        if not values:
+            notes.append(f"{run.label}: the log has no {CURVES[name]}")
+            continue
+        how["marker"] = "." if len(steps) < FEW_POINTS else None
+        axis.plot(steps, values, label=run.label, **how)
+        steps, values = run.points("psnr_y_jpeg") if name == "psnr_y" else ([], [])
+        if values:
+            axis.plot(steps, values, label=f"{run.label}, JPEG files", linewidth=0.8, **how)
     axis.set(xlabel="step", ylabel=CURVES[name])
     axis.grid(alpha=0.3)
-    if name == "loss":
+    if name == "loss" and all(value > 0 for run in runs for value in run.points(name)[1]):
         axis.set_yscale("log")
-    if len(runs) > 1:
+    if len(axis.lines) > 1:
         axis.legend(fontsize="small")
+    return notes
 
 
 def _draw_factors(axis: "Axes", source: Source) -> None:
