@@ -139,6 +139,21 @@ def test_names_of_ones_own_in_tables(here: Path) -> None:
     assert "both named a" in str(run("a=sd", "a=bicubic", "-s", "2", "--data", "Set5").exception)
 
 
+def test_the_papers_row_of_a_weights_file_once_and_no_row_of_dashes(here: Path) -> None:
+    shutil.copy(find_shipped("sd", scale=4).path, "aaf_sd_x4.safetensors")
+    text = run("sd", "aaf_sd_x4.safetensors", "--data", "Set5", "Set14", "--published").stdout
+    assert [line.split(" | ")[0] for line in text.splitlines()[2:5]] == [
+        "| sd x4", "| the paper's A²F-SD x4 (320K, 18.2G)", "| aaf_sd_x4",
+    ]  # fmt: skip
+    assert "| 32.06/0.8928 | 28.47/0.7790 |" in text
+    Path("Set5").rename("Mine")
+    text = run("aaf_sd_x4.safetensors", "--data", "Mine", "--published-all").stdout
+    assert "the paper's" not in text
+    assert "The paper prints no figures of these networks on these sets" in text
+    (row,) = scores("aaf_sd_x4.safetensors", "--data", "Mine")
+    assert (row["network"], row["parameters"], round(row["multi_adds"] / 1e9, 2)) == ("sd", 319_672, 18.15)
+
+
 def test_significance_and_error_maps(here: Path) -> None:
     words = ["bicubic", "sd", "blur=out", "-s", "2", "--data", "Set5", "Set14"]
     run("bicubic", "-s", "2", "--data", "Set5", "Set14", "--save", "out")

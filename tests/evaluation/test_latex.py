@@ -36,9 +36,10 @@ def latex(scores: list[SetScore], *, marks="colour", shown="none", metrics=METRI
 def test_best_and_second_best_are_marked_as_they_are_printed() -> None:
     lines = latex(SCORES).splitlines()
     assert lines[0] == "% note_1"
-    assert r"my\_net x4 & - & - & \best{32.01} & 0.9000 & \second{0.2000} \\" in lines
-    assert r"50\% \& more x4 & - & - & \best{32.01} & \best{0.9500} & \best{0.1500} \\" in lines  # 32.01 as well
-    assert r"third x4 & - & - & \second{31.90} & \second{0.9100} & 0.3000 \\" in lines
+    assert "% Scale: x4. Packages: booktabs and xcolor." in lines
+    assert r"my\_net & - & - & \best{32.01} & 0.9000 & \second{0.2000} \\" in lines
+    assert r"50\% \& more & - & - & \best{32.01} & \best{0.9500} & \best{0.1500} \\" in lines  # 32.01 as well
+    assert r"third & - & - & \second{31.90} & \second{0.9100} & 0.3000 \\" in lines
     assert r"\providecommand{\best}[1]{\textcolor{red}{#1}}" in lines
     assert r"\providecommand{\second}[1]{\underline{#1}}" in latex(SCORES, marks="bold")
     assert r"\best" not in latex(SCORES, marks="none")
@@ -63,7 +64,7 @@ def test_groups_are_those_of_the_paper() -> None:
     assert [part.partition("}")[0] for part in parts] == [
         "fewer than 1000K parameters", "1000K to 2000K parameters", "2000K to 10000K parameters", "size not known",
     ]  # fmt: skip
-    assert r"mine x4 & 320 & - & \best{32.20} \\" in parts[0]
+    assert r"mine & 320 & - & \best{32.20} \\" in parts[0]
     assert r"A\textsuperscript{2}F-SD (paper) & 320 & 18.2 & \second{32.06} \\" in parts[0]
     assert sum(part.count("(paper)") for part in parts) == sum(row.scale == 4 for row in table_6())
     assert "folder" in parts[3]
@@ -72,7 +73,8 @@ def test_groups_are_those_of_the_paper() -> None:
 def test_differences() -> None:
     text = comparisons_as_latex(compare(SCORES, METRICS))
     assert text.count(r"\\") == 1 + 3 * len(METRICS)
-    assert r"my\_net & 50\% \& more & Set5 & psnr\_y" in text
+    assert r"my\_net & 50\% \& more & Set5 & PSNR & 1 & $+0.008$ & [$+0.008$, $+0.008$] & my\_net & 1:0" in text
+    assert r"$-0.0500$ (i)" in text
 
 
 def test_special_letters() -> None:

@@ -1,6 +1,7 @@
 """Scores as LaTeX: a table of methods and sets in the style of booktabs, the best and the second best marked."""
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from operator import itemgetter
@@ -46,7 +47,8 @@ def as_latex(
         grouped: a group for each size, as the paper's Table 6 has them; otherwise all rows are one group.
     """
     head = [f"% {line}" for line in note.splitlines() if line]
-    head.append(f"% Packages: {PACKAGES[marks]}.")
+    scales = " and ".join(f"x{scale}" for scale in sorted({row.scale for row in rows}))
+    head.append(f"% Scale: {scales}. Packages: {PACKAGES[marks]}.")
     if marks != "none":
         best, second = MARKS[marks]
         head += [rf"\providecommand{{\best}}[1]{{{best}}}", rf"\providecommand{{\second}}[1]{{{second}}}"]
@@ -63,7 +65,7 @@ def as_latex(
 
 def comparisons_as_latex(comparisons: Sequence[Comparison]) -> str:
     """A tabular of paired differences, how they were made as a comment."""
-    head, *body = ([escaped(cell) for cell in row] for row in comparison_rows(comparisons))
+    head, *body = ([_signed(escaped(NAMES.get(cell, cell))) for cell in row] for row in comparison_rows(comparisons))
     lines = [
         f"% {note_of(comparisons)}",
         rf"\begin{{tabular}}{{{'l' * len(head)}}}",
@@ -72,6 +74,11 @@ def comparisons_as_latex(comparisons: Sequence[Comparison]) -> str:
         r"\midrule",
     ]
     return "\n".join([*lines, *(" & ".join(row) + r" \\" for row in body), r"\bottomrule", r"\end{tabular}"])
+
+
+def _signed(text: str) -> str:
+    """Numbers with a sign in mathematics, where a minus is longer than a hyphen."""
+    return re.sub(r"(?<![\w.-])[+-]\d+\.\d+", r"$\g<0>$", text)
 
 
 def escaped(text: str) -> str:
@@ -122,8 +129,8 @@ def _best(rows: Sequence[Row], columns: Sequence[str], metrics: Sequence[str]) -
 
 
 def _line(row: Row, columns: Sequence[str], metrics: Sequence[str], best: Best) -> str:
-    method = row.label.partition(" x")[0] if row.source == "printed" else row.label
-    cells = [escaped(method + (" (paper)" if row.source == "printed" else ""))]
+    name, _, rest = row.label.partition(f" x{row.scale}")
+    cells = [escaped(f"{name} (paper)" if row.source == "printed" else name + rest)]
     cells += ["-" if row.parameters_k is None else f"{row.parameters_k:.0f}"]
     cells += ["-" if row.multi_adds_g is None else f"{row.multi_adds_g:.1f}"]
     for column in columns:
