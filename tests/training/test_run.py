@@ -23,7 +23,7 @@ from a2f.cli.main import cli
 from a2f.cli.train import progress_line
 from a2f.data.degrade import Degradation, jpeg
 from a2f.data.patches import Patches
-from a2f.errors import A2FError, InputError, WeightsError
+from a2f.errors import InputError, WeightsError
 from a2f.export.graph import export_onnx
 from a2f.metrics import psnr_y
 from a2f.resize import imresize

@@ -81,7 +81,8 @@ def train(words: tuple[str, ...], network: str | None, print_recipe: str | None,
     """Train a network on a folder of images. Needs the extra `train`.
 
     MODEL is s, sd, m, l, an ablation of the paper, or a network of another paper (idn, carn-m, ...: docs/peers.md).
-    `a2f train plot RUN` draws the curves of a run as RUN/curves.png.
+    `a2f train plot RUN` draws the curves of a run as RUN/curves.png; with -o it lays several runs on one another and
+    draws weights files too.
 
     The folder RUN gets best.safetensors (the highest validation PSNR), last.safetensors, checkpoints, recipe.toml,
     log.csv and events for TensorBoard. At the beginning the PSNR of bicubic interpolation and of the first weights is
