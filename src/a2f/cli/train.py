@@ -225,7 +225,7 @@ def _plot(names: tuple[str, ...], output: Path | None) -> None:
     sources = [Path(name) for name in dict.fromkeys(names)]
     if not sources:
         raise click.UsageError("a2f train plot needs the folder of a run, or a weights file")
-    if output is None and (len(sources) > 1 or not sources[0].is_dir()):
+    if output is None and (len(sources) > 1 or sources[0].is_file()):
         raise click.UsageError("name the picture: -o OUT.png, OUT.svg or OUT.pdf")
     from a2f.compare import names_apart
     from a2f.training.plots import plot_runs

@@ -100,7 +100,7 @@ def plot_runs(sources: Mapping[str, Path], *, output: Path) -> list[str]:
 
 def _source(path: Path, label: str) -> Source:
     """What there is of a run or a weights file; a run may have no weights yet, or damaged ones."""
-    if not path.is_dir():
+    if path.is_file():
         factors, notes = _factors(path, label)
         return Source(label=label.removesuffix(".safetensors"), rows=(), factors=factors, notes=notes)
     rows = read_log(path / "log.csv")
