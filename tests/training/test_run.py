@@ -678,7 +678,7 @@ def test_command_line_errors(tmp_path: Path, monkeypatch, capsys) -> None:
         (["train", "sd"], "missing --data and -o"),
         (["train", "sd", "--data", data, "-o", tmp_path / "n", "--teacher", "sd"], "go together"),
         (["train", "plot", tmp_path / "none"], "give the folder of a run"),
-        (["train", "plot"], "the folder of one run"),
+        (["train", "plot"], "needs the folder of a run, or a weights file"),
         (["train", "sd", "m"], "one model at a time"),
         (["train", "xl", "--data", data, "-o", tmp_path / "n"], "choose one of s, sd, m, l, baseline"),
         (["train", "sd", "--data", data, "-o", data / "0.png/n"], "cannot make the folder"),
@@ -689,6 +689,7 @@ def test_command_line_errors(tmp_path: Path, monkeypatch, capsys) -> None:
         (["train", "sd", "--data", data, "-o", tmp_path / "n", "--steps", 1, "--minutes", 1], "bounded by one"),
         (["train", "sd", "--data", data, "-o", tmp_path / "run"], "go on with --resume"),
         (["train", "sd", "--data", tmp_path / "none", "-o", tmp_path / "n"], "is not a folder"),
+        (["train", "sd", "--data", data, "-o", tmp_path / "n", "--device", "gpu"], "'gpu': choose cpu, cuda"),
         (["train", "sd", "--data", data, "-o", tmp_path / "n", "--device", "cuda"], "sees no CUDA"),
     ]:
         if arguments[-1] == "cuda" and torch.cuda.is_available():
