@@ -64,7 +64,8 @@ def crossing(models: dict[str, Upscaler | None], items: list[Item], *, scale: in
 
 def sheet_of(items: list[Item], models: dict[str, Upscaler | None]) -> Picture:
     """Crops at `SHEET_SCALE`."""
-    scenes = scenes_of(items, scale=SHEET_SCALE, qualities=SHEET_QUALITIES, pictures=SHEET_PICTURES)
+    shown = [item.name for item in items if item.name.removeprefix("kodim") in SHEET_PICTURES]
+    scenes = scenes_of(items, scale=SHEET_SCALE, qualities=SHEET_QUALITIES, pictures=shown)
     columns = {f"{name} x{SHEET_SCALE}": cells_of(scenes, m, scale=SHEET_SCALE) for name, m in models.items()}
     note = f"{SET}; PSNR-Y of the whole picture. {protocol(['psnr_y'], SHEET_QUALITIES)}"
     return Picture(pixels=np.asarray(draw_crops(scenes, columns, scale=SHEET_SCALE, note=note)))

@@ -1,5 +1,7 @@
 """What README and examples say is what happens."""
 
+import json
+import os
 import re
 import shlex
 import shutil
@@ -8,6 +10,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 from PIL import Image
@@ -104,6 +107,32 @@ def test_the_page_about_a_network_of_ones_own(tmp_path: Path) -> None:
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
     assert (tmp_path / "mine.onnx").exists()
+
+
+@pytest.mark.integration
+def test_the_page_about_fair_comparison(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "fair-comparison.md").read_text(encoding="utf-8")
+    (commands,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    rng = np.random.default_rng(0)
+    for name in ("Set5/HR/baby", "Set5/HR/bird", "Set14/HR/man"):
+        path = tmp_path / "sets" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (48, 64, 3)).astype(np.uint8)).save(path)
+    (tmp_path / "lr").mkdir()
+    for name in ("baby", "bird"):
+        Image.fromarray(rng.integers(0, 256, (12, 16, 3)).astype(np.uint8)).save(tmp_path / "lr" / f"{name}x4.png")
+    shim = tmp_path / "a2f"
+    shim.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m a2f "$@"\n')
+    shim.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    for line in commands.splitlines():
+        words = ["bash", "-c", line]
+        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+    scores = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
+    jsonschema.validate(scores, json.loads((tmp_path / "eval.schema.json").read_text(encoding="utf-8")))
+    assert r"\begin{tabular}" in (tmp_path / "table.tex").read_text(encoding="utf-8")
+    assert len(list((tmp_path / "maps").glob("*.png"))) == 2
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)

@@ -1,6 +1,10 @@
+import re
+from dataclasses import replace
+
 import pytest
 
-from a2f.errors import UnknownModelError, UsageError
+from a2f.errors import UnknownModelError, UsageError, did_you_mean
+from a2f.profiling.cost import multi_adds
 from a2f.variants import ABLATIONS, SCALES, VARIANTS, A2FConfig, ablation_of, config_of, count_parameters
 
 # Table 6 and the paper's released networks, weight-norm gains included
@@ -52,6 +56,26 @@ def test_refusals() -> None:
         A2FConfig(variant="x", scale=2, channels=8, blocks=2, head_kernel=4)
     with pytest.raises(UsageError, match="factors"):
         A2FConfig(variant="x", scale=2, channels=8, blocks=2, factors=("res",))
+
+
+def test_what_cannot_be_built_says_why() -> None:
+    with pytest.raises(UnknownModelError, match="l-noca-mp cannot be built: the paper prints its size") as caught:
+        ablation_of("l-noca-mp", scale=2)
+    noca = ablation_of("l-noca", scale=2)
+    for config in (noca, *(replace(noca, hidden=h) for h in (132, 133)), replace(noca, blocks=17)):
+        size = round(count_parameters(config) / 1000)
+        cost = multi_adds(config, width=640, height=360, convention="table6") / 1e9
+        assert re.search(rf"{size}K(,| and) {cost:.1f}G", str(caught.value)), (size, cost)
+        assert (size, round(cost, 1)) != (1368, 315.1)
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [("CARN_M", "carn-m"), ("A2F-SD", "sd"), ("l-nocaa", "l-noca"), ("A²F-SD", "sd"), ("something else", "")],
+)
+def test_near_names(given: str, hint: str) -> None:
+    expected = f" (did you mean {hint!r}?)" if hint else ""
+    assert did_you_mean(given, ["s", "sd", "l-noca", "carn-m"]) == expected
 
 
 def test_ablations_have_their_names() -> None:

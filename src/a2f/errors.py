@@ -20,6 +20,8 @@
 Every message says what was got, what is allowed and what to do.
 """
 
+from collections.abc import Iterable
+
 
 class A2FError(Exception):
     """Base of all errors that a2f raises on purpose.
@@ -88,3 +90,25 @@ class WeightsError(A2FError):
 
 class EngineError(A2FError):
     """An engine, device or precision that is not to be had on this machine."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint for the message about an unknown name.
+
+    Args:
+        name: what was given.
+        known: what there is.
+
+    Returns:
+        ``" (did you mean 'carn-m'?)"``, or nothing if no known name is near. Case, underscores and a leading "A2F-"
+        make no difference.
+    """
+    import difflib
+
+    plain = {_plain(word): word for word in known}
+    near = difflib.get_close_matches(_plain(name), plain, n=1)
+    return f" (did you mean {plain[near[0]]!r}?)" if near else ""
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("²", "2").replace("_", "-").removeprefix("a2f-")

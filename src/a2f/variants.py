@@ -1,8 +1,9 @@
 """The A²F family and the paper's ablations, as data."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from a2f.errors import UnknownModelError, UsageError
+from a2f.errors import UnknownModelError, UsageError, did_you_mean
 
 SCALES = (2, 3, 4)
 FACTORS = ("res", "att", "x")
@@ -79,7 +80,8 @@ def config_of(variant: str, *, scale: int) -> A2FConfig:
         UsageError: for any other scale.
     """
     if variant not in VARIANTS:
-        raise UnknownModelError(f"unknown model {variant!r}: choose one of {', '.join(VARIANTS)}")
+        hint = did_you_mean(variant, VARIANTS)
+        raise UnknownModelError(f"unknown model {variant!r}{hint}: choose one of {', '.join(VARIANTS)}")
     shape = VARIANTS[variant]
     return A2FConfig(variant=variant, scale=scale, channels=shape.channels, blocks=shape.blocks)
 
@@ -87,10 +89,7 @@ def config_of(variant: str, *, scale: int) -> A2FConfig:
 def ablation_of(name: str, *, scale: int) -> A2FConfig:
     """The configuration of one of the networks of Tables 2 and 3.
 
-    A²F-L-NOCA-MP is not among them: what its authors added cannot be told from the paper. Of all networks with 8 to 23
-    blocks, 24 to 43 channels and 96 to 199 hidden channels, 19 come near both the printed 1368K parameters and the
-    printed 315.1G Multi-Adds at x2, and none is a plain step from A²F-L (with its
-    32 channels, only 15 blocks and 143 hidden).
+    A²F-L-NOCA-MP is not among them: `NOT_KNOWN` says why.
 
     Args:
         name: a key of `ABLATIONS`.
@@ -100,7 +99,7 @@ def ablation_of(name: str, *, scale: int) -> A2FConfig:
         UnknownModelError: for any other name.
     """
     if name not in ABLATIONS:
-        raise UnknownModelError(f"unknown ablation {name!r}: choose one of {', '.join(ABLATIONS)}")
+        raise unknown_network(name, ABLATIONS)
     return replace(ABLATIONS[name], scale=scale)
 
 
@@ -117,6 +116,28 @@ def _ablations() -> dict[str, A2FConfig]:
 
 
 ABLATIONS = _ablations()
+# networks of the paper that cannot be built -> why; tests/test_variants.py holds the figures
+NOT_KNOWN = {
+    "l-noca-mp": (
+        "the paper prints its size (Table 2: 1368K parameters, 315.1G Multi-Adds at x2) and not what was added to "
+        "A²F-L-NOCA (1329K, 306.0G). No plain step gives both numbers: with 132 hidden channels it is 1366K and "
+        "314.5G, with 133 it is 1375K and 316.7G, with 17 blocks 1420K and 327.1G. Take l-noca, or write a network "
+        "of your own (--network)"
+    )
+}
+
+
+def unknown_network(name: str, known: Iterable[str]) -> UnknownModelError:
+    """The error for a name that no network has; of a network that cannot be built it says why.
+
+    Args:
+        name: what was given.
+        known: names of networks.
+    """
+    if name in NOT_KNOWN:
+        return UnknownModelError(f"{name} cannot be built: {NOT_KNOWN[name]}")
+    names = list(known)
+    return UnknownModelError(f"unknown network {name!r}{did_you_mean(name, names)}: choose one of {', '.join(names)}")
 
 
 def count_parameters(config: A2FConfig, *, weight_norm: bool = True) -> int:

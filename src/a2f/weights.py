@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import A2FError, UnknownModelError, WeightsError
+from a2f.errors import A2FError, UnknownModelError, WeightsError, did_you_mean
 from a2f.variants import FACTORS, VARIANTS, A2FConfig, config_of
 
 Tensors = Mapping[str, NDArray[np.float32]]
@@ -136,8 +136,10 @@ def find_shipped(name: str, *, scale: int) -> ShippedModel:
     for model in shipped_models():
         if (model.name, model.scale) == (name, scale):
             return model
-    known = name in {model_name(variant, kind) for variant in VARIANTS for kind in ("clean", "robust")}
-    what = f"no weights for model {name!r} at scale {scale!r} are shipped" if known else f"unknown model {name!r}"
+    names = [AUTO, *(model_name(variant, kind) for variant in VARIANTS for kind in ("clean", "robust"))]
+    what = f"no weights for model {name!r} at scale {scale!r} are shipped"
+    if name not in names:
+        what = f"unknown model {name!r}{did_you_mean(str(name), names)}"
     if name == AUTO:
         what = "auto chooses the weights for each picture that is enlarged, and is no model by itself"
     listed = ", ".join(f"{m.name} x{m.scale}" for m in shipped_models())

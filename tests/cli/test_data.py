@@ -188,11 +188,19 @@ def test_download_interrupted_says_how_to_go_on(tmp_path: Path, mirror: str, mon
     )
 
 
+def test_a_set_that_must_be_asked_for(tmp_path: Path) -> None:
+    done = run("download", "set5", "manga109", "-o", tmp_path)
+    assert done.exit_code == 2
+    assert "manga109 cannot be fetched by a program: ask for it at http://www.manga109.org/en/" in done.output
+    assert "Terms: academic use only" in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_download_list() -> None:
     text = run("download", "--list").output
     for name, entry in sources.SETS.items():
         assert f"{name}: {entry.about}\n  terms: {entry.terms}" in text
-        assert entry.parts[0].archive.url in text
+        assert (entry.by_hand or entry.parts[0].archive.url) in text
     assert "(3,531 MB, SHA-256 known)" in text
     assert "(size unknown, MD5 known)" in text
 

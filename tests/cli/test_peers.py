@@ -96,7 +96,7 @@ def test_eval_takes_a_network_of_ones_own(own: str, data: Path, tmp_path: Path) 
     words = ["eval", path, "-s", "2", "--data", data, "--json"]
     assert "--network FILE.py:CLASS" in str(run(*words).exception)
     assert json.loads(run(*words, "--network", own).output)["scores"][0]["model"] == "own"
-    assert "enlarges 2 times" in str(run("eval", path, "-s", "4", "--data", data, "--network", own).exception)
+    assert "is of x2, not of x4" in str(run("eval", path, "-s", "4", "--data", data, "--network", own).exception)
 
 
 def test_eval_says_that_no_weights_of_peers_are_shipped(data: Path) -> None:

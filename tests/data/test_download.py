@@ -380,6 +380,15 @@ def test_one_archive_serves_several_parts_and_nothing_is_fetched_twice(
     assert server.asked == [None]
 
 
+def test_a_file_that_is_no_archive_goes_to_its_target(server: Server, tmp_path: Path, ear: Ear) -> None:
+    part = Part(archive=archive_of(server), inside="", target="Set/HR/a.png")
+    for _ in range(2):
+        download((part,), tmp_path, listener=ear.listener)
+    assert (tmp_path / "Set/HR/a.png").read_bytes() == DATA
+    assert [p.name for p in (tmp_path / "archives").iterdir()] == ["f.bin.sha256"]
+    assert server.asked == [None]
+
+
 def test_archives_can_be_removed(server: Server, tmp_path: Path, ear: Ear) -> None:
     download(parts_of(server, tar_of_a_set()), tmp_path, listener=ear.listener, keep=False)
     assert [p.name for p in (tmp_path / "archives").iterdir()] == ["f.bin.sha256"]

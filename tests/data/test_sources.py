@@ -10,13 +10,15 @@ from a2f.errors import UsageError
 
 
 def test_known_sources_are_well_formed() -> None:
-    assert {"div2k", "flickr2k", "set5", "set14", "b100", "urban100", "lpips"} <= set(SETS)
+    assert {"div2k", "flickr2k", "set5", "set14", "b100", "urban100", "manga109", "kodak24", "lpips"} <= set(SETS)
     for entry in SETS.values():
         assert entry.terms
+        assert bool(entry.parts) != bool(entry.by_hand)
         every = entry.wanted((2, 3, 4))
         assert len({part.target for part in every}) == len(every)
         for part in every:
-            assert re.fullmatch(r"https://[a-z0-9.]+/.+\.(zip|tar|tar\.gz)", part.archive.url)
+            assert re.fullmatch(r"https://[a-z0-9.]+/.+\.(zip|tar|tar\.gz|png)", part.archive.url)
+            assert (part.inside == "") == part.archive.url.endswith(".png")
             assert part.archive.sha256 is None or re.fullmatch("[0-9a-f]{64}", part.archive.sha256)
             assert part.archive.md5 is None or re.fullmatch("[0-9a-f]{32}", part.archive.md5)
             assert not Path(part.target).is_absolute()
@@ -31,5 +33,5 @@ def test_mirrors_and_unknown_names() -> None:
     for bad in ("file:///etc", "ftp://mirror/", "mirror"):
         with pytest.raises(UsageError, match="only http"):
             archive.address(bad)
-    with pytest.raises(UsageError, match="unknown data set 'set6': choose from div2k"):
+    with pytest.raises(UsageError, match=r"unknown data set 'set6' \(did you mean 'set5'\?\): choose from div2k"):
         find_set("set6")

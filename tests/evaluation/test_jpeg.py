@@ -15,9 +15,10 @@ from a2f.data.degrade import jpeg
 from a2f.errors import UsageError
 from a2f.evaluation.crops import CELL_PX, cells_of, draw_crops, scenes_of
 from a2f.evaluation.jpeg import condition, encoder, lr_rule, under
+from a2f.evaluation.report import as_json
 from a2f.evaluation.score import protocol, score_set, upscale_uint8
 from a2f.evaluation.sets import load_set
-from a2f.evaluation.tables import as_csv, as_json, as_latex, footnote, qualities_of, rows_of
+from a2f.evaluation.tables import as_csv, as_markdown, footnote, qualities_of, rows_of
 from a2f.imageio import read_image
 from a2f.metrics import psnr_y
 
@@ -85,7 +86,7 @@ def test_tables_have_a_column_for_each_quality(data: Path) -> None:
     assert rows[1] == ["sd x2", *(f"{mean:.3f}" for mean in means)]
     assert rows[2][1:] == ["37.91", "-", "-"]  # the paper has no JPEG
     told = protocol(metrics, QUALITIES)
-    assert told in as_latex(rows, footnote(metrics, qualities=QUALITIES))
+    assert told in as_markdown(rows, footnote(metrics, qualities=QUALITIES))
     lines = list(csv.DictReader(io.StringIO(as_csv(scores, metrics))))
     assert [line["jpeg_quality"] for line in lines if line["image"] == "mean"] == ["", "75", "30"]
     assert {line["protocol"] for line in lines} == {told}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from a2f.evaluation.published import METHODS, SETS, published, table_6
+from a2f.evaluation.published import METHODS, SETS, printed, published, table_6
 from a2f.variants import SCALES, VARIANTS, config_of, count_parameters
 
 # printed in the table, as read from it a second time by hand
@@ -48,3 +48,25 @@ def test_rows_of_our_networks(variant: str, scale: int) -> None:
     assert row.method == METHODS[variant]
     assert row.parameters_k == round(count_parameters(config_of(variant, scale=scale)) / 1000)
     assert published("bicubic", scale=scale) is None
+
+
+def test_lpips_of_table_5() -> None:
+    with_lpips = {(row.method, row.scale): row for row in printed() if row.lpips}
+    methods = ["AWSRN", "AWSRN-SD", "CARN", "CARN-M", "SRFBN-S", "IMDN", "A²F-SD", "A²F-L"]
+    assert set(with_lpips) == {(method, 4) for method in methods}
+    assert with_lpips["A²F-SD", 4].value("Set5", "lpips") == 0.1731
+    assert with_lpips["CARN", 4].value("Manga109", "lpips") is None
+    assert with_lpips["CARN", 4].value("BSD100", "ssim_y") == 0.7349  # as its folder is also called
+    assert [row.parameters_k for row in table_6() if row.method == "AWSRN-SD" and row.scale == 4] == [444]
+    imdn = published("imdn", scale=4)
+    assert imdn is not None
+    assert (imdn.parameters_k, imdn.figures, imdn.lpips["Urban100"]) == (715, {}, 0.2350)
+    assert published("imdn", scale=2) is None
+
+
+@pytest.mark.parametrize(("network", "method"), [("carn-m", "CARN-M"), ("falsr-a", "FALSR-A"), ("idn", "IDN")])
+def test_rows_of_other_networks(network: str, method: str) -> None:
+    row = published(network, scale=2)
+    assert row is not None
+    assert row.method == method
+    assert published(None, scale=2) is None

@@ -117,7 +117,7 @@ def test_what_is_wrong_with_ones_own_is_told(own: str, tmp_path: Path) -> None:
     file = own.rpartition(":")[0]
     for name, message in (
         (f"{tmp_path}/none.py:Net", "there is no file"),
-        (f"{file}:Nothing", "AttributeError"),
+        (f"{file}:Nothing", "no class or function 'Nothing'"),
         (f"{file}:Broken", r"Broken\(2\) failed .* no such scale"),
         (f"{file}:not_a_module", "is a int, not a torch module"),
     ):

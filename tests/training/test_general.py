@@ -14,8 +14,9 @@ from a2f.errors import UsageError, WeightsError
 from a2f.peers.files import Network, network_in, open_network, read_network, unique_tensors
 from a2f.resize import imresize
 from a2f.training.general import GeneralNetwork
-from a2f.training.log import plot_run
+from a2f.training.log import read_log
 from a2f.training.loop import Progress, Run
+from a2f.training.plots import plot_runs
 from a2f.training.recipe import Optimiser, Recipe, Stage
 
 RECIPE = Recipe(
@@ -135,9 +136,26 @@ def test_the_command_trains_a_network_of_another_paper(photos: Path, tmp_path: P
     assert train("imdn", *how, "-o", tmp_path / "run") is None
     best = tmp_path / "run" / "best.safetensors"
     assert read_network(best).name == "imdn"
-    plot_run(tmp_path / "run", output=tmp_path / "curves.png")
+    plot_runs({"run": tmp_path / "run"}, output=tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 1000
     assert train("imdn", *how, "-o", tmp_path / "next", "--init", best) is None
     error = train("carn-m", *how, "-o", tmp_path / "wrong", "--init", best)
     assert isinstance(error, UsageError)
     assert "is of imdn x2, not of carn-m x2" in str(error)
+
+
+def test_lr_images_of_ones_own_are_trained_on(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text("steps = 2\nevaluate_every = 2\n[[stages]]\nuntil = 1\nbatch = 2\npatch = 8\n")
+    how = ("-s", "2", "--data", photos, "--recipe", tmp_path / "r.toml", "--lr-data", tmp_path / "lr")
+    losses = []
+    for level in (0, 255):
+        (tmp_path / "lr").mkdir(exist_ok=True)
+        for path in sorted(photos.iterdir()):
+            with Image.open(path) as image:
+                small = Image.new("RGB", (image.width // 2, image.height // 2), (level, level, level))
+            small.save(tmp_path / "lr" / f"{path.stem}_x2_own.png")
+        assert train("srcnn", *how, "-o", tmp_path / f"run{level}") is None
+        losses.append(read_log(tmp_path / f"run{level}" / "log.csv")[0]["loss"])
+    assert losses[0] != losses[1]  # of the same photographs
+    (tmp_path / "lr" / f"{path.stem}_x2_own.png").unlink()
+    assert "no LR image for 1 of" in str(train("srcnn", *how, "-o", tmp_path / "no"))

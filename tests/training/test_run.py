@@ -23,14 +23,15 @@ from a2f.cli.main import cli
 from a2f.cli.train import progress_line
 from a2f.data.degrade import Degradation, jpeg
 from a2f.data.patches import Patches
-from a2f.errors import A2FError, InputError, WeightsError
+from a2f.errors import InputError, WeightsError
 from a2f.export.graph import export_onnx
 from a2f.metrics import psnr_y
 from a2f.resize import imresize
 from a2f.training.checkpoint import list_checkpoints, load_checkpoint, step_of
 from a2f.training.interrupts import Interrupts
-from a2f.training.log import Log, lambdas, plot_run, read_log
+from a2f.training.log import Log, read_log
 from a2f.training.loop import NonFiniteLossError, Progress, Run, transferred
+from a2f.training.plots import lambdas, plot_runs
 from a2f.training.recipe import Optimiser, Recipe, Stage, parse_recipe
 from a2f.training.step import loss_of
 from a2f.training.validation import enlarged
@@ -476,34 +477,10 @@ def test_log_and_plot(tmp_path: Path) -> None:
         "att": 2,
         "x": 2,
     }
-    plot_run(tmp_path, output=tmp_path / "again.svg")
+    plot_runs({"run": tmp_path}, output=tmp_path / "again.svg")
     assert CliRunner().invoke(cli, ["train", "plot", str(tmp_path)]).exit_code == 0
     with Image.open(tmp_path / "curves.png") as picture:
         assert picture.width > 800
-
-
-@pytest.mark.parametrize(
-    ("weights", "note"), [(None, "cannot read"), (b"", "no λ"), ("ablation", "has no blocks.0.lambda_att")], ids=str
-)
-def test_what_a_run_lacks_is_told_and_the_rest_is_drawn(weights: object, note: str, tmp_path: Path) -> None:
-    (tmp_path / "log.csv").write_text("step,loss,lr\n100,0.5,1e-3\n200,nan,1e-3\n")
-    if weights == "ablation":
-        config = dataclasses.replace(SMALL, projection=False, attention=False, factors=("res", "x"))
-        make_run(tmp_path / "run", config=config).save()
-        (tmp_path / "run/last.safetensors").rename(tmp_path / "last.safetensors")
-    elif weights is not None:
-        (tmp_path / "last.safetensors").write_bytes(weights)
-    notes = plot_run(tmp_path, output=tmp_path / "curves.png")
-    assert "the log has no validation PSNR-Y, dB" in notes
-    assert any(note in said for said in notes[1:]), notes
-    with Image.open(tmp_path / "curves.png") as drawn:
-        assert drawn.size == (1440, 840)
-
-
-def test_a_run_without_an_evaluation_cannot_be_drawn(tmp_path: Path) -> None:
-    (tmp_path / "log.csv").write_text("step,loss,lr\n")
-    with pytest.raises(A2FError, match="has no line yet"):
-        plot_run(tmp_path, output=tmp_path / "curves.png")
 
 
 def test_other_images_are_told_after_a_resume(tmp_path: Path) -> None:
@@ -701,7 +678,7 @@ def test_command_line_errors(tmp_path: Path, monkeypatch, capsys) -> None:
         (["train", "sd"], "missing --data and -o"),
         (["train", "sd", "--data", data, "-o", tmp_path / "n", "--teacher", "sd"], "go together"),
         (["train", "plot", tmp_path / "none"], "give the folder of a run"),
-        (["train", "plot"], "the folder of one run"),
+        (["train", "plot"], "needs the folder of a run, or a weights file"),
         (["train", "sd", "m"], "one model at a time"),
         (["train", "xl", "--data", data, "-o", tmp_path / "n"], "choose one of s, sd, m, l, baseline"),
         (["train", "sd", "--data", data, "-o", data / "0.png/n"], "cannot make the folder"),
@@ -712,6 +689,7 @@ def test_command_line_errors(tmp_path: Path, monkeypatch, capsys) -> None:
         (["train", "sd", "--data", data, "-o", tmp_path / "n", "--steps", 1, "--minutes", 1], "bounded by one"),
         (["train", "sd", "--data", data, "-o", tmp_path / "run"], "go on with --resume"),
         (["train", "sd", "--data", tmp_path / "none", "-o", tmp_path / "n"], "is not a folder"),
+        (["train", "sd", "--data", data, "-o", tmp_path / "n", "--device", "gpu"], "'gpu': choose cpu, cuda"),
         (["train", "sd", "--data", data, "-o", tmp_path / "n", "--device", "cuda"], "sees no CUDA"),
     ]:
         if arguments[-1] == "cuda" and torch.cuda.is_available():

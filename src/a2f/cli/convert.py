@@ -6,23 +6,37 @@ import click
 
 EPILOG = """\b
 Examples:
-  a2f convert AAF_SD_x4.pt aaf_sd_x4.safetensors
-  a2f convert --as carn-m CARN-M_x2x3x4.pth carn_m_x4.safetensors -s 4
-  a2f convert --as idn IDN_x2.caffemodel idn_x2.safetensors -s 2
+  A checkpoint of the paper's authors; variant and scale are told by its shapes:
+    a2f convert AAF_SD_x4.pt aaf_sd_x4.safetensors
+  Checkpoints of other networks: PyTorch, Caffe, TensorFlow:
+    a2f convert --as carn-m -s 4 CARN-M_x2x3x4.pth carn_m_x4.safetensors
+    a2f convert --as idn -s 2 IDN_x2.caffemodel idn_x2.safetensors
+    a2f convert --as falsr-a -s 2 FALSR-A_x2.pb falsr_a_x2.safetensors
+  Then:
+    a2f eval aaf_sd_x4.safetensors carn_m_x4.safetensors --data sets/Set5 --published
+
+\b
+Exit code: 0 written, 1 failed, 2 wrong request.
 """
 
 
 @click.command(epilog=EPILOG)
 @click.argument("checkpoint", type=Path, metavar="CHECKPOINT")
 @click.argument("output", type=Path, metavar="OUT.safetensors")
-@click.option("--as", "network", metavar="NETWORK", help="Of another paper: carn-m, imdn, idn, vdsr, falsr-a, ...")
-@click.option("-s", "--scale", type=int, metavar="N", help="With --as: 2, 3 or 4; A²F checkpoints tell their own.")
+@click.option(
+    "--as",
+    "network",
+    metavar="NETWORK",
+    help="The network of another paper: carn-m, imdn, idn, vdsr, fsrcnn-shuffle, falsr-a, falsr-b or falsr-c.",
+)
+@click.option("-s", "--scale", type=int, metavar="N", help="2, 3 or 4; needed with --as.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 def convert(checkpoint: Path, output: Path, network: str | None, scale: int | None, overwrite: bool) -> None:
-    """Read a checkpoint of the paper's authors, or of another network, and write it as a weights file.
+    """Convert a published checkpoint to a weights file (.safetensors).
 
-    Variant and scale of an A²F are told from the shapes. Another network is named by --as and -s; its file is read as
-    it was published: PyTorch, Caffe or TensorFlow. Nothing in a file is executed. Needs the extra `train`.
+    CHECKPOINT is a file of the A²F paper's authors, or of another network, named by --as and -s. It is read as it was
+    published: PyTorch, Caffe or TensorFlow. Nothing in it is executed. a2f eval, export and train --init take the
+    result; of A²F, a2f upscale -m too. Needs the extra `train`.
     """
     from a2f.cli.output import check_output
     from a2f.imageio import write_bytes_atomic

@@ -7,9 +7,12 @@ from a2f.cli.data_prepare import prepare
 
 EPILOG = """\b
 Examples:
-  a2f data prepare photos/ train/ --lr 2,3,4    sub-images and LR images, to train on
-  a2f data download set5 set14 -o sets/         benchmark sets
-  a2f data download --list                      what there is, how large, on which terms
+  Cut photographs into sub-images and make LR images, to train on:
+    a2f data prepare photos/ train/ --lr 2,3,4
+  Download benchmark sets:
+    a2f data download set5 set14 -o sets/
+  List all sets with sources, sizes and terms:
+    a2f data download --list
 """
 
 

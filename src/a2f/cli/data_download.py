@@ -13,29 +13,38 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Examples:
-  a2f data download --list                         names, sizes, sources, terms
-  a2f data download set5 set14 b100 -o sets/       for a2f eval --data sets/Set5
-  a2f data download div2k --lr 4 -o sets/          for a2f train --data sets/DIV2K_train_HR
-  a2f data download lpips -o sets/                 weights of LPIPS
+  What there is, from where, on which terms:
+    a2f data download --list
+  The benchmark sets of the paper, for a2f eval --data sets/Set5 sets/Set14:
+    a2f data download set5 set14 b100 urban100 -o sets/
+  For training: a2f train --data sets/DIV2K_train_HR
+    a2f data download div2k --lr 4 -o sets/
+  The weights of LPIPS, for a2f eval --lpips sets/lpips/alexnet.ckpt
+    a2f data download lpips -o sets/
 
 \b
-Interrupted, the same command goes on where it was. An archive got elsewhere can be put into OUT/archives.
+After an interruption, the same command goes on where it stopped. If you have an archive already,
+put it into OUT/archives. Manga109 must be asked for: --list says where.
+
+\b
 Exit code: 0 done, 1 failed, 2 wrong request.
 """
 
 
 @click.command(epilog=EPILOG, short_help="Download data sets: checked, resumed, unpacked.")
 @click.argument("names", nargs=-1, metavar="NAME...")
-@click.option("-o", "--output", type=Path, metavar="OUT", help="Folder of the sets.")
-@click.option("--lr", "scales", type=ScalesType(), default=(), help="LR images of these scales (div2k, flickr2k).")
-@click.option("--base-url", metavar="URL", help="A mirror, where files lie below the names of their hosts.")
+@click.option("-o", "--output", type=Path, metavar="OUT", help="The folder of all sets; a set becomes OUT/Set5.")
+@click.option(
+    "--lr", "scales", type=ScalesType(), default=(), help="Fetch LR images of these scales too (div2k, flickr2k)."
+)
+@click.option("--base-url", metavar="URL", help="Fetch from a mirror: URL/HOST/PATH for https://HOST/PATH.")
 @click.option("--remove-archives", is_flag=True, help="Remove each archive after it is unpacked.")
-@click.option("--list", "listing", is_flag=True, help="List what there is, and stop.")
-@click.option("-q", "--quiet", is_flag=True, help="Errors only.")
+@click.option("--list", "listing", is_flag=True, help="List all sets with sources, sizes and terms, and stop.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 def download(names: tuple[str, ...], output: Path | None, listing: bool, quiet: bool, **given: Any) -> None:
     """Download data sets, check them, and unpack them in the layout that a2f train and a2f eval read.
 
-    Nothing is fetched that is there already. Read the terms first (--list): most sets are for research alone.
+    What is there already is not fetched again. Read the terms first (--list): most sets are for research only.
     """
     if listing:
         click.echo(_table())
@@ -46,6 +55,9 @@ def download(names: tuple[str, ...], output: Path | None, listing: bool, quiet: 
     from a2f.data.sources import find_set
 
     sets = {name: find_set(name) for name in names}
+    for name, chosen in sets.items():
+        if chosen.by_hand:
+            raise click.UsageError(f"{name} cannot be fetched by a program: {chosen.by_hand}. Terms: {chosen.terms}.")
     meter = Meter(quiet=quiet)
     for name, chosen in sets.items():
         if given["scales"] and not chosen.lr:
@@ -75,6 +87,7 @@ def _table() -> str:
     for name, entry in SETS.items():
         lines = [f"{name}: {entry.about}", f"  terms: {entry.terms}", f"  more:  {entry.home}"]
         lines += [f"  from:  {address}" for address in _addresses(entry.parts)]
+        lines += [f"  how:   {entry.by_hand}"] if entry.by_hand else []
         lines += [f"  --lr {scale}: {address}" for scale, parts in entry.lr.items() for address in _lr(entry, parts)]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
@@ -86,8 +99,9 @@ def _lr(entry: "DataSet", parts: "tuple[Part, ...]") -> list[str]:
 
 
 def _addresses(parts: "tuple[Part, ...]") -> list[str]:
-    archives = dict.fromkeys(part.archive for part in parts)
-    return [f"{a.url} ({_size(a.size_bytes)}, {_vouched(a.sha256, a.md5)})" for a in archives]
+    archives = list(dict.fromkeys(part.archive for part in parts))
+    shown = [f"{a.url} ({_size(a.size_bytes)}, {_vouched(a.sha256, a.md5)})" for a in archives]
+    return shown if len(shown) < 5 else [shown[0], f"... and {len(shown) - 2} more, to", shown[-1]]
 
 
 def _vouched(sha256: str | None, md5: str | None) -> str:

@@ -1,37 +1,72 @@
 """``a2f eval``."""
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from a2f.cli.foreign import foreign_options, open_foreign
-from a2f.cli.output import check_output
+from a2f.cli.devices import engine_options
+from a2f.cli.entrants import Entrant, is_folder, names_of, open_entrant, scale_of
+from a2f.cli.eval_pictures import Crops, Maps
+from a2f.cli.foreign import foreign_options
 from a2f.cli.qualities import QualitiesType
 
 if TYPE_CHECKING:
     from a2f.evaluation.jpeg import Quality
+    from a2f.evaluation.latex import Marks
     from a2f.evaluation.score import SetScore
     from a2f.evaluation.sets import Item
-    from a2f.upscaler import Upscaler
+    from a2f.evaluation.tables import Shown
 
-EPILOG = """\b
-Examples:
-  a2f eval sd -s 4 --data benchmarks/Set5 benchmarks/Set14 --published
-  a2f eval bicubic sd mine.safetensors -s 4 --data Set5 --json
-  a2f eval sd -s 2 --data Set5 --metrics psnr_y --save out/
-  a2f eval sd other.onnx -s 4 --data Set5 --input-range 255 --channels bgr
-  a2f eval sd -s 4 --data Set5 --metrics psnr_y lpips --lpips lpips/alexnet.ckpt
-  a2f eval bicubic sd other.onnx -s 2 --data Kodak24 --jpeg clean,90,75,50,30 --sheet crops.png
-  a2f eval sd carn_m_x4.safetensors -s 4 --data Set5
-  a2f eval own.safetensors --network my.py:Net -s 4 --data Set5
+FOREIGN = ("input_range", "output_range", "channels", "multiple")  # the options of `foreign_options`
+HELP = """Measure models on benchmark sets, by the paper's protocol, and compare them.
+
+MODEL is one of:
 
 \b
-A set is a folder: Set5/HR/*.png, and Set5/LR_bicubic/X4/*x4.png where there are any.
+- a model of this package: sd, sd-robust, ... (a2f models lists them)
+- bicubic
+- a weights file (.safetensors) of A²F, of a network of another paper (a2f convert --as),
+  or of your own network (--network)
+- the file of any other network: ONNX, TorchScript (.pt) or torch.export (.pt2)
+- a folder of finished enlargements
+
+NAME=MODEL gives it another name in tables. Enlargements that are named as a network
+(carn-m=results/run7/) get its size, and its figures in the paper.
+"""
+EPILOG = """\b
+Examples:
+  One model on two sets, the paper's figures below it:
+    a2f eval sd -s 4 --data sets/Set5 sets/Set14 --published
+  Weights files; each knows its scale:
+    a2f eval bicubic runs/mine/best.safetensors carn_m_x4.safetensors --data sets/Set5
+  Enlargements that another program made, beside a model:
+    a2f eval sd results/carn/ --data sets/Set5 sets/Set14
+  Is the difference more than chance? Where is it?
+    a2f eval sd results/carn/ --data sets/B100 --significance --error-maps maps/
+  A table for a paper, figures for another program:
+    a2f eval bicubic sd results/carn/ --data sets/Set5 sets/Set14 --latex > table.tex
+    a2f eval bicubic sd results/carn/ --data sets/Set5 --significance --json > scores.json
+  LR images of your own; LPIPS; a network of your own; an ONNX file that takes BGR in 0..255:
+    a2f eval sd -s 4 --data sets/Set5 --lr-data lr/
+    a2f eval sd -s 4 --data sets/Set5 --metrics psnr_y lpips --lpips sets/lpips/alexnet.ckpt
+    a2f eval own.safetensors --network my.py:Net --data sets/Set5
+    a2f eval other.onnx --data sets/Set5 --input-range 255 --channels bgr
+  LR images through JPEG, with a sheet of crops:
+    a2f eval bicubic sd -s 2 --data sets/Kodak24 --jpeg clean,75,50 --sheet crops.png
+
+\b
+Files:
+  A set is a folder: Set5/HR/*.png, with Set5/LR_bicubic/X4/*x4.png if there are LR images.
+  The enlargement of HR/baby.png is baby.png, babyx4.png or baby_x4.png, or one of these with
+  more words after _ or -: baby_CARN.png, babyx4_SR.png. It lies in the folder itself or below,
+  in a subfolder of the set's name if there is one (results/carn/Set5/), and of the scale (x4/).
+
+\b
+Exit code: 0 measured, 1 failed, 2 wrong request.
 """
 
 
@@ -51,52 +86,145 @@ class Words(click.Command):
         return super().parse_args(ctx, flat)
 
 
-@click.command(cls=Words, name="eval", epilog=EPILOG)
+def _print_schema(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        from a2f.evaluation.report import json_schema
+
+        click.echo(json_schema(), nl=False)
+        ctx.exit()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """What is printed, and how.
+
+    Attributes:
+        form: of the table.
+        metrics: names of metrics.
+        shown: which rows of the paper follow.
+        marks: of the best figures, in LaTeX.
+        significance: whether models are compared in pairs.
+        lr_data: name of the folder of LR images, if they are the user's own.
+    """
+
+    form: Literal["markdown", "csv", "json", "latex"]
+    metrics: tuple[str, ...]
+    shown: "Shown"
+    marks: "Marks"
+    significance: bool
+    lr_data: str | None
+
+    def check(self, models: Sequence[str], qualities: "Sequence[Quality]") -> None:
+        """Refuse what can never work; UsageError."""
+        if self.significance and self.form == "csv":
+            raise click.UsageError("--significance is for Markdown, --json and --latex; --csv has each image")
+        if self.significance and len(models) < 2:
+            raise click.UsageError("--significance compares models: name two or more")
+        finished = [model for model in models if is_folder(model)]
+        if finished and tuple(qualities) != (None,):
+            raise click.UsageError(f"--jpeg changes LR images, and the enlargements in {finished[0]} are made already")
+
+    def text(self, scores: "Sequence[SetScore]") -> str:
+        """Everything that is printed."""
+        from a2f.evaluation import differences, latex, tables
+        from a2f.evaluation.report import as_json
+
+        pairs = differences.compare(scores, self.metrics) if self.significance else None
+        if self.form == "csv":
+            return tables.as_csv(scores, self.metrics, lr_data=self.lr_data).rstrip()
+        if self.form == "json":
+            return as_json(scores, self.metrics, shown=self.shown, comparisons=pairs, lr_data=self.lr_data)
+        qualities = tables.qualities_of(scores)
+        rows, columns = tables.table_rows(scores, self.metrics, shown=self.shown), tables.columns_of(scores)
+        note = tables.footnote(self.metrics, rows, shown=self.shown, qualities=qualities, lr_data=self.lr_data)
+        if self.form == "latex":
+            grouped = self.shown == "all"
+            text = latex.as_latex(rows, columns, self.metrics, note, marks=self.marks, grouped=grouped)
+            return text if pairs is None else f"{text}\n\n{latex.comparisons_as_latex(pairs)}"
+        text = tables.as_markdown(tables.text_rows(rows, columns, self.metrics), note)
+        return text if pairs is None else f"{text}\n\n{differences.as_markdown(pairs)}"
+
+
+@click.command(cls=Words, name="eval", help=HELP, epilog=EPILOG)
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
-@click.option("-s", "--scale", type=int, default=4, show_default=True, help="2, 3 or 4.")
+@click.option(
+    "-s",
+    "--scale",
+    type=click.IntRange(min=2),
+    metavar="N",
+    help="2, 3 or 4.  [default: that of the files; 4 if no file tells one]",
+)
 @click.option("--data", multiple=True, required=True, type=Path, metavar="SET...", help="Folders of benchmark sets.")
+@click.option(
+    "--lr-data", type=Path, metavar="DIR", help="Your own LR images; for several sets DIR/Set5, DIR/Set14, ..."
+)
 @click.option(
     "--metrics",
     multiple=True,
     metavar="NAME...",
     help="psnr_y, ssim_y, psnr_rgb, ms_ssim, lpips.  [default: psnr_y ssim_y]",
 )
-@click.option("--markdown", "form", flag_value="markdown", default=True, help="A Markdown table (default).")
-@click.option("--csv", "form", flag_value="csv", help="Each image and the means, as CSV.")
-@click.option("--json", "form", flag_value="json", help="Each image and the means, as JSON.")
-@click.option("--latex", "form", flag_value="latex", help="A LaTeX table.")
-@click.option("--published", "shown", flag_value="own", help="The paper's row under each of its networks.")
-@click.option("--published-all", "shown", flag_value="all", help="Every method of the paper's Table 6 at this scale.")
+@click.option("--markdown", "form", flag_value="markdown", default=True, help="Print a Markdown table (default).")
+@click.option("--csv", "form", flag_value="csv", help="Print each image and the means as CSV.")
+@click.option("--json", "form", flag_value="json", help="Print each image and the means as JSON (see --json-schema).")
+@click.option("--latex", "form", flag_value="latex", help="Print a LaTeX table.")
+@click.option(
+    "--marks",
+    type=click.Choice(["colour", "bold", "none"]),
+    default="colour",
+    show_default=True,
+    help="Best and second best in LaTeX: red and blue as in the paper, or bold and underlined.",
+)
+@click.option("--published", "shown", flag_value="own", help="Add the paper's figures of each network.")
+@click.option("--published-all", "shown", flag_value="all", help="Add all methods of the paper's tables 5 and 6.")
+@click.option(
+    "--significance",
+    is_flag=True,
+    help="Compare each two models: paired differences over images, 95 % interval by the bootstrap.",
+)
+@click.option("--error-maps", type=Path, metavar="DIR", help="Draw where each model errs, a sheet for each picture.")
 @click.option(
     "--jpeg",
     "qualities",
     type=QualitiesType(),
     default="clean",
     show_default=True,
-    help="Send LR through JPEGs of these qualities (4:2:0) first, a column each; clean: through none.",
+    help="Send LR through JPEGs of these qualities (4:2:0), a column for each; clean: no JPEG.",
 )
 @click.option("--save", type=Path, metavar="DIR", help="Keep the enlargements as DIR/model/set/*.png.")
 @click.option("--sheet", type=Path, metavar="FILE.png", help="Draw crops of the first SET: LR, each MODEL, original.")
-@click.option("--pictures", metavar="NAME,NAME", help="Of the sheet, by their names.  [default: two of the set]")
-@click.option("--overwrite", is_flag=True, help="Replace an existing sheet.")
 @click.option(
-    "--engine", default="onnxruntime", show_default=True, metavar="NAME", help="onnxruntime, openvino or torch."
+    "--pictures",
+    metavar="NAME,NAME",
+    help="Pictures of the sheet and of the error maps.  [default: two of the set; where models differ most]",
 )
-@click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda or mps.")
-@click.option("--dtype", default="float32", show_default=True, metavar="NAME", help="float32, bfloat16 or float16.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing sheet and existing error maps.")
+@engine_options
 @click.option(
     "--ensemble", type=int, default=1, show_default=True, metavar="N", help="Mean of 2, 4 or 8 runs; not of bicubic."
 )
 @click.option("--lpips", type=Path, metavar="FILE", help="alexnet.ckpt for lpips.  [default: $A2F_LPIPS]")
-@click.option("--network", metavar="FILE.py:CLASS", help="Of weights files of your own network: its class.")
+@click.option("--network", metavar="FILE.py:CLASS", help="The class of your own network, for its weights files.")
 @foreign_options
+@click.option(
+    "--json-schema",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_schema,
+    help="Print the JSON Schema of --json, and stop.",
+)
 def eval(
     models: tuple[str, ...],
-    scale: int,
+    scale: int | None,
     data: tuple[Path, ...],
+    lr_data: Path | None,
     metrics: tuple[str, ...],
-    form: str,
-    shown: Literal["own", "all"] | None,
+    form: Any,
+    shown: Any,
+    marks: Any,
+    significance: bool,
+    error_maps: Path | None,
     qualities: tuple["Quality", ...],
     save: Path | None,
     sheet: Path | None,
@@ -106,163 +234,92 @@ def eval(
     ensemble: int,
     **how: Any,
 ) -> None:
-    """Measure models on benchmark sets, by the paper's protocol.
-
-    MODEL is one of `a2f models`, a weights file (.safetensors) of A²F, of a network of another paper (a2f convert --as)
-    or of your own (--network), bicubic, or the file of any other network: ONNX, TorchScript (.pt) or torch.export
-    (.pt2), whose values --input-range and --channels state.
-    """
-    from a2f.compare import names_apart
-    from a2f.evaluation.jpeg import under
-    from a2f.evaluation.score import metric_functions, score_set
-    from a2f.evaluation.sets import load_set
-    from a2f.runtime import Limits
-    from a2f.runtime.ensemble import check_ensemble, ensemble_of
+    """Measure models on benchmark sets."""
+    from a2f.evaluation.score import metric_functions
+    from a2f.runtime.ensemble import check_ensemble
 
     check_ensemble(ensemble)
-    wanted = metrics or ("psnr_y", "ssim_y")
-    metric_functions(wanted, lpips=lpips)  # what is missing is said before anything runs
-    sets = {folder: load_set(folder, scale=scale) for folder in data}
-    titles = dict(zip(sets, names_apart([folder.resolve() for folder in sets]), strict=True))
-    drawn = Crops(sheet, sets[data[0]], scale=scale, qualities=qualities, pictures=pictures, overwrite=overwrite)
+    output = Output(
+        form=form,
+        metrics=metrics or ("psnr_y", "ssim_y"),
+        shown=shown or "none",
+        marks=marks,
+        significance=significance,
+        lr_data=None if lr_data is None else lr_data.resolve().name,
+    )
+    if pictures is not None and sheet is None and error_maps is None:
+        raise click.UsageError("--pictures are those of a sheet or of error maps: add --sheet FILE or --error-maps DIR")
+    named = names_of(models)
+    output.check(list(named.values()), qualities)
+    metric_functions(output.metrics, lpips=lpips)  # what is missing is said before anything runs
+    scale = scale_of(list(named.values()), scale, **{key: how[key] for key in FOREIGN})
+    sets = _sets(data, scale, lr_data)
+    crops = Crops(sheet, sets, scale=scale, qualities=qualities, pictures=pictures, overwrite=overwrite)
+    maps = Maps(error_maps, sets, scale=scale, pictures=pictures, overwrite=overwrite)
+    _check_folders(named.values(), sets, scale)
+
+    def opened(name: str) -> Entrant:
+        return open_entrant(name, named[name], scale=scale, ensemble=ensemble, **how)
+
     scores = []
-    for name, model in names_of(models).items():
-        upscaler = _open(model, scale=scale, **how)
-        runs = 1 if upscaler is None else ensemble
-        upscaler = upscaler and ensemble_of(upscaler, runs, limits=Limits())
-        kept_as = name if runs == 1 else f"{name}_ensemble{runs}"
-        for folder, quality in product(sets, qualities):
-            score = score_set(
-                upscaler,
-                under(sets[folder], quality),
-                model=name,
-                data=titles[folder],
-                scale=scale,
-                metrics=wanted,
-                save=None if save is None else save / kept_as / _folder_name(titles[folder].replace("/", "_"), quality),
-                lpips=lpips,
-                jpeg_quality=quality,
-            )
-            scores.append(replace(score, ensemble=runs))
-        drawn.add(name, upscaler)
-    click.echo(_table(form, scores, wanted, shown=shown or "none"))
-    drawn.write()
+    for entrant in map(opened, named):
+        scores += _scores(entrant, sets, scale, qualities, output.metrics, save=save, lpips=lpips)
+        crops.add(entrant)
+    click.echo(output.text(scores))
+    crops.write()
+    maps.write(scores, opened, metric=output.metrics[0])
 
 
-def _folder_name(data: str, quality: "Quality") -> str:
-    return data if quality is None else f"{data}_jpeg{quality}"
-
-
-def _table(form: str, scores: "list[SetScore]", metrics: Sequence[str], *, shown: Literal["none", "own", "all"]) -> str:
-    from a2f.evaluation import tables
-
-    if form == "csv":
-        return tables.as_csv(scores, metrics).rstrip()
-    if form == "json":
-        return tables.as_json(scores, metrics, shown=shown)
-    rows = tables.rows_of(scores, metrics, shown=shown)
-    note = tables.footnote(metrics, shown=shown, qualities=tables.qualities_of(scores))
-    return tables.as_markdown(rows, note) if form == "markdown" else tables.as_latex(rows, note)
-
-
-class Crops:
-    """The sheet of --sheet; without it, nothing.
-
-    Args:
-        path: of the sheet; None for none.
-        items: of the set.
-        scale: s.
-        qualities: conditions of LR.
-        pictures: names with commas between them; two of the set by default.
-        overwrite: replace an existing sheet.
-
-    Raises:
-        UsageError: if the sheet is there and not to be replaced, is no PNG, or the set has no such picture.
-    """
-
-    def __init__(
-        self,
-        path: Path | None,
-        items: "list[Item]",
-        *,
-        scale: int,
-        qualities: "Sequence[Quality]",
-        pictures: str | None,
-        overwrite: bool,
-    ) -> None:
-        from a2f.evaluation.crops import Cell, scenes_of
-
-        if pictures is not None and path is None:
-            raise click.UsageError("--pictures are those of a sheet: add --sheet FILE.png")
-        self.path, self.scale = path, scale
-        self.columns: dict[str, list[Cell]] = {}
-        if path is not None:
-            check_output(path, ".png", overwrite=overwrite)
-            names = [name.strip() for name in pictures.split(",")] if pictures else []
-            self.scenes = scenes_of(items, scale=scale, qualities=qualities, pictures=names)
-
-    def add(self, name: str, upscaler: "Upscaler | None") -> None:
-        """A column."""
-        from a2f.evaluation.crops import cells_of
-
-        if self.path is not None:
-            self.columns[f"{name} x{self.scale}"] = cells_of(self.scenes, upscaler, scale=self.scale)
-
-    def write(self) -> None:
-        """The file."""
-        import numpy as np
-
-        from a2f.evaluation.crops import draw_crops
-        from a2f.evaluation.score import protocol
-        from a2f.imageio import Picture, write_image
-
-        if self.path is not None:
-            rules = protocol(["psnr_y"], [scene.quality for scene in self.scenes])
-            note = f"Figures: PSNR-Y of the whole picture, dB. {rules}"
-            sheet = draw_crops(self.scenes, self.columns, scale=self.scale, note=note)
-            write_image(Picture(pixels=np.asarray(sheet)), self.path)
-            click.echo(f"{self.path} ({sheet.width} x {sheet.height})", err=True)
-
-
-def names_of(models: Sequence[str]) -> dict[str, str]:
-    """A name for each model: as given, or of a file its stem, with as much of its folders as tells the files apart."""
+def _sets(data: Sequence[Path], scale: int, lr_data: Path | None) -> "dict[str, list[Item]]":
+    """The name of each set and its items."""
     from a2f.compare import names_apart
+    from a2f.evaluation.sets import load_set
 
-    files = list(dict.fromkeys(model for model in models if _is_file(model)))
-    whole = dict(zip(files, names_apart([Path(model) for model in files]), strict=True))
-    bare = dict(zip(files, names_apart([Path(model).with_suffix("") for model in files]), strict=True))
-    taken = Counter(bare.values())
-    labels = {model: bare[model] if taken[bare[model]] == 1 else whole[model] for model in files}
-    return {labels.get(model, model): model for model in models}
+    folders = list(dict.fromkeys(data))
+    titles = names_apart([folder.resolve() for folder in folders])
+    return {t: load_set(f, scale=scale, lr_data=lr_data) for t, f in zip(titles, folders, strict=True)}
 
 
-def _is_file(model: str) -> bool:
-    from a2f.api import is_file_name
-    from a2f.runtime.foreign import is_foreign
+def _check_folders(models: Iterable[str], sets: "Mapping[str, Sequence[Item]]", scale: int) -> None:
+    """Find all finished enlargements before anything runs, and tell what belongs to no image of the sets."""
+    from a2f.evaluation.finished import find_finished
 
-    return is_file_name(model) or is_foreign(model)
+    for model in filter(is_folder, models):
+        found = [find_finished(Path(model), items, data=title, scale=scale) for title, items in sets.items()]
+        used = {path for finished in found for path in finished.files.values()}
+        left = sorted({path for finished in found for path in finished.left} - used)
+        if left:
+            names = ", ".join(path.name for path in left[:3]) + (", ..." if len(left) > 3 else "")
+            click.echo(f"{model}: {len(left)} image(s) belong to no image of the sets: {names}", err=True)
 
 
-def _open(
-    model: str, *, scale: int, engine: Any, device: str, dtype: str, network: str | None, **values: Any
-) -> "Upscaler | None":
-    """What enlarges; None is bicubic."""
-    from a2f.api import load
-    from a2f.errors import UnknownModelError
-    from a2f.peers import PEERS
-    from a2f.peers.files import network_in, read_network
-    from a2f.runtime.foreign import is_foreign
-    from a2f.runtime.network_engine import open_network_engine
+def _scores(
+    entrant: Entrant,
+    sets: "Mapping[str, Sequence[Item]]",
+    scale: int,
+    qualities: "Sequence[Quality]",
+    metrics: Sequence[str],
+    *,
+    save: Path | None,
+    lpips: Path | None,
+) -> "list[SetScore]":
+    """A model on all sets, in each JPEG quality."""
+    from a2f.evaluation.jpeg import under
+    from a2f.evaluation.score import score_set
 
-    if model == "bicubic":
-        return None
-    if is_foreign(model):
-        return open_foreign(Path(model), scale=scale, **values)
-    if network_in(model) is not None:
-        found = read_network(model, own=network)
-        return open_network_engine(found, engine=engine, device=device, dtype=dtype, threads=None)
-    if model in PEERS:
-        raise UnknownModelError(
-            f"no weights of {model} are shipped: name a weights file, made by a2f convert --as {model}"
+    scores = []
+    for (title, items), quality in product(sets.items(), qualities):
+        folder = title.replace("/", "_") + ("" if quality is None else f"_jpeg{quality}")
+        score = score_set(
+            entrant.method(items, data=title, scale=scale),
+            under(items, quality),
+            model=entrant.name,
+            data=title,
+            scale=scale,
+            metrics=metrics,
+            save=None if save is None else save / entrant.kept_as / folder,
+            lpips=lpips,
+            jpeg_quality=quality,
         )
-    return load(model, scale=scale, engine=engine, device=device, dtype=dtype)
+        scores.append(replace(score, ensemble=entrant.runs, about=entrant.about))
+    return scores

@@ -30,9 +30,9 @@ def foreign_options(command: F) -> F:
 
 
 def open_foreign(
-    path: Path, *, scale: int, input_range: str, output_range: str | None, channels: Any, multiple: int
+    path: Path, *, scale: int | None, input_range: str, output_range: str | None, channels: Any, multiple: int
 ) -> "Upscaler":
-    """Open a network's file as these options say."""
+    """Open a network's file as these options say; without a scale, that of the network."""
     from a2f.runtime.engines import default_threads
     from a2f.runtime.foreign import Convention, ForeignModel
 

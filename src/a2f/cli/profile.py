@@ -6,24 +6,32 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from a2f.cli.devices import engine_options
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import nn
-
+    from a2f.peers.files import Network
     from a2f.upscaler import Upscaler
     from a2f.variants import A2FConfig
     from a2f.weights import Weights
 
 EPILOG = """\b
 Examples:
-  a2f profile                              all 12 networks
-  a2f profile --paper --json               counted as the paper counts
-  a2f profile sd -s 4 --latency --memory   with time and peak memory here
-  a2f profile m -s 2 --latency --engine openvino --dtype bfloat16
-  a2f profile sd -s 4 --latency --reference onnxruntime --engine torch
-  a2f profile carn-m                       a network of another paper
-  a2f profile --network my.py:Net -s 4     your own
+  All 12 networks of the paper:
+    a2f profile
+  Counted as the paper counts, as JSON:
+    a2f profile --paper --json
+  Time and peak memory on this machine:
+    a2f profile sd -s 4 --latency --memory --threads 1
+  One engine against another:
+    a2f profile sd -s 4 --latency --engine openvino --dtype bfloat16 --reference onnxruntime
+  A network of another paper, and your own:
+    a2f profile carn-m -s 4
+    a2f profile --network my.py:Net -s 4
+
+\b
+Exit code: 0 done, 1 failed, 2 wrong request.
 """
 HEADS = {
     "parameters": "parameters",
@@ -43,22 +51,27 @@ HEADS = {
 
 @click.command(epilog=EPILOG)
 @click.argument("model", required=False, metavar="[MODEL]")
-@click.option("-s", "--scale", type=int, help="2, 3 or 4; all by default.")
-@click.option("--network", metavar="FILE.py:CLASS", help="Your own network instead of MODEL, called with the scale.")
-@click.option("--paper", is_flag=True, help="Count as Tables 5 and 6 do: with biases, ReLUs and pooled values.")
+@click.option("-s", "--scale", type=int, metavar="N", help="2, 3 or 4.  [default: all]")
+@click.option(
+    "--network", metavar="FILE.py:CLASS", help="Your own network instead of MODEL; the class takes the scale."
+)
+@click.option("--paper", is_flag=True, help="Count as the paper's Tables 5 and 6: with biases, ReLUs, pooled values.")
 @click.option("--latency", is_flag=True, help="Time a run to 1280x720, in turns with the reference.")
-@click.option("--memory", is_flag=True, help="Measure the peak memory of a run to 1280x720, in a process of its own.")
-@click.option("--engine", default="onnxruntime", show_default=True, metavar="NAME", help="As in a2f upscale.")
-@click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda or mps.")
-@click.option("--dtype", default="float32", show_default=True, metavar="NAME", help="float32, bfloat16 or float16.")
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of a run.  [default: all cores]")
+@click.option("--memory", is_flag=True, help="Measure the peak memory of a run to 1280x720, in its own process.")
+@engine_options
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Threads of a run, on each engine alike.  [default: $OMP_NUM_THREADS, or all cores]",
+)
 @click.option(
     "--reference",
     metavar="ENGINE[:DTYPE]",
-    help="What --latency compares with, on the same network, device and threads.  [default: torch if installed]",
+    help="What --latency compares with: the same network, device and threads.  [default: torch if installed]",
 )
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Turns of --latency.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def profile(
     model: str | None,
     scale: int | None,
@@ -104,15 +117,13 @@ def _family_rows(
     model: str | None, scale: int | None, *, paper: bool, latency: bool, memory: bool, **how: Any
 ) -> list[dict[str, Any]]:
     """Rows of A²F networks and ablations."""
-    from a2f.errors import UnknownModelError
     from a2f.peers import PEERS
-    from a2f.variants import ABLATIONS, SCALES, VARIANTS, ablation_of, config_of
+    from a2f.variants import ABLATIONS, SCALES, VARIANTS, ablation_of, config_of, unknown_network
     from a2f.weights import network_of
 
     name = network_of(model) if model else None
     if name is not None and name not in {**VARIANTS, **ABLATIONS}:
-        known = ", ".join([*VARIANTS, *ABLATIONS, *PEERS])
-        raise UnknownModelError(f"unknown network {model!r}: choose one of {known}")
+        raise unknown_network(name, [*VARIANTS, *ABLATIONS, *PEERS])
     names = [name] if name else list(VARIANTS)
     scales = [scale] if scale else list(SCALES)
     configs = [ablation_of(n, scale=s) if n in ABLATIONS else config_of(n, scale=s) for n in names for s in scales]
@@ -137,7 +148,7 @@ def _network_rows(
     rows = []
     for s in [scale] if scale else PEERS[name].scales if name in PEERS else SCALES:
         network = open_network(name, scale=s)
-        row = {"model": name, "scale": s, **_network_cost(network.module, s, paper=paper)}
+        row = {"model": name, "scale": s, **_network_cost(network, s, paper=paper)}
 
         def opened(engine: Any, *, network: Network = network, **rest: Any) -> "Upscaler":
             return open_network_engine(network, engine=engine, **rest)
@@ -148,14 +159,14 @@ def _network_rows(
     return rows
 
 
-def _network_cost(network: "nn.Module", scale: int, *, paper: bool) -> dict[str, Any]:
-    from a2f.profiling.counted import count, folded_parameters, parameters_of
+def _network_cost(network: "Network", scale: int, *, paper: bool) -> dict[str, Any]:
+    from a2f.profiling.counted import count_network, folded_parameters, parameters_of
 
-    found = count(network, width=1280 // scale, height=720 // scale)
-    small = count(network, width=32, height=32)
+    found = count_network(network, width=1280 // scale, height=720 // scale)
+    small = count_network(network, width=32, height=32)
     return {
-        "parameters": parameters_of(network)[0],
-        "folded": folded_parameters(network),
+        "parameters": parameters_of(network.module)[0],
+        "folded": folded_parameters(network.module),
         "multi_adds_g": round((found.as_table6 if paper else found.multi_adds) / 1e9, 2),
         "gmacs_32x32": round((small.multi_adds + (small.biases if paper else 0)) / 1e9, 3),
         "activations_m": round(found.activations / 1e6, 2),
@@ -185,9 +196,10 @@ def _latency(
     """Time a network against the reference; `opened` opens it on an engine."""
     import importlib.util
 
-    from a2f.profiling.latency import measure_latency
+    from a2f.profiling.latency import measure_latency, threads_of_run
 
     engine, rest = how["engine"], {key: value for key, value in how.items() if key != "engine"}
+    rest["threads"] = threads_of_run(how["threads"])
     runs = {"this": opened(engine, **rest)}
     if reference is None and importlib.util.find_spec("torch"):
         reference = "torch"
@@ -198,6 +210,7 @@ def _latency(
     this = found["this"]
     row: dict[str, Any] = {
         "engine": runs["this"].description.replace(f", {label}", ""),
+        "threads": rest["threads"],
         "runs": this.runs,
         **{f"{name}_s": round(getattr(this, f"{name}_s"), 4) for name in ("median", "fastest", "slowest")},
     }
@@ -243,8 +256,15 @@ def _some_weights(config: "A2FConfig") -> "Weights":
 
 def _against(row: dict[str, Any]) -> str:
     if "reference" not in row:
-        return f", {row['runs']} runs" if "runs" in row else ""
-    return f", {row['runs']} runs, in turns with {row['reference']};\nratio: how many times as fast as that"
+        return f", {row['runs']} runs of {_threads(row)}" if "runs" in row else ""
+    return (
+        f", {row['runs']} runs, in turns with {row['reference']};\n{_threads(row)} each; "
+        "ratio: how many times as fast as the reference"
+    )
+
+
+def _threads(row: dict[str, Any]) -> str:
+    return f"{row['threads']} thread" + ("s" if row["threads"] > 1 else "")
 
 
 def _table(rows: list[dict[str, Any]], names: list[str]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from a2f.cli.devices import device_option
 from a2f.cli.foreign import foreign_options, open_foreign
 
 if TYPE_CHECKING:
@@ -25,16 +26,18 @@ Examples:
   a2f train sd -s 4 --data photos/ --recipe taught.toml --teacher big.onnx -o runs/taught
   a2f train idn -s 4 --data photos/ -o runs/idn   a network of another paper
   a2f train --network my.py:Net -s 4 --data photos/ -o runs/mine
-  a2f train plot runs/sd_x4                       curves and the lambdas of Figure 3
+  a2f train plot runs/sd_x4                       curves, and the lambdas of each block (Figure 3)
+  a2f train plot runs/a runs/b sd.safetensors -o compared.svg
   a2f train --print-recipe fast > mine.toml
   torchrun --nproc-per-node 2 -m a2f train sd -s 4 --data photos/ -o runs/ddp
 """
 
 
 @click.command(epilog=EPILOG)
-@click.argument("words", nargs=-1, metavar="MODEL | plot RUN")
+@click.argument("words", nargs=-1, metavar="MODEL | plot RUN...")
 @click.option("-s", "--scale", type=int, default=4, show_default=True, help="2, 3 or 4.")
 @click.option("--data", type=Path, metavar="DIR", help="Folder tree of training images.")
+@click.option("--lr-data", type=Path, metavar="DIR", help="Your own LR images of --data, by their names.")
 @click.option(
     "--val",
     type=Path,
@@ -70,7 +73,7 @@ Examples:
     help="Train your own network instead of MODEL: a class that is called with the scale.",
 )
 @foreign_options
-@click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda or mps.")
+@device_option
 @click.option("--compile", "compiled", is_flag=True, help="Use torch.compile. On a CPU it needs a C++ compiler.")
 @click.option("--resume", is_flag=True, help="Go on from the latest checkpoint in RUN.")
 @click.option("--print-recipe", metavar="NAME", help="Print a built-in recipe as TOML, and stop.")
@@ -78,7 +81,8 @@ def train(words: tuple[str, ...], network: str | None, print_recipe: str | None,
     """Train a network on a folder of images. Needs the extra `train`.
 
     MODEL is s, sd, m, l, an ablation of the paper, or a network of another paper (idn, carn-m, ...: docs/peers.md).
-    `a2f train plot RUN` draws the curves of a run as RUN/curves.png.
+    `a2f train plot RUN` draws the curves of a run as RUN/curves.png; with -o it lays several runs on one another and
+    draws weights files too.
 
     The folder RUN gets best.safetensors (the highest validation PSNR), last.safetensors, checkpoints, recipe.toml,
     log.csv and events for TensorBoard. At the beginning the PSNR of bicubic interpolation and of the first weights is
@@ -119,6 +123,7 @@ def train(words: tuple[str, ...], network: str | None, print_recipe: str | None,
         config=config,
         recipe=recipe,
         data=given["data"],
+        lr_data=given["lr_data"],
         validation=given["val"],
         folder=given["output"],
         init=init,
@@ -170,18 +175,16 @@ def _network(
     name: str, init: Path | None, *, scale: int, seed: int
 ) -> "tuple[A2FConfig, Weights | None] | tuple[Network, None]":
     """A network of A²F and the weights to start from; or another one, which holds them."""
-    from a2f.errors import EngineError, UnknownModelError, UsageError
+    from a2f.errors import EngineError, UsageError
     from a2f.peers import PEERS
-    from a2f.peers.files import is_own, open_network, read_network
-    from a2f.variants import ABLATIONS, VARIANTS, ablation_of, config_of
+    from a2f.peers.files import open_network, read_network
+    from a2f.peers.own import is_own
+    from a2f.variants import ABLATIONS, VARIANTS, ablation_of, config_of, unknown_network
     from a2f.weights import read_weights
 
     if name not in PEERS and not is_own(name):
         if name not in VARIANTS and name not in ABLATIONS:
-            raise UnknownModelError(
-                f"unknown model {name!r}: choose one of {', '.join([*VARIANTS, *ABLATIONS])}, a network of another "
-                "paper (docs/peers.md), or your own by --network"
-            )
+            raise unknown_network(name, [*VARIANTS, *ABLATIONS, *PEERS])
         config = ablation_of(name, scale=scale) if name in ABLATIONS else config_of(name, scale=scale)
         return config, read_weights(init) if init else None
     if init is not None:
@@ -217,14 +220,19 @@ def _leave() -> NoReturn:
     os._exit(0)
 
 
-def _plot(runs: tuple[str, ...], output: Path | None) -> None:
-    """``a2f train plot RUN``: curves.png in the folder of the run, or OUT."""
-    if len(runs) != 1:
-        raise click.UsageError("a2f train plot takes the folder of one run")
-    from a2f.training.log import plot_run
+def _plot(names: tuple[str, ...], output: Path | None) -> None:
+    """``a2f train plot RUN``: curves.png in the folder of the run; of several runs or a weights file, OUT."""
+    sources = [Path(name) for name in dict.fromkeys(names)]
+    if not sources:
+        raise click.UsageError("a2f train plot needs the folder of a run, or a weights file")
+    if output is None and (len(sources) > 1 or sources[0].is_file()):
+        raise click.UsageError("name the picture: -o OUT.png, OUT.svg or OUT.pdf")
+    from a2f.compare import names_apart
+    from a2f.training.plots import plot_runs
 
-    target = output or Path(runs[0]) / "curves.png"
-    for note in plot_run(Path(runs[0]), output=target):
+    target = output or sources[0] / "curves.png"
+    labels = names_apart([source.resolve() for source in sources])
+    for note in plot_runs(dict(zip(labels, sources, strict=True)), output=target):
         click.echo(note, err=True)
     click.echo(f"{target}", err=True)
 

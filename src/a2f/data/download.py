@@ -63,6 +63,9 @@ def download(
                 wanted[part.inside] = folder / part.target
         if wanted:
             path = obtain(archive, folder / ARCHIVES, listener=listener, base_url=base_url, pause=pause)
+            if "" in wanted:
+                _place(path, wanted[""], listener)
+                continue
             _unpack(path, wanted, listener)
             if not keep:
                 path.unlink()
@@ -165,6 +168,16 @@ def _recorded(record: Path) -> str | None:
 
 def _set_aside(path: Path) -> None:
     path.replace(path.with_name(f"{path.name}.damaged"))
+
+
+def _place(path: Path, target: Path, listener: Listener) -> None:
+    """Move a file that is no archive to its target."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+    except OSError as error:
+        raise DownloadError(f"cannot write {target}: {error.strerror or error}") from error
+    listener.tell(f"{target}: 1 file")
 
 
 def _unpack(path: Path, wanted: dict[str, Path], listener: Listener) -> None:

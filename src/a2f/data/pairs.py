@@ -6,6 +6,7 @@ A plain folder tree holds HR images, and LR is made of them. The standard layout
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from a2f.data.names import branch, find_partners
 from a2f.errors import ImageReadError, InputError
 from a2f.imageio.formats import image_suffixes, is_image_name
 from a2f.imageio.rgb import read_rgb8
@@ -35,18 +37,20 @@ def find_images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ImageReadError(f"{folder} is not a folder")
     hr = _hr_folder(folder)
-    found = sorted(p for p in hr.rglob("*") if _is_image(p))
+    found = images_below(hr)
     if not found:
         raise ImageReadError(f"{hr} holds no images ({', '.join(image_suffixes())})")
     return found
 
 
-def find_lr(folder: Path, *, scale: int) -> dict[Path, Path]:
+def find_lr(folder: Path, *, scale: int, own: Path | None = None) -> dict[Path, Path]:
     """The LR image of each HR image, where the folder is in the standard layout and has LR images of this scale.
 
     Args:
         folder: as `find_images`.
         scale: s.
+        own: another folder of LR images, named by the rules of `a2f.data.names`. Its subfolders are looked at first:
+            that of the set's name, and in it or in `own` that of the scale, "X4".
 
     Returns:
         HR file -> LR file; empty if LR is to be made of HR.
@@ -55,6 +59,8 @@ def find_lr(folder: Path, *, scale: int) -> dict[Path, Path]:
         ImageReadError, InputError: as `find_images`.
         InputError: if HR images lack their LR image.
     """
+    if own is not None:
+        return _own_lr(folder, own, scale)
     images, hr = find_images(folder), _hr_folder(folder)
     lr = _lr_folder(hr) / f"X{scale}"
     if not hr.name.endswith("HR") or not lr.is_dir():
@@ -75,6 +81,30 @@ def find_lr(folder: Path, *, scale: int) -> dict[Path, Path]:
             "add them, or move that folder away to have LR made of HR"
         )
     return pairs
+
+
+def _own_lr(folder: Path, own: Path, scale: int) -> dict[Path, Path]:
+    images = find_images(folder)
+    if not own.is_dir():
+        raise ImageReadError(f"LR images: {own} is not a folder")
+    place = branch(own, set_name(folder), scale=scale)
+    twice = [stem for stem, count in Counter(path.stem for path in images).items() if count > 1]
+    if twice:
+        raise InputError(f"{folder} has several images named {twice[0]}: LR images of {own} are told by that name")
+    partners = find_partners([path.stem for path in images], images_below(place), scale=scale)
+    partners.check(place, what="LR image", of=folder)
+    return {path: partners.found[path.stem] for path in images}
+
+
+def set_name(folder: Path) -> str:
+    """The name of a set: that of its folder, of the folder above for ``Set5/HR``."""
+    whole = folder.absolute()
+    return whole.parent.name if whole.name == "HR" else whole.name
+
+
+def images_below(folder: Path) -> list[Path]:
+    """All images of a folder tree, sorted by path."""
+    return sorted(p for p in folder.rglob("*") if _is_image(p))
 
 
 def held_out(paths: list[Path]) -> list[Path]:

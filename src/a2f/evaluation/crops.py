@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 from a2f.compare import FAINT, GAP, INK, MARGIN, PAPER, SMALL, Crop, detailed_spots, fit_text
 from a2f.errors import UsageError
 from a2f.evaluation.jpeg import Quality, condition, under
-from a2f.evaluation.score import upscale_uint8
+from a2f.evaluation.score import Method, enlarged
 from a2f.evaluation.sets import Image, Item
 from a2f.lettering import draw_text
 from a2f.metrics import psnr_y
-from a2f.upscaler import Upscaler
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Sheet
@@ -86,12 +85,12 @@ def _spot(hr: Image, scale: int) -> Crop:
     return left, top, width, height
 
 
-def cells_of(scenes: Sequence[Scene], upscaler: Upscaler | None, *, scale: int) -> list[Cell]:
+def cells_of(scenes: Sequence[Scene], method: Method, *, scale: int) -> list[Cell]:
     """A column of the sheet: the crop of each scene's enlargement, and its PSNR-Y over the whole picture.
 
     Args:
         scenes: of `scenes_of`.
-        upscaler: the model; None is bicubic.
+        method: the model, or its finished enlargements; None is bicubic.
         scale: s.
 
     Raises:
@@ -99,7 +98,7 @@ def cells_of(scenes: Sequence[Scene], upscaler: Upscaler | None, *, scale: int) 
     """
     cells = []
     for scene in scenes:
-        sr = upscale_uint8(scene.item.lr, upscaler, scale=scale)
+        sr = enlarged(scene.item, method, scale=scale)
         psnr = psnr_y(sr, scene.item.hr, border=scale)
         cells.append(Cell(image=_crop(sr, scene.spot), foot=f"{psnr:.2f} dB"))
     return cells

@@ -1,17 +1,22 @@
-"""Figures as the paper prints them: Table 6 of Wang et al., ACCV 2020, all methods."""
+"""Figures as the paper prints them: Tables 5 (LPIPS) and 6 of Wang et al., ACCV 2020, all methods."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 
+from a2f.peers import PEERS
+
 METHODS = {"s": "A²F-S", "sd": "A²F-SD", "m": "A²F-M", "l": "A²F-L"}
 SETS = ("Set5", "Set14", "B100", "Urban100", "Manga109")
-SOURCE = "Table 6 of Wang et al., ACCV 2020"
+OTHER_NAMES = {"bsd100": "B100", "bsds100": "B100"}  # folder names of the field -> name of the set
+SOURCE = "Tables 5 (LPIPS) and 6 of Wang et al., ACCV 2020"
+LPIPS_SCALE = 4  # that of Table 5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Published:
-    """One row of the table.
+    """A method at a scale.
 
     Attributes:
         scale: 2, 3 or 4.
@@ -19,6 +24,7 @@ class Published:
         parameters_k: thousands of parameters.
         multi_adds_g: Multi-Adds to 1280x720, 10^9; None where the table has none.
         figures: set -> PSNR-Y in dB and SSIM-Y; without the sets that the table leaves out.
+        lpips: set -> LPIPS; without the sets that Table 5 leaves out.
     """
 
     scale: int
@@ -26,6 +32,19 @@ class Published:
     parameters_k: int
     multi_adds_g: float | None
     figures: dict[str, tuple[float, float]]
+    lpips: Mapping[str, float] = field(default_factory=dict)
+
+    def value(self, data: str, metric: str) -> float | None:
+        """A printed figure; None where there is none.
+
+        Args:
+            data: name of a set, or of its folder: "Set5", "bsd100".
+            metric: "psnr_y", "ssim_y" or "lpips"; any other has none.
+        """
+        plain = {name.lower(): name for name in SETS} | OTHER_NAMES
+        name = plain.get(data.lower(), data)
+        psnr, ssim = self.figures.get(name, (None, None))
+        return {"psnr_y": psnr, "ssim_y": ssim, "lpips": self.lpips.get(name)}.get(metric)
 
     @property
     def label(self) -> str:
@@ -36,10 +55,39 @@ class Published:
 
 @cache
 def table_6() -> tuple[Published, ...]:
-    """All rows, in the order of the table."""
-    lines = (files("a2f.evaluation") / "table6.tsv").read_text(encoding="utf-8").splitlines()
+    """The rows of Table 6, in its order."""
+    return tuple(_row(cells) for cells in _cells("table6.tsv"))
+
+
+@cache
+def printed() -> tuple[Published, ...]:
+    """The rows of Table 6 with the LPIPS of Table 5, then those that are in Table 5 alone (IMDN)."""
+    lpips = {cells["method"]: {name: float(cells[name]) for name in SETS if cells[name] != "-"} for cells in _table_5()}
+    rows = [replace(row, lpips=lpips.get(row.method, {}) if row.scale == LPIPS_SCALE else {}) for row in table_6()]
+    known = {row.method for row in rows if row.scale == LPIPS_SCALE}
+    alone = [
+        Published(
+            scale=LPIPS_SCALE,
+            method=cells["method"],
+            parameters_k=int(cells["parameters_k"]),
+            multi_adds_g=None,
+            figures={},
+            lpips=lpips[cells["method"]],
+        )
+        for cells in _table_5()
+        if cells["method"] not in known
+    ]
+    return (*rows, *alone)
+
+
+def _table_5() -> list[dict[str, str]]:
+    return _cells("table5.tsv")
+
+
+def _cells(file: str) -> list[dict[str, str]]:
+    lines = (files("a2f.evaluation") / file).read_text(encoding="utf-8").splitlines()
     head, *rows = (line.split("\t") for line in lines if not line.startswith("#"))
-    return tuple(_row(dict(zip(head, row, strict=True))) for row in rows)
+    return [dict(zip(head, row, strict=True)) for row in rows]
 
 
 def _row(cells: dict[str, str]) -> Published:
@@ -53,7 +101,13 @@ def _row(cells: dict[str, str]) -> Published:
     )
 
 
-def published(variant: str, *, scale: int) -> Published | None:
-    """The paper's row of one of its own networks, "s", "sd", "m" or "l"; None for another name."""
-    found = (row for row in table_6() if (row.method, row.scale) == (METHODS.get(variant), scale))
-    return next(found, None)
+def published(network: str | None, *, scale: int) -> Published | None:
+    """The paper's row of a network.
+
+    Args:
+        network: "s", "sd", "m" or "l", or a key of `PEERS`; None and other names have no row.
+        scale: 2, 3 or 4.
+    """
+    name = network or ""
+    method = METHODS.get(name) or (PEERS[name].title if name in PEERS else None)
+    return next((row for row in printed() if (row.method, row.scale) == (method, scale)), None)

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from a2f.errors import InputError, UsageError
+from a2f.errors import InputError, UsageError, did_you_mean
+from a2f.evaluation.finished import Finished
 from a2f.evaluation.jpeg import Quality, condition, lr_rule
 from a2f.evaluation.lpips import load_lpips, lpips_file
 from a2f.evaluation.ms_ssim import ms_ssim_y
@@ -31,13 +32,16 @@ TOLD = {
 }
 
 
-def protocol(metrics: Sequence[str], qualities: Sequence[Quality] = (None,)) -> str:
+def protocol(metrics: Sequence[str], qualities: Sequence[Quality] = (None,), *, lr_data: str | None = None) -> str:
     """Version and rules of what is measured, for every table.
 
     Args:
         metrics: names of `METRICS`.
         qualities: of the JPEGs that LR went through.
+        lr_data: name of the folder of LR images, if they are not those of the set or made by bicubic.
     """
+    if lr_data is not None:
+        return f"LR images from {lr_data}. {protocol(metrics, qualities)}"
     rules = f"{VERSION}: {'; '.join([COMMON, *(TOLD[name] for name in metrics)])}"
     return rules if set(qualities) <= {None} else f"{lr_rule(list(dict.fromkeys(qualities)))}. {rules}"
 
@@ -67,7 +71,8 @@ def metric_functions(names: Sequence[str], *, lpips: Path | None = None) -> dict
     """
     for name in names:
         if name not in METRICS:
-            raise UsageError(f"unknown metric {name!r}: choose from {', '.join(METRICS)}")
+            hint = did_you_mean(name, METRICS)
+            raise UsageError(f"unknown metric {name!r}{hint}: choose from {', '.join(METRICS)}")
     known: dict[str, Metric] = {"psnr_y": psnr_y, "ssim_y": ssim_y, "psnr_rgb": psnr_rgb, "ms_ssim": ms_ssim_y}
     if "lpips" in names:
         distance = load_lpips(lpips_file(lpips))
@@ -75,17 +80,36 @@ def metric_functions(names: Sequence[str], *, lpips: Path | None = None) -> dict
     return {name: known[name] for name in names}
 
 
+Method = Upscaler | Finished | None  # what is measured; None is bicubic
+
+
 @dataclass(frozen=True, kw_only=True)
-class SetScore:
-    """An upscaler on a set.
+class About:
+    """What is known of a model beside its name.
 
     Attributes:
-        model: name of the upscaler.
+        network: "sd", "carn-m", ...: a key of `VARIANTS`, `ABLATIONS` or `PEERS`; None for anything else.
+        parameters: of the network, gains of weight normalisation included; None if not known.
+        multi_adds: to 1280x720, as the paper's Table 6 counts those of A²F; None if not known.
+    """
+
+    network: str | None = None
+    parameters: int | None = None
+    multi_adds: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetScore:
+    """A model on a set.
+
+    Attributes:
+        model: its name in a table.
         data: name of the set.
         scale: s.
         images: image name -> metric name -> value.
         ensemble: runs of the upscaler whose mean was measured.
         jpeg_quality: of the JPEG that LR went through; None for untouched LR.
+        about: the network.
     """
 
     model: str
@@ -94,6 +118,7 @@ class SetScore:
     images: dict[str, dict[str, float]]
     ensemble: int = 1
     jpeg_quality: Quality = None
+    about: About = field(default_factory=About)
 
     def label(self, of: str) -> str:
         """A text about the model, and its ensemble if there is one."""
@@ -119,8 +144,13 @@ def upscale_uint8(lr: Image, upscaler: Upscaler | None, *, scale: int) -> Image:
     return to_uint8(sr)
 
 
+def enlarged(item: Item, method: Method, *, scale: int) -> Image:
+    """The enlargement of an item, [sH, sW, 3] uint8: made now, or read."""
+    return method.read(item) if isinstance(method, Finished) else upscale_uint8(item.lr, method, scale=scale)
+
+
 def score_set(
-    upscaler: Upscaler | None,
+    method: Method,
     items: Sequence[Item],
     *,
     model: str,
@@ -131,10 +161,10 @@ def score_set(
     lpips: Path | None = None,
     jpeg_quality: Quality = None,
 ) -> SetScore:
-    """Measure an upscaler on a set, images in parallel.
+    """Measure an upscaler or finished enlargements on a set, images in parallel.
 
     Args:
-        upscaler: what to measure; None is bicubic.
+        method: what to measure; None is bicubic.
         items: of `load_set`.
         model: its name in the table.
         data: the set's name in the table.
@@ -146,15 +176,15 @@ def score_set(
 
     Raises:
         UsageError: for an unknown metric.
-        InputError: if the upscaler has another scale, or gives NaN.
+        InputError: if the upscaler has another scale, or gives NaN; as `Finished.read`.
         EngineError: as `metric_functions`.
     """
     functions = metric_functions(metrics, lpips=lpips)
-    if upscaler is not None and upscaler.scale != scale:
-        raise InputError(f"{model} enlarges {upscaler.scale} times, the set is read for x{scale}")
+    if method is not None and not isinstance(method, Finished) and method.scale != scale:
+        raise InputError(f"{model} enlarges {method.scale} times, the set is read for x{scale}")
 
     def one(item: Item) -> dict[str, float]:
-        sr = upscale_uint8(item.lr, upscaler, scale=scale)
+        sr = enlarged(item, method, scale=scale)
         if save is not None:
             write_image(Picture(pixels=sr), save / f"{item.name}x{scale}.png")
         return {name: function(sr, item.hr, border=scale) for name, function in functions.items()}

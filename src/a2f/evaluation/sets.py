@@ -27,7 +27,7 @@ class Item:
     lr: Image
 
 
-def load_set(folder: Path, *, scale: int) -> list[Item]:
+def load_set(folder: Path, *, scale: int, lr_data: Path | None = None) -> list[Item]:
     """Read a set: ``folder/HR/baby.png`` and, where there is any, ``folder/LR_bicubic/X4/babyx4.png``.
 
     A folder without HR/ is taken as the HR images themselves. HR is cut to a multiple of the scale, and LR is made by
@@ -36,12 +36,13 @@ def load_set(folder: Path, *, scale: int) -> list[Item]:
     Args:
         folder: of the set.
         scale: s.
+        lr_data: folder of other LR images; as `own` of `a2f.data.pairs.find_lr`.
 
     Raises:
         ImageReadError: if there are no images, or one cannot be read.
         InputError: if an LR image is missing or has another size than HR / s.
     """
-    paths, lr = find_images(folder), find_lr(folder, scale=scale)
+    paths, lr = find_images(folder), find_lr(folder, scale=scale, own=lr_data)
     pairs = [make_pair(path, scale=scale, lr=lr.get(path)) for path in paths]
     stems = Counter(path.stem for path in paths)
     names = [path.stem if stems[path.stem] == 1 else _whole_name(path, folder) for path in paths]

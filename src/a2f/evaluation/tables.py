@@ -1,53 +1,138 @@
-"""Scores as tables: Markdown, CSV, LaTeX and JSON, the protocol on each."""
+"""Scores as rows, and the rows as Markdown and CSV; the protocol on each. LaTeX and JSON have files of their own."""
 
 import csv
 import io
-import json
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from a2f.evaluation.jpeg import Quality
-from a2f.evaluation.published import SOURCE, Published, published, table_6
+from a2f.evaluation.published import SOURCE, Published, printed, published
 from a2f.evaluation.score import SetScore, protocol
 
 DIGITS = {"psnr_y": 3, "psnr_rgb": 3, "ssim_y": 4, "ms_ssim": 4, "lpips": 4}
+PRINTED_DIGITS = {**DIGITS, "psnr_y": 2, "psnr_rgb": 2}  # as papers print them
+LOWER_IS_BETTER = ("lpips",)
 Shown = Literal["none", "own", "all"]
 
 
-def rows_of(scores: Sequence[SetScore], metrics: Sequence[str], *, shown: Shown = "none") -> list[list[str]]:
-    """A row a model: its name, then each set's metrics joined by "/"; the first row is the head.
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A method in a table.
 
-    A set has a column for each JPEG quality that its LR images went through.
+    Attributes:
+        label: its name.
+        parameters_k: thousands of parameters; None if not known.
+        multi_adds_g: to 1280x720, 10^9; None if not known.
+        figures: column -> metric -> value; without what is not known.
+        source: whether the figures were measured here or printed in the paper.
+        scale: s.
+    """
+
+    label: str
+    parameters_k: float | None
+    multi_adds_g: float | None
+    figures: Mapping[str, Mapping[str, float]]
+    source: Literal["measured", "printed"]
+    scale: int
+
+    def cell(self, column: str, metrics: Sequence[str], digits: Mapping[str, int]) -> str:
+        """The metrics of a column, joined by "/"; what is not known is a dash."""
+        values = self.figures.get(column, {})
+        if not values:
+            return "-"
+        return "/".join(f"{values[m]:.{digits[m]}f}" if m in values else "-" for m in metrics)
+
+
+def columns_of(scores: Sequence[SetScore]) -> list[str]:
+    """The columns of a table: each set, in each JPEG quality that its LR images went through."""
+    return list(dict.fromkeys(s.column for s in scores))
+
+
+def table_rows(scores: Sequence[SetScore], metrics: Sequence[str], *, shown: Shown = "none") -> list[Row]:
+    """A row a model.
 
     Args:
-        scores: any models on any sets; a missing combination is a dash.
-        metrics: in the order in which they stand in a cell.
-        shown: which rows of the paper follow: "own", under each of its networks that row; "all", at the end every
-            method of the scales. What the paper does not print is a dash.
+        scores: any models on any sets.
+        metrics: names of metrics.
+        shown: which rows of the paper follow: "own", under the first model of each network its row; "all", at the end
+            every method of the scales. Rows without any figure of these sets and metrics are left out.
     """
-    sets = list(dict.fromkeys(s.column for s in scores))
-    rows = [["model", *(f"{name} {'/'.join(metrics)}" for name in sets)]]
+    sets = {s.column: s.data for s in scores if s.jpeg_quality is None}
+    rows: list[Row] = []
+    told: list[Published] = []
     for model, scale in dict.fromkeys((s.model, s.scale) for s in scores):
         mine = {s.column: s for s in scores if (s.model, s.scale) == (model, scale)}
-        label = next(iter(mine.values())).label(f"{model} x{scale}")
-        rows.append([label, *(_cell(mine.get(name), metrics) for name in sets)])
-        row = published(model, scale=scale) if shown == "own" else None
-        if row:
-            rows.append([f"the paper's {row.label}", *_printed(row, sets, metrics)])
+        rows.append(_measured(mine, metrics))
+        row = published(rows_network(mine), scale=scale) if shown == "own" else None
+        if row and row not in told:
+            told.append(row)
+            rows.append(_printed(row, sets, metrics))
     if shown == "all":
         scales = {s.scale for s in scores}
-        rows += [[row.label, *_printed(row, sets, metrics)] for row in table_6() if row.scale in scales]
-    return rows
+        rows += [_printed(row, sets, metrics) for row in printed() if row.scale in scales]
+    return [row for row in rows if row.source == "measured" or row.figures]
 
 
-def _printed(row: Published, sets: Sequence[str], metrics: Sequence[str]) -> list[str]:
-    cells = []
-    for name in sets:
-        psnr, ssim = row.figures.get(name, (None, None))
-        known = {"psnr_y": psnr and f"{psnr:.2f}", "ssim_y": ssim and f"{ssim:.4f}"}
-        cells.append("/".join(known.get(metric) or "-" for metric in metrics))
-    return cells
+def with_scale(model: str, scale: int) -> str:
+    """A model's name with its scale at the end, once."""
+    return model if model.endswith(f"x{scale}") else f"{model} x{scale}"
+
+
+def rows_network(scores: Mapping[str, SetScore]) -> str | None:
+    """The network of a model's scores; that of its name where a score does not say."""
+    first = next(iter(scores.values()))
+    return first.about.network or first.model
+
+
+def _measured(scores: Mapping[str, SetScore], metrics: Sequence[str]) -> Row:
+    first = next(iter(scores.values()))
+    about = first.about
+    return Row(
+        label=first.label(with_scale(first.model, first.scale)),
+        parameters_k=None if about.parameters is None else about.parameters / 1e3,
+        multi_adds_g=None if about.multi_adds is None else about.multi_adds / 1e9,
+        figures={column: {m: score.mean(m) for m in metrics} for column, score in scores.items()},
+        source="measured",
+        scale=first.scale,
+    )
+
+
+def _printed(row: Published, sets: Mapping[str, str], metrics: Sequence[str]) -> Row:
+    figures = {}
+    for column, data in sets.items():
+        values = {m: value for m in metrics if (value := row.value(data, m)) is not None}
+        if values:
+            figures[column] = values
+    return Row(
+        label=row.label,
+        parameters_k=row.parameters_k,
+        multi_adds_g=row.multi_adds_g,
+        figures=figures,
+        source="printed",
+        scale=row.scale,
+    )
+
+
+def rows_of(scores: Sequence[SetScore], metrics: Sequence[str], *, shown: Shown = "none") -> list[list[str]]:
+    """The rows of `table_rows` as text; the first row is the head. Arguments as `table_rows`."""
+    return text_rows(table_rows(scores, metrics, shown=shown), columns_of(scores), metrics)
+
+
+def text_rows(rows: Sequence[Row], columns: Sequence[str], metrics: Sequence[str]) -> list[list[str]]:
+    """Rows as text; the first row is the head.
+
+    Args:
+        rows: of `table_rows`.
+        columns: of `columns_of`; what a row lacks is a dash.
+        metrics: in the order in which they stand in a cell.
+    """
+    text = [["model", *(f"{name} {'/'.join(metrics)}" for name in columns)]]
+    for row in rows:
+        label = f"the paper's {row.label}" if row.source == "printed" else row.label
+        digits = PRINTED_DIGITS if row.source == "printed" else DIGITS
+        text.append([label, *(row.cell(name, metrics, digits) for name in columns)])
+    return text
 
 
 def qualities_of(scores: Sequence[SetScore]) -> list[Quality]:
@@ -55,26 +140,46 @@ def qualities_of(scores: Sequence[SetScore]) -> list[Quality]:
     return list(dict.fromkeys(s.jpeg_quality for s in scores))
 
 
-def footnote(metrics: Sequence[str], *, shown: Shown = "none", qualities: Sequence[Quality] = (None,)) -> str:
-    """The protocol, and where the printed figures are from."""
-    source = "" if shown == "none" else f"\n\nRows of the paper: {SOURCE}, as printed."
-    return protocol(metrics, qualities) + source
+def footnote(
+    metrics: Sequence[str],
+    rows: Sequence[Row] = (),
+    *,
+    shown: Shown = "none",
+    qualities: Sequence[Quality] = (None,),
+    lr_data: str | None = None,
+) -> str:
+    """The protocol, and where the printed figures are from.
 
-
-def _cell(score: SetScore | None, metrics: Sequence[str]) -> str:
-    return "/".join(f"{score.mean(m):.{DIGITS[m]}f}" for m in metrics) if score else "-"
+    Args:
+        metrics: names of metrics.
+        rows: of the table.
+        shown: which rows of the paper were asked for.
+        qualities: of the JPEGs that LR went through.
+        lr_data: as `protocol`.
+    """
+    told = protocol(metrics, qualities, lr_data=lr_data)
+    if shown == "none":
+        return told
+    if any(row.source == "printed" for row in rows):
+        return f"{told}\n\nRows of the paper: {SOURCE}, as printed."
+    return f"{told}\n\nThe paper prints no figures of these networks on these sets by these metrics ({SOURCE})."
 
 
 def as_markdown(rows: Sequence[Sequence[str]], note: str) -> str:
     """A Markdown table and a note under it."""
-    head, *body = rows
+    return "\n".join([*markdown_table(rows), "", note])
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table; the first row is the head. A bar in a name is escaped."""
+    head, *body = ([cell.replace("|", r"\|") for cell in row] for row in rows)
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in body), "", note])
+    return [*lines, *("| " + " | ".join(row) + " |" for row in body)]
 
 
-def as_csv(scores: Sequence[SetScore], metrics: Sequence[str]) -> str:
+def as_csv(scores: Sequence[SetScore], metrics: Sequence[str], *, lr_data: str | None = None) -> str:
     """A line an image and one for each mean; the protocol in a column of its own."""
-    out, told = io.StringIO(), protocol(metrics, qualities_of(scores))
+    out, told = io.StringIO(), protocol(metrics, qualities_of(scores), lr_data=lr_data)
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["model", "scale", "set", "jpeg_quality", "image", *metrics, "protocol"])
     for s in scores:
@@ -83,39 +188,3 @@ def as_csv(scores: Sequence[SetScore], metrics: Sequence[str]) -> str:
             writer.writerow([*start, image, *(values[m] for m in metrics), told])
         writer.writerow([*start, "mean", *(s.mean(m) for m in metrics), told])
     return out.getvalue()
-
-
-def as_json(scores: Sequence[SetScore], metrics: Sequence[str], *, shown: Shown = "none") -> str:
-    """Everything: means, images, and the rows of the paper that are asked for."""
-    entries = [
-        {
-            "model": s.model,
-            "ensemble": s.ensemble,
-            "scale": s.scale,
-            "set": s.data,
-            "jpeg_quality": s.jpeg_quality,
-            "mean": {m: s.mean(m) for m in metrics},
-            "images": s.images,
-        }
-        for s in scores
-    ]
-    told: dict[str, Any] = {"protocol": protocol(metrics, qualities_of(scores)), "scores": entries}
-    if shown != "none":
-        scales, models = {s.scale for s in scores}, {(s.model, s.scale) for s in scores}
-        own = {published(model, scale=scale) for model, scale in models}
-        rows = [row for row in table_6() if row.scale in scales and (shown == "all" or row in own)]
-        told["published"] = {"source": SOURCE, "rows": [asdict(row) for row in rows]}
-    return json.dumps(told, indent=2, ensure_ascii=False)
-
-
-def as_latex(rows: Sequence[Sequence[str]], note: str) -> str:
-    """A tabular in the style of booktabs, a note as comments."""
-    escaped = [
-        [cell.replace("_", r"\_").replace("%", r"\%").replace("²", r"\textsuperscript{2}") for cell in row]
-        for row in rows
-    ]
-    head, *body = (" & ".join(row) + r" \\" for row in escaped)
-    columns = "l" + "c" * (len(rows[0]) - 1)
-    comments = [f"% {line}" for line in note.splitlines() if line]
-    lines = [*comments, rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *body]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from a2f.errors import EngineError, UnknownModelError, UsageError
+from a2f.errors import EngineError, UsageError
+from a2f.variants import unknown_network
 
 if TYPE_CHECKING:
     from torch import nn
@@ -97,7 +98,7 @@ def build_peer(name: str, *, scale: int) -> "nn.Module":
         EngineError: if torch is not installed.
     """
     if name not in PEERS:
-        raise UnknownModelError(f"unknown network {name!r}: choose one of {', '.join(PEERS)}")
+        raise unknown_network(name, PEERS)
     peer = PEERS[name]
     if scale not in peer.scales:
         has = ", ".join(f"x{s}" for s in peer.scales)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import EngineError, UsageError, WeightsError
+from a2f.errors import EngineError, UsageError, WeightsError, did_you_mean
 from a2f.peers.files import Network, fill, open_network
 from a2f.peers.pickled import read_pickled
 from a2f.peers.protobuf import read_caffe, read_tensorflow
@@ -34,7 +34,8 @@ def convert_network(path: Path | str, *, name: str, scale: int) -> Network:
     """
     path = Path(path)
     if name not in READERS:
-        raise UsageError(f"no checkpoint of {name!r} can be read: choose one of {', '.join(READERS)}")
+        hint = did_you_mean(name, READERS)
+        raise UsageError(f"no checkpoint of {name!r} can be read{hint}: choose one of {', '.join(READERS)}")
     network = open_network(name, scale=scale)
     tensors = READERS[name](path, scale)
     fill(network.module, tensors, path=str(path))

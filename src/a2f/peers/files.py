@@ -4,7 +4,6 @@ A network is named by a key of `PEERS`, or as ``file.py:Class``, a researcher's 
 code is run: a class outside this package is loaded only when its user names it.
 """
 
-import importlib.util
 import json
 import struct
 from collections.abc import Mapping
@@ -15,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import A2FError, EngineError, UsageError, WeightsError
+from a2f.errors import UsageError, WeightsError
 from a2f.peers import PEERS, build_peer
+from a2f.peers.own import FORM, is_own, own_network
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -49,11 +49,6 @@ class Network:
         return f"{self.name} x{self.scale}, {self.origin}"
 
 
-def is_own(name: str) -> bool:
-    """Whether a network is named as a class in a file, "file.py:Class"."""
-    return ".py:" in name
-
-
 def open_network(name: str, *, scale: int) -> Network:
     """A network with random weights.
 
@@ -66,39 +61,25 @@ def open_network(name: str, *, scale: int) -> Network:
         UsageError: if a peer has no such scale, or the file or the class cannot be used.
         EngineError: if torch is not installed.
     """
-    module = _own_network(name, scale) if is_own(name) else build_peer(name, scale=scale)
+    if ":" in name and not is_own(name):
+        raise UsageError(f"network {name!r}: a network of your own is named as {FORM}")
+    module = own_network(name, scale=scale) if is_own(name) else build_peer(name, scale=scale)
     return Network(name=name, scale=scale, module=module, metadata={})
-
-
-def _own_network(name: str, scale: int) -> "nn.Module":
-    file, _, class_name = name.rpartition(":")
-    path = Path(file)
-    if not path.is_file():
-        raise UsageError(f"network {name!r}: there is no file {path}; it is named as FILE.py:CLASS")
-    try:
-        from torch import nn
-    except ModuleNotFoundError as error:
-        raise EngineError(f"{name} needs torch: pip install 'a2f[train]'") from error
-    spec = importlib.util.spec_from_file_location(f"a2f_own_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"network {name!r}: {path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        network = getattr(module, class_name)(scale)
-    except A2FError:
-        raise
-    except Exception as error:  # whatever a researcher's file raises
-        raise UsageError(
-            f"network {name!r}: {class_name}({scale}) failed in {path}: {type(error).__name__}: {error}"
-        ) from error
-    if not isinstance(network, nn.Module):
-        raise UsageError(f"network {name!r}: {class_name}({scale}) is a {type(network).__name__}, not a torch module")
-    return network
 
 
 def network_in(path: Path | str) -> str | None:
     """The name of the network that a weights file is of; None for any other file. Loads no tensors and no torch."""
+    metadata = _metadata_of(path)
+    return None if metadata is None else str(metadata.get("network", ""))
+
+
+def scale_in(path: Path | str) -> int | None:
+    """The scale of the network that a weights file is of; None for any other file. Loads no tensors and no torch."""
+    told = str((_metadata_of(path) or {}).get("scale", ""))
+    return int(told) if told.isdecimal() else None
+
+
+def _metadata_of(path: Path | str) -> dict[str, Any] | None:
     try:
         with open(path, "rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
@@ -106,9 +87,7 @@ def network_in(path: Path | str) -> str | None:
     except (OSError, struct.error, ValueError, RecursionError):
         return None
     metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
-    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
-        return None
-    return str(metadata.get("network", ""))
+    return metadata if isinstance(metadata, dict) and metadata.get("format") == FORMAT else None
 
 
 def read_network(path: Path | str, *, own: str | None = None) -> Network:

@@ -8,6 +8,10 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from a2f.errors import UsageError
+from a2f.peers.files import Network
+from a2f.peers.own import told
+
 
 @dataclass(frozen=True, kw_only=True)
 class Counted:
@@ -48,6 +52,21 @@ def count(network: nn.Module, *, width: int, height: int) -> Counted:
     with torch.no_grad(), _Counter() as counter:
         shapes(torch.empty(1, 3, height, width, device="meta"))
     return Counted(**counter.found)
+
+
+def count_network(network: Network, *, width: int, height: int) -> Counted:
+    """As `count`, of a network by its name.
+
+    Raises:
+        UsageError: if the network does not run on shapes alone, or not on an image of this size.
+    """
+    try:
+        return count(network.module, width=width, height=height)
+    except Exception as error:  # whatever a researcher's network raises
+        raise UsageError(
+            f"{network.name} cannot be counted on {width} x {height} pixels: {told(error)}. It is run on shapes "
+            "without values: forward makes tensors on the device of its input and reads no values (.item(), float())"
+        ) from error
 
 
 def parameters_of(network: nn.Module) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """Time of one run on this machine."""
 
+import os
 import statistics
 import time
 from collections.abc import Mapping
@@ -7,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from a2f.errors import UsageError
+from a2f.runtime.engines import default_threads
 from a2f.runtime.memory import keep_freed_memory
 from a2f.upscaler import Upscaler
 
@@ -26,6 +29,23 @@ class Latency:
     fastest_s: float
     slowest_s: float
     runs: int
+
+
+def threads_of_run(threads: int | None) -> int:
+    """How many threads a timed run gets, on each engine: engines have different defaults of their own.
+
+    Args:
+        threads: that were asked for; None takes $OMP_NUM_THREADS, or else all cores of the process.
+
+    Raises:
+        UsageError: if the variable is no number of threads.
+    """
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    if threads is None and told:
+        if not told.isdecimal() or int(told) < 1:
+            raise UsageError(f"OMP_NUM_THREADS={told}: a whole number over 0 is needed, or --threads N")
+        return int(told)
+    return threads or default_threads()
 
 
 def measure_latency(

@@ -50,7 +50,7 @@ class ForeignModel:
 
     Args:
         path: .onnx, or .pt, .pth, .torchscript (TorchScript) or .pt2 (torch.export).
-        scale: by which the network shall enlarge; it is tried.
+        scale: by which the network shall enlarge; it is tried. None takes the factor by which it does.
         convention: of its values.
         threads: of one run on the CPU, at least 1.
 
@@ -60,12 +60,13 @@ class ForeignModel:
         InputError: if it enlarges by another factor, or its values do not fit the stated range.
     """
 
-    def __init__(self, path: Path, *, scale: int, convention: Convention, threads: int) -> None:
-        self.scale, self.convention = scale, convention
+    def __init__(self, path: Path, *, scale: int | None, convention: Convention, threads: int) -> None:
+        self.convention = convention
         digest = hashlib.sha256(_bytes_of(path)).hexdigest()[:16]
         self.description = f"{path.name}, sha256 {digest}, {convention}"
         opened = _open_onnx(path, threads) if path.suffix == ".onnx" else _open_torch(path)
         self._run, self._sides = opened
+        self.scale = self._found_scale(path) if scale is None else scale
         self._try(path)
 
     def __call__(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -99,6 +100,19 @@ class ForeignModel:
                 sides[number] = fixed
         missing = [(0, 0), (0, 0), *((0, full - side) for full, side in zip(sides, x.shape[2:], strict=True))]
         return np.pad(x, missing, mode="symmetric")
+
+    def _found_scale(self, path: Path) -> int:
+        """The factor by which the network enlarges."""
+        sides = [min(side, fixed or side) for side, fixed in zip(PROBE, self._sides, strict=True)]
+        x = self._padded(np.zeros((1, 3, *sides), np.float32))
+        y = self._run(x)
+        factor = y.shape[2] // x.shape[2] if y.ndim == 4 else 0
+        if factor < 1 or y.shape != (1, 3, x.shape[2] * factor, x.shape[3] * factor):
+            raise InputError(
+                f"{path}: {x.shape[3]} x {x.shape[2]} pixels became an array of {y.shape}: only networks that enlarge "
+                "an RGB image by a whole factor are run"
+            )
+        return factor
 
     def _try(self, path: Path) -> None:
         """A smooth image in: about the same must come out, or range, colours or scale are not as stated."""

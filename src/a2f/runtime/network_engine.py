@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from a2f.errors import EngineError, InputError
 from a2f.export.check import Difference, rounding
+from a2f.peers.own import told
 from a2f.runtime.arrays import to_batch, to_image
 from a2f.runtime.engines import EngineName, default_threads
 from a2f.upscaler import Described
@@ -125,8 +126,8 @@ def _on_torch(network: "Network", device: str, dtype: str, threads: int | None) 
         try:
             with torch.inference_mode():
                 y: Array = module(torch.from_numpy(x).to(device, getattr(torch, dtype))).float().cpu().numpy()
-        except RuntimeError as error:
-            raise InputError(f"{network.name} failed on {x.shape[3]} x {x.shape[2]} pixels: {error}") from error
+        except Exception as error:  # whatever a researcher's network raises
+            raise InputError(f"{network.name} failed on {x.shape[3]} x {x.shape[2]} pixels: {told(error)}") from error
         return y
 
     return run

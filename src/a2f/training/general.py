@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from a2f.errors import A2FError, UsageError
 from a2f.peers.files import Network, write_network
+from a2f.peers.own import told
 from a2f.variants import A2FConfig
 
 
@@ -67,6 +69,9 @@ class GeneralNetwork:
     Args:
         network: with the weights to start from.
         device: where the parameters live.
+
+    Raises:
+        UsageError: if there is nothing to train.
     """
 
     def __init__(self, network: Network, *, device: torch.device) -> None:
@@ -74,6 +79,8 @@ class GeneralNetwork:
         self._network = network
         self._module = copy.deepcopy(network.module).to(device).train()
         self.parameters: dict[str, Tensor] = dict(self._module.named_parameters())
+        if not any(parameter.requires_grad for parameter in self.parameters.values()):
+            raise UsageError(f"{network.name} has no parameters to train")
 
     def state(self) -> dict[str, Tensor]:
         """The parameters and the statistics of batch normalisation."""
@@ -85,8 +92,11 @@ class GeneralNetwork:
 
     def forward(self, x: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
         """As `Trainable.forward`."""
-        with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
-            image: Tensor = self._module(x)
+        try:
+            with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
+                image: Tensor = self._module(x)
+        except Exception as error:  # whatever a researcher's network raises
+            raise A2FError(f"{self.config.network} failed on a batch of {list(x.shape)}: {told(error)}") from error
         return F.pixel_unshuffle(image.float(), self.config.scale)
 
     def model(self, values: Mapping[str, Tensor]) -> nn.Module:

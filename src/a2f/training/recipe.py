@@ -11,7 +11,7 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from a2f.data.degrade import Degradation
-from a2f.errors import UsageError
+from a2f.errors import UsageError, did_you_mean
 
 BUILT_IN = ("anytime", "fast", "paper", "robust")
 
@@ -203,9 +203,8 @@ def built_in_text(name: str) -> str:
         UsageError: for any other name.
     """
     if name not in BUILT_IN:
-        raise UsageError(
-            f"unknown recipe {name!r}: choose {', '.join(BUILT_IN[:-1])} or {BUILT_IN[-1]}, or give a .toml file"
-        )
+        hint, names = did_you_mean(name, BUILT_IN), f"{', '.join(BUILT_IN[:-1])} or {BUILT_IN[-1]}"
+        raise UsageError(f"unknown recipe {name!r}{hint}: choose {names}, or give a .toml file")
     return (files("a2f.training") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
 
 

@@ -44,6 +44,7 @@ class Job:
         validation: HR images for the PSNR: a folder tree, or a text file that names images of `data`, which are then
             not trained on; None takes every 64th image out of `data` (`held_out`). Of images that are taken out of
             `data` the central `VALIDATION_LR_PX` are used.
+        lr_data: LR images of `data`, if they lie elsewhere; as `own` of `a2f.data.pairs.find_lr`.
         folder: of the run.
         init: weights to start from.
         teacher: an upscaler of the same scale whose images take `teacher_share` of the loss.
@@ -57,6 +58,7 @@ class Job:
     data: Path
     validation: Path | None
     folder: Path
+    lr_data: Path | None = None
     init: Weights | None = None
     teacher: Upscaler | None = None
     device: str = "cpu"
@@ -232,12 +234,12 @@ def _pairs(job: Job, tell: Callable[[str], None]) -> tuple[list[Pair], list[Pair
         images = spill.images()
         return list(zip(images[::2], images[1::2], strict=True))
 
-    def find(folder: Path) -> tuple[list[Path], dict[Path, Path]]:
-        paths, lr = find_images(folder), find_lr(folder, scale=scale)
+    def find(folder: Path, own: Path | None = None) -> tuple[list[Path], dict[Path, Path]]:
+        paths, lr = find_images(folder), find_lr(folder, scale=scale, own=own)
         tell(f"{folder}: LR images " + (f"read from {next(iter(lr.values())).parent}" if lr else "made by bicubic"))
         return paths, lr
 
-    paths, lr = find(job.data)
+    paths, lr = find(job.data, job.lr_data)
     if job.validation is not None and not job.validation.is_file():
         seen, seen_lr = find(job.validation)
         if job.validation.resolve() == job.data.resolve():

@@ -1,0 +1,267 @@
+"""What `a2f eval` compares: models, files of networks, and folders of finished enlargements."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from a2f.cli.foreign import open_foreign
+from a2f.errors import UnknownModelError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from a2f.evaluation.score import About, Method
+    from a2f.evaluation.sets import Item
+    from a2f.peers.files import Network
+    from a2f.upscaler import Upscaler
+    from a2f.variants import A2FConfig
+
+BICUBIC = "bicubic"
+DEFAULT_SCALE = 4  # where neither -s nor a file tells one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entrant:
+    """A model that takes part.
+
+    Attributes:
+        name: in tables.
+        upscaler: what enlarges; None for bicubic and for a folder.
+        folder: of finished enlargements; None for what enlarges here.
+        about: the network.
+        runs: of an ensemble.
+    """
+
+    name: str
+    upscaler: "Upscaler | None"
+    folder: Path | None
+    about: "About"
+    runs: int = 1
+
+    @property
+    def kept_as(self) -> str:
+        """The folder of its enlargements below --save."""
+        return self.name if self.runs == 1 else f"{self.name}_ensemble{self.runs}"
+
+    def method(self, items: "Sequence[Item]", *, data: str, scale: int) -> "Method":
+        """What is measured on a set; InputError if a folder lacks an enlargement."""
+        from a2f.evaluation.finished import find_finished
+
+        return self.upscaler if self.folder is None else find_finished(self.folder, items, data=data, scale=scale)
+
+
+def names_of(models: Sequence[str]) -> dict[str, str]:
+    """A name for each model.
+
+    Args:
+        models: as given on the command line: a model, or NAME=MODEL.
+
+    Returns:
+        Name -> model. The name is that before the "=", or else the model as given; of a file its stem, of a folder its
+        own name, with as much of the folders above as tells the files apart.
+
+    Raises:
+        UsageError: if two models get one name.
+    """
+    from a2f.compare import names_apart
+
+    given = dict.fromkeys(split_name(model) for model in models)
+    files = list(dict.fromkeys(model for name, model in given if not name and (is_file(model) or is_folder(model))))
+    whole = dict(zip(files, names_apart([Path(model) for model in files]), strict=True))
+    stems = [Path(model) if is_folder(model) else Path(model).with_suffix("") for model in files]
+    bare = dict(zip(files, names_apart(stems), strict=True))
+    taken = Counter(bare.values())
+    labels = {model: bare[model] if taken[bare[model]] == 1 else whole[model] for model in files}
+    named: dict[str, str] = {}
+    for name, model in given:
+        label = name or labels.get(model, model)
+        if label in named:
+            raise UsageError(f"{named[label]} and {model} are both named {label}: give one another name, NAME={model}")
+        named[label] = model
+    return named
+
+
+def split_name(word: str) -> tuple[str, str]:
+    """Name and model of NAME=MODEL; no name for a bare model, or a file that has a "=" in its name."""
+    name, sign, model = word.partition("=")
+    return (name, model) if sign and name and model and not Path(word).exists() else ("", word)
+
+
+def is_folder(model: str) -> bool:
+    """Whether a model is a folder of finished enlargements; a model's name comes before a folder of that name."""
+    from a2f.weights import shipped_models
+
+    return model not in {BICUBIC, *(m.name for m in shipped_models())} and Path(model).is_dir()
+
+
+def is_file(model: str) -> bool:
+    """Whether a model is meant as a file."""
+    from a2f.api import is_file_name
+    from a2f.runtime.foreign import is_foreign
+
+    return not is_folder(model) and (is_file_name(model) or is_foreign(model))
+
+
+def scale_of(models: Sequence[str], given: int | None, **values: Any) -> int:
+    """The scale of a comparison: that of -s, or what the files tell; 4 if nothing tells one.
+
+    Args:
+        models: as given on the command line.
+        given: -s.
+        values: the options of `open_foreign`.
+
+    Raises:
+        UsageError: if two of them tell different scales, or a folder tells none.
+    """
+    told = {model: scale for model in models if (scale := _told_scale(model, given, **values)) is not None}
+    for model, scale in told.items():
+        if given not in (None, scale):
+            raise UsageError(f"{model} is of x{scale}, not of x{given}: leave out -s, or measure it by itself")
+    if len(set(told.values())) > 1:
+        one_of = {scale: model for model, scale in told.items()}
+        listed = " and ".join(f"{model} is of x{scale}" for scale, model in sorted(one_of.items()))
+        raise UsageError(f"{listed}: measure one scale at a time")
+    scale = given or next(iter(told.values()), None)
+    silent = [model for model in models if is_folder(model) and model not in told]
+    if scale is None and silent:
+        raise UsageError(f"the names in {silent[0]} do not tell its scale: add -s 2, -s 3 or -s 4")
+    return scale or DEFAULT_SCALE
+
+
+def _told_scale(model: str, given: int | None, **values: Any) -> int | None:
+    """What a file or a folder says about its scale; None for a name."""
+    from a2f.evaluation.finished import scale_of_folder
+    from a2f.peers.files import network_in, scale_in
+    from a2f.runtime.foreign import is_foreign
+    from a2f.weights import read_weights
+
+    if is_folder(model):
+        return None if given else scale_of_folder(Path(model))
+    if not is_file(model):
+        return None
+    if is_foreign(model):
+        return None if given else open_foreign(Path(model), scale=None, **values).scale
+    return scale_in(model) if network_in(model) is not None else read_weights(model).config.scale
+
+
+def open_entrant(
+    name: str,
+    model: str,
+    *,
+    scale: int,
+    ensemble: int,
+    engine: Any,
+    device: str,
+    dtype: str,
+    network: str | None,
+    **values: Any,
+) -> Entrant:
+    """Open a model.
+
+    Args:
+        name: in tables.
+        model: as given on the command line.
+        scale: s.
+        ensemble: runs, of what enlarges here.
+        engine: as `a2f.load`.
+        device: as `a2f.load`.
+        dtype: as `a2f.load`.
+        network: class of a researcher's own network.
+        values: the options of `open_foreign`.
+
+    Raises:
+        UnknownModelError: for an unknown name.
+        A2FError: whatever opening a file raises.
+    """
+    from a2f.evaluation.score import About
+    from a2f.runtime import Limits
+    from a2f.runtime.ensemble import ensemble_of
+    from a2f.runtime.foreign import is_foreign
+
+    if model == BICUBIC:
+        return Entrant(name=name, upscaler=None, folder=None, about=About())
+    if is_folder(model):
+        return Entrant(name=name, upscaler=None, folder=Path(model), about=_about_name(name, scale))
+    if is_foreign(model):
+        upscaler, about = open_foreign(Path(model), scale=scale, **values), About()
+    else:
+        upscaler, about = _opened(model, scale, network, engine=engine, device=device, dtype=dtype)
+    upscaler = ensemble_of(upscaler, ensemble, limits=Limits())
+    return Entrant(name=name, upscaler=upscaler, folder=None, about=about, runs=ensemble)
+
+
+def _opened(model: str, scale: int, network: str | None, **how: Any) -> "tuple[Upscaler, About]":
+    from a2f.api import find_weights
+    from a2f.peers.files import network_in, read_network
+    from a2f.runtime import load_engine
+    from a2f.runtime.network_engine import open_network_engine
+
+    if network_in(model) is not None:
+        found = read_network(model, own=network)
+        return open_network_engine(found, threads=None, **how), _about_network(found)
+    _check_name(model)
+    weights = find_weights(model, scale=scale)
+    return load_engine(weights, **how), _about(weights.config)
+
+
+def _check_name(model: str) -> None:
+    """Say what to do about a network without shipped weights, or a name that nothing has."""
+    from a2f.peers import PEERS
+    from a2f.peers.convert import READERS
+    from a2f.variants import ABLATIONS, NOT_KNOWN, VARIANTS, unknown_network
+    from a2f.weights import shipped_models
+
+    shipped = list(dict.fromkeys(m.name for m in shipped_models()))
+    if is_file(model) or model in shipped or model in VARIANTS:
+        return
+    if model in NOT_KNOWN:
+        raise unknown_network(model, ABLATIONS)
+    if model in PEERS or model in ABLATIONS:
+        how = f"made by a2f convert --as {model}" if model in READERS else f"trained by a2f train {model}"
+        raise UnknownModelError(f"no weights of {model} are shipped: name a weights file, {how}")
+    hint = did_you_mean(model, [BICUBIC, *shipped, *VARIANTS, *ABLATIONS, *PEERS])
+    raise UnknownModelError(
+        f"unknown model {model!r}{hint}: name a model ({BICUBIC}, {', '.join(shipped)}), a file of weights or of "
+        "another network, or a folder of enlargements"
+    )
+
+
+def _about_name(name: str, scale: int) -> "About":
+    """What is known of finished enlargements: the network, if they are named as one that has this scale."""
+    from a2f.evaluation.score import About
+    from a2f.peers import PEERS
+    from a2f.peers.files import open_network
+    from a2f.variants import SCALES, VARIANTS, config_of
+
+    if name in VARIANTS and scale in SCALES:
+        return _about(config_of(name, scale=scale))
+    if name in PEERS and scale in PEERS[name].scales:
+        return _about_network(open_network(name, scale=scale))
+    return About()
+
+
+def _about(config: "A2FConfig") -> "About":
+    from a2f.evaluation.score import About
+    from a2f.profiling.cost import lr_size, multi_adds
+    from a2f.variants import ABLATIONS, VARIANTS, count_parameters
+
+    width, height = lr_size(config)
+    known = config.variant in VARIANTS or config.variant in ABLATIONS
+    return About(
+        network=config.variant if known else None,
+        parameters=count_parameters(config),
+        multi_adds=multi_adds(config, width=width, height=height, convention="table6"),
+    )
+
+
+def _about_network(network: "Network") -> "About":
+    from a2f.evaluation.score import About
+    from a2f.peers import PEERS
+    from a2f.profiling.counted import count_network, parameters_of
+
+    found = count_network(network, width=1280 // network.scale, height=720 // network.scale)
+    return About(
+        network=network.name if network.name in PEERS else None,
+        parameters=parameters_of(network.module)[0],
+        multi_adds=found.as_table6,
+    )

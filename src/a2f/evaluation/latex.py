@@ -1,0 +1,147 @@
+"""Scores as LaTeX: a table of methods and sets in the style of booktabs, the best and the second best marked."""
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from operator import itemgetter
+from typing import Literal
+
+from a2f.evaluation.differences import Comparison, comparison_rows, note_of
+from a2f.evaluation.tables import LOWER_IS_BETTER, PRINTED_DIGITS, Row
+
+Marks = Literal["colour", "bold", "none"]
+NAMES = {"psnr_y": "PSNR", "ssim_y": "SSIM", "psnr_rgb": "PSNR-RGB", "ms_ssim": "MS-SSIM", "lpips": "LPIPS"}
+MARKS = {
+    "colour": (r"\textcolor{red}{#1}", r"\textcolor{blue}{#1}"),  # those of the paper's Table 6
+    "bold": (r"\textbf{#1}", r"\underline{#1}"),
+}
+PACKAGES = {"colour": "booktabs and xcolor", "bold": "booktabs", "none": "booktabs"}
+# Upper ends of the groups of the paper's Table 6 by scale, thousands of parameters. At x2 the last group is printed
+# "< 5000K" and holds MSRN with 5930K.
+GROUPS_K = {2: (500, 1000, 2000, 10000), 3: (1000, 2000, 10000), 4: (1000, 2000, 10000)}
+SPECIAL = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "²": r"\textsuperscript{2}", "<": r"\textless{}",
+    ">": r"\textgreater{}", "|": r"\textbar{}",
+}  # fmt: skip
+
+Best = dict[tuple[str, str], tuple[str, str | None]]  # column, metric -> text of the best and the second best
+
+
+def as_latex(
+    rows: Sequence[Row], columns: Sequence[str], metrics: Sequence[str], note: str, *, marks: Marks, grouped: bool
+) -> str:
+    r"""A tabular; the note as comments.
+
+    Figures have the digits of the paper: PSNR 2, all others 4. A figure that is printed like the best one is marked
+    like it.
+
+    Args:
+        rows: of `table_rows`.
+        columns: of `columns_of`; each spans a column for each metric.
+        metrics: in the order of the columns.
+        note: protocol.
+        marks: how the best and the second best of a group are marked: "colour", red and blue as in the paper; "bold",
+            bold and underlined; "none". The macros ``\best`` and ``\second`` say how, and can be defined otherwise.
+        grouped: a group for each size, as the paper's Table 6 has them; otherwise all rows are one group.
+    """
+    head = [f"% {line}" for line in note.splitlines() if line]
+    scales = " and ".join(f"x{scale}" for scale in sorted({row.scale for row in rows}))
+    head.append(f"% Scale: {scales}. Packages: {PACKAGES[marks]}.")
+    if marks != "none":
+        best, second = MARKS[marks]
+        head += [rf"\providecommand{{\best}}[1]{{{best}}}", rf"\providecommand{{\second}}[1]{{{second}}}"]
+    count = 3 + len(columns) * len(metrics)
+    body = []
+    for number, (title, group) in enumerate(_groups(rows, grouped=grouped)):
+        body += [r"\midrule"] if number else []
+        body += [rf"\multicolumn{{{count}}}{{l}}{{\textit{{{title}}}}} \\"] if title else []
+        found = {} if marks == "none" else _best(group, columns, metrics)
+        body += [_line(row, columns, metrics, found) for row in group]
+    lines = [*head, rf"\begin{{tabular}}{{lrr{'c' * (count - 3)}}}", r"\toprule", *_head(columns, metrics)]
+    return "\n".join([*lines, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"])
+
+
+def comparisons_as_latex(comparisons: Sequence[Comparison]) -> str:
+    """A tabular of paired differences, how they were made as a comment."""
+    head, *body = ([_signed(escaped(NAMES.get(cell, cell))) for cell in row] for row in comparison_rows(comparisons))
+    lines = [
+        f"% {note_of(comparisons)}",
+        rf"\begin{{tabular}}{{{'l' * len(head)}}}",
+        r"\toprule",
+        " & ".join(head) + r" \\",
+        r"\midrule",
+    ]
+    return "\n".join([*lines, *(" & ".join(row) + r" \\" for row in body), r"\bottomrule", r"\end{tabular}"])
+
+
+def _signed(text: str) -> str:
+    """Numbers with a sign in mathematics, where a minus is longer than a hyphen."""
+    return re.sub(r"(?<![\w.-])[+-]\d+\.\d+", r"$\g<0>$", text)
+
+
+def escaped(text: str) -> str:
+    """A text with the letters that LaTeX takes for commands escaped."""
+    return "".join(SPECIAL.get(letter, letter) for letter in text)
+
+
+def _head(columns: Sequence[str], metrics: Sequence[str]) -> list[str]:
+    """Names of the sets over those of the metrics; with one metric, one line."""
+    start = ["Method", "Params, K", "Multi-Adds, G"]
+    if len(metrics) == 1:
+        return [" & ".join([*start, *(escaped(f"{name} {NAMES[metrics[0]]}") for name in columns)]) + r" \\"]
+    spans = [rf"\multicolumn{{{len(metrics)}}}{{c}}{{{escaped(name)}}}" for name in columns]
+    ends = [3 + len(metrics) * (number + 1) for number in range(len(columns))]
+    rules = " ".join(rf"\cmidrule(lr){{{end - len(metrics) + 1}-{end}}}" for end in ends)
+    second = ["", "", "", *(NAMES[m] for _ in columns for m in metrics)]
+    return [" & ".join([*start, *spans]) + r" \\", rules, " & ".join(second) + r" \\"]
+
+
+def _groups(rows: Sequence[Row], *, grouped: bool) -> Iterator[tuple[str, list[Row]]]:
+    """Rows by size, each group with its title; those of unknown size last."""
+    if not grouped:
+        yield "", list(rows)
+        return
+    sized = sorted(((row.parameters_k, row) for row in rows if row.parameters_k is not None), key=itemgetter(0))
+    ends = GROUPS_K.get(rows[0].scale, GROUPS_K[4])
+    for least, most in pairwise((0, *ends, math.inf)):
+        group = [row for size, row in sized if least <= size < most]
+        title = f"fewer than {most}K" if least == 0 else f"{least}K to {most}K" if most < math.inf else f"over {least}K"
+        if group:
+            yield f"{title} parameters", group
+    unknown = [row for row in rows if row.parameters_k is None]
+    if unknown:
+        yield "size not known", unknown
+
+
+def _best(rows: Sequence[Row], columns: Sequence[str], metrics: Sequence[str]) -> Best:
+    """The best and the second best text of each column and metric, where there are two rows or more."""
+    found: Best = {}
+    for column in columns:
+        for metric in metrics:
+            known = [row for row in rows if metric in row.figures.get(column, {})]
+            by_value = sorted(known, key=lambda row: row.figures[column][metric], reverse=metric not in LOWER_IS_BETTER)
+            ranked = list(dict.fromkeys(_text(row, column, metric) for row in by_value))
+            if ranked and len(rows) > 1:
+                found[column, metric] = ranked[0], ranked[1] if len(ranked) > 1 else None
+    return found
+
+
+def _line(row: Row, columns: Sequence[str], metrics: Sequence[str], best: Best) -> str:
+    name, _, rest = row.label.partition(f" x{row.scale}")
+    cells = [escaped(f"{name} (paper)" if row.source == "printed" else name + rest)]
+    cells += ["-" if row.parameters_k is None else f"{row.parameters_k:.0f}"]
+    cells += ["-" if row.multi_adds_g is None else f"{row.multi_adds_g:.1f}"]
+    for column in columns:
+        cells += [_marked(_text(row, column, m), best.get((column, m), ("", None))) for m in metrics]
+    return " & ".join(cells) + r" \\"
+
+
+def _text(row: Row, column: str, metric: str) -> str:
+    value = row.figures.get(column, {}).get(metric)
+    return "-" if value is None else r"$\infty$" if math.isinf(value) else f"{value:.{PRINTED_DIGITS[metric]}f}"
+
+
+def _marked(text: str, best: tuple[str, str | None]) -> str:
+    return rf"\best{{{text}}}" if text == best[0] else rf"\second{{{text}}}" if text == best[1] else text

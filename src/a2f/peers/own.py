@@ -1,0 +1,121 @@
+"""A network of a researcher's own: a class in a Python file, called with the scale, and tried before it is used."""
+
+import importlib.util
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from a2f.errors import A2FError, EngineError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch import nn
+
+TRIED_PX = 64  # sides of the image on which a network is tried: a multiple of what windows and strides need
+FORM = "FILE.py:CLASS"
+
+
+def is_own(name: str) -> bool:
+    """Whether a network is named as a class in a file, "file.py:Class"."""
+    return ".py:" in name
+
+
+def own_network(name: str, *, scale: int) -> "nn.Module":
+    """Build a network from a Python file and try it on a small image.
+
+    Args:
+        name: "file.py:Class": a class or a function that is called with the scale and gives a module.
+        scale: s.
+
+    Raises:
+        UsageError: if the file or the class cannot be used, or the network does not turn [1, 3, H, W] into
+            [1, 3, sH, sW]. The message names the line of the file.
+        EngineError: if torch is not installed.
+    """
+    file, _, class_name = name.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise UsageError(f"network {name!r}: there is no file {path}; it is named as {FORM}")
+    try:
+        from torch import nn
+    except ModuleNotFoundError as error:
+        raise EngineError(f"{name} needs torch: pip install 'a2f[train]'") from error
+    maker = _maker(_imported(path, name), class_name, name)
+    try:
+        network = maker(scale)
+    except A2FError:
+        raise
+    except Exception as error:  # whatever a researcher's class raises
+        raise UsageError(
+            f"network {name!r}: {class_name}({scale}) failed{at_line(error, path)}: {told(error)}; it is called with "
+            "the scale alone"
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise UsageError(f"network {name!r}: {class_name}({scale}) is a {type(network).__name__}, not a torch module")
+    _try(network, name, path, scale)
+    return network
+
+
+def told(error: BaseException) -> str:
+    """An error of someone else's code on one line: its type and the first line of its text."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def at_line(error: BaseException, path: Path) -> str:
+    """Where in a file an error was raised: " in my.py, line 7"; the file alone if no line of it took part."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == path.resolve()]
+    if isinstance(error, SyntaxError):
+        lines.append(error.lineno)
+    return f" in {path}, line {lines[-1]}" if lines else f" in {path}"
+
+
+def _imported(path: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"a2f_own_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"network {name!r}: {path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UsageError(
+            f"network {name!r}: the file cannot be imported{at_line(error, path)}: {told(error)}"
+        ) from error
+    return module
+
+
+def _maker(module: ModuleType, class_name: str, name: str) -> Any:
+    """The class or function of that name."""
+    maker = getattr(module, class_name, None) if class_name else None
+    if callable(maker):
+        return maker
+    there = [key for key, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
+    listed = f"it has {', '.join(there)}" if there else "it defines none"
+    raise UsageError(
+        f"network {name!r}: the file has no class or function {class_name!r}{did_you_mean(class_name, there)}; {listed}"
+    )
+
+
+def _try(network: "nn.Module", name: str, path: Path, scale: int) -> None:
+    """Run the network once, in evaluation mode; it is left as it was."""
+    import torch
+
+    training = network.training
+    x = torch.full((1, 3, TRIED_PX, TRIED_PX), 0.5)
+    wanted = [1, 3, TRIED_PX * scale, TRIED_PX * scale]
+    try:
+        with torch.no_grad():
+            y = network.eval()(x)
+    except Exception as error:
+        raise UsageError(
+            f"network {name!r}: forward failed on an image of {list(x.shape)}{at_line(error, path)}: {told(error)}"
+        ) from error
+    finally:
+        network.train(training)
+    if not isinstance(y, torch.Tensor):
+        raise UsageError(f"network {name!r}: forward gives a {type(y).__name__}; one tensor {wanted} is needed")
+    if list(y.shape) != wanted:
+        raise UsageError(
+            f"network {name!r}: {list(x.shape)} became {list(y.shape)}; at scale {scale} {wanted} is needed"
+        )

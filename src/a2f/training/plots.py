@@ -1,0 +1,156 @@
+"""Curves of runs, and the λ of weights as in Figure 3 of the paper, as a picture."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from a2f.errors import A2FError, ImageWriteError
+from a2f.peers.files import network_in
+from a2f.training.log import read_log
+from a2f.weights import Weights, read_weights
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+CURVES = {"loss": "training loss", "psnr_y": "validation PSNR-Y, dB", "lr": "learning rate"}
+# Colours of Okabe and Ito, told apart by all who see colours differently; the line style tells the runs apart in grey.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+STYLES = ("-", "--", "-.", ":")
+FACTOR_STYLES = {"res": ("o", COLOURS[0]), "att": ("s", COLOURS[1]), "x": ("^", COLOURS[2])}
+FEW_POINTS = 60  # of a curve: each gets a dot
+ACROSS = 3  # panels in a row
+PANEL_INCHES = (4.6, 3.4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What is drawn of a run or a weights file.
+
+    Attributes:
+        label: its name.
+        rows: of log.csv; none of a weights file.
+        factors: "res", "att" and "x" -> the λ of each block, as far as the network has them.
+        notes: what cannot be drawn, for people.
+    """
+
+    label: str
+    rows: Sequence[Mapping[str, float]]
+    factors: Mapping[str, Sequence[float]]
+    notes: Sequence[str]
+
+    def points(self, column: str) -> tuple[list[float], list[float]]:
+        """Steps and finite values of a column of the log."""
+        pairs = [(row.get("step", math.nan), row.get(column, math.nan)) for row in self.rows]
+        known = [(step, value) for step, value in pairs if math.isfinite(step) and math.isfinite(value)]
+        return [step for step, _ in known], [value for _, value in known]
+
+
+def lambdas(weights: Weights) -> dict[str, list[float]]:
+    """λ_res, λ_att and λ_x of each block, in order (Eq. 9), as far as the network has them."""
+    config = weights.config
+    return {
+        name: [float(weights.tensors[f"blocks.{i}.lambda_{name}"][0]) for i in range(config.blocks)]
+        for name in config.factors
+    }
+
+
+def plot_runs(sources: Mapping[str, Path], *, output: Path) -> list[str]:
+    """Draw loss, PSNR and learning rate of runs over the steps, and the λ of each run and each weights file.
+
+    Args:
+        sources: label -> folder of a run, whose last weights are taken, or a weights file.
+        output: .png, .svg or .pdf.
+
+    Returns:
+        What could not be drawn, for people: figures that a run does not have, λ of a network without them.
+
+    Raises:
+        A2FError: if a folder holds no log or an empty one, a file is no weights file, nothing can be drawn, or
+            matplotlib is missing.
+        ImageWriteError: if the picture cannot be written.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise A2FError("plots need matplotlib: pip install 'a2f[train]'") from error
+    drawn = [_source(path, label) for label, path in sources.items()]
+    runs, with_factors = [s for s in drawn if s.rows], [s for s in drawn if s.factors]
+    notes = [note for source in drawn for note in source.notes]
+    panels = (len(CURVES) if runs else 0) + len(with_factors)
+    if panels == 0:
+        raise A2FError(f"there is nothing to draw: {'; '.join(notes)}")
+    across, down = min(ACROSS, panels), -(-panels // ACROSS)
+    figure = Figure(figsize=(PANEL_INCHES[0] * across, PANEL_INCHES[1] * down), layout="constrained")
+    axes = list(figure.subplots(down, across, squeeze=False).flat)
+    for axis, name in zip(axes, CURVES if runs else (), strict=False):
+        notes += _draw_curves(axis, name, runs)
+    first = len(CURVES) if runs else 0
+    for axis, source in zip(axes[first:], with_factors, strict=False):
+        _draw_factors(axis, source)
+    for axis in axes[panels:]:
+        axis.set_axis_off()
+    try:
+        figure.savefig(output, dpi=120)
+    except (OSError, ValueError) as error:
+        raise ImageWriteError(f"cannot write {output}: {error}") from error
+    return notes
+
+
+def _source(path: Path, label: str) -> Source:
+    """What there is of a run or a weights file; a run may have no weights yet, or damaged ones."""
+    if path.is_file():
+        factors, notes = _factors(path, label)
+        return Source(label=label.removesuffix(".safetensors"), rows=(), factors=factors, notes=notes)
+    rows = read_log(path / "log.csv")
+    if not rows:
+        raise A2FError(f"{path / 'log.csv'} has no line yet: a run writes the first one after its first evaluation")
+    try:
+        factors, notes = _factors(path / "last.safetensors", label)
+    except A2FError as error:
+        factors, notes = {}, [f"{label}: no λ: {error}"]
+    return Source(label=label, rows=rows, factors=factors, notes=notes)
+
+
+def _factors(path: Path, label: str) -> tuple[dict[str, list[float]], list[str]]:
+    """The λ of a weights file, and a note if its network has none."""
+    if network_in(path) is not None:
+        return {}, [f"{label}: no λ: the network is not A²F"]
+    return lambdas(read_weights(path)), []
+
+
+def _draw_curves(axis: "Axes", name: str, runs: Sequence[Source]) -> list[str]:
+    """A curve a run; of the PSNR another one for JPEG files, where they were measured. Gives notes for people."""
+    notes = []
+    for number, run in enumerate(runs):
+        how: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "linestyle": STYLES[number % len(STYLES)]}
+        steps, values = run.points(name)
+        if not values:
+            notes.append(f"{run.label}: the log has no {CURVES[name]}")
+            continue
+        how["marker"] = "." if len(steps) < FEW_POINTS else None
+        axis.plot(steps, values, label=run.label, **how)
+        steps, values = run.points("psnr_y_jpeg") if name == "psnr_y" else ([], [])
+        if values:
+            axis.plot(steps, values, label=f"{run.label}, JPEG files", linewidth=0.8, **how)
+    axis.set(xlabel="step", ylabel=CURVES[name])
+    axis.grid(alpha=0.3)
+    if name == "loss" and all(value > 0 for run in runs for value in run.points(name)[1]):
+        axis.set_yscale("log")
+    if len(axis.lines) > 1:
+        axis.legend(fontsize="small")
+    return notes
+
+
+def _draw_factors(axis: "Axes", source: Source) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    for name, values in source.factors.items():
+        marker, colour = FACTOR_STYLES[name]
+        axis.plot(range(1, len(values) + 1), values, marker=marker, markersize=4, color=colour, label=f"λ {name}")
+    axis.set(xlabel="block", ylabel="λ (Eq. 9)", title=source.label)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.set_xlim(0.5, len(next(iter(source.factors.values()))) + 0.5)
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize="small")

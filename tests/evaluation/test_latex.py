@@ -1,0 +1,96 @@
+"""LaTeX tables: what is marked, what is escaped, and whether columns add up."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from a2f.evaluation.differences import compare
+from a2f.evaluation.latex import as_latex, comparisons_as_latex, escaped
+from a2f.evaluation.published import table_6
+from a2f.evaluation.score import About, SetScore
+from a2f.evaluation.tables import columns_of, table_rows
+
+METRICS = ("psnr_y", "ssim_y", "lpips")
+
+
+def score(model: str, values: tuple[float, float, float], *, data: str = "Set5", parameters: int | None = None):
+    images = {"i": dict(zip(METRICS, values, strict=True))}
+    return SetScore(model=model, data=data, scale=4, images=images, about=About(parameters=parameters))
+
+
+SCORES = [
+    score("my_net", (32.014, 0.9, 0.2)),
+    score("50% & more", (32.006, 0.95, 0.15)),
+    score("third", (31.9, 0.91, 0.3)),
+]
+
+
+def latex(scores: list[SetScore], *, marks="colour", shown="none", metrics=METRICS) -> str:
+    rows = table_rows(scores, metrics, shown=shown)
+    return as_latex(rows, columns_of(scores), metrics, "note_1\n\nline", marks=marks, grouped=shown == "all")
+
+
+def test_best_and_second_best_are_marked_as_they_are_printed() -> None:
+    lines = latex(SCORES).splitlines()
+    assert lines[0] == "% note_1"
+    assert "% Scale: x4. Packages: booktabs and xcolor." in lines
+    assert r"my\_net & - & - & \best{32.01} & 0.9000 & \second{0.2000} \\" in lines
+    assert r"50\% \& more & - & - & \best{32.01} & \best{0.9500} & \best{0.1500} \\" in lines  # 32.01 as well
+    assert r"third & - & - & \second{31.90} & \second{0.9100} & 0.3000 \\" in lines
+    assert r"\providecommand{\best}[1]{\textcolor{red}{#1}}" in lines
+    assert r"\providecommand{\second}[1]{\underline{#1}}" in latex(SCORES, marks="bold")
+    assert r"\best" not in latex(SCORES, marks="none")
+    assert r"\best" not in latex(SCORES[:1]).split("begin{tabular}")[1]  # the best of one
+
+
+def test_each_line_has_all_columns() -> None:
+    scores = [*SCORES, *(score(s.model, (30, 0.8, 0.1), data="B 100_x") for s in SCORES)]
+    text = latex(scores)
+    (columns,) = re.findall(r"\\begin\{tabular\}\{(\w+)\}", text)
+    assert len(columns) == 3 + 2 * len(METRICS)
+    for line in text.splitlines():
+        if line.endswith(r"\\") and "multicolumn" not in line:
+            assert len(re.findall(r"(?<!\\)&", line)) == len(columns) - 1, line
+    assert r"\cmidrule(lr){4-6} \cmidrule(lr){7-9}" in text
+    assert r"B 100\_x" in text
+
+
+def test_groups_are_those_of_the_paper() -> None:
+    scores = [score("mine", (32.2, 0.8, 0.2), parameters=319_672), score("folder", (32, 0.8, 0.2))]
+    parts = latex(scores, shown="all", metrics=("psnr_y",)).split(r"\textit{")[1:]
+    assert [part.partition("}")[0] for part in parts] == [
+        "fewer than 1000K parameters", "1000K to 2000K parameters", "2000K to 10000K parameters", "size not known",
+    ]  # fmt: skip
+    assert r"mine & 320 & - & \best{32.20} \\" in parts[0]
+    assert r"A\textsuperscript{2}F-SD (paper) & 320 & 18.2 & \second{32.06} \\" in parts[0]
+    assert sum(part.count("(paper)") for part in parts) == sum(row.scale == 4 for row in table_6())
+    assert "folder" in parts[3]
+
+
+def test_differences() -> None:
+    text = comparisons_as_latex(compare(SCORES, METRICS))
+    assert text.count(r"\\") == 1 + 3 * len(METRICS)
+    assert r"my\_net & 50\% \& more & Set5 & PSNR & 1 & $+0.008$ & [$+0.008$, $+0.008$] & my\_net & 1:0" in text
+    assert r"$-0.0500$ (i)" in text
+
+
+def test_special_letters() -> None:
+    assert escaped("a_b{c}\\~^#$A²F<|>") == (
+        r"a\_b\{c\}\textbackslash{}\textasciitilde{}\textasciicircum{}\#\$A\textsuperscript{2}F"
+        r"\textless{}\textbar{}\textgreater{}"
+    )
+
+
+@pytest.mark.integration
+def test_it_compiles(tmp_path: Path) -> None:
+    if shutil.which("pdflatex") is None:
+        pytest.skip("no pdflatex here")
+    body = latex(SCORES, shown="all") + "\n\n" + comparisons_as_latex(compare(SCORES, METRICS))
+    head = "\\documentclass{article}\\usepackage[utf8]{inputenc}\\usepackage{booktabs,xcolor}\\begin{document}\n"
+    (tmp_path / "t.tex").write_text(head + body + "\n\\end{document}\n", encoding="utf-8")
+    words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]

@@ -1,0 +1,121 @@
+"""Curves and λ as pictures: what is drawn, and where the ticks are."""
+
+import shutil
+from pathlib import Path
+
+import matplotlib.figure
+import pytest
+from click.testing import CliRunner, Result
+
+from a2f.cli.main import cli
+from a2f.errors import A2FError, ImageWriteError
+from a2f.model.a2f import A2F, to_weights
+from a2f.peers.files import open_network, write_network
+from a2f.training.plots import CURVES, lambdas, plot_runs
+from a2f.variants import ablation_of
+from a2f.weights import find_shipped, read_weights, write_weights
+
+SHIPPED = find_shipped("sd", scale=4).path
+LOG = "step,loss,lr,psnr_y\n10,0.2,0.001,30\n20,0.1,0.0005,31\n"
+
+
+@pytest.fixture
+def axes(monkeypatch: pytest.MonkeyPatch) -> list:
+    """The panels of the last figure that was saved."""
+    seen: list = []
+    save = matplotlib.figure.Figure.savefig
+
+    def saved(figure, *words, **more):
+        seen[:] = [axis for axis in figure.axes if axis.axison]
+        save(figure, *words, **more)
+
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", saved)
+    return seen
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    folder = tmp_path / "runs" / "one"
+    folder.mkdir(parents=True)
+    (folder / "log.csv").write_text(LOG)
+    shutil.copy(SHIPPED, folder / "last.safetensors")
+    return folder
+
+
+def command(*words: object) -> Result:
+    return CliRunner().invoke(cli, ["train", "plot", *map(str, words)])
+
+
+def test_a_run_has_its_curves_and_its_lambdas(run: Path, axes: list) -> None:
+    assert command(run).exit_code == 0
+    assert (run / "curves.png").stat().st_size > 1000
+    assert [axis.get_ylabel() for axis in axes] == [*CURVES.values(), "λ (Eq. 9)"]
+    assert list(axes[1].lines[0].get_ydata()) == [30, 31]
+
+
+def test_ticks_are_at_whole_blocks(run: Path, axes: list, tmp_path: Path) -> None:
+    plot_runs({"one": run}, output=tmp_path / "a.svg")
+    ticks = axes[-1].get_xticks()
+    assert all(tick == round(tick) for tick in ticks)
+    expected = lambdas(read_weights(SHIPPED))
+    assert {line.get_label(): list(line.get_ydata()) for line in axes[-1].lines} == {
+        f"λ {name}": values for name, values in expected.items()
+    }
+
+
+def test_runs_lie_on_one_another_and_files_beside(run: Path, axes: list, tmp_path: Path) -> None:
+    other = shutil.copytree(run, run.parent / "two")
+    (other / "last.safetensors").write_bytes(write_weights(to_weights(A2F(ablation_of("baseline-mp", scale=2)))))
+    idn = shutil.copytree(run, run.parent / "idn")
+    (idn / "last.safetensors").write_bytes(write_network(open_network("idn", scale=2)))
+    assert command(run, other, idn, SHIPPED, "-o", tmp_path / "all.pdf").exit_code == 0
+    assert [line.get_label() for line in axes[0].lines] == ["one", "two", "idn"]
+    assert len({(line.get_color(), line.get_linestyle()) for line in axes[0].lines}) == 3
+    assert [axis.get_title() for axis in axes[3:]] == ["one", "two", "a2f_sd_x4"]
+    assert [line.get_label() for line in axes[4].lines] == ["λ res", "λ x"]  # which baseline-mp has
+
+
+def test_a_weights_file_alone(axes: list, tmp_path: Path) -> None:
+    assert command(SHIPPED, "-o", tmp_path / "f.svg").exit_code == 0
+    assert [axis.get_title() for axis in axes] == ["a2f_sd_x4"]
+
+
+@pytest.mark.parametrize(
+    ("weights", "note"),
+    [(None, "cannot read weights"), (b"", "no λ: "), ("idn", "the network is not A²F")],
+    ids=["none", "damaged", "idn"],
+)
+def test_what_a_run_lacks_is_told_and_the_rest_is_drawn(weights, note: str, tmp_path: Path, axes: list) -> None:
+    (tmp_path / "log.csv").write_text("step,loss,lr,psnr_y_jpeg\n100,0.5,1e-3,nan\n200,nan,1e-3,nan\n")
+    if weights == "idn":
+        weights = write_network(open_network("idn", scale=2))
+    if weights is not None:
+        (tmp_path / "last.safetensors").write_bytes(weights)
+    notes = plot_runs({"one": tmp_path}, output=tmp_path / "curves.png")
+    assert notes[1] == "one: the log has no validation PSNR-Y, dB"
+    assert note in notes[0]
+    assert [len(axis.lines) for axis in axes] == [1, 0, 1]
+    (tmp_path / "log.csv").write_text("step,loss,lr\n")
+    with pytest.raises(A2FError, match="has no line yet"):
+        plot_runs({"one": tmp_path}, output=tmp_path / "curves.png")
+
+
+def test_the_psnr_of_jpeg_files_is_drawn_too(run: Path, axes: list, tmp_path: Path) -> None:
+    (run / "log.csv").write_text("step,loss,lr,psnr_y,psnr_y_jpeg\n1,0.5,1e-3,30,27\n2,0.4,1e-3,31,28\n")
+    assert plot_runs({"one": run}, output=tmp_path / "curves.png") == []
+    assert [line.get_label() for line in axes[1].lines] == ["one", "one, JPEG files"]
+    assert list(axes[1].lines[1].get_ydata()) == [27, 28]
+
+
+def test_what_cannot_be_drawn(run: Path, tmp_path: Path) -> None:
+    assert command(SHIPPED).exit_code == 2
+    assert "name the picture" in command(run, SHIPPED).output
+    assert "needs the folder of a run" in command().output
+    path = tmp_path / "idn.safetensors"
+    path.write_bytes(write_network(open_network("idn", scale=2)))
+    with pytest.raises(A2FError, match="nothing to draw"):
+        plot_runs({"idn": path}, output=tmp_path / "a.png")
+    with pytest.raises(A2FError, match="give the folder of a run"):
+        plot_runs({"none": tmp_path}, output=tmp_path / "a.png")
+    with pytest.raises(ImageWriteError, match="cannot write"):
+        plot_runs({"one": run}, output=tmp_path / "a.xyz")
