@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import ImageReadError, ImageWriteError, InputError, OutputExistsError, UnknownModelError, UsageError
+from a2f.errors import ImageReadError, InputError, OutputExistsError, UnknownModelError, UsageError, WriteError
+from a2f.files import write_bytes_atomic
 from a2f.imageio import (
     DEFAULT_MAX_PIXELS,
     FORMATS,
@@ -23,7 +24,6 @@ from a2f.imageio import (
     left_out_note,
     quality_of_table,
     read_image,
-    write_bytes_atomic,
 )
 from a2f.imageio.exif import ORIENTATION, updated_exif
 from a2f.imageio.tiff import exif_of_tiff
@@ -188,7 +188,7 @@ def upscale(
     Raises:
         InputError: for another type, dtype or shape, an empty image, NaN, or floats outside [0, 1].
         ImageReadError: if a file or its bytes cannot be read.
-        ImageWriteError: if the output exists, is the input, or cannot be written.
+        WriteError: if the output exists, is the input, or cannot be written.
         LossyFormatError: if the format of `output` cannot hold the transparency or the bit depth, without `force`.
         UnknownModelError: if there are no such weights; the message lists what there is.
         UsageError: for a `size` that is not two whole numbers over 0, or more than two passes enlarge to; for a
@@ -288,7 +288,7 @@ def output_suffix(passes_scale: int, size: Size | None) -> str:
 
 def _output_path(path: Path, format: str, output: str | Path | None, passes: list[Upscaler], size: Size | None) -> Path:
     if isinstance(output, str) and ends_like_a_folder(output):
-        raise ImageWriteError(f"{output} is a folder: give the name of a file")
+        raise WriteError(f"{output} is a folder: give the name of a file")
     if output is not None:
         return Path(output)
     suffix = path.suffix if path.suffix.lower() in FORMATS[format].suffixes else FORMATS[format].suffixes[0]
@@ -308,13 +308,13 @@ def _upscale_file(
     passes = passes_of(picture.size, picture.jpeg_quality)
     target = _output_path(path, picture.format, output, passes, size)
     if target.is_dir():
-        raise ImageWriteError(f"{target} is a folder: give the name of a file")
+        raise WriteError(f"{target} is a folder: give the name of a file")
     if target.exists() and target.samefile(path):
-        raise ImageWriteError(f"{target} is the input itself, which is never replaced: choose another output")
+        raise WriteError(f"{target} is the input itself, which is never replaced: choose another output")
     if target.exists() and not overwrite:
         raise OutputExistsError(f"{target} exists: pass overwrite=True to replace it, or choose another output")
     if not target.parent.is_dir():
-        raise ImageWriteError(f"cannot write {target}: there is no folder {target.parent}")
+        raise WriteError(f"cannot write {target}: there is no folder {target.parent}")
     with closing(_enlarged(picture, passes, size, format_of_suffix(target.suffix), how)) as parts:
         write_bytes_atomic(target, parts, replace=overwrite)
     return str(target) if isinstance(given, str) else target

@@ -126,7 +126,7 @@ def check_memory(picture: Picture, passes: Sequence[Upscaler], *, size: Size | N
         format: of the file.
 
     Raises:
-        EngineError: if it does not; says the least that works.
+        MemoryLimitError: if it does not; says the least that works.
     """
     bounded = [upscaler for upscaler in passes if isinstance(upscaler, BandUpscaler)]
     if not bounded or len(bounded) < len(passes):

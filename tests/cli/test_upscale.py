@@ -17,7 +17,7 @@ from PIL import Image
 
 import a2f
 from a2f.cli.upscale import _write_all
-from a2f.errors import ImageWriteError
+from a2f.errors import WriteError
 from a2f.imageio import read_image
 from a2f.weights import find_shipped
 
@@ -591,7 +591,7 @@ def test_a_stream_that_takes_little_at_a_time_gets_all() -> None:
     narrow = Narrow()
     _write_all(narrow, bytes(range(100)))
     assert narrow.got == bytes(range(100))
-    with pytest.raises(ImageWriteError, match="standard output: No space left"):
+    with pytest.raises(WriteError, match="standard output: No space left"):
         _write_all(Full(), b"abc")
 
 

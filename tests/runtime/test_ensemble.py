@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import a2f
-from a2f.errors import EngineError, UsageError
+from a2f.errors import Cancelled, MemoryLimitError, UsageError, WriteError
 from a2f.export.check import rounding
 from a2f.pixels import upscale_pixels
 from a2f.runtime import Limits, ensemble, load_engine, plan
@@ -135,7 +135,7 @@ def test_what_does_not_fit_is_refused_before_the_first_run(monkeypatch) -> None:
     between = Limits(max_memory_bytes=(tall + wide) // 2)
     upscaler = ensemble_of(load_engine(weights, threads=1, limits=between), 8, limits=between)
     monkeypatch.setattr(upscaler._inner, "bands", lambda image: runs.append(image.shape))
-    with pytest.raises(EngineError, match="5000 x 100 pixels at x2 do not fit into the memory allowed: at least"):
+    with pytest.raises(MemoryLimitError, match="5000 x 100 pixels at x2 do not fit into the memory allowed: at least"):
         list(upscaler.bands(np.zeros((100, 5000, 3), np.uint8)))
     assert runs == []
 
@@ -149,7 +149,7 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch) -> None:
     old, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, old[1]))
-        with pytest.raises(EngineError, match=r"sums of an ensemble need 0\.0 GB .* set TMPDIR"):
+        with pytest.raises(WriteError, match=r"sums of an ensemble need 0\.0 GB .* set TMPDIR"):
             total.add(0, 0, np.zeros((100, 1000, 3), np.float32))
         total.close()
     finally:
@@ -205,7 +205,7 @@ def test_stop_ends_it() -> None:
     with ThreadPoolExecutor(1) as pool:
         under_way = pool.submit(upscaler, np.zeros((900, 900, 3), np.float32))
         upscaler.stop()
-        with pytest.raises(EngineError, match="stopped"):
+        with pytest.raises(Cancelled, match="stopped"):
             under_way.result(timeout=60)
 
 

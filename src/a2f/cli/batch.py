@@ -19,13 +19,15 @@ from a2f.cli.passed_over import passed_over
 from a2f.cli.times import set_times, times_of
 from a2f.errors import (
     A2FError,
-    EngineError,
+    Cancelled,
     ImageReadError,
-    ImageWriteError,
+    MemoryLimitError,
     OutputExistsError,
     PixelLimitError,
     UsageError,
+    WriteError,
 )
+from a2f.files import write_bytes_atomic
 from a2f.imageio import (
     FORMATS,
     Picture,
@@ -34,7 +36,6 @@ from a2f.imageio import (
     format_of_suffix,
     left_out_note,
     read_image,
-    write_bytes_atomic,
 )
 from a2f.imageio.formats import is_image_name
 from a2f.imageio.read import format_of_file
@@ -428,7 +429,7 @@ class Runner:
         except A2FError as error:
             return Outcome(task=task, status="failed", error=_named(error, task), seconds=time.perf_counter() - began)
         except MemoryError:
-            full = A2FError(f"{task.source}: out of memory: take a smaller image or fewer --jobs")
+            full = MemoryLimitError(f"{task.source}: out of memory: take a smaller image or fewer --jobs")
             return Outcome(task=task, status="failed", error=full, seconds=time.perf_counter() - began)
 
     def _enlarge(self, task: Task, stdin: Callable[[], bytes]) -> Outcome:
@@ -479,7 +480,7 @@ class Runner:
                 task.target.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 reason = error.strerror or error
-                raise ImageWriteError(f"cannot make the folder {task.target.parent}: {reason}") from error
+                raise WriteError(f"cannot make the folder {task.target.parent}: {reason}") from error
             write_bytes_atomic(task.target, parts, replace=o.overwrite)
         return replace(done, notes=(*done.notes, *set_times(task.target, times)))
 
@@ -515,7 +516,7 @@ class Runner:
             if most is None or o.max_memory is None or (o.max_pixels and o.max_pixels <= most):
                 raise
             allowed = f"--max-memory {o.max_memory / 1e6:.0f}MB"
-            raise EngineError(
+            raise MemoryLimitError(
                 f"{name} has more than the {most:,} pixels that can be decoded within {allowed}"
             ) from error
 
@@ -523,10 +524,10 @@ class Runner:
         """Nothing, until the whole batch is to stop.
 
         Raises:
-            A2FError: then.
+            Cancelled: then.
         """
         if self.stopping.is_set():
-            raise A2FError("stopped before writing")
+            raise Cancelled("stopped before writing")
 
     def _size(self, given: Size) -> Size | None:
         o = self.options

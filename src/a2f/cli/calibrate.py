@@ -25,7 +25,7 @@ def calibrate(weights: str, data: Path, output: Path, overwrite: bool) -> None:
     from a2f.api import find_weights
     from a2f.cli.output import check_output
     from a2f.evaluation.calibrate import calibrated
-    from a2f.imageio import write_bytes_atomic
+    from a2f.files import write_bytes_atomic
     from a2f.weights import write_weights
 
     check_output(output, ".safetensors", overwrite=overwrite)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from a2f.cli.console import json_line, printable
-from a2f.errors import EngineError, ImageWriteError, UsageError, WeightsError
+from a2f.errors import UsageError, WeightsError, WriteError
 
 if TYPE_CHECKING:
     from a2f.cli.batch import Options, Outcome, Runner, Task
@@ -171,7 +171,7 @@ def upscale(inputs: tuple[str, ...], dry_run: bool, as_json: bool, verbose: bool
     threading.Thread(target=importlib.import_module, args=("pyvips",), daemon=True).start()
     try:
         runner = Runner(options, count=len(tasks), first=tasks[0].source)
-    except (EngineError, WeightsError) as error:
+    except WeightsError as error:
         raise UsageError(str(error)) from error  # nothing has been tried: what was asked for is not to be had
     for note in runner.untold():
         reporter.note(note)
@@ -304,7 +304,7 @@ class Reporter:
         if outcome.encoded is not None:
             try:
                 _write_all(sys.stdout.buffer, outcome.encoded)
-            except ImageWriteError as error:
+            except WriteError as error:
                 self.failed.append(outcome)
                 self._line(f"{_red('error')}: {error}")
                 return
@@ -360,7 +360,7 @@ def _write_all(stream: BinaryIO, data: bytes) -> None:
     """Write to a stream that may take less at a time, as unbuffered ones do.
 
     Raises:
-        ImageWriteError: if it takes no more; BrokenPipeError if its reader went away.
+        WriteError: if it takes no more; BrokenPipeError if its reader went away.
     """
     rest = memoryview(data)
     try:
@@ -370,7 +370,7 @@ def _write_all(stream: BinaryIO, data: bytes) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise ImageWriteError(f"cannot write to standard output: {error.strerror or error}") from error
+        raise WriteError(f"cannot write to standard output: {error.strerror or error}") from error
 
 
 def _name(task: "Task") -> str:

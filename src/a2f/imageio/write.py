@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import ImageWriteError, UsageError
-from a2f.imageio.atomic import write_bytes_atomic
+from a2f.files import write_bytes_atomic
 from a2f.imageio.colour import PRIMARIES, SRGB_CURVE, profile_of, to_srgb, without_padding
 from a2f.imageio.containers import with_blocks
 from a2f.imageio.exif import MARK, plain_exif, updated_exif, with_resolution
@@ -59,8 +59,8 @@ def write_image(
         replace_existing: as `write_bytes_atomic`.
 
     Raises:
-        ImageWriteError: if the file cannot be written.
-        LossyFormatError, UsageError: as `encode_image`.
+        WriteError: if the file cannot be written.
+        ImageWriteError, LossyFormatError, UsageError: as `encode_image`.
     """
     chosen = format_of_suffix(format or Path(path).suffix)
     data = encode_image(picture, format=chosen, quality=quality, strip=strip, force=force)

@@ -59,6 +59,7 @@ def load_engine(
     Raises:
         UsageError: for an unknown engine, or a number of threads outside 1 to 1024.
         EngineError: for a device, precision or limits that the engine or this machine does not have.
+        MissingExtraError: for an engine that is not installed.
     """
     if dtype == FAST:
         if engine is not None or device != "cpu":

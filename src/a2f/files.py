@@ -1,4 +1,4 @@
-"""Writing a whole file or none."""
+"""A file is written whole or not at all."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from a2f.errors import A2FError, ImageWriteError, OutputExistsError
+from a2f.errors import A2FError, OutputExistsError, WriteError
 
 COPIED_BYTES = 2**20  # at a time
 
@@ -30,7 +30,7 @@ def write_bytes_atomic(path: Path | str, data: bytes | Parts, *, replace: bool =
 
     Raises:
         OutputExistsError: if there is a file and `replace` is not set.
-        ImageWriteError: if the folder is missing or cannot be written, or the disk is full. What making a part raises
+        WriteError: if the folder is missing or cannot be written, or the disk is full. What making a part raises
             comes through, and nothing is left either.
     """
     path, parts = Path(path), [data] if isinstance(data, bytes) else data
@@ -58,7 +58,7 @@ def write_bytes_atomic(path: Path | str, data: bytes | Parts, *, replace: bool =
     except FileExistsError as error:
         raise _exists(path) from error
     except (OSError, ValueError) as error:
-        raise ImageWriteError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
+        raise WriteError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
