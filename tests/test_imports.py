@@ -54,7 +54,7 @@ def test_public_names() -> None:
     from a2f import errors
 
     every_error = {name for name, value in vars(errors).items() if isinstance(value, type)}
-    assert {"Upscaler", "load", "upscale"} | every_error == set(a2f.__all__)
+    assert {"LoadedUpscaler", "Upscaler", "load", "upscale"} | every_error == set(a2f.__all__)
     for name in a2f.__all__:
         assert getattr(a2f, name).__doc__
     assert set(a2f.__all__) <= set(dir(a2f))

@@ -18,6 +18,7 @@ __all__ = [
     "ImageReadError",
     "ImageWriteError",
     "InputError",
+    "LoadedUpscaler",
     "LossyFormatError",
     "MemoryLimitError",
     "MissingExtraError",
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from a2f.api import load, upscale
+    from a2f.api import LoadedUpscaler, load, upscale
     from a2f.errors import (
         A2FError,
         ArchiveError,
@@ -57,7 +58,8 @@ if TYPE_CHECKING:
     )
     from a2f.upscaler import Upscaler
 
-_HOME = {"Upscaler": "a2f.upscaler", "load": "a2f.api", "upscale": "a2f.api"}  # all others are errors
+# all others are errors
+_HOME = {"LoadedUpscaler": "a2f.api", "Upscaler": "a2f.upscaler", "load": "a2f.api", "upscale": "a2f.api"}
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,7 @@ from a2f.errors import A2FError, OutputExistsError, WriteError
 COPIED_BYTES = 2**20  # at a time
 
 Parts = Iterable[bytes | memoryview]  # of a file, from its beginning
+Times = tuple[int, int]  # of the last reading and the last change, nanoseconds
 
 
 def write_bytes_atomic(path: Path | str, data: bytes | Parts, *, replace: bool = True) -> None:
@@ -140,3 +141,38 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def times_of(path: Path) -> Times | None:
+    """When a file was last read and changed; None if the system does not tell. To be asked before it is read."""
+    try:
+        status = path.stat()
+    except OSError:  # which reading it will say better
+        return None
+    return status.st_atime_ns, status.st_mtime_ns
+
+
+def set_times(path: Path, times: Times) -> list[str]:
+    """Give a file the times of another; a note where the system does not let us."""
+    try:
+        os.utime(path, ns=times)
+    except OSError as error:
+        return [f"{path}: the times of the input could not be set: {error.strerror or error}"]
+    return []
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, unless it is there.
+
+    Raises:
+        WriteError: if that cannot be.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+
+
+def ends_like_a_folder(path: str) -> bool:
+    """Whether a path is meant as a folder, whatever is there: `Path` forgets the separator at its end."""
+    return path.endswith(("/", os.sep))

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import a2f
-from a2f.cli.upscale import _write_all
+from a2f.cli.report import write_all
 from a2f.errors import WriteError
 from a2f.imageio import read_image
 from a2f.weights import find_shipped
@@ -248,7 +248,7 @@ def test_metadata_depth_and_alpha_survive(here: Path, run) -> None:
 
 
 def test_metadata_too_long_for_the_format_is_said_before_the_work(here: Path, run, monkeypatch) -> None:
-    from a2f.cli import batch
+    from a2f import pipeline
     from a2f.imageio import Metadata, Picture, write_image
 
     long = Picture(pixels=np.zeros((7, 9, 3), np.uint8), metadata=Metadata(xmp=b"<x>" + b"a" * 70_000))
@@ -256,7 +256,7 @@ def test_metadata_too_long_for_the_format_is_said_before_the_work(here: Path, ru
     for options in (["--strip"], ["--force"]):
         assert run("upscale", "a.png", "-s", 2, "-f", "jpg", "--overwrite", *options).code == 0
         assert read_image(here / "a_x2.jpg").metadata == Metadata()
-    monkeypatch.setattr(batch, "encode_enlarged", lambda *arguments, **options: pytest.fail("it was enlarged"))
+    monkeypatch.setattr(pipeline, "encode_enlarged", lambda *arguments, **options: pytest.fail("it was enlarged"))
     done = run("upscale", "a.png", "-s", 2, "-f", "jpg", "--overwrite")
     assert done.code == 2
     assert "jpeg cannot hold 70,003 bytes of XMP" in done.err
@@ -589,15 +589,15 @@ def test_a_stream_that_takes_little_at_a_time_gets_all() -> None:
             raise OSError(28, "No space left on device")
 
     narrow = Narrow()
-    _write_all(narrow, bytes(range(100)))
+    write_all(narrow, bytes(range(100)))
     assert narrow.got == bytes(range(100))
     with pytest.raises(WriteError, match="standard output: No space left"):
-        _write_all(Full(), b"abc")
+        write_all(Full(), b"abc")
 
 
 def test_progress_of_a_large_image_rises_to_all() -> None:
     for how in ({"tile": 16}, {"tile": 16, "gates": "sampled"}):
-        upscaler, told = a2f.load(scale=2, threads=1, **how), []
+        upscaler, told = a2f.load(scale=2, threads=1, **how).engine, []
         upscaler.on_progress = told.append
         upscaler(np.zeros((40, 50, 3), np.float32))
         assert told == sorted(told)
@@ -608,15 +608,15 @@ def test_progress_of_a_large_image_rises_to_all() -> None:
 @pytest.mark.parametrize("option", [None, "--skip-existing", "--overwrite"])
 def test_a_file_that_appears_while_the_network_runs(here: Path, run, monkeypatch, option: str | None) -> None:
     photo(here / "a.png")
-    from a2f.cli import batch
+    from a2f import pipeline
 
-    encode = batch.encode_enlarged
+    encode = pipeline.encode_enlarged
 
     def slow(*arguments: object, **options: object):
         (here / "a_x2.png").write_bytes(b"theirs")
         yield from encode(*arguments, **options)
 
-    monkeypatch.setattr(batch, "encode_enlarged", slow)
+    monkeypatch.setattr(pipeline, "encode_enlarged", slow)
     done = run("upscale", "a.png", "-s", 2, *([option] if option else []))
     assert done.code == (0 if option else 3)
     kept = (here / "a_x2.png").read_bytes() == b"theirs"

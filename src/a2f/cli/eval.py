@@ -237,8 +237,8 @@ def names_of(models: Sequence[str]) -> dict[str, str]:
 
 
 def _is_file(model: str) -> bool:
-    from a2f.api import is_file_name
     from a2f.runtime.foreign import is_foreign
+    from a2f.weights import is_file_name
 
     return is_file_name(model) or is_foreign(model)
 

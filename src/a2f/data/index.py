@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from a2f.errors import ImageReadError, UsageError, WriteError
-from a2f.files import write_bytes_atomic
+from a2f.files import make_folder, write_bytes_atomic
 
 FORMAT = "a2f-prepared/1"
 INDEX, JOURNAL = "index.json", ".index.jsonl"
@@ -135,18 +135,6 @@ class Index:
 
     def _head(self) -> dict[str, Any]:
         return {"format": FORMAT, "source": str(self.source), "settings": asdict(self.settings)}
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it.
-
-    Raises:
-        WriteError: if that cannot be.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteError(f"cannot make the folder {folder}: {error.strerror or error}") from error
 
 
 def _read_index(path: Path) -> tuple[dict[str, Any], list[Entry]] | None:

@@ -18,11 +18,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.data.index import Entry, Index, Output, Settings, make_folder
+from a2f.data.index import Entry, Index, Output, Settings
 from a2f.data.pairs import crop_to_multiple
 from a2f.data.subimages import sub_images, sub_names, unique_names
 from a2f.errors import A2FError, ImageReadError, UsageError
-from a2f.files import write_bytes_atomic
+from a2f.files import make_folder, write_bytes_atomic
 from a2f.imageio import Picture, encode_image
 from a2f.imageio.formats import is_image_name
 from a2f.imageio.rgb import read_rgb8

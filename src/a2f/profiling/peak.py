@@ -13,8 +13,8 @@ import numpy as np
 from a2f.errors import UsageError
 from a2f.peers.files import open_network
 from a2f.runtime import load_engine
-from a2f.runtime.engines import EngineName
 from a2f.runtime.network_engine import open_network_engine
+from a2f.runtime.options import EngineName
 from a2f.upscaler import Upscaler
 from a2f.weights import Weights
 
