@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import InputError, UnknownModelError, UsageError, WriteError
+from a2f.errors import EngineError, InputError, UnknownModelError, UsageError, WriteError
 from a2f.files import ends_like_a_folder
 from a2f.imageio import DEFAULT_MAX_PIXELS
 from a2f.pillow import image_of, is_pillow, jpeg_quality_of, pixels_of, upright_of
@@ -102,8 +102,9 @@ class LoadedUpscaler:
     """A model that is open; `load` makes it. It answers the protocol `Upscaler`.
 
     Threads may share it. It can be pickled: the other process opens the same model with the same options, once for all
-    copies that it gets. It can be used after a fork: the new process opens it again at its first use. PyTorch and
-    OpenVINO themselves may not survive a fork: take "spawn" as the start method with these engines.
+    copies that it gets. It can be used after a fork: the new process opens it again at its first use. PyTorch and CUDA
+    do not survive a fork, and are refused there; libvips, which reads and writes files, neither, once the parent has
+    used it: arrays and PIL images still work. The start method "spawn" has none of these limits.
 
     Args:
         model: a name, or the absolute path of a weights file.
@@ -120,6 +121,11 @@ class LoadedUpscaler:
     def engine(self) -> Upscaler:
         """What is inside: it takes and gives arrays [H, W, 3] float32 alone, and clips nothing."""
         if self._process != os.getpid():
+            if self.options.engine == "torch" or self.options.device != "cpu":
+                raise EngineError(
+                    f"{self.description} cannot be used in a process that was forked after it was opened: "
+                    "start that by multiprocessing.get_context('spawn'), or open the model there"
+                )
             leave_to_parent(self._opened)
             self._opened = kept_upscaler(self.model, self._asked_scale, self.options)
             self._process = os.getpid()

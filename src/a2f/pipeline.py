@@ -4,14 +4,14 @@
 """
 
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
 from a2f.errors import MemoryLimitError, OutputExistsError, PixelLimitError, UsageError, WriteError
-from a2f.files import Times, make_folder, set_times, times_of, write_bytes_atomic
+from a2f.files import Times, make_folder, set_times, write_bytes_atomic
 from a2f.imageio import (
     DEFAULT_MAX_PIXELS,
     FORMATS,
@@ -71,7 +71,6 @@ class Request:
         never_shrink: leave a picture alone that is larger than the result would be.
         overwrite: replace a file at the output; the input is never replaced.
         make_folders: make the folder of the output.
-        preserve_times: the output gets the times of the input.
     """
 
     target: Target = field(default_factory=Target)
@@ -85,7 +84,6 @@ class Request:
     never_shrink: bool = False
     overwrite: bool = False
     make_folders: bool = False
-    preserve_times: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +100,7 @@ class Enlargement:
         final: width and height of the result.
         notes: what a person should know.
         left_alone: why there is nothing to do; empty where there is.
-        times: of the input, if the output is to get them.
+        times: that the output is to get; None for its own.
     """
 
     picture: Picture
@@ -134,7 +132,13 @@ def output_name(path: Path, *, mark: str, format: str | None = None) -> str:
 
 
 def decide(
-    source: Source, models: Models, request: Request, *, output: Path | None = None, name: str | None = None
+    source: Source,
+    models: Models,
+    request: Request,
+    *,
+    output: Path | None = None,
+    name: str | None = None,
+    times: Times | None = None,
 ) -> Enlargement:
     """Read a picture and settle how it is enlarged; nothing is written.
 
@@ -144,6 +148,7 @@ def decide(
         request: what is asked for.
         output: the file to write; None for the bytes.
         name: what to call the picture in notes and errors; the path by default.
+        times: that the output is to get.
 
     Raises:
         WriteError, OutputExistsError: if the output cannot be written.
@@ -155,7 +160,6 @@ def decide(
     called = name or ("the image" if isinstance(source, bytes) else str(source))
     if output is not None:
         check_output(source, output, request)
-    times = times_of(source) if request.preserve_times and isinstance(source, Path) else None
     picture = _read(source, request, called)
     encoding, given = request.encoding, picture.size
     format = encoding.format or (picture.format if output is None else format_of_suffix(output.suffix))
@@ -198,7 +202,20 @@ def write(enlargement: Enlargement, *, watch: Callable[[], None] = lambda: None)
         Cancelled: if an upscaler was stopped.
     """
     output, request = enlargement.output, enlargement.request
-    with closing(_encoded(enlargement, watch)) as made:
+    encoding = request.encoding
+    encoded = encode_enlarged(
+        enlargement.picture,
+        [one.upscaler for one in enlargement.passes],
+        size=enlargement.size,
+        format=enlargement.format,
+        quality=encoding.quality,
+        strip=encoding.strip,
+        force=encoding.force,
+        independent=request.independent_alpha,
+        tileable=request.tileable,
+        watch=watch,
+    )
+    with closing(encoded) as made:
         if output is None:
             return b"".join(made), []
         parts = chain([next(made)], made)  # before there is something to write, no folder is made
@@ -240,20 +257,3 @@ def _read(source: Source, request: Request, name: str) -> Picture:
         raise MemoryLimitError(
             f"{name} has more than the {most:,} pixels that can be decoded within {allowed}"
         ) from error
-
-
-def _encoded(enlargement: Enlargement, watch: Callable[[], None]) -> Generator[bytes | memoryview, None, None]:
-    """The file in parts, made as they are asked for."""
-    encoding, request = enlargement.request.encoding, enlargement.request
-    return encode_enlarged(
-        enlargement.picture,
-        [one.upscaler for one in enlargement.passes],
-        size=enlargement.size,
-        format=enlargement.format,
-        quality=encoding.quality,
-        strip=encoding.strip,
-        force=encoding.force,
-        independent=request.independent_alpha,
-        tileable=request.tileable,
-        watch=watch,
-    )

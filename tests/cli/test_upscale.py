@@ -771,3 +771,55 @@ def test_never_shrink_leaves_larger_pictures_alone(here: Path, run) -> None:
     assert "exists" not in done.err
     assert "1 done, 1 skipped" in done.err
     assert [p.name for p in (here / "out").iterdir()] == ["small_w40.png"]
+
+
+@pytest.mark.parametrize("size", [["-s", 2], [], ["--width", 20]])
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["--device", "tpu"], 2),
+        (["--engine", "torch", "--device", "cuda:9"], 2),
+        (["-m", "broken.safetensors"], 2),
+        (["-m", "none.safetensors"], 2),
+        (["-m", "xl"], 2),
+        (["--dtype", "int8"], 2),
+    ],
+)
+def test_what_is_not_to_be_had_ends_alike_at_any_size(
+    here: Path, run, size: list[object], options: list[object], code: int
+) -> None:
+    photo(here / "a.png")
+    (here / "broken.safetensors").write_bytes(b"x" * 100)
+    done = run("upscale", "a.png", *size, *options)
+    assert done.code == code
+    assert done.err.count("\n") == 1
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("names", "code"), [(["a.png"], 2), (["none.png"], 3), (["a.png", "large.png"], 1), (["a.png", "none.png"], 3)]
+)
+def test_a_dry_run_ends_as_the_run_itself(here: Path, run, names: list[str], code: int, more: list[str]) -> None:
+    photo(here / "a.png", (9, 7))
+    photo(here / "large.png", (90, 70))
+    assert run("upscale", *names, "--width", 200, "-o", "out/", *more).code == code
+
+
+def test_some_skipped_and_the_rest_refused_is_some_failed(here: Path, run) -> None:
+    photo(here / "a.png", mode="RGBA")
+    photo(here / "b.png")
+    (here / "b_x2.jpg").write_bytes(b"mine")
+    image = Image.open(here / "a.png")
+    image.putpixel((0, 0), (0, 0, 0, 0))
+    image.save(here / "a.png")
+    done = run("upscale", "a.png", "b.png", "-s", 2, "-f", "jpg", "--skip-existing")
+    assert done.code == 1
+    assert "1 skipped, 1 failed" in done.err
+
+
+def test_a_file_of_another_format_than_its_name_says_keeps_its_format(here: Path, run) -> None:
+    Image.new("RGB", (9, 7)).save(here / "photo.jpg", "WEBP", lossless=True)
+    assert run("upscale", "photo.jpg", "-s", 2).code == 0
+    assert read_image(here / "photo_x2.webp").format == "webp"
+    assert a2f.upscale(here / "photo.jpg", scale=2, overwrite=True) == here / "photo_x2.webp"

@@ -35,6 +35,7 @@ class Options:
         engine: what the network runs on.
         jobs: images at a time; None chooses.
         skip_existing: leave outputs that are there.
+        preserve_times: outputs get the times of their inputs.
     """
 
     model: str = "sd"
@@ -42,6 +43,7 @@ class Options:
     engine: EngineOptions = field(default_factory=EngineOptions)
     jobs: int | None = None
     skip_existing: bool = False
+    preserve_times: bool = False
 
     def __post_init__(self) -> None:
         if self.request.overwrite and self.skip_existing:
@@ -158,7 +160,8 @@ class Runner:
         if self.options.skip_existing and output is not None and os.path.lexists(output):
             return Outcome(task=task, status="skipped")
         source = stdin() if task.source == STDIN else task.source
-        enlargement = decide(source, self.models, self.request, output=output, name=task.name)
+        times = task.times if self.options.preserve_times else None
+        enlargement = decide(source, self.models, self.request, output=output, name=task.name, times=times)
         if enlargement.left_alone:
             return Outcome(task=task, status="skipped", notes=(enlargement.left_alone,))
         notes = [*enlargement.notes, *self._notes(enlargement, task.name), *self.upscalers.take_notes()]

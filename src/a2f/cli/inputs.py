@@ -8,7 +8,7 @@ from pathlib import Path
 
 from a2f.cli.passed_over import passed_over
 from a2f.errors import A2FError, ImageReadError, UsageError
-from a2f.files import ends_like_a_folder
+from a2f.files import Times, ends_like_a_folder, times_of
 from a2f.imageio import format_of_suffix
 from a2f.imageio.formats import is_image_name
 from a2f.pipeline import output_name
@@ -48,11 +48,13 @@ class Task:
         source: the file, or `STDIN`.
         target: the file to write, or `STDIN` for the standard output.
         failure: why it can't be done, known before it starts.
+        times: of the file, from before it was looked into; None if they are not told.
     """
 
     source: Path
     target: Path
     failure: A2FError | None = None
+    times: Times | None = None
 
     @property
     def name(self) -> str:
@@ -151,6 +153,7 @@ def _images_of(folder: Path, naming: Naming) -> tuple[list[Path], list[str]]:
 
 
 def _task(path: Path, below: Path, naming: Naming, *, single: bool) -> Task:
+    times = times_of(path)
     name = output_name(path, mark=naming.mark, format=naming.format)
     out = naming.output
     if out is None:
@@ -177,7 +180,7 @@ def _task(path: Path, below: Path, naming: Naming, *, single: bool) -> Task:
     if path.is_dir():
         deeper = "" if naming.recursive else " (-r looks into its folders too)"
         failure = ImageReadError(f"{path} holds no images{deeper}")
-    return Task(source=path, target=target, failure=failure)
+    return Task(source=path, target=target, failure=failure, times=times)
 
 
 def _refuse_clashes(tasks: list[Task], output: Path | None) -> None:

@@ -238,10 +238,11 @@ def _asked(given: dict[str, Any]) -> "tuple[Options, Naming]":
         target=target,
         encoding=Encoding(format=format, **some("quality", "strip", "force")),
         **some("allow_truncated", "max_pixels", "independent_alpha", "tileable", "never_shrink", "overwrite"),
-        preserve_times=given["preserve_times"],
     )
     on = some("engine", "device", "dtype", "threads", "tile", "max_memory", "gates", "compile", "ensemble")
-    options = Options(request=request, engine=EngineOptions(**on), **some("model", "jobs", "skip_existing"))
+    options = Options(
+        request=request, engine=EngineOptions(**on), **some("model", "jobs", "skip_existing", "preserve_times")
+    )
     naming = Naming(
         mark=target.mark if given["suffix"] is None else given["suffix"],
         format=format,
