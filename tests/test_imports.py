@@ -53,7 +53,8 @@ def test_public_names() -> None:
     import a2f
     from a2f import errors
 
-    every_error = {name for name, value in vars(errors).items() if isinstance(value, type)}
+    classes = {name: value for name, value in vars(errors).items() if isinstance(value, type)}
+    every_error = {name for name, value in classes.items() if issubclass(value, errors.A2FError)}
     assert {"LoadedUpscaler", "Upscaler", "load", "upscale"} | every_error == set(a2f.__all__)
     for name in a2f.__all__:
         assert getattr(a2f, name).__doc__

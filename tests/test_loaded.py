@@ -178,6 +178,8 @@ def test_decoding_keeps_to_the_memory_too() -> None:
     Image.new("1", (3000, 2000)).save(file, "PNG")
     with pytest.raises(MemoryLimitError, match=r"more than the 4,000,000 pixels that can be decoded within 1 MB"):
         tight(file.getvalue())
+    with pytest.raises(MemoryLimitError, match=r"more than the 4,000,000 pixels"):
+        a2f.upscale(file.getvalue(), model=tight)
 
 
 @pytest.mark.parametrize("how", [{}, {"tile": 16, "ensemble": 2}, {"engine": "openvino"}])

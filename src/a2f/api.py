@@ -1,5 +1,6 @@
 """The Python interface: `upscale` for one image, `load` for an upscaler to keep."""
 
+import functools
 import io
 import operator
 import os
@@ -17,7 +18,7 @@ from a2f.pillow import image_of, is_pillow, jpeg_quality_of, pixels_of, upright_
 from a2f.pipeline import Encoding, Request, decide, output_name, write
 from a2f.pixels import upscale_pixels
 from a2f.runtime.arrays import BEYOND
-from a2f.runtime.engines import Opened, open_upscaler
+from a2f.runtime.engines import open_upscaler
 from a2f.runtime.options import EngineOptions
 from a2f.sizes import Size, Target
 from a2f.upscaler import Upscaler
@@ -95,7 +96,7 @@ def load(
     opened = open_upscaler(find_weights(name, scale=scale), options)
     if opened.note:
         warnings.warn(opened.note, stacklevel=2)
-    return LoadedUpscaler(name, scale=scale, options=options, opened=opened)
+    return LoadedUpscaler(name, scale=scale, options=options, engine=opened.upscaler)
 
 
 class LoadedUpscaler:
@@ -110,12 +111,12 @@ class LoadedUpscaler:
         model: a name, or the absolute path of a weights file.
         scale: of a model by name.
         options: what it runs on.
-        opened: what they gave.
+        engine: what they gave.
     """
 
-    def __init__(self, model: str, *, scale: int, options: EngineOptions, opened: Opened) -> None:
+    def __init__(self, model: str, *, scale: int, options: EngineOptions, engine: Upscaler) -> None:
         self.model, self.options = model, options
-        self._asked_scale, self._opened, self._process = scale, opened, os.getpid()
+        self._asked_scale, self._engine, self._process = scale, engine, os.getpid()
 
     @property
     def engine(self) -> Upscaler:
@@ -126,20 +127,20 @@ class LoadedUpscaler:
                     f"{self.description} cannot be used in a process that was forked after it was opened: "
                     "start that by multiprocessing.get_context('spawn'), or open the model there"
                 )
-            leave_to_parent(self._opened)
-            self._opened = kept_upscaler(self.model, self._asked_scale, self.options)
+            leave_to_parent(self._engine)
+            self._engine = kept_upscaler(self.model, self._asked_scale, options=self.options)
             self._process = os.getpid()
-        return self._opened.upscaler
+        return self._engine
 
     @property
     def scale(self) -> int:
         """The factor by which both sides grow."""
-        return self._opened.upscaler.scale
+        return self._engine.scale
 
     @property
     def description(self) -> str:
         """One line for people: engine, model, device, precision, threads."""
-        return self._opened.upscaler.description
+        return self._engine.description
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.description}>"
@@ -189,7 +190,7 @@ class LoadedUpscaler:
 
 
 def _reopened(model: str, scale: int, options: EngineOptions) -> LoadedUpscaler:
-    return LoadedUpscaler(model, scale=scale, options=options, opened=kept_upscaler(model, scale, options))
+    return LoadedUpscaler(model, scale=scale, options=options, engine=kept_upscaler(model, scale, options=options))
 
 
 def upscale(
@@ -265,6 +266,7 @@ def upscale(
         encoding=Encoding(quality=quality, force=force),
         allow_truncated=allow_truncated,
         max_pixels=max_pixels,
+        max_memory=model.options.max_memory if isinstance(model, LoadedUpscaler) else None,
         independent_alpha=independent_alpha,
         tileable=tileable,
         overwrite=overwrite,
@@ -282,9 +284,9 @@ def _models(model: "str | os.PathLike[str] | Upscaler", scale: int, size: Size |
     if isinstance(model, (str, os.PathLike)):
         name = _model_name(model)
         if is_file_name(name):
-            return _models_of(kept_upscaler(name, scale, options).upscaler)
+            return _models_of(kept_upscaler(name, scale, options=options))
         scales = (scale,) if size is None else available_scales(name)
-        return Models(model=name, scales=scales, open=lambda m, s: kept_upscaler(m, s, options).upscaler)
+        return Models(model=name, scales=scales, open=functools.partial(kept_upscaler, options=options))
     if not callable(model) or not hasattr(model, "scale"):
         raise UnknownModelError(
             f"a model is a name such as 'sd', the path of a weights file or an upscaler, not {type(model).__name__}"

@@ -115,7 +115,7 @@ class Upscalers:
                 upscaler.stop()
 
 
-def kept_upscaler(model: str, scale: int, options: EngineOptions) -> Opened:
+def kept_upscaler(model: str, scale: int, *, options: EngineOptions) -> Upscaler:
     """An upscaler of an earlier call in this process, unless its weights file has changed since; or a new one.
 
     Args:
@@ -131,8 +131,8 @@ def kept_upscaler(model: str, scale: int, options: EngineOptions) -> Opened:
     return _kept(path, stamp, options)
 
 
-def _open_file(path: Path, stamp: tuple[int, int] | None, options: EngineOptions) -> Opened:
-    return open_upscaler(read_weights(path), options)
+def _open_file(path: Path, stamp: tuple[int, int] | None, options: EngineOptions) -> Upscaler:
+    return open_upscaler(read_weights(path), options).upscaler
 
 
 _kept = functools.lru_cache(maxsize=KEPT)(_open_file)

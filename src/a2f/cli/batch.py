@@ -1,5 +1,6 @@
 """A batch of images: several at a time, each a success or a failure of its own."""
 
+import functools
 import os
 import threading
 import time
@@ -127,7 +128,7 @@ class Runner:
         jobs = self.jobs
         with ThreadPoolExecutor(jobs, thread_name_prefix="a2f") as pool:
             try:
-                yield from _in_order(pool, tasks, lambda task: self.one(task, stdin=stdin), ahead=2 * jobs)
+                yield from _in_order(pool, tasks, functools.partial(self.one, stdin=stdin), ahead=2 * jobs)
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):
                     end_at_once_when_asked_again()

@@ -2,7 +2,6 @@
 
 import glob
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +11,9 @@ from a2f.files import Times, ends_like_a_folder, times_of
 from a2f.imageio import format_of_suffix
 from a2f.imageio.formats import is_image_name
 from a2f.pipeline import output_name
+from a2f.sizes import OWN_SUFFIX
 
 STDIN = Path("-")
-OWN_MARK = re.compile(r"_(x[234]|[wh]\d+|max\d+|\d+x\d+)$")  # what `Target.mark` adds unasked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +141,7 @@ def _images_of(folder: Path, naming: Naming) -> tuple[list[Path], list[str]]:
 
     def made_earlier(p: Path) -> bool:
         stem = p.stem.removesuffix(suffix) if suffix else p.stem
-        stem = OWN_MARK.sub("", p.stem) if stem == p.stem else stem
+        stem = OWN_SUFFIX.sub("", p.stem) if stem == p.stem else stem
         return stem != p.stem and (p.parent, stem) in stems
 
     passed = passed_over(folder, everything, set(images), recursive=naming.recursive)
