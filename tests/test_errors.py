@@ -2,11 +2,19 @@
 
 import pickle
 import re
+import sys
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 
+import a2f
 from a2f import errors
-from a2f.errors import A2FError
+from a2f.errors import A2FError, MissingExtraError
+from a2f.metrics import ssim_y
+from a2f.peers import build_peer
+
+BLACK = np.zeros((40, 40, 3), np.uint8)
 
 ERRORS = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, A2FError)]
 
@@ -32,3 +40,22 @@ def test_errors_cross_processes(kind: type[A2FError]) -> None:
 
 def test_nothing_is_drawn_that_is_not_there() -> None:
     assert set(drawn()) == {kind.__name__ for kind in ERRORS}
+
+
+@pytest.mark.parametrize(
+    ("module", "ask", "extra"),
+    [
+        ("openvino", lambda: a2f.load(engine="openvino"), "openvino"),
+        ("torch", lambda: a2f.load(engine="torch"), "train"),
+        ("torch", lambda: build_peer("carn-m", scale=2), "train"),
+        ("skimage.metrics", lambda: ssim_y(BLACK, BLACK, border=2), "eval"),
+    ],
+)
+def test_what_is_not_installed_is_told_with_the_pip_command(
+    monkeypatch: pytest.MonkeyPatch, module: str, ask: Callable[[], object], extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    for loaded in [name for name in sys.modules if name.startswith("a2f.peers.")]:
+        monkeypatch.delitem(sys.modules, loaded)
+    with pytest.raises(MissingExtraError, match=rf"pip install 'a2f\[{extra}\]'"):
+        ask()

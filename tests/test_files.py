@@ -91,8 +91,9 @@ def test_failing_write_leaves_the_old_file(tmp_path, monkeypatch) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(WriteError, match="No space left on device"):
+    with pytest.raises(WriteError, match="No space left on device") as caught:
         write_bytes_atomic(path, b"new")
+    assert type(caught.value) is WriteError  # whatever the file holds
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -265,4 +265,4 @@ def _open(
         raise UnknownModelError(
             f"no weights of {model} are shipped: name a weights file, made by a2f convert --as {model}"
         )
-    return load(model, scale=scale, engine=engine, device=device, dtype=dtype)
+    return load(model, scale=scale, engine=engine, device=device, dtype=dtype).engine

@@ -207,7 +207,7 @@ def _teacher(given: dict[str, Any], *, scale: int) -> "Upscaler | None":
     if is_foreign(name):
         values = {key: given[key] for key in ("input_range", "output_range", "channels", "multiple")}
         return open_foreign(Path(name), scale=scale, **values)
-    return load(name, scale=scale).engine  # which clips nothing
+    return load(name, scale=scale).engine
 
 
 def _leave() -> NoReturn:
