@@ -22,7 +22,7 @@ from a2f.runtime.engines import open_upscaler
 from a2f.runtime.options import EngineOptions
 from a2f.sizes import Size, Target
 from a2f.upscaler import Upscaler
-from a2f.upscalers import Models, kept_upscaler, leave_to_parent
+from a2f.upscalers import Models, kept_upscaler
 from a2f.weights import available_scales, find_weights, is_file_name
 
 if TYPE_CHECKING:
@@ -127,7 +127,6 @@ class LoadedUpscaler:
                     f"{self.description} cannot be used in a process that was forked after it was opened: "
                     "start that by multiprocessing.get_context('spawn'), or open the model there"
                 )
-            leave_to_parent(self._engine)
             self._engine = kept_upscaler(self.model, self._asked_scale, options=self.options)
             self._process = os.getpid()
         return self._engine

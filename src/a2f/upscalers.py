@@ -136,19 +136,5 @@ def _open_file(path: Path, stamp: tuple[int, int] | None, options: EngineOptions
 
 
 _kept = functools.lru_cache(maxsize=KEPT)(_open_file)
-_of_parents: list[object] = []  # what a fork cannot use, and must not close: it would wait for threads that it lacks
-
-
-def leave_to_parent(opened: object) -> None:
-    """Set aside, in a forked process, what its parent has opened."""
-    _of_parents.append(opened)
-
-
-def _begin_anew() -> None:
-    global _kept
-    leave_to_parent(_kept)
-    _kept = functools.lru_cache(maxsize=KEPT)(_open_file)
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
+    os.register_at_fork(after_in_child=_kept.cache_clear)  # sessions do not survive a fork

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+import weakref
 from dataclasses import dataclass, replace
 
 from a2f.errors import EngineError
@@ -57,6 +58,21 @@ def open_upscaler(
     return Opened(upscaler=ensemble_of(_open(weights, options, limits), options.ensemble, limits=limits), note=note)
 
 
+_open_ones: weakref.WeakSet[Upscaler] = weakref.WeakSet()
+
+
+def _never_close() -> None:
+    """Hold in a forked process what its parent has opened: closing it would wait for threads that stayed there."""
+    import ctypes
+
+    for upscaler in list(_open_ones):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(upscaler))  # not even the end of the process closes it then
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_never_close)
+
+
 def load_engine(
     weights: Weights,
     *,
@@ -101,6 +117,12 @@ def _settled(options: EngineOptions, weights: Weights) -> tuple[EngineOptions, s
 
 
 def _open(weights: Weights, options: EngineOptions, limits: Limits) -> Upscaler:
+    upscaler = _opened_engine(weights, options, limits)
+    _open_ones.add(upscaler)
+    return upscaler
+
+
+def _opened_engine(weights: Weights, options: EngineOptions, limits: Limits) -> Upscaler:
     device, threads = options.device, options.threads
     if options.engine == "torch":
         from a2f.runtime.torch_engine import open_torch_engine
