@@ -254,7 +254,7 @@ def in_a_fork(given: object, how: dict[str, object]) -> str:
 
 @pytest.mark.integration
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.parametrize("how", [{}, {"threads": 2}, {"tile": 16}, {"tile": 16, "gates": "sampled"}, {"ensemble": 2}])
+@pytest.mark.parametrize("how", [{}, {"threads": 2}, {"tile": 16}, {"tile": 90, "gates": "sampled"}, {"ensemble": 2}])
 def test_after_a_fork(how: dict[str, object]) -> None:
     assert in_a_fork(np.tile(PIXELS, (20, 20, 1)), how) == "True"
 
