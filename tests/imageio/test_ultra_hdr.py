@@ -140,7 +140,7 @@ def test_heic_is_called_by_its_name() -> None:
 
 @pytest.fixture(scope="module")
 def network() -> Upscaler:
-    return load("sd", scale=2, threads=2)
+    return load("sd", scale=2, threads=2).engine
 
 
 def hdr_fields(blob: bytes) -> dict[str, object]:

@@ -96,8 +96,8 @@ def is_folder(model: str) -> bool:
 
 def is_file(model: str) -> bool:
     """Whether a model is meant as a file."""
-    from a2f.api import is_file_name
     from a2f.runtime.foreign import is_foreign
+    from a2f.weights import is_file_name
 
     return not is_folder(model) and (is_file_name(model) or is_foreign(model))
 
@@ -191,10 +191,10 @@ def open_entrant(
 
 
 def _opened(model: str, scale: int, network: str | None, **how: Any) -> "tuple[Upscaler, About]":
-    from a2f.api import find_weights
     from a2f.peers.files import network_in, read_network
     from a2f.runtime import load_engine
     from a2f.runtime.network_engine import open_network_engine
+    from a2f.weights import find_weights
 
     if network_in(model) is not None:
         found = read_network(model, own=network)

@@ -59,7 +59,7 @@ def open_network(name: str, *, scale: int) -> Network:
     Raises:
         UnknownModelError: for an unknown name.
         UsageError: if a peer has no such scale, or the file or the class cannot be used.
-        EngineError: if torch is not installed.
+        MissingExtraError: if torch is not installed.
     """
     if ":" in name and not is_own(name):
         raise UsageError(f"network {name!r}: a network of your own is named as {FORM}")
@@ -100,7 +100,7 @@ def read_network(path: Path | str, *, own: str | None = None) -> Network:
     Raises:
         WeightsError: if the file is missing, damaged, of another kind, or its tensors do not fit the network.
         UsageError: if the file is of a researcher's own network and `own` is missing; as `open_network`.
-        EngineError: if torch is not installed.
+        MissingExtraError: if torch is not installed.
     """
     from safetensors import SafetensorError, safe_open
 

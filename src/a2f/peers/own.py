@@ -6,7 +6,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from a2f.errors import A2FError, EngineError, UsageError, did_you_mean
+from a2f.errors import A2FError, MissingExtraError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,7 +30,7 @@ def own_network(name: str, *, scale: int) -> "nn.Module":
     Raises:
         UsageError: if the file or the class cannot be used, or the network does not turn [1, 3, H, W] into
             [1, 3, sH, sW]. The message names the line of the file.
-        EngineError: if torch is not installed.
+        MissingExtraError: if torch is not installed.
     """
     file, _, class_name = name.rpartition(":")
     path = Path(file)
@@ -39,7 +39,7 @@ def own_network(name: str, *, scale: int) -> "nn.Module":
     try:
         from torch import nn
     except ModuleNotFoundError as error:
-        raise EngineError(f"{name} needs torch: pip install 'a2f[train]'") from error
+        raise MissingExtraError(f"{name} needs torch: pip install 'a2f[train]'") from error
     maker = _maker(_imported(path, name), class_name, name)
     try:
         network = maker(scale)

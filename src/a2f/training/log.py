@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from a2f.errors import A2FError
-from a2f.imageio import write_bytes_atomic
+from a2f.files import write_bytes_atomic
 from a2f.resize import imresize
 from a2f.training.loop import Progress
 from a2f.training.validation import enlarged
