@@ -140,7 +140,8 @@ def find_shipped(name: str, *, scale: int) -> ShippedModel:
     names = [AUTO, *(model_name(variant, kind) for variant in VARIANTS for kind in ("clean", "robust"))]
     what = f"no weights for model {name!r} at scale {scale!r} are shipped"
     if name not in names:
-        what = f"unknown model {name!r}{did_you_mean(str(name), names)}"
+        hint = did_you_mean(str(name), [AUTO, *(model.name for model in shipped_models())])
+        what = f"unknown model {name!r}{hint}"
     if name == AUTO:
         what = "auto chooses the weights for each picture that is enlarged, and is no model by itself"
     listed = ", ".join(f"{m.name} x{m.scale}" for m in shipped_models())
