@@ -15,7 +15,8 @@
     ├── DownloadError          a file that cannot be fetched or unpacked, or has the wrong checksum
     │   └── ArchiveError       an archive that is damaged or not to be trusted
     ├── WeightsError           a weights file that is truncated, foreign or of the wrong shape
-    └── EngineError            an engine, device or precision that is not to be had here
+    ├── EngineError            an engine, device or precision that is not to be had here
+    └── MissingExtraError      an optional package is not installed; tells the pip command
 
 Every message says what was got, what is allowed and what to do.
 """
@@ -88,3 +89,9 @@ class WeightsError(A2FError):
 
 class EngineError(A2FError):
     """An engine, device or precision that is not to be had on this machine."""
+
+
+class MissingExtraError(A2FError):
+    """An optional package is not installed. The message tells the pip command that installs it."""
+
+    exit_code = 2

@@ -39,7 +39,7 @@ TRANSFERS: dict[int, Curve] = {
     1: BT709_CURVE, 4: (0, (2.2,)), 5: (0, (2.8,)), 6: BT709_CURVE, 7: SMPTE240_CURVE, 8: (0, (1.0,)),
     13: SRGB_CURVE, 14: BT709_CURVE, 15: BT709_CURVE, 17: (0, (2.6,)),
 }  # fmt: skip
-UNSPECIFIED, BT709, SRGB, PQ, HLG = 2, 1, 13, 16, 18
+UNSPECIFIED, BT709, LINEAR, SRGB, PQ, HLG = 2, 1, 8, 13, 16, 18
 SDR_WHITE_NITS = 203  # of HDR pictures, ITU-R BT.2408
 
 
@@ -177,6 +177,18 @@ def _readable(icc: bytes) -> bool:
     except (OSError, ValueError, ImageCms.PyCMSError):
         return False
     return len(icc) >= 132
+
+
+def is_linear(icc: bytes) -> bool:
+    """Whether a profile says that half the value is half the light: each curve a line."""
+    count = int.from_bytes(icc[128:132], "big")
+    curves = []
+    for at in range(132, min(132 + 12 * count, len(icc) - 11), 12):
+        if icc[at : at + 4] in (b"rTRC", b"gTRC", b"bTRC", b"kTRC"):
+            start, length = struct.unpack_from(">II", icc, at + 4)
+            curves.append(icc[start : start + length])
+    lines = (b"curv\0\0\0\0\0\0\0\0", b"curv\0\0\0\0\0\0\0\1\1\0", b"para\0\0\0\0\0\0\0\0\0\1\0\0")
+    return bool(curves) and all(curve.startswith(lines) for curve in curves)
 
 
 def without_padding(icc: bytes) -> bytes:

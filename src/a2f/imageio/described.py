@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from a2f.imageio.colour import fitting, misfit_of, signal_of_cicp
 from a2f.imageio.containers import webp_left_out
-from a2f.imageio.exif import dpi_of_exif
+from a2f.imageio.exif import dpi_of_exif, orientation_of
 from a2f.imageio.gif_blocks import gif_left_out
 from a2f.imageio.heif_boxes import is_sequence, nclx_of, parts_left_out
 from a2f.imageio.iptc import cleaned_iptc
@@ -64,6 +64,18 @@ def described(
         pixels, metadata, more = _with_colours(pixels, metadata, data, format, name)
         notes += more
     return pixels, metadata, tuple(notes)
+
+
+def metadata_of_blocks(
+    *, icc: bytes | None, exif: bytes | None, xmp: bytes | None, size: tuple[int, int]
+) -> tuple[Metadata, list[str]]:
+    """What blocks of a file tell whose decoder turns pictures upright by itself, and what of it was taken out."""
+    lost = list[str]()
+    if xmp:
+        xmp, lost = cleaned_xmp(xmp.rstrip(b"\0"), upright=True, turned=exif is not None and orientation_of(exif) != 1)
+    dpi = dpi_of_exif(exif) if exif else None
+    dpi = dpi if dpi and all(0 < d < MAX_DPI for d in dpi) else None
+    return Metadata(icc=icc or None, exif=exif or None, xmp=xmp or None, dpi=dpi, size=size), lost
 
 
 def _with_colours(

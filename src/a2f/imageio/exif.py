@@ -223,6 +223,13 @@ def with_resolution(exif: bytes | None, dpi: tuple[float, float]) -> bytes:
     return bytes(block)
 
 
+def orientation_of(exif: bytes) -> int:
+    """How the picture is to be turned, from 1 (not at all) to 8; 1 if the block does not tell."""
+    block = plain_exif(exif)
+    main = first_directory(block)
+    return (main and number_of(block, main, ORIENTATION)) or 1
+
+
 def dpi_of_exif(exif: bytes) -> tuple[float, float] | None:
     """Horizontal and vertical resolution, pixels per inch, if the block tells."""
     block = plain_exif(exif)

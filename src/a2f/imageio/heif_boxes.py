@@ -1,4 +1,4 @@
-"""The boxes of AVIF files (ISO/IEC 14496-12 and 23008-12)."""
+"""The boxes of AVIF and HEIC files (ISO/IEC 14496-12 and 23008-12)."""
 
 import struct
 from collections.abc import Iterator
@@ -29,6 +29,14 @@ def brands_of(data: bytes) -> set[bytes]:
 def is_sequence(data: bytes) -> bool:
     """Whether a file holds pictures that follow each other in time."""
     return any(kind == b"moov" for kind, _, _ in boxes_of(data))
+
+
+def ends_early(data: bytes) -> bool:
+    """Whether a box ends behind the end of the file."""
+    at = 0
+    while at + 8 <= len(data) and (size := int.from_bytes(data[at : at + 4], "big")) >= 8:
+        at += size
+    return at > len(data)
 
 
 def parts_left_out(data: bytes) -> list[str]:

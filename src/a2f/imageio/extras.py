@@ -1,0 +1,34 @@
+"""Libraries for file formats that not everybody needs: the extra `formats`."""
+
+import importlib
+from typing import Any
+
+from a2f.errors import MissingExtraError
+
+PACKAGES = {
+    "pillow_heif": "pillow-heif",
+    "imagecodecs": "imagecodecs",
+    "pylibjxl": "pylibjxl",
+    "OpenEXR": "OpenEXR",
+}  # modules, and what pip calls them
+
+
+def library(module: str, what: str) -> Any:
+    """An optional library.
+
+    Args:
+        module: a key of `PACKAGES`.
+        what: what it is needed for, e.g. "HEIC".
+
+    Raises:
+        MissingExtraError: if it is not installed or does not load.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = PACKAGES[module]
+        raise MissingExtraError(
+            f"{what} needs the package {package}, which is not installed: pip install 'a2f[formats]'"
+            if error.name == module
+            else f"{what} needs the package {package}, which does not load here ({error})"
+        ) from error
