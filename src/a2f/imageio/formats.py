@@ -29,8 +29,10 @@ class Format:
         cicp: whether it tells colours by code points (ITU-T H.273), which is what says that a picture is HDR.
         grey: whether it holds grey as grey, not as RGB.
         metadata: what else it holds of "exif", "xmp" and "iptc".
+        dpi: whether it holds a resolution.
         encoding: memory that encoding takes, the file included, in bytes for each byte of pixels; measured.
         quality: default quality from 1 to 100 of a lossy format; None for a lossless one.
+        lossless: whether a lossy format loses nothing at quality 100.
         vips: suffix by which libvips knows it; None if another library or a few lines here do it.
         extra: whether it takes a library of the extra `formats`.
         max_side: largest width or height, pixels.
@@ -48,8 +50,10 @@ class Format:
     cicp: bool = False
     grey: bool = True
     metadata: tuple[str, ...] = ("exif", "xmp")
+    dpi: bool = True
     encoding: float = 2.5
     quality: int | None = None
+    lossless: bool = False
     vips: str | None = None
     extra: bool = False
     max_side: int = 2**31 - 1
@@ -64,23 +68,25 @@ _ALL = (
     Format(name="jpeg", suffixes=(".jpg", ".jpeg", ".jpe", ".jfif"), alpha=False, quality=92, vips=".jpg",
            max_side=65535, metadata=("exif", "xmp", "iptc"), encoding=5),
     Format(name="png", suffixes=(".png",), alpha=True, bits=16, cicp=True, vips=".png"),
-    Format(name="webp", suffixes=(".webp",), alpha=True, grey=False, quality=90, vips=".webp",
+    Format(name="webp", suffixes=(".webp",), alpha=True, grey=False, quality=90, lossless=True, vips=".webp",
            max_side=16383, encoding=4.5),
     Format(name="tiff", suffixes=(".tif", ".tiff"), alpha=True, bits=16, floats=True, data_band=True, vips=".tif",
            metadata=("exif", "xmp", "iptc")),
     Format(name="bmp", suffixes=(".bmp",), alpha=True, icc=False, max_side=32767, metadata=(), encoding=3.7),
     Format(name="gif", suffixes=(".gif",), alpha=True, soft=False, icc=False, grey=False, vips=".gif",
-           max_side=65535, metadata=(), encoding=5.2),
-    Format(name="ppm", suffixes=(".ppm", ".pgm", ".pnm"), alpha=False, bits=16, icc=False, metadata=(), encoding=3.2),
+           max_side=65535, metadata=(), dpi=False, encoding=5.2),
+    Format(name="ppm", suffixes=(".ppm", ".pgm", ".pnm"), alpha=False, bits=16, icc=False, metadata=(), dpi=False,
+           encoding=3.2),
     Format(name="avif", suffixes=(".avif",), alpha=True, bits=12, grey=False, cicp=True, quality=80, vips=".avif",
            max_side=16384, encoding=14),
     Format(name="heic", suffixes=(".heic", ".heif", ".hif"), alpha=True, bits=10, cicp=True, quality=80, extra=True,
            max_side=16384, encoding=14),
-    Format(name="jxl", suffixes=(".jxl",), alpha=True, bits=16, deep_icc=False, quality=90, extra=True, encoding=20),
+    Format(name="jxl", suffixes=(".jxl",), alpha=True, bits=16, deep_icc=False, quality=90, lossless=True, extra=True,
+           encoding=20),
     Format(name="exr", suffixes=(".exr",), alpha=True, bits=16, floats=True, icc=False, extra=True, metadata=(),
-           encoding=14),
-    Format(name="tga", suffixes=(".tga",), alpha=True, icc=False, max_side=65535, metadata=(), encoding=4),
-    Format(name="dds", suffixes=(".dds",), alpha=True, icc=False, max_side=65535, metadata=(), encoding=4),
+           dpi=False, encoding=14),
+    Format(name="tga", suffixes=(".tga",), alpha=True, icc=False, max_side=65535, metadata=(), dpi=False, encoding=4),
+    Format(name="dds", suffixes=(".dds",), alpha=True, icc=False, max_side=65535, metadata=(), dpi=False, encoding=4),
 )  # fmt: skip
 FORMATS = {entry.name: entry for entry in _ALL}
 _BY_SUFFIX = {suffix: entry.name for entry in _ALL for suffix in entry.suffixes}
@@ -225,6 +231,8 @@ def _metadata_left_out(metadata: Metadata, format: str) -> list[str]:
         lost.append("JPEG comments")
     if metadata.tags and format != "tiff":
         lost += names_of(metadata.tags)
+    if metadata.dpi and not FORMATS[format].dpi:
+        lost.append(f"the resolution ({metadata.dpi[0]:g} x {metadata.dpi[1]:g} pixels per inch)")
     if metadata.aspect and format not in ("jpeg", "png", "tiff"):
         lost.append(f"the shape of the pixels (resolutions {metadata.aspect[0]:g} : {metadata.aspect[1]:g})")
     return lost
