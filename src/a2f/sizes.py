@@ -2,11 +2,14 @@
 
 import itertools
 import math
+import re
 from collections.abc import Iterable
 
 from a2f.errors import UsageError
 
 Size = tuple[int, int]
+
+OWN_SUFFIX = re.compile(r"_(x[234]|[wh]\d+|max\d+|\d+x\d+)$")  # what an enlargement's name gets, unless asked
 
 
 def target_size(

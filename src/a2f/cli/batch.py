@@ -2,7 +2,6 @@
 
 import glob
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -44,7 +43,7 @@ from a2f.runtime.engines import FAST, EngineName, default_threads
 from a2f.runtime.ensemble import check_ensemble, ensemble_of
 from a2f.runtime.fast import choose_fast
 from a2f.runtime.plan import Gates
-from a2f.sizes import Size, plan_scales, target_size
+from a2f.sizes import OWN_SUFFIX, Size, plan_scales, target_size
 from a2f.upscaler import BandUpscaler, Upscaler
 from a2f.weights import AUTO
 
@@ -53,7 +52,6 @@ DECODING_BYTES = 6  # of memory, at least, for a pixel of what is read
 HEARD_AFTER_S = 0.2  # Ctrl-C, at the latest
 MANY = 8  # images for each job: from then on it hardly counts that the last of them leave cores idle
 LEAST_DECODED_PX = 4_000_000  # fewer are decoded under any bound, and the network then says what it needs
-OWN_SUFFIX = re.compile(r"_(x[234]|[wh]\d+|max\d+|\d+x\d+)$")  # what `Options.name_suffix` adds unasked
 
 
 @dataclass(frozen=True, kw_only=True)

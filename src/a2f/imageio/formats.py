@@ -82,11 +82,11 @@ _ALL = (
     Format(name="heic", suffixes=(".heic", ".heif", ".hif"), alpha=True, bits=10, cicp=True, quality=80, extra=True,
            max_side=16384, encoding=14),
     Format(name="jxl", suffixes=(".jxl",), alpha=True, bits=16, deep_icc=False, quality=90, lossless=True, extra=True,
-           encoding=20),
+           encoding=14),
     Format(name="exr", suffixes=(".exr",), alpha=True, bits=16, floats=True, icc=False, extra=True, metadata=(),
-           dpi=False, encoding=14),
-    Format(name="tga", suffixes=(".tga",), alpha=True, icc=False, max_side=65535, metadata=(), dpi=False, encoding=4),
-    Format(name="dds", suffixes=(".dds",), alpha=True, icc=False, max_side=65535, metadata=(), dpi=False, encoding=4),
+           dpi=False, encoding=10),
+    Format(name="tga", suffixes=(".tga",), alpha=True, icc=False, max_side=65535, metadata=(), dpi=False, encoding=3.5),
+    Format(name="dds", suffixes=(".dds",), alpha=True, icc=False, max_side=65535, metadata=(), dpi=False, encoding=3.5),
 )  # fmt: skip
 FORMATS = {entry.name: entry for entry in _ALL}
 _BY_SUFFIX = {suffix: entry.name for entry in _ALL for suffix in entry.suffixes}
