@@ -17,10 +17,12 @@ test: lint
 	@$(BIN)/python -m pytest
 
 # New examples for the tests of Hypothesis; `make nightly SEED=...` tries those of a seed again.
+# Then 1,000 damaged files of each container.
 nightly: $(DEV)
 	@seed=$${SEED:-$$($(BIN)/python -c 'import random; print(random.randrange(2**32))')}; \
 	echo "Hypothesis with the seed $$seed"; \
 	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=nightly --hypothesis-seed=$$seed
+	@$(BIN)/python tests/mutations.py --count 1000
 
 lint: $(DEV)
 	@$(BIN)/ruff check .

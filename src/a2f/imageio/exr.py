@@ -1,7 +1,12 @@
 """EXR files, through the library of the OpenEXR project."""
 
 import io
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +25,7 @@ STORAGE = {
     *("channels", "chromaticities", "compression", "dataWindow", "displayWindow", "lineOrder", "type", "tiles"),
     *("preview", "chunkCount", "version", "name", "dwaCompressionLevel", "zipCompressionLevel", "maxSamplesPerPixel"),
 }
+KINDS: dict[str, Any] = {"HALF": np.float16, "FLOAT": np.float32}
 COLOURS = (("R", "G", "B"), ("Y",))
 
 
@@ -38,14 +44,8 @@ def read_exr(data: bytes, name: str, *, max_pixels: int | None = None, allow_tru
     width, height = _size(header)
     check_size(width, height, name, max_pixels)
     layer = _layer_of([(c.name, c.xSampling, c.ySampling) for c in header["channels"]], name)
-    exr = library("OpenEXR", "reading EXR")
-    try:
-        channels = exr.File(io.BytesIO(data), separate_channels=True).parts[0].channels
-        planes = [np.asarray(channels[key].pixels) for key in (*layer.colours, *([layer.alpha] if layer.alpha else []))]
-    except FAILURES as error:
-        raise _failed(name, error) from error
-    if any(plane.dtype.kind != "f" or plane.shape != planes[0].shape for plane in planes):
-        raise ImageReadError(f"{name} has colours that are not floating-point values of one size: convert it first")
+    names = [*layer.colours, *([layer.alpha] if layer.alpha else [])]
+    planes = _planes(data, names, (height, width), name)
     notes = _notes(header, parts, layer, name)
     values = np.stack(planes, axis=-1)
     colours = values[..., : len(layer.colours)].astype(np.float32)
@@ -60,6 +60,38 @@ def read_exr(data: bytes, name: str, *, max_pixels: int | None = None, allow_tru
     pixels = pixels if alpha is None else np.concatenate([pixels, alpha], axis=2)
     size = (pixels.shape[1], pixels.shape[0])
     return Picture(pixels=pixels, metadata=Metadata(size=size), light=light, format="exr", notes=tuple(notes))
+
+
+def _planes(data: bytes, names: list[str], shape: tuple[int, int], name: str) -> list[NDArray[Any]]:
+    """Channels, each [H, W]. The library's newer `File` drops what it cannot decode and prints that to the output."""
+    exr = library("OpenEXR", "reading EXR")
+    with _as_file(data) as path, _errors_as_ours(name), closing(exr.InputFile(path)) as file:
+        told = file.header()["channels"]
+        kinds = [KINDS.get(str(told[key].type)) for key in names]
+        if None in kinds:
+            raise ImageReadError(f"{name} has colours that are not floating-point values: convert it first")
+        if not file.isComplete():
+            raise TruncatedImageError(f"{name} is truncated or damaged; too much of it is missing")
+        parts = file.channels(names)
+        return [np.frombuffer(part, kind).reshape(shape) for part, kind in zip(parts, kinds, strict=True)]
+
+
+@contextmanager
+def _as_file(data: bytes) -> Iterator[str]:
+    """A file on the disk: of a stream, the library believes any length and ends the process where memory ends."""
+    with tempfile.TemporaryDirectory(prefix="a2f-", ignore_cleanup_errors=True) as folder:
+        path = Path(folder) / "picture.exr"
+        path.write_bytes(data)
+        yield str(path)
+
+
+@contextmanager
+def _errors_as_ours(name: str) -> Iterator[None]:
+    try:
+        yield
+    except FAILURES as error:
+        said = re.sub(r"'[^']*picture\.exr'", "it", " ".join(str(error).split())) or "it is damaged"
+        raise ImageReadError(f"cannot decode {name}: {said}") from error
 
 
 def exr_size(data: bytes, name: str) -> tuple[int, int]:
@@ -103,22 +135,13 @@ def encode_exr(values: NDArray[np.float32], light: Light, *, alpha: NDArray[np.f
 def _header(data: bytes, name: str) -> tuple[dict[str, Any], int]:
     """The header of the first part, and how many parts there are."""
     exr = library("OpenEXR", f"reading {name} (EXR)")
-    try:
-        parts = exr.File(io.BytesIO(data), header_only=True).parts
+    with _as_file(data) as path, _errors_as_ours(name):
+        parts = exr.File(path, header_only=True).parts
         header: dict[str, Any] = parts[0].header
         if header["type"] in (exr.deepscanline, exr.deeptile):
             raise ImageReadError(f"{name} is a deep EXR, which is not read: flatten it first")
         _size(header)
-    except FAILURES as error:
-        raise _failed(name, error) from error
     return header, len(parts)
-
-
-def _failed(name: str, error: Exception) -> ImageReadError:
-    said = " ".join(str(error).split()) or "it is damaged"
-    if "Early end of file" in said or "incomplete" in said or "reading at end" in said.lower():
-        return TruncatedImageError(f"{name} is truncated or damaged ({said}); too much of it is missing")
-    return ImageReadError(f"cannot decode {name}: {said}")
 
 
 def _size(header: dict[str, Any]) -> tuple[int, int]:
