@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from a2f.cli.console import printable
 from a2f.cli.contact import compare_folders
 from a2f.errors import UsageError
 
@@ -79,7 +80,7 @@ def compare(
     named = list(zip(labels or names_apart(pictures), [read_rgb8(p) for p in pictures], strict=True))
     sheet = compare_sheet(named, hr=read_rgb8(hr) if hr else None, crops=crops)
     write_image(Picture(pixels=np.asarray(sheet)), output, replace_existing=overwrite)
-    click.echo(f"{output} ({sheet.width} x {sheet.height})", err=True)
+    click.echo(printable(f"{output} ({sheet.width} x {sheet.height})"), err=True)
 
 
 def _check_folders(pictures: tuple[Path, ...], folders: list[Path], *, alone: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from a2f.cli.console import printable
 from a2f.errors import A2FError, UsageError
 
 if TYPE_CHECKING:
@@ -41,21 +42,21 @@ def compare_folders(folders: tuple[Path, Path], output: Path, *, recursive: bool
     for folder, alone in zip(folders, (pairing.alone_before, pairing.alone_after), strict=True):
         if alone:
             names = ", ".join(path.name for path in alone[:SHOWN]) + (", ..." if len(alone) > SHOWN else "")
-            click.echo(f"{folder}: {len(alone)} file(s) without a partner: {names}", err=True)
+            click.echo(printable(f"{folder}: {len(alone)} file(s) without a partner: {names}"), err=True)
     if not pairing.pairs:
         raise UsageError(f"no file of {folders[1]} is named like one of {folders[0]}, as photo_x4.jpg like photo.jpg")
     failures: list[str] = []
 
     def failed(pair: "Pair", error: Exception) -> None:
         failures.append(pair.name)
-        click.echo(f"error: {error}", err=True)
+        click.echo(printable(f"error: {error}"), err=True)
 
     scenes = read_scenes(pairing.pairs, read_rgb8, failed)
     first = next(scenes, None)
     if first is None:
         raise A2FError("no pair could be shown")
     made = _write(_with(first, scenes), output, folders, count=len(pairing.pairs), overwrite=overwrite)
-    click.echo(f"{made} ({len(pairing.pairs) - len(failures)} pairs)", err=True)
+    click.echo(printable(f"{made} ({len(pairing.pairs) - len(failures)} pairs)"), err=True)
     if failures:
         raise A2FError(f"{len(failures)} of {len(pairing.pairs)} pairs could not be shown")
 
@@ -68,7 +69,7 @@ def _images(folder: Path, output: Path, *, recursive: bool) -> list[Path]:
     everything = sorted(folder.rglob("*") if recursive else folder.iterdir())
     images = [p for p in everything if is_image_name(p) and p.is_file() and not p.name.startswith(".")]
     for note in passed_over(folder, [p for p in everything if p != output], set(images), recursive=recursive):
-        click.echo(note, err=True)
+        click.echo(printable(note), err=True)
     return images
 
 

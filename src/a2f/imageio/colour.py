@@ -29,6 +29,7 @@ PRIMARIES: dict[int, Chromaticities] = {
     12: (*D65_XY, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06),
     22: (*D65_XY, 0.63, 0.34, 0.295, 0.605, 0.155, 0.077),
 }
+ADOBE_RGB: Chromaticities = (*D65_XY, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)  # with a gamma of 563 / 256
 # Curves of ICC.1:2022, Table 68: the function's type, then g, a, b, c, d.
 Curve = tuple[int, tuple[float, ...]]
 SRGB_CURVE: Curve = (3, (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045))

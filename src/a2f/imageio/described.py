@@ -3,13 +3,20 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from a2f.imageio.colour import fitting, misfit_of, signal_of_cicp
+from a2f.imageio.colour import ADOBE_RGB, fitting, misfit_of, profile_of, signal_of_cicp
 from a2f.imageio.containers import webp_left_out
-from a2f.imageio.exif import dpi_of_exif, orientation_of
-from a2f.imageio.gif_blocks import gif_left_out
+from a2f.imageio.exif import dpi_of_exif, is_adobe_rgb, orientation_of
+from a2f.imageio.gif_blocks import gif_left_out, gif_profile
 from a2f.imageio.heif_boxes import is_sequence, nclx_of, parts_left_out
 from a2f.imageio.iptc import cleaned_iptc
-from a2f.imageio.jpeg_parts import comments_of, jfif_resolution, jpeg_parts, notes_of_segments, notes_of_tail
+from a2f.imageio.jpeg_parts import (
+    comments_of,
+    has_extended_xmp,
+    jfif_resolution,
+    jpeg_parts,
+    notes_of_segments,
+    notes_of_tail,
+)
 from a2f.imageio.picture import MAX_DPI, Metadata, Pixels
 from a2f.imageio.png_chunks import png_profile, png_resolution, png_signal
 from a2f.imageio.png_text import texts_of
@@ -85,6 +92,8 @@ def _with_colours(
     notes: list[str] = []
     if metadata.icc is None and format == "png":
         metadata = replace(metadata, icc=png_profile(data))
+    if metadata.icc is None and format == "gif":
+        metadata = replace(metadata, icc=gif_profile(data))
     if metadata.icc is not None:
         pixels, icc, notes = fitting(pixels, metadata.icc, name)
         metadata = replace(metadata, icc=icc)
@@ -93,6 +102,9 @@ def _with_colours(
         signal, note = png_signal(data, grey=grey, has_profile=metadata.icc is not None)
     elif format == "avif" and metadata.icc is None and (cicp := nclx_of(data)):
         signal, note = signal_of_cicp(*cicp, grey=grey)
+    if format == "jpeg" and metadata.icc is None and metadata.exif and is_adobe_rgb(metadata.exif) and not grey:
+        metadata = replace(metadata, icc=profile_of(ADOBE_RGB, (0, (563 / 256,)), grey=False))
+        notes.append(f"{name} tells by EXIF alone that its colours are Adobe RGB: the result gets that profile")
     return pixels, replace(metadata, signal=signal), notes + ([f"{name} tells its {note}"] if note else [])
 
 
@@ -125,7 +137,10 @@ def _metadata(
         size=size,
     )
     if format == "jpeg":
-        metadata = replace(metadata, comments=comments_of(jpeg_parts(data)))
+        parts = jpeg_parts(data)
+        metadata = replace(metadata, comments=comments_of(parts))
+        if has_extended_xmp(parts) and "extended XMP" not in lost:
+            lost.append("extended XMP")
     if format == "tiff":
         tags, left_out = carried_tags(data, turned=turn != 1, size=size)
         metadata, lost = replace(metadata, tags=tags), lost + left_out

@@ -3,6 +3,11 @@
 import struct
 from collections.abc import Iterator
 
+from a2f.imageio.av1 import colours_of_av1
+
+UNSPECIFIED = 2  # code point of ITU-T H.273
+START_BYTES = 256  # of a picture, where its header lies
+
 
 def boxes_of(data: bytes | bytearray, start: int = 0, end: int | None = None) -> Iterator[tuple[bytes, int, int]]:
     """The boxes between two places: kind, and where their bodies begin and end; stops where they cannot be read."""
@@ -61,7 +66,10 @@ def _found(data: bytes | bytearray, path: tuple[bytes, ...], start: int = 0, end
 
 
 def nclx_of(data: bytes) -> tuple[int, int] | None:
-    """The code points of primaries and transfer (ITU-T H.273) that a file tells for its main picture."""
+    """The code points of primaries and transfer (ITU-T H.273) that a file tells for its main picture.
+
+    Without a box that tells them, an AV1 picture tells them itself.
+    """
     found = _found(data, (b"meta", b"iprp", b"ipco"))
     if not found:
         return None
@@ -71,7 +79,39 @@ def nclx_of(data: bytes) -> tuple[int, int] | None:
     for kind, body in mine:
         if kind == b"colr" and body[:4] == b"nclx" and len(body) >= 10:
             return int.from_bytes(body[4:6], "big"), int.from_bytes(body[6:8], "big")
-    return None
+    if not any(kind == b"av1C" for kind, _ in properties):
+        return None
+    configured = next((body[4:] for kind, body in mine if kind == b"av1C"), b"")
+    told = colours_of_av1(configured) or colours_of_av1(_item_start(data, _primary(data)))
+    return None if told == (UNSPECIFIED, UNSPECIFIED) else told
+
+
+def _item_start(data: bytes, item: int) -> bytes:
+    """The first bytes of an item's data, as far as they lie in the file (ISO/IEC 14496-12, 8.11.3)."""
+    found = _found(data, (b"meta", b"iloc"))
+    if not found:
+        return b""
+    body = data[found[1] : found[2]]
+    version, sizes = body[0], body[4:6]
+    offset_bytes, length_bytes, base_bytes, index_bytes = sizes[0] >> 4, sizes[0] & 15, sizes[1] >> 4, sizes[1] & 15
+    wide = 4 if version == 2 else 2
+    at = 6 + wide
+    for _ in range(int.from_bytes(body[6 : 6 + wide], "big")):
+        number, in_file = int.from_bytes(body[at : at + wide], "big"), True
+        at += wide
+        if version:
+            in_file = int.from_bytes(body[at : at + 2], "big") & 15 == 0
+            at += 2
+        at += 2
+        base, at = int.from_bytes(body[at : at + base_bytes], "big"), at + base_bytes
+        extents, at = int.from_bytes(body[at : at + 2], "big"), at + 2
+        offset = int.from_bytes(body[at + index_bytes : at + index_bytes + offset_bytes], "big")
+        if number == item and in_file and extents:
+            return data[base + offset : base + offset + START_BYTES]
+        at += extents * (index_bytes + offset_bytes + length_bytes)
+        if at >= len(body):
+            break
+    return b""
 
 
 def _primary(data: bytes) -> int:

@@ -56,6 +56,8 @@ def read_texture(data: bytes, name: str, *, max_pixels: int | None = None, allow
     if pixels.shape[2] == 4 and not pixels[..., 3].any():
         pixels = pixels[..., :3]  # many programs leave alpha zero and mean opaque
         notes.append(f"{name} has an alpha of 0 throughout: left out, the picture is taken for opaque")
+    elif pixels.shape[2] == 4 and not is_dds and not data[17] & 15:
+        notes.append(f"{name} does not say that its fourth channel is alpha; it is taken for alpha")
     return Picture(pixels=pixels, format="dds" if is_dds else "tga", notes=tuple(notes))
 
 
