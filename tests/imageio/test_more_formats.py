@@ -366,3 +366,41 @@ def test_dds_with_compression_and_mipmaps() -> None:
     assert read_image(bytes(blob), name="wall.dds").notes == (
         "wall.dds holds 3 smaller picture(s) of itself (mipmaps): left out",
     )
+
+
+# --- what else a HEIC file tells -----------------------------------------------------------------------------------
+
+
+def heic(**options: object) -> bytes:
+    import pillow_heif
+
+    out = io.BytesIO()
+    pillow_heif.encode("RGB", (56, 40), smooth(3).tobytes(), out, quality=90, **options)
+    return out.getvalue()
+
+
+def test_pixels_of_a_heic_that_are_not_square() -> None:
+    picture = read_image(heic(pixel_aspect_ratio=(2, 1)))
+    assert picture.metadata.aspect == (1, 2)
+    assert "the shape of the pixels" in left_out_note(picture, "heic")[0]
+    assert read_image(encode_image(picture, format="png")).metadata.aspect == (1, 2)
+    turned = read_image(heic(pixel_aspect_ratio=(2, 1), exif=exif_of(6)))
+    assert turned.size == (40, 56)
+    assert turned.metadata.aspect == (2, 1)
+
+
+def test_the_screen_of_a_heic_is_told() -> None:
+    light = {"max_content_light_level": 1000, "max_pic_average_light_level": 300}
+    (note,) = read_image(heic(content_light_level=light), name="x.heic").notes
+    assert note == "x.heic holds what tells about the HDR screen that it was made on (clli): left out"
+
+
+def test_a_turned_grid_with_a_profile_as_phones_write_it() -> None:
+    picture = read_image(heic(exif=exif_of(6), icc_profile=P3, icc_profile_type="prof", tile_size=32, chroma=420))
+    assert picture.size == (40, 56)
+    assert picture.metadata.icc == P3
+    assert mean_gap(picture.pixels, np.ascontiguousarray(np.rot90(smooth(3), -1))) < 0.02
+    block = plain_exif(read_image(encode_image(picture, format="jpeg")).metadata.exif or b"")
+    directory = first_directory(block)
+    assert directory is not None
+    assert number_of(block, directory, 0x0112) == 1

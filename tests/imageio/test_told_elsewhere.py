@@ -11,6 +11,7 @@ from PIL import Image
 from a2f.imageio import Picture, encode_image, read_image
 from a2f.imageio.av1 import colours_of_av1
 from a2f.imageio.colour import ADOBE_RGB, PRIMARIES, SRGB_CURVE, profile_of
+from a2f.imageio.png_chunks import chunk_bytes
 from a2f.imageio.rgb import read_rgb8
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -73,6 +74,23 @@ def test_sequence_headers_of_every_shape(bits: str) -> None:
 def test_a_stream_that_tells_nothing() -> None:
     assert colours_of_av1(sequence_header(f"000 1 1 {8:05b} {SIZE} 000 000 0 0 0")) is None
     assert colours_of_av1(b"") is None
+
+
+# --- a range in PNG -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("deep", "black", "white"), [(False, 16, 235), (True, 16 * 256, 235 * 256)])
+def test_a_png_of_narrow_range(deep: bool, black: int, white: int) -> None:
+    pixels = np.array([[[black] * 3, [white] * 3, [(black + white) // 2] * 3]], np.uint16 if deep else np.uint8)
+    blob = encode_image(Picture(pixels=pixels), format="png")
+    told = blob[:33] + chunk_bytes(b"cICP", bytes((9, 16, 0, 0))) + blob[33:]
+    picture = read_image(told, name="video.png")
+    top = 65535 if deep else 255
+    np.testing.assert_allclose(picture.pixels[0, :, 0] / top, [0, 1, 0.5], atol=0.004)
+    assert picture.notes == ("video.png has the narrow range of video (cICP): taken to the full range",)
+    again = read_image(encode_image(picture, format="png"))
+    assert again.notes == ()
+    np.testing.assert_array_equal(again.pixels, picture.pixels)
 
 
 # --- EXIF ----------------------------------------------------------------------------------------------------------

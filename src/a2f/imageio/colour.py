@@ -227,6 +227,15 @@ def to_srgb(pixels: NDArray[Any], metadata: Metadata) -> NDArray[Any]:
     return np.concatenate([converted, pixels[..., colours:]], axis=2)
 
 
+def full_range(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Colours of the narrow range of video, black at 16 and white at 235 of 255, in the full range; alpha stays."""
+    colours = 3 if pixels.shape[2] > 2 else 1
+    top, unit = np.iinfo(pixels.dtype).max, 256 if pixels.dtype == np.uint16 else 1
+    values = (pixels[..., :colours].astype(np.float64) / unit - 16) / 219
+    full = np.floor(values.clip(0, 1) * top + 0.5).astype(pixels.dtype)
+    return np.concatenate([full, pixels[..., colours:]], axis=2)
+
+
 def _hdr_to_srgb(pixels: NDArray[Any], signal: ColourSignal) -> NDArray[Any]:
     """HDR shown on an SDR screen: white at 203 cd/m2, what is brighter clipped."""
     assert signal.cicp is not None

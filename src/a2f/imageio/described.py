@@ -3,11 +3,11 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from a2f.imageio.colour import ADOBE_RGB, fitting, misfit_of, profile_of, signal_of_cicp
+from a2f.imageio.colour import ADOBE_RGB, fitting, full_range, misfit_of, profile_of, signal_of_cicp
 from a2f.imageio.containers import webp_left_out
 from a2f.imageio.exif import dpi_of_exif, is_adobe_rgb, orientation_of
 from a2f.imageio.gif_blocks import gif_left_out, gif_profile
-from a2f.imageio.heif_boxes import is_sequence, nclx_of, parts_left_out
+from a2f.imageio.heif_boxes import aspect_of, is_sequence, nclx_of, parts_left_out
 from a2f.imageio.iptc import cleaned_iptc
 from a2f.imageio.jpeg_parts import (
     comments_of,
@@ -18,7 +18,7 @@ from a2f.imageio.jpeg_parts import (
     notes_of_tail,
 )
 from a2f.imageio.picture import MAX_DPI, Metadata, Pixels
-from a2f.imageio.png_chunks import png_profile, png_resolution, png_signal
+from a2f.imageio.png_chunks import is_narrow, png_profile, png_resolution, png_signal
 from a2f.imageio.png_text import texts_of
 from a2f.imageio.tiff import DESCRIPTION, exif_of_tiff, tells_layout, tiff_resolution
 from a2f.imageio.tiff_directory import first_fields
@@ -98,6 +98,9 @@ def _with_colours(
         pixels, icc, notes = fitting(pixels, metadata.icc, name)
         metadata = replace(metadata, icc=icc)
     signal, note, grey = None, None, pixels.shape[2] < 3
+    if format == "png" and is_narrow(data):
+        pixels = full_range(pixels)
+        notes.append(f"{name} has the narrow range of video (cICP): taken to the full range")
     if format == "png":
         signal, note = png_signal(data, grey=grey, has_profile=metadata.icc is not None)
     elif format == "avif" and metadata.icc is None and (cicp := nclx_of(data)):
@@ -157,6 +160,8 @@ def _resolution(image: "VipsImage", data: bytes, format: str) -> tuple[Pair | No
         return png_resolution(data)
     if format == "jpeg":
         return jfif_resolution(jpeg_parts(data))
+    if format == "avif" and (aspect := aspect_of(data)):
+        return None, aspect
     # Where a file says nothing, libvips puts 1 pixel a millimetre.
     has_dpi = image.xres > 0 and image.yres > 0 and (image.xres, image.yres) != (1.0, 1.0)
     return ((image.xres * 25.4, image.yres * 25.4) if has_dpi else None), None

@@ -155,8 +155,8 @@ def check_format(picture: Picture, format: str, *, force: bool = False, strip: b
     if picture.metadata.signal and picture.metadata.signal.is_hdr and (strip or not holds.cicp):
         without = "a file without metadata" if strip and holds.cicp else format
         raise LossyFormatError(
-            f"{without} cannot say that the colours are HDR (PQ or HLG): choose png or avif with their metadata, or "
-            "accept sRGB with the highlights clipped (--force, force=True)"
+            f"{without} cannot say that the colours are HDR (PQ or HLG): choose png, avif or heic with their metadata, "
+            "or accept sRGB with the highlights clipped (--force, force=True)"
         )
     if not holds.deep and picture.is_deep and picture.light is None:
         raise LossyFormatError(

@@ -12,7 +12,7 @@ from a2f.imageio.colour import fitting, signal_of_cicp, without_padding
 from a2f.imageio.described import metadata_of_blocks
 from a2f.imageio.exif import MARK
 from a2f.imageio.extras import library
-from a2f.imageio.heif_boxes import ends_early, is_sequence, nclx_of, parts_left_out
+from a2f.imageio.heif_boxes import aspect_of, ends_early, is_sequence, nclx_of, parts_left_out
 from a2f.imageio.limits import check_size
 from a2f.imageio.picture import Metadata, Picture, Pixels
 
@@ -33,6 +33,7 @@ def read_heic(data: bytes, name: str, *, max_pixels: int | None = None, allow_tr
         raise _failed(data, name, error) from error
     pixels = _plain(samples, image.mode, image.info["bit_depth"])
     metadata, notes = _metadata(image.info, size=(pixels.shape[1], pixels.shape[0]))
+    metadata = replace(metadata, aspect=aspect_of(data))
     notes = [f"{name}: left out {what}" for what in notes]
     if metadata.icc is not None:
         pixels, icc, more = fitting(pixels, metadata.icc, name)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from a2f.imageio.av1 import colours_of_av1
 
 UNSPECIFIED = 2  # code point of ITU-T H.273
+OF_THE_SCREEN = (b"clli", b"mdcv", b"cclv", b"amve", b"ndwt")
 START_BYTES = 256  # of a picture, where its header lies
 
 
@@ -50,7 +51,21 @@ def parts_left_out(data: bytes) -> list[str]:
     meta = data[found[0] : found[1]] if found else b""
     gain_map = b"hdrgainmap" in meta or b"tmap" in meta
     depth = b"auxid:2" in meta or b":aux:depth" in meta
-    return ["an HDR gain map"] * gain_map + ["a depth map"] * depth
+    light = sorted(kind.decode() for kind, _ in _own_properties(data) if kind in OF_THE_SCREEN)
+    told = [f"what tells about the HDR screen that it was made on ({', '.join(light)})"] if light else []
+    return ["an HDR gain map"] * gain_map + ["a depth map"] * depth + told
+
+
+def aspect_of(data: bytes) -> tuple[float, float] | None:
+    """Horizontal and vertical resolution without a unit, where the pixels are not square (pasp)."""
+    properties = dict(_own_properties(data))
+    body = properties.get(b"pasp", b"")
+    if len(body) != 8:
+        return None
+    wide, high = struct.unpack(">II", body)
+    if properties.get(b"irot", b"\0")[:1] in (b"\1", b"\3"):  # a quarter turn
+        wide, high = high, wide
+    return (float(high), float(wide)) if wide and high and wide != high else None
 
 
 def _found(data: bytes | bytearray, path: tuple[bytes, ...], start: int = 0, end: int | None = None) -> list[int]:
@@ -70,20 +85,25 @@ def nclx_of(data: bytes) -> tuple[int, int] | None:
 
     Without a box that tells them, an AV1 picture tells them itself.
     """
-    found = _found(data, (b"meta", b"iprp", b"ipco"))
-    if not found:
-        return None
-    properties = [(kind, data[a:b]) for kind, a, b in boxes_of(data, found[2], found[3])]
-    own = _properties_of(data, _primary(data))
-    mine = [properties[i - 1] for i in own if 0 < i <= len(properties)] or properties
+    mine = _own_properties(data)
     for kind, body in mine:
         if kind == b"colr" and body[:4] == b"nclx" and len(body) >= 10:
             return int.from_bytes(body[4:6], "big"), int.from_bytes(body[6:8], "big")
-    if not any(kind == b"av1C" for kind, _ in properties):
+    configured = next((body[4:] for kind, body in mine if kind == b"av1C"), None)
+    if configured is None:
         return None
-    configured = next((body[4:] for kind, body in mine if kind == b"av1C"), b"")
     told = colours_of_av1(configured) or colours_of_av1(_item_start(data, _primary(data)))
     return None if told == (UNSPECIFIED, UNSPECIFIED) else told
+
+
+def _own_properties(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Kinds and bodies of the properties of the main picture; of all pictures where the file does not tell whose."""
+    found = _found(data, (b"meta", b"iprp", b"ipco"))
+    if not found:
+        return []
+    properties = [(kind, data[a:b]) for kind, a, b in boxes_of(data, found[2], found[3])]
+    own = _properties_of(data, _primary(data))
+    return [properties[i - 1] for i in own if 0 < i <= len(properties)] or properties
 
 
 def _item_start(data: bytes, item: int) -> bytes:
