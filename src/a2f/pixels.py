@@ -109,7 +109,8 @@ def encode_enlarged(
         picture = _with_enlarged_map(picture, passes, size=None)
     bands = watched(upscale_bands(picture.pixels, passes[0], independent=independent or picture.data_band))
     final = _enlarged_size(picture.size, passes)
-    taken = encoding_bytes(format, size=final, channels=picture.pixels.shape[2], deep=picture.is_deep, streamed=True)
+    channels, light = picture.pixels.shape[2], picture.light is not None
+    taken = encoding_bytes(format, size=final, channels=channels, deep=picture.is_deep, light=light, streamed=True)
     with checked(), reserve(taken):
         first = next(bands)  # all that runs has been planned then
     bands = chain([first], bands)
@@ -134,7 +135,8 @@ def check_memory(picture: Picture, passes: Sequence[Upscaler], *, size: Size | N
     streamed = size is None and len(passes) == 1
     final = size or _enlarged_size(picture.size, bounded)
     channels, deep = picture.pixels.shape[2], picture.is_deep
-    file = encoding_bytes(format, size=final, channels=channels, deep=deep, streamed=streamed)
+    light = picture.light is not None
+    file = encoding_bytes(format, size=final, channels=channels, deep=deep, light=light, streamed=streamed)
     stages = _stages_of_one_pass(picture, bounded[0], file) if streamed else _stages(picture, bounded, final, file)
     short = max(upscaler.shortage(height=h, width=w, besides=b) for upscaler, (w, h), b in stages)
     if short:

@@ -13,7 +13,7 @@ from a2f.errors import A2FError, ImageReadError, LossyFormatError, MissingExtraE
 from a2f.imageio import FORMATS, Metadata, Picture, encode_image, left_out_note, read_image
 from a2f.imageio.colour import PRIMARIES, SRGB_CURVE, TRANSFERS, profile_of
 from a2f.imageio.exif import MARK, first_directory, number_of, plain_exif
-from a2f.imageio.formats import format_of_suffix
+from a2f.imageio.formats import check_format, format_of_suffix
 from a2f.imageio.light import from_network, light_of, srgb_to_light, to_network
 from a2f.imageio.picture import ColourSignal
 from a2f.imageio.read import format_of_file, size_of_file
@@ -191,6 +191,10 @@ def test_without_the_extra_the_line_names_the_command(format: str, monkeypatch: 
     for act in (lambda: read_image(blob, name="x"), lambda: encode_image(Picture(pixels=smooth(3)), format=format)):
         with pytest.raises(MissingExtraError, match=r"which is not installed: pip install 'a2f\[formats\]'"):
             act()
+    with pytest.raises(MissingExtraError):  # before anything is computed
+        check_format(Picture(pixels=smooth(3)), format)
+    with pytest.raises(ImageReadError, match="not installed"):  # one file of many
+        read_rgb8(blob)
 
 
 @pytest.mark.parametrize("format", NEW)

@@ -13,6 +13,15 @@ PACKAGES = {
 }  # modules, and what pip calls them
 
 
+NEEDED = {"heic": ("pillow_heif",), "jxl": ("pylibjxl", "imagecodecs"), "exr": ("OpenEXR",)}  # by format
+
+
+def check_extra(format: str) -> None:
+    """Make sure that a format can be written; errors as `library`."""
+    for module in NEEDED.get(format, ()):
+        library(module, f"writing {format}")
+
+
 def library(module: str, what: str) -> Any:
     """An optional library.
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import LossyFormatError, UsageError
+from a2f.imageio.extras import check_extra
 from a2f.imageio.picture import Metadata, Picture
 from a2f.imageio.tiff_tags import names_of
 
@@ -84,9 +85,9 @@ _ALL = (
     Format(name="jxl", suffixes=(".jxl",), alpha=True, bits=16, deep_icc=False, quality=90, lossless=True, extra=True,
            encoding=14),
     Format(name="exr", suffixes=(".exr",), alpha=True, bits=16, floats=True, icc=False, extra=True, metadata=(),
-           dpi=False, encoding=10),
+           dpi=False, encoding=12),
     Format(name="tga", suffixes=(".tga",), alpha=True, icc=False, max_side=65535, metadata=(), dpi=False, encoding=3.5),
-    Format(name="dds", suffixes=(".dds",), alpha=True, icc=False, max_side=65535, metadata=(), dpi=False, encoding=3.5),
+    Format(name="dds", suffixes=(".dds",), alpha=True, icc=False, max_side=65535, metadata=(), dpi=False, encoding=4.5),
 )  # fmt: skip
 FORMATS = {entry.name: entry for entry in _ALL}
 _BY_SUFFIX = {suffix: entry.name for entry in _ALL for suffix in entry.suffixes}
@@ -132,8 +133,10 @@ def check_format(picture: Picture, format: str, *, force: bool = False, strip: b
         LossyFormatError: if it would lose transparency (that is not opaque throughout), its degrees, a channel of data
             or bit depth, or if EXIF, XMP or IPTC is too long for JPEG.
         UsageError: if the format cannot hold so many pixels a side.
+        MissingExtraError: if a library for the format is not installed.
     """
     holds = FORMATS[format]
+    check_extra(format)
     if max(picture.size) * factor > holds.max_side:
         raise UsageError(f"{format} holds at most {holds.max_side} pixels a side: choose another format with -f")
     if force:

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 MOST_OPTIMISED = 8_000_000
 # Bytes of pixels from which on a TIFF is a BigTIFF: a classic one ends at 4 GiB, and deflate may gain nothing.
 BIGTIFF_FROM = 4_000_000_000
+# Of memory, for each value of a floating-point picture: its values, a copy of them and the file; measured.
+LIGHT_BYTES = 24
 # What libvips writes of the metadata, as the bits of its VipsForeignKeep.
 KEEP_ALL, KEEP_ALL_BUT_EXIF = 31, 30
 
@@ -170,7 +172,9 @@ def encode_bands(
     return iter([_finished(blob, picture, format, map_data)])
 
 
-def encoding_bytes(format: str, *, size: tuple[int, int], channels: int, deep: bool, streamed: bool = False) -> int:
+def encoding_bytes(
+    format: str, *, size: tuple[int, int], channels: int, deep: bool, light: bool = False, streamed: bool = False
+) -> int:
     """About what encoding takes of the memory, the file included, besides the bands.
 
     Args:
@@ -178,13 +182,16 @@ def encoding_bytes(format: str, *, size: tuple[int, int], channels: int, deep: b
         size: width and height, pixels.
         channels: 1 to 4.
         deep: whether there are 16 bits a channel.
+        light: whether it is a floating-point picture; such a one is never streamed.
         streamed: whether the pixels come band by band and the parts of the file go as they are made.
     """
-    if streamed and format == "ppm":
+    if streamed and format == "ppm" and not light:
         return 16 * 2**20
     pixels = size[0] * size[1]
-    factor = 1.0 if format == "jpeg" and pixels > MOST_OPTIMISED else FORMATS[format].encoding
     held = channels if FORMATS[format].grey else max(3, channels)
+    if light:
+        return 16 * 2**20 + LIGHT_BYTES * pixels * held
+    factor = 1.0 if format == "jpeg" and pixels > MOST_OPTIMISED else FORMATS[format].encoding
     depth = 2 if deep and FORMATS[format].deep else 1
     return 16 * 2**20 + int(factor * pixels * held * depth)
 
