@@ -296,6 +296,10 @@ def test_an_exr_keeps_depth_attributes_and_primaries() -> None:
     again = read_image(encode_image(picture, format="exr"))
     assert again.light == replace(picture.light, high=again.light.high if again.light else 0)
     assert dict(again.light.attributes)["owner"] == "me"
+    stripped = read_image(encode_image(picture, format="exr", strip=True)).light
+    assert stripped is not None
+    assert "owner" not in dict(stripped.attributes)
+    assert stripped.primaries == picture.light.primaries
     assert left_out_note(picture, "tiff") == ["tiff has no place for EXR attributes (comments, owner): left out"]
     as_tiff = read_image(encode_image(picture, format="tiff"))
     assert as_tiff.metadata.icc is not None

@@ -111,7 +111,7 @@ def encode_image(
     """
     format = _checked(picture, format, quality=quality, strip=strip, force=force)
     if format == "exr":
-        return _encode_exr(picture)
+        return _encode_exr(picture, strip=strip)
     if picture.light is not None and not FORMATS[format].floats:
         picture = without_light(picture)
     pixels, metadata = _fitted(picture, FORMATS[format], strip=strip)
@@ -234,11 +234,12 @@ def _encode_other(pixels: NDArray[Any], metadata: Metadata, format: str, quality
     return encode_heic(pixels, metadata, exif=exif, quality=quality, cicp=cicp)
 
 
-def _encode_exr(picture: Picture) -> bytes:
-    """Linear light; integers are taken to sRGB first, and then to linear light."""
+def _encode_exr(picture: Picture, *, strip: bool) -> bytes:
+    """Linear light; integers are taken to sRGB first, and then to linear light. Primaries always stay."""
     pixels, colours = picture.pixels, picture.pixels.shape[2] - picture.has_alpha - picture.data_band
     if picture.light is not None:
         values, light = from_network(pixels[..., :colours], picture.light), picture.light
+        light = replace(light, attributes=()) if strip else light
         alpha = pixels[..., colours:] if picture.has_alpha else None
         return encode_exr(values, light, alpha=alpha)
     pixels = to_srgb(pixels, picture.metadata)
