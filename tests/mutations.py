@@ -25,7 +25,10 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SECONDS = 30  # for one file
 MEMORY_MIB = 256  # that one file may take beyond what the process holds; measured
@@ -38,15 +41,11 @@ MAX_PIXELS = 10**6
 
 def containers() -> dict[str, list[bytes]]:
     """Sound files of each container, with metadata."""
-    import io
-
     import numpy as np
-    import tifffile
     from PIL import Image
 
     from a2f.imageio import FORMATS, Metadata, Picture, encode_image
     from a2f.imageio.colour import PRIMARIES, SRGB_CURVE, profile_of
-    from a2f.imageio.light import light_of, to_network
 
     y, x = np.mgrid[0:48, 0:64]
     rgb = np.stack([127 + 100 * np.sin(x / 5 + c) * np.cos(y / 7) for c in range(4)], -1).astype(np.uint8)
@@ -64,6 +63,22 @@ def containers() -> dict[str, list[bytes]]:
         files[name] = [opaque, encode_image(alpha, format=name, force=True)]
         files[name] += [encode_image(deep, format=name)] if entry.deep else []
 
+    _add_those_of_others(files, rgb)
+    return files
+
+
+def _add_those_of_others(files: dict[str, list[bytes]], rgb: "np.ndarray") -> None:
+    """Files as other programs write them, of kinds that the encoders here do not make."""
+    import io
+
+    import numpy as np
+    import OpenEXR
+    import tifffile
+    from PIL import Image
+
+    from a2f.imageio import Picture, encode_image
+    from a2f.imageio.light import light_of, to_network
+
     def saved(image: Image.Image, format: str, **options: object) -> bytes:
         out = io.BytesIO()
         image.save(out, format, **options)
@@ -76,8 +91,6 @@ def containers() -> dict[str, list[bytes]]:
 
     def exr(values: np.ndarray) -> bytes:
         """Not compressed, so that damage to pixels is no damage to the file."""
-        import OpenEXR
-
         out = io.BytesIO()
         header = {"compression": OpenEXR.NO_COMPRESSION, "type": OpenEXR.scanlineimage}
         OpenEXR.File(header, {"RGB": values.astype(np.float16)}).write(out)
@@ -97,7 +110,6 @@ def containers() -> dict[str, list[bytes]]:
     files["png"].append(saved(image.convert("P"), "PNG"))
     files["tga"].append(saved(image.convert("P"), "TGA"))
     files["dds"].append(saved(Image.fromarray(rgb), "DDS", pixel_format="DXT5"))
-    return files
 
 
 # --- the damage ----------------------------------------------------------------------------------------------------

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import ImageReadError, ImageWriteError, TruncatedImageError
-from a2f.imageio.colour import PRIMARIES, SRGB_CURVE, Chromaticities, profile_of
+from a2f.imageio.colour import PRIMARIES, SRGB_CURVE, Chromaticities, profile_of, to_srgb
 from a2f.imageio.extras import library
-from a2f.imageio.light import light_of, to_network
+from a2f.imageio.light import from_network, light_of, srgb_to_light, to_network
 from a2f.imageio.limits import check_size
 from a2f.imageio.picture import Light, Metadata, Picture
 
@@ -99,18 +99,31 @@ def exr_size(data: bytes, name: str) -> tuple[int, int]:
     return _size(_header(data, name)[0])
 
 
-def encode_exr(values: NDArray[np.float32], light: Light, *, alpha: NDArray[np.float32] | None) -> bytes:
-    """An EXR file, compressed without loss.
+def exr_of(picture: Picture, *, strip: bool) -> bytes:
+    """An EXR file, compressed without loss. Integers are taken to sRGB first, and then to linear light.
 
     Args:
-        values: linear colours [H, W, 1 or 3].
-        light: whose attributes, primaries and depth the file gets.
-        alpha: [H, W, 1] in [0, 1]; it is multiplied into the colours, as the format asks for.
+        picture: whose values, attributes, primaries and depth the file gets.
+        strip: leave out the attributes; primaries always stay.
 
     Raises:
         MissingExtraError: without the library.
         ImageWriteError: if the encoder fails.
     """
+    pixels, colours = picture.pixels, picture.pixels.shape[2] - picture.has_alpha - picture.data_band
+    if picture.light is not None:
+        light = replace(picture.light, attributes=()) if strip else picture.light
+        alpha = pixels[..., colours:] if picture.has_alpha else None
+        return _encoded(from_network(pixels[..., :colours], light), light, alpha=alpha)
+    pixels = to_srgb(pixels, picture.metadata)
+    top = np.float32(np.iinfo(pixels.dtype).max)
+    light = Light(low=0, high=1, half=pixels.dtype == np.uint8)
+    opaque = (pixels[..., colours:] / top).astype(np.float32) if picture.has_alpha else None
+    return _encoded(srgb_to_light(pixels[..., :colours]), light, alpha=opaque)
+
+
+def _encoded(values: NDArray[np.float32], light: Light, *, alpha: NDArray[np.float32] | None) -> bytes:
+    """A file of linear colours [H, W, 1 or 3], alpha [H, W, 1] multiplied into them, as the format asks for."""
     exr = library("OpenEXR", "writing EXR")
     kind = np.float16 if light.half else np.float32
     values = values if alpha is None else values * alpha

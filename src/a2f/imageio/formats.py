@@ -166,9 +166,14 @@ def check_format(picture: Picture, format: str, *, force: bool = False, strip: b
             f"{format} cannot hold 16 bits a channel: choose png or tiff, or accept the loss (--force, force=True)"
         )
     _check_light(picture, holds)
-    metadata = picture.metadata
+    if format == "jpeg" and not strip:
+        _check_lengths(picture.metadata)
+
+
+def _check_lengths(metadata: Metadata) -> None:
+    """Refuse metadata that do not go into a JPEG."""
     for what, block in (("EXIF", metadata.exif), ("XMP", metadata.xmp), ("IPTC", metadata.iptc)):
-        if format == "jpeg" and not strip and not fits_jpeg(block):
+        if not fits_jpeg(block):
             raise LossyFormatError(
                 f"jpeg cannot hold {len(block or b''):,} bytes of {what}: choose another format, leave them out "
                 "(--force, force=True), or leave out all metadata (--strip)"

@@ -23,15 +23,15 @@ from a2f.imageio.colour import (
 )
 from a2f.imageio.containers import with_blocks
 from a2f.imageio.exif import MARK, plain_exif, updated_exif, with_resolution
-from a2f.imageio.exr import encode_exr
+from a2f.imageio.exr import exr_of
 from a2f.imageio.formats import FORMATS, Format, check_format, fits_jpeg, format_of_suffix, profile_is_lost
 from a2f.imageio.gain_map import behind_bytes, is_adobe, with_gain_map, xmp_with_directory
 from a2f.imageio.heic import encode_heic
 from a2f.imageio.heif_boxes import with_nclx
 from a2f.imageio.iptc import photoshop_of, records_of
 from a2f.imageio.jxl import encode_jxl
-from a2f.imageio.light import from_network, srgb_to_light, without_light
-from a2f.imageio.picture import Light, Metadata, Picture
+from a2f.imageio.light import from_network, without_light
+from a2f.imageio.picture import Metadata, Picture
 from a2f.imageio.png_text import updated_texts
 from a2f.imageio.stream import feed
 from a2f.imageio.textures import encode_texture
@@ -111,7 +111,7 @@ def encode_image(
     """
     format = _checked(picture, format, quality=quality, strip=strip, force=force)
     if format == "exr":
-        return _encode_exr(picture, strip=strip)
+        return exr_of(picture, strip=strip)
     if picture.light is not None and not FORMATS[format].floats:
         picture = without_light(picture)
     pixels, metadata = _fitted(picture, FORMATS[format], strip=strip)
@@ -232,21 +232,6 @@ def _encode_other(pixels: NDArray[Any], metadata: Metadata, format: str, quality
         return encode_jxl(pixels, metadata, exif=exif, quality=quality)
     cicp = metadata.signal.cicp if metadata.signal else None
     return encode_heic(pixels, metadata, exif=exif, quality=quality, cicp=cicp)
-
-
-def _encode_exr(picture: Picture, *, strip: bool) -> bytes:
-    """Linear light; integers are taken to sRGB first, and then to linear light. Primaries always stay."""
-    pixels, colours = picture.pixels, picture.pixels.shape[2] - picture.has_alpha - picture.data_band
-    if picture.light is not None:
-        values, light = from_network(pixels[..., :colours], picture.light), picture.light
-        light = replace(light, attributes=()) if strip else light
-        alpha = pixels[..., colours:] if picture.has_alpha else None
-        return encode_exr(values, light, alpha=alpha)
-    pixels = to_srgb(pixels, picture.metadata)
-    top = np.float32(np.iinfo(pixels.dtype).max)
-    light = Light(low=0, high=1, half=pixels.dtype == np.uint8)
-    opaque = (pixels[..., colours:] / top).astype(np.float32) if picture.has_alpha else None
-    return encode_exr(srgb_to_light(pixels[..., :colours]), light, alpha=opaque)
 
 
 def _finished(blob: bytes, picture: Picture, format: str, map_data: bytes | None) -> bytes:
