@@ -1,4 +1,7 @@
-"""HEIC, JPEG XL, EXR, floating-point TIFF, TGA and DDS: what is read back after it was written."""
+"""HEIC, JPEG XL, EXR, floating-point TIFF, TGA and DDS: what is read back after it was written.
+
+They need the extra `formats`, as `make test` installs it.
+"""
 
 import io
 import struct
