@@ -12,6 +12,8 @@ from a2f.errors import LossyFormatError
 from a2f.imageio import FORMATS, Metadata, Picture, encode_image, left_out_note, read_image
 from a2f.imageio.colour import PRIMARIES, SRGB_CURVE, profile_of
 from a2f.imageio.picture import ColourSignal, Light
+from a2f.imageio.png_chunks import chunk_bytes
+from a2f.imageio.tiff_directory import Field
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "formats.md"
 P3 = profile_of(PRIMARIES[12], SRGB_CURVE, grey=False)
@@ -40,7 +42,7 @@ def test_the_page_holds_the_table() -> None:
 def test_the_table_on_a_terminal() -> None:
     lines = CliRunner().invoke(formats).output.splitlines()
     assert [line.split()[0] for line in lines] == ["format", *FORMATS]
-    assert max(map(len, lines)) <= 110
+    assert max(map(len, lines)) <= 140
 
 
 @pytest.mark.parametrize("format", list(FORMATS))
@@ -87,6 +89,20 @@ def test_metadata_are_as_the_table_says(format: str, kind: str) -> None:
     notes = left_out_note(Picture(pixels=gradient(3), metadata=metadata), format)
     assert has == (not notes)
     assert has or kind.upper() in notes[0]
+
+
+@pytest.mark.parametrize("format", list(FORMATS))
+def test_what_else_is_kept_is_as_the_table_says(format: str) -> None:
+    text = chunk_bytes(b"tEXt", b"parameters\0a cat")
+    name = Field(tag=269, kind=2, count=4, value=b"abc\0")
+    given = Metadata(aspect=(2.0, 1.0), comments=(b"a comment",), texts=(text,), tags=(name,))
+    back, also = kept(given, format), FORMATS[format].also
+    assert (bool(back.aspect), bool(back.comments), bool(back.texts), any(f.tag == 269 for f in back.tags)) == (
+        *("aspect" in also, "comments" in also, "texts" in also, "tags" in also),
+    )
+    (note,) = left_out_note(Picture(pixels=gradient(3), metadata=given), format)
+    told = {"aspect": "shape of the pixels", "comments": "JPEG comments", "texts": "PNG texts", "tags": "DocumentName"}
+    assert {what for what, words in told.items() if words not in note} == {*also} - {"gain map"}
 
 
 @pytest.mark.parametrize("format", list(FORMATS))

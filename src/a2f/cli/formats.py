@@ -12,7 +12,7 @@ Examples:
   a2f formats
   a2f formats --markdown      the table of docs/formats.md
 """
-HEAD = ("format", "suffixes", "bits", "alpha", "colours", "EXIF", "XMP", "IPTC", "dpi", "loss", "side", "needs")
+HEAD = ("format", "suffixes", "bits", "alpha", "colours", "EXIF", "XMP", "IPTC", "dpi", "also", "loss", "side", "needs")
 
 
 @click.command(epilog=EPILOG)
@@ -27,6 +27,8 @@ def formats(markdown: bool) -> None:
              icc8: a profile is kept with 8 bits a channel, and colours become sRGB otherwise
     EXIF, XMP, IPTC, dpi
              whether they are kept; dpi is the resolution
+    also     aspect: pixels that are not square; comments; gain map: of Ultra HDR; tags: names and GeoTIFF;
+             texts: tEXt, zTXt and iTXt; data: a channel that is not alpha
     loss     quality by default, from 1 to 100; 100!: without loss at 100
     side     most pixels of a side, if it is less than 2 billion
     needs    what pip has to install: a2f[formats]
@@ -55,4 +57,5 @@ def _row(entry: "Format") -> tuple[str, ...]:
     side = f"{entry.max_side:,}" if entry.max_side < 2**31 - 1 else "-"
     needs = "formats" if entry.extra else "-"
     dpi = "yes" if entry.dpi else "-"
-    return entry.name, " ".join(entry.suffixes), bits, alpha, colours, *kept, dpi, loss, side, needs
+    also = ", ".join([*entry.also, *(["data"] if entry.data_band else [])]) or "-"
+    return entry.name, " ".join(entry.suffixes), bits, alpha, colours, *kept, dpi, also, loss, side, needs

@@ -31,6 +31,7 @@ class Format:
         grey: whether it holds grey as grey, not as RGB.
         metadata: what else it holds of "exif", "xmp" and "iptc".
         dpi: whether it holds a resolution.
+        also: what else is kept in it: "aspect" of the pixels, "comments", "gain map", "tags" of TIFF, "texts" of PNG.
         encoding: memory that encoding takes, the file included, in bytes for each byte of pixels; measured.
         quality: default quality from 1 to 100 of a lossy format; None for a lossless one.
         lossless: whether a lossy format loses nothing at quality 100.
@@ -52,6 +53,7 @@ class Format:
     grey: bool = True
     metadata: tuple[str, ...] = ("exif", "xmp")
     dpi: bool = True
+    also: tuple[str, ...] = ()
     encoding: float = 2.5
     quality: int | None = None
     lossless: bool = False
@@ -67,12 +69,12 @@ class Format:
 
 _ALL = (
     Format(name="jpeg", suffixes=(".jpg", ".jpeg", ".jpe", ".jfif"), alpha=False, quality=92, vips=".jpg",
-           max_side=65535, metadata=("exif", "xmp", "iptc"), encoding=5),
-    Format(name="png", suffixes=(".png",), alpha=True, bits=16, cicp=True, vips=".png"),
+           max_side=65535, metadata=("exif", "xmp", "iptc"), also=("aspect", "comments", "gain map"), encoding=5),
+    Format(name="png", suffixes=(".png",), alpha=True, bits=16, cicp=True, also=("aspect", "texts"), vips=".png"),
     Format(name="webp", suffixes=(".webp",), alpha=True, grey=False, quality=90, lossless=True, vips=".webp",
            max_side=16383, encoding=4.5),
     Format(name="tiff", suffixes=(".tif", ".tiff"), alpha=True, bits=16, floats=True, data_band=True, vips=".tif",
-           metadata=("exif", "xmp", "iptc")),
+           metadata=("exif", "xmp", "iptc"), also=("aspect", "tags")),
     Format(name="bmp", suffixes=(".bmp",), alpha=True, icc=False, max_side=32767, metadata=(), encoding=3.7),
     Format(name="gif", suffixes=(".gif",), alpha=True, soft=False, icc=False, grey=False, vips=".gif",
            max_side=65535, metadata=(), dpi=False, encoding=5.2),
@@ -205,7 +207,7 @@ def left_out_note(picture: Picture, format: str, *, strip: bool = False) -> list
         format: name of the format.
         strip: metadata is left out anyway.
     """
-    if picture.gain_map and format == "jpeg" and not strip:
+    if picture.gain_map and "gain map" in FORMATS[format].also and not strip:
         return ["the HDR gain map is kept, and enlarged like the picture"]
     gain_map = ["the HDR gain map (the result is the SDR picture)"] if picture.gain_map else []
     notes, holds = list[str](), FORMATS[format]
@@ -229,19 +231,19 @@ def profile_is_lost(pixels: NDArray[Any], holds: Format) -> bool:
 
 
 def _metadata_left_out(metadata: Metadata, format: str) -> list[str]:
-    holds = FORMATS[format].metadata
-    lost = [k.upper() for k in ("exif", "xmp", "iptc") if getattr(metadata, k) and k not in holds]
-    if metadata.texts and format != "png":
+    holds = FORMATS[format]
+    lost = [k.upper() for k in ("exif", "xmp", "iptc") if getattr(metadata, k) and k not in holds.metadata]
+    if metadata.texts and "texts" not in holds.also:
         texts = [whole for whole in metadata.texts if whole[4:8] != b"bKGD"]
         keywords = dict.fromkeys(whole[8:].partition(b"\0")[0].decode("latin-1") for whole in texts)
         lost += [f"PNG texts ({', '.join(keywords)})"] if texts else []
-    if metadata.comments and format != "jpeg":
+    if metadata.comments and "comments" not in holds.also:
         lost.append("JPEG comments")
-    if metadata.tags and format != "tiff":
+    if metadata.tags and "tags" not in holds.also:
         lost += names_of(metadata.tags)
-    if metadata.dpi and not FORMATS[format].dpi:
+    if metadata.dpi and not holds.dpi:
         lost.append(f"the resolution ({metadata.dpi[0]:g} x {metadata.dpi[1]:g} pixels per inch)")
-    if metadata.aspect and format not in ("jpeg", "png", "tiff"):
+    if metadata.aspect and "aspect" not in holds.also:
         lost.append(f"the shape of the pixels (resolutions {metadata.aspect[0]:g} : {metadata.aspect[1]:g})")
     return lost
 
