@@ -16,6 +16,7 @@ PARTS = (
     "precision",
     "ensemble",
     "overhead",
+    "path",
     "exactness",
     "memory",
     "loader",

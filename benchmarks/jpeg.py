@@ -39,7 +39,7 @@ SHEET_PICTURES = ("19", "23")
 def models_of(scale: int) -> dict[str, Upscaler | None]:
     """What is measured: name -> upscaler, None for bicubic; robust weights as far as they are shipped."""
     shipped = {m.name for m in shipped_models() if m.scale == scale}
-    return {"bicubic": None, **{n: load(n, scale=scale) for n in (AUTO_CLEAN, AUTO_ROBUST) if n in shipped}}
+    return {"bicubic": None, **{n: load(n, scale=scale).engine for n in (AUTO_CLEAN, AUTO_ROBUST) if n in shipped}}
 
 
 def psnr(upscaler: Upscaler | None, items: list[Item], *, scale: int, quality: Quality) -> float:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import get_args
 
 from a2f.runtime import load_engine
-from a2f.runtime.engines import EngineName
 from a2f.runtime.openvino_core import computes
+from a2f.runtime.options import EngineName
 from a2f.weights import read_weights, shipped_models
 from benchmarks.engine import SCALE, an_image, measure, timed
 from benchmarks.machine import describe, suffix

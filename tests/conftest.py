@@ -46,7 +46,6 @@ def pytest_runtest_setup() -> None:
 def robust_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Shipped weights with robust ones, better below quality 80 at x2 and 70 at x4: clean ones, made lighter."""
     import a2f.weights as weights_module
-    from a2f.api import _kept
 
     folder, robust = tmp_path / "weights_data", {2: 80, 4: 70}
     shutil.copytree(weights_module._folder(), folder)
@@ -68,8 +67,6 @@ def robust_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         index["models"].append({**clean, **told, **figures})
     (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
     monkeypatch.setattr(weights_module, "_folder", lambda: folder)
-    for cache in (weights_module.shipped_models, _kept):
-        cache.cache_clear()
+    weights_module.shipped_models.cache_clear()
     yield folder
-    for cache in (weights_module.shipped_models, _kept):
-        cache.cache_clear()
+    weights_module.shipped_models.cache_clear()

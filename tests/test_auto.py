@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -12,12 +13,18 @@ from click.testing import CliRunner
 from PIL import Image
 
 import a2f
-from a2f.api import available_scales, pass_models
-from a2f.cli.batch import Options, Runner, plan
 from a2f.cli.main import cli, main
 from a2f.errors import UnknownModelError
 from a2f.imageio import read_image
-from a2f.weights import Weights, auto_model, find_shipped, network_of, read_weights, shipped_models
+from a2f.weights import (
+    auto_model,
+    available_scales,
+    find_shipped,
+    network_of,
+    pass_models,
+    read_weights,
+    shipped_models,
+)
 
 RNG = np.random.default_rng(0)
 PHOTO = Image.fromarray(RNG.integers(60, 190, (14, 18, 3)).astype(np.uint8)).resize((36, 28), Image.Resampling.BICUBIC)
@@ -158,42 +165,39 @@ def test_batch_of_both_kinds(robust_shipped: Path, here: Path, jobs: int) -> Non
         np.testing.assert_array_equal(pixels(f"out/{made}"), pixels(f"named/{made}"))
 
 
-def test_each_engine_is_opened_once_and_only_if_it_is_needed(robust_shipped: Path, here: Path, monkeypatch) -> None:
-    from a2f.cli import batch
+def test_each_engine_is_opened_once_and_only_if_it_is_needed(robust_shipped: Path, here: Path) -> None:
+    def ran(*names: str, jobs: int = 1) -> tuple[list[object], list[str]]:
+        """The model of each image, and the networks that were opened, in their order."""
+        given = ["-m", "auto", "-s", 2, "-f", "png", "-o", "out", "--overwrite", "--json", "-v", "-j", jobs]
+        done = run("upscale", *names, *given)
+        assert done.exit_code == 0, done.output
+        opened = re.findall(r"^onnxruntime [^,]*, (sd\S*) x2 ", done.stderr, re.MULTILINE)
+        return [record["model"] for record in records(done.stdout)], opened
 
-    opened: list[str] = []
-    alone: list[bool] = []
-    load_engine = batch.load_engine
-
-    def counting(weights: Weights, **how: object):
-        opened.append(weights.name)
-        alone.append(how["limits"].alone)
-        return load_engine(weights, **how)
-
-    monkeypatch.setattr(batch, "load_engine", counting)
-
-    def outcomes(names: list[str], **more: object) -> list[str | None]:
-        opened.clear()
-        options = Options(model="auto", scale=2, format="png", output=here / "out", overwrite=True, **more)
-        tasks, _ = plan(names, options)
-        runner = Runner(options, count=len(tasks), first=tasks[0].source)
-        return [outcome.model for outcome in runner.run(tasks, stdin=lambda: b"")]
-
-    assert outcomes(["a.jpg", "d.jpg"]) == ["sd-robust"] * 2
-    assert opened == ["sd-robust"]
-    assert outcomes(["c.png", "b.jpg"]) == ["sd"] * 2
-    assert opened == ["sd"]
-    assert outcomes(["a.jpg", "b.jpg", "c.png", "d.jpg", "e.jpg"], jobs=2) == [
-        "sd-robust",
-        "sd",
-        "sd",
-        "sd-robust",
-        "sd-robust",
-    ]
+    assert ran("a.jpg", "d.jpg") == (["sd-robust"] * 2, ["sd-robust"])
+    assert ran("c.png", "b.jpg") == (["sd"] * 2, ["sd"])
+    models, opened = ran("a.jpg", "b.jpg", "c.png", "d.jpg", "e.jpg", jobs=2)
+    assert models == ["sd-robust", "sd", "sd", "sd-robust", "sd-robust"]
     assert sorted(opened) == ["sd", "sd-robust"]
-    assert not any(alone)  # neither keeps memory that the other one needs
-    assert Runner(Options(model="sd", scale=2)).scales == (2,)
-    assert alone[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "alone"), [(["-s", 2], True), (["-s", 2, "-m", "auto"], False), (["--width", 99], False)]
+)
+def test_an_engine_keeps_no_memory_that_another_one_needs(
+    here: Path, monkeypatch, options: list[object], alone: bool
+) -> None:
+    from a2f import upscalers
+
+    opened, given = upscalers.open_upscaler, []
+
+    def listening(*arguments: object, **how: object) -> object:
+        given.append(how["alone"])
+        return opened(*arguments, **how)
+
+    monkeypatch.setattr(upscalers, "open_upscaler", listening)
+    assert run("upscale", "a.jpg", *options, "-o", "large.png").exit_code == 0
+    assert set(given) == {alone}
 
 
 def test_a_scale_without_robust_weights(robust_shipped: Path, here: Path) -> None:

@@ -51,8 +51,11 @@ def test_upscaling_loads_neither_torch_nor_pillow_plugins(tmp_path) -> None:
 
 def test_public_names() -> None:
     import a2f
+    from a2f import errors
 
-    assert sorted(a2f.__all__) == ["A2FError", "Upscaler", "load", "upscale"]
+    classes = {name: value for name, value in vars(errors).items() if isinstance(value, type)}
+    every_error = {name for name, value in classes.items() if issubclass(value, errors.A2FError)}
+    assert {"LoadedUpscaler", "Upscaler", "load", "upscale"} | every_error == set(a2f.__all__)
     for name in a2f.__all__:
         assert getattr(a2f, name).__doc__
     assert set(a2f.__all__) <= set(dir(a2f))

@@ -31,7 +31,7 @@ class Nearest:
 
 @pytest.fixture(scope="module")
 def network() -> Upscaler:
-    return load("sd", scale=2, threads=2)
+    return load("sd", scale=2, threads=2).engine
 
 
 def noise(shape: tuple[int, ...], dtype: type, seed: int = 0) -> np.ndarray:

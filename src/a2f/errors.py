@@ -1,22 +1,25 @@
-"""What can go wrong, as one tree.
+"""What can go wrong, as one tree. The number is the exit code of the command line.
 
 ::
 
-    A2FError
-    ├── UsageError             a request that can never work: unknown option values, clashing outputs
-    │   └── UnknownModelError  no such model or scale; lists what there is
-    ├── InputError             an array of the wrong shape, dtype or range
-    ├── ImageReadError         a file that is missing, unreadable, empty or not an image
-    │   ├── TruncatedImageError  the file ends too early
-    │   └── PixelLimitError      more pixels than the limit allows
-    ├── ImageWriteError        the output cannot be written; nothing half done is left
-    │   ├── LossyFormatError   the format would lose alpha or bit depth
-    │   └── OutputExistsError  there is a file, and nobody asked to replace it
-    ├── DownloadError          a file that cannot be fetched or unpacked, or has the wrong checksum
-    │   └── ArchiveError       an archive that is damaged or not to be trusted
-    ├── WeightsError           a weights file that is truncated, foreign or of the wrong shape
-    ├── EngineError            an engine, device or precision that is not to be had here
-    └── MissingExtraError      an optional package is not installed; tells the pip command
+    A2FError                   1
+    ├── UsageError             2  a request that can never work: unknown option values, clashing outputs
+    │   └── UnknownModelError  2  no such model or scale; lists what there is
+    ├── InputError             1  an array or image object of the wrong type, shape, dtype or range
+    ├── ImageReadError         1  a file that is missing, unreadable, empty or not an image
+    │   ├── TruncatedImageError  1  the file ends too early
+    │   └── PixelLimitError    1  more pixels than the limit allows
+    ├── WriteError             1  a file, of any kind, that cannot be written; nothing half done is left
+    │   ├── OutputExistsError  1  there is a file, and nobody asked to replace it
+    │   └── ImageWriteError    1  a picture that cannot be encoded
+    │       └── LossyFormatError  2  the format would lose alpha, bit depth or metadata
+    ├── DownloadError          1  a file that cannot be fetched or unpacked, or has the wrong checksum
+    │   └── ArchiveError       1  an archive that is damaged or not to be trusted
+    ├── WeightsError           1  a weights file that is missing, truncated, foreign or of the wrong shape
+    ├── EngineError            2  an engine, device or precision that is not available on this machine
+    ├── MissingExtraError      2  an optional package is not installed; tells the pip command
+    ├── MemoryLimitError       1  more memory than is allowed, or than there is; tells the least that works if known
+    └── Cancelled            130  the work was stopped on request
 
 Every message says what was got, what is allowed and what to do.
 """
@@ -26,7 +29,8 @@ class A2FError(Exception):
     """Base of all errors that a2f raises on purpose.
 
     Attributes:
-        exit_code: what the command line exits with when this error ends it: 1 a failure, 2 a usage error.
+        exit_code: what the command line exits with when this error ends it: 1 a failure, 2 a wrong request, 130 a
+            stop on request, as after Ctrl-C.
     """
 
     exit_code = 1
@@ -61,18 +65,22 @@ class PixelLimitError(ImageReadError):
     """An image with more pixels than the limit allows."""
 
 
-class ImageWriteError(A2FError):
-    """The output cannot be written; nothing half done is left behind."""
+class WriteError(A2FError):
+    """A file that cannot be written: no such folder, no permission, a full disk. Nothing half done is left behind."""
+
+
+class OutputExistsError(WriteError):
+    """There is a file at the output, and nobody asked to replace it; it may have appeared a moment ago."""
+
+
+class ImageWriteError(WriteError):
+    """A picture that cannot be encoded in the chosen format."""
 
 
 class LossyFormatError(ImageWriteError):
-    """The chosen format would lose transparency or bit depth, and nobody asked for that."""
+    """The chosen format would lose transparency, bit depth or metadata, and nobody asked for that."""
 
     exit_code = 2
-
-
-class OutputExistsError(ImageWriteError):
-    """There is a file at the output, and nobody asked to replace it; it may have appeared a moment ago."""
 
 
 class DownloadError(A2FError):
@@ -84,14 +92,26 @@ class ArchiveError(DownloadError):
 
 
 class WeightsError(A2FError):
-    """A weights or checkpoint file that is truncated, foreign or of the wrong shape."""
+    """A weights or checkpoint file that is missing, truncated, foreign or of the wrong shape."""
 
 
 class EngineError(A2FError):
-    """An engine, device or precision that is not to be had on this machine."""
+    """An engine, device or precision that is not available on this machine."""
+
+    exit_code = 2
 
 
 class MissingExtraError(A2FError):
     """An optional package is not installed. The message tells the pip command that installs it."""
 
     exit_code = 2
+
+
+class MemoryLimitError(A2FError):
+    """The work needs more memory than is allowed, or than there is; the message tells the least that works."""
+
+
+class Cancelled(A2FError):  # noqa: N818 - nothing went wrong: somebody asked to stop
+    """The work was stopped on request."""
+
+    exit_code = 130

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.color import rgb_to_y
-from a2f.errors import EngineError, InputError
+from a2f.errors import InputError, MissingExtraError
 
 
 def psnr_y(sr: NDArray[np.uint8], hr: NDArray[np.uint8], *, border: int) -> float:
@@ -46,12 +46,12 @@ def ssim_y(sr: NDArray[np.uint8], hr: NDArray[np.uint8], *, border: int) -> floa
 
     Raises:
         InputError: as `psnr_y`, or if fewer than 11 pixels a side are left.
-        EngineError: if scikit-image is not installed.
+        MissingExtraError: if scikit-image is not installed.
     """
     try:
         from skimage.metrics import structural_similarity
     except ImportError as error:
-        raise EngineError("SSIM needs scikit-image: pip install 'a2f[eval]'") from error
+        raise MissingExtraError("SSIM needs scikit-image: pip install 'a2f[eval]'") from error
     a, b = _inner_luma(sr, hr, border)
     if min(a.shape) < 11:
         raise InputError(f"SSIM needs at least 11 x 11 pixels inside the border, not {a.shape[1]} x {a.shape[0]}")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import InputError
+from a2f.footprint import check_memory, enlarged_size
 from a2f.imageio import FORMATS, Picture, encode_bands, encode_image, encoding_bytes, is_transparent
 from a2f.imageio.picture import without_degrees
 from a2f.runtime.memory import give_back_freed
@@ -108,76 +109,13 @@ def encode_enlarged(
     if format == "jpeg" and not strip:
         picture = _with_enlarged_map(picture, passes, size=None)
     bands = watched(upscale_bands(picture.pixels, passes[0], independent=independent or picture.data_band))
-    final = _enlarged_size(picture.size, passes)
+    final = enlarged_size(picture.size, passes)
     channels, light = picture.pixels.shape[2], picture.light is not None
     taken = encoding_bytes(format, size=final, channels=channels, deep=picture.is_deep, light=light, streamed=True)
     with checked(), reserve(taken):
         first = next(bands)  # all that runs has been planned then
     bands = chain([first], bands)
     yield from encode_bands(picture, bands, size=final, format=format, quality=quality, strip=strip, force=force)
-
-
-def check_memory(picture: Picture, passes: Sequence[Upscaler], *, size: Size | None, format: str) -> None:
-    """Make sure, before anything is computed, that all of the way to the file fits into what the passes may take.
-
-    Args:
-        picture: to enlarge.
-        passes: as `upscale_pixels`; without limits where they are not `BandUpscaler`.
-        size: the same.
-        format: of the file.
-
-    Raises:
-        EngineError: if it does not; says the least that works.
-    """
-    bounded = [upscaler for upscaler in passes if isinstance(upscaler, BandUpscaler)]
-    if not bounded or len(bounded) < len(passes):
-        return
-    streamed = size is None and len(passes) == 1
-    final = size or _enlarged_size(picture.size, bounded)
-    channels, deep = picture.pixels.shape[2], picture.is_deep
-    light = picture.light is not None
-    file = encoding_bytes(format, size=final, channels=channels, deep=deep, light=light, streamed=streamed)
-    stages = _stages_of_one_pass(picture, bounded[0], file) if streamed else _stages(picture, bounded, final, file)
-    short = max(upscaler.shortage(height=h, width=w, besides=b) for upscaler, (w, h), b in stages)
-    if short:
-        what = f"{picture.size[0]} x {picture.size[1]} pixels, enlarged to {final[0]} x {final[1]} as {format},"
-        raise bounded[-1].too_little(what, short)
-
-
-Stage = tuple[BandUpscaler, Size, int]  # who runs, on what size, bytes that are held besides
-
-
-def _enlarged_size(size: Size, passes: Sequence[Upscaler]) -> Size:
-    factor = math.prod(upscaler.scale for upscaler in passes)
-    return size[0] * factor, size[1] * factor
-
-
-def _stages_of_one_pass(picture: Picture, upscaler: BandUpscaler, file: int) -> Iterator[Stage]:
-    """Of a pass that is encoded while it runs: alpha, if there is any, then colours."""
-    given_px = picture.size[0] * picture.size[1]
-    made_px = given_px * upscaler.scale**2
-    if picture.data_band or is_transparent(picture.pixels):
-        yield upscaler, picture.size, 20 * made_px + file
-        yield upscaler, picture.size, 28 * given_px + picture.pixels.itemsize * made_px + file
-    else:
-        yield upscaler, picture.size, file
-
-
-def _stages(picture: Picture, passes: Sequence[BandUpscaler], final: Size, file: int) -> Iterator[Stage]:
-    """Of passes whose results are held in floating point, 12 bytes a pixel and 4 of alpha, then resized and encoded."""
-    alpha, size, held = picture.data_band or is_transparent(picture.pixels), picture.size, 0
-    for upscaler in passes:
-        given, size = size, _enlarged_size(size, [upscaler])
-        given_px, made_px = given[0] * given[1], size[0] * size[1]
-        if alpha:
-            yield upscaler, given, held + 20 * made_px
-        held = made_px * (16 if alpha else 12)
-        yield upscaler, given, given_px * (28 if alpha else 12) + held
-    final_px = final[0] * final[1]
-    encoding = final_px * (12 + 4 * alpha + picture.pixels[0, 0].nbytes) + file
-    # Pillow works with a copy of each plane, and one that has its final width
-    resizing = made_px * (32 if alpha else 24) + final_px * (48 if alpha else 16) + 4 * final[0] * size[1]
-    yield upscaler, given, max(encoding, 0 if final == size else resizing) + 12 * given_px
 
 
 def upscale_pixels(

@@ -4,12 +4,55 @@ import itertools
 import math
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from a2f.errors import UsageError
 
 Size = tuple[int, int]
 
 OWN_SUFFIX = re.compile(r"_(x[234]|[wh]\d+|max\d+|\d+x\d+)$")  # what an enlargement's name gets, unless asked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """The size that is asked for, of all pictures alike: a factor, or one of four exact sizes.
+
+    Attributes:
+        scale: the factor; it counts where no exact size is given.
+        width: of the result, pixels; the height follows.
+        height: of the result, pixels; the width follows.
+        size: width and height of the result; the proportions may change.
+        max_side: the longer side of the result, pixels; the shorter one follows.
+    """
+
+    scale: int = 4
+    width: int | None = None
+    height: int | None = None
+    size: Size | None = None
+    max_side: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.is_exact:
+            self.exact((1, 1))  # checks what is given
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether an exact size is asked for."""
+        return any(side is not None for side in (self.width, self.height, self.size, self.max_side))
+
+    def exact(self, given: Size) -> Size | None:
+        """The exact size of the result for a picture of this width and height; None for a factor."""
+        if not self.is_exact:
+            return None
+        return target_size(given, width=self.width, height=self.height, size=self.size, max_side=self.max_side)
+
+    @property
+    def mark(self) -> str:
+        """What the name of a result gets by default: ``_x4``, ``_w3840``, ``_1920x1080`` and the like."""
+        for mark, side in (("w", self.width), ("h", self.height), ("max", self.max_side)):
+            if side is not None:
+                return f"_{mark}{side}"
+        return f"_x{self.scale}" if self.size is None else f"_{self.size[0]}x{self.size[1]}"
 
 
 def target_size(

@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import EngineError
+from a2f.errors import MemoryLimitError
 
 
 @runtime_checkable
@@ -71,7 +71,7 @@ class BandUpscaler(Upscaler, Protocol):
 
         Raises:
             InputError: for another shape or dtype.
-            EngineError: if the memory does not suffice.
+            MemoryLimitError: if the memory does not suffice.
         """
         ...
 
@@ -85,10 +85,10 @@ class BandUpscaler(Upscaler, Protocol):
         """
         ...
 
-    def too_little(self, what: str, short_bytes: int) -> EngineError:
+    def too_little(self, what: str, short_bytes: int) -> MemoryLimitError:
         """The error for what does not fit into the memory, which says the least that works."""
         ...
 
     def stop(self) -> None:
-        """End what is under way: those runs, and all later ones, raise EngineError within a tile's time."""
+        """End what is under way: those runs, and all later ones, raise Cancelled within a tile's time."""
         ...

@@ -9,8 +9,9 @@ metadata has ``kind`` = "robust".
 import functools
 import hashlib
 import json
+import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Literal
@@ -159,6 +160,45 @@ def auto_model(jpeg_quality: int | None, *, scale: int) -> str:
     if robust is None or jpeg_quality is None or jpeg_quality >= robust.jpeg_below:
         return AUTO_CLEAN
     return AUTO_ROBUST
+
+
+def is_file_name(model: str | os.PathLike[str]) -> bool:
+    """Whether a model is meant as the path of a weights file."""
+    return not isinstance(model, str) or model.endswith(".safetensors") or os.sep in model
+
+
+def find_weights(model: str | os.PathLike[str], *, scale: int) -> Weights:
+    """Weights by name and scale, or from a file, which has its own scale.
+
+    Raises:
+        UnknownModelError: as `find_shipped`.
+        WeightsError: as `read_weights`.
+    """
+    return read_weights(os.fspath(model) if is_file_name(model) else find_shipped(str(model), scale=scale).path)
+
+
+def available_scales(model: str | os.PathLike[str]) -> tuple[int, ...]:
+    """The scales for which a model has weights, "auto" included; errors as `find_weights`."""
+    if is_file_name(model):
+        return (read_weights(os.fspath(model)).config.scale,)
+    name = AUTO_CLEAN if model == AUTO else str(model)
+    return tuple(m.scale for m in shipped_models() if m.name == name) or (find_shipped(name, scale=4).scale,)
+
+
+def pass_models(model: str, scales: Sequence[int], *, jpeg_quality: int | None) -> list[str]:
+    """The model of each pass through a network.
+
+    Args:
+        model: a name, "auto", or the path of a weights file.
+        scales: of the passes.
+        jpeg_quality: of the picture's file; None if it is no JPEG.
+
+    Returns:
+        `model` each time. "auto" chooses for the first pass alone: what that pass gives has no JPEG blocks any more.
+    """
+    if model != AUTO or not scales:
+        return [model] * len(scales)
+    return [auto_model(jpeg_quality, scale=scales[0]), *[AUTO_CLEAN] * (len(scales) - 1)]
 
 
 def expected_shapes(config: A2FConfig) -> dict[str, tuple[int, ...]]:

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 import a2f
-from a2f.cli.upscale import _write_all
-from a2f.errors import ImageWriteError
+from a2f.cli.report import write_all
+from a2f.errors import WriteError
 from a2f.imageio import read_image
 from a2f.weights import find_shipped
 
@@ -248,7 +248,7 @@ def test_metadata_depth_and_alpha_survive(here: Path, run) -> None:
 
 
 def test_metadata_too_long_for_the_format_is_said_before_the_work(here: Path, run, monkeypatch) -> None:
-    from a2f.cli import batch
+    from a2f import pipeline
     from a2f.imageio import Metadata, Picture, write_image
 
     long = Picture(pixels=np.zeros((7, 9, 3), np.uint8), metadata=Metadata(xmp=b"<x>" + b"a" * 70_000))
@@ -256,7 +256,7 @@ def test_metadata_too_long_for_the_format_is_said_before_the_work(here: Path, ru
     for options in (["--strip"], ["--force"]):
         assert run("upscale", "a.png", "-s", 2, "-f", "jpg", "--overwrite", *options).code == 0
         assert read_image(here / "a_x2.jpg").metadata == Metadata()
-    monkeypatch.setattr(batch, "encode_enlarged", lambda *arguments, **options: pytest.fail("it was enlarged"))
+    monkeypatch.setattr(pipeline, "encode_enlarged", lambda *arguments, **options: pytest.fail("it was enlarged"))
     done = run("upscale", "a.png", "-s", 2, "-f", "jpg", "--overwrite")
     assert done.code == 2
     assert "jpeg cannot hold 70,003 bytes of XMP" in done.err
@@ -589,15 +589,15 @@ def test_a_stream_that_takes_little_at_a_time_gets_all() -> None:
             raise OSError(28, "No space left on device")
 
     narrow = Narrow()
-    _write_all(narrow, bytes(range(100)))
+    write_all(narrow, bytes(range(100)))
     assert narrow.got == bytes(range(100))
-    with pytest.raises(ImageWriteError, match="standard output: No space left"):
-        _write_all(Full(), b"abc")
+    with pytest.raises(WriteError, match="standard output: No space left"):
+        write_all(Full(), b"abc")
 
 
 def test_progress_of_a_large_image_rises_to_all() -> None:
     for how in ({"tile": 16}, {"tile": 16, "gates": "sampled"}):
-        upscaler, told = a2f.load(scale=2, threads=1, **how), []
+        upscaler, told = a2f.load(scale=2, threads=1, **how).engine, []
         upscaler.on_progress = told.append
         upscaler(np.zeros((40, 50, 3), np.float32))
         assert told == sorted(told)
@@ -608,15 +608,15 @@ def test_progress_of_a_large_image_rises_to_all() -> None:
 @pytest.mark.parametrize("option", [None, "--skip-existing", "--overwrite"])
 def test_a_file_that_appears_while_the_network_runs(here: Path, run, monkeypatch, option: str | None) -> None:
     photo(here / "a.png")
-    from a2f.cli import batch
+    from a2f import pipeline
 
-    encode = batch.encode_enlarged
+    encode = pipeline.encode_enlarged
 
     def slow(*arguments: object, **options: object):
         (here / "a_x2.png").write_bytes(b"theirs")
         yield from encode(*arguments, **options)
 
-    monkeypatch.setattr(batch, "encode_enlarged", slow)
+    monkeypatch.setattr(pipeline, "encode_enlarged", slow)
     done = run("upscale", "a.png", "-s", 2, *([option] if option else []))
     assert done.code == (0 if option else 3)
     kept = (here / "a_x2.png").read_bytes() == b"theirs"
@@ -771,3 +771,55 @@ def test_never_shrink_leaves_larger_pictures_alone(here: Path, run) -> None:
     assert "exists" not in done.err
     assert "1 done, 1 skipped" in done.err
     assert [p.name for p in (here / "out").iterdir()] == ["small_w40.png"]
+
+
+@pytest.mark.parametrize("size", [["-s", 2], [], ["--width", 20]])
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["--device", "tpu"], 2),
+        (["--engine", "torch", "--device", "cuda:9"], 2),
+        (["-m", "broken.safetensors"], 2),
+        (["-m", "none.safetensors"], 2),
+        (["-m", "xl"], 2),
+        (["--dtype", "int8"], 2),
+    ],
+)
+def test_what_is_not_to_be_had_ends_alike_at_any_size(
+    here: Path, run, size: list[object], options: list[object], code: int
+) -> None:
+    photo(here / "a.png")
+    (here / "broken.safetensors").write_bytes(b"x" * 100)
+    done = run("upscale", "a.png", *size, *options)
+    assert done.code == code
+    assert done.err.count("\n") == 1
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("names", "code"), [(["a.png"], 2), (["none.png"], 3), (["a.png", "large.png"], 1), (["a.png", "none.png"], 3)]
+)
+def test_a_dry_run_ends_as_the_run_itself(here: Path, run, names: list[str], code: int, more: list[str]) -> None:
+    photo(here / "a.png", (9, 7))
+    photo(here / "large.png", (90, 70))
+    assert run("upscale", *names, "--width", 200, "-o", "out/", *more).code == code
+
+
+def test_some_skipped_and_the_rest_refused_is_some_failed(here: Path, run) -> None:
+    photo(here / "a.png", mode="RGBA")
+    photo(here / "b.png")
+    (here / "b_x2.jpg").write_bytes(b"mine")
+    image = Image.open(here / "a.png")
+    image.putpixel((0, 0), (0, 0, 0, 0))
+    image.save(here / "a.png")
+    done = run("upscale", "a.png", "b.png", "-s", 2, "-f", "jpg", "--skip-existing")
+    assert done.code == 1
+    assert "1 skipped, 1 failed" in done.err
+
+
+def test_a_file_of_another_format_than_its_name_says_keeps_its_format(here: Path, run) -> None:
+    Image.new("RGB", (9, 7)).save(here / "photo.jpg", "WEBP", lossless=True)
+    assert run("upscale", "photo.jpg", "-s", 2).code == 0
+    assert read_image(here / "photo_x2.webp").format == "webp"
+    assert a2f.upscale(here / "photo.jpg", scale=2, overwrite=True) == here / "photo_x2.webp"

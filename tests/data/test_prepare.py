@@ -20,7 +20,7 @@ from a2f.data.index import Settings
 from a2f.data.pairs import crop_to_multiple, find_images, find_lr, load_pairs
 from a2f.data.prepare import Result, plan, run
 from a2f.data.subimages import positions, sub_images, sub_names, unique_names
-from a2f.errors import A2FError, ImageReadError, ImageWriteError, UsageError
+from a2f.errors import A2FError, ImageReadError, UsageError, WriteError
 from a2f.resize import imresize
 
 SMALL = Settings(size=48, step=24, min_size=16, scales=(2, 3, 4))
@@ -391,11 +391,11 @@ def test_a_full_disk_ends_the_run_and_a_second_one_goes_on(tmp_path: Path, monke
     def full(path: Path, data: bytes) -> None:
         written.append(path)
         if len(written) == 40:
-            raise ImageWriteError(f"cannot write {path}: No space left on device")
+            raise WriteError(f"cannot write {path}: No space left on device")
         write(path, data)
 
     write = module.write_bytes_atomic
     monkeypatch.setattr(module, "write_bytes_atomic", full)
-    with pytest.raises(ImageWriteError, match="No space left"):
+    with pytest.raises(WriteError, match="No space left"):
         prepared(source, folder)
     assert [r.status for r in prepared(source, folder)] == ["kept", "made", "made"]

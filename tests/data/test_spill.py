@@ -6,7 +6,7 @@ import torch
 
 from a2f.data.patches import Patches
 from a2f.data.spill import Spill
-from a2f.errors import ImageWriteError
+from a2f.errors import WriteError
 
 
 def images() -> list[np.ndarray]:
@@ -41,5 +41,5 @@ def test_patches_of_mapped_images_are_the_same(tmp_path: Path) -> None:
 
 def test_a_folder_that_takes_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ImageWriteError, match="do not fit into memory"):
+    with pytest.raises(WriteError, match="do not fit into memory"):
         Spill(tmp_path / "file", limit_bytes=0).add(images()[0])

@@ -19,7 +19,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 
 @pytest.fixture(scope="module")
 def network() -> Upscaler:
-    return load("sd", scale=2, threads=2)
+    return load("sd", scale=2, threads=2).engine
 
 
 def bands(channels: int, dtype: type = np.uint8) -> np.ndarray:

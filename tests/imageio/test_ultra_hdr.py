@@ -135,7 +135,7 @@ def test_the_brand_may_stand_anywhere() -> None:
 
 @pytest.fixture(scope="module")
 def network() -> Upscaler:
-    return load("sd", scale=2, threads=2)
+    return load("sd", scale=2, threads=2).engine
 
 
 def hdr_fields(blob: bytes) -> dict[str, object]:

@@ -7,7 +7,7 @@ import torch
 from click.testing import CliRunner
 
 from a2f.cli.main import cli
-from a2f.errors import EngineError
+from a2f.errors import UsageError
 from a2f.model.a2f import A2F, to_weights
 from a2f.profiling.cost import activations, lr_size, multi_adds, stored_features
 from a2f.profiling.latency import measure_latency
@@ -131,5 +131,5 @@ def test_peak_memory_grows_with_the_image() -> None:
     small, large = (measure_peak_memory(weights, width=side, height=side, **how) for side in (150, 450))
     assert 4 < large / small < 16  # 9 times the pixels
     how |= {"engine": "onnxruntime"}
-    with pytest.raises(EngineError, match="with --engine torch only"):
+    with pytest.raises(UsageError, match="with --engine torch only"):
         measure_peak_memory(weights, width=8, height=8, **{**how, "device": "cuda"})

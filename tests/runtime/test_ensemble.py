@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import a2f
-from a2f.errors import EngineError, UsageError
+from a2f.errors import Cancelled, MemoryLimitError, UsageError, WriteError
 from a2f.export.check import rounding
 from a2f.pixels import upscale_pixels
 from a2f.runtime import Limits, ensemble, load_engine, plan
@@ -89,7 +89,7 @@ def test_tiles_are_invisible_in_it(runs: int, engine: str) -> None:
     if engine == "openvino":
         pytest.importorskip("openvino", reason="the extra openvino is not installed")
     image = noise((41, 30, 3))
-    whole, tiled = (a2f.load(scale=2, engine=engine, threads=1, tile=tile, ensemble=runs) for tile in (0, 8))
+    whole, tiled = (a2f.load(scale=2, engine=engine, threads=1, tile=t, ensemble=runs).engine for t in (0, 8))
     for made in (tiled(image), np.concatenate(list(tiled.bands(image)))):
         assert np.abs(made - whole(image)).max() <= rounding(whole, image)
 
@@ -99,7 +99,7 @@ def test_tiles_are_invisible_in_it(runs: int, engine: str) -> None:
 def test_the_sum_in_a_file_is_that_in_memory(runs: int, dtype: type, monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(ensemble, "AT_A_TIME", 1000)
-    upscaler, image = a2f.load(scale=2, threads=1, tile=8, ensemble=runs), noise((37, 23, 3), dtype)
+    upscaler, image = a2f.load(scale=2, threads=1, tile=8, ensemble=runs).engine, noise((37, 23, 3), dtype)
     in_memory = list(upscaler.bands(image))
     assert len(in_memory) > 10
     used = []
@@ -135,7 +135,7 @@ def test_what_does_not_fit_is_refused_before_the_first_run(monkeypatch) -> None:
     between = Limits(max_memory_bytes=(tall + wide) // 2)
     upscaler = ensemble_of(load_engine(weights, threads=1, limits=between), 8, limits=between)
     monkeypatch.setattr(upscaler._inner, "bands", lambda image: runs.append(image.shape))
-    with pytest.raises(EngineError, match="5000 x 100 pixels at x2 do not fit into the memory allowed: at least"):
+    with pytest.raises(MemoryLimitError, match="5000 x 100 pixels at x2 do not fit into the memory allowed: at least"):
         list(upscaler.bands(np.zeros((100, 5000, 3), np.uint8)))
     assert runs == []
 
@@ -149,7 +149,7 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch) -> None:
     old, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, old[1]))
-        with pytest.raises(EngineError, match=r"sums of an ensemble need 0\.0 GB .* set TMPDIR"):
+        with pytest.raises(WriteError, match=r"sums of an ensemble need 0\.0 GB .* set TMPDIR"):
             total.add(0, 0, np.zeros((100, 1000, 3), np.float32))
         total.close()
     finally:
@@ -188,7 +188,7 @@ def test_grey_alpha_and_depth(channels: int, dtype: type, network: Upscaler) -> 
 
 def test_progress_is_shared_by_the_runs() -> None:
     for tile, least in ((16, 8 * 12), (0, 8)):
-        upscaler, told = a2f.load(scale=2, threads=1, tile=tile, ensemble=8), []
+        upscaler, told = a2f.load(scale=2, threads=1, tile=tile, ensemble=8).engine, []
         upscaler.on_progress = told.append
         upscaler(np.zeros((40, 50, 3), np.float32))
         assert told == sorted(told)
@@ -201,11 +201,11 @@ def test_progress_is_shared_by_the_runs() -> None:
 
 
 def test_stop_ends_it() -> None:
-    upscaler = a2f.load(scale=2, threads=1, tile=16, ensemble=8)
+    upscaler = a2f.load(scale=2, threads=1, tile=16, ensemble=8).engine
     with ThreadPoolExecutor(1) as pool:
         under_way = pool.submit(upscaler, np.zeros((900, 900, 3), np.float32))
         upscaler.stop()
-        with pytest.raises(EngineError, match="stopped"):
+        with pytest.raises(Cancelled, match="stopped"):
             under_way.result(timeout=60)
 
 
@@ -235,7 +235,7 @@ import numpy as np
 from pathlib import Path
 import a2f
 from a2f.runtime import ensemble
-upscaler = a2f.load("sd", scale=4, threads=2, max_memory=350 * 10**6, ensemble=2)
+upscaler = a2f.load("sd", scale=4, threads=2, max_memory=350 * 10**6, ensemble=2).engine
 kinds = []
 made = upscaler._sum
 upscaler._sum = lambda *size: kinds.append(made(*size)) or kinds[-1]

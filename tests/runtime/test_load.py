@@ -94,7 +94,7 @@ def test_a_fork_has_threads_of_its_own() -> None:
 
 @pytest.mark.parametrize("tile", [0, 24])
 def test_floats_of_another_range_are_refused(tile: int) -> None:
-    upscaler = load("sd", scale=2, tile=tile)
+    upscaler = load("sd", scale=2, tile=tile).engine
     image = np.full((40, 40, 3), 128, np.float32)
     for values in (image, image / np.float32(64), -image):
         with pytest.raises(InputError, match=r"takes values in \[0, 1\], not in \[-?\d+, -?\d+\]: divide by"):

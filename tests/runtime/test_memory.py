@@ -4,7 +4,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from a2f.errors import EngineError, UsageError
+from a2f.errors import EngineError, MemoryLimitError, UsageError
 from a2f.export.fold import fold
 from a2f.runtime import Limits, load_engine, memory, onnx_engine, plan
 from a2f.runtime.plan import make_plan, needed_bytes
@@ -45,12 +45,12 @@ def test_jobs_share_the_memory(weights) -> None:
 def test_too_little_memory_is_refused_with_the_least_that_works(weights, monkeypatch) -> None:
     monkeypatch.setattr(plan, "resident_bytes", lambda: 40 * 10**6)  # what it has must not change between the tries
     image = np.random.default_rng(0).random((300, 400, 3), dtype=np.float32)
-    with pytest.raises(EngineError, match=r"400 x 300 pixels at x2 .* at least \d+ MB") as caught:
+    with pytest.raises(MemoryLimitError, match=r"400 x 300 pixels at x2 .* at least \d+ MB") as caught:
         load_engine(weights, threads=2, limits=Limits(max_memory_bytes=50 * 10**6))(image)
     least = int(re.search(r"(\d+) MB", str(caught.value))[1]) * 10**6
     sr = load_engine(weights, threads=2, limits=Limits(max_memory_bytes=least))(image)
     assert (sr == load_engine(weights, threads=2, limits=Limits(tile_px=50))(image)).all()
-    with pytest.raises(EngineError, match="at least"):
+    with pytest.raises(MemoryLimitError, match="at least"):
         load_engine(weights, threads=2, limits=Limits(max_memory_bytes=least - 40 * 10**6))(image)
 
 
@@ -58,7 +58,7 @@ def test_a_tile_that_was_asked_for_is_never_changed(weights) -> None:
     plan = make_plan(fold(weights), height=999, width=999, threads=2, limits=Limits(tile_px=333))
     assert (plan.tile_height, plan.tile_width) == (333, 333)
     limits = Limits(tile_px=900, max_memory_bytes=memory.resident_bytes() + 100 * 10**6)
-    with pytest.raises(EngineError, match="a smaller --tile"):
+    with pytest.raises(MemoryLimitError, match="a smaller --tile"):
         make_plan(fold(weights), height=999, width=999, threads=2, limits=limits)
 
 

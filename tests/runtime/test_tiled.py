@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from a2f.errors import EngineError, InputError
+from a2f.errors import Cancelled, EngineError, InputError, MemoryLimitError, WriteError
 from a2f.export.check import rounding
 from a2f.export.fold import fold
 from a2f.export.graph import export_onnx
@@ -249,7 +249,7 @@ def test_stop_ends_those_that_wait_too(weights) -> None:
             runs[0].result(timeout=0.5)
         upscaler.stop()
         for run in runs:
-            with pytest.raises(EngineError, match="stopped"):
+            with pytest.raises(Cancelled, match="stopped"):
                 run.result(timeout=60)
 
 
@@ -291,7 +291,7 @@ def test_torch_without_memory_for_the_whole_image_or_a_tile(error: RuntimeError,
     assert np.abs(upscaler(image) - whole(image).transpose(1, 2, 0)).max() <= rounding(whole, image)
     tiled = load_engine(weights, engine="torch", limits=Limits(tile_px=16))
     monkeypatch.setattr(torch.nn.functional, "conv2d", Mock(side_effect=error))
-    with pytest.raises(EngineError, match="no memory on cpu for a tile"):
+    with pytest.raises(MemoryLimitError, match="no memory on cpu for a tile"):
         tiled(image)
 
 
@@ -318,9 +318,9 @@ def test_stop_ends_the_run_of_a_whole_image(engine: str, side: int, weights, mon
         with pytest.raises(TimeoutError):
             under_way.result(timeout=side / 1200)
         upscaler.stop()
-        with pytest.raises(EngineError, match="stopped"):
+        with pytest.raises(Cancelled, match="stopped"):
             under_way.result(timeout=60)
-    with pytest.raises(EngineError, match="stopped"):
+    with pytest.raises(Cancelled, match="stopped"):
         upscaler(an_image(5, 5))
 
 
@@ -329,9 +329,9 @@ def test_stop_ends_a_run_within_a_tile(weights) -> None:
     with ThreadPoolExecutor(1) as pool:
         under_way = pool.submit(upscaler, an_image(2000, 2000))
         upscaler.stop()
-        with pytest.raises(EngineError, match="stopped"):
+        with pytest.raises(Cancelled, match="stopped"):
             under_way.result(timeout=30)
-    with pytest.raises(EngineError, match="stopped"):
+    with pytest.raises(Cancelled, match="stopped"):
         upscaler(an_image(5, 5))
 
 
@@ -340,7 +340,7 @@ def test_nothing_is_sampled_once_stopped(weights, monkeypatch) -> None:
     upscaler.stop()
     step = Mock(side_effect=AssertionError("a window was run"))
     monkeypatch.setattr(upscaler, "_steps", Mock(net=fold(weights), head=lambda sides: step))
-    with pytest.raises(EngineError, match="stopped"):
+    with pytest.raises(Cancelled, match="stopped"):
         upscaler(an_image(300, 300))
 
 
@@ -357,7 +357,7 @@ def test_the_file_of_features_has_no_name(tmp_path: Path, monkeypatch) -> None:
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path / "gone"))
-    with pytest.raises(EngineError, match=r"in .*gone: No such file or directory; set TMPDIR"):
+    with pytest.raises(WriteError, match=r"in .*gone: No such file or directory; set TMPDIR"):
         FeaturesInFile(4, 10, 7)
 
 
@@ -369,7 +369,7 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
     old, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, old[1]))
-        with pytest.raises(EngineError, match=r"0\.0 GB .* set TMPDIR"):
+        with pytest.raises(WriteError, match=r"0\.0 GB .* set TMPDIR"):
             features.write(0, 0, np.zeros((1, 100, 1000), np.float32))
         features.close()
     finally:

@@ -22,11 +22,10 @@ def calibrate(weights: str, data: Path, output: Path, overwrite: bool) -> None:
     The weights stay as they are. Where OpenVINO is installed, the loss is measured on other photographs of the
     folder, told, and written down too.
     """
-    from a2f.api import find_weights
     from a2f.cli.output import check_output
     from a2f.evaluation.calibrate import calibrated
-    from a2f.imageio import write_bytes_atomic
-    from a2f.weights import write_weights
+    from a2f.files import write_bytes_atomic
+    from a2f.weights import find_weights, write_weights
 
     check_output(output, ".safetensors", overwrite=overwrite)
     result = calibrated(find_weights(weights, scale=4), data, tell=lambda line: click.echo(line, err=True))

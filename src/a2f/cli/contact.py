@@ -83,7 +83,8 @@ def _write(scenes: Iterator["Scene"], output: Path, folders: tuple[Path, Path], 
     import numpy as np
 
     from a2f.contact import ROWS, page_of_html, pages, pdf
-    from a2f.imageio import Picture, write_bytes_atomic, write_image
+    from a2f.files import write_bytes_atomic
+    from a2f.imageio import Picture, write_image
 
     title = f"{folders[0].resolve().name} and {folders[1].resolve().name}"
     if output.suffix.lower() == ".html":

@@ -25,7 +25,7 @@ def convert(checkpoint: Path, output: Path, network: str | None, scale: int | No
     it was published: PyTorch, Caffe or TensorFlow. Nothing in a file is executed. Needs the extra `train`.
     """
     from a2f.cli.output import check_output
-    from a2f.imageio import write_bytes_atomic
+    from a2f.files import write_bytes_atomic
 
     check_output(output, ".safetensors", overwrite=overwrite)
     if network is not None:

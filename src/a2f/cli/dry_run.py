@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from a2f.api import pass_models
-from a2f.cli.batch import STDIN, Runner, Task
+from a2f.cli.batch import Runner
+from a2f.cli.inputs import STDIN, Task
 from a2f.errors import A2FError
 from a2f.imageio import estimate_jpeg_quality
 from a2f.imageio.read import size_of_file
-from a2f.sizes import Size, plan_scales, target_size
+from a2f.sizes import Size
+from a2f.weights import pass_models
 
 PROBE_PX = 160  # side of the image on which the network is timed
 BYTES_PX = 3  # of a pixel before it is compressed; formats with alpha or 16 bits take more
@@ -60,12 +61,10 @@ def told(runner: Runner, tasks: list[Task]) -> Iterator[tuple[str, A2FError | No
 def _sizes(runner: Runner, task: Task) -> tuple[Size, Size, tuple[int, ...]]:
     if task.failure is not None:
         raise task.failure
-    o = runner.options
+    target = runner.request.target
     size = size_of_file(task.source)
-    if not o.has_size:
-        return size, (size[0] * o.scale, size[1] * o.scale), (o.scale,)
-    final = target_size(size, width=o.width, height=o.height, size=o.size, max_side=o.max_side)
-    return size, final, tuple(plan_scales(size, final, available=runner.scales))
+    final = target.exact(size) or (size[0] * target.scale, size[1] * target.scale)
+    return size, final, runner.models.scales_for(size, target)
 
 
 def _seconds_px(runner: Runner, scale: int, model: str) -> float:
@@ -73,7 +72,7 @@ def _seconds_px(runner: Runner, scale: int, model: str) -> float:
     import numpy as np
 
     image = np.zeros((PROBE_PX, PROBE_PX, 3), np.float32)
-    engine = runner.engine(scale, model)
+    engine = runner.upscalers.open(model, scale)
     engine(image)  # the first run is slower
     began = time.perf_counter()
     engine(image)

@@ -237,8 +237,8 @@ def names_of(models: Sequence[str]) -> dict[str, str]:
 
 
 def _is_file(model: str) -> bool:
-    from a2f.api import is_file_name
     from a2f.runtime.foreign import is_foreign
+    from a2f.weights import is_file_name
 
     return is_file_name(model) or is_foreign(model)
 
@@ -265,4 +265,4 @@ def _open(
         raise UnknownModelError(
             f"no weights of {model} are shipped: name a weights file, made by a2f convert --as {model}"
         )
-    return load(model, scale=scale, engine=engine, device=device, dtype=dtype)
+    return load(model, scale=scale, engine=engine, device=device, dtype=dtype).engine

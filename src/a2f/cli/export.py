@@ -32,12 +32,12 @@ def export(model: str, scale: int, output: Path, network: str | None, overwrite:
     """
     import time
 
-    from a2f.api import find_weights
     from a2f.cli.output import check_output
     from a2f.export.check import check_onnx
     from a2f.export.graph import export_onnx
-    from a2f.imageio import write_bytes_atomic
+    from a2f.files import write_bytes_atomic
     from a2f.peers.files import network_in
+    from a2f.weights import find_weights
 
     check_output(output, ".onnx", overwrite=overwrite)
     if network_in(model) is not None:
@@ -59,11 +59,11 @@ def export(model: str, scale: int, output: Path, network: str | None, overwrite:
 
 
 def _refuse_differences(differences: "list[Difference]", *, reference: str) -> None:
-    """Raise an EngineError if the graph is further from its reference than float32 rounds."""
-    from a2f.errors import EngineError
+    """Raise an A2FError if the graph is further from its reference than float32 rounds."""
+    from a2f.errors import A2FError
 
     for worst in (d for d in differences if not d.largest <= d.allowed):  # NaN is neither below nor above
-        raise EngineError(
+        raise A2FError(
             f"the graph differs from {reference} by {worst.largest:.1e} at {worst.width} x {worst.height}, "
             f"more than the {worst.allowed:.1e} that float32 rounds: nothing was written"
         )
@@ -71,7 +71,7 @@ def _refuse_differences(differences: "list[Difference]", *, reference: str) -> N
 
 def _export_network(model: str, own: str | None, output: Path, *, overwrite: bool) -> None:
     """Write a network that is not A²F as ONNX; PyTorch makes the file, and the graph is held to it."""
-    from a2f.imageio import write_bytes_atomic
+    from a2f.files import write_bytes_atomic
     from a2f.peers.files import read_network
     from a2f.runtime.network_engine import check_network
 

@@ -100,7 +100,7 @@ def train(words: tuple[str, ...], network: str | None, print_recipe: str | None,
     if words[:1] == ("plot",):
         _plot(words[1:], given["output"])
         return
-    from a2f.errors import EngineError
+    from a2f.errors import MissingExtraError
 
     model = _named(words, network, given)
     kept = given["output"] / "recipe.toml"
@@ -111,7 +111,7 @@ def train(words: tuple[str, ...], network: str | None, print_recipe: str | None,
         from a2f.training.checkpoint import list_checkpoints
         from a2f.training.start import Job, start
     except ImportError as error:
-        raise EngineError(f"training needs torch and tensorboard: pip install 'a2f[train]' ({error})") from error
+        raise MissingExtraError(f"training needs torch and tensorboard: pip install 'a2f[train]' ({error})") from error
     from a2f.training.log import Log
 
     job = Job(
@@ -170,7 +170,7 @@ def _network(
     name: str, init: Path | None, *, scale: int, seed: int
 ) -> "tuple[A2FConfig, Weights | None] | tuple[Network, None]":
     """A network of A²F and the weights to start from; or another one, which holds them."""
-    from a2f.errors import EngineError, UnknownModelError, UsageError
+    from a2f.errors import MissingExtraError, UnknownModelError, UsageError
     from a2f.peers import PEERS
     from a2f.peers.files import is_own, open_network, read_network
     from a2f.variants import ABLATIONS, VARIANTS, ablation_of, config_of
@@ -192,7 +192,7 @@ def _network(
     try:
         import torch
     except ModuleNotFoundError as error:
-        raise EngineError("training needs torch and tensorboard: pip install 'a2f[train]'") from error
+        raise MissingExtraError("training needs torch and tensorboard: pip install 'a2f[train]'") from error
     torch.manual_seed(seed)
     return open_network(name, scale=scale), None
 
@@ -207,7 +207,7 @@ def _teacher(given: dict[str, Any], *, scale: int) -> "Upscaler | None":
     if is_foreign(name):
         values = {key: given[key] for key in ("input_range", "output_range", "channels", "multiple")}
         return open_foreign(Path(name), scale=scale, **values)
-    return load(name, scale=scale)
+    return load(name, scale=scale).engine
 
 
 def _leave() -> NoReturn:

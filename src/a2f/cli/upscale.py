@@ -4,15 +4,18 @@ import importlib
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from a2f.cli.console import json_line, printable
-from a2f.errors import EngineError, ImageWriteError, UsageError, WeightsError
+from a2f.cli.console import printable
+from a2f.errors import UsageError, WeightsError
 
 if TYPE_CHECKING:
-    from a2f.cli.batch import Options, Outcome, Runner, Task
+    from a2f.cli.batch import Options, Runner
+    from a2f.cli.inputs import Naming, Task
+    from a2f.cli.report import Reporter
+    from a2f.sizes import Target
 
 EPILOG = """\b
 Examples:
@@ -157,32 +160,39 @@ def upscale(inputs: tuple[str, ...], dry_run: bool, as_json: bool, verbose: bool
     Colour profile, EXIF, XMP, resolution, transparency and 16 bits a channel are kept. An existing file is never
     replaced unasked, an input never.
     """
-    from a2f.cli.batch import STDIN, Runner, plan
+    from a2f.cli.batch import Runner
+    from a2f.cli.inputs import STDIN, plan
+    from a2f.cli.report import Reporter
 
-    options = _options(given)
-    tasks, notes = plan(list(inputs), options)
-    if as_json and any(task.target == STDIN for task in tasks):
-        raise click.UsageError("--json and an image both want the standard output: give -o a file")
-    if options.output is None and tasks[0].target == STDIN and sys.stdout.isatty():
-        raise click.UsageError("an image would go to the terminal: give -o a file, or redirect the output")
-    reporter = Reporter(len(tasks), as_json=as_json, verbose=verbose, quiet=quiet)
-    for note in notes:
-        reporter.note(note)
-    # While the engine opens. A daemon: after Ctrl-C in the middle of an import, those of other threads may never end.
-    threading.Thread(target=importlib.import_module, args=("pyvips",), daemon=True).start()
     try:
+        options, naming = _asked(given)
+        tasks, notes = plan(list(inputs), naming)
+        if as_json and any(task.target == STDIN for task in tasks):
+            raise click.UsageError("--json and an image both want the standard output: give -o a file")
+        if naming.output is None and tasks[0].target == STDIN and sys.stdout.isatty():
+            raise click.UsageError("an image would go to the terminal: give -o a file, or redirect the output")
+        reporter = Reporter(len(tasks), as_json=as_json, verbose=verbose, quiet=quiet)
+        for note in notes:
+            reporter.note(note)
+        # While the engine opens. A daemon: after Ctrl-C in an import, those of other threads may never end.
+        threading.Thread(target=importlib.import_module, args=("pyvips",), daemon=True).start()
         runner = Runner(options, count=len(tasks), first=tasks[0].source)
-    except (EngineError, WeightsError) as error:
+    except WeightsError as error:
         raise UsageError(str(error)) from error  # nothing has been tried: what was asked for is not to be had
-    for note in runner.untold():
+    for note in runner.upscalers.take_notes():
         reporter.note(note)
     if dry_run:
         return _dry_run(runner, tasks)
-    for description in runner.descriptions():
+    return _run(runner, tasks, reporter)
+
+
+def _run(runner: "Runner", tasks: "list[Task]", reporter: "Reporter") -> int:
+    for description in runner.upscalers.descriptions():
         reporter.tell_engine(description)
-    if verbose and options.has_size and options.ensemble > 1:
-        reporter.note(f"ensemble of {options.ensemble}")
-    runner.on_progress = reporter.progress
+    runs = runner.options.engine.ensemble
+    if reporter.verbose and runner.request.target.is_exact and runs > 1:
+        reporter.note(f"ensemble of {runs}")
+    runner.upscalers.on_progress = reporter.progress
     with reporter:
         try:
             for outcome in runner.run(tasks, stdin=sys.stdin.buffer.read):
@@ -190,209 +200,74 @@ def upscale(inputs: tuple[str, ...], dry_run: bool, as_json: bool, verbose: bool
         except KeyboardInterrupt:
             reporter.interrupted()
             raise
-        for note in runner.untold():  # of an engine whose image failed
+        for note in runner.upscalers.take_notes():  # of an engine whose image failed
             reporter.note(note)
     return reporter.exit_code
 
 
 def _dry_run(runner: "Runner", tasks: "list[Task]") -> int:
-    from a2f.cli.batch import STDIN
     from a2f.cli.dry_run import told
+    from a2f.cli.inputs import STDIN
+    from a2f.cli.report import exit_code_of
 
     if tasks[0].source == STDIN:
         raise click.UsageError("--dry-run looks at files, and - is none")
-    failed = 0
+    errors = []
     for line, error in told(runner, tasks):
         click.echo(printable(line))
-        failed += error is not None
-    return 0 if not failed else 1 if failed < len(tasks) else 3
+        errors += [error] if error is not None else []
+    return exit_code_of(errors, others=len(tasks) - len(errors))
 
 
-def _options(given: dict[str, Any]) -> "Options":
-    from a2f.api import ends_like_a_folder, is_file_name
+def _asked(given: dict[str, Any]) -> "tuple[Options, Naming]":
+    """The options as values, checked."""
     from a2f.cli.batch import Options
+    from a2f.cli.inputs import Naming
+    from a2f.files import ends_like_a_folder
     from a2f.imageio import format_of_suffix
+    from a2f.pipeline import Encoding, Request
+    from a2f.runtime.options import EngineOptions
 
-    if (output := given["output"]) is not None:
-        if not output:
-            raise click.UsageError("-o is empty: give a file, a folder, or - for standard output")
-        given["output"], given["output_folder"] = Path(output), ends_like_a_folder(output)
-    names = ("width", "height", "size", "max_side")
+    def some(*names: str) -> dict[str, Any]:
+        return {name: given[name] for name in names}
+
+    target, output = _target(given), given["output"]
+    if output == "":
+        raise click.UsageError("-o is empty: give a file, a folder, or - for standard output")
+    format = None if given["format"] is None else format_of_suffix(given["format"])
+    request = Request(
+        target=target,
+        encoding=Encoding(format=format, **some("quality", "strip", "force")),
+        **some("allow_truncated", "max_pixels", "independent_alpha", "tileable", "never_shrink", "overwrite"),
+    )
+    on = some("engine", "device", "dtype", "threads", "tile", "max_memory", "gates", "compile", "ensemble")
+    options = Options(
+        request=request, engine=EngineOptions(**on), **some("model", "jobs", "skip_existing", "preserve_times")
+    )
+    naming = Naming(
+        mark=target.mark if given["suffix"] is None else given["suffix"],
+        format=format,
+        output=None if output is None else Path(output),
+        output_folder=output is not None and ends_like_a_folder(output),
+        recursive=given["recursive"],
+    )
+    return options, naming
+
+
+def _target(given: dict[str, Any]) -> "Target":
+    from a2f.sizes import Target
+    from a2f.weights import is_file_name, read_weights
+
+    scale, names = given["scale"], ("width", "height", "size", "max_side")
     sizes = [f"--{name.replace('_', '-')}" for name in names if given[name] is not None]
-    if given["scale"] is not None and sizes:
+    if scale is not None and sizes:
         raise click.UsageError(f"-s and {sizes[0]} are two sizes: give one of them")
     if len(sizes) > 1:
         raise click.UsageError(f"{' and '.join(sizes)} are two sizes: give one of them")
-    if given["format"] is not None:
-        given["format"] = format_of_suffix(given["format"])
-    if given["scale"] is None:
-        given["scale"] = 4
-        if is_file_name(given["model"]):
-            from a2f.weights import read_weights
-
-            given["scale"] = read_weights(given["model"]).config.scale
-    elif given["scale"] not in (2, 3, 4):
+    if scale is None:
+        scale = read_weights(given["model"]).config.scale if is_file_name(given["model"]) else 4
+    elif scale not in (2, 3, 4):
         raise click.UsageError(
-            f"-s {given['scale']}: choose 2, 3 or 4; other sizes with --width, --height, --size or --max-side"
+            f"-s {scale}: choose 2, 3 or 4; other sizes with --width, --height, --size or --max-side"
         )
-    return Options(**given)
-
-
-class Reporter:
-    """Tells people, or programs, what becomes of each image.
-
-    Args:
-        count: of images.
-        as_json: a JSON object a line on standard output.
-        verbose: times for each image.
-        quiet: errors only.
-    """
-
-    def __init__(self, count: int, *, as_json: bool, verbose: bool, quiet: bool) -> None:
-        self.count, self.as_json, self.verbose, self.quiet = count, as_json, verbose, quiet
-        self.failed: list[Outcome] = []
-        self.skipped = self.done = 0
-        self.engines_told: set[str] = set()
-        self.bar: Any = None
-
-    def __enter__(self) -> "Reporter":
-        if sys.stderr.isatty() and not self.quiet:
-            from tqdm import tqdm
-
-            how = {"total": self.count, "unit": "image"}
-            if self.count == 1:  # told in shares of the image, and only if it takes long
-                how = {"total": 1.0, "bar_format": "{percentage:3.0f} %|{bar}| {elapsed}, {remaining} left", "delay": 1}
-            self.bar = tqdm(file=sys.stderr, dynamic_ncols=True, leave=self.count > 1, **how)
-        return self
-
-    def progress(self, share: float) -> None:
-        """Tell how much of a single image is done, in [0, 1]."""
-        if self.bar is not None and self.count == 1:
-            self.bar.n = share
-            self.bar.refresh()
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if self.bar is not None:
-            self.bar.close()
-        if kind is None:
-            self._summary()
-
-    def __call__(self, outcome: "Outcome") -> None:
-        """Tell one outcome."""
-        for note in outcome.notes:
-            self.note(note)
-        if outcome.status == "failed":
-            self.failed.append(outcome)
-            self._line(f"{_red('error')}: {printable(str(outcome.error))}")
-        elif outcome.status == "skipped":
-            self.skipped += 1
-            if not outcome.notes:
-                self.note(f"{outcome.task.target} exists, skipped")
-        else:
-            self._tell_done(outcome)
-        if self.as_json:
-            click.echo(json_line(_record(outcome)))
-        if self.bar is not None and self.count > 1:
-            self.bar.update()
-
-    def interrupted(self) -> None:
-        """Tell how far the work has come, and how to go on."""
-        if self.count > 1:
-            done = self.done + self.skipped
-            self._line(f"{done} of {self.count} done; the same command with --skip-existing goes on from there")
-
-    def _tell_done(self, outcome: "Outcome") -> None:
-        if outcome.encoded is not None:
-            try:
-                _write_all(sys.stdout.buffer, outcome.encoded)
-            except ImageWriteError as error:
-                self.failed.append(outcome)
-                self._line(f"{_red('error')}: {error}")
-                return
-        self.done += 1
-        for description in outcome.engines:
-            self.tell_engine(description)
-        if self.verbose and outcome.choice:
-            self.note(f"{_name(outcome.task)}: {outcome.choice}")
-        assert outcome.size is not None
-        if self.bar is None or self.count == 1 or self.verbose:
-            width, height = outcome.size
-            where = "standard output" if outcome.encoded is not None else outcome.task.target
-            self.note(f"{_name(outcome.task)} -> {where} ({width} x {height}, {outcome.seconds:.2f} s)")
-
-    def tell_engine(self, description: str) -> None:
-        """Tell, once, what images run on, to those who want to know."""
-        if self.verbose and description not in self.engines_told:
-            self.engines_told.add(description)
-            self.note(description)
-
-    def note(self, text: str) -> None:
-        """Tell something that is no error."""
-        if not self.quiet:
-            self._line(printable(text))
-
-    def _line(self, text: str) -> None:
-        if self.bar is not None:
-            self.bar.write(text, file=sys.stderr)
-        else:
-            click.echo(text, err=True)
-
-    def _summary(self) -> None:
-        if self.count < 2 or (self.quiet and not self.failed):
-            return
-        parts = [f"{self.done} done"]
-        parts += [f"{self.skipped} skipped"] if self.skipped else []
-        parts += [f"{len(self.failed)} failed:"] if self.failed else []
-        click.echo(", ".join(parts), err=True)
-        for outcome in self.failed:
-            click.echo(f"  {printable(_name(outcome.task))}", err=True)
-
-    @property
-    def exit_code(self) -> int:
-        """0 all done, 1 some failed, 2 the request was wrong, 3 all failed."""
-        if not self.failed:
-            return 0
-        if all(outcome.error is not None and outcome.error.exit_code == 2 for outcome in self.failed) and not self.done:
-            return 2
-        return 1 if self.done or self.skipped else 3
-
-
-def _write_all(stream: BinaryIO, data: bytes) -> None:
-    """Write to a stream that may take less at a time, as unbuffered ones do.
-
-    Raises:
-        ImageWriteError: if it takes no more; BrokenPipeError if its reader went away.
-    """
-    rest = memoryview(data)
-    try:
-        while rest:
-            rest = rest[stream.write(rest) or 0 :]
-        stream.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise ImageWriteError(f"cannot write to standard output: {error.strerror or error}") from error
-
-
-def _name(task: "Task") -> str:
-    return "standard input" if str(task.source) == "-" else str(task.source)
-
-
-def _record(outcome: "Outcome") -> dict[str, Any]:
-    size = outcome.size or (None, None)
-    return {
-        "input": str(outcome.task.source),
-        "output": str(outcome.task.target) if outcome.status != "failed" else None,
-        "status": outcome.status,
-        "width": size[0],
-        "height": size[1],
-        "model": outcome.model,
-        "jpeg_quality": outcome.jpeg_quality,
-        "seconds": round(outcome.seconds, 3),
-        "error": None if outcome.error is None else str(outcome.error),
-        "notes": list(outcome.notes),
-    }
-
-
-def _red(text: str) -> str:
-    return click.style(text, fg="red") if sys.stderr.isatty() else text
+    return Target(scale=scale, **{name: given[name] for name in names})

@@ -11,7 +11,7 @@ from a2f.data.fetch import Partial, fetch
 from a2f.data.sources import Archive, Part
 from a2f.data.unpack import unpack
 from a2f.errors import ArchiveError, DownloadError
-from a2f.imageio import write_bytes_atomic
+from a2f.files import write_bytes_atomic
 
 ARCHIVES = "archives"
 

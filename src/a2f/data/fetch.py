@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import a2f
 from a2f.errors import DownloadError
-from a2f.imageio import write_bytes_atomic
+from a2f.files import write_bytes_atomic
 
 TRIES = 6
 TIMEOUT_S = 30

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from a2f.errors import ImageReadError, ImageWriteError, UsageError
-from a2f.imageio import write_bytes_atomic
+from a2f.errors import ImageReadError, UsageError, WriteError
+from a2f.files import make_folder, write_bytes_atomic
 
 FORMAT = "a2f-prepared/1"
 INDEX, JOURNAL = "index.json", ".index.jsonl"
@@ -113,7 +113,7 @@ class Index:
             with (self.folder / JOURNAL).open("a", encoding="ascii") as file:
                 file.write(json.dumps(asdict(entry)) + "\n")
         except OSError as error:
-            raise ImageWriteError(f"cannot write {self.folder / JOURNAL}: {error.strerror or error}") from error
+            raise WriteError(f"cannot write {self.folder / JOURNAL}: {error.strerror or error}") from error
 
     def finish(self) -> None:
         """Write the index whole and remove the journal."""
@@ -135,18 +135,6 @@ class Index:
 
     def _head(self) -> dict[str, Any]:
         return {"format": FORMAT, "source": str(self.source), "settings": asdict(self.settings)}
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it.
-
-    Raises:
-        ImageWriteError: if that cannot be.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ImageWriteError(f"cannot make the folder {folder}: {error.strerror or error}") from error
 
 
 def _read_index(path: Path) -> tuple[dict[str, Any], list[Entry]] | None:

@@ -18,11 +18,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.data.index import Entry, Index, Output, Settings, make_folder
+from a2f.data.index import Entry, Index, Output, Settings
 from a2f.data.pairs import crop_to_multiple
 from a2f.data.subimages import sub_images, sub_names, unique_names
 from a2f.errors import A2FError, ImageReadError, UsageError
-from a2f.imageio import Picture, encode_image, write_bytes_atomic
+from a2f.files import make_folder, write_bytes_atomic
+from a2f.imageio import Picture, encode_image
 from a2f.imageio.formats import is_image_name
 from a2f.imageio.rgb import read_rgb8
 from a2f.resize import imresize
@@ -125,7 +126,7 @@ def run(todo: Plan, *, jobs: int) -> Iterator[Result]:
         What became of each source, in their order. A source that cannot be read is a result, not an exception.
 
     Raises:
-        ImageWriteError: if the folder cannot be written, or the disk is full.
+        WriteError: if the folder cannot be written, or the disk is full.
         A2FError: if a process was killed.
     """
     index = todo.index
@@ -147,7 +148,7 @@ def prepare_one(task: Task, *, folder: Path, settings: Settings) -> Result:
     """Check one image and write its sub-images and their LR images, unless they are there already.
 
     Raises:
-        ImageWriteError: if an output cannot be written.
+        WriteError: if an output cannot be written.
     """
     try:
         data = _read(task.path)

@@ -7,7 +7,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import ImageWriteError
+from a2f.errors import WriteError
 
 Image = NDArray[np.uint8]
 
@@ -35,7 +35,7 @@ class Spill:
             image: [H, W, 3] uint8.
 
         Raises:
-            ImageWriteError: if the disk is full.
+            WriteError: if the disk is full.
         """
         if self.limit_bytes is None or self.kept_bytes + image.nbytes <= self.limit_bytes:
             self._images.append(image)
@@ -47,7 +47,7 @@ class Spill:
                 self._file = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115 - open as long as the images are
             self._file.write(np.ascontiguousarray(image).data)
         except OSError as error:
-            raise ImageWriteError(
+            raise WriteError(
                 f"the training images do not fit into memory, and {self.folder} cannot take "
                 f"{(self.spilt_bytes + image.nbytes) / 1e9:.1f} GB of them: {error.strerror or error}"
             ) from error

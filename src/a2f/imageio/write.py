@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import ImageWriteError, UsageError
-from a2f.imageio.atomic import write_bytes_atomic
+from a2f.files import write_bytes_atomic
 from a2f.imageio.colour import (
     LINEAR,
     PRIMARIES,
@@ -24,6 +24,7 @@ from a2f.imageio.colour import (
 from a2f.imageio.containers import with_blocks
 from a2f.imageio.exif import MARK, plain_exif, updated_exif, with_resolution
 from a2f.imageio.exr import exr_of
+from a2f.imageio.forked import begin_vips
 from a2f.imageio.formats import FORMATS, Format, check_format, fits_jpeg, format_of_suffix, profile_is_lost
 from a2f.imageio.gain_map import behind_bytes, is_adobe, with_gain_map, xmp_with_directory
 from a2f.imageio.heic import encode_heic
@@ -75,8 +76,8 @@ def write_image(
         replace_existing: as `write_bytes_atomic`.
 
     Raises:
-        ImageWriteError: if the file cannot be written.
-        LossyFormatError, UsageError: as `encode_image`.
+        WriteError: if the file cannot be written.
+        ImageWriteError, LossyFormatError, UsageError: as `encode_image`.
     """
     chosen = format_of_suffix(format or Path(path).suffix)
     data = encode_image(picture, format=chosen, quality=quality, strip=strip, force=force)
@@ -301,6 +302,7 @@ def _on_white(pixels: NDArray[Any]) -> NDArray[Any]:
 def _vips_image(pixels: NDArray[Any]) -> "VipsImage":
     import pyvips
 
+    begin_vips()
     return pyvips.Image.new_from_array(np.ascontiguousarray(pixels)).copy(interpretation=_interpretation(pixels))
 
 

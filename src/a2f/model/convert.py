@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import EngineError, WeightsError
+from a2f.errors import MissingExtraError, WeightsError
 from a2f.variants import SCALES, VARIANTS, A2FConfig, config_of
 from a2f.weights import Weights, expected_shapes
 
@@ -30,7 +30,7 @@ def convert_official(path: Path | str) -> Weights:
 
     Raises:
         WeightsError: if the file is missing, damaged, holds more than tensors, or is another network.
-        EngineError: if torch is not installed.
+        MissingExtraError: if torch is not installed.
     """
     path = Path(path)
     state = _plain_names(_load(path), path)
@@ -46,7 +46,7 @@ def _load(path: Path) -> Any:
     try:
         import torch
     except ImportError as error:
-        raise EngineError("reading a PyTorch checkpoint needs torch: pip install 'a2f[train]'") from error
+        raise MissingExtraError("reading a PyTorch checkpoint needs torch: pip install 'a2f[train]'") from error
     try:
         # torch warns of pickle protocols that its restricted reader may not know; what it can't read, it refuses
         with warnings.catch_warnings(action="ignore"):

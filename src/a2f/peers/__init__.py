@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from a2f.errors import EngineError, UnknownModelError, UsageError
+from a2f.errors import MissingExtraError, UnknownModelError, UsageError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -94,7 +94,7 @@ def build_peer(name: str, *, scale: int) -> "nn.Module":
     Raises:
         UnknownModelError: for another name.
         UsageError: for another scale.
-        EngineError: if torch is not installed.
+        MissingExtraError: if torch is not installed.
     """
     if name not in PEERS:
         raise UnknownModelError(f"unknown network {name!r}: choose one of {', '.join(PEERS)}")
@@ -107,6 +107,6 @@ def build_peer(name: str, *, scale: int) -> "nn.Module":
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise EngineError(f"{name} needs torch: pip install 'a2f[train]'") from error
+        raise MissingExtraError(f"{name} needs torch: pip install 'a2f[train]'") from error
     network: nn.Module = getattr(module, peer.builder)(scale)
     return network

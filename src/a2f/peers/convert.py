@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import EngineError, UsageError, WeightsError
+from a2f.errors import MissingExtraError, UsageError, WeightsError
 from a2f.peers.files import Network, fill, open_network
 from a2f.peers.pickled import read_pickled
 from a2f.peers.protobuf import read_caffe, read_tensorflow
@@ -30,7 +30,7 @@ def convert_network(path: Path | str, *, name: str, scale: int) -> Network:
     Raises:
         UsageError: if no checkpoint of that network can be read, or it has no such scale.
         WeightsError: if the file is missing, damaged, holds more than tensors, or does not fit.
-        EngineError: if torch or protobuf is not installed.
+        MissingExtraError: if torch or protobuf is not installed.
     """
     path = Path(path)
     if name not in READERS:
@@ -168,7 +168,7 @@ def _torch_state(path: Path) -> dict[str, NDArray[np.float32]]:
     try:
         import torch
     except ModuleNotFoundError as error:
-        raise EngineError("reading a PyTorch checkpoint needs torch: pip install 'a2f[train]'") from error
+        raise MissingExtraError("reading a PyTorch checkpoint needs torch: pip install 'a2f[train]'") from error
     try:
         with warnings.catch_warnings(action="ignore"):
             state = torch.load(path, weights_only=True, map_location="cpu")

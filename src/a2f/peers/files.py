@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import A2FError, EngineError, UsageError, WeightsError
+from a2f.errors import A2FError, MissingExtraError, UsageError, WeightsError
 from a2f.peers import PEERS, build_peer
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def open_network(name: str, *, scale: int) -> Network:
     Raises:
         UnknownModelError: for an unknown name.
         UsageError: if a peer has no such scale, or the file or the class cannot be used.
-        EngineError: if torch is not installed.
+        MissingExtraError: if torch is not installed.
     """
     module = _own_network(name, scale) if is_own(name) else build_peer(name, scale=scale)
     return Network(name=name, scale=scale, module=module, metadata={})
@@ -78,7 +78,7 @@ def _own_network(name: str, scale: int) -> "nn.Module":
     try:
         from torch import nn
     except ModuleNotFoundError as error:
-        raise EngineError(f"{name} needs torch: pip install 'a2f[train]'") from error
+        raise MissingExtraError(f"{name} needs torch: pip install 'a2f[train]'") from error
     spec = importlib.util.spec_from_file_location(f"a2f_own_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UsageError(f"network {name!r}: {path} is not a Python file")
@@ -121,7 +121,7 @@ def read_network(path: Path | str, *, own: str | None = None) -> Network:
     Raises:
         WeightsError: if the file is missing, damaged, of another kind, or its tensors do not fit the network.
         UsageError: if the file is of a researcher's own network and `own` is missing; as `open_network`.
-        EngineError: if torch is not installed.
+        MissingExtraError: if torch is not installed.
     """
     from safetensors import SafetensorError, safe_open
 

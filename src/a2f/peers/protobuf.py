@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import EngineError, WeightsError
+from a2f.errors import MissingExtraError, WeightsError
 
 Array = NDArray[np.float32]
 # message -> (field, number, type, repeated); another message is named by its type
@@ -96,7 +96,7 @@ def _parsed(message: str, path: Path) -> Any:
     try:
         from google.protobuf.message import DecodeError
     except ModuleNotFoundError as error:
-        raise EngineError(f"reading {path} needs protobuf: pip install 'a2f[train]'") from error
+        raise MissingExtraError(f"reading {path} needs protobuf: pip install 'a2f[train]'") from error
     try:
         blob = path.read_bytes()
     except OSError as error:

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from a2f.errors import EngineError
+from a2f.errors import UsageError
 from a2f.peers.files import open_network
 from a2f.runtime import load_engine
-from a2f.runtime.engines import EngineName
 from a2f.runtime.network_engine import open_network_engine
+from a2f.runtime.options import EngineName
 from a2f.upscaler import Upscaler
 from a2f.weights import Weights
 
@@ -42,7 +42,7 @@ def measure_peak_memory(
         Bytes.
 
     Raises:
-        EngineError: if the system does not tell (Windows), or onnxruntime runs on CUDA.
+        UsageError: if the system does not tell (Windows), or onnxruntime runs on CUDA.
     """
     opened = functools.partial(load_engine, weights, engine=engine, device=device, dtype=dtype, threads=threads)
     return _measured(opened, width, height, engine=engine, device=device)
@@ -67,7 +67,7 @@ def measure_network_memory(
         Bytes.
 
     Raises:
-        EngineError: as `measure_peak_memory`, or for another engine.
+        UsageError: as `measure_peak_memory`, or for another engine.
     """
     how = {"engine": engine, "device": device, "dtype": dtype, "threads": threads}
     return _measured(functools.partial(_opened_network, name, scale, how), width, height, engine=engine, device=device)
@@ -79,9 +79,9 @@ def _opened_network(name: str, scale: int, how: dict[str, Any]) -> Upscaler:
 
 def _measured(opened: Callable[[], Upscaler], width: int, height: int, *, engine: str, device: str) -> int:
     if sys.platform == "win32":
-        raise EngineError("the peak memory of a process cannot be read on this system: leave out --memory")
+        raise UsageError("the peak memory of a process cannot be read on this system: leave out --memory")
     if device.startswith("cuda") and engine != "torch":
-        raise EngineError("the peak memory on CUDA is measured with --engine torch only")
+        raise UsageError("the peak memory on CUDA is measured with --engine torch only")
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(_peak_of_this_process, opened, width, height, device).result()
 

@@ -29,7 +29,7 @@ class Banded(Bounded, Described, ABC):
         self.on_progress: Callable[[float], None] = lambda share: None
 
     def __call__(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Enlarge one image, as `Upscaler` says; EngineError if the memory does not suffice."""
+        """Enlarge one image, as `Upscaler` says; MemoryLimitError if the memory does not suffice."""
         height, width = check_image(image).shape[:2]
         out = np.empty((self.scale * height, self.scale * width, 3), np.float32)
         top = 0

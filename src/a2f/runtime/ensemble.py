@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import EngineError, UsageError
+from a2f.errors import MemoryLimitError, UsageError
 from a2f.runtime.arrays import check_image
 from a2f.runtime.features import NamelessFile
 from a2f.runtime.plan import Limits, budget_bytes, checked, may_refuse, reserve
@@ -156,7 +156,7 @@ class BandEnsemble(Described):
         self._inner.on_progress = lambda share: told((self._run + share) / len(self._views))
 
     def __call__(self, image: Array) -> Array:
-        """Enlarge one image, as `Upscaler` says; EngineError if the memory does not suffice."""
+        """Enlarge one image, as `Upscaler` says; MemoryLimitError if the memory does not suffice."""
         height, width = check_image(image).shape[:2]
         total = _SumInMemory(self.scale * height, self.scale * width)
         self._add(image, self._views, total)
@@ -176,7 +176,7 @@ class BandEnsemble(Described):
         sizes = {(height, width), *((width, height) for view in self._views if view.transposed)}
         return max(self._inner.shortage(height=h, width=w, besides=besides) for h, w in sizes)
 
-    def too_little(self, what: str, short_bytes: int) -> EngineError:
+    def too_little(self, what: str, short_bytes: int) -> MemoryLimitError:
         """As `BandUpscaler.too_little`."""
         return self._inner.too_little(what, short_bytes)
 
@@ -245,7 +245,7 @@ class _SumInMemory:
         try:
             self._sum = np.zeros((height, width, 3), np.float32)
         except MemoryError as error:
-            raise EngineError(f"no memory for the sums of an ensemble, {self.held_bytes / 1e9:.1f} GB") from error
+            raise MemoryLimitError(f"no memory for the sums of an ensemble, {self.held_bytes / 1e9:.1f} GB") from error
 
     def add(self, top: int, left: int, values: Array) -> None:
         self._sum[top : top + values.shape[0], left : left + values.shape[1]] += values

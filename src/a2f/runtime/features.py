@@ -10,7 +10,7 @@ from typing import BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import EngineError
+from a2f.errors import MemoryLimitError, WriteError
 
 Array = NDArray[np.float32]
 
@@ -44,14 +44,14 @@ class FeaturesInMemory:
         width: pixels.
 
     Raises:
-        EngineError: if there is not so much memory.
+        MemoryLimitError: if there is not so much memory.
     """
 
     def __init__(self, channels: int, height: int, width: int) -> None:
         try:
             self._planes: Array | None = np.empty((channels, height, width), np.float32)
         except MemoryError as error:
-            raise EngineError(
+            raise MemoryLimitError(
                 f"{channels * height * width * 4 / 1e9:.1f} GB for the features cannot be had: lower --max-memory"
             ) from error
 
@@ -89,7 +89,7 @@ class NamelessFile:
         folder: on a disk with room; that of `folder_for_features` by default.
 
     Raises:
-        EngineError: if there is no such file to be had.
+        WriteError: if there is no such file to be had.
     """
 
     def __init__(self, purpose: str, size_bytes: int, *, folder: Path | None = None) -> None:
@@ -99,7 +99,7 @@ class NamelessFile:
             self._file: BinaryIO = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed by close()
         except OSError as error:
             place = f" in {self._folder}" if self._folder else ""
-            raise EngineError(
+            raise WriteError(
                 f"no temporary file for {purpose}{place}: {error.strerror or error}; "
                 "set TMPDIR to a folder with room, or give more --max-memory"
             ) from error
@@ -115,7 +115,7 @@ class NamelessFile:
         """Keep contiguous values.
 
         Raises:
-            EngineError: if the disk is full.
+            WriteError: if the disk is full.
         """
         with self._told():
             self._file.seek(place)
@@ -125,7 +125,7 @@ class NamelessFile:
         """Hand what was written to the system.
 
         Raises:
-            EngineError: if the disk is full.
+            WriteError: if the disk is full.
         """
         with self._told():
             self._file.flush()
@@ -135,7 +135,7 @@ class NamelessFile:
         try:
             yield
         except OSError as error:
-            raise EngineError(
+            raise WriteError(
                 f"{self._purpose} need {self._size_bytes / 1e9:.1f} GB in {self._folder}: "
                 f"{error.strerror or error}; set TMPDIR to a folder with room, or give more --max-memory"
             ) from error
@@ -156,7 +156,7 @@ class FeaturesInFile:
         folder: on a disk with room; that of `folder_for_features` by default.
 
     Raises:
-        EngineError: if there is no such file to be had.
+        WriteError: if there is no such file to be had.
     """
 
     def __init__(self, channels: int, height: int, width: int, *, folder: Path | None = None) -> None:
@@ -178,7 +178,7 @@ class FeaturesInFile:
         """As `Features.write`.
 
         Raises:
-            EngineError: if the disk is full.
+            WriteError: if the disk is full.
         """
         for channel, plane in enumerate(values, start=first):
             self._file.write(self._place(channel, top), plane)

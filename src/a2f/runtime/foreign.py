@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import EngineError, InputError, UsageError, WeightsError
+from a2f.errors import InputError, MissingExtraError, UsageError, WeightsError
 from a2f.runtime.arrays import to_batch, to_image
 
 Array = NDArray[np.float32]
@@ -56,7 +56,7 @@ class ForeignModel:
 
     Raises:
         WeightsError: if the file cannot be opened, or is not a network of one image to one image.
-        EngineError: if torch is needed and missing.
+        MissingExtraError: if torch is needed and missing.
         InputError: if it enlarges by another factor, or its values do not fit the stated range.
     """
 
@@ -174,7 +174,7 @@ def _open_torch(path: Path) -> Opened:
     try:
         import torch
     except ImportError as error:
-        raise EngineError(f"{path} needs torch: pip install 'a2f[train]'") from error
+        raise MissingExtraError(f"{path} needs torch: pip install 'a2f[train]'") from error
     module: Any
     try:
         if path.suffix == ".pt2":

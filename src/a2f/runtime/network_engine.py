@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from a2f.errors import EngineError, InputError
 from a2f.export.check import Difference, rounding
 from a2f.runtime.arrays import to_batch, to_image
-from a2f.runtime.engines import EngineName, default_threads
+from a2f.runtime.engines import default_threads
+from a2f.runtime.options import EngineName
 from a2f.upscaler import Described
 
 if TYPE_CHECKING:

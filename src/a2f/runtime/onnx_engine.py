@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import EngineError
+from a2f.errors import Cancelled, EngineError
 from a2f.export.fold import fold
 from a2f.export.graph import Sides, export_onnx
 from a2f.export.session import make_session
@@ -64,7 +64,7 @@ def open_onnx_engine(weights: Weights, *, device: str, threads: int, limits: Lim
             (sr,) = session.run(None, {"lr": x, **gates}, options)
         except Exception as error:  # of a kind that onnxruntime does not export
             if plain.terminate:
-                raise EngineError("stopped") from error
+                raise Cancelled("stopped") from error
             if "bad_alloc" in str(error) or "Failed to allocate" in str(error):
                 raise MemoryError(f"no memory for {x.shape[3]} x {x.shape[2]} pixels at a time") from error
             raise

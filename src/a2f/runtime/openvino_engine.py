@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from a2f.errors import EngineError
+from a2f.errors import Cancelled, EngineError, MissingExtraError
 from a2f.export.fold import fold
 from a2f.export.graph import export_onnx
 from a2f.export.int8 import Range, ranges_of
@@ -39,13 +39,14 @@ def open_openvino_engine(weights: Weights, *, device: str, dtype: str, threads: 
         limits: what a run may take.
 
     Raises:
-        EngineError: if OpenVINO is not installed, the device is another, the CPU has no such instructions, the weights
+        MissingExtraError: if OpenVINO is not installed.
+        EngineError: if the device is another, the CPU has no such instructions, the weights
             have no ranges, or exact gates were asked for.
     """
     try:
         openvino = import_openvino()
     except ImportError as error:
-        raise EngineError("engine openvino is not installed: pip install 'a2f[openvino]'") from error
+        raise MissingExtraError("engine openvino is not installed: pip install 'a2f[openvino]'") from error
     if device != "cpu":
         raise EngineError(f"engine openvino runs on cpu here, not on {device!r}")
     ranges = ranges_of(weights) if dtype == "int8" else None
@@ -90,7 +91,7 @@ class _Graph:
         """Run; with `release` what that took goes back to the system, which OpenVINO allows only between runs."""
         with self._lock:
             if self._halted.is_set():
-                raise EngineError("stopped")
+                raise Cancelled("stopped")
             try:
                 self._request.start_async({"lr": x, **gates})  # unlike `infer` it can be cancelled
                 if self._halted.is_set():
@@ -99,7 +100,7 @@ class _Graph:
                 return np.array(self._request.get_tensor("sr").data, dtype=np.float32)
             except RuntimeError as error:
                 if self._halted.is_set():
-                    raise EngineError("stopped") from error
+                    raise Cancelled("stopped") from error
                 raise
             finally:
                 if release:
@@ -108,7 +109,7 @@ class _Graph:
                     self._request = self._model.create_infer_request()
 
     def halt(self) -> None:
-        """End the run that is under way, and all later ones, with EngineError."""
+        """End the run that is under way, and all later ones, with Cancelled."""
         self._halted.set()
         request = self._request
         if request is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import EngineError
+from a2f.errors import Cancelled
 from a2f.export.graph import gate_names
 from a2f.runtime.banded import Banded
 from a2f.runtime.memory import resident_bytes, whole_bytes
@@ -76,7 +76,7 @@ class PiecesEngine(Banded):
             band = np.empty((s * (bottom - top), s * width, 3), np.float32)
             for left in range(0, width, cut.width):
                 if self._stopped.is_set():
-                    raise EngineError("stopped")
+                    raise Cancelled("stopped")
                 right = min(width, left + cut.width)
                 before = min(max(0, left - halo), width - wide)
                 last = bottom == height and right == width
@@ -103,7 +103,7 @@ class PiecesEngine(Banded):
         """The largest pieces that fit, as wide as the image if they can be.
 
         Raises:
-            EngineError: if not even the smallest does; says the least that works.
+            MemoryLimitError: if not even the smallest does; says the least that works.
         """
         side = self._limits.tile_px
         if side:

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from a2f.errors import EngineError, UsageError
+from a2f.errors import MemoryLimitError, UsageError
 from a2f.export.fold import Folded
 from a2f.export.steps import BLOCK_HALO_PX, slots_of
 from a2f.runtime.memory import available_bytes, resident_bytes
@@ -81,7 +81,7 @@ def make_plan(net: Folded, *, height: int, width: int, threads: int, limits: Lim
         taken_bytes: what the caller holds of the image besides, while it runs.
 
     Raises:
-        EngineError: if not even the smallest tile fits; says the least that works.
+        MemoryLimitError: if not even the smallest tile fits; says the least that works.
     """
     budget = budget_bytes(limits, taken_bytes)
     wanted = _tile(height, width, threads, limits.tile_px)
@@ -118,7 +118,9 @@ def _plans(wanted: Plan, limits: Limits) -> Iterator[Plan]:
             yield replace(wanted, tile_height=rows, band_rows=rows, in_file=in_file)
 
 
-def too_little(what: str, short_bytes: int, limits: Limits, budget: int | None, *, tiled: bool = False) -> EngineError:
+def too_little(
+    what: str, short_bytes: int, limits: Limits, budget: int | None, *, tiled: bool = False
+) -> MemoryLimitError:
     """The error for what does not fit, which says the least that works.
 
     Args:
@@ -134,7 +136,9 @@ def too_little(what: str, short_bytes: int, limits: Limits, budget: int | None, 
     ways_out += ["--gates exact"] * (limits.gates == "sampled")
     ways_out += ["fewer --jobs"] * (limits.jobs > 1)
     ways = f" ({' or '.join(ways_out)} need less)" if ways_out else ""
-    return EngineError(f"{what} do not fit into the memory allowed: at least {total / 1e6:.0f} MB are needed{ways}")
+    return MemoryLimitError(
+        f"{what} do not fit into the memory allowed: at least {total / 1e6:.0f} MB are needed{ways}"
+    )
 
 
 class Bounded:
@@ -147,7 +151,7 @@ class Bounded:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
 
-    def too_little(self, what: str, short_bytes: int) -> EngineError:
+    def too_little(self, what: str, short_bytes: int) -> MemoryLimitError:
         """As `BandUpscaler.too_little`."""
         return too_little(what, short_bytes, self._limits, budget_bytes(self._limits, 0))
 

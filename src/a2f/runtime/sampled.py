@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import EngineError
+from a2f.errors import Cancelled
 from a2f.export.fold import Folded
 from a2f.export.graph import ALL_SIDES
 from a2f.export.steps import middle_of, slots_of
@@ -45,7 +45,7 @@ def sampled_gates(
         For each block [1, C, 1, 1], times λ_att.
 
     Raises:
-        EngineError: once it is stopped.
+        Cancelled: once it is stopped.
     """
     net, k, c = steps.net, middle_of(steps.net), steps.net.config.channels
     small = height * width <= WHOLE_PX
@@ -102,7 +102,7 @@ class _Window:
 
     def _step(self, step: Step, inputs: Mapping[str, Array]) -> None:
         if self._stopped():
-            raise EngineError("stopped")
+            raise Cancelled("stopped")
         made = step(inputs)
         self.x = made["x"]
         if self.sums is None:

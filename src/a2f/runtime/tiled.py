@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import EngineError
+from a2f.errors import Cancelled
 from a2f.export.fold import Conv, Folded, FoldedBlock
 from a2f.export.graph import ALL_SIDES, Sides
 from a2f.export.steps import BLOCK_HALO_PX, TAIL_HALO_PX, middle_of, slots_of
@@ -112,7 +112,7 @@ class TiledRun:
         width: of the LR image, pixels.
         plan: how it is cut.
         pool: where tiles run.
-        stopped: asked before each tile; where it is true, the run raises EngineError.
+        stopped: asked before each tile; where it is true, the run raises Cancelled.
         progress: called after each tile with the share of the work that is done, in [0, 1].
     """
 
@@ -263,7 +263,7 @@ class TiledRun:
     def _each(self, one: Callable[[Tile], None], top: int, bottom: int) -> None:
         def unless_stopped(tile: Tile) -> None:
             if self.stopped():
-                raise EngineError("stopped")
+                raise Cancelled("stopped")
             one(tile)
             self.done_px += (tile.bottom - tile.top) * (tile.right - tile.left)  # a lost update loses a tick, no more
             self.progress(min(1.0, self.done_px / ((self.levels + 2) * self.height * self.width)))

@@ -3,7 +3,7 @@
 import functools
 from dataclasses import replace
 
-from a2f.errors import EngineError
+from a2f.errors import EngineError, MissingExtraError
 from a2f.export.fold import fold
 from a2f.runtime.memory import arrays_bytes, torch_whole_bytes
 from a2f.runtime.plan import Limits
@@ -30,12 +30,13 @@ def open_torch_engine(
         limits: what a run may take of the memory of the process.
 
     Raises:
-        EngineError: if torch is not installed or has no such device, or sampled gates are asked for.
+        MissingExtraError: if torch is not installed.
+        EngineError: if it has no such device, or sampled gates are asked for.
     """
     try:
         import torch
     except ImportError as error:
-        raise EngineError("engine torch is not installed: pip install 'a2f[train]'") from error
+        raise MissingExtraError("engine torch is not installed: pip install 'a2f[train]'") from error
     from a2f.runtime.torch_network import TorchNetwork
     from a2f.runtime.torch_steps import TorchSteps
 

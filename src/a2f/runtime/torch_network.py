@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from a2f.errors import EngineError
+from a2f.errors import Cancelled
 from a2f.model.a2f import from_weights
 from a2f.runtime.tiled import Array
 from a2f.runtime.torch_steps import is_out_of_memory
@@ -39,12 +39,12 @@ class TorchNetwork:
         return self._own_thread.submit(self._run, batch).result() if self._own_thread else self._run(batch)
 
     def halt(self) -> None:
-        """End what is under way, before its next block, with EngineError; compiled, before the next image."""
+        """End what is under way, before its next block, with Cancelled; compiled, before the next image."""
         self._halted.set()
 
     def _go_on(self) -> None:
         if self._halted.is_set():
-            raise EngineError("stopped")
+            raise Cancelled("stopped")
 
     def _run(self, batch: Array) -> Array:
         self._go_on()

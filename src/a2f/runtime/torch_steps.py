@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from a2f.errors import EngineError
+from a2f.errors import MemoryLimitError
 from a2f.export.fold import Conv, Folded, FoldedBlock
 from a2f.export.graph import ALL_SIDES, Sides
 from a2f.export.steps import BLOCK_HALO_PX, middle_of
@@ -43,7 +43,7 @@ class TorchSteps(Steps):
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
-                raise EngineError(f"no memory on {self._device} for a tile: choose a smaller --tile") from error
+                raise MemoryLimitError(f"no memory on {self._device} for a tile: choose a smaller --tile") from error
 
         return step
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import EngineError
+from a2f.errors import Cancelled
 from a2f.runtime.arrays import check_image, to_batch, to_image
 from a2f.runtime.plan import Bounded, Limits, budget_bytes
 from a2f.runtime.tiled import rows_of
@@ -25,7 +25,7 @@ class WholeOrTiled(Bounded, Described):
         tiled: for all others, and for those.
         takes: bytes that a whole image takes, of its `height` and `width`.
         limits: what a run may take.
-        halt: makes runs of `whole` that are under way raise EngineError soon.
+        halt: makes runs of `whole` that are under way raise Cancelled soon.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class WholeOrTiled(Bounded, Described):
         self._tiled.on_progress = told
 
     def __call__(self, image: Array) -> Array:
-        """Enlarge one image, as `Upscaler` says; EngineError if the memory does not suffice."""
+        """Enlarge one image, as `Upscaler` says; MemoryLimitError if the memory does not suffice."""
         if self._fits(check_image(image)):
             with suppress(MemoryError):
                 return self._run(image)
@@ -82,7 +82,7 @@ class WholeOrTiled(Bounded, Described):
 
     def _run(self, image: Array) -> Array:
         if self._stopped.is_set():
-            raise EngineError("stopped")
+            raise Cancelled("stopped")
         return to_image(self._whole(to_batch(image)))
 
     def _fits(self, image: NDArray[Any]) -> bool:

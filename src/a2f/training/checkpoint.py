@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from a2f.errors import WeightsError
-from a2f.imageio import write_bytes_atomic
+from a2f.files import write_bytes_atomic
 
 NAME = re.compile(r"step_(\d{8,})_([0-9a-f]{12})\.pt")
 
@@ -62,7 +62,7 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, keep: int) -> Path:
     """Write a checkpoint atomically and delete all but the last `keep` and the best.
 
     Raises:
-        ImageWriteError: if the folder cannot be written; older checkpoints stay.
+        WriteError: if the folder cannot be written; older checkpoints stay.
     """
     buffer = io.BytesIO()
     torch.save({field: getattr(checkpoint, field) for field in field_names()}, buffer)

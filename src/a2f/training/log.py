@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from a2f.errors import A2FError, WeightsError
-from a2f.imageio import write_bytes_atomic
+from a2f.files import write_bytes_atomic
 from a2f.peers.files import network_in
 from a2f.resize import imresize
 from a2f.training.loop import Progress

@@ -16,7 +16,7 @@ from torch import nn
 import a2f
 from a2f.data.patches import Patches
 from a2f.errors import A2FError, InputError, WeightsError
-from a2f.imageio import write_bytes_atomic
+from a2f.files import write_bytes_atomic
 from a2f.model.a2f import A2F, to_weights
 from a2f.peers.files import Network
 from a2f.resize import imresize

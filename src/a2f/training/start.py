@@ -16,7 +16,8 @@ from a2f.data.pairs import find_images, find_lr, held_out, listed, load_pairs, m
 from a2f.data.patches import Patches
 from a2f.data.spill import Spill
 from a2f.errors import A2FError, EngineError, UsageError
-from a2f.imageio import Picture, write_bytes_atomic, write_image
+from a2f.files import write_bytes_atomic
+from a2f.imageio import Picture, write_image
 from a2f.imageio.rgb import read_rgb8, to_uint8
 from a2f.peers.files import Network
 from a2f.runtime.memory import available_bytes, keep_freed_memory, use_huge_pages

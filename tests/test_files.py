@@ -13,8 +13,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from a2f.errors import ImageWriteError, InputError, OutputExistsError
-from a2f.imageio import write_bytes_atomic
+from a2f.errors import InputError, OutputExistsError, WriteError
+from a2f.files import write_bytes_atomic
 
 
 def without_unnamed_files(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,8 +91,9 @@ def test_failing_write_leaves_the_old_file(tmp_path, monkeypatch) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(ImageWriteError, match="No space left on device"):
+    with pytest.raises(WriteError, match="No space left on device") as caught:
         write_bytes_atomic(path, b"new")
+    assert type(caught.value) is WriteError  # whatever the file holds
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -113,7 +114,7 @@ def test_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch) -> None:
 
 
 def test_missing_folder() -> None:
-    with pytest.raises(ImageWriteError, match="No such file or directory"):
+    with pytest.raises(WriteError, match="No such file or directory"):
         write_bytes_atomic("/nowhere/at/all.png", b"x")
 
 
@@ -126,7 +127,7 @@ def test_disk_full(tmp_path) -> None:
         pytest.skip(f"cannot mount a small tmpfs here: {done.stderr.strip()}")
     try:
         (mount / "a.bin").write_bytes(b"old")
-        with pytest.raises(ImageWriteError, match="No space left on device"):
+        with pytest.raises(WriteError, match="No space left on device"):
             write_bytes_atomic(mount / "a.bin", bytes(200_000))
         assert (mount / "a.bin").read_bytes() == b"old"
         assert [p.name for p in mount.iterdir()] == ["a.bin"]
@@ -139,7 +140,7 @@ def test_killed_while_writing_leaves_a_whole_file(tmp_path) -> None:
     """A writer that alternates between two contents is killed again and again; the file is always one of them."""
     path = tmp_path / "a.bin"
     program = (
-        "import sys; from a2f.imageio import write_bytes_atomic as w\n"
+        "import sys; from a2f.files import write_bytes_atomic as w\n"
         "while True:\n  w(sys.argv[1], b'a' * 3_000_000); w(sys.argv[1], b'b' * 3_000_000)"
     )
     for delay in (0.01, 0.03, 0.07, 0.11):
@@ -177,12 +178,12 @@ def test_names_as_long_as_the_system_allows(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("way")
 def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
-    with pytest.raises(ImageWriteError, match="Not a directory"):
+    with pytest.raises(WriteError, match="Not a directory"):
         write_bytes_atomic(tmp_path / "file" / "a.png", b"x")
 
 
 def test_a_folder_is_not_written_over(tmp_path: Path) -> None:
-    with pytest.raises(ImageWriteError, match="Is a directory"):
+    with pytest.raises(WriteError, match="Is a directory"):
         write_bytes_atomic(tmp_path, b"x")
 
 
@@ -199,7 +200,7 @@ def test_killed_before_the_file_is_whole_leaves_nothing(tmp_path: Path, number: 
     if old is not None:
         path.write_bytes(old)
     program = (
-        "import os, sys; from a2f.imageio import write_bytes_atomic as w\n"
+        "import os, sys; from a2f.files import write_bytes_atomic as w\n"
         "os.fsync = lambda handle: os.kill(os.getpid(), int(sys.argv[2]))\n"
         "w(sys.argv[1], b'new' * 100_000)"
     )
@@ -254,12 +255,12 @@ def test_of_many_writers_one_succeeds(tmp_path: Path) -> None:
 
 def test_where_renaming_is_exclusive(tmp_path: Path, monkeypatch) -> None:
     """Windows has a rename that replaces nothing; here it stands for itself."""
-    from a2f.imageio import atomic
+    from a2f import files
 
     temporary, target = tmp_path / "temporary", tmp_path / "target"
     temporary.write_bytes(b"x")
-    monkeypatch.setattr(atomic, "os", SimpleNamespace(name="nt"))
-    atomic._place_exclusively(temporary, target)
+    monkeypatch.setattr(files, "os", SimpleNamespace(name="nt"))
+    files._place_exclusively(temporary, target)
     assert target.read_bytes() == b"x"
     assert not temporary.exists()
 

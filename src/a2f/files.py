@@ -1,4 +1,4 @@
-"""Writing a whole file or none."""
+"""A file is written whole or not at all."""
 
 import contextlib
 import os
@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from a2f.errors import A2FError, ImageWriteError, OutputExistsError
+from a2f.errors import A2FError, OutputExistsError, WriteError
 
 COPIED_BYTES = 2**20  # at a time
 
 Parts = Iterable[bytes | memoryview]  # of a file, from its beginning
+Times = tuple[int, int]  # of the last reading and the last change, nanoseconds
 
 
 def write_bytes_atomic(path: Path | str, data: bytes | Parts, *, replace: bool = True) -> None:
@@ -30,7 +31,7 @@ def write_bytes_atomic(path: Path | str, data: bytes | Parts, *, replace: bool =
 
     Raises:
         OutputExistsError: if there is a file and `replace` is not set.
-        ImageWriteError: if the folder is missing or cannot be written, or the disk is full. What making a part raises
+        WriteError: if the folder is missing or cannot be written, or the disk is full. What making a part raises
             comes through, and nothing is left either.
     """
     path, parts = Path(path), [data] if isinstance(data, bytes) else data
@@ -58,7 +59,7 @@ def write_bytes_atomic(path: Path | str, data: bytes | Parts, *, replace: bool =
     except FileExistsError as error:
         raise _exists(path) from error
     except (OSError, ValueError) as error:
-        raise ImageWriteError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
+        raise WriteError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
@@ -140,3 +141,38 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def times_of(path: Path) -> Times | None:
+    """When a file was last read and changed; None if the system does not tell. To be asked before it is read."""
+    try:
+        status = path.stat()
+    except OSError:  # which reading it will say better
+        return None
+    return status.st_atime_ns, status.st_mtime_ns
+
+
+def set_times(path: Path, times: Times) -> list[str]:
+    """Give a file the times of another; a note where the system does not let us."""
+    try:
+        os.utime(path, ns=times)
+    except OSError as error:
+        return [f"{path}: the times of the input could not be set: {error.strerror or error}"]
+    return []
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, unless it is there.
+
+    Raises:
+        WriteError: if that cannot be.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+
+
+def ends_like_a_folder(path: str) -> bool:
+    """Whether a path is meant as a folder, whatever is there: `Path` forgets the separator at its end."""
+    return path.endswith(("/", os.sep))

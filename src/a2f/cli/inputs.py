@@ -1,0 +1,205 @@
+"""Which files a batch takes, and where each result goes."""
+
+import glob
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from a2f.cli.passed_over import passed_over
+from a2f.errors import A2FError, ImageReadError, UsageError
+from a2f.files import Times, ends_like_a_folder, times_of
+from a2f.imageio import format_of_suffix
+from a2f.imageio.formats import is_image_name
+from a2f.pipeline import output_name
+from a2f.sizes import OWN_SUFFIX
+
+STDIN = Path("-")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Naming:
+    """How results are named, and where they go.
+
+    Attributes:
+        mark: added to the name of each file.
+        format: of all results; None for that of each input.
+        output: a file, a folder, or `STDIN` for the standard output; None for the folder of each input.
+        output_folder: the output was written with a separator at its end: it is a folder, even a new one.
+        recursive: take what lies in the folders of a folder too.
+    """
+
+    mark: str
+    format: str | None = None
+    output: Path | None = None
+    output_folder: bool = False
+    recursive: bool = False
+
+    def __post_init__(self) -> None:
+        if {"/", os.sep} & set(self.mark):
+            raise UsageError(f"--suffix {self.mark!r} names a folder: it is added to file names, folders go into -o")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One image to do.
+
+    Attributes:
+        source: the file, or `STDIN`.
+        target: the file to write, or `STDIN` for the standard output.
+        failure: why it can't be done, known before it starts.
+        times: of the file, from before it was looked into; None if they are not told.
+    """
+
+    source: Path
+    target: Path
+    failure: A2FError | None = None
+    times: Times | None = None
+
+    @property
+    def name(self) -> str:
+        """What people call the input."""
+        return "standard input" if self.source == STDIN else str(self.source)
+
+
+def plan(inputs: list[str], naming: Naming) -> tuple[list[Task], list[str]]:
+    """Find all images and where each goes, before anything runs.
+
+    Args:
+        inputs: files, folders, patterns, or "-".
+        naming: how results are named, and where they go.
+
+    Returns:
+        The tasks in order, and notes.
+
+    Raises:
+        UsageError: for requests that contradict themselves: outputs that clash, a folder for a stream, and so on.
+    """
+    if "" in inputs:
+        raise UsageError("an input is empty (''): leave it out, or write . for this folder")
+    if STDIN.name in inputs and len(inputs) > 1:
+        raise UsageError("- (standard input) is one image and goes alone")
+    if inputs == [STDIN.name]:
+        return [_stream_task(naming)], []
+    found, notes = _find(inputs, naming)
+    single = len(found) == 1 and len(inputs) == 1 and not Path(inputs[0]).is_dir()
+    tasks = [_task(path, below, naming, single=single) for path, below in found]
+    _refuse_clashes(tasks, naming.output)
+    return tasks, notes
+
+
+def _stream_task(naming: Naming) -> Task:
+    target = naming.output or STDIN
+    if target != STDIN and (target.is_dir() or naming.output_folder):
+        raise UsageError(
+            f"-o {target} is a folder: an image from standard input needs a file name, or - for standard output"
+        )
+    if target != STDIN and naming.format not in (None, format_of_suffix(target.suffix)):
+        raise UsageError(f"-o {target} and -f {naming.format} name two formats: leave one of them out")
+    return Task(source=STDIN, target=target)
+
+
+def _find(inputs: list[str], naming: Naming) -> tuple[list[tuple[Path, Path]], list[str]]:
+    """Every image with the folder part that its output keeps."""
+    found: list[tuple[Path, Path]] = []
+    notes: list[str] = []
+    for given in inputs:
+        path = Path(given)
+        if ends_like_a_folder(given) and path.is_file():
+            raise UsageError(f"{given} ends like a folder, but is a file: leave out the {given[-1]} at its end")
+        if path.is_dir():
+            inside, skipped = _images_of(path, naming)
+            inside, made = _outside(inside, path, naming.output)
+            notes += [*skipped, *made]
+            found += [(p, p.parent.relative_to(path)) for p in inside] or [(path, Path())]
+        elif not os.path.lexists(path) and glob.has_magic(given):
+            everything = [Path(m) for m in sorted(glob.glob(given, recursive=True))]
+            matches = [path for path in everything if is_image_name(path)]
+            notes += passed_over(path, everything, set(matches), recursive=True)
+            found += [(p, Path()) for p in matches] or [(path, Path())]
+        else:
+            found.append((path, Path()))
+    unique = dict.fromkeys(found)  # a shell pattern and a folder may name the same file
+    return list(unique), notes
+
+
+def _outside(images: list[Path], folder: Path, output: Path | None) -> tuple[list[Path], list[str]]:
+    """The images that do not lie in the output folder, where that lies in the input folder; and a note."""
+    if output is None or output == STDIN:
+        return images, []
+    within = output.resolve()
+    if folder.resolve() not in within.parents:
+        return images, []
+    kept = [p for p in images if within not in p.resolve().parents]
+    left_out = len(images) - len(kept)
+    return kept, [f"{folder}: {left_out} file(s) left out that lie in the output folder {output}"] if left_out else []
+
+
+def _images_of(folder: Path, naming: Naming) -> tuple[list[Path], list[str]]:
+    everything = sorted(folder.rglob("*") if naming.recursive else folder.iterdir())
+    images = [p for p in everything if is_image_name(p) and p.is_file() and not p.name.startswith(".")]
+    suffix, stems = naming.mark, {(p.parent, p.stem) for p in images}
+
+    def made_earlier(p: Path) -> bool:
+        stem = p.stem.removesuffix(suffix) if suffix else p.stem
+        stem = OWN_SUFFIX.sub("", p.stem) if stem == p.stem else stem
+        return stem != p.stem and (p.parent, stem) in stems
+
+    passed = passed_over(folder, everything, set(images), recursive=naming.recursive)
+    earlier = [p for p in images if made_earlier(p)]
+    ends = sorted({p.stem[p.stem.rindex("_") :] if "_" in p.stem else suffix for p in earlier})
+    notes = [f"{folder}: {len(earlier)} file(s) left out that end in {', '.join(ends)}, beside what they were made of"]
+    return [p for p in images if p not in earlier], (notes if earlier else []) + passed
+
+
+def _task(path: Path, below: Path, naming: Naming, *, single: bool) -> Task:
+    times = times_of(path)
+    name = output_name(path, mark=naming.mark, format=naming.format)
+    out = naming.output
+    if out is None:
+        target = path.with_name(name)
+    elif out == STDIN:
+        if not single:
+            raise UsageError("-o - writes one image to standard output, but the input is several: give a folder")
+        target = out
+    elif naming.output_folder or out.is_dir() or not (out.suffix if single else is_image_name(out)):
+        if os.path.lexists(out) and not out.is_dir():
+            raise UsageError(f"-o {out} is a file without an image suffix: give another name or a folder")
+        target = out / below / name
+    else:
+        if not single:
+            raise UsageError(f"-o {out} is a file, but the input is several images or a folder: give a folder")
+        if not is_image_name(out):
+            raise UsageError(
+                f"-o {out}: {out.suffix!r} is no image format; a folder of that name is written with a / at its end"
+            )
+        if naming.format not in (None, format_of_suffix(out.suffix)):
+            raise UsageError(f"-o {out} and -f {naming.format} name two formats: leave one of them out")
+        target = out
+    failure = None
+    if path.is_dir():
+        deeper = "" if naming.recursive else " (-r looks into its folders too)"
+        failure = ImageReadError(f"{path} holds no images{deeper}")
+    return Task(source=path, target=target, failure=failure, times=times)
+
+
+def _refuse_clashes(tasks: list[Task], output: Path | None) -> None:
+    sources = {_identity(task.source): task.source for task in tasks if task.source.exists()}
+    taken: dict[str, Path] = {}
+    for task in tasks:
+        if task.target == STDIN or task.failure is not None:
+            continue
+        key = os.path.realpath(task.target).casefold()  # some file systems take A.png and a.png for one
+        if key in taken:
+            raise UsageError(
+                f"{taken[key]} and {task.source} would both be written to {task.target}: "
+                "enlarge them apart, with another -o or --suffix for one of them"
+            )
+        taken[key] = task.source
+        if task.target.exists() and _identity(task.target) in sources:
+            way_out = "choose another -o" if task.target == output else "choose another --suffix or -o"
+            raise UsageError(f"{task.target} is itself an input, and an input is never overwritten: {way_out}")
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino

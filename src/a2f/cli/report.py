@@ -1,0 +1,178 @@
+"""What people and programs are told of a batch."""
+
+import sys
+from dataclasses import replace
+from typing import Any, BinaryIO
+
+import click
+
+from a2f.cli.batch import Outcome
+from a2f.cli.console import json_line, printable
+from a2f.errors import A2FError, WriteError
+
+
+class Reporter:
+    """Tells people, or programs, what becomes of each image.
+
+    Args:
+        count: of images.
+        as_json: a JSON object a line on standard output.
+        verbose: times for each image.
+        quiet: errors only.
+    """
+
+    def __init__(self, count: int, *, as_json: bool, verbose: bool, quiet: bool) -> None:
+        self.count, self.as_json, self.verbose, self.quiet = count, as_json, verbose, quiet
+        self.failed: list[Outcome] = []
+        self.skipped = self.done = 0
+        self.engines_told: set[str] = set()
+        self.bar: Any = None
+
+    def __enter__(self) -> "Reporter":
+        if sys.stderr.isatty() and not self.quiet:
+            from tqdm import tqdm
+
+            how = {"total": self.count, "unit": "image"}
+            if self.count == 1:  # told in shares of the image, and only if it takes long
+                how = {"total": 1.0, "bar_format": "{percentage:3.0f} %|{bar}| {elapsed}, {remaining} left", "delay": 1}
+            self.bar = tqdm(file=sys.stderr, dynamic_ncols=True, leave=self.count > 1, **how)
+        return self
+
+    def progress(self, share: float) -> None:
+        """Tell how much of a single image is done, in [0, 1]."""
+        if self.bar is not None and self.count == 1:
+            self.bar.n = share
+            self.bar.refresh()
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if self.bar is not None:
+            self.bar.close()
+        if kind is None:
+            self._summary()
+
+    def __call__(self, outcome: Outcome) -> None:
+        """Tell one outcome."""
+        for note in outcome.notes:
+            self.note(note)
+        if outcome.status == "failed":
+            self.failed.append(outcome)
+            self._line(f"{_red('error')}: {printable(str(outcome.error))}")
+        elif outcome.status == "skipped":
+            self.skipped += 1
+            if not outcome.notes:
+                self.note(f"{outcome.task.target} exists, skipped")
+        else:
+            self._tell_done(outcome)
+        if self.as_json:
+            click.echo(json_line(_record(outcome)))
+        if self.bar is not None and self.count > 1:
+            self.bar.update()
+
+    def interrupted(self) -> None:
+        """Tell how far the work has come, and how to go on."""
+        if self.count > 1:
+            done = self.done + self.skipped
+            self._line(f"{done} of {self.count} done; the same command with --skip-existing goes on from there")
+
+    def _tell_done(self, outcome: Outcome) -> None:
+        if outcome.encoded is not None:
+            try:
+                write_all(sys.stdout.buffer, outcome.encoded)
+            except WriteError as error:
+                self.failed.append(replace(outcome, status="failed", error=error))
+                self._line(f"{_red('error')}: {error}")
+                return
+        self.done += 1
+        for description in outcome.engines:
+            self.tell_engine(description)
+        if self.verbose and outcome.choice:
+            self.note(f"{outcome.task.name}: {outcome.choice}")
+        assert outcome.size is not None
+        if self.bar is None or self.count == 1 or self.verbose:
+            width, height = outcome.size
+            where = "standard output" if outcome.encoded is not None else outcome.task.target
+            self.note(f"{outcome.task.name} -> {where} ({width} x {height}, {outcome.seconds:.2f} s)")
+
+    def tell_engine(self, description: str) -> None:
+        """Tell, once, what images run on, to those who want to know."""
+        if self.verbose and description not in self.engines_told:
+            self.engines_told.add(description)
+            self.note(description)
+
+    def note(self, text: str) -> None:
+        """Tell something that is no error."""
+        if not self.quiet:
+            self._line(printable(text))
+
+    def _line(self, text: str) -> None:
+        if self.bar is not None:
+            self.bar.write(text, file=sys.stderr)
+        else:
+            click.echo(text, err=True)
+
+    def _summary(self) -> None:
+        if self.count < 2 or (self.quiet and not self.failed):
+            return
+        parts = [f"{self.done} done"]
+        parts += [f"{self.skipped} skipped"] if self.skipped else []
+        parts += [f"{len(self.failed)} failed:"] if self.failed else []
+        click.echo(", ".join(parts), err=True)
+        for outcome in self.failed:
+            click.echo(f"  {printable(outcome.task.name)}", err=True)
+
+    @property
+    def exit_code(self) -> int:
+        """As `exit_code_of`."""
+        errors = [outcome.error for outcome in self.failed if outcome.error is not None]
+        return exit_code_of(errors, others=self.done + self.skipped)
+
+
+def exit_code_of(errors: list[A2FError], *, others: int) -> int:
+    """How a batch ended: 0 all done, 1 some failed, 2 the request was wrong, so that nothing was done, 3 all failed.
+
+    Args:
+        errors: of the images that failed.
+        others: how many images did not fail.
+    """
+    if not errors:
+        return 0
+    if others:
+        return 1
+    return 2 if all(error.exit_code == 2 for error in errors) else 3
+
+
+def write_all(stream: BinaryIO, data: bytes) -> None:
+    """Write to a stream that may take less at a time, as unbuffered ones do.
+
+    Raises:
+        WriteError: if it takes no more; BrokenPipeError if its reader went away.
+    """
+    rest = memoryview(data)
+    try:
+        while rest:
+            rest = rest[stream.write(rest) or 0 :]
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise WriteError(f"cannot write to standard output: {error.strerror or error}") from error
+
+
+def _record(outcome: Outcome) -> dict[str, Any]:
+    size = outcome.size or (None, None)
+    return {
+        "input": str(outcome.task.source),
+        "output": str(outcome.task.target) if outcome.status != "failed" else None,
+        "status": outcome.status,
+        "width": size[0],
+        "height": size[1],
+        "model": outcome.model,
+        "jpeg_quality": outcome.jpeg_quality,
+        "seconds": round(outcome.seconds, 3),
+        "error": None if outcome.error is None else str(outcome.error),
+        "notes": list(outcome.notes),
+    }
+
+
+def _red(text: str) -> str:
+    return click.style(text, fg="red") if sys.stderr.isatty() else text

@@ -1,0 +1,31 @@
+"""libvips and forks: its threads stay with the parent, and work that is handed to them would never end."""
+
+import os
+
+from a2f.errors import UsageError
+
+_used = _barred = False
+
+
+def begin_vips() -> None:
+    """To be called before libvips works.
+
+    Raises:
+        UsageError: in a process that was forked after libvips had worked in its parent.
+    """
+    global _used
+    if _barred:
+        raise UsageError(
+            "image files cannot be read or written in a process that was forked after its parent has done so: "
+            "start it by multiprocessing.get_context('spawn'), or hand over arrays"
+        )
+    _used = True
+
+
+def _bar() -> None:
+    global _barred
+    _barred = _used
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_bar)

@@ -1,0 +1,259 @@
+"""One picture, from its file to the file of its enlargement; the Python interface and the command line both call it.
+
+`decide` reads the picture and settles everything before a network runs; `write` then makes the file.
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+
+from a2f.errors import MemoryLimitError, OutputExistsError, PixelLimitError, UsageError, WriteError
+from a2f.files import Times, make_folder, set_times, write_bytes_atomic
+from a2f.imageio import (
+    DEFAULT_MAX_PIXELS,
+    FORMATS,
+    Picture,
+    check_format,
+    format_of_suffix,
+    left_out_note,
+    read_image,
+)
+from a2f.imageio.formats import is_image_name
+from a2f.imageio.read import format_of_file
+from a2f.pixels import encode_enlarged
+from a2f.sizes import Size, Target
+from a2f.upscalers import Models, Pass
+
+Source = Path | bytes  # a file, or all that it holds
+DECODING_BYTES = 6  # of memory, at least, for a pixel of what is read
+LEAST_DECODED_PX = 4_000_000  # fewer are decoded under any bound, and the network then says what it needs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """How the result is encoded.
+
+    Attributes:
+        format: name of the format; None: what the name of the output says, otherwise the format of the picture.
+        quality: from 1 to 100, of JPEG, WebP and AVIF; None: as `encode_image`.
+        strip: leave out all metadata.
+        force: accept that the format loses transparency, bit depth or long metadata.
+    """
+
+    format: str | None = None
+    quality: int | None = None
+    strip: bool = False
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if self.format is not None and self.format not in FORMATS:
+            raise UsageError(f"unknown image format {self.format!r}: choose one of {', '.join(FORMATS)}")
+        if self.quality is not None and not 1 <= self.quality <= 100:
+            raise UsageError(f"quality {self.quality}: choose from 1 to 100")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked for, of all pictures alike.
+
+    Attributes:
+        target: the size of the result.
+        encoding: how it is encoded.
+        allow_truncated: take what there is of a damaged file.
+        max_pixels: refuse a larger file before it is decoded; None for no limit.
+        max_memory: of the whole process, bytes; None: not told.
+        jobs: pictures at a time, which share that.
+        independent_alpha: alpha is data of its own.
+        tileable: the picture goes on at its other side.
+        never_shrink: leave a picture alone that is larger than the result would be.
+        overwrite: replace a file at the output; the input is never replaced.
+        make_folders: make the folder of the output.
+    """
+
+    target: Target = field(default_factory=Target)
+    encoding: Encoding = field(default_factory=Encoding)
+    allow_truncated: bool = False
+    max_pixels: int | None = DEFAULT_MAX_PIXELS
+    max_memory: int | None = None
+    jobs: int = 1
+    independent_alpha: bool = False
+    tileable: bool = False
+    never_shrink: bool = False
+    overwrite: bool = False
+    make_folders: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Enlargement:
+    """A picture, and all that is decided about its enlargement before a network runs.
+
+    Attributes:
+        picture: as it was read.
+        request: what was asked for.
+        output: the file to write; None: the bytes of the file are wanted.
+        format: of the result.
+        passes: through networks, in order; none where the picture is only resized.
+        size: exact width and height; None where the factor of the single pass says it.
+        final: width and height of the result.
+        notes: what a person should know.
+        left_alone: why there is nothing to do; empty where there is.
+        times: that the output is to get; None for its own.
+    """
+
+    picture: Picture
+    request: Request
+    output: Path | None
+    format: str
+    passes: tuple[Pass, ...] = ()
+    size: Size | None = None
+    final: Size
+    notes: tuple[str, ...] = ()
+    left_alone: str = ""
+    times: Times | None = None
+
+
+def output_name(path: Path, *, mark: str, format: str | None = None) -> str:
+    """The name of a result: ``photo_x4.jpg`` of ``photo.jpg``.
+
+    Args:
+        path: of the picture.
+        mark: what is added to its name.
+        format: of the result; None for that of the picture, which its content tells. A suffix that does not fit that
+            format is replaced, one that fits stays as it is written.
+    """
+    if format is not None:
+        return path.stem + mark + FORMATS[format].suffixes[0]
+    found = format_of_file(path) or (format_of_suffix(path.suffix) if is_image_name(path) else "png")
+    fits = path.suffix.lower() in FORMATS[found].suffixes
+    return path.stem + mark + (path.suffix if fits else FORMATS[found].suffixes[0])
+
+
+def decide(
+    source: Source,
+    models: Models,
+    request: Request,
+    *,
+    output: Path | None = None,
+    name: str | None = None,
+    times: Times | None = None,
+) -> Enlargement:
+    """Read a picture and settle how it is enlarged; nothing is written.
+
+    Args:
+        source: a file, or all that it holds.
+        models: which networks there are.
+        request: what is asked for.
+        output: the file to write; None for the bytes.
+        name: what to call the picture in notes and errors; the path by default.
+        times: that the output is to get.
+
+    Raises:
+        WriteError, OutputExistsError: if the output cannot be written.
+        ImageReadError: if the picture cannot be read.
+        MemoryLimitError: if decoding it takes more memory than is allowed.
+        LossyFormatError, UsageError: if the format cannot hold the result, or the size cannot be reached.
+        UnknownModelError, WeightsError, EngineError, MissingExtraError: if a network cannot be opened.
+    """
+    called = name or ("the image" if isinstance(source, bytes) else str(source))
+    if output is not None:
+        check_output(source, output, request)
+    picture = _read(source, request, called)
+    encoding, given = request.encoding, picture.size
+    format = encoding.format or (picture.format if output is None else format_of_suffix(output.suffix))
+    size = request.target.exact(given)
+    scale = request.target.scale
+    final = size or (given[0] * scale, given[1] * scale)
+    if request.never_shrink and (final[0] < given[0] or final[1] < given[1]):
+        told = f"{called}: {given[0]} x {given[1]} is larger than {final[0]} x {final[1]}: left alone"
+        return Enlargement(picture=picture, request=request, output=output, format=format, final=final, left_alone=told)
+    check_format(picture, format, force=encoding.force, strip=encoding.strip, factor=max(final) / max(given))
+    passes = models.passes(given, request.target, jpeg_quality=picture.jpeg_quality)
+    left_out = left_out_note(picture, format, strip=encoding.strip)
+    return Enlargement(
+        picture=picture,
+        request=request,
+        output=output,
+        format=format,
+        passes=passes,
+        size=size,
+        final=final,
+        notes=(*picture.notes, *(f"{called}: {note}" for note in left_out)),
+        times=times,
+    )
+
+
+def write(enlargement: Enlargement, *, watch: Callable[[], None] = lambda: None) -> tuple[bytes, list[str]]:
+    """Enlarge a picture and write the file, whole or not at all.
+
+    Args:
+        enlargement: as `decide` gives it.
+        watch: called while the network runs; what it raises ends the work.
+
+    Returns:
+        The bytes of the file where there is no output, otherwise nothing; and notes.
+
+    Raises:
+        WriteError: if the file cannot be written; OutputExistsError also for one that has appeared meanwhile.
+        ImageWriteError: if the result cannot be encoded.
+        MemoryLimitError: if the memory does not suffice.
+        Cancelled: if an upscaler was stopped.
+    """
+    output, request = enlargement.output, enlargement.request
+    encoding = request.encoding
+    encoded = encode_enlarged(
+        enlargement.picture,
+        [one.upscaler for one in enlargement.passes],
+        size=enlargement.size,
+        format=enlargement.format,
+        quality=encoding.quality,
+        strip=encoding.strip,
+        force=encoding.force,
+        independent=request.independent_alpha,
+        tileable=request.tileable,
+        watch=watch,
+    )
+    with closing(encoded) as made:
+        if output is None:
+            return b"".join(made), []
+        parts = chain([next(made)], made)  # before there is something to write, no folder is made
+        watch()
+        if request.make_folders:
+            make_folder(output.parent)
+        write_bytes_atomic(output, parts, replace=request.overwrite)
+    return b"", set_times(output, enlargement.times) if enlargement.times else []
+
+
+def check_output(source: Source, output: Path, request: Request) -> None:
+    """Refuse an output that cannot be written, before anything is computed.
+
+    Raises:
+        WriteError: if it is a folder or the input itself, or its folder is missing and not to be made.
+        OutputExistsError: if there is a file that is not to be replaced.
+    """
+    if output.is_dir():
+        raise WriteError(f"{output} is a folder: give the name of a file")
+    if os.path.lexists(output):
+        if isinstance(source, Path) and source.exists() and output.exists() and output.samefile(source):
+            raise WriteError(f"{output} is the input itself, which is never replaced: choose another output")
+        if not request.overwrite:
+            raise OutputExistsError(f"{output} exists: pass overwrite=True to replace it, or choose another output")
+    elif not request.make_folders and not output.parent.is_dir():
+        raise WriteError(f"cannot write {output}: there is no folder {output.parent}")
+
+
+def _read(source: Source, request: Request, name: str) -> Picture:
+    share = request.max_memory // (request.jobs * DECODING_BYTES) if request.max_memory else None
+    most = None if share is None else max(LEAST_DECODED_PX, share)
+    limit = min(filter(None, (request.max_pixels, most)), default=None)
+    try:
+        return read_image(source, max_pixels=limit, allow_truncated=request.allow_truncated, name=name)
+    except PixelLimitError as error:
+        if most is None or request.max_memory is None or limit != most:
+            raise
+        allowed = f"{request.max_memory / 1e6:.0f} MB (--max-memory, max_memory)"
+        raise MemoryLimitError(
+            f"{name} has more than the {most:,} pixels that can be decoded within {allowed}"
+        ) from error

@@ -1,0 +1,140 @@
+"""Which networks enlarge a picture, and the open upscalers that are kept for the next one."""
+
+import functools
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from a2f.runtime.engines import Opened, open_upscaler
+from a2f.runtime.options import EngineOptions
+from a2f.sizes import Size, Target, plan_scales
+from a2f.upscaler import BandUpscaler, Upscaler
+from a2f.weights import find_shipped, find_weights, is_file_name, pass_models, read_weights
+
+KEPT = 4  # upscalers of earlier calls
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """One run of a network over a picture.
+
+    Attributes:
+        model: what was opened.
+        upscaler: that it was opened as.
+    """
+
+    model: str
+    upscaler: Upscaler
+
+
+@dataclass(frozen=True, kw_only=True)
+class Models:
+    """The networks that there are for a request.
+
+    Attributes:
+        model: what was asked for.
+        scales: those that may be taken for an exact size.
+        open: gives the upscaler of a model and scale.
+    """
+
+    model: str
+    scales: tuple[int, ...]
+    open: Callable[[str, int], Upscaler]
+
+    def scales_for(self, given: Size, target: Target) -> tuple[int, ...]:
+        """The scale of each pass over a picture of this width and height; none where it is not enlarged.
+
+        Raises:
+            UsageError: if two passes do not reach the size.
+        """
+        final = target.exact(given)
+        return (target.scale,) if final is None else plan_scales(given, final, available=self.scales)
+
+    def passes(self, given: Size, target: Target, *, jpeg_quality: int | None) -> tuple[Pass, ...]:
+        """The passes over a picture, opened.
+
+        Args:
+            given: width and height of the picture.
+            target: the size that is asked for.
+            jpeg_quality: of the picture's file, as `pass_models`.
+
+        Raises:
+            UsageError: as `scales_for`.
+            UnknownModelError, WeightsError, EngineError, MissingExtraError: if a network cannot be opened.
+        """
+        scales = self.scales_for(given, target)
+        models = pass_models(self.model, scales, jpeg_quality=jpeg_quality)
+        return tuple(Pass(model=m, upscaler=self.open(m, s)) for m, s in zip(models, scales, strict=True))
+
+
+class Upscalers:
+    """Opens upscalers when they are needed and keeps them; safe to share between threads.
+
+    Args:
+        options: what all of them run on.
+        jobs: images at a time, which share the memory.
+        alone: whether there will be one upscaler only.
+        share_cores: as `open_upscaler`.
+    """
+
+    def __init__(self, options: EngineOptions, *, jobs: int = 1, alone: bool = True, share_cores: bool = False) -> None:
+        self.on_progress: Callable[[float], None] = lambda share: None  # of the image that is under way, if it is one
+        self._open = functools.partial(open_upscaler, options=options, jobs=jobs, alone=alone, share_cores=share_cores)
+        self._opened: dict[tuple[str, int], Upscaler] = {}
+        self._notes: list[str] = []
+        self._lock = threading.Lock()
+
+    def open(self, model: str, scale: int) -> Upscaler:
+        """The upscaler of a model and scale, opened at its first use."""
+        with self._lock:
+            if (model, scale) not in self._opened:
+                opened: Opened = self._open(find_weights(model, scale=scale))
+                self._notes += [opened.note] if opened.note else []
+                if isinstance(opened.upscaler, BandUpscaler):
+                    opened.upscaler.on_progress = lambda share: self.on_progress(share)
+                self._opened[model, scale] = opened.upscaler
+            return self._opened[model, scale]
+
+    def descriptions(self) -> list[str]:
+        """Of the upscalers that are open."""
+        with self._lock:
+            return [upscaler.description for upscaler in self._opened.values()]
+
+    def take_notes(self) -> list[str]:
+        """What there is to tell of upscalers that were opened since the last call."""
+        with self._lock:
+            notes, self._notes = self._notes, []
+        return notes
+
+    def stop(self) -> None:
+        """End what is under way, and all later runs, with Cancelled."""
+        for upscaler in list(self._opened.values()):
+            if isinstance(upscaler, BandUpscaler):
+                upscaler.stop()
+
+
+def kept_upscaler(model: str, scale: int, *, options: EngineOptions) -> Upscaler:
+    """An upscaler of an earlier call in this process, unless its weights file has changed since; or a new one.
+
+    Args:
+        model: a name, or the path of a weights file.
+        scale: of a model by name.
+        options: what it runs on.
+
+    Raises:
+        UnknownModelError, WeightsError, EngineError, MissingExtraError: if it cannot be opened.
+    """
+    path = Path(model).absolute() if is_file_name(model) else find_shipped(model, scale=scale).path
+    stamp = (path.stat().st_mtime_ns, path.stat().st_size) if path.exists() else None
+    return _kept(path, stamp, options)
+
+
+def _open_file(path: Path, stamp: tuple[int, int] | None, options: EngineOptions) -> Upscaler:
+    return open_upscaler(read_weights(path), options).upscaler
+
+
+_kept = functools.lru_cache(maxsize=KEPT)(_open_file)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_kept.cache_clear)  # sessions do not survive a fork
