@@ -17,10 +17,12 @@ test: lint
 	@$(BIN)/python -m pytest
 
 # New examples for the tests of Hypothesis; `make nightly SEED=...` tries those of a seed again.
+# Then 1,000 damaged files of each container.
 nightly: $(DEV)
 	@seed=$${SEED:-$$($(BIN)/python -c 'import random; print(random.randrange(2**32))')}; \
 	echo "Hypothesis with the seed $$seed"; \
 	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=nightly --hypothesis-seed=$$seed
+	@$(BIN)/python tests/mutations.py --count 1000
 
 lint: $(DEV)
 	@$(BIN)/ruff check .
@@ -41,7 +43,7 @@ $(CORE): pyproject.toml
 
 $(DEV): $(CORE) constraints.txt
 	@echo "Installing the development extras into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --requirement requirements-dev.txt --editable '.[train,eval,openvino]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --requirement requirements-dev.txt --editable '.[train,eval,openvino,formats]'
 	@touch $@
 
 clean:

@@ -232,7 +232,7 @@ def upscale(
         ensemble: 1 (off), 2, 4 or 8 runs whose mean is the result, as `load` tells; an upscaler of `load` has its own.
         output: where to write; for a path only.
         overwrite: replace an existing output; the input is never replaced.
-        quality: from 1 to 100, of a file in JPEG (default 92), WebP (90, 100 lossless) or AVIF (80).
+        quality: from 1 to 100, of a file in JPEG (default 92), WebP or JXL (90, 100 lossless), AVIF or HEIC (80).
         force: accept that the format of a file loses transparency, 16 bits or long metadata.
         allow_truncated: take what there is of a damaged file, the rest grey or black, with a warning.
         independent_alpha: alpha is data of its own, as in textures of games: the colours under it stay, whatever it

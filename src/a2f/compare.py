@@ -157,7 +157,7 @@ def _draw(entries: list[_Entry], spots: list[Crop]) -> "Sheet":
     from PIL import Image, ImageDraw
 
     height, width = entries[0].image.shape[:2]
-    whole, rows = _fitted(width, height), [_fitted(w, h) for _, _, w, h in spots]
+    whole, rows = fitted(width, height), [fitted(w, h) for _, _, w, h in spots]
     measured = any(entry.psnr is not None for entry in entries)
     total = (
         2 * MARGIN + len(entries) * CELL_PX + (len(entries) - 1) * GAP,
@@ -170,10 +170,10 @@ def _draw(entries: list[_Entry], spots: list[Crop]) -> "Sheet":
         draw_text(pen, (left, top - 4), fit_text(entry.label, LARGE, CELL_PX), size=LARGE, fill=INK)
         draw_text(pen, (left, top + 24), fit_text(entry.detail, SMALL, CELL_PX), size=SMALL, fill=FAINT)
         top += TITLE_PX
-        _draw_whole(sheet, entry.image, whole, spots, (left, top))
+        draw_whole(sheet, entry.image, whole, spots, (left, top))
         top += whole[1] + GAP
         for number, (spot, row) in enumerate(zip(spots, rows, strict=True)):
-            _draw_crop(sheet, entry.image, spot, row, (left, top), FRAMES[number % len(FRAMES)])
+            draw_crop(sheet, entry.image, spot, row, (left, top), FRAMES[number % len(FRAMES)])
             top += row[1] + GAP
     if measured:
         note = f"PSNR-Y: BT.601 luma of 8-bit RGB, {_border(entries[-1].image)} pixels cut from each side"
@@ -182,13 +182,13 @@ def _draw(entries: list[_Entry], spots: list[Crop]) -> "Sheet":
     return sheet
 
 
-def _fitted(width: int, height: int) -> tuple[int, int]:
+def fitted(width: int, height: int) -> tuple[int, int]:
     """Width and height inside a cell."""
     scale = min(CELL_PX / width, TALLEST_PX / height)
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _draw_whole(sheet: "Sheet", image: Image, size: tuple[int, int], spots: list[Crop], at: tuple[int, int]) -> None:
+def draw_whole(sheet: "Sheet", image: Image, size: tuple[int, int], spots: list[Crop], at: tuple[int, int]) -> None:
     """The whole picture, centred in its cell, with a frame around each spot."""
     from PIL import Image as Pillow
     from PIL import ImageDraw
@@ -202,7 +202,7 @@ def _draw_whole(sheet: "Sheet", image: Image, size: tuple[int, int], spots: list
         ImageDraw.Draw(sheet).rectangle(box, outline=FRAMES[number % len(FRAMES)], width=3)
 
 
-def _draw_crop(
+def draw_crop(
     sheet: "Sheet", image: Image, spot: Crop, size: tuple[int, int], at: tuple[int, int], colour: tuple[int, int, int]
 ) -> None:
     """One spot, centred in its cell, in a frame of its colour."""

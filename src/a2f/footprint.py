@@ -28,7 +28,8 @@ def check_memory(picture: Picture, passes: Sequence[Upscaler], *, size: Size | N
     streamed = size is None and len(passes) == 1
     final = size or enlarged_size(picture.size, bounded)
     channels, deep = picture.pixels.shape[2], picture.is_deep
-    file = encoding_bytes(format, size=final, channels=channels, deep=deep, streamed=streamed)
+    light = picture.light is not None
+    file = encoding_bytes(format, size=final, channels=channels, deep=deep, light=light, streamed=streamed)
     stages = _stages_of_one_pass(picture, bounded[0], file) if streamed else _stages(picture, bounded, final, file)
     short = max(upscaler.shortage(height=h, width=w, besides=b) for upscaler, (w, h), b in stages)
     if short:

@@ -110,7 +110,8 @@ def encode_enlarged(
         picture = _with_enlarged_map(picture, passes, size=None)
     bands = watched(upscale_bands(picture.pixels, passes[0], independent=independent or picture.data_band))
     final = enlarged_size(picture.size, passes)
-    taken = encoding_bytes(format, size=final, channels=picture.pixels.shape[2], deep=picture.is_deep, streamed=True)
+    channels, light = picture.pixels.shape[2], picture.light is not None
+    taken = encoding_bytes(format, size=final, channels=channels, deep=picture.is_deep, light=light, streamed=True)
     with checked(), reserve(taken):
         first = next(bands)  # all that runs has been planned then
     bands = chain([first], bands)

@@ -107,14 +107,14 @@ def test_folders_keep_their_structure_and_same_names_live_apart(here: Path, run)
 def test_a_folder_tells_what_it_passes_over(here: Path, run) -> None:
     photo(here / "in/a.png")
     photo(here / "other/b.png")
-    for name in ("raw.CR2", "x.heic", "y.heic", "scan", ".DS_Store", "notes.txt"):
+    for name in ("raw.CR2", "x.psd", "y.psd", "scan", ".DS_Store", "notes.txt"):
         (here / "in" / name).write_bytes(b"x")
     (here / "in/link").symlink_to(here / "other")
     (here / "in/gone.png").symlink_to(here / "nowhere")
     (here / "in/below").mkdir()
     done = run("upscale", "in", "-s", 2, "-o", "out")
     assert done.code == 0
-    for part in ("1 .cr2 file(s)", "2 .heic file(s)", "1 .txt file(s)", "1 file(s) without a suffix",
+    for part in ("1 .cr2 file(s)", "2 .psd file(s)", "1 .txt file(s)", "1 file(s) without a suffix",
                  "1 hidden file(s)", "1 link(s) to folders", "1 broken link(s)",
                  "1 folder(s) (-r looks into them)"):  # fmt: skip
         assert part in done.err

@@ -125,7 +125,7 @@ def test_hdr_stays_hdr_or_is_refused(transfer: int) -> None:
         assert back.metadata.signal.cicp == (9, transfer)
     np.testing.assert_array_equal(read_image(encode_image(picture, format="png")).pixels, deep)
     for format in ("tiff", "ppm"):
-        with pytest.raises(LossyFormatError, match=r"HDR \(PQ or HLG\): choose png or avif"):
+        with pytest.raises(LossyFormatError, match=r"HDR \(PQ or HLG\): choose png, avif or heic"):
             encode_image(picture, format=format)
     for format in ("avif", "png"):
         with pytest.raises(LossyFormatError, match="without metadata cannot say"):

@@ -1,13 +1,15 @@
 """Files that stand for a kind, damaged at random: read, refused or written, never anything but our own errors."""
 
 import random
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from a2f.errors import A2FError
-from a2f.imageio import encode_image, left_out_note, read_image
+from a2f.imageio import FORMATS, encode_image, left_out_note, read_image
 
 FILES = sorted((Path(__file__).parents[1] / "golden").iterdir())
 
@@ -51,3 +53,15 @@ def test_damage_of_every_kind(path: Path) -> None:
     assert messages
     assert not [message for message in messages if "\n" in message]
     assert read > 0 or path.suffix == ".avif"  # of which hardly a bit may be wrong
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="measures memory as Linux tells it")
+def test_damage_stays_within_time_and_memory() -> None:
+    """The program of `make nightly`, with few files of each container."""
+    program = Path(__file__).parents[1] / "mutations.py"
+    done = subprocess.run([sys.executable, program, "--count", "20"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()[1:]]
+    assert {row[0] for row in rows} == {*FORMATS, "bigtiff"}
+    assert all(int(row[1]) + int(row[2]) == 20 for row in rows)

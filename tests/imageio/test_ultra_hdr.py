@@ -10,7 +10,7 @@ import pyvips
 from PIL import Image
 
 from a2f import load, upscale
-from a2f.errors import A2FError, ImageReadError, TruncatedImageError
+from a2f.errors import A2FError, TruncatedImageError
 from a2f.imageio import Picture, encode_image, left_out_note, loaders, read_image
 from a2f.imageio.jpeg_parts import further_pictures, is_gain_map, jpeg_parts
 from a2f.pixels import encode_enlarged, upscale_pixels
@@ -128,11 +128,6 @@ def test_the_brand_may_stand_anywhere() -> None:
     blob = avif_sequence()
     for brand in (b"msf1", b"iso8", b"mif1"):
         assert read_image(blob[:8] + brand + blob[12:]).size == (48, 32)
-
-
-def test_heic_is_called_by_its_name() -> None:
-    with pytest.raises(ImageReadError, match="is HEIC, which is not read: convert it"):
-        read_image(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
 
 
 # --- the gain map, kept -------------------------------------------------------------------------------------------

@@ -5,11 +5,16 @@ from typing import Any
 
 import click
 
+from a2f.cli.console import printable
+from a2f.cli.contact import compare_folders
+from a2f.errors import UsageError
+
 EPILOG = """\b
 Examples:
   a2f compare photo.jpg photo_x4.jpg -o sheet.png
   a2f compare bicubic.png a2f.png --hr original.png -o sheet.png
   a2f compare a.png b.png --crop 100,80,64,48 -o sheet.png
+  a2f compare holiday/ large/ -o sheets.pdf
 """
 
 
@@ -31,27 +36,40 @@ class CropType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.option("--hr", type=Path, help="The original: shown too, and PSNR-Y is measured against it.")
 @click.option("--crop", "crops", type=CropType(), multiple=True, help="A part to enlarge; chosen by detail by default.")
 @click.option("--label", "labels", multiple=True, metavar="TEXT", help="One a picture; the file name by default.")
-@click.option("-o", "--output", type=Path, required=True, metavar="SHEET.png", help="The sheet to write.")
+@click.option("-r", "--recursive", is_flag=True, help="Of two folders: look into their folders too.")
+@click.option(
+    "-o", "--output", type=Path, required=True, metavar="SHEET.png", help="The sheet; of folders .pdf, .html."
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing sheet.")
 def compare(
     pictures: tuple[Path, ...],
     hr: Path | None,
     crops: tuple[tuple[int, int, int, int], ...],
     labels: tuple[str, ...],
+    recursive: bool,
     output: Path,
     overwrite: bool,
 ) -> None:
     """Lay pictures of one scene side by side: the whole, and crops enlarged to the pixel.
 
     Smaller pictures, such as the photo before enlarging, are shown enlarged by bicubic, and say so.
+
+    Two folders are shown in pairs: photo.jpg of the first beside photo.jpg or photo_x4.jpg of the second. The output is
+    a .pdf of several pages, one .html page that holds all pictures, or a picture for each page (sheet-1.png).
     """
+    folders = [path for path in pictures if path.is_dir()]
+    if folders:
+        _check_folders(pictures, folders, alone={"--hr": hr, "--crop": crops, "--label": labels})
+        compare_folders((folders[0], folders[1]), output, recursive=recursive, overwrite=overwrite)
+        return
     import numpy as np
 
     from a2f.compare import compare_sheet, names_apart
-    from a2f.errors import UsageError
     from a2f.imageio import Picture, format_of_suffix, write_image
     from a2f.imageio.rgb import read_rgb8
 
+    if output.suffix.lower() in (".pdf", ".html"):
+        raise UsageError(f"{output.suffix} is for two folders: give a picture's suffix, such as .png")
     format_of_suffix(output.suffix)
     if labels and len(labels) != len(pictures):
         raise UsageError(f"{len(labels)} labels for {len(pictures)} pictures: give one each, or none")
@@ -62,4 +80,11 @@ def compare(
     named = list(zip(labels or names_apart(pictures), [read_rgb8(p) for p in pictures], strict=True))
     sheet = compare_sheet(named, hr=read_rgb8(hr) if hr else None, crops=crops)
     write_image(Picture(pixels=np.asarray(sheet)), output, replace_existing=overwrite)
-    click.echo(f"{output} ({sheet.width} x {sheet.height})", err=True)
+    click.echo(printable(f"{output} ({sheet.width} x {sheet.height})"), err=True)
+
+
+def _check_folders(pictures: tuple[Path, ...], folders: list[Path], *, alone: dict[str, Any]) -> None:
+    if len(folders) != 2 or len(pictures) != 2:
+        raise UsageError(f"{len(folders)} folder(s) of {len(pictures)} inputs: give two folders, or pictures alone")
+    if given := [name for name, value in alone.items() if value]:
+        raise UsageError(f"{' and '.join(given)} is for pictures, not for folders: leave it out")

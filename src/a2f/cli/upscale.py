@@ -91,9 +91,7 @@ POSITIVE = click.IntRange(min=1)
     metavar="NAME",
     help="One of `a2f models`, a weights file, or auto: sd-robust, where shipped, for compressed JPEGs, else sd.",
 )
-@click.option(
-    "-f", "--format", metavar="FMT", help="jpg, png, webp, tiff, bmp, gif, ppm or avif; as the input by default."
-)
+@click.option("-f", "--format", metavar="FMT", help="As the input by default; a2f formats lists all.")
 @click.option("-r", "--recursive", is_flag=True, help="Folders below the given ones too, their structure kept.")
 @click.option("--suffix", metavar="TEXT", help="Added to each file's name.  [default: _x4 and the like]")
 @click.option("--skip-existing", is_flag=True, help="Leave outputs that are there, to go on with a batch.")
@@ -103,7 +101,10 @@ POSITIVE = click.IntRange(min=1)
 @click.option("--size", type=SizeType(), help="Exact width and height; the proportions may change.")
 @click.option("--max-side", type=POSITIVE, metavar="N", help="Exact length of the longer side.")
 @click.option(
-    "--quality", type=click.IntRange(1, 100), metavar="Q", help="JPEG 92, WebP 90 (100: lossless), AVIF 80 by default."
+    "--quality",
+    type=click.IntRange(1, 100),
+    metavar="Q",
+    help="JPEG 92, WebP and JXL 90 (100: lossless), AVIF and HEIC 80 by default.",
 )
 @click.option("--strip", is_flag=True, help="Leave out all metadata; colours converted to sRGB.")
 @click.option("--force", is_flag=True, help="Accept a format that loses transparency, 16 bits or long metadata.")

@@ -29,6 +29,7 @@ PRIMARIES: dict[int, Chromaticities] = {
     12: (*D65_XY, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06),
     22: (*D65_XY, 0.63, 0.34, 0.295, 0.605, 0.155, 0.077),
 }
+ADOBE_RGB: Chromaticities = (*D65_XY, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)  # with a gamma of 563 / 256
 # Curves of ICC.1:2022, Table 68: the function's type, then g, a, b, c, d.
 Curve = tuple[int, tuple[float, ...]]
 SRGB_CURVE: Curve = (3, (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045))
@@ -39,7 +40,7 @@ TRANSFERS: dict[int, Curve] = {
     1: BT709_CURVE, 4: (0, (2.2,)), 5: (0, (2.8,)), 6: BT709_CURVE, 7: SMPTE240_CURVE, 8: (0, (1.0,)),
     13: SRGB_CURVE, 14: BT709_CURVE, 15: BT709_CURVE, 17: (0, (2.6,)),
 }  # fmt: skip
-UNSPECIFIED, BT709, SRGB, PQ, HLG = 2, 1, 13, 16, 18
+UNSPECIFIED, BT709, LINEAR, SRGB, PQ, HLG = 2, 1, 8, 13, 16, 18
 SDR_WHITE_NITS = 203  # of HDR pictures, ITU-R BT.2408
 
 
@@ -179,6 +180,18 @@ def _readable(icc: bytes) -> bool:
     return len(icc) >= 132
 
 
+def is_linear(icc: bytes) -> bool:
+    """Whether a profile says that half the value is half the light: each curve a line."""
+    count = int.from_bytes(icc[128:132], "big")
+    curves = []
+    for at in range(132, min(132 + 12 * count, len(icc) - 11), 12):
+        if icc[at : at + 4] in (b"rTRC", b"gTRC", b"bTRC", b"kTRC"):
+            start, length = struct.unpack_from(">II", icc, at + 4)
+            curves.append(icc[start : start + length])
+    lines = (b"curv\0\0\0\0\0\0\0\0", b"curv\0\0\0\0\0\0\0\1\1\0", b"para\0\0\0\0\0\0\0\0\0\1\0\0")
+    return bool(curves) and all(curve.startswith(lines) for curve in curves)
+
+
 def without_padding(icc: bytes) -> bytes:
     """A profile of its own length."""
     return icc[: int.from_bytes(icc[:4], "big")]
@@ -212,6 +225,15 @@ def to_srgb(pixels: NDArray[Any], metadata: Metadata) -> NDArray[Any]:
     converted = converted if converted.ndim == 3 else converted[:, :, None]
     converted = converted[..., :colours]  # grey in sRGB: the three channels are equal
     return np.concatenate([converted, pixels[..., colours:]], axis=2)
+
+
+def full_range(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Colours of the narrow range of video, black at 16 and white at 235 of 255, in the full range; alpha stays."""
+    colours = 3 if pixels.shape[2] > 2 else 1
+    top, unit = np.iinfo(pixels.dtype).max, 256 if pixels.dtype == np.uint16 else 1
+    values = (pixels[..., :colours].astype(np.float64) / unit - 16) / 219
+    full = np.floor(values.clip(0, 1) * top + 0.5).astype(pixels.dtype)
+    return np.concatenate([full, pixels[..., colours:]], axis=2)
 
 
 def _hdr_to_srgb(pixels: NDArray[Any], signal: ColourSignal) -> NDArray[Any]:

@@ -3,15 +3,22 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from a2f.imageio.colour import fitting, misfit_of, signal_of_cicp
+from a2f.imageio.colour import ADOBE_RGB, fitting, full_range, misfit_of, profile_of, signal_of_cicp
 from a2f.imageio.containers import webp_left_out
-from a2f.imageio.exif import dpi_of_exif
-from a2f.imageio.gif_blocks import gif_left_out
-from a2f.imageio.heif_boxes import is_sequence, nclx_of, parts_left_out
+from a2f.imageio.exif import dpi_of_exif, is_adobe_rgb, orientation_of
+from a2f.imageio.gif_blocks import gif_left_out, gif_profile
+from a2f.imageio.heif_boxes import aspect_of, is_sequence, nclx_of, parts_left_out
 from a2f.imageio.iptc import cleaned_iptc
-from a2f.imageio.jpeg_parts import comments_of, jfif_resolution, jpeg_parts, notes_of_segments, notes_of_tail
+from a2f.imageio.jpeg_parts import (
+    comments_of,
+    has_extended_xmp,
+    jfif_resolution,
+    jpeg_parts,
+    notes_of_segments,
+    notes_of_tail,
+)
 from a2f.imageio.picture import MAX_DPI, Metadata, Pixels
-from a2f.imageio.png_chunks import png_profile, png_resolution, png_signal
+from a2f.imageio.png_chunks import is_narrow, png_profile, png_resolution, png_signal
 from a2f.imageio.png_text import texts_of
 from a2f.imageio.tiff import DESCRIPTION, exif_of_tiff, tells_layout, tiff_resolution
 from a2f.imageio.tiff_directory import first_fields
@@ -66,6 +73,18 @@ def described(
     return pixels, metadata, tuple(notes)
 
 
+def metadata_of_blocks(
+    *, icc: bytes | None, exif: bytes | None, xmp: bytes | None, size: tuple[int, int]
+) -> tuple[Metadata, list[str]]:
+    """What blocks of a file tell whose decoder turns pictures upright by itself, and what of it was taken out."""
+    lost = list[str]()
+    if xmp:
+        xmp, lost = cleaned_xmp(xmp.rstrip(b"\0"), upright=True, turned=exif is not None and orientation_of(exif) != 1)
+    dpi = dpi_of_exif(exif) if exif else None
+    dpi = dpi if dpi and all(0 < d < MAX_DPI for d in dpi) else None
+    return Metadata(icc=icc or None, exif=exif or None, xmp=xmp or None, dpi=dpi, size=size), lost
+
+
 def _with_colours(
     pixels: Pixels, metadata: Metadata, data: bytes, format: str, name: str
 ) -> tuple[Pixels, Metadata, list[str]]:
@@ -73,14 +92,22 @@ def _with_colours(
     notes: list[str] = []
     if metadata.icc is None and format == "png":
         metadata = replace(metadata, icc=png_profile(data))
+    if metadata.icc is None and format == "gif":
+        metadata = replace(metadata, icc=gif_profile(data))
     if metadata.icc is not None:
         pixels, icc, notes = fitting(pixels, metadata.icc, name)
         metadata = replace(metadata, icc=icc)
     signal, note, grey = None, None, pixels.shape[2] < 3
+    if format == "png" and is_narrow(data):
+        pixels = full_range(pixels)
+        notes.append(f"{name} has the narrow range of video (cICP): taken to the full range")
     if format == "png":
         signal, note = png_signal(data, grey=grey, has_profile=metadata.icc is not None)
     elif format == "avif" and metadata.icc is None and (cicp := nclx_of(data)):
         signal, note = signal_of_cicp(*cicp, grey=grey)
+    if format == "jpeg" and metadata.icc is None and metadata.exif and is_adobe_rgb(metadata.exif) and not grey:
+        metadata = replace(metadata, icc=profile_of(ADOBE_RGB, (0, (563 / 256,)), grey=False))
+        notes.append(f"{name} tells by EXIF alone that its colours are Adobe RGB: the result gets that profile")
     return pixels, replace(metadata, signal=signal), notes + ([f"{name} tells its {note}"] if note else [])
 
 
@@ -113,7 +140,10 @@ def _metadata(
         size=size,
     )
     if format == "jpeg":
-        metadata = replace(metadata, comments=comments_of(jpeg_parts(data)))
+        parts = jpeg_parts(data)
+        metadata = replace(metadata, comments=comments_of(parts))
+        if has_extended_xmp(parts) and "extended XMP" not in lost:
+            lost.append("extended XMP")
     if format == "tiff":
         tags, left_out = carried_tags(data, turned=turn != 1, size=size)
         metadata, lost = replace(metadata, tags=tags), lost + left_out
@@ -130,6 +160,8 @@ def _resolution(image: "VipsImage", data: bytes, format: str) -> tuple[Pair | No
         return png_resolution(data)
     if format == "jpeg":
         return jfif_resolution(jpeg_parts(data))
+    if format == "avif" and (aspect := aspect_of(data)):
+        return None, aspect
     # Where a file says nothing, libvips puts 1 pixel a millimetre.
     has_dpi = image.xres > 0 and image.yres > 0 and (image.xres, image.yres) != (1.0, 1.0)
     return ((image.xres * 25.4, image.yres * 25.4) if has_dpi else None), None

@@ -8,6 +8,7 @@ import struct
 from dataclasses import dataclass
 
 ORIENTATION, EXIF_IFD, GPS_IFD, INTEROP_IFD = 0x0112, 0x8769, 0x8825, 0xA005
+INTEROP_INDEX = 1
 WIDTH, HEIGHT, PIXEL_WIDTH, PIXEL_HEIGHT = 0x0100, 0x0101, 0xA002, 0xA003
 FOCAL_X_RESOLUTION, FOCAL_Y_RESOLUTION, SUBJECT_PLACES = 0xA20E, 0xA20F, (0x9214, 0xA214)
 RELATED_WIDTH, RELATED_HEIGHT = 0x1001, 0x1002
@@ -221,6 +222,24 @@ def with_resolution(exif: bytes | None, dpi: tuple[float, float]) -> bytes:
     struct.pack_into(f"{order}I", block, 4, len(block))
     block += struct.pack(f"{order}H", len(entries)) + b"".join(entries[tag] for tag in sorted(entries)) + bytes(4)
     return bytes(block)
+
+
+def orientation_of(exif: bytes) -> int:
+    """How the picture is to be turned, from 1 (not at all) to 8; 1 if the block does not tell."""
+    block = plain_exif(exif)
+    main = first_directory(block)
+    return (main and number_of(block, main, ORIENTATION)) or 1
+
+
+def is_adobe_rgb(exif: bytes) -> bool:
+    """Whether a camera tells that its colours are Adobe RGB (CIPA DC-008, 4.6.8: the interoperability index R03)."""
+    block = plain_exif(exif)
+    directory = first_directory(block)
+    for pointer in (EXIF_IFD, INTEROP_IFD):
+        at = directory and number_of(block, directory, pointer)
+        directory = _directory(block, at, directory.order) if directory and at else None
+    place = directory.entries.get(INTEROP_INDEX) if directory else None
+    return place is not None and block[place + 8 : place + 12] == b"R03\0"
 
 
 def dpi_of_exif(exif: bytes) -> tuple[float, float] | None:

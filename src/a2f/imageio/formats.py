@@ -2,8 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from a2f.errors import LossyFormatError, UsageError
+from a2f.imageio.extras import check_extra
 from a2f.imageio.picture import Metadata, Picture
 from a2f.imageio.tiff_tags import names_of
 
@@ -18,48 +23,73 @@ class Format:
         alpha: whether it holds transparency.
         soft: whether transparency has degrees, where there is any.
         data_band: whether it holds a channel of data behind the colours that is not alpha.
-        deep: whether it holds more than 8 bits a channel (AVIF: 12).
+        bits: of a channel, at most.
+        floats: whether it holds floating-point values, and brighter light than white with them.
         icc: whether it holds a colour profile.
+        deep_icc: whether it holds one with more than 8 bits a channel, or with grey and alpha.
         cicp: whether it tells colours by code points (ITU-T H.273), which is what says that a picture is HDR.
         grey: whether it holds grey as grey, not as RGB.
         metadata: what else it holds of "exif", "xmp" and "iptc".
+        dpi: whether it holds a resolution.
+        also: what else is kept in it: "aspect" of the pixels, "comments", "gain map", "tags" of TIFF, "texts" of PNG.
         encoding: memory that encoding takes, the file included, in bytes for each byte of pixels; measured.
         quality: default quality from 1 to 100 of a lossy format; None for a lossless one.
-        vips: suffix by which libvips knows it; None if Pillow or a few lines here do it.
+        lossless: whether a lossy format loses nothing at quality 100.
+        vips: suffix by which libvips knows it; None if another library or a few lines here do it.
+        extra: whether it takes a library of the extra `formats`.
         max_side: largest width or height, pixels.
     """
 
     name: str
     suffixes: tuple[str, ...]
     alpha: bool
-    deep: bool
+    bits: int = 8
+    floats: bool = False
     soft: bool = True
     data_band: bool = False
     icc: bool = True
+    deep_icc: bool = True
     cicp: bool = False
     grey: bool = True
     metadata: tuple[str, ...] = ("exif", "xmp")
+    dpi: bool = True
+    also: tuple[str, ...] = ()
     encoding: float = 2.5
     quality: int | None = None
+    lossless: bool = False
     vips: str | None = None
+    extra: bool = False
     max_side: int = 2**31 - 1
+
+    @property
+    def deep(self) -> bool:
+        """Whether it holds more than 8 bits a channel."""
+        return self.bits > 8
 
 
 _ALL = (
-    Format(name="jpeg", suffixes=(".jpg", ".jpeg", ".jpe", ".jfif"), alpha=False, deep=False, quality=92, vips=".jpg",
-           max_side=65535, metadata=("exif", "xmp", "iptc"), encoding=5),
-    Format(name="png", suffixes=(".png",), alpha=True, deep=True, cicp=True, vips=".png"),
-    Format(name="webp", suffixes=(".webp",), alpha=True, deep=False, grey=False, quality=90, vips=".webp",
+    Format(name="jpeg", suffixes=(".jpg", ".jpeg", ".jpe", ".jfif"), alpha=False, quality=92, vips=".jpg",
+           max_side=65535, metadata=("exif", "xmp", "iptc"), also=("aspect", "comments", "gain map"), encoding=5),
+    Format(name="png", suffixes=(".png",), alpha=True, bits=16, cicp=True, also=("aspect", "texts"), vips=".png"),
+    Format(name="webp", suffixes=(".webp",), alpha=True, grey=False, quality=90, lossless=True, vips=".webp",
            max_side=16383, encoding=4.5),
-    Format(name="tiff", suffixes=(".tif", ".tiff"), alpha=True, deep=True, data_band=True, vips=".tif",
-           metadata=("exif", "xmp", "iptc")),
-    Format(name="bmp", suffixes=(".bmp",), alpha=True, deep=False, icc=False, max_side=32767, metadata=(),
-           encoding=3.7),
-    Format(name="gif", suffixes=(".gif",), alpha=True, soft=False, deep=False, icc=False, grey=False, vips=".gif",
-           max_side=65535, metadata=(), encoding=5.2),
-    Format(name="ppm", suffixes=(".ppm", ".pgm", ".pnm"), alpha=False, deep=True, icc=False, metadata=(), encoding=3.2),
-    Format(name="avif", suffixes=(".avif",), alpha=True, deep=True, grey=False, cicp=True, quality=80, vips=".avif",
+    Format(name="tiff", suffixes=(".tif", ".tiff"), alpha=True, bits=16, floats=True, data_band=True, vips=".tif",
+           metadata=("exif", "xmp", "iptc"), also=("aspect", "tags")),
+    Format(name="bmp", suffixes=(".bmp",), alpha=True, icc=False, max_side=32767, metadata=(), encoding=3.7),
+    Format(name="gif", suffixes=(".gif",), alpha=True, soft=False, icc=False, grey=False, vips=".gif",
+           max_side=65535, metadata=(), dpi=False, encoding=5.2),
+    Format(name="ppm", suffixes=(".ppm", ".pgm", ".pnm"), alpha=False, bits=16, icc=False, metadata=(), dpi=False,
+           encoding=3.2),
+    Format(name="avif", suffixes=(".avif",), alpha=True, bits=12, grey=False, cicp=True, quality=80, vips=".avif",
            max_side=16384, encoding=14),
+    Format(name="heic", suffixes=(".heic", ".heif", ".hif"), alpha=True, bits=10, cicp=True, quality=80, extra=True,
+           max_side=16384, encoding=14),
+    Format(name="jxl", suffixes=(".jxl",), alpha=True, bits=16, deep_icc=False, quality=90, lossless=True, extra=True,
+           encoding=14),
+    Format(name="exr", suffixes=(".exr",), alpha=True, bits=16, floats=True, icc=False, extra=True, metadata=(),
+           dpi=False, encoding=12),
+    Format(name="tga", suffixes=(".tga",), alpha=True, icc=False, max_side=65535, metadata=(), dpi=False, encoding=3.5),
+    Format(name="dds", suffixes=(".dds",), alpha=True, icc=False, max_side=65535, metadata=(), dpi=False, encoding=4.5),
 )  # fmt: skip
 FORMATS = {entry.name: entry for entry in _ALL}
 _BY_SUFFIX = {suffix: entry.name for entry in _ALL for suffix in entry.suffixes}
@@ -105,8 +135,10 @@ def check_format(picture: Picture, format: str, *, force: bool = False, strip: b
         LossyFormatError: if it would lose transparency (that is not opaque throughout), its degrees, a channel of data
             or bit depth, or if EXIF, XMP or IPTC is too long for JPEG.
         UsageError: if the format cannot hold so many pixels a side.
+        MissingExtraError: if a library for the format is not installed.
     """
     holds = FORMATS[format]
+    check_extra(format)
     if max(picture.size) * factor > holds.max_side:
         raise UsageError(f"{format} holds at most {holds.max_side} pixels a side: choose another format with -f")
     if force:
@@ -128,20 +160,43 @@ def check_format(picture: Picture, format: str, *, force: bool = False, strip: b
     if picture.metadata.signal and picture.metadata.signal.is_hdr and (strip or not holds.cicp):
         without = "a file without metadata" if strip and holds.cicp else format
         raise LossyFormatError(
-            f"{without} cannot say that the colours are HDR (PQ or HLG): choose png or avif with their metadata, or "
-            "accept sRGB with the highlights clipped (--force, force=True)"
+            f"{without} cannot say that the colours are HDR (PQ or HLG): choose png, avif or heic with their metadata, "
+            "or accept sRGB with the highlights clipped (--force, force=True)"
         )
-    if not holds.deep and picture.is_deep:
+    if not holds.deep and picture.is_deep and picture.light is None:
         raise LossyFormatError(
             f"{format} cannot hold 16 bits a channel: choose png or tiff, or accept the loss (--force, force=True)"
         )
-    metadata = picture.metadata
+    _check_light(picture, holds)
+    if format == "jpeg" and not strip:
+        _check_lengths(picture.metadata)
+
+
+def _check_lengths(metadata: Metadata) -> None:
+    """Refuse metadata that do not go into a JPEG."""
     for what, block in (("EXIF", metadata.exif), ("XMP", metadata.xmp), ("IPTC", metadata.iptc)):
-        if format == "jpeg" and not strip and not fits_jpeg(block):
+        if not fits_jpeg(block):
             raise LossyFormatError(
                 f"jpeg cannot hold {len(block or b''):,} bytes of {what}: choose another format, leave them out "
                 "(--force, force=True), or leave out all metadata (--strip)"
             )
+
+
+def _check_light(picture: Picture, holds: Format) -> None:
+    """Refuse to lose floating-point values, or a profile that EXR cannot hold."""
+    light = picture.light
+    if light is None:
+        return
+    if not holds.floats:
+        raise LossyFormatError(
+            f"{holds.name} cannot hold floating-point values (here from {light.low:g} to {light.high:g}, white is 1): "
+            "choose tiff or exr, or accept integers, clipped to black and white (--force, force=True)"
+        )
+    if not holds.icc and picture.metadata.icc:
+        raise LossyFormatError(
+            f"{holds.name} cannot hold a colour profile, and floating-point values are not converted: choose tiff, or "
+            "leave the profile out (--force, force=True)"
+        )
 
 
 def left_out_note(picture: Picture, format: str, *, strip: bool = False) -> list[str]:
@@ -152,27 +207,43 @@ def left_out_note(picture: Picture, format: str, *, strip: bool = False) -> list
         format: name of the format.
         strip: metadata is left out anyway.
     """
-    if picture.gain_map and format == "jpeg" and not strip:
+    if picture.gain_map and "gain map" in FORMATS[format].also and not strip:
         return ["the HDR gain map is kept, and enlarged like the picture"]
     gain_map = ["the HDR gain map (the result is the SDR picture)"] if picture.gain_map else []
+    notes, holds = list[str](), FORMATS[format]
+    if picture.is_deep and picture.light is None and holds.bits in (10, 12) and picture.format not in ("avif", "heic"):
+        notes.append(f"{format} holds {holds.bits} bits a channel: the picture is rounded to them")
     if strip:
-        return [f"{what} goes with the metadata: left out" for what in gain_map]
+        return notes + [f"{what} goes with the metadata: left out" for what in gain_map]
+    if picture.metadata.profile and holds.icc and not holds.deep_icc and profile_is_lost(picture.pixels, holds):
+        notes.append(f"{format} holds a colour profile with 8 bits a channel only: the colours are converted to sRGB")
     lost = [*_metadata_left_out(picture.metadata, format), *gain_map]
-    return [f"{format} has no place for {' and '.join(lost)}: left out"] if lost else []
+    if picture.light and picture.light.attributes and format != "exr":
+        usual = {"pixelAspectRatio", "screenWindowCenter", "screenWindowWidth"}
+        named = [name for name, _ in picture.light.attributes if name not in usual]
+        lost += [f"EXR attributes ({', '.join(named)})"] if named else []
+    return notes + ([f"{format} has no place for {' and '.join(lost)}: left out"] if lost else [])
+
+
+def profile_is_lost(pixels: NDArray[Any], holds: Format) -> bool:
+    """Whether a format has no place for a colour profile beside pixels [H, W, C] of this kind."""
+    return not holds.icc or (not holds.deep_icc and (pixels.dtype != np.uint8 or pixels.shape[2] == 2))
 
 
 def _metadata_left_out(metadata: Metadata, format: str) -> list[str]:
-    holds = FORMATS[format].metadata
-    lost = [k.upper() for k in ("exif", "xmp", "iptc") if getattr(metadata, k) and k not in holds]
-    if metadata.texts and format != "png":
+    holds = FORMATS[format]
+    lost = [k.upper() for k in ("exif", "xmp", "iptc") if getattr(metadata, k) and k not in holds.metadata]
+    if metadata.texts and "texts" not in holds.also:
         texts = [whole for whole in metadata.texts if whole[4:8] != b"bKGD"]
         keywords = dict.fromkeys(whole[8:].partition(b"\0")[0].decode("latin-1") for whole in texts)
         lost += [f"PNG texts ({', '.join(keywords)})"] if texts else []
-    if metadata.comments and format != "jpeg":
+    if metadata.comments and "comments" not in holds.also:
         lost.append("JPEG comments")
-    if metadata.tags and format != "tiff":
+    if metadata.tags and "tags" not in holds.also:
         lost += names_of(metadata.tags)
-    if metadata.aspect and format not in ("jpeg", "png", "tiff"):
+    if metadata.dpi and not holds.dpi:
+        lost.append(f"the resolution ({metadata.dpi[0]:g} x {metadata.dpi[1]:g} pixels per inch)")
+    if metadata.aspect and "aspect" not in holds.also:
         lost.append(f"the shape of the pixels (resolutions {metadata.aspect[0]:g} : {metadata.aspect[1]:g})")
     return lost
 

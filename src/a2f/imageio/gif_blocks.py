@@ -1,6 +1,7 @@
 """Blocks of GIF files that tell about the picture and have no place in what is written."""
 
 PICTURE, EXTENSION, COMMENT, APPLICATION, PLAIN_TEXT = 0x2C, 0x21, 0xFE, 0xFF, 0x01
+PROFILE = b"ICCRGBG1012"
 OF_THE_ANIMATION = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
 
 
@@ -18,12 +19,24 @@ def gif_left_out(data: bytes) -> list[str]:
                 found["a comment"] = None
             elif kind == PLAIN_TEXT:
                 found["a text"] = None
-            elif kind == APPLICATION and name not in OF_THE_ANIMATION:
+            elif kind == APPLICATION and name not in (*OF_THE_ANIMATION, PROFILE):
                 found[f"a block of {name.decode('ascii', 'replace').strip()}"] = None
         while at < len(data) and data[at]:  # sub-blocks, until one of no length
             at += 1 + data[at]
         at += 1
     return list(found)
+
+
+def gif_profile(data: bytes) -> bytes | None:
+    """The ICC profile that a GIF file holds in a block of its own (ICC.1:2022, B.5)."""
+    at = data.find(bytes((EXTENSION, APPLICATION, len(PROFILE))) + PROFILE)
+    if at < 0:
+        return None
+    at, icc = at + 3 + len(PROFILE), b""
+    while at < len(data) and data[at]:
+        icc += data[at + 1 : at + 1 + data[at]]
+        at += 1 + data[at]
+    return icc or None
 
 
 def _table_bytes(flags: bytes) -> int:

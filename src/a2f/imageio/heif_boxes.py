@@ -1,7 +1,13 @@
-"""The boxes of AVIF files (ISO/IEC 14496-12 and 23008-12)."""
+"""The boxes of AVIF and HEIC files (ISO/IEC 14496-12 and 23008-12)."""
 
 import struct
 from collections.abc import Iterator
+
+from a2f.imageio.av1 import colours_of_av1
+
+UNSPECIFIED = 2  # code point of ITU-T H.273
+OF_THE_SCREEN = (b"clli", b"mdcv", b"cclv", b"amve", b"ndwt")
+START_BYTES = 256  # of a picture, where its header lies
 
 
 def boxes_of(data: bytes | bytearray, start: int = 0, end: int | None = None) -> Iterator[tuple[bytes, int, int]]:
@@ -31,13 +37,35 @@ def is_sequence(data: bytes) -> bool:
     return any(kind == b"moov" for kind, _, _ in boxes_of(data))
 
 
+def ends_early(data: bytes) -> bool:
+    """Whether a box ends behind the end of the file."""
+    at = 0
+    while at + 8 <= len(data) and (size := int.from_bytes(data[at : at + 4], "big")) >= 8:
+        at += size
+    return at > len(data)
+
+
 def parts_left_out(data: bytes) -> list[str]:
     """Pictures beside the main one that tell more about it, by what they are."""
     found = _found(data, (b"meta",))
     meta = data[found[0] : found[1]] if found else b""
     gain_map = b"hdrgainmap" in meta or b"tmap" in meta
     depth = b"auxid:2" in meta or b":aux:depth" in meta
-    return ["an HDR gain map"] * gain_map + ["a depth map"] * depth
+    light = sorted(kind.decode() for kind, _ in _own_properties(data) if kind in OF_THE_SCREEN)
+    told = [f"what tells about the HDR screen that it was made on ({', '.join(light)})"] if light else []
+    return ["an HDR gain map"] * gain_map + ["a depth map"] * depth + told
+
+
+def aspect_of(data: bytes) -> tuple[float, float] | None:
+    """Horizontal and vertical resolution without a unit, where the pixels are not square (pasp)."""
+    properties = dict(_own_properties(data))
+    body = properties.get(b"pasp", b"")
+    if len(body) != 8:
+        return None
+    wide, high = struct.unpack(">II", body)
+    if properties.get(b"irot", b"\0")[:1] in (b"\1", b"\3"):  # a quarter turn
+        wide, high = high, wide
+    return (float(high), float(wide)) if wide and high and wide != high else None
 
 
 def _found(data: bytes | bytearray, path: tuple[bytes, ...], start: int = 0, end: int | None = None) -> list[int]:
@@ -53,17 +81,57 @@ def _found(data: bytes | bytearray, path: tuple[bytes, ...], start: int = 0, end
 
 
 def nclx_of(data: bytes) -> tuple[int, int] | None:
-    """The code points of primaries and transfer (ITU-T H.273) that a file tells for its main picture."""
-    found = _found(data, (b"meta", b"iprp", b"ipco"))
-    if not found:
-        return None
-    properties = [(kind, data[a:b]) for kind, a, b in boxes_of(data, found[2], found[3])]
-    own = _properties_of(data, _primary(data))
-    mine = [properties[i - 1] for i in own if 0 < i <= len(properties)] or properties
+    """The code points of primaries and transfer (ITU-T H.273) that a file tells for its main picture.
+
+    Without a box that tells them, an AV1 picture tells them itself.
+    """
+    mine = _own_properties(data)
     for kind, body in mine:
         if kind == b"colr" and body[:4] == b"nclx" and len(body) >= 10:
             return int.from_bytes(body[4:6], "big"), int.from_bytes(body[6:8], "big")
-    return None
+    configured = next((body[4:] for kind, body in mine if kind == b"av1C"), None)
+    if configured is None:
+        return None
+    told = colours_of_av1(configured) or colours_of_av1(_item_start(data, _primary(data)))
+    return None if told == (UNSPECIFIED, UNSPECIFIED) else told
+
+
+def _own_properties(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Kinds and bodies of the properties of the main picture; of all pictures where the file does not tell whose."""
+    found = _found(data, (b"meta", b"iprp", b"ipco"))
+    if not found:
+        return []
+    properties = [(kind, data[a:b]) for kind, a, b in boxes_of(data, found[2], found[3])]
+    own = _properties_of(data, _primary(data))
+    return [properties[i - 1] for i in own if 0 < i <= len(properties)] or properties
+
+
+def _item_start(data: bytes, item: int) -> bytes:
+    """The first bytes of an item's data, as far as they lie in the file (ISO/IEC 14496-12, 8.11.3)."""
+    found = _found(data, (b"meta", b"iloc"))
+    if not found:
+        return b""
+    body = data[found[1] : found[2]]
+    version, sizes = body[0], body[4:6]
+    offset_bytes, length_bytes, base_bytes, index_bytes = sizes[0] >> 4, sizes[0] & 15, sizes[1] >> 4, sizes[1] & 15
+    wide = 4 if version == 2 else 2
+    at = 6 + wide
+    for _ in range(int.from_bytes(body[6 : 6 + wide], "big")):
+        number, in_file = int.from_bytes(body[at : at + wide], "big"), True
+        at += wide
+        if version:
+            in_file = int.from_bytes(body[at : at + 2], "big") & 15 == 0
+            at += 2
+        at += 2
+        base, at = int.from_bytes(body[at : at + base_bytes], "big"), at + base_bytes
+        extents, at = int.from_bytes(body[at : at + 2], "big"), at + 2
+        offset = int.from_bytes(body[at + index_bytes : at + index_bytes + offset_bytes], "big")
+        if number == item and in_file and extents:
+            return data[base + offset : base + offset + START_BYTES]
+        at += extents * (index_bytes + offset_bytes + length_bytes)
+        if at >= len(body):
+            break
+    return b""
 
 
 def _primary(data: bytes) -> int:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 START, END, SCAN, COMMENT = b"\xff\xd8", 0xD9, 0xDA, 0xFE
 GAIN_MAP_MARKS = (b"hdr-gain-map", b"urn:iso:std:iso:ts:21496", b"HDRGainMap", b"hdrgainmap")
+EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 KNOWN = (
-    *(b"JFIF\0", b"JFXX\0", b"Exif\0", b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"),
+    *(b"JFIF\0", b"JFXX\0", b"Exif\0", b"http://ns.adobe.com/xap/1.0/\0", EXTENDED_XMP),
     *(b"ICC_PROFILE\0", b"MPF\0", b"urn:iso:std:iso:ts:21496:-1", b"Photoshop 3.0\0", b"Adobe", b"Ducky"),
 )
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # what is not part of the entropy-coded data (ITU T.81, B.1.1)
@@ -88,6 +89,11 @@ def is_gain_map(parts: JpegParts) -> bool:
 def comments_of(parts: JpegParts) -> tuple[bytes, ...]:
     """The comments of a picture."""
     return tuple(segment.body for segment in parts.segments if segment.marker == COMMENT and segment.body)
+
+
+def has_extended_xmp(parts: JpegParts) -> bool:
+    """Whether a picture has XMP that did not go into one segment."""
+    return any(segment.body.startswith(EXTENDED_XMP) for segment in parts.segments)
 
 
 def notes_of_segments(parts: JpegParts, name: str) -> list[str]:

@@ -20,8 +20,9 @@ def is_transparent(pixels: NDArray[Any]) -> bool:
 
 
 def has_degrees(pixels: NDArray[Any]) -> bool:
-    """Whether an image of uint8 or uint16 has pixels that are neither opaque nor fully transparent."""
-    alpha, white = pixels[..., -1], np.iinfo(pixels.dtype.newbyteorder("=")).max
+    """Whether an image of uint8, uint16 or floats has pixels that are neither opaque nor fully transparent."""
+    alpha = pixels[..., -1]
+    white = 1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype.newbyteorder("=")).max
     return pixels.shape[2] in (2, 4) and bool(((alpha > 0) & (alpha < white)).any())
 
 
@@ -105,25 +106,51 @@ class GainMap:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Light:
+    """What the values of a floating-point file lie between, and what they mean (`light.to_network`).
+
+    Attributes:
+        low: smallest value of the colours, at most 0.
+        high: largest value of the colours, at least 1, which is white.
+        linear: whether 0.5 is half the light of 1; otherwise the ICC profile of the file tells.
+        half: whether the file holds 16 bits a value, not 32.
+        primaries: x and y of white, red, green and blue, where the file tells them.
+        shown_icc: profile of the picture when it is taken to 16 bits; None if that of the file stays.
+        attributes: of an EXR file, by name: what tells about the picture.
+    """
+
+    low: float
+    high: float
+    linear: bool = True
+    half: bool = False
+    primaries: tuple[float, ...] | None = None
+    shown_icc: bytes | None = None
+    attributes: tuple[tuple[str, Any], ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Picture:
     """A decoded still image, upright and in grey or RGB.
 
     Attributes:
-        pixels: [H, W, C] uint8 or uint16; C is 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha (not premultiplied).
+        pixels: [H, W, C] uint8 or uint16, or float32 in [0, 1] with `light`; C is 1 grey, 2 grey and alpha, 3 RGB,
+            4 RGB and alpha (not premultiplied).
         data_band: the last of 2 or 4 channels is not alpha but data of its own, such as a mask or infrared, as TIFF
             files hold it.
         metadata: kept from the file.
         gain_map: of an Ultra HDR file.
+        light: of a floating-point file: what its pixels stand for.
         format: name of the file's format, a key of `FORMATS`.
         lossless: it comes from a file without loss in a format that can also lose, WebP.
         notes: what a person should know, e.g. that only the first of many frames was read.
         jpeg_quality: at which the file was saved, by `estimate_jpeg_quality`; None if it is no JPEG, or not known.
     """
 
-    pixels: Pixels
+    pixels: NDArray[Any]
     metadata: Metadata = field(default_factory=Metadata)
     data_band: bool = False
     gain_map: GainMap | None = None
+    light: Light | None = None
     format: str = "png"
     lossless: bool = False
     notes: tuple[str, ...] = ()
@@ -131,8 +158,10 @@ class Picture:
 
     def __post_init__(self) -> None:
         p = self.pixels
-        if p.ndim != 3 or p.shape[2] not in (1, 2, 3, 4) or p.dtype not in (np.uint8, np.uint16) or p.size == 0:
-            raise InputError(f"a picture is [H, W, 1 to 4] uint8 or uint16 and not empty, not {p.dtype} {p.shape}")
+        kinds = (np.uint8, np.uint16) if self.light is None else (np.float32,)
+        if p.ndim != 3 or p.shape[2] not in (1, 2, 3, 4) or p.dtype not in kinds or p.size == 0:
+            wanted = "uint8 or uint16" if self.light is None else "float32"
+            raise InputError(f"a picture is [H, W, 1 to 4] {wanted} and not empty, not {p.dtype} {p.shape}")
 
     @property
     def has_alpha(self) -> bool:
@@ -151,8 +180,8 @@ class Picture:
 
     @property
     def is_deep(self) -> bool:
-        """Whether there are 16 bits a channel."""
-        return self.pixels.dtype == np.uint16
+        """Whether there are more than 8 bits a channel."""
+        return self.pixels.dtype != np.uint8
 
     @property
     def size(self) -> tuple[int, int]:

@@ -91,6 +91,12 @@ def png_signal(data: bytes, *, grey: bool, has_profile: bool) -> tuple[ColourSig
     return ColourSignal(chunks=kept, profile=_profile_of_chunks(gamma, corners, grey=grey)), note
 
 
+def is_narrow(data: bytes) -> bool:
+    """Whether a file says that black is 16 and white 235, as video has it (cICP with a full-range flag of 0)."""
+    bodies = [chunk.body(data) for chunk in chunks_of(data) if chunk.kind == b"cICP"]
+    return bool(bodies) and len(bodies[0]) == 4 and bodies[0][3] == 0
+
+
 def _profile_of_chunks(gamma: bytes, corners: bytes, *, grey: bool) -> bytes | None:
     encoded = int.from_bytes(gamma, "big") if len(gamma) == 4 else 0
     curve = (0, (100_000 / encoded,)) if 1000 <= encoded <= 10_000_000 else SRGB_CURVE

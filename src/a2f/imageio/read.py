@@ -3,26 +3,35 @@
 import re
 import struct
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from a2f.errors import TAKE_WHAT_THERE_IS, ImageReadError, TruncatedImageError
+from a2f.imageio.colour import is_linear
 from a2f.imageio.containers import is_lossless
 from a2f.imageio.described import conversion_notes, described, left_out_notes
+from a2f.imageio.exr import exr_size, read_exr
+from a2f.imageio.formats import FORMATS
 from a2f.imageio.gain_map import read_gain_map
-from a2f.imageio.heif_boxes import brands_of
+from a2f.imageio.heic import heic_size, read_heic
+from a2f.imageio.heif_boxes import brands_of, ends_early
 from a2f.imageio.jpeg_parts import (
     gain_map_note,
     jpeg_parts,
 )
 from a2f.imageio.jpeg_quality import estimate_jpeg_quality
+from a2f.imageio.jxl import jxl_size, read_jxl
+from a2f.imageio.light import light_of, to_network
 from a2f.imageio.limits import DEFAULT_MAX_PIXELS, check_size
 from a2f.imageio.loaders import open_vips
-from a2f.imageio.picture import GainMap, Picture, Pixels
+from a2f.imageio.picture import GainMap, Light, Picture, Pixels
 from a2f.imageio.png_text import with_metadata_first
+from a2f.imageio.textures import is_tga, read_texture, texture_size
 from a2f.imageio.tiff import (
     has_data_band,
     is_camera_raw,
@@ -45,11 +54,24 @@ _MAGIC = (
     (re.compile(rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL), "bmp"),
     (re.compile(rb"GIF8[79]a"), "gif"),
     (re.compile(rb"P[1-6][\s#]"), "ppm"),
+    (re.compile(rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n"), "jxl"),
+    (re.compile(rb"\x76\x2f\x31\x01"), "exr"),
+    (re.compile(rb"DDS \x7c\0\0\0"), "dds"),
 )
-_DTYPES: dict[str, Any] = {"uchar": np.uint8, "ushort": np.uint16}
+_DTYPES: dict[str, Any] = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
 AVIF_BRANDS, HEIF_BRANDS = {b"avif", b"avis"}, {b"mif1", b"miaf", b"msf1"}  # the latter say nothing of the coding
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
-_MAGIC_BYTES = 256
+_MAGIC_BYTES = 4096  # where HEIF files tell how their pictures are coded
+# Formats that libvips does not read here: what reads a whole file, and what tells its size.
+_OTHERS: dict[str, tuple[Callable[..., Picture], Callable[[bytes, str], tuple[int, int]]]] = {
+    "bmp": (read_bmp, bmp_size),
+    "ppm": (read_pnm, pnm_size),
+    "heic": (read_heic, heic_size),
+    "jxl": (read_jxl, jxl_size),
+    "exr": (read_exr, exr_size),
+    "tga": (read_texture, texture_size),
+    "dds": (read_texture, texture_size),
+}
 _FAILING = threading.Lock()
 
 
@@ -91,9 +113,8 @@ def read_image(
 
 def _read(data: bytes, name: str, max_pixels: int | None, *, allow_truncated: bool) -> Picture:
     format = _format_of(data, name)
-    if format in ("bmp", "ppm"):
-        simple = read_bmp if format == "bmp" else read_pnm
-        return simple(data, name, max_pixels=max_pixels, allow_truncated=allow_truncated)
+    if format in _OTHERS:
+        return _OTHERS[format][0](data, name, max_pixels=max_pixels, allow_truncated=allow_truncated)
     return _read_vips(data, format, name, max_pixels, allow_truncated)
 
 
@@ -120,8 +141,8 @@ def size_of_file(path: Path) -> tuple[int, int]:
     name = str(path)
     data = _bytes_of(path, name)
     format = _format_of(data, name)
-    if format in ("bmp", "ppm"):
-        return (bmp_size if format == "bmp" else pnm_size)(data, name)
+    if format in _OTHERS:
+        return _OTHERS[format][1](data, name)
     try:
         image = open_vips(with_metadata_first(data) if format == "png" else data, format, fail_on="none").autorot()
     except pyvips.Error as error:
@@ -148,10 +169,12 @@ def _format_of(data: bytes, name: str) -> str:
             return format
     brands = brands_of(data)
     if brands & HEIC_BRANDS and not brands & AVIF_BRANDS:
-        raise ImageReadError(f"{name} is HEIC, which is not read: convert it to JPEG, PNG or TIFF first")
+        return "heic"
     if brands & (AVIF_BRANDS | HEIF_BRANDS):
-        return "avif"
-    raise ImageReadError(f"{name} is not an image of a known format (jpeg, png, webp, tiff, bmp, gif, ppm, avif)")
+        return "heic" if b"hvc1" in data[:_MAGIC_BYTES] and b"av01" not in data[:_MAGIC_BYTES] else "avif"
+    if is_tga(data):
+        return "tga"
+    raise ImageReadError(f"{name} is not an image of a known format ({', '.join(FORMATS)})")
 
 
 def _read_vips(data: bytes, format: str, name: str, max_pixels: int | None, allow_truncated: bool) -> Picture:
@@ -202,16 +225,34 @@ def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *,
     if gain_map is not None:
         notes = tuple(note for note in notes if note != gain_map_note(name))  # it is told where it is left out
     data_band = format == "tiff" and pixels.shape[2] in (2, 4) and has_data_band(data)
+    final, light = _in_network_range(pixels, metadata.icc, name, data_band=data_band)
     return Picture(
-        pixels=pixels,
+        pixels=final,
         metadata=metadata,
         data_band=data_band,
         gain_map=gain_map,
+        light=light,
         format=format,
         lossless=format == "webp" and is_lossless(data),
         jpeg_quality=estimate_jpeg_quality(data) if format == "jpeg" else None,
         notes=notes,
     )
+
+
+def _in_network_range(
+    values: NDArray[Any], icc: bytes | None, name: str, *, data_band: bool
+) -> tuple[NDArray[Any], Light | None]:
+    """Floating-point samples in [0, 1], and the way back; alpha is in [0, 1] already. Integers stay what they are."""
+    if values.dtype.kind != "f":
+        return values, None
+    alpha = values.shape[2] in (2, 4) and not data_band
+    colours = values[..., :-1] if alpha else values
+    light = light_of(colours, name, linear=icc is None or is_linear(icc))
+    pixels = to_network(colours, light)
+    if alpha:
+        light_of(values[..., -1:], name)  # refuses NaN
+        pixels = np.concatenate([pixels, values[..., -1:].clip(0, 1)], axis=2)
+    return pixels, light
 
 
 def _gain_map(image: "VipsImage", data: bytes, max_pixels: int | None) -> GainMap | None:
@@ -261,11 +302,14 @@ def _grey_or_rgb(image: "VipsImage", name: str) -> tuple[Pixels, bool]:
         image = lab.icc_export(output_profile="srgb", pcs="lab", depth=16 if deep else 8)
         image = image if alpha is None else image.bandjoin(alpha.cast(image.format))
         converted = True
-    elif depth not in ("uchar", "ushort"):
-        raise ImageReadError(f"{name} has {depth} samples: only 8 and 16 bits a channel are read; convert it first")
+    elif depth not in _DTYPES:
+        raise ImageReadError(
+            f"{name} has {depth} samples: integers of 8 and 16 bits and floating point of 16 and 32 are read; convert "
+            "it first"
+        )
     pixels = np.frombuffer(image.write_to_memory(), dtype=_DTYPES.get(image.format, np.float32))
     pixels = pixels.reshape(image.height, image.width, image.bands)
-    if pixels.dtype not in (np.uint8, np.uint16) or pixels.shape[2] > 4:
+    if pixels.shape[2] > 4 or (converted and pixels.dtype == np.float32):
         raise ImageReadError(
             f"{name} has {pixels.shape[2]} channels of {pixels.dtype}: grey or RGB, with or without alpha, is read"
         )
@@ -278,7 +322,7 @@ def _as_ours(error: "VipsError", data: bytes, format: str, name: str) -> ImageRe
     lines = [line for line in lines if "no property named" not in line]  # which pyvips asks of every image
     said = lines[-1] if lines else "it is damaged"
     if "samples out of range" in said:
-        said = "its samples are neither 8 nor 16 bits; convert it first"
+        said = "its samples are neither integers of 8 or 16 bits nor floating point of 16 or 32; convert it first"
     if _ends_too_early(data, format):
         return TruncatedImageError(f"{name} is truncated or damaged ({said}); too much of it is missing")
     return ImageReadError(f"cannot decode {name}: {said}")
@@ -296,9 +340,6 @@ def _ends_too_early(data: bytes, format: str) -> bool:
         layout = layout_of(data)
         return layout is None or layout.first >= len(data)
     if format == "avif":
-        at = 0
-        while at + 8 <= len(data) and (size := int.from_bytes(data[at : at + 4], "big")) >= 8:
-            at += size
-        return at > len(data)
+        return ends_early(data)
     end = {"png": b"IEND", "jpeg": b"\xff\xd9", "gif": b";"}[format]
     return end not in data[-64:]

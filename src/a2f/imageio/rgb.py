@@ -6,13 +6,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import ImageReadError, ImageWriteError, PixelLimitError, TruncatedImageError
+from a2f.errors import ImageReadError, ImageWriteError, MissingExtraError, PixelLimitError, TruncatedImageError
 from a2f.imageio.colour import to_srgb
+from a2f.imageio.light import without_light
 from a2f.imageio.read import read_image
 
 
 def read_rgb8(source: Path | bytes, *, name: str | None = None) -> NDArray[np.uint8]:
-    """Read an image file as RGB: upright, converted to sRGB, grey repeated, transparency over white, 16 bits rounded.
+    """Read an image file as RGB in 8 bits.
+
+    It comes upright, converted to sRGB, grey repeated, transparency over white, 16 bits rounded,
+    floating-point light clipped to black and white.
 
     Args:
         source: path, or the bytes of a file.
@@ -27,10 +31,13 @@ def read_rgb8(source: Path | bytes, *, name: str | None = None) -> NDArray[np.ui
     called = name or (str(source) if isinstance(source, Path) else "the image")
     try:
         picture = read_image(source, name=called)
+    except MissingExtraError as error:  # of many files, it concerns this one
+        raise ImageReadError(str(error)) from error
     except TruncatedImageError as error:  # its message offers what an enlargement can do
         raise ImageReadError(f"{called} is truncated or damaged") from error
     except PixelLimitError as error:
         raise ImageReadError(str(error).partition(": raise")[0]) from error
+    picture = without_light(picture)
     try:
         pixels = to_srgb(picture.pixels, picture.metadata)
     except ImageWriteError as error:

@@ -11,17 +11,31 @@ from numpy.typing import NDArray
 
 from a2f.errors import ImageWriteError, UsageError
 from a2f.files import write_bytes_atomic
-from a2f.imageio.colour import PRIMARIES, SRGB_CURVE, profile_of, to_srgb, without_padding
+from a2f.imageio.colour import (
+    LINEAR,
+    PRIMARIES,
+    SRGB_CURVE,
+    TRANSFERS,
+    Chromaticities,
+    profile_of,
+    to_srgb,
+    without_padding,
+)
 from a2f.imageio.containers import with_blocks
 from a2f.imageio.exif import MARK, plain_exif, updated_exif, with_resolution
+from a2f.imageio.exr import exr_of
 from a2f.imageio.forked import begin_vips
-from a2f.imageio.formats import FORMATS, Format, check_format, fits_jpeg, format_of_suffix
+from a2f.imageio.formats import FORMATS, Format, check_format, fits_jpeg, format_of_suffix, profile_is_lost
 from a2f.imageio.gain_map import behind_bytes, is_adobe, with_gain_map, xmp_with_directory
+from a2f.imageio.heic import encode_heic
 from a2f.imageio.heif_boxes import with_nclx
 from a2f.imageio.iptc import photoshop_of, records_of
+from a2f.imageio.jxl import encode_jxl
+from a2f.imageio.light import from_network, without_light
 from a2f.imageio.picture import Metadata, Picture
 from a2f.imageio.png_text import updated_texts
 from a2f.imageio.stream import feed
+from a2f.imageio.textures import encode_texture
 from a2f.imageio.tiff import tiff_with_blocks, with_data_band, without_unit
 from a2f.imageio.tiff_tags import updated_tags
 from a2f.imageio.uncompressed import encode_bmp, encode_pnm, encode_pnm_bands
@@ -34,6 +48,8 @@ if TYPE_CHECKING:
 MOST_OPTIMISED = 8_000_000
 # Bytes of pixels from which on a TIFF is a BigTIFF: a classic one ends at 4 GiB, and deflate may gain nothing.
 BIGTIFF_FROM = 4_000_000_000
+# Of memory, for each value of a floating-point picture: its values, a copy of them and the file; measured.
+LIGHT_BYTES = 24
 # What libvips writes of the metadata, as the bits of its VipsForeignKeep.
 KEEP_ALL, KEEP_ALL_BUT_EXIF = 31, 30
 
@@ -73,13 +89,14 @@ def encode_image(
 ) -> bytes:
     """Encode a picture.
 
-    JPEG keeps full colour resolution (4:4:4) from quality 90 up. WebP is lossless at quality 100, and by default where
-    the picture was read from a lossless WebP. TIFF is deflated.
+    JPEG, AVIF and HEIC keep full colour resolution (4:4:4) from quality 90 up. WebP and JPEG XL are lossless at quality
+    100, WebP by default where the picture was read from a lossless WebP. TIFF is deflated. Floating-point pictures stay
+    what they are in TIFF and EXR.
 
     Args:
         picture: what to encode.
         format: name of the format.
-        quality: from 1 to 100, for JPEG (default 92), WebP (90) and AVIF (80).
+        quality: from 1 to 100, for JPEG (default 92), WebP and JPEG XL (90), AVIF and HEIC (80).
         strip: leave out all metadata. Colours are then taken for sRGB, so a picture with a profile is converted first,
             as it is for a format that holds no profile.
         force: accept what the format asks for: transparency is laid on white, 16 bits become 8, EXIF, XMP and IPTC
@@ -94,13 +111,15 @@ def encode_image(
         ImageWriteError: if the encoder fails.
     """
     format = _checked(picture, format, quality=quality, strip=strip, force=force)
+    if format == "exr":
+        return exr_of(picture, strip=strip)
+    if picture.light is not None and not FORMATS[format].floats:
+        picture = without_light(picture)
     pixels, metadata = _fitted(picture, FORMATS[format], strip=strip)
-    if format == "ppm":
-        return encode_pnm(pixels)
-    if format == "bmp":
-        return encode_bmp(pixels, metadata.dpi)
-    deep = pixels.dtype == np.uint16
     final = _quality(picture, format, quality)
+    if FORMATS[format].vips is None:
+        return _encode_other(pixels, metadata, format, final)
+    deep = pixels.dtype != np.uint8
     metadata, map_data = _gain_map(picture, metadata, format, final, strip=strip)
     return _finished(_encode_vips(_vips_image(pixels), metadata, format, final, deep=deep), picture, format, map_data)
 
@@ -130,7 +149,7 @@ def encode_bands(
         The file in parts: PPM band by band, all others in one.
     """
     format = _checked(picture, format, quality=quality, strip=strip, force=force)
-    if format == "bmp":
+    if (FORMATS[format].vips is None and format != "ppm") or picture.light is not None:
         whole = replace(picture, pixels=np.concatenate(list(bands)))
         return iter([encode_image(whole, format=format, quality=quality, strip=strip, force=force)])
     fitted = (_fitted(replace(picture, pixels=band), FORMATS[format], strip=strip) for band in bands)
@@ -154,7 +173,9 @@ def encode_bands(
     return iter([_finished(blob, picture, format, map_data)])
 
 
-def encoding_bytes(format: str, *, size: tuple[int, int], channels: int, deep: bool, streamed: bool = False) -> int:
+def encoding_bytes(
+    format: str, *, size: tuple[int, int], channels: int, deep: bool, light: bool = False, streamed: bool = False
+) -> int:
     """About what encoding takes of the memory, the file included, besides the bands.
 
     Args:
@@ -162,13 +183,16 @@ def encoding_bytes(format: str, *, size: tuple[int, int], channels: int, deep: b
         size: width and height, pixels.
         channels: 1 to 4.
         deep: whether there are 16 bits a channel.
+        light: whether it is a floating-point picture; such a one is never streamed.
         streamed: whether the pixels come band by band and the parts of the file go as they are made.
     """
-    if streamed and format == "ppm":
+    if streamed and format == "ppm" and not light:
         return 16 * 2**20
     pixels = size[0] * size[1]
-    factor = 1.0 if format == "jpeg" and pixels > MOST_OPTIMISED else FORMATS[format].encoding
     held = channels if FORMATS[format].grey else max(3, channels)
+    if light:
+        return 16 * 2**20 + LIGHT_BYTES * pixels * held
+    factor = 1.0 if format == "jpeg" and pixels > MOST_OPTIMISED else FORMATS[format].encoding
     depth = 2 if deep and FORMATS[format].deep else 1
     return 16 * 2**20 + int(factor * pixels * held * depth)
 
@@ -194,6 +218,23 @@ def _gain_map(
     return metadata, map_data
 
 
+def _encode_other(pixels: NDArray[Any], metadata: Metadata, format: str, quality: int | None) -> bytes:
+    """A file of a format that libvips does not write here; its pixels and metadata fit the format."""
+    if format == "ppm":
+        return encode_pnm(pixels)
+    if format == "bmp":
+        return encode_bmp(pixels, metadata.dpi)
+    if format in ("tga", "dds"):
+        return encode_texture(pixels, format)
+    size = pixels.shape[1], pixels.shape[0]
+    exif, metadata = _exif_to_write(metadata, format, width=size[0], height=size[1]), _updated(metadata, size)
+    assert quality is not None
+    if format == "jxl":
+        return encode_jxl(pixels, metadata, exif=exif, quality=quality)
+    cicp = metadata.signal.cicp if metadata.signal else None
+    return encode_heic(pixels, metadata, exif=exif, quality=quality, cicp=cicp)
+
+
 def _finished(blob: bytes, picture: Picture, format: str, map_data: bytes | None) -> bytes:
     """The file with what no encoder puts into it."""
     if picture.data_band and FORMATS[format].data_band:
@@ -214,10 +255,25 @@ def _fitted(picture: Picture, holds: Format, *, strip: bool) -> tuple[NDArray[An
         pixels = _on_white(pixels)
     if picture.data_band and not holds.data_band:
         pixels = pixels[..., :-1]
+    if picture.light is not None:
+        return _fitted_light(picture, strip=strip)
     pixels, metadata = _coloured(pixels, picture.metadata, holds, strip=strip)
     if pixels.dtype == np.uint16 and not holds.deep:
         pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
     return pixels, metadata
+
+
+def _fitted_light(picture: Picture, *, strip: bool) -> tuple[NDArray[Any], Metadata]:
+    """The values of a floating-point picture as its file held them, for a format that holds them."""
+    assert picture.light is not None
+    light, colours = picture.light, picture.pixels.shape[2] - picture.has_alpha
+    values = from_network(picture.pixels[..., :colours], light)
+    icc = picture.metadata.icc
+    if light.shown_icc and light.primaries and icc is None:  # of an EXR: its primaries as a profile of linear light
+        primaries: Chromaticities = light.primaries  # type: ignore[assignment]
+        icc = profile_of(primaries, TRANSFERS[LINEAR], grey=colours == 1)
+    metadata = Metadata(icc=icc) if strip else replace(picture.metadata, icc=icc)  # without it, the values mean nothing
+    return np.concatenate([values, picture.pixels[..., colours:]], axis=2), metadata
 
 
 def _coloured(pixels: NDArray[Any], metadata: Metadata, holds: Format, *, strip: bool) -> tuple[NDArray[Any], Metadata]:
@@ -231,7 +287,7 @@ def _coloured(pixels: NDArray[Any], metadata: Metadata, holds: Format, *, strip:
     if signal and holds.name == "png":
         return pixels, metadata
     # A grey profile has no meaning for the RGB that a format without grey makes of it.
-    lost = icc and (not holds.icc or (not holds.grey and icc[16:20] == b"GRAY"))
+    lost = icc and (profile_is_lost(pixels, holds) or (not holds.grey and icc[16:20] == b"GRAY"))
     if lost or (signal and signal.is_hdr):
         return to_srgb(pixels, metadata), replace(metadata, icc=None, signal=None)
     return pixels, replace(metadata, icc=icc, signal=None)
@@ -251,6 +307,8 @@ def _vips_image(pixels: NDArray[Any]) -> "VipsImage":
 
 
 def _interpretation(pixels: NDArray[Any]) -> str:
+    if pixels.dtype == np.float32:
+        return "scrgb" if pixels.shape[2] > 2 else "b-w"
     deep = pixels.dtype == np.uint16
     if pixels.shape[2] > 2:
         return "rgb16" if deep else "srgb"
@@ -261,9 +319,7 @@ def _encode_vips(image: "VipsImage", metadata: Metadata, format: str, quality: i
     import pyvips
 
     exif = _exif_to_write(metadata, format, width=image.width, height=image.height)
-    if metadata.xmp:
-        size = image.width, image.height
-        metadata = replace(metadata, xmp=updated_xmp(metadata.xmp, size=size, given=metadata.size))
+    metadata = _updated(metadata, (image.width, image.height))
     if format == "jpeg":
         xmp, iptc = (block if fits_jpeg(block) else None for block in (metadata.xmp, metadata.iptc))
         metadata = replace(metadata, xmp=xmp, iptc=iptc)
@@ -271,12 +327,12 @@ def _encode_vips(image: "VipsImage", metadata: Metadata, format: str, quality: i
         texts = updated_texts(metadata.texts, size=(image.width, image.height), given=metadata.size)
         metadata = replace(metadata, texts=tuple(texts))
     image = _with_metadata(image, metadata, format, exif)
-    pixels = image.width * image.height
+    pixels, sample = image.width * image.height, {"uchar": 1, "ushort": 2, "float": 4}[image.format]
     try:
         blob: bytes = image.write_to_buffer(
             FORMATS[format].vips,
             keep=_keep(exif, format),
-            **_options(format, quality, deep=deep, pixels=pixels, raw_bytes=pixels * image.bands * (2 if deep else 1)),
+            **_options(format, quality, deep=deep, pixels=pixels, raw_bytes=pixels * image.bands * sample),
         )
     except pyvips.Error as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -292,12 +348,19 @@ def _encode_vips(image: "VipsImage", metadata: Metadata, format: str, quality: i
     return blob
 
 
+def _updated(metadata: Metadata, size: tuple[int, int]) -> Metadata:
+    """Metadata whose XMP tells of the size that is written."""
+    if not metadata.xmp:
+        return metadata
+    return replace(metadata, xmp=updated_xmp(metadata.xmp, size=size, given=metadata.size))
+
+
 def _exif_to_write(metadata: Metadata, format: str, *, width: int, height: int) -> bytes | None:
     updated = updated_exif(metadata.exif, width=width, height=height, given=metadata.size) if metadata.exif else None
     exif = plain_exif(updated) if updated else None
     if format == "jpeg" and not fits_jpeg(exif):
         return None
-    if metadata.dpi and format in ("webp", "avif"):  # which have no other place for it
+    if metadata.dpi and format in ("webp", "avif", "heic", "jxl"):  # which have no other place for it
         return with_resolution(exif, metadata.dpi)
     return exif
 

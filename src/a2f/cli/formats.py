@@ -1,0 +1,61 @@
+"""``a2f formats``."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from a2f.imageio.formats import Format
+
+EPILOG = """\b
+Examples:
+  a2f formats
+  a2f formats --markdown      the table of docs/formats.md
+"""
+HEAD = ("format", "suffixes", "bits", "alpha", "colours", "EXIF", "XMP", "IPTC", "dpi", "also", "loss", "side", "needs")
+
+
+@click.command(epilog=EPILOG)
+@click.option("--markdown", is_flag=True, help="As a table in Markdown.")
+def formats(markdown: bool) -> None:
+    r"""List the file formats that are read and written, and what of a picture each can hold.
+
+    \b
+    bits     of a channel, at most; float: floating point, light brighter than white too
+    alpha    on/off: no degrees of transparency
+    colours  icc: a profile is kept; cicp: code points too, and HDR (PQ, HLG) with them;
+             icc8: a profile is kept with 8 bits a channel, and colours become sRGB otherwise
+    EXIF, XMP, IPTC, dpi
+             whether they are kept; dpi is the resolution
+    also     aspect: pixels that are not square; comments; gain map: of Ultra HDR; tags: names and GeoTIFF;
+             texts: tEXt, zTXt and iTXt; data: a channel that is not alpha
+    loss     quality by default, from 1 to 100; 100!: without loss at 100
+    side     most pixels of a side, if it is less than 2 billion
+    needs    what pip has to install: a2f[formats]
+
+    What a format cannot hold is refused or told in a note, never lost without a word.
+    """
+    from a2f.imageio.formats import FORMATS
+
+    rows = [_row(entry) for entry in FORMATS.values()]
+    if markdown:
+        for row in [HEAD, ("---",) * len(HEAD), *rows]:
+            click.echo(f"| {' | '.join(row)} |")
+        return
+    widths = [max(len(row[i]) for row in [HEAD, *rows]) for i in range(len(HEAD))]
+    for row in [HEAD, *rows]:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _row(entry: "Format") -> tuple[str, ...]:
+    bits = f"{entry.bits}, float" if entry.floats else str(entry.bits)
+    alpha = "-" if not entry.alpha else "yes" if entry.soft else "on/off"
+    profile = "-" if not entry.icc else "icc" if entry.deep_icc else "icc8"
+    colours = f"{profile}, cicp" if entry.cicp else profile
+    kept = ["yes" if kind in entry.metadata else "-" for kind in ("exif", "xmp", "iptc")]
+    loss = "-" if entry.quality is None else f"{entry.quality}, 100!" if entry.lossless else str(entry.quality)
+    side = f"{entry.max_side:,}" if entry.max_side < 2**31 - 1 else "-"
+    needs = "formats" if entry.extra else "-"
+    dpi = "yes" if entry.dpi else "-"
+    also = ", ".join([*entry.also, *(["data"] if entry.data_band else [])]) or "-"
+    return entry.name, " ".join(entry.suffixes), bits, alpha, colours, *kept, dpi, also, loss, side, needs

@@ -1,0 +1,138 @@
+"""HEIC and HEIF files with pictures in HEVC, through libheif; AVIF is libvips' business."""
+
+import io
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from a2f.errors import ImageReadError, ImageWriteError, TruncatedImageError
+from a2f.imageio.colour import fitting, signal_of_cicp, without_padding
+from a2f.imageio.described import metadata_of_blocks
+from a2f.imageio.exif import MARK
+from a2f.imageio.extras import library
+from a2f.imageio.heif_boxes import aspect_of, ends_early, is_sequence, nclx_of, parts_left_out
+from a2f.imageio.limits import check_size
+from a2f.imageio.picture import Metadata, Picture, Pixels
+
+BITS = 10  # of a deep picture: what every screen and phone decodes
+FULL_COLOUR_FROM = 90  # quality from which on colours are not halved, as in our JPEG and AVIF
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+KNOWN_AUX = ("hdrgainmap", "depth", "alpha", "auxid:1", "auxid:2")  # told by `parts_left_out`, or part of the picture
+
+
+def read_heic(data: bytes, name: str, *, max_pixels: int | None = None, allow_truncated: bool = False) -> Picture:
+    """Decode the main picture of a HEIC file; it comes upright. Errors as `read_image`."""
+    file, image = _opened(data, name)
+    width, height = image.size
+    check_size(width, height, name, max_pixels)
+    try:
+        samples = np.asarray(image)
+    except (ValueError, OSError, RuntimeError, EOFError) as error:
+        raise _failed(data, name, error) from error
+    pixels = _plain(samples, image.mode, image.info["bit_depth"])
+    metadata, notes = _metadata(image.info, size=(pixels.shape[1], pixels.shape[0]))
+    metadata = replace(metadata, aspect=aspect_of(data))
+    notes = [f"{name}: left out {what}" for what in notes]
+    if metadata.icc is not None:
+        pixels, icc, more = fitting(pixels, metadata.icc, name)
+        metadata, notes = replace(metadata, icc=icc), notes + more
+    if metadata.icc is None and (cicp := nclx_of(data)):
+        signal, told = signal_of_cicp(*cicp, grey=pixels.shape[2] < 3)
+        metadata = replace(metadata, signal=signal)
+        notes += [f"{name} tells its {told}"] if told else []
+    return Picture(pixels=pixels, metadata=metadata, format="heic", notes=(*_parts_notes(data, file, name), *notes))
+
+
+def heic_size(data: bytes, name: str) -> tuple[int, int]:
+    """Width and height, upright, without decoding; errors as `read_image`."""
+    width, height = _opened(data, name)[1].size
+    return width, height
+
+
+def encode_heic(
+    pixels: NDArray[Any], metadata: Metadata, *, exif: bytes | None, quality: int, cicp: tuple[int, int] | None
+) -> bytes:
+    """A HEIC file.
+
+    Args:
+        pixels: [H, W, 1 to 4] uint8 or uint16, of which 10 bits are kept.
+        metadata: of which ICC and XMP are written as they are.
+        exif: the block, without its mark.
+        quality: from 1 to 100, which loses rounding alone, to YCbCr.
+        cicp: code points of primaries and transfer in place of a profile.
+
+    Raises:
+        MissingExtraError: without the library.
+        ImageWriteError: if the encoder fails.
+    """
+    heif = library("pillow_heif", "writing HEIC")
+    deep, height, width = pixels.dtype == np.uint16, *pixels.shape[:2]
+    mode = MODES[pixels.shape[2]] + (";16" if deep else "")
+    primaries, transfer = cicp or (1, 13)
+    options: dict[str, Any] = {"quality": -1 if quality == 100 else quality, "bit_depth": BITS if deep else 8}
+    options |= {"color_primaries": primaries, "transfer_characteristics": transfer, "matrix_coefficients": 6}
+    options |= {"full_range_flag": 1, "chroma": 444 if quality >= FULL_COLOUR_FROM else 420}
+    if metadata.icc and not cicp:
+        options |= {"icc_profile": without_padding(metadata.icc), "icc_profile_type": "prof"}
+    options |= {"exif": MARK + exif} if exif else {}
+    options |= {"xmp": metadata.xmp} if metadata.xmp else {}
+    out = io.BytesIO()
+    try:
+        heif.encode(mode, (width, height), np.ascontiguousarray(pixels).tobytes(), out, **options)
+    except (ValueError, OSError, RuntimeError) as error:
+        raise ImageWriteError(f"cannot encode {width} x {height} as heic: {error}") from error
+    return out.getvalue()
+
+
+def _opened(data: bytes, name: str) -> tuple[Any, Any]:
+    """The file, and its main picture."""
+    heif = library("pillow_heif", f"reading {name} (HEIC)")
+    try:
+        file = heif.open_heif(data, convert_hdr_to_8bit=False)
+        return file, file[file.primary_index]
+    except (ValueError, OSError, RuntimeError, EOFError, IndexError, SyntaxError, MemoryError) as error:
+        raise _failed(data, name, error) from error
+
+
+def _failed(data: bytes, name: str, error: Exception) -> ImageReadError:
+    said = " ".join(str(error).split()) or "no picture in it"
+    if ends_early(data):
+        return TruncatedImageError(f"{name} is truncated or damaged ({said}); too much of it is missing")
+    if is_sequence(data):
+        return ImageReadError(f"{name} is a film of HEVC pictures without a still one, which is not read")
+    return ImageReadError(f"cannot decode {name}: {said}")
+
+
+def _plain(samples: NDArray[Any], mode: str, bits: int) -> Pixels:
+    """[H, W, C] of the whole range, alpha not multiplied into the colours."""
+    pixels = np.array(samples if samples.ndim == 3 else samples[..., None])
+    if pixels.dtype != np.uint8:
+        top = 2**bits - 1
+        values = pixels.astype(np.uint32) >> (16 - bits)
+        pixels = ((values * (2 * 65535) + top) // (2 * top)).astype(np.uint16)
+    if "a" in mode:
+        alpha = pixels[..., -1:].astype(np.float64)
+        top = np.iinfo(pixels.dtype).max
+        plain = pixels[..., :-1] * top / np.maximum(alpha, 1)
+        pixels[..., :-1] = np.floor(plain.clip(0, top) + 0.5)
+    return pixels
+
+
+def _metadata(info: dict[str, Any], *, size: tuple[int, int]) -> tuple[Metadata, list[str]]:
+    metadata, lost = metadata_of_blocks(
+        icc=info.get("icc_profile"), exif=info.get("exif"), xmp=info.get("xmp"), size=size
+    )
+    others = sorted({str(block.get("type", "?")) for block in info.get("metadata", [])})
+    lost += [f"metadata of kinds that are not known here ({', '.join(others)})"] if others else []
+    aux = [kind for kind in info.get("aux", {}) if not any(known in kind.lower() for known in KNOWN_AUX)]
+    lost += [f"pictures that tell more about it ({', '.join(sorted(aux))})"] if aux else []
+    return metadata, lost
+
+
+def _parts_notes(data: bytes, file: Any, name: str) -> list[str]:
+    others = len(file) - 1
+    notes = [f"{name} holds {others} more picture(s); only the main one is read"] if others > 0 else []
+    notes += [f"{name} is a sequence of pictures; only its still picture is read"] if is_sequence(data) else []
+    return notes + [f"{name} holds {part}: left out" for part in parts_left_out(data)]

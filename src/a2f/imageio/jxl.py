@@ -1,0 +1,155 @@
+"""JPEG XL files, through libjxl.
+
+Two bindings share the work: pylibjxl tells about a file and keeps its profile, EXIF and XMP, but knows 8 bits alone;
+imagecodecs has the samples of more than 8 bits.
+"""
+
+import struct
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from a2f.errors import ImageReadError, ImageWriteError, TruncatedImageError
+from a2f.imageio.colour import fitting, signal_of_cicp, without_padding
+from a2f.imageio.described import metadata_of_blocks
+from a2f.imageio.extras import library
+from a2f.imageio.heif_boxes import boxes_of, ends_early
+from a2f.imageio.limits import check_size
+from a2f.imageio.picture import Metadata, Picture, Pixels
+
+CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
+BOXES = {b"JXL ", b"ftyp", b"jxll", b"jxlc", b"jxlp", b"Exif", b"xml ", b"brob", b"jbrd", b"jxli"}  # ISO/IEC 18181-2
+FAILURES = (ValueError, OSError, RuntimeError, MemoryError)
+
+
+def read_jxl(data: bytes, name: str, *, max_pixels: int | None = None, allow_truncated: bool = False) -> Picture:
+    """Decode a JPEG XL file; it comes upright. Errors as `read_image`."""
+    told = _told(data, name)
+    check_size(told["width"], told["height"], name, max_pixels)
+    if told["exponent_bits_per_sample"]:
+        raise ImageReadError(f"{name} is JPEG XL in floating point, which is not read: convert it to EXR or TIFF first")
+    pylibjxl, codecs = library("pylibjxl", "reading JPEG XL"), library("imagecodecs", "reading JPEG XL")
+    deep = told["bits_per_sample"] > 8
+    try:
+        samples, blocks = pylibjxl.decode(data, metadata=True)
+        if deep or told["channels"] == 2:
+            samples = codecs.jpegxl_decode(data, index=0 if told["have_animation"] else None)
+    except (*FAILURES, codecs.JpegxlError) as error:
+        raise _failed(data, name, error) from error
+    pixels = _plain(samples, name)
+    metadata, lost = _metadata(blocks, size=(pixels.shape[1], pixels.shape[0]))
+    notes = [f"{name} has several frames; only the first is read"] if told["have_animation"] else []
+    notes += [f"{name}: left out {what}" for what in (*lost, *_unknown_boxes(data))]
+    if metadata.icc is not None and (cicp := cicp_of_profile(metadata.icc)):
+        signal, note = signal_of_cicp(*cicp, grey=pixels.shape[2] < 3)
+        if signal and signal.is_hdr:
+            metadata = replace(metadata, icc=None, signal=signal)
+        notes += [f"{name} tells its {note}"] if note else []
+    if metadata.icc is not None:
+        pixels, icc, more = fitting(pixels, metadata.icc, name)
+        metadata, notes = replace(metadata, icc=icc), notes + more
+    return Picture(pixels=pixels, metadata=metadata, format="jxl", notes=tuple(notes))
+
+
+def jxl_size(data: bytes, name: str) -> tuple[int, int]:
+    """Width and height, upright, without decoding; errors as `read_image`."""
+    told = _told(data, name)
+    return told["width"], told["height"]
+
+
+def encode_jxl(pixels: NDArray[Any], metadata: Metadata, *, exif: bytes | None, quality: int) -> bytes:
+    """A JPEG XL file.
+
+    Args:
+        pixels: [H, W, 1 to 4] uint8 or uint16; with a profile uint8 of 1, 3 or 4 channels.
+        metadata: of which ICC and XMP are written as they are.
+        exif: the block, without its mark.
+        quality: from 1 to 100, which is without loss.
+
+    Raises:
+        MissingExtraError: without the libraries.
+        ImageWriteError: if the encoder fails.
+    """
+    pylibjxl, codecs = library("pylibjxl", "writing JPEG XL"), library("imagecodecs", "writing JPEG XL")
+    lossless, distance = quality == 100, distance_of(quality)
+    samples = np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    try:
+        if metadata.icc:
+            how: dict[str, Any] = {"lossless": lossless, "distance": distance, "icc": without_padding(metadata.icc)}
+            blob = bytes(pylibjxl.encode(samples, **how))
+        else:
+            how = {"lossless": True} if lossless else {"distance": distance}
+            blob = bytes(codecs.jpegxl_encode(samples, usecontainer=True, **how))
+    except (*FAILURES, codecs.JpegxlError) as error:
+        raise ImageWriteError(f"cannot encode {pixels.shape[1]} x {pixels.shape[0]} as jxl: {error}") from error
+    blocks = ((b"Exif", exif and bytes(4) + exif), (b"xml ", metadata.xmp))
+    if any(body for _, body in blocks) and not blob.startswith(CONTAINER):
+        blob = CONTAINER + _box(b"ftyp", b"jxl \0\0\0\0jxl ") + _box(b"jxlc", blob)
+    return blob + b"".join(_box(kind, body) for kind, body in blocks if body)
+
+
+def distance_of(quality: int) -> float:
+    """The distance that libjxl's own tools take for a quality (`JxlEncoderDistanceFromQuality`)."""
+    if quality >= 100:
+        return 0.0
+    if quality >= 30:
+        return 0.1 + (100 - quality) * 0.09
+    return 53 / 3000 * quality**2 - 23 / 20 * quality + 25
+
+
+def cicp_of_profile(icc: bytes) -> tuple[int, int] | None:
+    """The code points that a profile of version 4.4 tells beside its curves (ICC.1:2022, 10.3)."""
+    count = int.from_bytes(icc[128:132], "big")
+    for at in range(132, min(132 + 12 * count, len(icc) - 11), 12):
+        if icc[at : at + 4] == b"cicp":
+            start = int.from_bytes(icc[at + 4 : at + 8], "big")
+            body = icc[start : start + 12]
+            return (body[8], body[9]) if len(body) == 12 else None
+    return None
+
+
+def _told(data: bytes, name: str) -> dict[str, Any]:
+    pylibjxl = library("pylibjxl", f"reading {name} (JPEG XL)")
+    try:
+        told: dict[str, Any] = pylibjxl.probe(data)
+    except FAILURES as error:
+        raise _failed(data, name, error) from error
+    return told
+
+
+def _failed(data: bytes, name: str, error: Exception) -> ImageReadError:
+    said = " ".join(str(error).split()) or "it is damaged"
+    if data.startswith(CONTAINER) and ends_early(data):
+        return TruncatedImageError(f"{name} is truncated or damaged ({said}); too much of it is missing")
+    return ImageReadError(f"cannot decode {name}: {said}")
+
+
+def _plain(samples: NDArray[Any], name: str) -> Pixels:
+    pixels: NDArray[Any] = np.array(samples if samples.ndim == 3 else samples[..., None])
+    if pixels.ndim != 3 or pixels.dtype not in (np.uint8, np.uint16) or pixels.shape[2] > 4:
+        raise ImageReadError(
+            f"{name} has {pixels.shape[-1]} channels of {pixels.dtype}: grey or RGB, with or without alpha, is read"
+        )
+    return pixels
+
+
+def _metadata(blocks: dict[str, bytes], *, size: tuple[int, int]) -> tuple[Metadata, list[str]]:
+    metadata, lost = metadata_of_blocks(
+        icc=blocks.get("icc"), exif=blocks.get("exif"), xmp=blocks.get("xmp"), size=size
+    )
+    lost += ["JUMBF boxes"] if blocks.get("jumbf") else []
+    return metadata, lost
+
+
+def _unknown_boxes(data: bytes) -> list[str]:
+    if not data.startswith(CONTAINER):
+        return []
+    unknown = {kind.decode("ascii", "replace"): None for kind, _, _ in boxes_of(data) if kind not in BOXES}
+    unknown.pop("jumb", None)
+    return [f"boxes of kinds that are not known here ({', '.join(unknown)})"] if unknown else []
+
+
+def _box(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body) + 8) + kind + body

@@ -1,0 +1,128 @@
+"""Floating-point pictures: light without an upper end, as values in [0, 1] for the network, and back.
+
+The networks know pictures in sRGB. Light up to white (1) is therefore taken to the sRGB curve, as an 8-bit file would
+hold it. What is brighter continues on a logarithm with the slope that the curve has at white, so that a highlight of
+any strength keeps its place and its detail. Negative values follow the mirrored curve. The range of the picture is
+then stretched to [0, 1]. All of this can be undone exactly, but for float rounding:
+
+    g(v) = sRGB(v)               for 0 <= v <= 1
+    g(v) = 1 + SLOPE ln(v)       for v > 1
+    g(v) = -g(-v)                for v < 0
+    x    = (g(v) - g(low)) / (g(high) - g(low)),   low = min(0, smallest value), high = max(1, largest value)
+
+A file whose values are not linear, by its ICC profile, has v in place of sRGB(v), and a slope of 1.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from a2f.errors import ImageReadError
+from a2f.imageio.picture import Light, Picture
+
+Values = NDArray[np.float32]
+SLOPE = 1.055 / 2.4  # of the sRGB curve at white
+ROWS_AT_A_TIME = 64
+
+
+def light_of(values: NDArray[Any], name: str, *, linear: bool = True) -> Light:
+    """The range of a floating-point picture.
+
+    Args:
+        values: its colours, without alpha.
+        name: what to call the file in errors.
+        linear: whether 0.5 is half the light of 1.
+
+    Raises:
+        ImageReadError: if a value is NaN or infinite.
+    """
+    wrong = int(values.size - np.isfinite(values).sum())
+    if wrong:
+        raise ImageReadError(
+            f"{name} has {wrong:,} values that are NaN or infinite: replace them first, since each would spread"
+        )
+    return Light(low=min(0.0, float(values.min())), high=max(1.0, float(values.max())), linear=linear)
+
+
+def to_network(values: NDArray[Any], light: Light) -> Values:
+    """Colours of a file as values in [0, 1]."""
+    start, end = _ends(light)
+
+    def curve(part: NDArray[np.float64]) -> NDArray[np.float64]:
+        return ((_mirrored(part, light, _up) - start) / (end - start)).clip(0, 1)
+
+    return _by_rows(values, curve)
+
+
+def from_network(pixels: NDArray[Any], light: Light) -> Values:
+    """The way back of `to_network`."""
+    start, end = _ends(light)
+    return _by_rows(pixels, lambda part: _mirrored(part * (end - start) + start, light, _down))
+
+
+def shown(pixels: NDArray[Any], light: Light) -> NDArray[np.uint16]:
+    """Values of the network as a screen without HDR shows them: 16 bits, sRGB curve, clipped to black and white."""
+
+    def clipped(part: NDArray[np.float64]) -> NDArray[np.float64]:
+        start, end = _ends(light)
+        return (part * (end - start) + start).clip(0, 1)  # up to white, the curve is that of sRGB
+
+    deep: NDArray[np.uint16] = np.floor(_by_rows(pixels, clipped) * 65535 + np.float32(0.5)).astype(np.uint16)
+    return deep
+
+
+def without_light(picture: Picture) -> Picture:
+    """A floating-point picture in 16 bits, what is darker than black or brighter than white clipped."""
+    if picture.light is None:
+        return picture
+    pixels, alpha = picture.pixels, picture.has_alpha
+    colours = shown(pixels[..., :-1] if alpha else pixels, picture.light)
+    if alpha:
+        opaque = np.floor(pixels[..., -1:].clip(0, 1) * 65535 + 0.5).astype(np.uint16)
+        colours = np.concatenate([colours, opaque], axis=2)
+    metadata = replace(picture.metadata, icc=picture.light.shown_icc or picture.metadata.icc)
+    return replace(picture, pixels=colours, light=None, metadata=metadata)
+
+
+def srgb_to_light(pixels: NDArray[Any]) -> Values:
+    """Integers in sRGB as linear light, white 1; alpha is not to be given."""
+    top = np.iinfo(pixels.dtype).max
+    return _by_rows(pixels, lambda part: _linear(part / top))
+
+
+def _ends(light: Light) -> tuple[float, float]:
+    start, end = _mirrored(np.array([light.low, light.high]), light, _up)
+    return float(start), float(end)
+
+
+def _mirrored(
+    values: NDArray[np.float64], light: Light, one_side: Callable[[NDArray[np.float64], bool], NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    return np.asarray(np.sign(values) * one_side(np.abs(values), light.linear))
+
+
+def _up(values: NDArray[np.float64], linear: bool) -> NDArray[np.float64]:
+    low = values.clip(0, 1)
+    curved = np.where(low <= 0.0031308, 12.92 * low, 1.055 * low ** (1 / 2.4) - 0.055) if linear else low
+    return np.where(values > 1, 1 + (SLOPE if linear else 1) * np.log(values.clip(1)), curved)
+
+
+def _down(values: NDArray[np.float64], linear: bool) -> NDArray[np.float64]:
+    low = values.clip(0, 1)
+    slope = SLOPE if linear else 1
+    return np.where(values > 1, np.exp((values.clip(1) - 1) / slope), _linear(low) if linear else low)
+
+
+def _linear(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def _by_rows(values: NDArray[Any], change: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Values:
+    """Some rows at a time, so that little is held in 64 bits."""
+    out = np.empty(values.shape, np.float32)
+    for top in range(0, len(values), ROWS_AT_A_TIME):
+        out[top : top + ROWS_AT_A_TIME] = change(values[top : top + ROWS_AT_A_TIME].astype(np.float64))
+    return out

@@ -1,0 +1,417 @@
+"""HEIC, JPEG XL, EXR, floating-point TIFF, TGA and DDS: what is read back after it was written.
+
+They need the extra `formats`, as `make test` installs it.
+"""
+
+import io
+import struct
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageCms
+
+from a2f.errors import A2FError, ImageReadError, LossyFormatError, MissingExtraError, PixelLimitError
+from a2f.imageio import FORMATS, Metadata, Picture, encode_image, left_out_note, read_image
+from a2f.imageio.colour import PRIMARIES, SRGB_CURVE, TRANSFERS, profile_of
+from a2f.imageio.exif import MARK, first_directory, number_of, plain_exif
+from a2f.imageio.formats import check_format, format_of_suffix
+from a2f.imageio.light import from_network, light_of, srgb_to_light, to_network
+from a2f.imageio.picture import ColourSignal
+from a2f.imageio.read import format_of_file, size_of_file
+from a2f.imageio.rgb import read_rgb8
+
+OPTIONAL = [name for name, entry in FORMATS.items() if entry.extra]
+NEW = [*OPTIONAL, "tga", "dds"]
+P3 = profile_of(PRIMARIES[12], SRGB_CURVE, grey=False)
+P3_LINEAR = profile_of(PRIMARIES[12], TRANSFERS[8], grey=False)
+
+
+def smooth(channels: int, dtype: type = np.uint8, height: int = 40, width: int = 56) -> np.ndarray:
+    y, x = np.mgrid[0:height, 0:width]
+    planes = [0.5 + 0.45 * np.sin(x / 9 + c) * np.cos(y / 11 + c / 2) for c in range(channels)]
+    values = np.stack(planes, -1)
+    return values.astype(np.float32) if dtype is np.float32 else (values * np.iinfo(dtype).max).astype(dtype)
+
+
+def light(channels: int, top: float = 12.0) -> np.ndarray:
+    """Linear light with highlights far over white."""
+    return (smooth(channels, np.float32) ** 3 * top).astype(np.float32)
+
+
+def exif_of(orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "Maker", orientation
+    return MARK + exif.tobytes().removeprefix(MARK)
+
+
+def gap(a: np.ndarray, b: np.ndarray) -> float:
+    """The largest difference, as a share of white."""
+    top = np.iinfo(a.dtype).max if a.dtype.kind == "u" else 1
+    return float(np.abs(a.astype(float) - b.astype(float)).max()) / top
+
+
+def mean_gap(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a.astype(float) - b.astype(float)).mean()) / np.iinfo(a.dtype).max
+
+
+# --- integers ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("format", NEW)
+def test_pixels_come_back(format: str, dtype: type, channels: int) -> None:
+    given = smooth(channels, dtype)
+    picture = Picture(pixels=given)
+    if dtype is np.uint16 and not FORMATS[format].deep:
+        with pytest.raises(LossyFormatError, match="16 bits"):
+            encode_image(picture, format=format)
+        return
+    quality = 100 if format in ("heic", "jxl") else None
+    back = read_image(encode_image(picture, format=format, quality=quality))
+    assert back.format == format
+    if back.light is not None:
+        assert (back.light.low, back.light.high) == (0, 1)
+        back = read_image(encode_image(back, format="png", force=True))
+    got = back.pixels
+    if format == "heic" and channels == 2:  # libheif hands out grey with alpha as RGB with alpha
+        got = got[..., 2:]
+    if format == "exr" and dtype is np.uint8:
+        got = ((got.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    assert got.dtype == dtype
+    assert got.shape == given.shape
+    allowed = {"heic": 0.012, "exr": 1e-4 if dtype is np.uint16 else 0.005}.get(format, 0)
+    assert gap(got, given) <= allowed
+
+
+@pytest.mark.parametrize("format", ["heic", "jxl"])
+def test_profile_exif_xmp_and_resolution_are_kept(format: str) -> None:
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a/></x:xmpmeta>'
+    metadata = Metadata(icc=P3, exif=exif_of(1), xmp=xmp, dpi=(300.0, 300.0), size=(56, 40))
+    back = read_image(encode_image(Picture(pixels=smooth(3), metadata=metadata), format=format))
+    assert back.metadata.icc == P3
+    assert b"Maker" in (back.metadata.exif or b"")
+    assert back.metadata.xmp == xmp
+    assert back.metadata.dpi == (300.0, 300.0)
+    assert not back.notes
+    assert left_out_note(back, format) == []
+
+
+@pytest.mark.parametrize("format", ["heic", "jxl"])
+def test_the_decoder_turns_and_exif_does_not_again(format: str) -> None:
+    """Both formats say by themselves how a picture lies; EXIF repeats it."""
+    picture = Picture(pixels=smooth(3), metadata=Metadata(exif=exif_of(1), size=(56, 40)))
+    blob = encode_image(picture, format=format)
+    block = plain_exif(exif_of(1))
+    at = blob.find(block)
+    assert at > 0
+    turned = blob[:at] + plain_exif(exif_of(6)) + blob[at + len(block) :]
+    back = read_image(turned)
+    assert back.size == (56, 40)
+    again = plain_exif(read_image(encode_image(back, format="png")).metadata.exif or b"")
+    directory = first_directory(again)
+    assert directory is not None
+    assert number_of(again, directory, 0x0112) == 1
+
+
+def test_heic_keeps_code_points_of_hdr() -> None:
+    hdr = Picture(pixels=smooth(3, np.uint16), metadata=Metadata(signal=ColourSignal(cicp=(9, 16))))
+    back = read_image(encode_image(hdr, format="heic", quality=100))
+    assert back.metadata.signal == ColourSignal(cicp=(9, 16))
+    assert back.is_deep
+    with pytest.raises(LossyFormatError, match="HDR"):
+        encode_image(back, format="jxl")
+
+
+def test_heic_tells_that_bits_go() -> None:
+    deep = Picture(pixels=smooth(3, np.uint16), format="png")
+    assert left_out_note(deep, "heic") == ["heic holds 10 bits a channel: the picture is rounded to them"]
+    assert left_out_note(deep, "avif") == ["avif holds 12 bits a channel: the picture is rounded to them"]
+    assert left_out_note(replace(deep, format="heic"), "heic") == []
+
+
+def test_a_deep_jxl_with_a_profile_is_converted_and_says_so() -> None:
+    picture = Picture(pixels=smooth(3, np.uint16), metadata=Metadata(icc=P3))
+    assert "converted to sRGB" in left_out_note(picture, "jxl")[0]
+    back = read_image(encode_image(picture, format="jxl", quality=100))
+    assert back.metadata.icc is None
+    assert gap(back.pixels, picture.pixels) > 0.01  # converted, not relabelled
+    assert left_out_note(replace(picture, pixels=smooth(3)), "jxl") == []
+
+
+def test_jxl_without_a_container_and_lossy() -> None:
+    import imagecodecs
+
+    bare = bytes(imagecodecs.jpegxl_encode(smooth(3), lossless=True, usecontainer=False))
+    assert bare.startswith(b"\xff\x0a")
+    assert gap(read_image(bare).pixels, smooth(3)) == 0
+    lossy = read_image(encode_image(Picture(pixels=smooth(3)), format="jxl", quality=90)).pixels
+    assert 0 < mean_gap(lossy, smooth(3)) < 0.01
+
+
+def test_heic_with_more_pictures() -> None:
+    import pillow_heif
+
+    file = pillow_heif.from_pillow(Image.fromarray(smooth(3)))
+    file.add_from_pillow(Image.fromarray(smooth(3)[:20]))
+    out = io.BytesIO()
+    file.save(out, quality=90)
+    picture = read_image(out.getvalue(), name="burst.heic")
+    assert picture.size == (56, 40)
+    assert picture.notes == ("burst.heic holds 1 more picture(s); only the main one is read",)
+
+
+# --- content, names, limits, extras --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("format", NEW)
+def test_the_content_decides(format: str, tmp_path) -> None:
+    path = tmp_path / "picture.png"
+    path.write_bytes(encode_image(Picture(pixels=smooth(3)), format=format))
+    assert format_of_file(path) == format
+    assert size_of_file(path) == (56, 40)
+    assert read_image(path).format == format
+    assert format_of_suffix(FORMATS[format].suffixes[0]) == format
+    assert mean_gap(read_rgb8(path), smooth(3)) < 0.015
+
+
+@pytest.mark.parametrize("format", NEW)
+def test_the_limit_is_asked_before_decoding(format: str) -> None:
+    blob = encode_image(Picture(pixels=smooth(3)), format=format)
+    with pytest.raises(PixelLimitError, match="56 x 40 = 2,240 pixels"):
+        read_image(blob, max_pixels=2239)
+
+
+@pytest.mark.parametrize("format", OPTIONAL)
+def test_without_the_extra_the_line_names_the_command(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    blob = encode_image(Picture(pixels=smooth(3)), format=format)
+    for module in ("pillow_heif", "pylibjxl", "imagecodecs", "OpenEXR"):
+        monkeypatch.setitem(sys.modules, module, None)
+    for act in (lambda: read_image(blob, name="x"), lambda: encode_image(Picture(pixels=smooth(3)), format=format)):
+        with pytest.raises(MissingExtraError, match=r"which is not installed: pip install 'a2f\[formats\]'"):
+            act()
+    with pytest.raises(MissingExtraError):  # before anything is computed
+        check_format(Picture(pixels=smooth(3)), format)
+    with pytest.raises(ImageReadError, match="not installed"):  # one file of many
+        read_rgb8(blob)
+
+
+@pytest.mark.parametrize("format", NEW)
+def test_a_cut_off_file_is_refused(format: str) -> None:
+    blob = encode_image(Picture(pixels=smooth(3)), format=format)
+    for share in (0.2, 0.5, 0.9):
+        with pytest.raises(A2FError):
+            read_image(blob[: int(len(blob) * share)])
+
+
+# --- light without an upper end ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("linear", [True, False])
+def test_the_curve_can_be_undone(linear: bool) -> None:
+    rng = np.random.default_rng(1)
+    values = np.exp(rng.normal(0, 3, (70, 9, 3))).astype(np.float32) * rng.choice([-0.1, 1], (70, 9, 3))
+    told = light_of(values, "x", linear=linear)
+    there = to_network(values, told)
+    assert (float(there.min()), float(there.max())) == (0, 1)
+    np.testing.assert_allclose(from_network(there, told), values, rtol=1e-4, atol=1e-4)
+    assert (np.diff(to_network(np.linspace(-2, 50, 999)[:, None], told)[:, 0]) > 0).all()
+
+
+def test_light_up_to_white_is_what_an_srgb_file_holds() -> None:
+    pixels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
+    values = srgb_to_light(pixels)
+    np.testing.assert_allclose(to_network(values, light_of(values, "x")), pixels / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("format", ["tiff", "exr"])
+def test_highlights_come_back(format: str, channels: int) -> None:
+    values = light(channels)
+    if channels == 4:
+        values[..., 3] = smooth(1, np.float32)[..., 0]
+    colours = values[..., :3] if channels == 4 else values
+    told = light_of(colours, "x")
+    pixels = np.concatenate([to_network(colours, told), values[..., 3:]], axis=2)
+    back = read_image(encode_image(Picture(pixels=pixels, light=told), format=format))
+    assert back.light is not None
+    assert back.light.high == pytest.approx(float(colours.max()), rel=1e-5)
+    got = from_network(back.pixels[..., : colours.shape[2]], back.light)
+    np.testing.assert_allclose(got, colours, rtol=2e-4, atol=1e-5)
+    if channels == 4:
+        np.testing.assert_allclose(back.pixels[..., 3], values[..., 3], atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_tiff_of_others(dtype: type, tmp_path) -> None:
+    path, values = tmp_path / "hdr.tif", light(3).astype(dtype)
+    tifffile.imwrite(path, values, photometric="rgb", iccprofile=P3_LINEAR)
+    picture = read_image(path)
+    assert picture.light is not None
+    assert picture.light.linear
+    again = tmp_path / "again.tif"
+    again.write_bytes(encode_image(picture, format="tiff"))
+    with tifffile.TiffFile(again) as file:
+        assert file.pages[0].dtype == np.float32
+        assert file.pages[0].iccprofile == P3_LINEAR
+        np.testing.assert_allclose(file.pages[0].asarray(), values, rtol=1e-3, atol=1e-4)
+    with pytest.raises(LossyFormatError, match="cannot hold a colour profile, and floating-point values"):
+        encode_image(picture, format="exr")
+
+
+def test_integers_of_light_look_the_same() -> None:
+    """What lies up to white is shown by any other format as an sRGB file would show it."""
+    values = light(3, top=3.0)
+    told = light_of(values, "x")
+    picture = Picture(pixels=to_network(values, told), light=told, format="exr")
+    with pytest.raises(LossyFormatError, match=r"cannot hold floating-point values \(here from 0 to 2\."):
+        encode_image(picture, format="png")
+    forced = read_image(encode_image(picture, format="png", force=True)).pixels
+    assert forced.dtype == np.uint16
+    np.testing.assert_allclose(srgb_to_light(forced), values.clip(0, 1), atol=1e-4)
+    eight = read_image(encode_image(picture, format="jpeg", quality=100, force=True)).pixels
+    np.testing.assert_allclose(eight / 255, forced / 65535, atol=0.02)
+
+
+def exr_file(channels: dict[str, np.ndarray], **header: object) -> bytes:
+    import OpenEXR
+
+    out = io.BytesIO()
+    OpenEXR.File({"compression": OpenEXR.PIZ_COMPRESSION, "type": OpenEXR.scanlineimage, **header}, channels).write(out)
+    return out.getvalue()
+
+
+def planes(values: np.ndarray, names: str, dtype: type = np.float16) -> dict[str, np.ndarray]:
+    return {key: np.ascontiguousarray(values[..., i].astype(dtype)) for i, key in enumerate(names)}
+
+
+def test_an_exr_keeps_depth_attributes_and_primaries() -> None:
+    p3 = (0.68, 0.32, 0.265, 0.69, 0.15, 0.06, 0.3127, 0.329)
+    blob = exr_file(planes(light(3), "RGB"), owner="me", chromaticities=p3, comments="of the sun")
+    picture = read_image(blob, name="sun.exr")
+    assert picture.light is not None
+    assert picture.light.half
+    assert picture.light.shown_icc is not None
+    again = read_image(encode_image(picture, format="exr"))
+    assert again.light == replace(picture.light, high=again.light.high if again.light else 0)
+    assert dict(again.light.attributes)["owner"] == "me"
+    stripped = read_image(encode_image(picture, format="exr", strip=True)).light
+    assert stripped is not None
+    assert "owner" not in dict(stripped.attributes)
+    assert stripped.primaries == picture.light.primaries
+    assert left_out_note(picture, "tiff") == ["tiff has no place for EXR attributes (comments, owner): left out"]
+    as_tiff = read_image(encode_image(picture, format="tiff"))
+    assert as_tiff.metadata.icc is not None
+    assert as_tiff.light is not None
+    assert as_tiff.light.linear
+    as_png = read_image(encode_image(picture, format="png", force=True))
+    ImageCms.ImageCmsProfile(io.BytesIO(as_png.metadata.icc or b""))
+
+
+def test_an_exr_tells_what_it_leaves_out() -> None:
+    values = light(4)
+    values[..., 3] = 0.5
+    values[0, 0, 3] = 0  # it shines without covering
+    channels = {**planes(values, "RGBA"), "Z": values[..., 0].copy(), "diffuse.R": values[..., 0].copy()}
+    picture = read_image(exr_file(channels), name="a.exr")
+    assert picture.notes == (
+        "a.exr holds 2 more channel(s) (Z, diffuse.R): left out",
+        "a.exr has 1 pixel(s) that shine where alpha is 0: they go dark",
+    )
+    layers = {f"view.{key}": plane for key, plane in planes(light(3), "RGB").items()}
+    assert read_image(exr_file(layers)).size == (56, 40)
+
+
+def test_exr_files_that_are_refused() -> None:
+    wrong = light(3)
+    wrong[3, 4, 1] = np.nan
+    with pytest.raises(ImageReadError, match="has 1 values that are NaN or infinite"):
+        read_image(exr_file(planes(wrong, "RGB")))
+    with pytest.raises(ImageReadError, match="no channels R, G, B or Y, only Z"):
+        read_image(exr_file({"Z": light(1)[..., 0]}))
+    with pytest.raises(ImageReadError, match="not floating-point"):
+        read_image(exr_file(planes(light(3), "RGB", np.uint32)))
+
+
+# --- textures ------------------------------------------------------------------------------------------------------
+
+
+def test_tga_of_others() -> None:
+    for mode in ("RGB", "RGBA", "L", "P"):
+        image = Image.fromarray(smooth(3)).convert(mode)
+        for compression in (None, "tga_rle"):
+            out = io.BytesIO()
+            image.save(out, "TGA", compression=compression)
+            picture = read_image(out.getvalue())
+            rich = image.convert("RGB") if mode == "P" else image
+            np.testing.assert_array_equal(picture.pixels.squeeze(), np.asarray(rich))
+
+
+@pytest.mark.parametrize(
+    "blob",
+    [
+        b"\0\0\1\0\1\0\x10\x10\0\0\1\0\x20\0\0\0\0\0\x16\0\0\0",  # an icon
+        b"\0\0\1\xba\x44\0\4\0\4\1\0\0\3\xf8\0\0\0\0\0\0",  # MPEG
+        b"\0" * 40,
+        b"text that is long enough for the header of a TGA file",
+    ],
+)
+def test_what_is_no_tga(blob: bytes) -> None:
+    with pytest.raises(ImageReadError, match="not an image of a known format"):
+        read_image(blob)
+
+
+def test_dds_with_compression_and_mipmaps() -> None:
+    out = io.BytesIO()
+    Image.fromarray(smooth(4)).save(out, "DDS", pixel_format="DXT5")
+    blob = bytearray(out.getvalue())
+    picture = read_image(bytes(blob))
+    assert picture.pixels.shape == (40, 56, 4)
+    assert mean_gap(picture.pixels, smooth(4)) < 0.03
+    struct.pack_into("<I", blob, 8, struct.unpack_from("<I", blob, 8)[0] | 0x20000)
+    struct.pack_into("<I", blob, 28, 4)
+    assert read_image(bytes(blob), name="wall.dds").notes == (
+        "wall.dds holds 3 smaller picture(s) of itself (mipmaps): left out",
+    )
+
+
+# --- what else a HEIC file tells -----------------------------------------------------------------------------------
+
+
+def heic(**options: object) -> bytes:
+    import pillow_heif
+
+    out = io.BytesIO()
+    pillow_heif.encode("RGB", (56, 40), smooth(3).tobytes(), out, quality=90, **options)
+    return out.getvalue()
+
+
+def test_pixels_of_a_heic_that_are_not_square() -> None:
+    picture = read_image(heic(pixel_aspect_ratio=(2, 1)))
+    assert picture.metadata.aspect == (1, 2)
+    assert "the shape of the pixels" in left_out_note(picture, "heic")[0]
+    assert read_image(encode_image(picture, format="png")).metadata.aspect == (1, 2)
+    turned = read_image(heic(pixel_aspect_ratio=(2, 1), exif=exif_of(6)))
+    assert turned.size == (40, 56)
+    assert turned.metadata.aspect == (2, 1)
+
+
+def test_the_screen_of_a_heic_is_told() -> None:
+    light = {"max_content_light_level": 1000, "max_pic_average_light_level": 300}
+    (note,) = read_image(heic(content_light_level=light), name="x.heic").notes
+    assert note == "x.heic holds what tells about the HDR screen that it was made on (clli): left out"
+
+
+def test_a_turned_grid_with_a_profile_as_phones_write_it() -> None:
+    picture = read_image(heic(exif=exif_of(6), icc_profile=P3, icc_profile_type="prof", tile_size=32, chroma=420))
+    assert picture.size == (40, 56)
+    assert picture.metadata.icc == P3
+    assert mean_gap(picture.pixels, np.ascontiguousarray(np.rot90(smooth(3), -1))) < 0.02
+    block = plain_exif(read_image(encode_image(picture, format="jpeg")).metadata.exif or b"")
+    directory = first_directory(block)
+    assert directory is not None
+    assert number_of(block, directory, 0x0112) == 1
