@@ -182,7 +182,7 @@ def test_each_engine_is_opened_once_and_only_if_it_is_needed(robust_shipped: Pat
 
 
 @pytest.mark.parametrize(
-    ("options", "alone"), [(["-s", 2], True), (["-s", 2, "-m", "auto"], False), (["--width", 99], False)]
+    ("options", "alone"), [(["-s", 2, "-m", "sd"], True), (["-s", 2], False), (["--width", 99, "-m", "sd"], False)]
 )
 def test_an_engine_keeps_no_memory_that_another_one_needs(
     here: Path, monkeypatch, options: list[object], alone: bool
@@ -203,7 +203,7 @@ def test_an_engine_keeps_no_memory_that_another_one_needs(
 def test_a_scale_without_robust_weights(robust_shipped: Path, here: Path) -> None:
     done = run("upscale", "a.jpg", "-s", 3, "-m", "auto", "-v", "--json")
     assert records(done.stdout)[0]["model"] == "sd"
-    assert "a.jpg: auto: JPEG quality about 30, model sd" in done.stderr
+    assert "a.jpg: auto: JPEG quality about 30, model sd (no sd-robust is shipped at x3)\n" in done.stderr
 
 
 def test_what_verbose_tells(robust_shipped: Path, here: Path) -> None:
@@ -217,6 +217,12 @@ def test_what_verbose_tells(robust_shipped: Path, here: Path) -> None:
     named = run("upscale", "a.jpg", "-s", 2, "-m", "sd", "-v", "--json")
     assert "auto:" not in named.stderr
     assert (records(named.stdout)[0]["model"], records(named.stdout)[0]["jpeg_quality"]) == ("sd", 30)
+
+
+def test_auto_is_the_default_of_the_command_line(robust_shipped: Path, here: Path) -> None:
+    done = run("upscale", ".", "-s", 2, "--json", "-o", "out")
+    models = {Path(r["input"]).name: r["model"] for r in records(done.stdout)}
+    assert [models[name] for name in ("a.jpg", "b.jpg", "c.png")] == ["sd-robust", "sd", "sd"]
 
 
 def test_exact_sizes(robust_shipped: Path, here: Path) -> None:

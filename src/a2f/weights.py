@@ -159,10 +159,12 @@ def auto_model(jpeg_quality: int | None, *, scale: int) -> str:
         "sd-robust" for a JPEG of a quality below `ShippedModel.jpeg_below`; otherwise, and where no robust weights of
         this scale are shipped, "sd".
     """
-    robust = next((m for m in shipped_models() if (m.name, m.scale) == (AUTO_ROBUST, scale)), None)
-    if robust is None or jpeg_quality is None or jpeg_quality >= robust.jpeg_below:
-        return AUTO_CLEAN
-    return AUTO_ROBUST
+    return AUTO_CLEAN if jpeg_quality is None or jpeg_quality >= robust_below(scale) else AUTO_ROBUST
+
+
+def robust_below(scale: int) -> int:
+    """The JPEG quality below which ``auto`` takes robust weights; 0 where none of this scale are shipped."""
+    return next((m.jpeg_below for m in shipped_models() if (m.name, m.scale) == (AUTO_ROBUST, scale)), 0)
 
 
 def is_file_name(model: str | os.PathLike[str]) -> bool:

@@ -20,7 +20,7 @@ from a2f.pipeline import Enlargement, Request, decide, write
 from a2f.runtime.options import EngineOptions
 from a2f.sizes import Size
 from a2f.upscalers import Models, Upscalers
-from a2f.weights import AUTO, available_scales, pass_models
+from a2f.weights import AUTO, AUTO_ROBUST, available_scales, pass_models, robust_below
 
 HEARD_AFTER_S = 0.2  # Ctrl-C, at the latest
 MANY = 8  # images for each job: from then on it hardly counts that the last of them leave cores idle
@@ -39,7 +39,7 @@ class Options:
         preserve_times: outputs get the times of their inputs.
     """
 
-    model: str = "sd"
+    model: str = AUTO
     request: Request = field(default_factory=Request)
     engine: EngineOptions = field(default_factory=EngineOptions)
     jobs: int | None = None
@@ -220,7 +220,9 @@ def _choice(enlargement: Enlargement) -> str:
     picture = enlargement.picture
     quality = picture.jpeg_quality
     seen = f"{picture.format} tells no JPEG quality" if quality is None else f"JPEG quality about {quality}"
-    return f"auto: {seen}, model {', then '.join(one.model for one in enlargement.passes)}"
+    missing = {one.upscaler.scale for one in enlargement.passes[:1] if quality is not None}
+    without = "".join(f" (no {AUTO_ROBUST} is shipped at x{s})" for s in missing if robust_below(s) == 0)
+    return f"auto: {seen}, model {', then '.join(one.model for one in enlargement.passes)}{without}"
 
 
 def _named(error: A2FError, task: Task) -> A2FError:

@@ -86,10 +86,11 @@ POSITIVE = click.IntRange(min=1)
 @click.option(
     "-m",
     "--model",
-    default="sd",
+    default="auto",
     show_default=True,
     metavar="NAME",
-    help="One of `a2f models`, a weights file, or auto: sd-robust, where shipped, for compressed JPEGs, else sd.",
+    help="One of `a2f models`, a weights file, or auto: for each picture, sd-robust if it is a JPEG of low quality and "
+    "such weights are shipped at this scale, otherwise sd.",
 )
 @click.option("-f", "--format", metavar="FMT", help="As the input by default; a2f formats lists all.")
 @click.option("-r", "--recursive", is_flag=True, help="Folders below the given ones too, their structure kept.")
