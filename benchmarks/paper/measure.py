@@ -164,7 +164,7 @@ def main() -> int:
     if not there:
         raise SystemExit(f"{a.sets} holds none of {', '.join(SETS)}: name the folder of the sets with --sets")
     rows = [] if a.again else read_kept()
-    for model in models(a.official, a.peers):
+    for model in sorted(models(a.official, a.peers), key=lambda m: -m.scale):  # LPIPS is at x4
         for folder in there:
             wanted = a.lpips is not None and model.scale == LPIPS_SCALE
             before = [r for r in rows if key(r) == key(model) and r.data == folder.name]

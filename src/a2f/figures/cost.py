@@ -129,7 +129,7 @@ def _dots(axis: Any, points: Sequence[Point], x: Sequence[float], label: str) ->
         mine = [(value, p.psnr_y) for value, p in zip(x, points, strict=True) if p.kind is kind]
         across, up = zip(*mine, strict=True)
         axis.plot(across, up, kind.marker, color=kind.color, markersize=kind.size, label=kind.told, zorder=3)
-    axis.set(xscale="log", xlabel=label, xlim=(min(x) / 1.6, max(x) * 1.9))
+    axis.set(xscale="log", xlabel=label, xlim=(min(x) / 1.6, max(x) * 2.8))
     low, high = min(p.psnr_y for p in points), max(p.psnr_y for p in points)
     axis.set_ylim(low - 0.06 * (high - low), high + 0.08 * (high - low))
     axis.grid(color=FAINT, linewidth=0.4)

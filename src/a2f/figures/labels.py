@@ -8,7 +8,7 @@ NEAR_PT, STEP_PT, RINGS = 5.0, 5.0, 12  # distance of a label from its point: th
 DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
 PASSES = 10
 LEADER_PT = 7.5  # from this distance on a thin line leads from the point to its label
-OUTSIDE, OVER_LABEL, OVER_POINT, CROSSED, AWAY = 1000.0, 400.0, 200.0, 150.0, 1.0  # what a place costs
+OUTSIDE, OVER_LABEL, OVER_POINT, CROSSED, AWAY = 1000.0, 400.0, 400.0, 150.0, 1.0  # what a place costs
 POINT_PT = 7.0  # side of the square that a marker takes
 
 
@@ -105,22 +105,8 @@ def draw_labels(axis: Any, labels: Sequence[Label], *, size_pt: float) -> list[B
     whole = axis.get_window_extent()
     frame = Box(left=whole.x0, bottom=whole.y0, right=whole.x1, top=whole.y1)
     places = [_places(x, y, s.width, s.height, scale) for (x, y), s in zip(points, sizes, strict=True)]
-    chosen: list[Box | None] = [None] * len(labels)
-    for _ in range(PASSES):
-        before = list(chosen)
-        for n, candidates in enumerate(places):
-            scene = _Scene(
-                own=points[n],
-                others=[(box, points[m]) for m, box in enumerate(chosen) if m != n and box is not None],
-                own_mark=marks[n],
-                marks=marks,
-                frame=frame,
-                scale=scale,
-            )
-            chosen[n] = min(candidates, key=scene.cost)[0]
-        if chosen == before:
-            break
-    boxes = [box for box in chosen if box is not None]
+    scene = _Scene(points=points, marks=marks, places=places, frame=frame, scale=scale)
+    boxes = scene.arranged()
     for text, box, (x, y) in zip(texts, boxes, points, strict=True):
         _put(axis, text, box, x, y, scale)
     return boxes
@@ -148,27 +134,54 @@ def _places(x: float, y: float, width: float, height: float, scale: float) -> li
 
 @dataclass(frozen=True, kw_only=True)
 class _Scene:
-    """What a place for one label is judged by."""
+    """Everything that the places of the labels are judged by; a place is a box and its distance from its point."""
 
-    own: tuple[float, float]
-    others: list[tuple[Box, tuple[float, float]]]
-    own_mark: Box
+    points: list[tuple[float, float]]
     marks: list[Box]
+    places: list[list[tuple[Box, float]]]
     frame: Box
     scale: float
 
-    def cost(self, place: tuple[Box, float]) -> float:
+    def arranged(self) -> list[Box]:
+        """The best arrangement of several searches, each of which takes the labels in another order."""
+        every = range(len(self.points))
+        orders = [
+            list(every),
+            sorted(every, key=lambda n: self.points[n][1]),
+            sorted(every, key=lambda n: -self.points[n][1]),
+            sorted(every, key=lambda n: self.points[n][0]),
+            sorted(every, key=lambda n: -self.points[n][0]),
+        ]
+        found = [self._search(order) for order in orders]
+        return min(found, key=lambda result: result[0])[1]
+
+    def _search(self, order: list[int]) -> tuple[float, list[Box]]:
+        """What an arrangement costs, and its boxes."""
+        chosen: list[tuple[Box, float] | None] = [None] * len(order)
+        costs = [0.0] * len(order)
+        for _ in range(PASSES):
+            before = list(chosen)
+            for n in order:
+                others = [(place[0], self.points[m]) for m, place in enumerate(chosen) if m != n and place is not None]
+                costs[n], _, chosen[n] = min(
+                    (self._cost(n, place, others), k, place) for k, place in enumerate(self.places[n])
+                )
+            if chosen == before:
+                break
+        return sum(costs), [place[0] for place in chosen if place is not None]
+
+    def _cost(self, n: int, place: tuple[Box, float], others: list[tuple[Box, tuple[float, float]]]) -> float:
         """How bad a place is; what covers costs more than any distance."""
         box, away = place
         wide = box.wider(self.scale)
         cost = AWAY * away + (0 if self.frame.holds(wide) else OUTSIDE)
-        cost += sum(OVER_LABEL * (1 + wide.overlap(other)) for other, _ in self.others if wide.overlap(other) > 0)
+        cost += sum(OVER_LABEL * (1 + wide.overlap(other)) for other, _ in others if wide.overlap(other) > 0)
         cost += sum(OVER_POINT * (1 + wide.overlap(mark)) for mark in self.marks if wide.overlap(mark) > 0)
-        line = _leader(box, self.own, self.scale)
+        line = _leader(box, self.points[n], self.scale)
         if line is not None:
-            cost += sum(CROSSED for other, _ in self.others if other.crossed_by(line))
-            cost += sum(CROSSED for mark in self.marks if mark is not self.own_mark and mark.crossed_by(line))
-        leaders = [_leader(other, point, self.scale) for other, point in self.others]
+            cost += sum(CROSSED for other, _ in others if other.crossed_by(line))
+            cost += sum(CROSSED for m, mark in enumerate(self.marks) if m != n and mark.crossed_by(line))
+        leaders = [_leader(other, point, self.scale) for other, point in others]
         cost += sum(CROSSED for other in leaders if other is not None and box.crossed_by(other))
         return cost + sum(CROSSED for other in leaders if line is not None and other is not None and meet(line, other))
 
