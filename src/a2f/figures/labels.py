@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-NEAR_PT, STEP_PT, RINGS = 5.0, 5.0, 12  # distance of a label from its point: the nearest, and what each ring adds
+NEAR_PT, STEP_PT, RINGS = 1.5, 5.0, 12  # distance of a label from its mark: the nearest, and what each ring adds
 DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
 PASSES = 10
-LEADER_PT = 7.5  # from this distance on a thin line leads from the point to its label
+LEADER_PT = 4.0  # from this distance to the mark on a thin line leads from the point to its label
 OUTSIDE, OVER_LABEL, OVER_POINT, CROSSED, AWAY = 1000.0, 400.0, 400.0, 150.0, 1.0  # what a place costs
-POINT_PT = 7.0  # side of the square that a marker takes
+MARK_PT = 7.0
 
 
 Line = tuple[tuple[float, float], tuple[float, float]]
@@ -69,6 +69,7 @@ class Label:
         text: of the label.
         color: of the label.
         bold: whether it stands out.
+        mark_pt: diameter of the mark at the point.
     """
 
     x: float
@@ -76,6 +77,7 @@ class Label:
     text: str
     color: str
     bold: bool = False
+    mark_pt: float = MARK_PT
 
 
 def draw_labels(axis: Any, labels: Sequence[Label], *, size_pt: float) -> list[Box]:
@@ -100,15 +102,20 @@ def draw_labels(axis: Any, labels: Sequence[Label], *, size_pt: float) -> list[B
     texts = [_text(axis, label, size_pt) for label in labels]
     sizes = [text.get_window_extent() for text in texts]
     points = [axis.transData.transform((label.x, label.y)) for label in labels]
-    half = POINT_PT / 2 * scale
-    marks = [Box(left=x - half, bottom=y - half, right=x + half, top=y + half) for x, y in points]
+    halves = [label.mark_pt / 2 * scale for label in labels]
+    marks = [Box(left=x - h, bottom=y - h, right=x + h, top=y + h) for (x, y), h in zip(points, halves, strict=True)]
     whole = axis.get_window_extent()
     frame = Box(left=whole.x0, bottom=whole.y0, right=whole.x1, top=whole.y1)
-    places = [_places(x, y, s.width, s.height, scale) for (x, y), s in zip(points, sizes, strict=True)]
-    scene = _Scene(points=points, marks=marks, places=places, frame=frame, scale=scale)
+    places = [
+        _places(x, y, s.width, s.height, scale, label.mark_pt / 2)
+        for (x, y), s, label in zip(points, sizes, labels, strict=True)
+    ]
+    scene = _Scene(
+        points=[(float(x), float(y)) for x, y in points], marks=marks, places=places, frame=frame, scale=scale
+    )
     boxes = scene.arranged()
-    for text, box, (x, y) in zip(texts, boxes, points, strict=True):
-        _put(axis, text, box, x, y, scale)
+    for text, box, mark in zip(texts, boxes, marks, strict=True):
+        _put(axis, text, box, _leader(box, mark, scale))
     return boxes
 
 
@@ -119,11 +126,11 @@ def _text(axis: Any, label: Label, size_pt: float) -> Any:
     return text
 
 
-def _places(x: float, y: float, width: float, height: float, scale: float) -> list[tuple[Box, float]]:
+def _places(x: float, y: float, width: float, height: float, scale: float, radius_pt: float) -> list[tuple[Box, float]]:
     """Boxes around a point and their distance from it, points of print."""
     found = []
     for ring in range(RINGS):
-        away = (NEAR_PT + ring * STEP_PT) * scale
+        away = (radius_pt + NEAR_PT + ring * STEP_PT) * scale
         for across, up in DIRECTIONS:
             left = x + across * away - (width if across < 0 else width / 2 if across == 0 else 0)
             bottom = y + up * away - (height if up < 0 else height / 2 if up == 0 else 0)
@@ -162,7 +169,7 @@ class _Scene:
         for _ in range(PASSES):
             before = list(chosen)
             for n in order:
-                others = [(place[0], self.points[m]) for m, place in enumerate(chosen) if m != n and place is not None]
+                others = [(place[0], m) for m, place in enumerate(chosen) if m != n and place is not None]
                 costs[n], _, chosen[n] = min(
                     (self._cost(n, place, others), k, place) for k, place in enumerate(self.places[n])
                 )
@@ -170,18 +177,18 @@ class _Scene:
                 break
         return sum(costs), [place[0] for place in chosen if place is not None]
 
-    def _cost(self, n: int, place: tuple[Box, float], others: list[tuple[Box, tuple[float, float]]]) -> float:
+    def _cost(self, n: int, place: tuple[Box, float], others: list[tuple[Box, int]]) -> float:
         """How bad a place is; what covers costs more than any distance."""
         box, away = place
         wide = box.wider(self.scale)
         cost = AWAY * away + (0 if self.frame.holds(wide) else OUTSIDE)
         cost += sum(OVER_LABEL * (1 + wide.overlap(other)) for other, _ in others if wide.overlap(other) > 0)
         cost += sum(OVER_POINT * (1 + wide.overlap(mark)) for mark in self.marks if wide.overlap(mark) > 0)
-        line = _leader(box, self.points[n], self.scale)
+        line = _leader(box, self.marks[n], self.scale)
         if line is not None:
             cost += sum(CROSSED for other, _ in others if other.crossed_by(line))
             cost += sum(CROSSED for m, mark in enumerate(self.marks) if m != n and mark.crossed_by(line))
-        leaders = [_leader(other, point, self.scale) for other, point in others]
+        leaders = [_leader(other, self.marks[m], self.scale) for other, m in others]
         cost += sum(CROSSED for other in leaders if other is not None and box.crossed_by(other))
         return cost + sum(CROSSED for other in leaders if line is not None and other is not None and meet(line, other))
 
@@ -197,22 +204,21 @@ def meet(one: Line, other: Line) -> bool:
     return not apart
 
 
-def _leader(box: Box, point: tuple[float, float], scale: float) -> Line | None:
-    """The thin line from a point to a label that is not beside it."""
-    x, y = float(point[0]), float(point[1])
+def _leader(box: Box, mark: Box, scale: float) -> Line | None:
+    """The thin line from a mark to a label that is not beside it."""
+    x, y = (mark.left + mark.right) / 2, (mark.bottom + mark.top) / 2
     near = box.nearest(x, y)
-    far = ((near[0] - x) ** 2 + (near[1] - y) ** 2) ** 0.5 > LEADER_PT * scale
-    return ((x, y), near) if far else None
+    away = ((near[0] - x) ** 2 + (near[1] - y) ** 2) ** 0.5 - (mark.right - mark.left) / 2
+    return ((x, y), near) if away > LEADER_PT * scale else None
 
 
-def _put(axis: Any, text: Any, box: Box, x: float, y: float, scale: float) -> None:
+def _put(axis: Any, text: Any, box: Box, line: Line | None) -> None:
     """Move a text into its box; from afar a thin line leads to it."""
     back = axis.transData.inverted()
     text.set_position(back.transform((box.left, box.bottom)))
     text.set_verticalalignment("baseline")
     drawn = text.get_window_extent()
     text.set_position(back.transform((box.left, box.bottom + box.bottom - drawn.y0)))
-    line = _leader(box, (x, y), scale)
     if line is not None:
         ends = back.transform(line)
         axis.plot(ends[:, 0], ends[:, 1], color=text.get_color(), linewidth=0.4, zorder=1)
