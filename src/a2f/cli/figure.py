@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Examples:
-  a2f figure cost -o figure1.svg                          PSNR against cost, Manga109 x2
+  a2f figure cost -o figure1.svg               PSNR against cost, Manga109 x2
   a2f figure cost --set Set5 -s 4 --measured sd=31.72 -o set5.pdf
-  a2f figure network s -s 4 -o figure2.svg                the architecture
+  a2f figure network s -s 4 -o figure2.svg     the architecture
   a2f figure factors sd runs/mine/best.safetensors -o figure3.svg
-  a2f figure crops bicubic sd IDN=idn_x4.safetensors -s 4 --data sets/Set14 --picture barbara:560,40,120,80 -o f4.pdf
+  a2f figure crops bicubic sd IDN=idn_x4.safetensors --data sets/Set14 --picture barbara -o f4.pdf
 """
 _OUTPUT = click.option(
     "-o", "--output", type=Path, required=True, metavar="FILE", help="What to write: .svg, .pdf or .png."
