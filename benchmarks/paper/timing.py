@@ -156,7 +156,7 @@ def main() -> int:
         raise SystemExit(f"this machine has no {missing.pop()}: choose from {', '.join(here)}")
     rows = measure(ways, a.size, threads=a.threads, rounds=a.rounds)
     card = f"; {torch.cuda.get_device_name()}" if "cuda" in ways else ""
-    where = f"{describe()}{card}; torch {torch.__version__}; LR {a.size[0]}x{a.size[1]}; {a.threads} threads"
+    where = f"{describe()}{card}; torch {torch.__version__}; LR {a.size[0]}x{a.size[1]}; threads: {a.threads}"
     kept = {"machine": where, "rows": [asdict(row) for row in rows]}
     a.output.write_text(json.dumps(kept, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     return 0

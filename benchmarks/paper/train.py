@@ -34,6 +34,7 @@ NETWORKS = {
 }
 SEEDS, STEPS, RECIPE = (0, 1, 2), 5000, "fast"
 RESULTS = ROOT / "docs" / "runs" / "ablation"
+VALIDATION = ROOT / "docs" / "validation-pictures.txt"
 SETS = ("Set5", "Set14", "B100", "Urban100", "Manga109")  # those that are there are measured
 SHARED = ROOT.parent / "shared" / "data"
 
@@ -65,7 +66,7 @@ def trained(network: str, a: argparse.Namespace) -> tuple[Path, Run]:
         config=config_named(network),
         recipe=recipe_for(seed=a.seed, steps=a.steps),
         data=a.data,
-        validation=ROOT / "docs" / "validation-pictures.txt",
+        validation=a.val,
         folder=folder,
         device=a.device,
         resume=bool(list_checkpoints(folder)),
@@ -109,6 +110,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="of this run; 0, 1 and 2 make the table")
     parser.add_argument("--steps", type=int, default=STEPS, help=f"length of a run (default: {STEPS})")
     parser.add_argument("--data", type=Path, default=SHARED / "train", help="training pictures")
+    parser.add_argument("--val", type=Path, default=VALIDATION, help="as of a2f train; for the log alone")
     parser.add_argument("--sets", type=Path, default=SHARED / "eval", help="folder of the benchmark sets")
     parser.add_argument("--runs", type=Path, default=Path("runs") / "ablation", help="checkpoints of the runs")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")

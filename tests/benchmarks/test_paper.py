@@ -1,8 +1,11 @@
 """The tables of docs/paper.md are complete, true to their data, and what is said of significance follows from it."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from benchmarks.paper import __main__ as page
 from benchmarks.paper import ablation, measure, tables
@@ -10,6 +13,7 @@ from benchmarks.paper.printed import printed_table
 from benchmarks.paper.timing import NETWORKS as TIMED
 from benchmarks.paper.timing import read_size
 from benchmarks.paper.train import NETWORKS, recipe_for, result_file
+from PIL import Image
 
 from a2f.evaluation.published import METHODS, SETS, table_6
 from a2f.peers import PEERS
@@ -153,6 +157,31 @@ def test_all_networks_of_a_table_train_alike() -> None:
     recipe = recipe_for(seed=2, steps=5000)
     assert (recipe.steps, recipe.minutes, recipe.seed) == (5000, 0, 2)
     assert {len(names) for names in NETWORKS.values()} == {5, 4}
+
+
+@pytest.mark.integration
+def test_a_run_is_trained_measured_and_not_repeated(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("photos/a", "photos/b", "sets/Set5/HR/baby"):
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (264, 264, 3)).astype(np.uint8)).save(path)
+    words = [sys.executable, "-m", "benchmarks.paper.train", "--network", "s-noca", "--seed", "1", "--steps", "2"]
+    for option, folder in (
+        ("data", "photos"),
+        ("val", "photos"),
+        ("sets", "sets"),
+        ("runs", "r"),
+        ("results", "found"),
+    ):
+        words += [f"--{option}", str(tmp_path / folder)]
+    first = subprocess.run(words, cwd=page.ROOT, capture_output=True, text=True, check=False)
+    assert first.returncode == 0, first.stderr
+    trained = ablation.read_trained(2, tmp_path / "found")
+    assert trained is not None
+    assert (trained.steps, trained.recipe, trained.sets, trained.pictures) == (2, "fast", ["Set5"], 1)
+    again = subprocess.run(words, cwd=page.ROOT, capture_output=True, text=True, check=False)
+    assert again.stdout.strip().endswith("s-noca_x4_seed1.json is there")
 
 
 def test_sizes() -> None:
