@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORE := $(VENV)/.core-installed
 DEV := $(VENV)/.dev-installed
 
-.PHONY: demo train-demo test nightly lint results clean
+.PHONY: demo train-demo test nightly lint results paper clean
 
 demo: $(CORE)
 	@$(BIN)/python examples/demo.py
@@ -34,6 +34,10 @@ results: $(DEV)
 	@$(BIN)/python -m benchmarks.quality --write
 	@$(BIN)/python -m benchmarks.jpeg --write
 	@$(BIN)/python -m benchmarks.learning --write
+
+# The tables and figures of docs/paper.md; PAPER="--sets DIR --official DIR --peers DIR --lpips FILE" names the folders.
+paper: $(DEV)
+	@$(BIN)/python -m benchmarks.paper --measure --write $(PAPER)
 
 $(CORE): pyproject.toml
 	@echo "Installing a2f into $(VENV) (core only, no torch) ..."

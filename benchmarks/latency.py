@@ -1,6 +1,7 @@
 """Latency against PSNR, ours and published peers, side by side in one run: the paper's Figure 1 in our time.
 
     python -m benchmarks.latency [--threads 2] [--rounds 3] [--write]
+    python -m benchmarks.latency --draw      the pictures anew, from what was measured before
 
 320x180 to 1280x720 at x4. Each network runs in onnxruntime fp32, as the same kind of file, and in OpenVINO at its
 quickest: 8-bit integers for the networks that are calibrated for them, ours; bfloat16 for the others, or fp32 on CPUs
@@ -10,15 +11,21 @@ for the networks that a2f ships also that of its own weights.
 """
 
 import argparse
+import json
+import math
 import statistics
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
 from a2f.evaluation.published import METHODS, published
 from a2f.export.graph import export_onnx
 from a2f.export.int8 import ranges_of
+from a2f.figures.labels import Label, draw_labels
+from a2f.figures.style import BLUE, FAINT, GREY, RED
 from a2f.peers.files import open_network
 from a2f.peers.onnx_file import export_network
 from a2f.runtime.openvino_core import computes, import_openvino, openvino_core
@@ -28,19 +35,12 @@ from benchmarks import peers
 from benchmarks.engine import HEIGHT, SCALE, WIDTH, Run, an_image, measure, onnxruntime_run, timed, weights_of
 from benchmarks.machine import describe, suffix
 from benchmarks.markdown import ROOT, fill, table, write_json
+from benchmarks.pictures import picture
 
-PAGES, IMAGES = ROOT / "docs" / "benchmarks", ROOT / "docs" / "images"
-# Of some labels, from their marks, points: they stand close together.
-LABELS = {
-    "RFDN": (-10, 4),
-    "RLFN": (-2, 10),
-    "SPAN-S": (-8, -12),
-    "IMDN": (10, -10),
-    "BSRN": (-8, 4),
-    "A²F-M": (13, -4),
-    "A²F-L": (15, -4),
-}
-OTHER_LABELS = {"fast_without_bfloat16": {"RFDN": (10, 2), "RLFN": (-10, -4)}}  # where they stand elsewhere
+PAGES = ROOT / "docs" / "benchmarks"
+KINDS = ("", "_without_bfloat16")  # of CPUs
+SIZES_K = (150, 500, 1400)  # parameters of the dots in the key, thousands
+POINTS_PER_K = 0.12  # area of a dot, square points
 EXACT, FAST = "onnxruntime fp32", "openvino, its quickest"
 
 
@@ -91,49 +91,63 @@ def rows_of(threads: int, rounds: int) -> list[Row]:
     return [replace(row, exact=middle[row.name + EXACT], fast=middle[row.name + FAST]) for row in rows]
 
 
-def draw(rows: list[Row]) -> None:
-    """Both engines, one panel each: ours in one colour, peers in another."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import NullFormatter
+def read_rows(after: str) -> list[Row]:
+    """What was measured on CPUs of a kind (`suffix`)."""
+    kept = json.loads((PAGES / f"latency{after}.json").read_text(encoding="utf-8"))
+    return [Row(**row) for row in kept["rows"]]
 
-    figure = Figure(figsize=(12, 5), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
+
+def draw(rows: list[Row], after: str) -> None:
+    """Both engines, one panel each: ours in one colour, peers in another; the area of a dot is the parameters."""
+    peers_way = "fp32" if after else "bfloat16"
+    titles = ("exact: onnxruntime, fp32", f"quickest: OpenVINO, ours int8, peers {peers_way}")
+    with picture(f"latency{after}", height_in=4.0) as figure:
+        panels = figure.subplots(1, 2, sharey=True)
+        for axis, way, title in zip(panels, ("exact", "fast"), titles, strict=True):
+            _panel(axis, rows, way)
+            axis.set_title(title)
+        panels[0].set_ylabel("Set5 PSNR-Y at x4, dB")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+        sizes = [panels[1].scatter([], [], s=POINTS_PER_K * k, color=GREY, label=f"{k:,}K") for k in SIZES_K]
+        panels[1].legend(handles=sizes, loc="lower right", title="parameters", labelspacing=0.9, borderpad=0.8)
+        for axis, way in zip(panels, ("exact", "fast"), strict=True):
+            shown = [row for row in rows if row.published is not None]
+            labels = [
+                Label(
+                    x=1000 * getattr(row, way),
+                    y=row.published or 0,
+                    text=row.name,
+                    color=RED if row.ours else BLUE,
+                    bold=row.ours,
+                    mark_pt=2 * (POINTS_PER_K * row.parameters_k / math.pi) ** 0.5,
+                )
+                for row in sorted(shown, key=lambda row: not row.ours)
+            ]
+            draw_labels(axis, labels, size_pt=6.5)
+
+
+def _panel(axis: Any, rows: list[Row], way: str) -> None:
+    for ours, color, label in ((True, RED, "A²F, as published"), (False, BLUE, "peers, as published")):
+        shown = [row for row in rows if row.ours == ours and row.published is not None]
+        times = [1000 * getattr(row, way) for row in shown]
+        sizes = [POINTS_PER_K * row.parameters_k for row in shown]
+        axis.scatter(times, [row.published for row in shown], s=sizes, color=color, label=label, zorder=3)
+    own = [row for row in rows if row.shipped is not None]
+    times = [1000 * getattr(row, way) for row in own]
+    axis.scatter(times, [row.shipped for row in own], marker="x", color=RED, label="weights of a2f", zorder=3)
     longest_ms = 1000 * max(row.exact for row in rows)
-    ticks = [75, 100, 150, 200, 300, 500, 700, 1000, 1500]
-    titles = (
-        "exact: onnxruntime, fp32",
-        f"quickest: OpenVINO, ours int8, peers {'bfloat16' if computes('bfloat16') else 'fp32'}",
+    axis.set(
+        xscale="log",
+        xlim=(60, max(1500, 1.5 * longest_ms)),
+        ylim=(31.6, 32.45),
+        xlabel=f"milliseconds, {WIDTH}x{HEIGHT} to 1280x720",
     )
-    for axis, way, title in zip(panels, ("exact", "fast"), titles, strict=True):
-        for ours, colour in ((True, "tab:red"), (False, "tab:blue")):
-            shown = [row for row in rows if row.ours == ours and row.published is not None]
-            times = [1000 * getattr(row, way) for row in shown]
-            sizes = [row.parameters_k / 4 for row in shown]
-            label = "A²F" if ours else "peers"
-            psnr = [row.published for row in shown]
-            axis.scatter(times, psnr, s=sizes, color=colour, alpha=0.7, label=f"{label}, as published")
-            labels = LABELS | OTHER_LABELS.get(way + suffix(), {})
-            for row, time, value in zip(shown, times, psnr, strict=True):
-                x, y = labels.get(row.name, (0, 10))
-                side = "right" if x < 0 else "left" if x > 0 else "center"
-                axis.annotate(row.name, (time, value), xytext=(x, y), ha=side, textcoords="offset points", fontsize=9)
-        own = [row for row in rows if row.shipped is not None]
-        marks = [row.shipped for row in own]
-        axis.scatter([1000 * getattr(row, way) for row in own], marks, marker="x", color="tab:red", label="a2f ships")
-        axis.set(
-            xscale="log",
-            xlim=(60, max(1300, 1.3 * longest_ms)),
-            ylim=(31.6, 32.45),
-            xlabel=f"milliseconds, {WIDTH}x{HEIGHT} to 1280x720",
-            title=title,
-        )
-        axis.set_xticks([tick for tick in ticks if tick < axis.get_xlim()[1]], minor=False)
-        axis.xaxis.set_major_formatter("{x:.0f}")
-        axis.xaxis.set_minor_formatter(NullFormatter())
-        axis.grid(alpha=0.3, which="both")
-    panels[0].set_ylabel("Set5 PSNR-Y at x4, dB")
-    panels[0].legend(loc="lower right", fontsize=9)
-    figure.savefig(IMAGES / f"latency{suffix()}.png", dpi=110)
+    ticks = [75, 150, 300, 600, 1200, 2400]
+    axis.set_xticks([tick for tick in ticks if tick < axis.get_xlim()[1]], minor=False)
+    axis.xaxis.set_major_formatter("{x:.0f}")
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.grid(color=FAINT, linewidth=0.4)
+    axis.set_axisbelow(True)
 
 
 def main() -> None:
@@ -144,7 +158,12 @@ def main() -> None:
     parser.add_argument(
         "--write", action="store_true", help="update docs/benchmarks/latency.md and .json, and the picture"
     )
+    parser.add_argument("--draw", action="store_true", help="draw the pictures anew from the JSON, and stop")
     a = parser.parse_args()
+    if a.draw:
+        for after in KINDS:
+            draw(read_rows(after), after)
+        return
     rows = sorted(rows_of(a.threads, a.rounds), key=lambda row: row.exact)
     head = ["network", "parameters, K", "Set5, published", "Set5, a2f ships", EXACT + ", ms", FAST + ", ms"]
     lines = [head]
@@ -162,7 +181,7 @@ def main() -> None:
     print(text)
     if a.write:
         write_json(PAGES / f"latency{suffix()}.json", where, rows)
-        draw(rows)
+        draw(rows, suffix())
         fill(PAGES / "latency.md", f"latency{suffix()}", text)
 
 

@@ -2,8 +2,9 @@
 
     python -m benchmarks.learning [--write]
 
-Reads the logs in docs/runs, which training left (log.csv of a run, copied), and draws docs/images/learning.png and
-docs/images/trainers.png. An extrapolation is a guess: two of them are given, and how they were made.
+Reads the logs in docs/runs, which training left (log.csv of a run, copied), and draws docs/images/learning.svg and
+docs/images/trainers.svg, and PNG beside them. An extrapolation is a guess: two of them are given, and how they were
+made.
 """
 
 import argparse
@@ -12,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from a2f.evaluation.published import table_6
+from a2f.figures.style import BLACK, BLUE, FAINT, GREEN, GREY, ORANGE, PURPLE, RED
 from benchmarks.markdown import ROOT, fill, table
+from benchmarks.pictures import picture
 
-RUNS, IMAGES = ROOT / "docs" / "runs", ROOT / "docs" / "images"
+RUNS = ROOT / "docs" / "runs"
+COLORS = (BLUE, RED, GREEN, PURPLE, ORANGE)
 LONGER = (100_000, 300_000, 1_000_000)
 BICUBIC = 28.43  # Set5 x4, RESULTS.md
 PAPER = next(row.figures["Set5"][0] for row in table_6() if (row.method, row.scale) == ("A²F-SD", 4))
@@ -61,33 +64,35 @@ def fits(ends: list[tuple[float, float]]) -> dict[str, np.ndarray]:
 
 def draw_learning(curves: list[Curve], guesses: dict[str, np.ndarray]) -> None:
     """Curves and ends over log steps, the guesses dashed."""
-    figure = Figure(figsize=(9, 5), layout="constrained")
-    axis = figure.subplots()
-    for curve in curves:
-        (line,) = axis.plot(curve.steps, curve.psnr, linewidth=1, alpha=0.5)
-        axis.plot(curve.steps[-1], curve.psnr[-1], "o", color=line.get_color(), label=curve.name.replace("_", " "))
-    last = max(curves, key=lambda c: c.steps[-1])
-    for (name, values), style in zip(guesses.items(), ("--", ":"), strict=False):
-        axis.plot([last.steps[-1], *LONGER], [last.psnr[-1], *values], style, color="grey", label=f"guess: {name}")
-    axis.axhline(PAPER, color="black", linewidth=0.8)
-    axis.annotate("the paper, 1,000,000 steps of 16 x 48", (600, PAPER + 0.03), fontsize=9)
-    axis.set(xscale="log", xlabel="steps", ylabel="Set5 PSNR-Y, dB", ylim=(BICUBIC, None), title="A²F-SD x4")
-    axis.grid(alpha=0.3)
-    axis.legend(loc="lower right", fontsize=9)
-    figure.savefig(IMAGES / "learning.png", dpi=110)
+    with picture("learning", height_in=4.0) as figure:
+        axis = figure.subplots()
+        for curve, color, marker in zip(curves, COLORS, "os^Dv", strict=False):
+            axis.plot(curve.steps, curve.psnr, linewidth=1, alpha=0.6, color=color)
+            end = curve.steps[-1], curve.psnr[-1]
+            axis.plot(*end, marker, color=color, label=curve.name.replace("_", " "))
+        last = max(curves, key=lambda c: c.steps[-1])
+        for (name, values), style in zip(guesses.items(), ("--", ":"), strict=False):
+            axis.plot([last.steps[-1], *LONGER], [last.psnr[-1], *values], style, color=GREY, label=f"guess: {name}")
+        axis.axhline(PAPER, color=BLACK, linewidth=0.8)
+        axis.annotate("the paper, 1,000,000 steps of 16 x 48", (600, PAPER + 0.03))
+        axis.set(xscale="log", xlabel="steps", ylabel="Set5 PSNR-Y, dB", ylim=(BICUBIC, None), title="A²F-SD x4")
+        axis.grid(color=FAINT, linewidth=0.4)
+        axis.legend(loc="lower right")
 
 
 def draw_trainers(curves: list[Curve]) -> None:
     """The same minutes, two trainers."""
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
-    axis = figure.subplots()
-    for curve in curves:
-        name = curve.name.removeprefix("trainer_").replace("_", " ")
-        axis.plot(curve.minutes, curve.psnr, marker=".", label=f"{name}: {curve.psnr[-1]:.2f} dB")
-    axis.set(xlabel="minutes, one core each, side by side", ylabel="Set5 PSNR-Y, dB", title="A²F-SD x4 from scratch")
-    axis.grid(alpha=0.3)
-    axis.legend()
-    figure.savefig(IMAGES / "trainers.png", dpi=110)
+    with picture("trainers", height_in=3.6) as figure:
+        axis = figure.subplots()
+        for curve, color, marker in zip(curves, COLORS, "os^Dv", strict=False):
+            name = curve.name.removeprefix("trainer_").replace("_", " ")
+            label = f"{name}: {curve.psnr[-1]:.2f} dB"
+            axis.plot(curve.minutes, curve.psnr, marker=marker, markersize=4, color=color, label=label)
+        axis.set(
+            xlabel="minutes, one core each, side by side", ylabel="Set5 PSNR-Y, dB", title="A²F-SD x4 from scratch"
+        )
+        axis.grid(color=FAINT, linewidth=0.4)
+        axis.legend()
 
 
 def main() -> None:

@@ -1,11 +1,13 @@
 """Time and peak memory of `a2f upscale` over the size of the image, from file to file, each in a process of its own.
 
     python -m benchmarks.memory [--sizes 160 500 1000 2000 5000] [--write]
+    python -m benchmarks.memory --draw       the picture anew, from what was measured before
 
 Beside it the plain way, the whole image in one graph in onnxruntime, where that fits into the memory.
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -16,14 +18,17 @@ from pathlib import Path
 
 import numpy as np
 
+from a2f.cli.upscale import BytesType
+from a2f.figures.style import BLUE, FAINT, GREEN, RED
 from a2f.imageio import Picture, write_image
 from a2f.runtime.memory import available_bytes, whole_bytes
 from a2f.variants import config_of
 from benchmarks.machine import describe
 from benchmarks.markdown import ROOT, fill, table, write_json
+from benchmarks.pictures import picture
 
 JSON = ROOT / "docs" / "benchmarks" / "memory.json"
-PICTURE = ROOT / "docs" / "images" / "cost.png"
+LOOKS = ((RED, "o"), (BLUE, "s"), (GREEN, "^"))
 TILED = ["-m", "a2f", "upscale", "-q", "-s", "2", "--overwrite"]
 FAST_LIMIT = "1GB"  # OpenVINO itself takes more
 PLAIN = """
@@ -98,22 +103,46 @@ def measure(sides: list[int], limit: str) -> list[Row]:
     return rows
 
 
-def draw(rows: list[Row]) -> None:
-    """Time and memory over megapixels of the result, log-log."""
-    from matplotlib.figure import Figure
+def read_rows() -> list[Row]:
+    """What was measured before."""
+    return [Row(**row) for row in json.loads(JSON.read_text(encoding="utf-8"))["rows"]]
 
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
-    axes = figure.subplots(1, 2)
+
+def limit_of(way: str) -> int | None:
+    """The --max-memory that a way was given, bytes; None for the plain way."""
+    words = way.replace(",", "").split()
+    if "--max-memory" not in words:
+        return None
+    return BytesType().convert(words[words.index("--max-memory") + 1], None, None)
+
+
+def draw(rows: list[Row]) -> None:
+    """Time and memory over megapixels of the result, log-log; the limits of memory as dashed lines."""
     kinds = (("seconds", 1, "seconds, file to file"), ("peak_bytes", 1e-9, "peak memory, GB"))
-    for axis, (key, factor, label) in zip(axes, kinds, strict=True):
-        for way in dict.fromkeys(row.way for row in rows):
-            mine = [row for row in rows if row.way == way]
-            axis.plot([row.megapixels for row in mine], [getattr(row, key) * factor for row in mine], "o-", label=way)
-        axis.set(xscale="log", yscale="log", xlabel="megapixels of the result", ylabel=label)
-        axis.grid(alpha=0.3, which="both")
-    axes[0].legend()
-    figure.suptitle("A²F-SD x2, JPEG to JPEG")
-    figure.savefig(PICTURE, dpi=110)
+    ways = list(dict.fromkeys(row.way for row in rows))
+    with picture("cost", height_in=3.6) as figure:
+        axes = figure.subplots(1, 2)
+        for axis, (key, factor, label) in zip(axes, kinds, strict=True):
+            for way, (color, marker) in zip(ways, LOOKS, strict=False):
+                mine = [row for row in rows if row.way == way]
+                values = [getattr(row, key) * factor for row in mine]
+                axis.plot([row.megapixels for row in mine], values, color=color, marker=marker, markersize=4, label=way)
+            axis.set(xscale="log", yscale="log", xlabel="megapixels of the result", ylabel=label)
+            axis.grid(color=FAINT, linewidth=0.4)
+            axis.set_axisbelow(True)
+        for way, (color, _) in zip(ways, LOOKS, strict=False):
+            limit = limit_of(way)
+            if limit is not None:
+                axes[1].axhline(limit * 1e-9, color=color, linestyle="--", linewidth=0.8)
+                axes[1].annotate(
+                    f"limit {limit * 1e-9:g} GB",
+                    (0.01, limit * 1e-9),
+                    xycoords=axes[1].get_yaxis_transform(),
+                    xytext=(0, 2 if limit == max(filter(None, map(limit_of, ways))) else -8),
+                    textcoords="offset points",
+                    color=color,
+                )
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
 
 
 def main() -> None:
@@ -126,7 +155,11 @@ def main() -> None:
     parser.add_argument(
         "--write", action="store_true", help="update docs/benchmarks/memory.md and .json, draw the picture"
     )
+    parser.add_argument("--draw", action="store_true", help="draw the picture anew from the JSON, and stop")
     a = parser.parse_args()
+    if a.draw:
+        draw(read_rows())
+        return
     rows = measure(a.sizes, a.max_memory)
     lines = [["result", "way", "seconds", "seconds a megapixel", "peak memory"]]
     for row in rows:

@@ -1,6 +1,7 @@
 """Precision against loss: what each mode of the shipped x4 models gains in time and loses in PSNR, in one run.
 
     python -m benchmarks.precision [--data DIR] [--threads 2] [--rounds 3] [--write]
+    python -m benchmarks.precision --draw    the pictures anew, from what was measured before
 
 The time is that of 320x180 to 1280x720, all modes in turns; the loss is the PSNR-Y of onnxruntime fp32 less that of the
 mode, on Set5 and B100 (folders as for `benchmarks.quality`). CPUs without bfloat16 leave that out and have a table of
@@ -8,11 +9,13 @@ their own.
 """
 
 import argparse
+import json
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
+from a2f.figures.style import BLACK, BLUE, FAINT, GREEN, GREY, ORANGE, PURPLE, RED
 from a2f.runtime import load_engine
 from a2f.runtime.openvino_core import computes
 from a2f.runtime.options import EngineName
@@ -20,10 +23,18 @@ from a2f.weights import read_weights, shipped_models
 from benchmarks.engine import SCALE, an_image, measure, timed
 from benchmarks.machine import describe, suffix
 from benchmarks.markdown import ROOT, fill, table, write_json
+from benchmarks.pictures import picture
 from benchmarks.quality import score
 
-PAGES, IMAGES = ROOT / "docs" / "benchmarks", ROOT / "docs" / "images"
+PAGES = ROOT / "docs" / "benchmarks"
+KINDS = ("", "_without_bfloat16")  # of CPUs
 SETS = ("Set5", "B100")
+MOST_DB = 0.01  # that `--dtype fast` may lose
+COLORS = (BLUE, ORANGE, GREEN, RED, PURPLE, BLACK)
+STYLES: dict[str, dict[str, Any]] = {
+    "Set5": {"marker": "o", "markersize": 9, "fillstyle": "none", "markeredgewidth": 1.2, "linestyle": "none"},
+    "B100": {"marker": "s", "markersize": 4, "linestyle": "none"},
+}
 MODES = (
     ("onnxruntime", "float32"),
     ("openvino", "float32"),
@@ -67,25 +78,40 @@ def rows_of(data: Path, threads: int, rounds: int) -> list[Row]:
     return rows
 
 
-def draw(rows: list[Row]) -> None:
-    """Loss over time; one colour a mode."""
-    from matplotlib.figure import Figure
+def read_rows(after: str) -> list[Row]:
+    """What was measured on CPUs of a kind (`suffix`)."""
+    kept = json.loads((PAGES / f"precision{after}.json").read_text(encoding="utf-8"))
+    return [Row(**row) for row in kept["rows"]]
 
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
-    axis = figure.subplots()
-    for number, row in enumerate(rows):
-        axis.plot([], [], "D", color=f"C{number}", label=f"{row.model}, {row.mode}")
-        for name, marker in zip(SETS, "os", strict=True):
-            axis.plot(1000 * row.seconds, row.loss[name], marker, color=f"C{number}", alpha=0.8)
-    axis.axhline(0.01, color="grey", linestyle="--", linewidth=0.8)
-    axis.axhline(0, color="black", linewidth=0.8)
-    axis.plot([], [], "o", color="grey", label="Set5")
-    axis.plot([], [], "s", color="grey", label="B100")
-    axis.set(xlabel="milliseconds, 320x180 to 1280x720", ylabel="PSNR-Y lost, dB", xlim=(0, None))
-    axis.margins(x=0.1, y=0.2)
-    axis.grid(alpha=0.3)
-    axis.legend(loc="center left", fontsize=9)
-    figure.savefig(IMAGES / f"precision{suffix()}.png", dpi=110)
+
+def draw(rows: list[Row], after: str) -> None:
+    """Loss over time; one colour a mode, a ring for Set5 and a square for B100, which shows in the ring."""
+    with picture(f"precision{after}", height_in=3.6) as figure:
+        axis = figure.subplots()
+        modes = list(dict.fromkeys((row.model, row.mode) for row in rows))
+        for number, key in enumerate(modes):
+            color = COLORS[number % len(COLORS)]
+            axis.plot([], [], "s", color=color, label=", ".join(key))
+            for row in (row for row in rows if (row.model, row.mode) == key):
+                for data, style in STYLES.items():
+                    axis.plot(1000 * row.seconds, row.loss[data], color=color, **style)
+        for data, style in STYLES.items():
+            axis.plot([], [], color=GREY, label=data, **style)
+        axis.axhline(0, color=BLACK, linewidth=0.6)
+        axis.axhline(MOST_DB, color=GREY, linestyle="--", linewidth=0.8)
+        axis.annotate(
+            f"{MOST_DB:g} dB: the most that --dtype fast may lose",
+            (0.01, MOST_DB),
+            xycoords=axis.get_yaxis_transform(),
+            xytext=(0, 3),
+            textcoords="offset points",
+            color=GREY,
+        )
+        axis.set(xlabel="milliseconds, 320x180 to 1280x720", ylabel="PSNR-Y lost, dB", xlim=(0, None))
+        axis.margins(x=0.1, y=0.15)
+        axis.grid(color=FAINT, linewidth=0.4)
+        axis.set_axisbelow(True)
+        figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper")
 
 
 def main() -> None:
@@ -97,7 +123,12 @@ def main() -> None:
     parser.add_argument(
         "--write", action="store_true", help="update docs/benchmarks/precision.md and .json, and the picture"
     )
+    parser.add_argument("--draw", action="store_true", help="draw the pictures anew from the JSON, and stop")
     a = parser.parse_args()
+    if a.draw:
+        for after in KINDS:
+            draw(read_rows(after), after)
+        return
     rows = rows_of(a.data, a.threads, a.rounds)
     lines = [["model", "mode", "ms", *(f"lost on {name}, dB" for name in SETS)]]
     for row in rows:
@@ -106,7 +137,7 @@ def main() -> None:
     print(text)
     if a.write:
         write_json(PAGES / f"precision{suffix()}.json", text.splitlines()[-1], rows)
-        draw(rows)
+        draw(rows, suffix())
         fill(PAGES / "precision.md", f"precision{suffix()}", text)
 
 

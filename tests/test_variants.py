@@ -34,6 +34,14 @@ def test_parameters_of_table_3(kernel: int, printed: str) -> None:
     assert float(printed) in (round(count, 1), int(count * 10) / 10)
 
 
+@pytest.mark.parametrize("name", ["s-baseline-mp", "s-noca-mp"])
+def test_ablations_of_s_with_more_parameters_are_as_large_as_s(name: str) -> None:
+    count = count_parameters(ablation_of(name, scale=4))
+    assert count == pytest.approx(count_parameters(config_of("s", scale=4)), rel=0.003)
+    fewer = count_parameters(ablation_of(name.removesuffix("-mp"), scale=4))
+    assert fewer < count
+
+
 def test_folded_count() -> None:
     assert count_parameters(config_of("sd", scale=4), weight_norm=False) == 318_408
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "calibrate": "Prepare a weights file for 8-bit integers (upscale --dtype fast).",
     "convert": "Read a checkpoint of the paper's authors, or of another network.",
     "eval": "Measure models on benchmark sets, by the paper's protocol.",
+    "figure": "Draw the figures of the paper, SVG and PDF for print.",
     "profile": "Tell what networks cost: parameters, operations, time.",
     "data": "Prepare images for training, download data sets.",
     "train": "Train a network on a folder of photographs.",

@@ -84,9 +84,9 @@ def profile(
 ) -> None:
     """Tell what networks cost: parameters, Multi-Adds, activations, receptive field, time, memory.
 
-    MODEL is s, sd, m, l, one of the ablations (baseline, baseline-mp, l-noca, sd-head1, sd-head3, sd-head5, sd-head7),
-    or a network of another paper: srcnn, vdsr, carn-m, imdn, edsr, ... (docs/peers.md lists them). The cost is that of
-    the network, whatever its weights: sd-robust is sd.
+    MODEL is s, sd, m, l, one of the ablations (baseline, baseline-mp, l-noca, s-baseline, s-baseline-mp, s-noca,
+    s-noca-mp, sd-head1, sd-head3, sd-head5, sd-head7), or a network of another paper: srcnn, vdsr, carn-m, imdn, edsr,
+    ... (docs/peers.md lists them). The cost is that of the network, whatever its weights: sd-robust is sd.
     """
     from a2f.peers import PEERS
 

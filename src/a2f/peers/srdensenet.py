@@ -6,7 +6,9 @@ Trained by its authors on luma of 50,000 images of ImageNet.
 The 69 layers are those of the paper: eight blocks of eight layers with growth rate 16, a bottleneck of 256 channels, a
 doubling by each of two transposed convolutions. The width of the first layer and what the first layer of a block sees
 cannot be told from the text. This network has 128 channels from the first layer and from each block, and 2142K weights.
-No choice of these widths gives both figures of Table 6, 2015K and 389.9 G; they are not met.
+Table 6 prints 2015K and 389.9 G. Both fit together if the transposed convolutions are counted twice for each input
+pixel: then everything before them has 833K or 834K weights, and here it has 960K. First layers of blocks that see 48
+channels would give that, and nothing in the text speaks for 48. The printed figures are not met.
 """
 
 import torch

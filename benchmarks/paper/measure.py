@@ -1,0 +1,180 @@
+"""Measures Tables 5 and 6 where there are weights: the authors', those of other papers, ours, and bicubic.
+
+    python -m benchmarks.paper.measure [--lpips FILE] [--official DIR] [--peers DIR] [--sets DIR] [--again]
+
+PSNR-Y and SSIM-Y of each model on each set that is there, and LPIPS at x4. Each result is written at once to
+docs/benchmarks/paper.json, and what is there is not measured again. `python -m benchmarks.paper` reads that file.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from a2f.evaluation.published import METHODS, SETS
+from a2f.evaluation.score import score_set
+from a2f.evaluation.sets import load_set
+from a2f.model.convert import convert_official
+from a2f.peers import PEERS
+from a2f.peers.convert import convert_network
+from a2f.runtime import load_engine
+from a2f.runtime.network_engine import open_network_engine
+from a2f.upscaler import Upscaler
+from a2f.variants import SCALES
+from a2f.weights import read_weights, shipped_models
+from benchmarks.markdown import ROOT
+from benchmarks.peers import CHECKPOINTS
+
+KEPT = ROOT / "docs" / "benchmarks" / "paper.json"
+SHARED = ROOT.parent / "shared"
+AUTHORS, CONVERTED, OURS = "the authors' checkpoint", "published checkpoint", "this project"
+LPIPS_SCALE = 4  # Table 5
+FOR_TABLES = {"fsrcnn-shuffle": "FSRCNN"}  # what Table 6 calls a network, where not its title
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """Something that enlarges.
+
+    Attributes:
+        method: as the tables print it, or "bicubic".
+        scale: s.
+        weights: whose: `AUTHORS`, `CONVERTED`, `OURS`, or "" for bicubic.
+        file: name of the weights file.
+        open: loads it; None for bicubic.
+    """
+
+    method: str
+    scale: int
+    weights: str
+    file: str
+    open: Callable[[], Upscaler] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A model on a set, by the protocol of `a2f eval`; None where a metric was not measured."""
+
+    method: str
+    scale: int
+    weights: str
+    file: str
+    data: str
+    psnr_y: float
+    ssim_y: float
+    lpips: float | None = None
+
+
+def models(official: Path, peers: Path) -> Iterator[Model]:
+    """All for which there are weights: bicubic, ours, the authors', those of other papers."""
+    for scale in SCALES:
+        yield Model(method="bicubic", scale=scale, weights="", file="", open=None)
+    for m in (m for m in shipped_models() if m.kind == "clean"):
+        yield Model(
+            method=METHODS[m.variant],
+            scale=m.scale,
+            weights=OURS,
+            file=m.file,
+            open=lambda path=m.path: load_engine(read_weights(path)),
+        )
+    for path in sorted(official.glob("*.pt")):
+        weights = convert_official(path)
+        config = weights.config
+        yield Model(
+            method=METHODS[config.variant],
+            scale=config.scale,
+            weights=AUTHORS,
+            file=path.name,
+            open=partial(load_engine, weights),
+        )
+    for name, (pattern, scales) in CHECKPOINTS.items():
+        for scale in scales:
+            path = peers / pattern.format(scale)
+            if path.exists():
+                yield Model(
+                    method=FOR_TABLES.get(name, PEERS[name].title),
+                    scale=scale,
+                    weights=CONVERTED,
+                    file=path.name,
+                    open=partial(_open_peer, path, name, scale),
+                )
+
+
+def _open_peer(path: Path, name: str, scale: int) -> Upscaler:
+    network = convert_network(path, name=name, scale=scale)
+    return open_network_engine(network, threads=int(os.environ.get("OMP_NUM_THREADS", "0")) or None)
+
+
+def read_kept(file: Path = KEPT) -> list[Measured]:
+    """What was measured before."""
+    return [Measured(**row) for row in json.loads(file.read_text(encoding="utf-8"))] if file.exists() else []
+
+
+def write_kept(rows: list[Measured], file: Path = KEPT) -> None:
+    """Keep the results, a line each, in a fixed order."""
+    order = sorted(rows, key=lambda r: (r.scale, r.method, r.weights, SETS.index(r.data)))
+    lines = ",\n".join(json.dumps(asdict(row), ensure_ascii=False) for row in order)
+    file.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+
+
+def measure(model: Model, folder: Path, *, lpips: Path | None) -> Measured:
+    """One model on one set."""
+    with_lpips = lpips is not None and model.scale == LPIPS_SCALE
+    metrics = ["psnr_y", "ssim_y", *(["lpips"] if with_lpips else [])]
+    score = score_set(
+        model.open() if model.open else None,
+        load_set(folder, scale=model.scale),
+        model=model.method,
+        data=folder.name,
+        scale=model.scale,
+        metrics=metrics,
+        lpips=lpips,
+    )
+    return Measured(
+        method=model.method,
+        scale=model.scale,
+        weights=model.weights,
+        file=model.file,
+        data=folder.name,
+        psnr_y=round(score.mean("psnr_y"), 4),
+        ssim_y=round(score.mean("ssim_y"), 5),
+        lpips=round(score.mean("lpips"), 5) if with_lpips else None,
+    )
+
+
+def key(row: Model | Measured) -> tuple[str, int, str]:
+    """What a model is told apart by."""
+    return row.method, row.scale, row.weights
+
+
+def main() -> int:
+    """Measure what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sets", type=Path, default=SHARED / "data" / "eval", help="folder of the benchmark sets")
+    parser.add_argument("--official", type=Path, default=SHARED / "official", help="the authors' checkpoints")
+    parser.add_argument("--peers", type=Path, default=SHARED / "peers", help="checkpoints of other papers")
+    parser.add_argument("--lpips", type=Path, help="alexnet.ckpt of `a2f data download lpips`; without it no LPIPS")
+    parser.add_argument("--again", action="store_true", help="measure all anew")
+    a = parser.parse_args()
+    there = [a.sets / name for name in SETS if (a.sets / name).is_dir()]
+    if not there:
+        raise SystemExit(f"{a.sets} holds none of {', '.join(SETS)}: name the folder of the sets with --sets")
+    rows = [] if a.again else read_kept()
+    for model in sorted(models(a.official, a.peers), key=lambda m: -m.scale):  # LPIPS is at x4
+        for folder in there:
+            wanted = a.lpips is not None and model.scale == LPIPS_SCALE
+            before = [r for r in rows if key(r) == key(model) and r.data == folder.name]
+            if before and not (wanted and before[0].lpips is None):
+                continue
+            rows = [r for r in rows if r not in before] + [measure(model, folder, lpips=a.lpips)]
+            write_kept(rows)
+            print(rows[-1], flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

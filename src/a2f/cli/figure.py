@@ -1,0 +1,176 @@
+"""``a2f figure``: the figures of the paper, drawn anew."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from a2f.compare import Crop
+    from a2f.figures.factors import Panel
+    from a2f.upscaler import Upscaler
+
+EPILOG = """\b
+Examples:
+  a2f figure cost -o figure1.svg               PSNR against cost, Manga109 x2
+  a2f figure cost --set Set5 -s 4 --measured sd=31.72 -o set5.pdf
+  a2f figure network s -s 4 -o figure2.svg     the architecture
+  a2f figure factors sd runs/mine/best.safetensors -o figure3.svg
+  a2f figure crops bicubic sd IDN=idn_x4.safetensors --data sets/Set14 --picture barbara -o f4.pdf
+"""
+_OUTPUT = click.option(
+    "-o", "--output", type=Path, required=True, metavar="FILE", help="What to write: .svg, .pdf or .png."
+)
+_SCALE = click.option("-s", "--scale", type=int, default=4, show_default=True, help="2, 3 or 4.")
+
+
+@click.group(epilog=EPILOG)
+def figure() -> None:
+    """Draw the figures of the paper: SVG and PDF for print. Needs the extra `train`."""
+
+
+class MeasuredType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """MODEL=DB."""
+
+    name = "MODEL=DB"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
+        """Read sd=31.72."""
+        from a2f.variants import VARIANTS
+
+        model, _, psnr = str(value).partition("=")
+        try:
+            number = float(psnr)
+        except ValueError:
+            number = -1.0
+        if model not in VARIANTS or not 0 < number < 100:
+            self.fail(f"{value!r}: write it as sd=31.72, with one of {', '.join(VARIANTS)}", param, ctx)
+        return model, number
+
+
+class PictureType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """NAME or NAME:X,Y,W,H."""
+
+    name = "NAME[:X,Y,W,H]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> "tuple[str, Crop | None]":
+        """Read barbara:560,40,120,80."""
+        picture, colon, box = str(value).partition(":")
+        if not colon:
+            return picture, None
+        parts = box.split(",")
+        if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
+            self.fail(f"{value!r}: write it as barbara:560,40,120,80 (x, y, width, height in HR pixels)", param, ctx)
+        x, y, w, h = (int(part) for part in parts)
+        return picture, (x, y, w, h)
+
+
+@figure.command()
+@click.option("--set", "data", default="Manga109", show_default=True, help="Set5, Set14, B100, Urban100 or Manga109.")
+@click.option("-s", "--scale", type=int, default=2, show_default=True, help="2, 3 or 4.")
+@click.option("--measured", type=MeasuredType(), multiple=True, help="PSNR-Y of weights of your own, as one more mark.")
+@_OUTPUT
+def cost(data: str, scale: int, measured: tuple[tuple[str, float], ...], output: Path) -> None:
+    """Figure 1: PSNR against parameters and against Multi-Adds, as Table 6 prints them."""
+    from a2f.figures.cost import draw_cost
+
+    draw_cost(data, scale=scale, measured=dict(measured), output=output)
+    click.echo(f"{output}", err=True)
+
+
+@figure.command()
+@click.argument("model", default="s")
+@_SCALE
+@_OUTPUT
+def network(model: str, scale: int, output: Path) -> None:
+    """Figure 2: the architecture of s, sd, m or l. Of deep networks the first two blocks and the last are drawn."""
+    from a2f.figures.network import draw_network
+    from a2f.variants import config_of
+
+    draw_network(config_of(model, scale=scale), output=output)
+    click.echo(f"{output}", err=True)
+
+
+@figure.command()
+@click.argument("models", nargs=-1, metavar="[MODEL...]")
+@_OUTPUT
+def factors(models: tuple[str, ...], output: Path) -> None:
+    """Figure 3: the three λ of each block.
+
+    MODEL is a weights file (.safetensors), a checkpoint of the authors (.pt), or the name of a shipped model, which
+    stands for all its scales. Without any, all shipped models are drawn.
+    """
+    from a2f.figures.factors import draw_factors
+    from a2f.weights import shipped_models
+
+    names = models or tuple(dict.fromkeys(m.name for m in shipped_models() if m.kind == "clean"))
+    panels = [panel for name in names for panel in _panels(name)]
+    draw_factors(panels, output=output)
+    click.echo(f"{output}", err=True)
+
+
+def _panels(name: str) -> "list[Panel]":
+    from a2f.errors import UnknownModelError
+    from a2f.figures.factors import panel_of
+    from a2f.weights import read_weights, shipped_models
+
+    if Path(name).suffix == ".pt":
+        from a2f.model.convert import convert_official
+
+        return [panel_of(convert_official(Path(name)), whose="authors")]
+    if Path(name).suffix == ".safetensors":
+        return [panel_of(read_weights(Path(name)), whose=Path(name).stem)]
+    shipped = {m.name: [n for n in shipped_models() if n.name == m.name] for m in shipped_models()}
+    if name not in shipped:
+        raise UnknownModelError(f"unknown model {name!r}: name a weights file, or one of {', '.join(shipped)}")
+    return [panel_of(read_weights(model.path), whose="ours") for model in shipped[name]]
+
+
+@figure.command()
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@_SCALE
+@click.option("--data", type=Path, required=True, metavar="DIR", help="Folder of the set, as of `a2f eval`.")
+@click.option("--picture", "pictures", type=PictureType(), multiple=True, required=True, help="Picture, and where.")
+@_OUTPUT
+def crops(
+    models: tuple[str, ...],
+    scale: int,
+    data: Path,
+    pictures: "tuple[tuple[str, Crop | None], ...]",
+    output: Path,
+) -> None:
+    """Figure 4: a picture with a frame, and what is in it as each method enlarges it.
+
+    MODEL is bicubic, a shipped model, a weights file of A²F or of another network (a2f convert), or NAME=FILE. The
+    figures are those of the whole picture, PSNR-Y in dB and SSIM-Y. Without a box the most detailed spot is shown.
+    """
+    from a2f.errors import UsageError
+    from a2f.evaluation.sets import load_set
+    from a2f.figures.crops import draw_crops, scene_of
+
+    items = {item.name: item for item in load_set(data, scale=scale)}
+    unknown = [name for name, _ in pictures if name not in items]
+    if unknown:
+        raise UsageError(f"{data} has no picture {unknown[0]!r}: choose from {', '.join(items)}")
+    methods = dict(_named(model, scale=scale) for model in models)
+    scenes = [scene_of(items[name], methods, data=data.resolve().name, scale=scale, box=box) for name, box in pictures]
+    draw_crops(scenes, scale=scale, output=output)
+    click.echo(f"{output}", err=True)
+
+
+def _named(model: str, *, scale: int) -> "tuple[str, Upscaler | None]":
+    """A method: its name in the figure, and what enlarges."""
+    from a2f.api import load
+    from a2f.peers.files import network_in, read_network
+    from a2f.runtime.network_engine import open_network_engine
+
+    name, equals, file = model.partition("=")
+    where = file if equals else model
+    name = name if equals or not where.endswith(".safetensors") else Path(where).stem
+    if where == "bicubic":
+        return name, None
+    if network_in(where) is not None:
+        return name, open_network_engine(read_network(where), threads=None)
+    return name, load(where, scale=scale)

@@ -1,0 +1,1 @@
+"""The figures of the paper, drawn anew from data and weights: SVG and PDF, fit for print."""

@@ -1,0 +1,96 @@
+"""Figure 3: the three feature factors λ of each block, a panel a network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from a2f.errors import UsageError, WeightsError
+from a2f.evaluation.published import METHODS
+from a2f.figures.style import BLACK, BLUE, FAINT, ORANGE, PAGE_IN, RED, drawing, save
+from a2f.variants import FACTORS
+from a2f.weights import Weights
+
+PANEL_IN = 1.55
+MOST_ACROSS = 4
+LINES = {"res": (RED, "o", "-"), "att": (BLUE, "s", "--"), "x": (ORANGE, "^", ":")}
+NAMES = {"res": r"$\lambda^{res}$", "att": r"$\lambda^{att}$", "x": r"$\lambda^{x}$"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One network.
+
+    Attributes:
+        title: over the panel, e.g. "A²F-SD ×4, the authors'".
+        values: "res", "att", "x" -> λ of each block, in order (Eq. 9).
+    """
+
+    title: str
+    values: dict[str, list[float]]
+
+
+def panel_of(weights: Weights, *, whose: str) -> Panel:
+    """The λ of a weights file.
+
+    Args:
+        weights: of a network with all three factors.
+        whose: the origin, e.g. "the authors'".
+
+    Raises:
+        WeightsError: for a network without all three.
+    """
+    config = weights.config
+    if set(config.factors) != set(FACTORS) or not config.projection:
+        raise WeightsError(f"{config.variant} x{config.scale} lacks a factor: Figure 3 needs λ of res, att and x")
+    values = {
+        name: [float(weights.tensors[f"blocks.{i}.lambda_{name}"][0]) for i in range(config.blocks)] for name in FACTORS
+    }
+    name = METHODS.get(config.variant, config.variant)
+    return Panel(title=f"{name} ×{config.scale}, {whose}", values=values)
+
+
+def draw_factors(panels: Sequence[Panel], *, output: Path) -> None:
+    """Draw Figure 3.
+
+    Args:
+        panels: from left to right, row by row.
+        output: .svg, .pdf or .png.
+
+    Raises:
+        UsageError: if there is no panel, or for a suffix that cannot be written.
+        EngineError: if matplotlib is not installed.
+        ImageWriteError: if the file cannot be written.
+    """
+    if not panels:
+        raise UsageError("Figure 3 without a network: name a model or a weights file")
+    across = min(MOST_ACROSS, len(panels)) if len(panels) != MOST_ACROSS + 1 else 3
+    rows = -(-len(panels) // across)
+    with drawing(width_in=PAGE_IN, height_in=0.45 + PANEL_IN * rows) as figure:
+        axes = figure.subplots(rows, across, sharey=True, squeeze=False)
+        for panel, axis in zip(panels, axes.flat, strict=False):
+            _draw(axis, panel)
+        for axis in list(axes.flat)[len(panels) :]:
+            axis.set_axis_off()
+        for axis in axes[:, 0]:
+            axis.set_ylabel("λ")
+        for number in range(across):
+            last = max(n for n in range(len(panels)) if n % across == number)
+            axes.flat[last].set_xlabel("block")
+        figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+        save(figure, output)
+
+
+def _draw(axis: Any, panel: Panel) -> None:
+    for name, (color, marker, dashes) in LINES.items():
+        values = panel.values[name]
+        axis.plot(
+            range(1, len(values) + 1), values, dashes, color=color, marker=marker, markersize=3, label=NAMES[name]
+        )
+    blocks = len(panel.values["res"])
+    step = 1 if blocks <= 8 else 2 if blocks <= 12 else 3
+    axis.set_xticks(range(1, blocks + 1, step))
+    axis.set_title(panel.title)
+    axis.axhline(0, color=BLACK, linewidth=0.5)
+    axis.grid(color=FAINT, linewidth=0.4)
+    axis.set_axisbelow(True)

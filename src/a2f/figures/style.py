@@ -1,0 +1,71 @@
+"""How all figures look, and how they are written."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from a2f.errors import EngineError, ImageWriteError, UsageError
+
+# Okabe and Ito's colours, told apart by colour-blind readers; markers and dashes differ as well.
+BLUE, ORANGE, GREEN, RED, PURPLE, BLACK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#000000"
+GREY, FAINT = "#666666", "#DDDDDD"
+COLUMN_IN, PAGE_IN = 3.4, 7.0  # widths of one and two columns of a journal, inches
+FONT_PT = 8
+SUFFIXES = (".svg", ".pdf", ".png")
+DPI = 300  # of PNG
+SETTINGS: Any = {  # its type holds every key that matplotlib knows
+    "figure.dpi": 72,  # that of SVG and PDF: what is measured while drawing holds for them
+    "font.size": FONT_PT,
+    "font.family": "DejaVu Sans",  # comes with matplotlib: text has one size on every machine
+    "axes.linewidth": 0.6,
+    "axes.titlesize": FONT_PT,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.0,
+    "legend.frameon": False,
+    "svg.hashsalt": "a2f",  # names inside the file are the same each time
+    "pdf.fonttype": 42,  # whole fonts: journals refuse type 3
+}
+
+
+@contextmanager
+def drawing(*, width_in: float, height_in: float) -> Iterator[Any]:
+    """A matplotlib figure in the style of all figures.
+
+    Args:
+        width_in: inches.
+        height_in: inches.
+
+    Raises:
+        EngineError: if matplotlib is not installed.
+    """
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise EngineError(f"figures need matplotlib: pip install 'a2f[train]' ({error})") from error
+    with rc_context(SETTINGS):
+        yield Figure(figsize=(width_in, height_in), layout="constrained")
+
+
+def save(figure: Any, output: Path) -> None:
+    """Write a figure; the same figure gives the same bytes.
+
+    Args:
+        figure: of `drawing`, which is still open.
+        output: .svg, .pdf or .png.
+
+    Raises:
+        UsageError: for another suffix.
+        ImageWriteError: if the file cannot be written.
+    """
+    kind = output.suffix.lower()
+    if kind not in SUFFIXES:
+        raise UsageError(f"{output}: a figure is written as {', '.join(SUFFIXES)}: give -o such a name")
+    dated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(output, dpi=DPI, metadata=dated.get(kind))
+    except OSError as error:
+        raise ImageWriteError(f"cannot write {output}: {error}") from error

@@ -1,0 +1,62 @@
+"""`a2f figure` on the command line."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from a2f.cli.figure import figure
+
+
+def run(*words: str | Path) -> Result:
+    return CliRunner().invoke(figure, [str(word) for word in words])
+
+
+def test_network_and_factors(tmp_path: Path) -> None:
+    for words in (("network", "m", "-s", "2"), ("factors",), ("factors", "sd")):
+        path = tmp_path / "figure.svg"
+        done = run(*words, "-o", path)
+        assert done.exit_code == 0, done.output
+        assert path.read_bytes().startswith(b"<?xml")
+        path.unlink()
+
+
+def test_factors_without_a_name_are_those_of_all_clean_models(tmp_path: Path) -> None:
+    assert run("factors", "-o", tmp_path / "all.svg").exit_code == 0
+    text = (tmp_path / "all.svg").read_text(encoding="utf-8")
+    assert all(f"<!-- A²F-SD ×{scale}, ours -->" in text for scale in (2, 3, 4))
+
+
+def test_crops_of_a_picture_and_a_box(tmp_path: Path) -> None:
+    (tmp_path / "Noise").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 80, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "Noise" / "dots.png")
+    path = tmp_path / "figure.svg"
+    words = ["crops", "cubic=bicubic", "sd", "-s", "4", "--data", tmp_path / "Noise"]
+    done = run(*words, "--picture", "dots:8,4,24,16", "-o", path)
+    assert done.exit_code == 0, done.output
+    text = path.read_text(encoding="utf-8")
+    assert all(f"<!-- {name} -->" in text for name in ("cubic", "sd", "dots (Noise), ×4"))
+    done = run(*words, "--picture", "dot", "-o", path)
+    assert "choose from dots" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["crops", "sd", "--data", ".", "--picture", "a:1,2,3", "-o", "x.svg"], "write it as barbara:560,40,120,80"),
+        (["cost", "--measured", "xl=31", "-o", "x.svg"], "write it as sd=31.72"),
+        (["cost", "--measured", "sd=dB", "-o", "x.svg"], "write it as sd=31.72"),
+    ],
+)
+def test_misspelt_options_say_how_to_write_them(words: list[str], said: str) -> None:
+    done = run(*words)
+    assert done.exit_code == 2
+    assert said in done.output
+
+
+def test_unknown_models_are_named(tmp_path: Path) -> None:
+    assert "unknown model 'xl'" in str(run("factors", "xl", "-o", tmp_path / "x.svg").exception)
+    assert "unknown model 'xl'" in str(run("network", "xl", "-o", tmp_path / "x.svg").exception)
