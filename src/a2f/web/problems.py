@@ -7,12 +7,14 @@ from a2f.errors import (
     A2FError,
     EngineError,
     ImageReadError,
+    ImageWriteError,
     LossyFormatError,
     MemoryLimitError,
     MissingExtraError,
     PixelLimitError,
     TruncatedImageError,
     UsageError,
+    WriteError,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -86,6 +88,8 @@ _OF_ERRORS: tuple[tuple[type[Exception], str], ...] = (
     (TruncatedImageError, "damaged-picture"),
     (ImageReadError, "not-a-picture"),
     (LossyFormatError, "format-loses"),
+    (ImageWriteError, "failed"),
+    (WriteError, "too-much-memory"),  # a temporary file of a network; results are not written
     (UsageError, "bad-option"),
     (MissingExtraError, "bad-option"),
     (EngineError, "bad-option"),
