@@ -2,7 +2,7 @@
 
     python -m benchmarks
 
-Takes about half an hour on two cores, and wants them for itself.
+Takes about an hour on two cores, and wants them for itself.
 """
 
 import subprocess
@@ -22,6 +22,7 @@ PARTS = (
     "loader",
     "steps",
     "learning",
+    "serve",
 )
 
 

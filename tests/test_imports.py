@@ -29,7 +29,15 @@ def test_import_a2f_loads_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--version"], ["--help"], ["upscale", "--help"], ["models", "--help"], ["completion", "bash"]]
+    "arguments",
+    [
+        ["--version"],
+        ["--help"],
+        ["upscale", "--help"],
+        ["serve", "--help"],
+        ["models", "--help"],
+        ["completion", "bash"],
+    ],
 )
 def test_help_and_version_load_only_what_is_light(arguments: list[str]) -> None:
     loaded = loaded_by("from a2f.cli.main import main; main()", *arguments)

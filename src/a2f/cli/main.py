@@ -15,6 +15,7 @@ from a2f.errors import A2FError
 COMMANDS = {
     "upscale": "Enlarge images: files, folders, or a stream.",
     "compare": "Lay pictures side by side on one sheet, crops enlarged.",
+    "serve": "Serve a page and an HTTP interface.",
     "formats": "List the file formats, and what each can hold.",
     "models": "List the models in this package, and how good they are.",
     "export": "Write a model as a checked ONNX file.",

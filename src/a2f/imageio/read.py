@@ -136,18 +136,31 @@ def size_of_file(path: Path) -> tuple[int, int]:
     Raises:
         ImageReadError: if the file cannot be read or is not an image.
     """
+    name = str(path)
+    _, width, height = header_of(_bytes_of(path, name), name=name)
+    return width, height
+
+
+def header_of(data: bytes, *, name: str) -> tuple[str, int, int]:
+    """Format, width and height of an image, upright, by its header alone; nothing is decoded.
+
+    Args:
+        data: the bytes of a file.
+        name: what to call the image in errors.
+
+    Raises:
+        ImageReadError: if the file is not an image.
+    """
     import pyvips
 
-    name = str(path)
-    data = _bytes_of(path, name)
     format = _format_of(data, name)
     if format in _OTHERS:
-        return _OTHERS[format][1](data, name)
+        return (format, *_OTHERS[format][1](data, name))
     try:
         image = open_vips(with_metadata_first(data) if format == "png" else data, format, fail_on="none").autorot()
     except pyvips.Error as error:
         raise _as_ours(error, data, format, name) from error
-    return image.width, image.height
+    return format, image.width, image.height
 
 
 def format_of_file(path: Path) -> str | None:

@@ -1,0 +1,84 @@
+"""``a2f serve``."""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from a2f.cli.upscale import POSITIVE, BytesType, CountType
+from a2f.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from a2f.web.settings import Settings
+
+EPILOG = """\b
+Examples:
+  a2f serve                                   a page on http://127.0.0.1:8000
+  A2F_API_KEY=... a2f serve --host 0.0.0.0    for other machines too, with a key
+  curl --data-binary @photo.jpg http://127.0.0.1:8000/v1/upscale -o large.jpg
+
+docs/serve.md describes the HTTP interface; so does /docs on the server.
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
+@click.option("--api-key", envvar="A2F_API_KEY", metavar="KEY", help="What clients must send; better in $A2F_API_KEY.")
+@click.option("--no-auth", is_flag=True, help="Let everybody in who reaches --host.")
+@click.option("--host-name", "host_names", multiple=True, metavar="NAME", help="A name of this server; repeatable.")
+@click.option("--workers", type=POSITIVE, metavar="N", help="Pictures at a time.  [default: 2, on one core 1]")
+@click.option("--threads", type=POSITIVE, metavar="N", help="Of each worker.  [default: all cores, divided]")
+@click.option("--max-memory", type=BytesType(), help="Of everything, e.g. 2GB.  [default: half of what is free]")
+@click.option("--max-body", type=BytesType(), default="64MB", show_default=True, help="Refuse larger requests.")
+@click.option("--max-pixels", type=CountType(), default="50M", show_default=True, help="Refuse larger pictures.")
+@click.option("--queue", type=click.IntRange(min=0), default=64, show_default=True, help="Pictures that wait at most.")
+@click.option("--timeout", type=POSITIVE, default=600, show_default=True, metavar="S", help="Seconds for a picture.")
+@click.option("--keep", type=POSITIVE, default=600, show_default=True, metavar="S", help="Seconds to keep a result.")
+@click.option("--keep-size", type=BytesType(), help="Bytes of results to keep.  [default: an eighth of the memory]")
+@click.option("--grace", type=POSITIVE, default=60, show_default=True, metavar="S", help="Seconds to finish in.")
+@click.option("-q", "--quiet", is_flag=True, help="No access log.")
+def serve(quiet: bool, **given: Any) -> None:
+    """Serve a page and an HTTP interface that enlarge pictures.
+
+    Only programs on this machine reach it, unless --host says otherwise. Pictures and results are held in memory and
+    forgotten soon. The access log goes to standard error, a line of JSON for each request.
+    """
+    import asyncio
+    import logging
+
+    settings = _settings(given)
+    try:
+        from a2f.web.server import listen
+        from a2f.web.server import serve as run
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"a2f serve needs {error.name}: pip install 'a2f[web]'") from error
+
+    logging.basicConfig(format="%(message)s", level=logging.WARNING if quiet else logging.INFO)
+    listener = listen(settings)
+    asyncio.run(run(settings, listener, tell=lambda text: click.echo(text, err=True)))
+
+
+def _settings(given: dict[str, Any]) -> "Settings":
+    from a2f.runtime.memory import available_bytes
+    from a2f.web.settings import Settings, default_workers
+
+    workers = given["workers"] or default_workers()
+    free = available_bytes()
+    return Settings(
+        host=given["host"],
+        port=given["port"],
+        api_key=given["api_key"] or None,
+        no_auth=given["no_auth"],
+        host_names=given["host_names"],
+        workers=workers,
+        threads=given["threads"] or max(1, (os.cpu_count() or 1) // workers),
+        memory_bytes=given["max_memory"] or (free // 2 if free else 2 * 10**9),
+        body_bytes=given["max_body"],
+        most_pixels=given["max_pixels"],
+        queue=given["queue"],
+        timeout_s=given["timeout"],
+        keep_s=given["keep"],
+        keep_bytes=given["keep_size"] or 0,
+        grace_s=given["grace"],
+    )

@@ -1,0 +1,1 @@
+"""`a2f serve`: the page and the HTTP service (extra `web`)."""

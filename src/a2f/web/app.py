@@ -1,0 +1,291 @@
+"""The application: what each address answers."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+from urllib.parse import quote
+
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from a2f.imageio import FORMATS
+from a2f.web.body import BodyReader, gone
+from a2f.web.guard import CLIENT_GONE, Guard
+from a2f.web.job import FINISHED, Job, Result
+from a2f.web.jobs import Jobs
+from a2f.web.metrics import Metrics
+from a2f.web.openapi import document
+from a2f.web.options import MEDIA_TYPES, accepted_format, formats
+from a2f.web.pages import documentation, page_files
+from a2f.web.problems import ProblemError
+from a2f.web.settings import Settings
+from a2f.weights import shipped_models
+
+SENT_BYTES = 2**18  # at a time
+TOLD_EVERY_S = 0.25  # at most, by server-sent events
+HEARTBEAT_S = 15.0
+
+
+class Service:
+    """Answers requests.
+
+    Args:
+        settings: of the server.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings, self.metrics = settings, Metrics()
+        self.jobs = Jobs(settings, self.metrics)
+        self.document = document(settings)
+        self.files = page_files() | documentation(self.document)
+
+    def app(self) -> ASGIApp:
+        """The ASGI application."""
+        routes = [
+            Route("/v1/models", self.models),
+            Route("/v1/upscale", self.upscale, methods=["POST"]),
+            Route("/v1/jobs", self.submit, methods=["POST"]),
+            Route("/v1/jobs/{id}", self.job, methods=["GET", "DELETE"]),
+            Route("/v1/jobs/{id}/events", self.events),
+            Route("/v1/jobs/{id}/result", self.result),
+            Route("/openapi.json", self.openapi),
+            Route("/healthz", self.health),
+            Route("/readyz", self.ready),
+            Route("/metrics", self.figures),
+            *(Route(path, self.page) for path in self.files),
+        ]
+        router = Router(routes, redirect_slashes=False, lifespan=self._lifespan)
+        return Guard(router, settings=self.settings, metrics=self.metrics)
+
+    @asynccontextmanager
+    async def _lifespan(self, app: Any) -> AsyncIterator[None]:
+        await self.jobs.start()
+        try:
+            yield
+        finally:
+            await self.jobs.stop()
+
+    async def models(self, request: Request) -> Response:
+        """`GET /v1/models`."""
+        models = [
+            {"name": m.name, "scale": m.scale, "parameters": m.parameters, "kind": m.kind} for m in shipped_models()
+        ]
+        s = self.settings
+        limits = {"body_bytes": s.body_bytes, "pixels": s.pixels, "queue": s.queue}
+        return JSONResponse({"models": models, "formats": list(formats()), "limits": limits})
+
+    async def upscale(self, request: Request) -> ASGIApp:
+        """`POST /v1/upscale`; a client that goes away ends its work."""
+        job = await self._submitted(request)
+        leaving = asyncio.create_task(gone(request))
+        ending = asyncio.create_task(job.finished.wait())
+        try:
+            await asyncio.wait({leaving, ending}, return_when=asyncio.FIRST_COMPLETED)
+        except BaseException:
+            self.jobs.forget(job)
+            raise
+        finally:
+            leaving.cancel()
+            ending.cancel()
+        if not job.finished.is_set():
+            self.jobs.forget(job)
+            return Response(status_code=CLIENT_GONE)
+        if job.result is None:
+            self.jobs.forget(job)
+            raise job.error or ProblemError("stopping", "the server is shutting down", retry_after_s=5)
+        return Picture(self.jobs, job, job.result, forget=True)
+
+    async def submit(self, request: Request) -> Response:
+        """`POST /v1/jobs`."""
+        job = await self._submitted(request)
+        where = {"Location": f"/v1/jobs/{job.id}"}
+        return JSONResponse(self.jobs.as_json(job), status_code=202, headers=where)
+
+    async def job(self, request: Request) -> Response:
+        """`GET` and `DELETE /v1/jobs/{id}`."""
+        job = self.jobs.find(request.path_params["id"])
+        if request.method == "DELETE":
+            self.jobs.drop(job)
+            return Response(status_code=204)
+        return JSONResponse(self.jobs.as_json(job))
+
+    async def events(self, request: Request) -> ASGIApp:
+        """`GET /v1/jobs/{id}/events`."""
+        return Events(self.jobs, self.jobs.find(request.path_params["id"]))
+
+    async def result(self, request: Request) -> ASGIApp:
+        """`GET /v1/jobs/{id}/result`."""
+        job = self.jobs.find(request.path_params["id"])
+        if job.result is None:
+            raise job.error or ProblemError("not-ready", f"the job is {job.status}")
+        return Picture(self.jobs, job, job.result, forget=False)
+
+    async def openapi(self, request: Request) -> Response:
+        """`GET /openapi.json`."""
+        return JSONResponse(self.document)
+
+    async def health(self, request: Request) -> Response:
+        """`GET /healthz`."""
+        return PlainTextResponse("ok\n")
+
+    async def ready(self, request: Request) -> Response:
+        """`GET /readyz`."""
+        if self.jobs.draining:
+            raise ProblemError("stopping", "the server is shutting down", retry_after_s=5)
+        if not self.jobs.is_ready:
+            raise ProblemError("busy", "no worker is ready", retry_after_s=1)
+        return PlainTextResponse("ready\n")
+
+    async def figures(self, request: Request) -> Response:
+        """`GET /metrics`."""
+        jobs, metrics = self.jobs, self.metrics
+        metrics.waiting.set(jobs.waiting)
+        metrics.running.set(jobs.running)
+        metrics.body_bytes.set(jobs.bodies.taken)
+        metrics.result_bytes.set(jobs.results.taken)
+        return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def page(self, request: Request) -> Response:
+        """The page, its files and the documentation."""
+        file = self.files[request.scope["path"]]
+        headers = {"ETag": file.etag, "Cache-Control": file.cache, "Content-Type": file.media_type}
+        known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+        if file.etag in known or "*" in known:
+            return Response(status_code=304, headers=headers)
+        return Response(file.content, headers=headers)
+
+    async def _submitted(self, request: Request) -> Job:
+        """Read a request, look at its picture, and put it into the queue."""
+        self.jobs.check_room()
+        sent = await BodyReader(request, self.settings, self.jobs.bodies).read()
+        try:
+            format, given = await self.jobs.inspect(sent.data)
+            self.jobs.check_size(given, sent.options)
+            options = sent.options
+            if options.format is None:
+                options = options.with_format(accepted_format(request.headers.get("accept", ""), format))
+            job = Job(
+                options=options,
+                name=sent.name,
+                given=given,
+                work_px=_work_px(given[0] * given[1], options.scales(given)),
+                data=sent.data,
+                body_bytes=sent.taken,
+            )
+            await self.jobs.submit(job)
+        except BaseException:
+            self.jobs.bodies.give(sent.taken)
+            raise
+        told = {"width": given[0], "height": given[1], "model": options.model, "scale": options.scale}
+        request.scope["a2f.told"] = told | {"format": options.format}
+        return job
+
+
+def _work_px(pixels: int, scales: tuple[int, ...]) -> float:
+    """LR pixels of all passes; what reading and writing cost counts as some more."""
+    work, factor = 0.02 * pixels + 1000, 1
+    for scale in scales:
+        work += pixels * factor**2
+        factor *= scale
+    return work
+
+
+class Picture:
+    """Answers with an enlarged picture, in parts, so that a client that takes none of them is noticed.
+
+    Args:
+        jobs: where it is kept.
+        job: whose result it is.
+        result: of the job.
+        forget: forget the job then.
+    """
+
+    def __init__(self, jobs: Jobs, job: Job, result: Result, *, forget: bool) -> None:
+        self.jobs, self.job, self.result, self.forget = jobs, job, result, forget
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        self.job.watchers += 1
+        try:
+            headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in self._headers()]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            file = self.result.file
+            for start in range(0, len(file), SENT_BYTES):
+                part = file[start : start + SENT_BYTES]
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+            self.job.is_fetched = True
+        finally:
+            self.job.watchers -= 1
+            if self.forget:
+                self.jobs.forget(self.job)
+
+    def _headers(self) -> list[tuple[str, str]]:
+        result = self.result
+        return [
+            ("Content-Type", MEDIA_TYPES[result.format]),
+            ("Content-Length", str(len(result.file))),
+            ("Content-Disposition", disposition(self.job, result)),
+            ("A2F-Model", result.model),
+            ("A2F-Scale", str(result.scale)),
+            ("A2F-Seconds", f"{result.seconds:.3f}"),
+            *(("A2F-Note", quote(note, safe=" ,;:()/'=<>")) for note in result.notes),
+        ]
+
+
+def disposition(job: Job, result: Result) -> str:
+    """A header with the file's name: that of the client's file, and what was made of it (RFC 6266)."""
+    options = job.options
+    made = "_{}x{}".format(*options.final(job.given)) if options.target.is_exact else f"_x{options.scale}"
+    name = (job.name or "picture") + made + FORMATS[result.format].suffixes[0]
+    if name.isascii():
+        return f'attachment; filename="{name}"'
+    plain = f"picture{made}{FORMATS[result.format].suffixes[0]}"
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+class Events:
+    """Answers with server-sent events, until a job has ended or the client is gone.
+
+    Args:
+        jobs: where it is.
+        job: to follow.
+    """
+
+    def __init__(self, jobs: Jobs, job: Job) -> None:
+        self.jobs, self.job = jobs, job
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        self.job.watchers += 1
+        leaving = asyncio.create_task(gone(Request(scope, receive)))
+        try:
+            headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            while not leaving.done():
+                changed = self.job.changed
+                data = json.dumps(self.jobs.as_json(self.job))
+                text = f"event: status\ndata: {data}\n\n".encode()
+                await send({"type": "http.response.body", "body": text, "more_body": True})
+                if self.job.status in FINISHED:
+                    break
+                await self._next(changed, leaving)
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            leaving.cancel()
+            self.job.watchers -= 1
+
+    async def _next(self, changed: asyncio.Event, leaving: "asyncio.Task[None]") -> None:
+        """Wait for a change, or for a while: estimates change by themselves."""
+        waiting = asyncio.create_task(changed.wait())
+        pause = HEARTBEAT_S if self.job.status == "queued" else 4 * TOLD_EVERY_S
+        await asyncio.wait({waiting, leaving}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if self.job.status not in FINISHED:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.job.finished.wait(), TOLD_EVERY_S)

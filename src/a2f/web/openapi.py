@@ -1,0 +1,204 @@
+"""The OpenAPI document, made of the tables that requests are read by."""
+
+from typing import Any
+
+import a2f
+from a2f.web.options import MEDIA_TYPES, formats, parameters
+from a2f.web.problems import KINDS, MEDIA_TYPE
+from a2f.web.settings import Settings
+
+Node = dict[str, Any]
+INPUT = (400, 401, 403, 406, 408, 413, 415, 421, 422, 429, 503)
+ALWAYS = (401, 403, 421)
+
+
+def document(settings: Settings) -> Node:
+    """The OpenAPI 3.1 document of a server."""
+    secured = settings.api_key is not None
+    given: Node = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "a2f",
+            "version": a2f.__version__,
+            "description": "Enlarges pictures 2, 3 or 4 times, or to an exact size. Results are forgotten soon.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": _paths(),
+        "components": {
+            "schemas": _schemas(),
+            "parameters": {"job": _path_parameter("id", "Of `POST /v1/jobs`.")},
+            "responses": {str(status): _problem(status) for status in sorted({k.status for k in KINDS.values()})},
+        },
+    }
+    if secured:
+        given["components"]["securitySchemes"] = {
+            "key": {"type": "http", "scheme": "bearer"},
+            "password": {"type": "http", "scheme": "basic", "description": "Any user name; the key as password."},
+        }
+        given["security"] = [{"key": []}, {"password": []}]
+        for path in ("/healthz", "/readyz"):
+            given["paths"][path]["get"]["security"] = []
+    return given
+
+
+def _paths() -> Node:
+    picture = {"description": "The enlarged picture.", "headers": _result_headers(), "content": _pictures()}
+    job = {"$ref": "#/components/schemas/Job"}
+    accepted = {
+        "description": "The job is in the queue.",
+        "headers": {"Location": {"schema": {"type": "string"}, "description": "Where to ask about the job."}},
+        "content": _json(job),
+    }
+    events = {
+        "description": "`event: status`, its data the job as JSON, at each change; ends when the job has ended.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+    told = {"description": "The job.", "content": _json(job)}
+    of_job = [{"$ref": "#/components/parameters/job"}]
+    models = {"description": "What there is.", "content": _json({"$ref": "#/components/schemas/Models"})}
+    return {
+        "/v1/models": {"get": _operation("models", "List models, formats and limits", {"200": models})},
+        "/v1/upscale": {
+            "post": _operation("upscale", "Enlarge a picture, and wait for it", {"200": picture}, (*INPUT, 500, 504))
+            | _input()
+        },
+        "/v1/jobs": {
+            "post": _operation("submit", "Enlarge a picture in the background", {"202": accepted}, INPUT) | _input()
+        },
+        "/v1/jobs/{id}": {
+            "parameters": of_job,
+            "get": _operation("job", "Ask how far a job is", {"200": told}, (404,)),
+            "delete": _operation(
+                "drop", "Cancel a job, or forget one that has ended", {"204": {"description": "Done."}}, (404,)
+            ),
+        },
+        "/v1/jobs/{id}/events": {
+            "parameters": of_job,
+            "get": _operation("events", "Follow a job by server-sent events", {"200": events}, (404,)),
+        },
+        "/v1/jobs/{id}/result": {
+            "parameters": of_job,
+            "get": _operation("result", "Fetch the enlarged picture", {"200": picture}, (404, 409)),
+        },
+        **_probes(),
+    }
+
+
+def _probes() -> Node:
+    """What watches the server asks for."""
+    return {
+        "/healthz": {"get": _operation("health", "Whether the server runs", {"200": _plain("It runs.")})},
+        "/readyz": {
+            "get": _operation("ready", "Whether it takes pictures", {"200": _plain("It does.")}, (503,)),
+        },
+        "/metrics": {"get": _operation("metrics", "Figures for Prometheus", {"200": _plain("The figures.")})},
+    }
+
+
+def _operation(id: str, summary: str, answers: Node, problems: tuple[int, ...] = ()) -> Node:
+    failed = {str(s): {"$ref": f"#/components/responses/{s}"} for s in sorted({*problems, *ALWAYS})}
+    return {"operationId": id, "summary": summary, "responses": answers | failed}
+
+
+def _input() -> Node:
+    """Options in the query, the picture as the body; or all of it in a form."""
+    table = parameters()
+    query = [
+        {
+            "name": name,
+            "in": "query",
+            "description": schema["description"],
+            "schema": {key: value for key, value in schema.items() if key != "description"},
+        }
+        for name, schema in table.items()
+    ]
+    form = {
+        "type": "object",
+        "properties": {"image": {"type": "string", "contentMediaType": "image/*"}, **table},
+        "required": ["image"],
+        "additionalProperties": False,
+    }
+    raw = {"schema": {"type": "string", "contentMediaType": "image/*"}}
+    return {
+        "description": "Options are given once: in the query, or as fields of a form. An exact size is given instead "
+        "of a scale, and only one. The header `Accept` chooses the format where the option `format` does not.",
+        "parameters": query,
+        "requestBody": {"required": True, "content": {"image/*": raw, "multipart/form-data": {"schema": form}}},
+    }
+
+
+def _result_headers() -> Node:
+    told = {
+        "A2F-Model": ("string", "Model of each pass; none if the picture was only resized."),
+        "A2F-Scale": ("integer", "How many times the network enlarged it, over all passes."),
+        "A2F-Seconds": ("number", "That it took, without waiting."),
+        "A2F-Note": ("string", "What a person should know, percent-encoded; one header for each note."),
+    }
+    return {name: {"schema": {"type": kind}, "description": text} for name, (kind, text) in told.items()}
+
+
+def _pictures() -> Node:
+    return {
+        media: {"schema": {"type": "string", "contentMediaType": media}}
+        for media in map(MEDIA_TYPES.__getitem__, formats())
+    }
+
+
+def _schemas() -> Node:
+    texts, count = {"type": "array", "items": {"type": "string"}}, {"type": "integer", "minimum": 0}
+    model = _object(
+        name={"type": "string"},
+        scale={"type": "integer", "enum": [2, 3, 4]},
+        parameters=count,
+        kind={"type": "string", "enum": ["clean", "robust"]},
+    )
+    problem = _object(
+        type={"type": "string", "enum": [f"/problems/{name}" for name in KINDS]},
+        title={"type": "string"},
+        status={"type": "integer"},
+        detail={"type": "string"},
+    )
+    job = _object(
+        id={"type": "string"},
+        status={"type": "string", "enum": ["queued", "running", "done", "failed", "cancelled"]},
+        progress={"type": "number", "minimum": 0, "maximum": 1},
+        seconds_left={"type": ["number", "null"]},
+        width={"type": "integer", "minimum": 1, "description": "Of the result."},
+        height={"type": "integer", "minimum": 1, "description": "Of the result."},
+        error={"oneOf": [{"$ref": "#/components/schemas/Problem"}, {"type": "null"}]},
+        result={"type": ["string", "null"], "description": "Where to fetch it."},
+        notes=texts,
+    )
+    job["properties"]["position"] = count | {"description": "In the queue, from 1."}
+    limits = _object(body_bytes=count, pixels=count, queue=count)
+    models = _object(models={"type": "array", "items": model}, formats=texts, limits=limits)
+    return {"Job": job, "Problem": problem, "Models": models}
+
+
+def _object(**properties: Node) -> Node:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _json(schema: Node) -> Node:
+    return {"application/json": {"schema": schema}}
+
+
+def _plain(description: str) -> Node:
+    return {"description": description, "content": {"text/plain": {"schema": {"type": "string"}}}}
+
+
+def _path_parameter(name: str, description: str) -> Node:
+    return {"name": name, "in": "path", "required": True, "description": description, "schema": {"type": "string"}}
+
+
+def _problem(status: int) -> Node:
+    kinds = [kind for kind in KINDS.values() if kind.status == status]
+    headers: Node = {}
+    if status in (429, 503):
+        headers = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds after which to try again."}}
+    return {
+        "description": " ".join(f"`{kind.name}`: {kind.title}." for kind in kinds),
+        "headers": headers,
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }

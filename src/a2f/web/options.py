@@ -1,0 +1,218 @@
+"""What a request may ask for: one table for reading requests and for OpenAPI."""
+
+import functools
+import importlib.util
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from a2f.errors import UnknownModelError
+from a2f.imageio import FORMATS, format_of_suffix
+from a2f.imageio.extras import NEEDED
+from a2f.sizes import Size, Target, plan_scales
+from a2f.web.problems import ProblemError
+from a2f.weights import AUTO, AUTO_CLEAN, find_shipped, shipped_models
+
+MEDIA_TYPES = {name: f"image/{name}" for name in FORMATS} | {
+    "dds": "image/vnd-ms.dds",
+    "exr": "image/x-exr",
+    "ppm": "image/x-portable-anymap",
+    "tga": "image/x-tga",
+}
+ALIASES = ("jpg", "tif")
+SIZE = re.compile(r"([1-9][0-9]{0,6})x([1-9][0-9]{0,6})")
+SIDES = ("width", "height", "max_side", "size")
+MOST_SIDE_PX = 9_999_999
+
+Schema = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a request asks for; as the options of `a2f upscale`."""
+
+    scale: int = 4
+    model: str = AUTO
+    format: str | None = None
+    quality: int | None = None
+    width: int | None = None
+    height: int | None = None
+    max_side: int | None = None
+    size: Size | None = None
+    strip: bool = False
+    dtype: str = "float32"
+    force: bool = False
+    allow_truncated: bool = False
+
+    @property
+    def target(self) -> Target:
+        """The size that was asked for."""
+        return Target(scale=self.scale, width=self.width, height=self.height, size=self.size, max_side=self.max_side)
+
+    def with_format(self, format: str) -> "Options":
+        """The options with another format."""
+        return replace(self, format=format)
+
+    def scales(self, given: Size) -> tuple[int, ...]:
+        """The scale of each pass through a network, for a picture of a size.
+
+        Raises:
+            UsageError: as `plan_scales`.
+        """
+        final = self.target.exact(given)
+        return (self.scale,) if final is None else plan_scales(given, final, available=scales_of(self.model))
+
+    def final(self, given: Size) -> Size:
+        """Width and height of the result of a picture of a size."""
+        return self.target.exact(given) or (given[0] * self.scale, given[1] * self.scale)
+
+
+def scales_of(model: str) -> tuple[int, ...]:
+    """The scales for which a shipped model, or auto, has weights."""
+    name = AUTO_CLEAN if model == AUTO else model
+    return tuple(m.scale for m in shipped_models() if m.name == name)
+
+
+def model_names() -> list[str]:
+    """All shipped models, and auto."""
+    return [*dict.fromkeys(m.name for m in shipped_models()), AUTO]
+
+
+@functools.cache
+def formats() -> tuple[str, ...]:
+    """The formats that this installation writes."""
+    found = importlib.util.find_spec
+    return tuple(name for name in FORMATS if all(found(module) for module in NEEDED.get(name, ())))
+
+
+def dtypes() -> list[str]:
+    """The precisions that this installation computes in."""
+    has_openvino = importlib.util.find_spec("openvino") is not None
+    return ["float32", *(["bfloat16", "int8", "fast"] if has_openvino else [])]
+
+
+def _side(what: str) -> Schema:
+    return {"type": "integer", "minimum": 1, "maximum": MOST_SIDE_PX, "description": what}
+
+
+def _flag(what: str) -> Schema:
+    return {"type": "boolean", "default": False, "description": what}
+
+
+def parameters() -> dict[str, Schema]:
+    """Name -> JSON schema of each option."""
+    return {
+        "scale": {"type": "integer", "enum": [2, 3, 4], "default": 4, "description": "How many times to enlarge."},
+        "model": {"type": "string", "enum": model_names(), "default": AUTO,
+                  "description": "auto: sd-robust, where shipped, for strongly compressed JPEGs, else sd."},
+        "format": {"type": "string", "enum": [*formats(), *ALIASES],
+                   "description": "Of the result; by default what `Accept` prefers, else that of the picture."},
+        "quality": {"type": "integer", "minimum": 1, "maximum": 100,
+                    "description": "JPEG 92, WebP 90 (100: lossless), AVIF 80 by default."},
+        "width": _side("Exact width in pixels; the height follows. Instead of scale."),
+        "height": _side("Exact height in pixels; the width follows. Instead of scale."),
+        "max_side": _side("Exact length of the longer side in pixels. Instead of scale."),
+        "size": {"type": "string", "pattern": f"^{SIZE.pattern}$", "example": "1920x1080",
+                 "description": "Exact width and height; the proportions may change. Instead of scale."},
+        "strip": _flag("Leave out all metadata; colours converted to sRGB."),
+        "dtype": {"type": "string", "enum": dtypes(), "default": "float32",
+                  "description": "Precision; fast is the quickest, at a loss below 0.01 dB on average."},
+        "force": _flag("Accept a format that loses transparency, 16 bits or long metadata."),
+        "allow_truncated": _flag("Take what there is of a damaged picture."),
+    }  # fmt: skip
+
+
+def read_options(given: Iterable[tuple[str, str]]) -> Options:
+    """Options from the names and values of a query or a form.
+
+    Raises:
+        ProblemError: bad-option, and says which values are allowed.
+    """
+    table, values = parameters(), dict[str, Any]()
+    for name, text in given:
+        if name not in table:
+            raise ProblemError("bad-option", f"there is no option {name[:40]!r}: choose from {', '.join(table)}")
+        if name in values:
+            raise ProblemError("bad-option", f"{name} is given twice: give it once")
+        values[name] = _value(name, text, table[name])
+    sizes = [name for name in SIDES if name in values]
+    if len(sizes) > 1 or (sizes and "scale" in values):
+        both = " and ".join([*(["scale"] if "scale" in values else []), *sizes])
+        raise ProblemError("bad-option", f"{both} are several sizes: give one of them")
+    options = Options(**values)
+    _check_model(options)
+    return options
+
+
+def _check_model(options: Options) -> None:
+    if options.target.is_exact or options.scale in scales_of(options.model):
+        return
+    try:
+        find_shipped(AUTO_CLEAN if options.model == AUTO else options.model, scale=options.scale)
+    except UnknownModelError as error:
+        raise ProblemError("bad-option", str(error)) from error
+
+
+def _value(name: str, text: str, schema: Schema) -> Any:
+    allowed: str
+    if schema["type"] == "integer":
+        choices = schema.get("enum")
+        low, high = (choices[0], choices[-1]) if choices else (schema["minimum"], schema["maximum"])
+        allowed = ", ".join(map(str, choices)) if choices else f"a whole number from {low} to {high}"
+        if re.fullmatch(r"[0-9]{1,9}", text) and low <= int(text) <= high:
+            return int(text)
+    elif schema["type"] == "boolean":
+        allowed = "true or false"
+        if text in ("true", "false"):
+            return text == "true"
+    elif "enum" in schema:
+        allowed = ", ".join(schema["enum"])
+        if text in schema["enum"]:
+            return format_of_suffix(text) if name == "format" else text
+    else:
+        allowed = f"width and height, as {schema['example']}"
+        if match := SIZE.fullmatch(text):
+            return int(match[1]), int(match[2])
+    raise ProblemError("bad-option", f"{name}={text[:40]!r}: {name} is {allowed}")
+
+
+def accepted_format(accept: str, own: str) -> str:
+    """The format that a client prefers (RFC 9110, section 12.5.1).
+
+    Args:
+        accept: the header; empty accepts everything.
+        own: format of the picture, which wins where a client likes several best; then the first that it names does.
+
+    Raises:
+        ProblemError: not-acceptable.
+    """
+    weights: dict[str, float] = {}
+    for part in accept.split(","):
+        media, *given = (piece.strip().lower() for piece in part.split(";"))
+        quality = next((piece[2:] for piece in given if piece.startswith("q=")), "1")
+        weights[media] = float(quality) if re.fullmatch(r"[01](\.[0-9]{0,3})?", quality) else 1.0
+    if not accept.strip():
+        return own
+    named = [name for media in weights for name in formats() if MEDIA_TYPES[name] == media]
+    names = dict.fromkeys([*([own] if own in formats() else []), *named, *formats()])
+    ranked = {name: _weight(MEDIA_TYPES[name], weights) for name in names}
+    best = max(ranked, key=lambda name: ranked[name])
+    if ranked[best] > 0:
+        return best
+    made = ", ".join(MEDIA_TYPES[name] for name in formats())
+    raise ProblemError("not-acceptable", f"Accept: {accept[:80]} holds no type that can be made: accept {made} or */*")
+
+
+def _weight(media: str, weights: dict[str, float]) -> float:
+    return next((weights[key] for key in (media, "image/*", "*/*") if key in weights), 0.0)
+
+
+def as_message(options: Options) -> dict[str, Any]:
+    """Options as JSON holds them, for a worker."""
+    return {field.name: getattr(options, field.name) for field in fields(options)}
+
+
+def from_message(given: dict[str, Any]) -> Options:
+    """Options from what `as_message` gave."""
+    return Options(**given | {"size": tuple(given["size"]) if given["size"] else None})

@@ -1,0 +1,160 @@
+"""A worker process, as the server sees it."""
+
+import asyncio
+import json
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from a2f.web.problems import ProblemError
+from a2f.web.settings import Settings
+from a2f.web.worker import LENGTHS, packed
+
+START_S = 120  # to import what is needed and to open a network
+BUFFER_BYTES = 2**20
+SENT_BYTES = 2**18  # at a time
+
+Answer = tuple[dict[str, Any], bytes]
+
+
+async def nothing_told(share: float) -> None:
+    """Hear of progress, and do nothing."""
+
+
+class WorkerProcess:
+    """Starts a worker, replaces it when it ends, and asks it one thing at a time.
+
+    Args:
+        settings: of the server.
+        opened: model, scale and precision of the network that it opens at its start; None opens none.
+    """
+
+    def __init__(self, settings: Settings, *, opened: tuple[str, int, str] | None) -> None:
+        limits = {
+            "threads": settings.threads,
+            "memory_bytes": settings.worker_bytes,
+            "pixels": settings.pixels,
+        }
+        self._given = json.dumps({"limits": limits, "opened": opened})
+        self._process: Process | None = None
+        self.starts = 0
+        self.is_ready = False
+
+    async def start(self) -> None:
+        """Start the process if none runs.
+
+        Raises:
+            ProblemError: failed, if it does not start.
+        """
+        if self._process is not None and self._process.returncode is None:
+            return
+        self.starts += 1
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-m", "a2f.web.worker", self._given,
+            stdin=PIPE, stdout=PIPE, limit=BUFFER_BYTES, start_new_session=True, env=_environment(),
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(START_S):
+                await self._read(self._process)
+        except (TimeoutError, OSError, EOFError) as error:
+            await self.kill()
+            raise ProblemError("failed", "a worker process did not start") from error
+        self.is_ready = True
+
+    async def kill(self) -> None:
+        """End the process at once, whatever it is doing."""
+        process, self._process, self.is_ready = self._process, None, False
+        if process is None:
+            return
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+    async def ask(
+        self,
+        header: dict[str, Any],
+        data: bytes | bytearray,
+        *,
+        timeout_s: float,
+        tell: Callable[[float], Awaitable[None]] = nothing_told,
+        room: Callable[[int], Awaitable[None]] | None = None,
+    ) -> Answer:
+        """Ask for one thing. Whoever cancels this ends the work: the process is killed.
+
+        Args:
+            header: of the message.
+            data: its payload.
+            timeout_s: seconds that it may take.
+            tell: called with the share that is done.
+            room: called with the bytes of the answer before they are read; may wait.
+
+        Raises:
+            ProblemError: what the worker says, took-too-long, or failed if the process ended.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.start()
+                assert self._process is not None
+                return await self._asked(self._process, header, data, tell, room)
+        except TimeoutError as error:
+            await self.kill()
+            raise ProblemError(
+                "took-too-long", f"it took more than the {timeout_s:g} seconds that are allowed"
+            ) from error
+        except (EOFError, OSError) as error:
+            await self.kill()
+            raise ProblemError("failed", "the process that read the picture ended unexpectedly") from error
+        except ProblemError:
+            raise
+        except BaseException:
+            await asyncio.shield(self.kill())
+            raise
+
+    async def _asked(
+        self,
+        process: Process,
+        header: dict[str, Any],
+        data: bytes | bytearray,
+        tell: Callable[[float], Awaitable[None]],
+        room: Callable[[int], Awaitable[None]] | None,
+    ) -> Answer:
+        assert process.stdin is not None
+        process.stdin.write(packed(header, data))
+        for start in range(0, len(data), SENT_BYTES):
+            process.stdin.write(bytes(data[start : start + SENT_BYTES]))
+            await process.stdin.drain()
+        await process.stdin.drain()
+        while True:
+            told, file = await self._read(process, room)
+            if told["kind"] == "progress":
+                await tell(float(told["share"]))
+            elif told["kind"] == "problem":
+                raise ProblemError(told["name"], told["detail"])
+            else:
+                return told, file
+
+    async def _read(self, process: Process, room: Callable[[int], Awaitable[None]] | None = None) -> Answer:
+        """One message; EOFError where the process has ended."""
+        assert process.stdout is not None
+        text, payload = LENGTHS.unpack(await process.stdout.readexactly(LENGTHS.size))
+        header = json.loads(await process.stdout.readexactly(text))
+        if payload and room is not None:
+            try:
+                await room(payload)
+            except ProblemError:
+                await self.kill()  # it is in the middle of an answer that nobody reads
+                raise
+        return header, await process.stdout.readexactly(payload) if payload else b""
+
+
+def _environment() -> dict[str, str]:
+    """Of a worker: it needs no key, and what decoders warn of is told as notes or errors.
+
+    With one arena, glibc gives freed memory back; with one for each thread a worker's memory doubles over time.
+    """
+    kept = {name: value for name, value in os.environ.items() if name != "A2F_API_KEY"}
+    path = os.pathsep.join(filter(None, sys.path))
+    return {"MALLOC_ARENA_MAX": "1"} | kept | {"VIPS_WARNING": "0", "PYTHONPATH": path}

@@ -1,0 +1,107 @@
+"""Listening, and shutting down: what runs is finished."""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any, cast
+
+import uvicorn
+
+from a2f.errors import UsageError
+from a2f.web.app import SENT_BYTES, Service
+from a2f.web.connection import patient_for
+from a2f.web.settings import Settings
+
+LOG = logging.getLogger("a2f.web")
+KEEP_ALIVE_S = 30
+FETCHED_S = 10.0  # for clients to fetch results that are done when the server shuts down
+LOOK_EVERY_S = 0.1
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Open the port.
+
+    Raises:
+        UsageError: if that is not possible.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=1024)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(f"cannot listen on {settings.host} port {settings.port}: {reason}") from error
+
+
+def address_of(listener: socket.socket) -> str:
+    """What to open in a browser."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+async def serve(settings: Settings, listener: socket.socket, *, tell: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM comes, and what runs is finished.
+
+    Args:
+        settings: of the server.
+        listener: of `listen`.
+        tell: says something to people.
+    """
+    service = Service(settings)
+    seconds, taken_s = settings.header_s, settings.header_s + SENT_BYTES / settings.slowest
+    patient = patient_for(seconds=seconds, taken_s=taken_s, most=settings.connections)
+    config = uvicorn.Config(
+        service.app(),
+        http=cast(Any, patient),
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=int(settings.grace_s),
+    )
+    server = uvicorn.Server(config)
+    running = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started and not running.done():
+        await asyncio.sleep(LOOK_EVERY_S)
+    asked = Asked()
+    tell(f"a2f serves on {address_of(listener)} (Ctrl-C stops)")
+    stopping = asyncio.create_task(asked.once.wait())
+    await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not running.done():
+        await _drain(service, asked, settings, tell)
+        server.should_exit = True
+        server.force_exit = asked.again.is_set()
+    await running
+
+
+class Asked:
+    """Hears the signals that ask the server to stop: once to finish what runs, again to stop at once."""
+
+    def __init__(self) -> None:
+        self.once, self.again = asyncio.Event(), asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._hear)  # after uvicorn has set its own
+
+    def _hear(self, number: int, frame: object) -> None:
+        self._loop.call_soon_threadsafe((self.again if self.once.is_set() else self.once).set)
+
+
+async def _drain(service: Service, asked: Asked, settings: Settings, tell: Callable[[str], None]) -> None:
+    """Take nothing new, and wait until what there is has ended and been fetched; not longer than allowed."""
+    jobs = service.jobs
+    jobs.draining = True
+    if not jobs.is_idle:
+        tell("finishing what is under way (Ctrl-C again stops at once)")
+    loop = asyncio.get_running_loop()
+    end = loop.time() + settings.grace_s
+    while not asked.again.is_set() and loop.time() < end and not jobs.is_idle:
+        await asyncio.sleep(LOOK_EVERY_S)
+    end = min(end, loop.time() + FETCHED_S)
+    while not asked.again.is_set() and loop.time() < end and jobs.has_unfetched:
+        await asyncio.sleep(LOOK_EVERY_S)

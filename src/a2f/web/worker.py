@@ -1,0 +1,205 @@
+"""A process that reads and enlarges pictures for the server, one at a time.
+
+The server never decodes a picture itself: what a damaged or hostile file does to a decoder, it does to a process that
+can be replaced, and a client that goes away ends its work at once, since that process is killed. Messages go through
+standard input and output: a length and JSON, a length and bytes. When the server is gone, its workers end with it.
+
+    python -m a2f.web.worker '{"threads": 1, "memory_bytes": 1000000000, "pixels": 50000000}'
+"""
+
+import functools
+import json
+import math
+import os
+import queue
+import signal
+import struct
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, BinaryIO
+
+from a2f.errors import MemoryLimitError
+from a2f.imageio.read import header_of
+from a2f.pipeline import Encoding, Enlargement, Request, decide, write
+from a2f.runtime.memory import give_back_freed
+from a2f.runtime.options import EngineOptions
+from a2f.sizes import Size
+from a2f.upscalers import Models, Upscalers
+from a2f.web.options import Options, from_message, scales_of
+from a2f.web.problems import problem_name
+
+LENGTHS = struct.Struct("<IQ")
+NAME = "the picture"
+TOLD_EVERY_S = 0.1
+RESIZING_BYTES = 42  # of memory, for each pixel before and after; measured with transparency, which takes the most
+Message = tuple[dict[str, Any], bytes]
+
+
+def packed(header: dict[str, Any], payload: bytes | bytearray = b"") -> bytes:
+    """A message but for its payload, which follows."""
+    text = json.dumps(header).encode()
+    return LENGTHS.pack(len(text), len(payload)) + text
+
+
+class Progress:
+    """How much of a picture is done, over all runs of its networks.
+
+    Args:
+        work: of each run, in any unit.
+        tell: called with the share that is done, now and then.
+    """
+
+    def __init__(self, work: Sequence[float], tell: Callable[[float], None]) -> None:
+        self.work, self.tell = work, tell
+        self.run, self.last, self.told_at = 0, 0.0, 0.0
+
+    def __call__(self, share: float) -> None:
+        """Hear of the share of the current run; a share that falls is that of the next run."""
+        if share < self.last:
+            self.run = min(self.run + 1, len(self.work) - 1)
+        self.last = share
+        if time.monotonic() - self.told_at >= TOLD_EVERY_S:
+            self.told_at = time.monotonic()
+            self.tell(min(1.0, (sum(self.work[: self.run]) + share * self.work[self.run]) / sum(self.work)))
+
+
+class Worker:
+    """Enlarges pictures within limits.
+
+    Args:
+        threads: of the network.
+        memory_bytes: of this process.
+        pixels: of a picture, at most.
+    """
+
+    def __init__(self, *, threads: int, memory_bytes: int, pixels: int) -> None:
+        self.threads, self.pixels, self.memory_bytes = threads, pixels, memory_bytes
+        self.upscalers = functools.cache(self._upscalers)
+
+    def _upscalers(self, dtype: str) -> Upscalers:
+        """The networks of one precision, which stay open."""
+        return Upscalers(EngineOptions(dtype=dtype, threads=self.threads, max_memory=self.memory_bytes), alone=False)
+
+    def enlarge(self, data: bytes, options: Options, tell: Callable[[float], None]) -> Message:
+        """The enlargement as a file, and what to tell about it.
+
+        Raises:
+            A2FError: as `a2f.upscale`.
+        """
+        began = time.perf_counter()
+        upscalers = self.upscalers(options.dtype)
+        models = Models(model=options.model, scales=scales_of(options.model), open=upscalers.open)
+        encoding = Encoding(format=options.format, quality=options.quality, strip=options.strip, force=options.force)
+        request = Request(
+            target=options.target,
+            encoding=encoding,
+            allow_truncated=options.allow_truncated,
+            max_pixels=self.pixels,
+            max_memory=self.memory_bytes,
+        )
+        decided = decide(data, models, request, name=NAME)
+        if not decided.passes:
+            self._check_resizing(decided.picture.size, decided.final)
+        upscalers.on_progress = Progress(_work(decided), tell)
+        file, notes = write(decided)
+        told = {
+            "format": decided.format,
+            "model": ",".join(one.model for one in decided.passes) or "none",
+            "scale": math.prod(one.upscaler.scale for one in decided.passes),
+            "seconds": round(time.perf_counter() - began, 3),
+            "notes": [note.removeprefix(f"{NAME}: ") for note in (*decided.notes, *notes, *upscalers.take_notes())],
+        }
+        return told, file
+
+    def _check_resizing(self, given: Size, final: Size) -> None:
+        """Refuse what is resized without a network and does not fit; networks know what they need."""
+        needed = RESIZING_BYTES * (given[0] * given[1] + final[0] * final[1])
+        if needed > self.memory_bytes:
+            raise MemoryLimitError(
+                f"resizing needs {needed / 1e6:.0f} MB; {self.memory_bytes / 1e6:.0f} MB are allowed"
+            )
+
+
+def _work(decided: Enlargement) -> list[float]:
+    """LR pixels of each run: transparency runs through the network too."""
+    runs, factor = [], 1
+    for one in decided.passes:
+        runs += [float(factor**2)] * (2 if decided.picture.is_transparent else 1)
+        factor *= one.upscaler.scale
+    return runs or [1.0]
+
+
+def _inspected(data: bytes) -> Message:
+    format, width, height = header_of(data, name=NAME)
+    return {"format": format, "width": width, "height": height}, b""
+
+
+def _answer(worker: Worker, header: dict[str, Any], data: bytes, send: Callable[..., None]) -> None:
+    """Do what one message asks for; whatever goes wrong is an answer."""
+    try:
+        if header["kind"] == "inspect":
+            told, file = _inspected(data)
+        else:
+            told, file = worker.enlarge(
+                data, from_message(header["options"]), lambda share: send({"kind": "progress", "share": share})
+            )
+        send({"kind": "done", **told}, file)
+    except Exception as error:
+        name = problem_name(error)
+        detail = str(error)
+        if name == "failed":
+            detail = f"unexpected {type(error).__name__}"
+            sys.excepthook(type(error), error, error.__traceback__)
+        if name == "too-much-memory":
+            detail = f"{worker.memory_bytes / 1e6:.0f} MB, which a worker has, do not suffice for this picture"
+            sys.stderr.write(f"{error}\n")  # for whoever runs the server: it may name a folder
+        send({"kind": "problem", "name": name, "detail": detail})
+
+
+def _messages(stream: BinaryIO, into: "queue.SimpleQueue[Message]") -> None:
+    """Read messages until the server is gone, and end the process then, whatever it is doing."""
+    while len(head := stream.read(LENGTHS.size)) == LENGTHS.size:
+        text, payload = LENGTHS.unpack(head)
+        header, data = stream.read(text), stream.read(payload)
+        if len(data) < payload:
+            break
+        into.put((json.loads(header), data))
+    os._exit(0)
+
+
+def main() -> None:
+    """Answer messages until standard input ends."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # a server that shuts down lets its workers finish
+    warnings.simplefilter("ignore")
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)  # what a library prints is no message
+    lock = threading.Lock()
+
+    def send(header: dict[str, Any], payload: bytes = b"") -> None:
+        with lock:
+            for part in (packed(header, payload), payload):
+                view = memoryview(part)
+                while view:
+                    view = view[answers.write(view) or 0 :]
+
+    given = json.loads(sys.argv[1])
+    worker = Worker(**given["limits"])
+    if given["opened"]:
+        model, scale, dtype = given["opened"]
+        worker.upscalers(dtype).open(model, scale)
+    messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+    threading.Thread(target=_messages, args=(sys.stdin.buffer, messages), daemon=True).start()
+    send({"kind": "ready"})
+    while True:
+        header, data = messages.get()
+        _answer(worker, header, data, send)
+        del header, data
+        give_back_freed()
+
+
+if __name__ == "__main__":
+    main()

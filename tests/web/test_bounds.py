@@ -1,0 +1,436 @@
+"""Nothing that a client sends, or fails to send, takes more than it may."""
+
+import io
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import zlib
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.integration
+
+HEAD = b"POST /v1/upscale?scale=2 HTTP/1.1\r\nHost: localhost\r\n"
+
+
+def connected(server) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=30)
+
+
+def answered(connection: socket.socket) -> bytes:
+    """All that comes until the server closes the connection."""
+    parts = []
+    while part := connection.recv(65536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def answered_or_reset(connection: socket.socket) -> bytes:
+    try:
+        return answered(connection)
+    except ConnectionResetError:
+        return b""
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that says that it is large, and holds next to nothing."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+    )
+
+
+def plain(side: int) -> bytes:
+    """A large picture in a small file."""
+    file = io.BytesIO()
+    Image.new("RGB", (side, side), (9, 99, 9)).save(file, "PNG")
+    return file.getvalue()
+
+
+def type_of(answer) -> str:
+    return answer.json()["type"].removeprefix("/problems/")
+
+
+def figures(client) -> dict[str, float]:
+    lines = [line.rsplit(" ", 1) for line in client.get("/metrics").text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, value in lines}
+
+
+def is_idle(client) -> bool:
+    told = figures(client)
+    return not any(told[name] for name in ("a2f_queue", "a2f_running", "a2f_body_bytes"))
+
+
+def has_nothing_left(client) -> bool:
+    return is_idle(client) and not figures(client)["a2f_result_bytes"]
+
+
+def children(pid: int) -> list[int]:
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    return [int(word) for word in listed.stdout.split()]
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTT", HEAD, HEAD + b"X-Slow: " + b"a" * 100])
+def test_a_head_that_does_not_come_is_not_waited_for(start, sent: bytes) -> None:
+    with closing(connected(start(header_s=0.3))) as connection:
+        connection.sendall(sent)
+        assert answered(connection) == b""
+
+
+def test_a_second_head_that_does_not_come_is_not_waited_for_either(start) -> None:
+    with closing(connected(start(header_s=0.3))) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        connection.sendall(b"GET /hea")
+        assert b"HTTP/1.1" not in answered(connection)
+
+
+def test_more_connections_than_are_allowed_are_closed(start) -> None:
+    server = start(connections=3)
+    held = [connected(server) for _ in range(3)]
+    with closing(connected(server)) as one_more:
+        assert answered_or_reset(one_more) == b""
+    for connection in held:
+        connection.close()
+    with server.client() as client:
+        assert client.get("/healthz").status_code == 200
+
+
+def test_a_body_that_comes_too_slowly_is_cut_off(start, wait) -> None:
+    server = start(header_s=0.3, slowest=10**6)
+    with closing(connected(server)) as connection, server.client() as client:
+        connection.sendall(HEAD + b"Content-Length: 1000\r\n\r\nabc")
+        told = answered(connection)
+        wait(lambda: has_nothing_left(client))
+    assert told.startswith(b"HTTP/1.1 408")
+    assert b"/problems/too-slow" in told
+
+
+def test_an_answer_that_is_not_taken_is_cut_off(start, picture, wait) -> None:
+    server = start(header_s=0.3, slowest=10**9)
+    body = picture(400, 400)
+    with closing(socket.socket()) as connection, server.client() as client:
+        files = figures(client)["process_open_fds"]
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", server.port))
+        asked = HEAD.replace(b"scale=2", b"format=ppm&scale=4") + b"Content-Length: %d\r\n\r\n" % len(body)
+        connection.sendall(asked + body)
+        wait(lambda: [r for r in server.records() if r["route"] == "/v1/upscale"])
+        assert has_nothing_left(client)
+        wait(lambda: figures(client)["process_open_fds"] <= files)  # the connection is not kept either
+    (record,) = [r for r in server.records() if r["route"] == "/v1/upscale"]
+    assert record["status"] == 499
+    assert record["bytes_out"] < 1600 * 1600 * 3
+
+
+def test_a_body_that_says_it_is_too_large_is_not_read(server) -> None:
+    with closing(connected(server)) as connection:
+        connection.sendall(HEAD + b"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n" % 10**12)
+        told = answered(connection)
+    assert told.startswith(b"HTTP/1.1 413")
+    assert b"/problems/too-large" in told
+
+
+@pytest.mark.parametrize("form", [False, True])
+def test_a_body_that_is_too_large_is_not_read_to_its_end(start, form: bool) -> None:
+    server = start(body_bytes=200_000)
+    read = []
+
+    def chunks():
+        if form:
+            yield b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+        for _ in range(10_000):
+            read.append(1)
+            yield b"\0" * 65_536
+
+    given = {"Content-Type": "multipart/form-data; boundary=x"} if form else {}
+    with server.client() as client:
+        answer = client.post("/v1/upscale", content=chunks(), headers=given)
+        assert (answer.status_code, type_of(answer)) == (413, "too-large")
+        assert len(read) < 10_000
+        assert has_nothing_left(client)
+
+
+def test_bombs_are_refused_by_their_header(client) -> None:
+    answer = client.post("/v1/upscale", content=png_header(60_000, 60_000))
+    assert (answer.status_code, type_of(answer)) == (413, "too-many-pixels")
+    assert "60000 x 60000" in answer.json()["detail"]
+    job = client.post("/v1/jobs", content=png_header(2**31 - 1, 2**31 - 1))
+    assert type_of(job) in ("too-many-pixels", "not-a-picture", "damaged-picture")
+
+
+def test_a_small_picture_does_not_become_a_huge_one(client, picture) -> None:
+    answer = client.post("/v1/upscale?size=90000x90000", content=plain(6000))
+    assert (answer.status_code, type_of(answer)) == (413, "too-many-pixels")
+
+
+def test_a_file_that_unpacks_to_more_than_it_says(client) -> None:
+    assert type_of(client.post("/v1/upscale", content=png_header(300, 300))) == "damaged-picture"
+
+
+def test_a_body_that_ends_too_early(server, client, wait) -> None:
+    before = len(server.records())
+    with closing(connected(server)) as connection:
+        connection.sendall(HEAD + b"Content-Length: 1000\r\n\r\n" + b"a" * 500)
+    wait(lambda: [r for r in server.records()[before:] if r["status"] == 499])
+    assert is_idle(client)
+    with closing(connected(server)) as connection:
+        connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\nffff\r\nabc\r\nzz\r\n")
+        connection.shutdown(socket.SHUT_WR)
+        assert not answered(connection).startswith(b"HTTP/1.1 200")
+
+
+PART = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
+
+
+@pytest.mark.parametrize(
+    ("media", "body"),
+    [
+        ("multipart/form-data", PART + b"abc\r\n--x--\r\n"),
+        ("multipart/form-data; boundary=", PART + b"abc\r\n--x--\r\n"),
+        ("multipart/form-data; boundary=" + "y" * 300, PART),
+        ("multipart/form-data; boundary=x", b"nothing of the kind"),
+        ("multipart/form-data; boundary=x", PART + b"abc"),
+        ("multipart/form-data; boundary=x", PART + b"abc\r\n--x\r\n"),
+        ("multipart/form-data; boundary=x", b"--x\r\n\r\nabc\r\n--x--\r\n"),
+        ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data\r\n\r\nabc\r\n--x--\r\n"),
+        ("multipart/form-data; boundary=x", PART + b"a\r\n" + PART + b"b\r\n--x--\r\n"),
+        ("multipart/form-data; boundary=x", PART.replace(b'; filename="a.png"', b"") + b"a\r\n--x--\r\n"),
+        ("multipart/form-data; boundary=x", PART.replace(b"image", b"file") + b"a\r\n--x--\r\n"),
+        ("multipart/form-data; boundary=x", b"--x\r\nA: " + b"b" * 100_000 + b"\r\n\r\n--x--\r\n"),
+        ("multipart/form-data; boundary=x", b"--x\r\n" + b"A: b\r\n" * 5_000 + b"\r\n--x--\r\n"),
+        ("multipart/form-data; boundary=x", PART.replace(b"filename", b"f") * 100 + b"--x--\r\n"),
+        (
+            "multipart/form-data; boundary=x",
+            PART + b'a\r\n--x\r\nContent-Disposition: form-data; name="model"\r\n\r\n' + b"s" * 9999 + b"\r\n--x--\r\n",
+        ),
+    ],
+)
+def test_broken_forms(client, media: str, body: bytes) -> None:
+    answer = client.post("/v1/upscale", content=body, headers={"Content-Type": media})
+    assert (answer.status_code, type_of(answer)) == (400, "bad-request"), answer.text
+    assert is_idle(client)
+
+
+def test_a_queue_that_is_full_says_when_to_come_again(start, picture, wait) -> None:
+    server = start(queue=1)
+    large = picture(600, 600)
+    with server.client() as client:
+        first = client.post("/v1/jobs", content=large)
+        wait(lambda: client.get(first.headers["location"]).json()["status"] == "running")
+        second = client.post("/v1/jobs", content=large)
+        assert (second.json()["status"], second.json()["position"]) == ("queued", 1)
+        assert second.json()["seconds_left"] > 0
+        third = client.post("/v1/upscale", content=large)
+        assert (third.status_code, type_of(third)) == (429, "queue-full")
+        assert int(third.headers["retry-after"]) >= 1
+        for job in (second, first):
+            assert client.delete(job.headers["location"]).status_code == 204
+            assert client.get(job.headers["location"]).json()["status"] == "cancelled"
+        assert has_nothing_left(client)
+        assert client.post("/v1/upscale?scale=2", content=picture()).status_code == 200
+
+
+def test_bodies_of_all_requests_together_have_a_bound(start) -> None:
+    server = start(memory_bytes=8 * 10**8, body_bytes=50 * 10**6, header_s=60)
+    head = HEAD + b"Content-Length: 45000000\r\n\r\n"
+    with closing(connected(server)) as one, closing(connected(server)) as two, closing(connected(server)) as three:
+        for connection in (one, two, three):
+            connection.sendall(head)
+        sender = threading.Thread(target=lambda: [c.sendall(b"\0" * 44_000_000) for c in (one, two)])
+        sender.start()
+        sender.join()
+        three.sendall(b"\0" * 16_000_000)
+        told = answered(three)
+    assert told.startswith(b"HTTP/1.1 503")
+    assert b"/problems/busy" in told
+    assert b"retry-after" in told
+
+
+def test_results_are_forgotten_when_newer_ones_need_their_room(start, picture, wait) -> None:
+    with start(keep_bytes=100_000).client() as client:
+        places = []
+        for _ in range(3):  # 43 kB each
+            places.append(client.post("/v1/jobs?scale=2&format=ppm", content=picture(60, 60)).headers["location"])
+            wait(lambda: client.get(places[-1]).json()["status"] == "done")
+        assert [client.get(place).status_code for place in places] == [404, 200, 200]
+        assert 80_000 < figures(client)["a2f_result_bytes"] <= 100_000
+        whole = client.post("/v1/upscale?scale=2&format=ppm", content=picture(80, 80))
+        assert len(whole.content) > 70_000
+        assert [client.get(place).status_code for place in places] == [404, 404, 404]
+
+
+def test_a_result_that_is_larger_than_all_room_is_refused(start, picture) -> None:
+    with start(keep_bytes=100_000).client() as client:
+        answer = client.post("/v1/upscale?scale=2&format=ppm", content=picture(100, 100))
+        assert (answer.status_code, type_of(answer)) == (413, "too-much-memory")
+        assert client.post("/v1/upscale?scale=2", content=picture()).status_code == 200
+
+
+def test_resizing_without_a_network_is_bounded_too(start) -> None:
+    with start(memory_bytes=6 * 10**8, body_bytes=10**6).client() as client:
+        answer = client.post("/v1/upscale?width=5399", content=plain(5400))
+        assert (answer.status_code, type_of(answer)) == (413, "too-much-memory")
+
+
+def test_without_a_folder_for_temporary_files_what_needs_one_is_refused(start, picture) -> None:
+    server = start(memory_bytes=6 * 10**8, body_bytes=10**7, environment={"TMPDIR": "/nowhere"})
+    with server.client() as client:
+        answer = client.post("/v1/upscale?scale=2", content=plain(2500))
+        assert (answer.status_code, type_of(answer)) == (413, "too-much-memory")
+        assert "/nowhere" not in answer.json()["detail"]
+        assert client.post("/v1/upscale?scale=2", content=picture()).status_code == 200
+
+
+def test_results_and_jobs_that_nobody_asks_about_are_forgotten(start, picture, wait) -> None:
+    server = start(keep_s=0.5)
+    with server.client() as client:
+        where = client.post("/v1/jobs?scale=2", content=picture()).headers["location"]
+        wait(lambda: figures(client).get('a2f_jobs_total{status="done"}') == 1)
+        assert client.get(where).json()["status"] == "done"
+        wait(lambda: has_nothing_left(client))
+        assert client.get(where).status_code == 404
+        client.post("/v1/jobs", content=picture(900, 900))
+        wait(lambda: figures(client).get('a2f_jobs_total{status="cancelled"}') == 1)
+        assert has_nothing_left(client)
+
+
+def test_a_picture_that_takes_too_long_is_given_up(start, picture) -> None:
+    server = start(timeout_s=1)
+    with server.client() as client:
+        answer = client.post("/v1/upscale", content=picture(2000, 2000))
+        assert (answer.status_code, type_of(answer)) == (504, "took-too-long")
+        assert has_nothing_left(client)
+
+
+def test_a_client_that_goes_away_ends_its_work(start, picture, wait) -> None:
+    server = start()
+    body = picture(1200, 1200)
+    with server.client() as client, closing(connected(server)) as connection:
+        connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        wait(lambda: figures(client)["a2f_running"] == 1)
+        connection.close()
+        wait(lambda: has_nothing_left(client))
+        assert figures(client)['a2f_jobs_total{status="cancelled"}'] == 1
+        assert client.post("/v1/upscale?scale=2", content=picture()).status_code == 200
+
+
+def test_a_worker_that_dies_is_replaced(start, picture, wait) -> None:
+    server = start()
+    with server.client() as client:
+        where = client.post("/v1/jobs", content=picture(900, 900)).headers["location"]
+        wait(lambda: figures(client)["a2f_running"] == 1)
+        for pid in children(server.process.pid):
+            os.kill(pid, signal.SIGKILL)
+        wait(lambda: client.get(where).json()["status"] == "failed")
+        assert client.get(where).json()["error"]["type"] == "/problems/failed"
+        assert client.post("/v1/upscale?scale=2", content=picture()).status_code == 200
+        assert figures(client)["a2f_workers_lost_total"] == 1
+
+
+def is_alive(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_kill_leaves_neither_processes_nor_files(start, picture, wait, tmp_path) -> None:
+    server = start(workers=2)
+    with server.client() as client:
+        for _ in range(3):
+            client.post("/v1/jobs", content=picture(900, 900))
+        wait(lambda: figures(client)["a2f_running"] == 2)
+        workers = children(server.process.pid)
+        assert len(workers) == 3
+    server.stop(signal.SIGKILL)
+    wait(lambda: not any(map(is_alive, workers)))
+    assert [path.name for path in tmp_path.iterdir()] == [server.log.name]  # TMPDIR
+
+
+def test_shutting_down_finishes_what_runs(start, picture, wait) -> None:
+    server = start(grace_s=60)
+    body = picture(300, 300)
+    got = []
+    with server.client() as client, server.client() as other:
+        waiting = threading.Thread(target=lambda: got.append(other.post("/v1/upscale", content=body)))
+        waiting.start()
+        wait(lambda: figures(client)["a2f_running"] == 1)
+        job = client.post("/v1/jobs?scale=2", content=picture()).headers["location"]
+        server.process.send_signal(signal.SIGTERM)
+        wait(lambda: client.get("/readyz").status_code == 503)
+        refused = client.post("/v1/upscale", content=body)
+        assert (refused.status_code, type_of(refused)) == (503, "stopping")
+        waiting.join()
+        assert got[0].status_code == 200
+        wait(lambda: client.get(job).json()["status"] == "done")
+        assert client.get(f"{job}/result").status_code == 200
+    assert server.process.wait(30) == 0
+
+
+def test_a_second_signal_stops_at_once(start, picture, wait) -> None:
+    server = start(grace_s=600)
+    with server.client() as client:
+        client.post("/v1/jobs", content=picture(2000, 2000))
+        wait(lambda: figures(client)["a2f_running"] == 1)
+        server.process.send_signal(signal.SIGINT)
+        wait(lambda: client.get("/readyz").status_code == 503)
+        server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(30) == 0
+
+
+def test_fifty_clients_at_once_get_the_pixels_of_the_command_line(server, picture, tmp_path) -> None:
+    import numpy as np
+
+    names = [f"{number}.png" for number in range(50)]
+    for number, name in enumerate(names):
+        (tmp_path / name).write_bytes(picture(20 + number, 40 - number % 7, seed=number))
+    command = [sys.executable, "-m", "a2f", "upscale", "-q", "-s", "2", "--suffix", "", "-o", f"{tmp_path}/out/"]
+    subprocess.run([*command, *(str(tmp_path / name) for name in names)], check=True)
+    got: dict[str, bytes] = {}
+    barrier = threading.Barrier(len(names))
+
+    def ask(name: str) -> None:
+        with server.client() as client:
+            barrier.wait()
+            got[name] = client.post("/v1/upscale?scale=2", content=(tmp_path / name).read_bytes()).content
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for name in names:
+        with Image.open(tmp_path / "out" / name) as expected, Image.open(io.BytesIO(got[name])) as image:
+            assert np.array_equal(np.asarray(image), np.asarray(expected)), name
+
+
+def test_many_requests_leave_nothing_behind(start, picture) -> None:
+    server = start()
+    given = [picture(16, 16), picture(8, 8, format="JPEG"), b"no picture", png_header(60_000, 60_000)]
+
+    def some(client) -> None:
+        for number in range(40):
+            client.post("/v1/upscale?scale=2", content=given[number % 4])
+            job = client.post("/v1/jobs?scale=2", content=given[number % 2]).headers["location"]
+            client.get(job)
+            client.delete(job)
+            client.delete(job)
+
+    with server.client() as client:
+        some(client)
+        before = figures(client)
+        some(client)
+        after = figures(client)
+        assert has_nothing_left(client)
+        assert after["process_open_fds"] == before["process_open_fds"]
+        assert len(children(server.process.pid)) == 2

@@ -1,0 +1,119 @@
+"""What docs/serve.md and deploy/ say is what happens."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from a2f.cli.serve import serve
+from a2f.web.options import parameters
+from a2f.web.problems import KINDS
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "serve.md").read_text(encoding="utf-8")
+DEPLOY = ROOT / "deploy"
+
+
+def block(language: str, number: int = 0) -> str:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)[number]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("language", ["python", "sh", "js"])
+def test_the_clients_of_the_page(server, picture, tmp_path: Path, language: str) -> None:
+    (tmp_path / "photo.jpg").write_bytes(picture(90, 60, format="JPEG"))
+    code = block(language, 1 if language == "sh" else 0).replace("http://127.0.0.1:8000", server.address)
+    programs = {"python": [sys.executable], "sh": ["bash", "-e"], "js": ["node"]}
+    program = programs[language]
+    if shutil.which("curl" if language == "sh" else program[0]) is None:
+        pytest.skip(f"no {program[0]} here")
+    file = tmp_path / {"python": "client.py", "sh": "client.sh", "js": "client.mjs"}[language]
+    file.write_text(code)
+    done = subprocess.run([*program, file.name], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / "large.jpg") as image:
+        assert image.size == (180, 120)
+    if language == "sh":
+        with Image.open(tmp_path / "photo_1000x667.png") as image:
+            assert image.size == (1000, 667)
+
+
+@pytest.mark.integration
+def test_the_python_client_tells_what_was_wrong(server) -> None:
+    names: dict[str, object] = {}
+    code = block("python").rpartition("\n\n\n")[0].replace("http://127.0.0.1:8000", server.address)
+    exec(compile(code, "serve.md", "exec"), names)
+    with pytest.raises(ValueError, match="not an image of a known format"):
+        names["upscale"](b"no picture")
+
+
+def test_the_clients_are_short() -> None:
+    for language in ("python", "js"):
+        body = re.search(r"\n(async function|def) .*?\n(?=\n|\Z)(?!    )", block(language), re.DOTALL)
+        assert body is not None
+        assert len(body[0].strip().splitlines()) <= 10
+
+
+def test_problems_and_options_of_the_page() -> None:
+    rows = [f"| `/problems/{k.name}` | {k.status} | {k.title} |" for k in KINDS.values()]
+    table = re.search(r"<!-- problems -->\n(.*?)<!-- /problems -->", PAGE, re.DOTALL)
+    assert table is not None
+    assert table[1].splitlines() == rows, "\n".join(rows)
+    told = re.search(r"The options are those of.*?They stand", PAGE, re.DOTALL)
+    assert told is not None
+    assert [name for name in re.findall(r"`(\w+)`", told[0]) if name != "a2f"] == list(parameters())
+
+
+def commands() -> list[list[str]]:
+    """The words after `a2f serve` in each file of deploy/."""
+    docker = re.search(r'ENTRYPOINT \["a2f", "serve", (.*)\]', (DEPLOY / "Dockerfile").read_text())
+    compose = re.search(r"command: \[(.*)\]", (DEPLOY / "compose.yaml").read_text())
+    unit = re.search(r"ExecStart=\S+/a2f serve (.*)", (DEPLOY / "a2f-serve.service").read_text())
+    assert docker
+    assert compose
+    assert unit
+    entry = shlex.split(docker[1].replace(",", " "))
+    return [entry, [*entry, *shlex.split(compose[1].replace(",", " "))], shlex.split(unit[1])]
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_commands_of_deploy_are_known(number: int) -> None:
+    assert serve.make_context("serve", commands()[number]).params["port"] == 8000
+    assert "serve.service" in PAGE
+
+
+def test_a_container_is_given_longer_to_stop_than_the_server_takes() -> None:
+    grace = serve.make_context("serve", []).params["grace"]
+    compose, unit = (DEPLOY / "compose.yaml").read_text(), (DEPLOY / "a2f-serve.service").read_text()
+    for text, pattern in ((compose, r"stop_grace_period: (\d+)s"), (unit, r"TimeoutStopSec=(\d+)")):
+        found = re.search(pattern, text)
+        assert found
+        assert int(found[1]) > grace
+
+
+def test_the_unit_is_one(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("no systemd-analyze here")
+    unit = tmp_path / "a2f-serve.service"
+    unit.write_text((DEPLOY / unit.name).read_text().replace("/opt/a2f/bin/a2f", "/bin/true"))
+    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_container_may_do_little() -> None:
+    yaml = pytest.importorskip("yaml")
+    service = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["a2f"]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["ports"] == ["127.0.0.1:8000:8000"]
+    assert (ROOT / "deploy" / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
+    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
+    assert "USER 65532:65532" in lines
+    for line in lines:
+        if line.startswith("COPY ") and "--from" not in line:
+            assert all((ROOT / name).exists() for name in line.split()[1:-1]), line

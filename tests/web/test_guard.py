@@ -1,0 +1,145 @@
+"""Who is let in, and what is told of it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from a2f.errors import UsageError
+from a2f.web.settings import Settings
+
+pytestmark = pytest.mark.integration
+
+KEY = "0123456789abcdef-secret"
+
+
+def test_an_address_that_others_reach_needs_a_key_or_a_word() -> None:
+    for host in ("0.0.0.0", "::", "192.0.2.1"):
+        with pytest.raises(UsageError, match="--no-auth"):
+            Settings(host=host, memory_bytes=10**10)
+        assert Settings(host=host, memory_bytes=10**10, no_auth=True)
+        assert KEY not in repr(Settings(host=host, memory_bytes=10**10, api_key=KEY))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"memory_bytes": 10**8}, "--workers"),
+        ({"memory_bytes": 10**9, "body_bytes": 10**9}, "--max-body"),
+        ({"memory_bytes": 10**10, "api_key": "short"}, "16"),
+    ],
+)
+def test_settings_that_cannot_work(given, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        Settings(**given)
+
+
+def test_the_command_line(start, picture, tmp_path) -> None:
+    command = [sys.executable, "-m", "a2f", "serve", "--port", "0", "--host", "0.0.0.0", "--max-memory", "2GB"]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "A2F_API_KEY" in refused.stderr
+    server = start(command=[*command, "--workers", "1", "--max-pixels", "1K"], environment={"A2F_API_KEY": KEY})
+    with server.client() as client:
+        client.headers["Authorization"] = f"Bearer {KEY}"
+        assert client.post("/v1/upscale", content=picture(40, 40)).json()["type"] == "/problems/too-many-pixels"
+    taken = subprocess.run(
+        [*command, "--no-auth", "--port", str(server.port)], capture_output=True, text=True, check=False
+    )
+    assert taken.returncode == 2
+    assert "cannot listen on" in taken.stderr
+
+
+def test_a_key_as_a_token_or_as_a_password(start) -> None:
+    server = start(api_key=KEY)
+    with server.client() as client:
+        refused = client.get("/v1/models")
+        assert (refused.status_code, refused.json()["type"]) == (401, "/problems/unauthorized")
+        assert refused.headers["www-authenticate"].startswith("Basic ")
+        assert client.get("/").status_code == 401
+        assert client.get("/healthz").status_code == 200
+        assert client.get("/v1/models", headers={"Authorization": f"Bearer {KEY}"}).status_code == 200
+        assert client.get("/", auth=("anybody", KEY)).status_code == 200
+        for wrong in (f"Bearer {KEY}x", "Bearer", "Basic %%%", "Basic é".encode(), f"Token {KEY}"):
+            assert client.get("/v1/models", headers={"Authorization": wrong}).status_code == 401
+        listed = client.get("/openapi.json", auth=("anybody", KEY)).json()
+        assert set(listed["components"]["securitySchemes"]) == {"key", "password"}
+    assert KEY not in server.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("127.0.0.1:1", 200),
+        ("[::1]:8000", 200),
+        ("evil.example", 421),
+        ("localhost.evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("", 421),
+    ],
+)
+def test_hosts(client, host: str, status: int) -> None:
+    assert client.get("/v1/models", headers={"Host": host}).status_code == status
+
+
+def test_a_name_that_was_added(start) -> None:
+    with start(host_names=["Pictures.example"]).client() as client:
+        assert client.get("/healthz", headers={"Host": "pictures.example:80"}).status_code == 200
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost.evil.example"])
+def test_pages_of_other_sites_may_not_use_it(client, picture, origin: str) -> None:
+    answer = client.post("/v1/upscale", content=picture(), headers={"Origin": origin})
+    assert (answer.status_code, answer.json()["type"]) == (403, "/problems/wrong-origin")
+    assert "access-control-allow-origin" not in answer.headers
+    crossed = client.post("/v1/upscale", content=picture(), headers={"Sec-Fetch-Site": "cross-site"})
+    assert crossed.status_code == 403
+
+
+def test_the_page_itself_may(server, client, picture) -> None:
+    answer = client.post("/v1/upscale?scale=2", content=picture(), headers={"Origin": server.address})
+    assert answer.status_code == 200
+    assert client.options("/v1/upscale", headers={"Origin": server.address}).status_code == 405
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/nothing", "/v1/jobs/none"])
+def test_headers_of_all_answers(client, path: str) -> None:
+    headers = client.get(path).headers
+    assert headers["content-security-policy"].startswith("default-src 'self'; ")
+    assert "unsafe" not in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "server" not in headers
+
+
+def test_the_access_log_holds_no_data_of_pictures(start, picture, wait) -> None:
+    server = start()
+
+    def told():
+        return [record for record in server.records() if record["route"] != "/readyz"]
+
+    files = {"image": ("holiday-in-rome.png", picture(33, 22), "image/png")}
+    with server.client() as client:
+        job = client.post("/v1/jobs?scale=2", files=files).json()["id"]
+        for number, path in enumerate((f"/v1/jobs/{job}/events", f"/v1/jobs/{job}/result", "/wp-login.php?p=hunter2")):
+            wait(lambda done=number: len(told()) > done)  # a line is written after its answer
+            client.get(path)
+    records = wait(lambda: len(told()) == 4 and told())
+    assert [(r["method"], r["route"], r["status"]) for r in records] == [
+        ("POST", "/v1/jobs", 202),
+        ("GET", "/v1/jobs/{id}/events", 200),
+        ("GET", "/v1/jobs/{id}/result", 200),
+        ("GET", "/", 404),
+    ]
+    assert (records[0]["width"], records[0]["height"], records[0]["model"]) == (33, 22, "auto")
+    assert records[0]["bytes_in"] > 2000
+    text = server.log.read_text()
+    assert not [word for word in ("rome", job, "hunter2", "wp-login") if word in text]
+
+
+def test_without_the_extra_it_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['uvicorn'] = None; sys.argv = ['a2f', 'serve']\nfrom a2f.cli.main import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "error: a2f serve needs uvicorn: pip install 'a2f[web]'\n")

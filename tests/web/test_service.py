@@ -1,0 +1,266 @@
+"""What the HTTP interface promises."""
+
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+import a2f
+
+pytestmark = pytest.mark.integration
+
+
+def opened(content: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(content))
+    image.load()
+    return image
+
+
+def problem(answer, name: str) -> str:
+    """The detail of a problem of this name."""
+    assert answer.headers["content-type"] == "application/problem+json"
+    told = answer.json()
+    assert told["type"] == f"/problems/{name}", told
+    assert told["status"] == answer.status_code
+    assert told["title"]
+    return told["detail"]
+
+
+def test_models_formats_and_limits(client) -> None:
+    told = client.get("/v1/models").json()
+    assert {(m["name"], m["scale"], m["kind"]) for m in told["models"]} >= {
+        ("sd", 2, "clean"),
+        ("sd-robust", 4, "robust"),
+    }
+    assert {"jpeg", "png", "webp", "tiff", "avif"} <= set(told["formats"])
+    assert told["limits"] == {"body_bytes": 64_000_000, "pixels": 50_000_000, "queue": 100}
+
+
+def test_a_body_becomes_the_pixels_of_the_python_interface(client, picture) -> None:
+    given = picture(31, 20)
+    answer = client.post("/v1/upscale?scale=2", content=given, headers={"Content-Type": "image/png"})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "image/png"
+    assert answer.headers["content-disposition"] == 'attachment; filename="picture_x2.png"'
+    assert (answer.headers["a2f-model"], answer.headers["a2f-scale"]) == ("sd", "2")
+    assert float(answer.headers["a2f-seconds"]) > 0
+    assert np.array_equal(np.asarray(opened(answer.content)), np.asarray(opened(a2f.upscale(given, scale=2))))
+
+
+def test_a_form_with_a_name_and_options(client, picture) -> None:
+    files = {"image": ('C:\\Bilder\\Müller\u202e "1".jpeg', picture(40, 30, format="JPEG"), "image/jpeg")}
+    answer = client.post("/v1/upscale", files=files, data={"width": "100", "format": "webp", "quality": "80"})
+    assert answer.status_code == 200, answer.text
+    assert opened(answer.content).size == (100, 75)
+    assert answer.headers["content-disposition"] == (
+        "attachment; filename=\"picture_100x75.webp\"; filename*=UTF-8''M%C3%BCller%201_100x75.webp"
+    )
+
+
+def test_options_in_the_query_and_in_the_form_add_up_but_are_given_once(client, picture) -> None:
+    files = {"image": ("a.png", picture(), "image/png")}
+    answer = client.post("/v1/upscale?scale=2", files=files, data={"format": "jpg"})
+    assert opened(answer.content).format == "JPEG"
+    twice = client.post("/v1/upscale?scale=2", files=files, data={"scale": "2"})
+    assert "given twice" in problem(twice, "bad-option")
+
+
+@pytest.mark.parametrize(
+    ("asked", "size"),
+    [("size=50x70", (50, 70)), ("max_side=60", (60, 40)), ("height=32", (48, 32)), ("width=12", (12, 8))],
+)
+def test_exact_sizes(client, picture, asked: str, size: tuple[int, int]) -> None:
+    answer = client.post(f"/v1/upscale?{asked}", content=picture(24, 16))
+    assert opened(answer.content).size == size
+    assert answer.headers["a2f-model"] == {"width=12": "none", "size=50x70": "sd,sd"}.get(asked, "sd")
+
+
+@pytest.mark.parametrize(
+    ("accept", "format"),
+    [
+        ("*/*", "PNG"),
+        ("image/webp", "WEBP"),
+        ("image/webp;q=0.5, image/jpeg", "JPEG"),
+        ("text/html,image/avif,image/webp,*/*;q=0.8", "AVIF"),
+        ("image/webp, image/png", "PNG"),
+        ("image/*;q=0.1", "PNG"),
+    ],
+)
+def test_accept_chooses_the_format(client, picture, accept: str, format: str) -> None:
+    answer = client.post("/v1/upscale?scale=2", content=picture(), headers={"Accept": accept})
+    assert answer.headers["content-type"] == f"image/{format.lower()}"
+    assert opened(answer.content).format == format
+
+
+def test_accept_that_nothing_meets(client, picture) -> None:
+    answer = client.post("/v1/upscale", content=picture(), headers={"Accept": "application/json"})
+    assert "image/png" in problem(answer, "not-acceptable")
+    assert answer.status_code == 406
+    asked = client.post("/v1/upscale?scale=2&format=png", content=picture(), headers={"Accept": "application/json"})
+    assert asked.status_code == 200
+
+
+def test_metadata_stays_and_can_be_left_out(client, picture) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "the old mill"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    given = picture(format="JPEG", exif=exif.tobytes(), icc_profile=profile)
+    kept = opened(client.post("/v1/upscale?scale=2", content=given).content)
+    assert kept.getexif()[0x010E] == "the old mill"
+    assert kept.info["icc_profile"] == profile
+    bare = opened(client.post("/v1/upscale?scale=2&strip=true", content=given).content)
+    assert not bare.getexif()
+
+
+def test_what_is_left_out_is_told(client, picture) -> None:
+    given = picture(format="JPEG", comment=b"seen in May")
+    answer = client.post("/v1/upscale?scale=2&format=png", content=given)
+    assert answer.headers["a2f-note"] == "png has no place for JPEG comments: left out"
+
+
+def test_models_by_name_and_by_the_picture(client, picture) -> None:
+    strong = picture(64, 64, format="JPEG", quality=20)
+    by_name = client.post("/v1/upscale?model=sd-robust", content=strong)
+    by_picture = client.post("/v1/upscale?model=auto", content=strong)
+    assert by_name.headers["a2f-model"] == "sd-robust"
+    assert by_picture.headers["a2f-model"] in ("sd", "sd-robust")
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("scale=5", "2, 3, 4"),
+        ("scale=", "2, 3, 4"),
+        ("scale=²", "2, 3, 4"),
+        ("colour=red", "there is no option 'colour'"),
+        ("model=/etc/passwd", "sd"),
+        ("model=../weights.safetensors", "sd"),
+        ("model=sd-robust&scale=3", "no weights"),
+        ("quality=0", "from 1 to 100"),
+        ("size=10x0", "1920x1080"),
+        ("width=10&height=10", "width and height are several sizes"),
+        ("scale=2&width=10", "scale and width are several sizes"),
+        ("strip=yes", "true or false"),
+        ("format=exe", "png"),
+        ("width=10000", "at most 16 times"),
+    ],
+)
+def test_wrong_options(client, picture, query: str, said: str) -> None:
+    answer = client.post(f"/v1/upscale?{query}", content=picture())
+    assert answer.status_code == 422
+    assert said in problem(answer, "bad-option")
+
+
+def test_a_format_that_would_lose_something(client, picture) -> None:
+    given = picture(mode="RGBA")
+    answer = client.post("/v1/upscale?format=jpeg&scale=2", content=given)
+    assert "transparency" in problem(answer, "format-loses")
+    assert client.post("/v1/upscale?format=jpeg&scale=2&force=true", content=given).status_code == 200
+
+
+@pytest.mark.parametrize("content", [b"hello", b"file:///etc/passwd", b"http://127.0.0.1/a.png"])
+def test_what_is_no_picture(client, content: bytes) -> None:
+    assert problem(client.post("/v1/upscale", content=content), "not-a-picture")
+    assert problem(client.post("/v1/jobs", content=content), "not-a-picture")
+
+
+def test_a_picture_that_ends_too_early(client, picture) -> None:
+    assert problem(client.post("/v1/upscale", content=b"\x89PNG\r\n\x1a\n"), "damaged-picture")
+    given = picture(100, 100)[:-2000]
+    assert problem(client.post("/v1/upscale?scale=2", content=given), "damaged-picture")
+    taken = client.post("/v1/upscale?scale=2&allow_truncated=true", content=given)
+    assert opened(taken.content).size == (200, 200)
+
+
+def test_types_and_addresses_that_are_not_taken(client, picture) -> None:
+    typed = client.post("/v1/upscale", content=picture(), headers={"Content-Type": "application/json"})
+    assert "image/*" in problem(typed, "not-a-picture")
+    assert problem(client.get("/v1/upscale"), "method-not-allowed")
+    assert client.get("/v1/upscale").headers["allow"] == "POST"
+    assert problem(client.get("/nothing"), "not-found")
+    assert problem(client.get("/v1/jobs/nothing"), "not-found")
+    assert problem(client.post("/v1/upscale", content=b""), "bad-request")
+
+
+def test_a_job_and_its_events(client, picture) -> None:
+    answer = client.post("/v1/jobs?scale=2", content=picture(30, 20))
+    assert answer.status_code == 202
+    job = answer.json()
+    assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
+    assert (job["width"], job["height"], job["error"]) == (60, 40, None)
+    assert job["status"] in ("queued", "running")
+    with client.stream("GET", f"/v1/jobs/{job['id']}/events") as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        text = stream.read().decode()
+    events = [part.split("\n") for part in text.split("\n\n") if part]
+    assert {event for event, _ in events} == {"event: status"}
+    told = [json.loads(data.removeprefix("data: ")) for _, data in events]
+    shares = [t["progress"] for t in told]
+    assert shares == sorted(shares)
+    assert told[-1] == client.get(f"/v1/jobs/{job['id']}").json()
+    assert (told[-1]["status"], told[-1]["progress"], told[-1]["seconds_left"]) == ("done", 1.0, 0.0)
+    result = client.get(told[-1]["result"])
+    assert opened(result.content).size == (60, 40)
+    assert result.headers["content-disposition"] == 'attachment; filename="picture_x2.png"'
+    assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
+    assert problem(client.get(told[-1]["result"]), "not-found")
+
+
+def test_a_job_that_fails_tells_why(client, picture, wait) -> None:
+    where = client.post("/v1/jobs?scale=2&format=jpeg", content=picture(mode="LA")).headers["location"]
+    wait(lambda: client.get(where).json()["status"] == "failed")
+    told = client.get(where).json()
+    assert told["error"]["type"] == "/problems/format-loses"
+    assert told["result"] is None
+    assert problem(client.get(f"{where}/result"), "format-loses")
+
+
+def test_a_large_picture_tells_its_progress_by_tiles(start, picture) -> None:
+    server = start(memory_bytes=54 * 10**7, body_bytes=10**7)
+    with server.client() as client:
+        where = client.post("/v1/jobs?scale=2", content=picture(420, 400)).headers["location"]
+        with client.stream("GET", f"{where}/events") as stream:
+            lines = [line for line in stream.iter_lines() if line.startswith("data: ")]
+        told = [json.loads(line[6:]) for line in lines]
+        shares = [t["progress"] for t in told if t["status"] == "running"]
+        assert len({share for share in shares if 0 < share < 1}) >= 3
+        assert opened(client.get(f"{where}/result").content).size == (840, 800)
+
+
+def test_the_page_and_the_documentation(client) -> None:
+    page = client.get("/")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["cache-control"] == "no-cache"
+    again = client.get("/", headers={"If-None-Match": page.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    docs = client.get("/docs")
+    for path in client.get("/openapi.json").json()["paths"]:
+        assert path in docs.text
+    assert "<script" not in docs.text
+    assert "style=" not in docs.text
+    assert client.get("/docs/style.css").headers["content-type"] == "text/css; charset=utf-8"
+    assert "64" not in client.get("/problems/too-large").headers["content-type"]
+    assert problem(client.get("/../settings.py"), "not-found")
+    assert problem(client.get("/%2e%2e/settings.py"), "not-found")
+
+
+def test_figures_for_prometheus(client, picture) -> None:
+    def figure(name: str) -> float:
+        lines = client.get("/metrics").text.splitlines()
+        return float(next(line.split()[1] for line in lines if line.split()[0] == name))
+
+    before = figure('a2f_jobs_total{status="done"}')
+    client.post("/v1/upscale?scale=2", content=picture())
+    assert figure('a2f_jobs_total{status="done"}') == before + 1
+    assert figure("a2f_queue") == 0
+    assert figure("process_resident_memory_bytes") > 10**7
+
+
+def test_importing_a2f_loads_no_server() -> None:
+    code = "import sys, a2f.api; print([m for m in ('starlette', 'uvicorn', 'prometheus_client') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
