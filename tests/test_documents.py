@@ -55,7 +55,7 @@ def test_commands_of_the_readme(desk: Path) -> None:
 
 @pytest.mark.integration
 def test_python_of_the_readme(desk: Path) -> None:
-    (code,) = blocks("python")
+    code = "".join(blocks("python"))
     with Image.open("photo.jpg") as image:
         image.load()
         names: dict[str, object] = {"image": image}
