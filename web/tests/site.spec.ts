@@ -86,6 +86,7 @@ test.describe("without a service worker", () => {
   });
 
   test("the keyboard alone is enough", async ({ page }) => {
+    await expect(page.getByRole("button", { name: "Choose pictures" })).toBeVisible();
     await page.keyboard.press("Tab");
     await expect(page.getByRole("button", { name: "Choose pictures" })).toBeFocused();
     await add(page, "one.png");

@@ -7,8 +7,7 @@ export function chooser(take: (files: File[]) => void): { root: HTMLElement; ope
     type: "file",
     accept: "image/*,.heic,.avif,.jxl,.tif,.tiff",
     multiple: true,
-    className: "visually-hidden",
-    attrs: { tabindex: "-1", "aria-label": "Choose pictures" },
+    hidden: true, // a button opens it
   });
   input.addEventListener("change", () => {
     take([...(input.files ?? [])]);

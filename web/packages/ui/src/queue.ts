@@ -1,5 +1,6 @@
 /** The pictures, and what becomes of each; no elements here. */
 import type { Backend, Status, Wish } from "./backend";
+import { bytesText } from "./texts";
 
 export type State = "waiting" | "running" | "done" | "failed" | "cancelled";
 
@@ -8,6 +9,8 @@ export interface Picture {
   readonly file: File;
   /** Null where this browser cannot show the file. */
   readonly before: ImageBitmap | null;
+  /** Whether the back end takes no such file. */
+  readonly isRefused: boolean;
   state: State;
   /** Of the work, in [0, 1]; null while it is unknown. */
   share: number | null;
@@ -45,13 +48,20 @@ export class Queue {
 
   async add(file: File): Promise<Picture> {
     const before = await shown(file);
+    const most = this.mostBytes ?? Infinity;
+    const isRefused = file.size > most;
     const picture: Picture = {
-      id: this.nextId++, file, before, state: "waiting", share: null, secondsLeft: null, note: "", error: "", result: null,
+      id: this.nextId++,
+      file,
+      before,
+      isRefused,
+      state: isRefused ? "failed" : "waiting",
+      share: null,
+      secondsLeft: null,
+      note: "",
+      error: isRefused ? `The file has ${bytesText(file.size)}; the server takes ${bytesText(most)} at most.` : "",
+      result: null,
     };
-    if (this.mostBytes !== null && file.size > this.mostBytes) {
-      picture.state = "failed";
-      picture.error = `The file has ${(file.size / 1e6).toFixed(1)} MB; the server takes ${(this.mostBytes / 1e6).toFixed(0)} MB.`;
-    }
     this.pictures.push(picture);
     this.changed(picture);
     return picture;
@@ -68,7 +78,7 @@ export class Queue {
   /** Pictures that have no result of this wish. */
   pending(wish: Wish): Picture[] {
     const key = JSON.stringify(wish);
-    return this.pictures.filter(({ result }) => JSON.stringify(result?.wish) !== key);
+    return this.pictures.filter(({ result, isRefused }) => !isRefused && JSON.stringify(result?.wish) !== key);
   }
 
   /** Enlarge all that are pending, one after the other; pictures that are added meanwhile too. */
