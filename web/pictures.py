@@ -1,6 +1,6 @@
 """Make the pictures of the pages from the bundled photograph: ``python web/pictures.py``; what it writes is committed.
 
-before.webp is a part of the photograph; after.webp is what `sd` x4 makes of it; the icons are those of the installed site.
+before.webp is a part of the photograph, after.webp is what `sd` x4 makes of it; the icons are for the installed site.
 """
 
 import sys
@@ -8,10 +8,11 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import a2f
+
+ROOT = Path(__file__).resolve().parents[1]
 
 PUBLIC = ROOT / "web" / "packages" / "ui" / "public"
 SITE = ROOT / "web" / "site" / "public"

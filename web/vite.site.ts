@@ -19,7 +19,7 @@ function filesBelow(folder: string, from = folder): string[] {
 }
 
 /** Not kept beforehand: types, and the engine for WebGPU, which is kept when it is first used. */
-const LATER = /\.d\.ts$|LICENSE$|asyncify|sw\.js$/;
+const LATER = /\.d\.ts$|LICENSE$|asyncify|webgpu|example|sw\.js$/;
 
 function offline(): Plugin {
   return {

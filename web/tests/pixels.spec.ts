@@ -54,9 +54,32 @@ test("pixels are the command line's within one level", async ({ page }) => {
     writeFileSync(join(folder, `${name}.out.png`), Uint8Array.from(made));
   }
   const found = JSON.parse(references("compare")) as Record<string, { largest: number; changed: number }>;
-  console.log(found);
+  expect(Object.keys(found)).toHaveLength(cases.length);
   for (const [name, { largest, changed }] of Object.entries(found)) {
     expect(largest, name).toBeLessThanOrEqual(1);
     expect(changed, name).toBeLessThan(0.002);
   }
+});
+
+test("WebGPU gives the pixels of WebAssembly within one level", async ({ playwright }) => {
+  test.skip(!process.env["A2F_WEBGPU"], "set A2F_WEBGPU=1: without a GPU it takes a minute");
+  test.setTimeout(600_000);
+  const executablePath = test.info().project.use.launchOptions?.executablePath;
+  const args = ["--no-sandbox", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
+  const browser = await playwright.chromium.launch({ executablePath, args });
+  const page = await browser.newPage();
+  await page.goto(`${address}/example.html`);
+  const { largest, devices } = await page.evaluate(async () => {
+    const { upscale } = (await import("/index.js" as string)) as typeof import("a2f-web");
+    const given = new ImageData(33, 21);
+    for (let k = 0; k < given.data.length; k++) given.data[k] = k % 4 === 3 ? 255 : 128 + 100 * Math.sin(k / 7);
+    const used: string[] = [];
+    const run = (device: "webgpu" | "wasm"): Promise<ImageData> =>
+      upscale(given, { scale: 2, device, tile: 20, onStart: (info) => used.push(info.device) });
+    const [a, b] = [await run("webgpu"), await run("wasm")];
+    return { devices: used, largest: a.data.reduce((most, v, k) => Math.max(most, Math.abs(v - b.data[k])), 0) };
+  });
+  await browser.close();
+  expect(devices).toEqual(["webgpu", "wasm"]);
+  expect(largest).toBeLessThanOrEqual(1);
 });

@@ -5,13 +5,15 @@ reads <name>.out.png and prints, as JSON, the largest difference of each and the
 """
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from click.testing import CliRunner
 from PIL import Image
+
+from a2f.cli.main import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -80,8 +82,10 @@ def make(folder: Path) -> None:
     for name, suffix, options, arguments in CASES:
         source = folder / f"{name}.in.{suffix}"
         save(picture(name), source)
-        command = [sys.executable, "-m", "a2f", "upscale", str(source), "-o", str(folder / f"{name}.ref.png")]
-        subprocess.run([*command, *arguments, "--overwrite"], check=True, capture_output=True)
+        command = ["upscale", str(source), "-o", str(folder / f"{name}.ref.png"), *arguments, "--overwrite"]
+        done = CliRunner().invoke(cli, command)
+        if done.exit_code:
+            sys.exit(f"a2f {' '.join(command)} failed: {done.output} {done.exception}")
         cases.append({"name": name, "file": source.name, "options": options})
     (folder / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
 

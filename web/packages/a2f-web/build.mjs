@@ -24,6 +24,7 @@ for (const name of Object.values(engines)) {
   for (const end of ["mjs", "wasm"]) copyFileSync(join(ort, `${name}.${end}`), join(dist, "ort", `${name}.${end}`));
 }
 cpSync(join(here, "ONNXRUNTIME-LICENSE"), join(dist, "ort/LICENSE"));
+copyFileSync(join(here, "example/example.html"), join(dist, "example.html"));
 
 // Literal `new URL(..., import.meta.url)`, which bundlers find and copy.
 const url = (path) => `new URL("./${path}", import.meta.url).href`;

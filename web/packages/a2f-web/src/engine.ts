@@ -64,10 +64,13 @@ async function openModel(ort: typeof Ort, device: "webgpu" | "wasm", entry: Mode
       ]),
     );
   };
-  // On a GPU a tile's 128 hidden channels must fit into one buffer, 128 MB at least; on a CPU into the caches.
-  return device === "webgpu"
-    ? { model, run, tileArea: 65536, widest: 256 }
-    : { model, run, tileArea: 4096, widest: 128 };
+  return { model, run, ...tileOf(device, ort.env.wasm.numThreads ?? 1) };
+}
+
+/** On a GPU a tile's 128 hidden channels must fit into one buffer, 128 MB at least; threads wait less in large tiles. */
+function tileOf(device: "webgpu" | "wasm", threads: number): { tileArea: number; widest: number } {
+  if (device === "webgpu") return { tileArea: 65536, widest: 256 };
+  return threads > 1 ? { tileArea: 16384, widest: 256 } : { tileArea: 4096, widest: 128 };
 }
 
 async function fetched(entry: ModelEntry): Promise<ArrayBuffer> {
