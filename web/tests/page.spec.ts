@@ -81,5 +81,6 @@ test("a file that is too large is not sent; one that the browser cannot show is"
   await expect(page.locator("[data-state=done]")).toHaveCount(1);
   expect(mock.sent).toHaveLength(1);
   await page.getByRole("button", { name: "scan.tif, done" }).click();
+  await expect(page.getByText("The result can be downloaded.")).toBeVisible();
   await checkAccessibility(page);
 });

@@ -11,5 +11,6 @@ foot.append("Pictures are enlarged by this server, which forgets them afterwards
 
 void startApp(document.querySelector<HTMLElement>("#app")!, new RemoteBackend(), {
   promise: "Sharper than zooming in. Colour profile, camera data, transparency and 16 bits are kept.",
+  unseen: "This browser cannot show the file.",
   foot,
 });

@@ -16,5 +16,6 @@ const backend = new LocalBackend(({ device, threads, inFile }) => {
 prepareOffline();
 void startApp(document.querySelector<HTMLElement>("#app")!, backend, {
   promise: "Sharper than zooming in, and private: pictures never leave your computer. Works offline after the first visit.",
+  unseen: "This browser cannot open the file.",
   foot,
 });

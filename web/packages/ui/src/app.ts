@@ -13,6 +13,8 @@ import { Viewer } from "./viewer";
 export interface Words {
   /** Under the title: where the work is done. */
   readonly promise: string;
+  /** In the place of a file that cannot be shown. */
+  readonly unseen: string;
   /** A line at the end of the panel. */
   readonly foot: Node | string;
 }
@@ -44,7 +46,7 @@ class App {
   private shown: { picture: Picture | null; result: unknown } = { picture: null, result: null };
   private said = "";
 
-  constructor(private readonly root: HTMLElement, backend: Backend, abilities: Abilities, words: Words) {
+  constructor(private readonly root: HTMLElement, backend: Backend, abilities: Abilities, private readonly words: Words) {
     this.queue = new Queue(backend, abilities.mostBytes, (picture) => this.changed(picture));
     this.settings = new Settings(abilities, () => this.render());
     this.strip = new Strip((picture) => this.choose(picture), (picture) => this.removed(picture));
@@ -54,7 +56,7 @@ class App {
     this.go.addEventListener("click", () => this.start());
     this.save.addEventListener("click", () => this.chosen?.result && saveOne(this.chosen));
     this.all.addEventListener("click", () => void saveAll(this.queue.pictures));
-    root.replaceChildren(this.header(), this.landing(words), this.work(words), this.files.root, this.live, el("div", { className: "drop-here", attrs: { "aria-hidden": "true" } }, "Drop pictures here"));
+    root.replaceChildren(this.header(), this.landing(), this.work(), this.files.root, this.live, el("div", { className: "drop-here", attrs: { "aria-hidden": "true" } }, "Drop pictures here"));
     this.render();
   }
 
@@ -64,7 +66,7 @@ class App {
   }
 
   /** What is there before any picture is. */
-  private landing(words: Words): HTMLElement {
+  private landing(): HTMLElement {
     const example = new Viewer(false);
     void Promise.all(["before.webp", "after.webp"].map(loaded)).then(([before, after]) => example.show({ before, after }));
     return el(
@@ -74,7 +76,7 @@ class App {
         "div",
         { className: "invite" },
         el("h2", {}, "Make pictures larger."),
-        el("p", { className: "lead" }, words.promise),
+        el("p", { className: "lead" }, this.words.promise),
         el("button", { type: "button", className: "primary choose", on: { click: () => this.files.open() } }, icon(...ICONS.picture), "Choose pictures"),
         el("p", { className: "hint" }, "or drop them here, or paste one"),
       ),
@@ -82,13 +84,13 @@ class App {
     );
   }
 
-  private work(words: Words): HTMLElement {
+  private work(): HTMLElement {
     const panel = el(
       "section",
       { className: "panel", attrs: { "aria-label": "Settings and result" } },
       this.settings.root,
       el("div", { className: "actions" }, this.facts, this.error, this.bar, this.left, this.go, this.save, this.all),
-      el("p", { className: "foot" }, words.foot),
+      el("p", { className: "foot" }, this.words.foot),
     );
     return el("main", { className: "work" }, this.viewer.root, this.strip.root, panel);
   }
@@ -158,7 +160,8 @@ class App {
       this.viewer.show(picture?.before ? { before: picture.before, after: result } : null, same);
       this.shown = { picture, result };
     }
-    this.viewer.root.classList.toggle("unseen", picture !== null && !picture.before);
+    const unseen = picture !== null && !picture.before;
+    this.viewer.say(unseen ? `${this.words.unseen}${picture.state === "done" ? " The result can be downloaded." : ""}` : "");
     const from = picture?.before ? `${picture.before.width} × ${picture.before.height}` : picture?.file.name ?? "";
     const to = result ? ` → ${result.width} × ${result.height}` : "";
     const size = picture?.result ? `, ${bytesText(picture.result.blob.size)}` : "";

@@ -19,6 +19,7 @@ export class Viewer {
   private readonly tools: HTMLElement;
   private readonly zoomText: HTMLElement;
   private readonly labels: readonly [HTMLElement, HTMLElement];
+  private readonly message = el("p", { className: "unseen", hidden: true });
   private readonly pointers = new Map<number, Point>();
   private pictures: Pictures | null = null;
   private view: View = { x: 0.5, y: 0.5, zoom: 1 };
@@ -53,7 +54,7 @@ export class Viewer {
       this.tool("Zoom in", ICONS.add, () => this.zoomBy(STEP)),
       this.tool("Show all", ICONS.fit, () => this.fit()),
     );
-    this.root = el("div", { className: "stage" }, this.canvas, this.handle, ...this.labels);
+    this.root = el("div", { className: "stage" }, this.canvas, this.handle, ...this.labels, this.message);
     if (zoomable) this.root.append(this.tools);
     else this.root.classList.add("stage-plain");
     this.listen();
@@ -69,6 +70,12 @@ export class Viewer {
       this.view = this.isFitted ? fitted(this.box(), this.room()) : held({ ...this.view, zoom }, this.box(), this.room());
     } else this.fit();
     this.draw();
+  }
+
+  /** Say something in the place of a picture that cannot be shown. */
+  say(text: string): void {
+    this.message.textContent = text;
+    this.message.hidden = text === "";
   }
 
   private tool(label: string, paths: readonly string[], click: () => void): HTMLElement {
@@ -222,7 +229,7 @@ export class Viewer {
     this.handle.hidden = !both;
     for (const label of this.labels) label.hidden = !both;
     this.tools.hidden = !pictures;
-    if (!pictures) return;
+    if (!pictures) return this.placeGround(0, 0, 0, 0);
     const { width, height } = this.box();
     const from = origin(this.view, this.box(), this.room());
     const zoom = this.view.zoom * ratio;
@@ -251,9 +258,11 @@ export class Viewer {
     this.zoomText.textContent = `${Math.round(this.view.zoom * ratio * 100)} %`;
     this.zoomText.setAttribute("aria-label", `Zoom ${this.zoomText.textContent}. Show one to one`);
     this.canvas.classList.toggle("can-pan", this.zoomable && overflows(this.view, this.box(), this.room()));
-    // A chequered ground shows where the picture is transparent.
-    for (const [name, value] of Object.entries({ x: x / ratio, y: y / ratio, w: width / ratio, h: height / ratio })) {
-      this.root.style.setProperty(`--picture-${name}`, `${value}px`);
-    }
+    this.placeGround(x / ratio, y / ratio, width / ratio, height / ratio);
+  }
+
+  /** A chequered ground shows where the picture is transparent. */
+  private placeGround(x: number, y: number, w: number, h: number): void {
+    for (const [name, value] of Object.entries({ x, y, w, h })) this.root.style.setProperty(`--picture-${name}`, `${value}px`);
   }
 }
