@@ -3,6 +3,7 @@
 Skipped, saying why, where Node or Chromium is missing; `make web-test` says how to get them.
 """
 
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+import a2f
 
 ROOT = Path(__file__).resolve().parents[2]
 WEB, PAGE = ROOT / "web", ROOT / "src" / "a2f" / "web" / "page"
@@ -87,6 +90,11 @@ def test_the_page_the_site_and_the_package_in_chromium(chromium: str) -> None:
     run("npm", "run", "build")
     told = run("npx", "playwright", "test", CHROMIUM=chromium)
     assert re.search(r"\d+ passed", told)
+
+
+def test_the_package_has_the_version_of_the_library() -> None:
+    package = json.loads((WEB / "packages" / "a2f-web" / "package.json").read_text(encoding="utf-8"))
+    assert package["version"] == a2f.__version__
 
 
 def test_the_page_asks_for_no_file_from_elsewhere_and_has_no_inline_script() -> None:

@@ -16,6 +16,13 @@ interface Case {
   readonly options: Record<string, unknown>;
 }
 
+interface Found {
+  readonly largest: number;
+  readonly changed: number;
+  /** Format, maker, orientation, and whether the colour profile is there. */
+  readonly told: readonly [string, string, number, boolean];
+}
+
 let server: Server;
 let address: string;
 const folder = mkdtempSync(join(tmpdir(), "a2f-pixels-"));
@@ -36,7 +43,7 @@ test.afterAll(() => {
   server.close();
 });
 
-test("pixels are the command line's within one level", async ({ page }) => {
+test("pixels are the command line's within one level, and profile and EXIF are kept", async ({ page }) => {
   references("make");
   const cases = JSON.parse(readFileSync(join(folder, "cases.json"), "utf8")) as Case[];
   await page.goto(`${address}/example.html`);
@@ -53,9 +60,14 @@ test("pixels are the command line's within one level", async ({ page }) => {
     );
     writeFileSync(join(folder, `${name}.out.png`), Uint8Array.from(made));
   }
-  const found = JSON.parse(references("compare")) as Record<string, { largest: number; changed: number }>;
+  const found = JSON.parse(references("compare")) as Record<string, Found>;
   expect(Object.keys(found)).toHaveLength(cases.length);
-  for (const [name, { largest, changed }] of Object.entries(found)) {
+  for (const [name, { largest, changed, told }] of Object.entries(found)) {
+    if (/^(kept|upright)/.test(name)) expect(told.slice(1), name).toEqual(["a camera", 1, true]);
+    if (name === "kept_in_jpeg" || name === "kept_in_webp") {
+      expect(told[0]).toBe(name === "kept_in_jpeg" ? "JPEG" : "WEBP"); // lossy: their pixels are not compared
+      continue;
+    }
     expect(largest, name).toBeLessThanOrEqual(1);
     expect(changed, name).toBeLessThan(0.002);
   }

@@ -1,7 +1,8 @@
 """Pictures for the pixel tests, what the command line makes of them, and how far the browser's are from that.
 
 ``references.py make FOLDER`` writes <name>.in.<format>, <name>.ref.png and cases.json; ``references.py compare FOLDER``
-reads <name>.out.png and prints, as JSON, the largest difference of each and the share of values that differ.
+reads <name>.out.png and prints, as JSON, the largest difference of each, the share of values that differ, and what the
+file says: format, maker, orientation, and whether it has the colour profile.
 """
 
 import json
@@ -11,11 +12,13 @@ from typing import Any
 
 import numpy as np
 from click.testing import CliRunner
-from PIL import Image
+from PIL import Image, ImageCms
 
 from a2f.cli.main import cli
 
 ROOT = Path(__file__).resolve().parents[2]
+
+ORIENTATION, MAKE = 0x0112, 0x010F
 
 # name, suffix, options of the package, options of the command line
 CASES: list[tuple[str, str, dict[str, Any], list[str]]] = [
@@ -33,6 +36,9 @@ CASES: list[tuple[str, str, dict[str, Any], list[str]]] = [
     ("two_passes", "png", {"scale": 6}, ["--width", "120"]),
     ("reduced", "png", {"size": {"maxSide": 40}}, ["--max-side", "40"]),
     ("upright", "jpg", {"scale": 2, "format": "image/png"}, ["-s", "2"]),
+    ("kept_in_png", "jpg", {"scale": 2, "format": "image/png"}, ["-s", "2"]),
+    ("kept_in_jpeg", "png", {"scale": 2, "format": "image/jpeg", "quality": 100}, ["-s", "2"]),
+    ("kept_in_webp", "jpg", {"scale": 2, "format": "image/webp", "quality": 100}, ["-s", "2"]),
 ]
 
 
@@ -69,11 +75,16 @@ def save(image: Image.Image, path: Path) -> None:
     options: dict[str, Any] = {}
     if path.suffix == ".jpg":
         options = {"quality": 60 if "robust" in path.name else 95, "subsampling": 0}
-    if "upright" in path.name:
+    if path.name.startswith(("upright", "kept")):
         exif = Image.Exif()
-        exif[0x0112], exif[0x010F] = 6, "a camera"  # turned by 90 degrees
-        options["exif"] = exif
+        exif[ORIENTATION], exif[MAKE] = 6, "a camera"  # turned by 90 degrees
+        options |= {"exif": exif, "icc_profile": profile()}
     image.save(path, **options)
+
+
+def profile() -> bytes:
+    """A colour profile that no encoder writes by itself, of more than one JPEG segment."""
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() + bytes(70_000)
 
 
 def make(folder: Path) -> None:
@@ -93,12 +104,15 @@ def make(folder: Path) -> None:
 def compare(folder: Path) -> None:
     """Print the differences; other sizes or channels count as 255."""
     found = {}
-    for name, *_ in CASES:
+    for name, suffix, *_ in CASES:
+        with Image.open(folder / f"{name}.in.{suffix}") as given:
+            icc = given.info.get("icc_profile")
         with Image.open(folder / f"{name}.ref.png") as a, Image.open(folder / f"{name}.out.png") as b:
             ours, theirs = (np.asarray(image).astype(int) for image in (a, b))
+            told = b.format, b.getexif().get(MAKE), b.getexif().get(ORIENTATION), icc == b.info.get("icc_profile")
         same = ours.shape == theirs.shape
         difference = np.abs(ours - theirs) if same else np.array([255])
-        found[name] = {"largest": int(difference.max()), "changed": float((difference > 0).mean())}
+        found[name] = {"largest": int(difference.max()), "changed": float((difference > 0).mean()), "told": told}
     print(json.dumps(found))
 
 

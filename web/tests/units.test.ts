@@ -109,6 +109,8 @@ describe("metadata", () => {
       expect(found.icc).toEqual(icc);
       expect(found.exif).toEqual(metadata.exif);
     }
+    const other = inJpeg(jpeg, { icc: icc.slice(9), exif: null }); // canvases write a profile of their own
+    expect((await factsOf(other as Uint8Array<ArrayBuffer>)).icc).toEqual(icc.slice(9));
     expect((await factsOf(png)).grey).toBe(true);
     expect([...jpeg.subarray(0, 8)]).toEqual([0xff, 0xd8, 0xff, 0xe0, 0, 4, 1, 2]);
     expect([...webp.subarray(20, 30)]).toEqual([0x38, 0, 0, 0, 8, 0, 0, 0x87, 0x13, 0]); // flags, width - 1, height - 1

@@ -55,8 +55,9 @@ export async function pngChunks({ icc, exif }: Metadata): Promise<Bytes[]> {
   return chunks;
 }
 
-/** A JPEG with metadata, behind its JFIF segment. */
-export function inJpeg(file: Bytes, { icc, exif }: Metadata): Bytes {
+/** A JPEG with metadata, behind its JFIF segment; a profile that the browser wrote gives way. */
+export function inJpeg(given: Bytes, { icc, exif }: Metadata): Bytes {
+  const file = icc ? withoutProfile(given) : given;
   const segments: Bytes[] = [];
   if (exif && exif.length < 65535 - 8) segments.push(segment(0xe1, joined(latin(EXIF_NAME), exif)));
   const parts = icc ? Math.ceil(icc.length / ICC_PART) : 0;
@@ -66,6 +67,17 @@ export function inJpeg(file: Bytes, { icc, exif }: Metadata): Bytes {
   }
   const jfif = file[2] === 0xff && file[3] === 0xe0 ? 4 + u16(file, 4) : 2;
   return joined(file.subarray(0, jfif), ...segments, file.subarray(jfif));
+}
+
+function withoutProfile(file: Bytes): Bytes {
+  const kept: Bytes[] = [file.subarray(0, 2)];
+  let at = 2;
+  while (at + 4 <= file.length && file[at] === 0xff && file[at + 1] !== 0xda && file[at + 1] !== 0xd9) {
+    const end = at + 2 + u16(file, at + 2);
+    if (!(file[at + 1] === 0xe2 && textAt(file, at + 4, 12) === ICC_NAME)) kept.push(file.subarray(at, end));
+    at = end;
+  }
+  return joined(...kept, file.subarray(at));
 }
 
 /** A WebP with metadata: the extended format, whose first chunk says what there is. */
