@@ -62,3 +62,23 @@ test("Vite finds the worker, the networks and the engine; errors and cancelling 
   expect(found.after).toEqual([5, 4]);
   expect(found.names).toContain("sd-robust");
 });
+
+test("where WebGPU promises more than it holds, WebAssembly goes on and the caller is told", async ({ page }) => {
+  server = serveFolder(PACKAGE);
+  await page.route("**/worker.js", async (route) => {
+    const promise = 'Object.defineProperty(navigator, "gpu", { value: { requestAdapter: async () => ({ info: {} }) } });\n';
+    const body = promise + readFileSync(join(PACKAGE, "worker.js"), "utf8");
+    const headers = { "content-type": "text/javascript", "cross-origin-embedder-policy": "require-corp" };
+    await route.fulfill({ body, headers });
+  });
+  await page.goto(`${await listen(server)}/example.html`);
+  const used = await page.evaluate(async () => {
+    const { upscale } = (await import("/index.js" as string)) as typeof import("a2f-web");
+    const devices: string[] = [];
+    const onStart = ({ device }: { device: string }): void => void devices.push(device);
+    await upscale(new ImageData(9, 6), { scale: 2, onStart });
+    const asked = await upscale(new ImageData(9, 6), { scale: 2, device: "webgpu" }).catch((e: { name: string }) => e.name);
+    return { devices, asked };
+  });
+  expect(used).toEqual({ devices: ["wasm"], asked: "UpscaleError" });
+});

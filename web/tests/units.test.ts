@@ -119,8 +119,8 @@ describe("metadata", () => {
 
   test("the profile alone is kept on request; damage is no error", async () => {
     expect(carriedOver(metadata, { width: 1, height: 1 }, "profile")).toEqual({ icc, exif: null });
-    expect(await factsOf(Uint8Array.of(0xff, 0xd8, 0xff))).toMatchObject({ icc: null, jpegQuality: null });
-    expect(await factsOf(new TextEncoder().encode("no picture at all"))).toMatchObject({ grey: false });
+    expect(await factsOf(Uint8Array.of(0xff, 0xd8, 0xff))).toMatchObject({ type: "image/jpeg", icc: null, jpegQuality: null });
+    expect(await factsOf(new TextEncoder().encode("no picture at all"))).toMatchObject({ type: null, grey: false });
   });
 
   test("the quality of a JPEG shows in its table", () => {

@@ -19,12 +19,14 @@ export interface Metadata {
 
 /** A file's metadata, and what its header tells about its pixels. */
 export interface FileFacts extends Metadata {
+  /** By its first bytes; null for all other formats. */
+  readonly type: "image/jpeg" | "image/png" | "image/webp" | null;
   readonly grey: boolean;
   /** libjpeg's quality, 1 to 100; null for other formats. */
   readonly jpegQuality: number | null;
 }
 
-const NOTHING: FileFacts = { icc: null, exif: null, grey: false, jpegQuality: null };
+const NOTHING: FileFacts = { type: null, icc: null, exif: null, grey: false, jpegQuality: null };
 const EXIF_NAME = "Exif\0\0";
 const ICC_NAME = "ICC_PROFILE\0";
 /** Of a JPEG segment: 65,535 less its length and the name and numbers of a part of a profile. */
@@ -32,14 +34,21 @@ const ICC_PART = 65535 - 2 - 14;
 
 /** Read what a file says; damage in it is passed over, since decoding judges the file. */
 export async function factsOf(file: Bytes): Promise<FileFacts> {
+  const type = typeOf(file);
   try {
-    if (file[0] === 0xff && file[1] === 0xd8) return ofJpeg(file);
-    if (textAt(file, 1, 3) === "PNG") return await ofPng(file);
-    if (textAt(file, 0, 4) === "RIFF" && textAt(file, 8, 4) === "WEBP") return ofWebp(file);
+    if (type === "image/jpeg") return ofJpeg(file);
+    if (type === "image/png") return await ofPng(file);
+    if (type === "image/webp") return ofWebp(file);
   } catch {
-    return NOTHING;
+    return { ...NOTHING, type };
   }
   return NOTHING;
+}
+
+function typeOf(file: Bytes): FileFacts["type"] {
+  if (file[0] === 0xff && file[1] === 0xd8) return "image/jpeg";
+  if (textAt(file, 1, 3) === "PNG") return "image/png";
+  return textAt(file, 0, 4) === "RIFF" && textAt(file, 8, 4) === "WEBP" ? "image/webp" : null;
 }
 
 /** The metadata for a result of this size: upright, without a thumbnail of the old picture. */
@@ -123,7 +132,7 @@ function ofJpeg(file: Bytes): FileFacts {
   }
   profile.sort(([a], [b]) => a - b);
   const icc = profile.length > 0 ? joined(...profile.map(([, part]) => part)) : null;
-  return { icc, exif, grey: components === 1, jpegQuality: tables.get(first) ?? null };
+  return { type: "image/jpeg", icc, exif, grey: components === 1, jpegQuality: tables.get(first) ?? null };
 }
 
 async function ofPng(file: Bytes): Promise<FileFacts> {
@@ -139,7 +148,7 @@ async function ofPng(file: Bytes): Promise<FileFacts> {
     if (name === "IEND") break;
     at += 12 + length;
   }
-  return { icc, exif, grey, jpegQuality: null };
+  return { type: "image/png", icc, exif, grey, jpegQuality: null };
 }
 
 function ofWebp(file: Bytes): FileFacts {
@@ -147,7 +156,8 @@ function ofWebp(file: Bytes): FileFacts {
   const find = (name: string): Bytes | null => chunks.find((c) => c.name === name)?.data.slice() ?? null;
   const exif = find("EXIF");
   const named = exif !== null && textAt(exif, 0, 6) === EXIF_NAME; // as some writers put it
-  return { icc: find("ICCP"), exif: named ? exif.slice(6) : exif, grey: false, jpegQuality: null };
+  const own = named ? exif.slice(6) : exif;
+  return { type: "image/webp", icc: find("ICCP"), exif: own, grey: false, jpegQuality: null };
 }
 
 function riffChunks(file: Bytes): { name: string; data: Bytes }[] {

@@ -1,7 +1,7 @@
 /** The worker: takes one request after the other, so that each has the whole machine. */
 import { decodeBlob, pixelsOf } from "./decode";
 import { type Format, RawEncoder, encoderFor } from "./encode";
-import { type Pixels, enlarge, isTransparent, planFor } from "./enlarge";
+import { type Engine, type Pixels, enlarge, isTransparent, planFor } from "./enlarge";
 import { type Runtime, startRuntime } from "./engine";
 import { UpscaleError } from "./errors";
 import { removeLeftovers } from "./features";
@@ -16,7 +16,7 @@ const scope = self as unknown as {
 
 class Cancelled extends Error {}
 
-const NO_FACTS: FileFacts = { icc: null, exif: null, grey: false, jpegQuality: null };
+const NO_FACTS: FileFacts = { type: null, icc: null, exif: null, grey: false, jpegQuality: null };
 /** Messages that wait are let in this often, and progress is told. */
 const BREATH_MS = 40;
 
@@ -36,7 +36,7 @@ async function answer(request: Request): Promise<void> {
   } catch (error) {
     if (error instanceof Cancelled) scope.postMessage({ kind: "cancelled", id });
     else if (error instanceof UpscaleError) scope.postMessage({ kind: "error", id, code: error.code, message: error.message });
-    else scope.postMessage({ kind: "error", id, code: "engine", message: error instanceof Error ? error.message : String(error) });
+    else scope.postMessage({ kind: "error", id, code: "engine", message: await engineFailed(request, error) });
   } finally {
     cancelled.delete(id);
   }
@@ -46,12 +46,11 @@ async function upscale(request: Request): Promise<void> {
   const { id, source, tile, maxMemory } = request;
   const breathe = breather(id);
   await breathe(0, true);
-  const { pixels, facts, type } = await read(source);
+  const { pixels, facts } = await read(source);
   const target = targetOf(request, pixels);
   const chosen = chooseModels(request, pixels, target, facts);
-  const runtime = await runtimeFor(request);
+  const { runtime, engines } = await opened(request, chosen);
   await breathe(0, true);
-  const engines = await Promise.all(chosen.map((entry) => runtime.open(entry)));
   const limits = { tile, maxMemory };
   let given: Size = pixels;
   let inFile = false;
@@ -72,9 +71,16 @@ async function upscale(request: Request): Promise<void> {
     return;
   }
   const metadata = carriedOver(facts, target, request.keep);
-  const encoder = await encoderFor(formatOf(request.format, type), target, kind, request.quality, metadata);
+  const encoder = await encoderFor(formatOf(request.format, facts), target, kind, request.quality, metadata);
   await enlarge(pixels, engines, target, limits, (row) => encoder.row(row), control);
   scope.postMessage({ kind: "blob", id, blob: await encoder.end() });
+}
+
+/** What to say of an error of the engine; a GPU that was lost is not used again. */
+async function engineFailed(request: Request, error: unknown): Promise<string> {
+  const message = error instanceof Error ? error.message : String(error);
+  const runtime = await runtimeFor(request).catch(() => null);
+  return runtime && leaveGpu(request, runtime) ? `WebGPU failed (${message}): try again, WebAssembly is used then` : message;
 }
 
 /** Lets messages in from time to time, and ends the work of a request that was cancelled. */
@@ -96,11 +102,11 @@ function breather(id: number): (share: number, now?: boolean) => Promise<void> {
   };
 }
 
-async function read(source: Request["source"]): Promise<{ pixels: Pixels; facts: FileFacts; type: string }> {
-  if ("raw" in source) return { pixels: { ...source.raw, grey: false }, facts: NO_FACTS, type: "" };
-  if ("bitmap" in source) return { pixels: await pixelsOf(source.bitmap, false), facts: NO_FACTS, type: "image/png" };
+async function read(source: Request["source"]): Promise<{ pixels: Pixels; facts: FileFacts }> {
+  if ("raw" in source) return { pixels: { ...source.raw, grey: false }, facts: NO_FACTS };
+  if ("bitmap" in source) return { pixels: await pixelsOf(source.bitmap, false), facts: NO_FACTS };
   const facts = await factsOf(new Uint8Array(await source.blob.arrayBuffer()));
-  return { pixels: await decodeBlob(source.blob, facts.grey), facts, type: source.blob.type };
+  return { pixels: await decodeBlob(source.blob, facts.grey), facts };
 }
 
 function targetOf({ size, scale }: Request, given: Size): Size {
@@ -127,9 +133,26 @@ function chooseModels({ model, models }: Request, given: Size, target: Size, fac
   });
 }
 
-function formatOf(format: Format | "auto", type: string): Format {
-  if (format !== "auto") return format;
-  return type === "image/jpeg" || type === "image/webp" ? type : "image/png";
+function formatOf(format: Format | "auto", { type }: FileFacts): Format {
+  return format === "auto" ? (type ?? "image/png") : format;
+}
+
+/** The engines of the passes. "auto" turns to WebAssembly where WebGPU fails; the caller is told what runs. */
+async function opened(request: Request, chosen: readonly ModelEntry[]): Promise<{ runtime: Runtime; engines: Engine[] }> {
+  const runtime = await runtimeFor(request);
+  try {
+    return { runtime, engines: await Promise.all(chosen.map((entry) => runtime.open(entry))) };
+  } catch (error) {
+    if (error instanceof UpscaleError || !leaveGpu(request, runtime)) throw error;
+    return opened(request, chosen);
+  }
+}
+
+/** Let "auto" go on without WebGPU; false if it did already, or if WebGPU was asked for by name. */
+function leaveGpu({ device, engines }: Request, { device: used }: Runtime): boolean {
+  if (device !== "auto" || used !== "webgpu") return false;
+  runtimes.set("auto", startRuntime("wasm", engines));
+  return true;
 }
 
 function runtimeFor({ device, engines }: Request): Promise<Runtime> {
