@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORE := $(VENV)/.core-installed
 DEV := $(VENV)/.dev-installed
 
-.PHONY: demo train-demo test nightly lint results paper clean
+.PHONY: demo train-demo test web-test nightly lint results paper clean
 
 demo: $(CORE)
 	@$(BIN)/python examples/demo.py
@@ -15,6 +15,12 @@ train-demo: $(DEV)
 
 test: lint
 	@$(BIN)/python -m pytest
+
+# The page, the site and the npm package of web/, in Chromium; `make test` does so too where there are Node and Chromium.
+web-test: $(DEV)
+	@command -v npm >/dev/null || { echo "Node 20.19 or newer with npm is missing: apt-get install nodejs npm, or nodejs.org"; exit 1; }
+	@command -v chromium >/dev/null || test -n "$$CHROMIUM" || { echo "Chromium is missing: apt-get install chromium, or set CHROMIUM to its path"; exit 1; }
+	@A2F_WEBGPU=1 $(BIN)/python -m pytest tests/web/test_browser.py
 
 # New examples for the tests of Hypothesis; `make nightly SEED=...` tries those of a seed again.
 # Then 1,000 damaged files of each container.

@@ -40,12 +40,31 @@ class Range:
 
 
 def draw_res(
-    drawing: "Drawing", block: FoldedBlock, x: str, *, reach: Range | None, sides: "Sides", end: str = ""
+    drawing: "Drawing",
+    block: FoldedBlock,
+    x: str,
+    *,
+    reach: Range | None,
+    sides: "Sides",
+    end: str = "",
+    mask: str | None = None,
 ) -> str:
-    """`res` of a block (Eq. 8, times λ_res), in integers where a range is given; `end` is added to all names."""
+    """`res` of a block (Eq. 8, times λ_res), in integers where a range is given.
+
+    Args:
+        drawing: the graph.
+        block: folded.
+        x: the features before the block.
+        reach: makes 8-bit integers of both convolutions.
+        sides: of the tile that are the image's border.
+        end: added to all names.
+        mask: a tensor that the hidden features are multiplied with; not in integers.
+    """
     conv1, relu, res = f"conv1{end}", f"relu{end}", f"res{end}"
     if reach is None:
         hidden = drawing.op("Relu", drawing.conv(block.conv1, x, name=conv1, sides=sides), name=relu)
+        if mask is not None:
+            hidden = drawing.op("Mul", hidden, mask, name=f"masked{end}")
         return drawing.conv(block.conv2, hidden, name=res, sides=sides)
     rounded = _rounded(drawing, x, reach.x / 127, np.int8(0))
     hidden = drawing.op("Relu", _conv(drawing, block.conv1, rounded, name=conv1, sides=sides), name=relu)

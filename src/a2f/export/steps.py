@@ -39,13 +39,15 @@ def head_step(net: Folded, *, sides: Sides) -> bytes:
     return _model(drawing, {"lr": 3}, {"x": net.config.channels})
 
 
-def block_step(net: Folded, number: int, *, sides: Sides) -> bytes:
+def block_step(net: Folded, number: int, *, sides: Sides, masked: bool = False) -> bytes:
     """One block (Eq. 6 to 9).
 
     Args:
         net: folded.
         number: i, from 1.
         sides: of the tile that are the image's border.
+        masked: adds the input "mask" [1, 1, h + 2, w + 2] for a tile of h x w, 0 outside the image and 1 inside. With
+            it one graph serves every tile: no side is a border, and the halo is 0 where the image ends.
 
     Returns:
         Inputs "before" (x_{i-1} with a halo of 2), "gate" [1, C, 1, 1], times λ_att, and "earlier" (x_0 .. x_{i-2},
@@ -55,7 +57,9 @@ def block_step(net: Folded, number: int, *, sides: Sides) -> bytes:
     block, c, levels = net.blocks[number - 1], net.config.channels, len(net.blocks)
     drawing = Drawing()
     inputs, outputs = {"before": c}, {"x": c}
-    res = draw_res(drawing, block, "before", reach=None, sides=sides)
+    if masked:
+        inputs["mask"] = 1
+    res = draw_res(drawing, block, "before", reach=None, sides=sides, mask="mask" if masked else None)
     inside = _inside(drawing, "before", BLOCK_HALO_PX, sides)
     carried = drawing.op("Mul", inside, drawing.scalar("lambda_x", block.lambda_x), name="carried")
     if block.proj:

@@ -1,0 +1,107 @@
+"""What is built from web/: the committed page, the package and the site, tested in a real browser.
+
+Skipped, saying why, where Node or Chromium is missing; `make web-test` says how to get them.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import a2f
+
+ROOT = Path(__file__).resolve().parents[2]
+WEB, PAGE = ROOT / "web", ROOT / "src" / "a2f" / "web" / "page"
+LEAST_NODE = (20, 19)
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(not WEB.is_dir(), reason="needs the folder web/ of a checkout, which no source package has"),
+]
+
+
+def run(*command: str, **variables: str) -> str:
+    """Run a command in web/; its whole output is in the error where it fails."""
+    done = subprocess.run(
+        command,
+        cwd=WEB,
+        env=os.environ | {"PYTHON": sys.executable, "NO_COLOR": "1"} | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        pytest.fail(f"{' '.join(command)} failed:\n{done.stdout}", pytrace=False)
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def node_modules() -> None:
+    """The packages of package-lock.json, installed once."""
+    if not shutil.which("npm") or not shutil.which("node"):
+        pytest.skip("needs Node (with npm) of 20.19 or newer")
+    told = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
+    found = tuple(int(part) for part in re.findall(r"\d+", told)[:2])
+    if found < LEAST_NODE:
+        pytest.skip(f"needs Node of 20.19 or newer, not {told.strip()}")
+    stamp, lock = WEB / "node_modules" / ".package-lock.json", WEB / "package-lock.json"
+    if stamp.exists() and stamp.stat().st_mtime >= lock.stat().st_mtime:
+        return
+    done = subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=WEB, capture_output=True)
+    if done.returncode:
+        what = f"npm ci failed: {done.stderr.decode(errors='replace')[-2000:]}"
+        pytest.fail(what, pytrace=False) if os.environ.get("CI") else pytest.skip(what)
+    stamp.touch()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    """Chromium's program."""
+    given = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if given is None:
+        pytest.skip("needs Chromium: apt-get install chromium, or its path in $CHROMIUM")
+    return given
+
+
+@pytest.mark.usefixtures("node_modules")
+def test_types_and_what_needs_no_browser() -> None:
+    run("npm", "run", "build:package")  # whose types the pages use
+    run("npm", "run", "types")
+    assert re.search(r"Tests\s+\d+ passed", run("npm", "run", "unit"))
+
+
+@pytest.mark.usefixtures("node_modules")
+def test_the_committed_page_is_what_its_sources_build(tmp_path: Path) -> None:
+    run("npm", "run", "build:page", PAGE_DIR=str(tmp_path))
+    built = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    committed = {path.name: path.read_bytes() for path in PAGE.iterdir()}
+    differ = sorted(name for name in built.keys() | committed.keys() if built.get(name) != committed.get(name))
+    assert differ == [], "run `npm run build:page` in web/ and commit src/a2f/web/page"
+
+
+@pytest.mark.usefixtures("node_modules")
+def test_the_page_the_site_and_the_package_in_chromium(chromium: str) -> None:
+    run("npm", "run", "build")
+    told = run("npx", "playwright", "test", CHROMIUM=chromium)
+    assert re.search(r"\d+ passed", told)
+
+
+def test_the_package_has_the_version_of_the_library() -> None:
+    package = json.loads((WEB / "packages" / "a2f-web" / "package.json").read_text(encoding="utf-8"))
+    assert package["version"] == a2f.__version__
+
+
+def test_the_page_asks_for_no_file_from_elsewhere_and_has_no_inline_script() -> None:
+    html = (PAGE / "index.html").read_text(encoding="utf-8")
+    assert not re.search(r"<style|\sstyle=|\son\w+=|<script[^>]*>[^<]", html)
+    named = re.findall(r'(?:src|href)="([^"]*)"', html)
+    assert {"page.js", "page.css", "icon.svg"} <= {name.removeprefix("./") for name in named}
+    assert all(not re.match(r"[a-z]+:|//", name) for name in named)
+    assert "https://" not in (PAGE / "page.css").read_text(encoding="utf-8")
+    assert sum(path.stat().st_size for path in PAGE.iterdir()) < 150_000

@@ -1,0 +1,93 @@
+/** Rows of RGBA to what the caller wants: an ImageData, or a file. */
+import { UpscaleError } from "./errors";
+import { type Metadata, inJpeg, inWebp, pngChunks } from "./metadata";
+import { PngWriter } from "./png";
+import type { Size } from "./sizes";
+
+/** Formats that are written. */
+export type Format = "image/png" | "image/jpeg" | "image/webp";
+
+/** WebP's own bound, which all browsers' canvases hold for JPEG as well. */
+const LONGEST = 16383;
+const LARGEST = 1 << 28;
+
+/** Takes rows from the top. */
+export interface Encoder<T> {
+  row(rgba: Uint8ClampedArray): Promise<void>;
+  end(): Promise<T>;
+}
+
+/** Collects pixels. */
+export class RawEncoder implements Encoder<Uint8ClampedArray<ArrayBuffer>> {
+  private readonly data: Uint8ClampedArray<ArrayBuffer>;
+  private at = 0;
+
+  constructor(size: Size) {
+    try {
+      this.data = new Uint8ClampedArray(4 * size.width * size.height);
+    } catch {
+      throw new UpscaleError("memory", `${size.width} x ${size.height} pixels do not fit: give a Blob and ask for PNG`);
+    }
+  }
+
+  async row(rgba: Uint8ClampedArray): Promise<void> {
+    this.data.set(rgba, this.at);
+    this.at += rgba.length;
+  }
+
+  async end(): Promise<Uint8ClampedArray<ArrayBuffer>> {
+    return this.data;
+  }
+}
+
+/** JPEG and WebP, by the browser's own encoders. */
+class CanvasEncoder implements Encoder<Blob> {
+  private readonly canvas: OffscreenCanvas;
+  private readonly context: OffscreenCanvasRenderingContext2D;
+  private y = 0;
+
+  constructor(
+    private readonly size: Size,
+    private readonly format: "image/jpeg" | "image/webp",
+    private readonly quality: number,
+    private readonly alpha: boolean,
+    private readonly metadata: Metadata,
+  ) {
+    const { width, height } = size;
+    this.canvas = new OffscreenCanvas(width, height);
+    const context = this.canvas.getContext("2d", { alpha, willReadFrequently: true });
+    if (Math.max(width, height) > LONGEST || width * height > LARGEST || !context) {
+      throw new UpscaleError("encode", `${width} x ${height} is too large for ${format}: choose PNG, which has no bound`);
+    }
+    this.context = context;
+  }
+
+  async row(rgba: Uint8ClampedArray): Promise<void> {
+    this.context.putImageData(new ImageData(rgba as Uint8ClampedArray<ArrayBuffer>, this.size.width, 1), 0, this.y++);
+  }
+
+  async end(): Promise<Blob> {
+    const blob = await this.canvas.convertToBlob({ type: this.format, quality: this.quality / 100 });
+    if (blob.type !== this.format) {
+      throw new UpscaleError("encode", `this browser cannot write ${this.format}: choose PNG or JPEG`);
+    }
+    const file = new Uint8Array(await blob.arrayBuffer());
+    const whole = this.format === "image/jpeg" ? inJpeg(file, this.metadata) : inWebp(file, this.metadata, this.size, this.alpha);
+    return new Blob([whole], { type: this.format });
+  }
+}
+
+/** The encoder of a file format. */
+export async function encoderFor(
+  format: Format,
+  size: Size,
+  kind: { grey: boolean; alpha: boolean },
+  quality: number,
+  metadata: Metadata,
+): Promise<Encoder<Blob>> {
+  if (format === "image/png") return new PngWriter(size, kind, await pngChunks(metadata));
+  if (format === "image/jpeg" && kind.alpha) {
+    throw new UpscaleError("encode", "JPEG holds no transparency, and the picture has some: choose PNG or WebP");
+  }
+  return new CanvasEncoder(size, format, quality, kind.alpha, metadata);
+}

@@ -1,0 +1,15 @@
+/** What went wrong, for programs. */
+export type UpscaleErrorCode = "picture" | "option" | "model" | "memory" | "engine" | "encode";
+
+/** Why a picture was not enlarged. The message says what was got, what is allowed and what to do. */
+export class UpscaleError extends Error {
+  override readonly name = "UpscaleError";
+
+  constructor(
+    /** What kind of error it is. */
+    readonly code: UpscaleErrorCode,
+    message: string,
+  ) {
+    super(message);
+  }
+}

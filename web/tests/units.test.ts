@@ -1,0 +1,195 @@
+/** What needs no browser. */
+import { describe, expect, test } from "vitest";
+
+import { upToDate } from "../packages/a2f-web/src/exif";
+import { fillHidden } from "../packages/a2f-web/src/alpha";
+import { gateOf } from "../packages/a2f-web/src/gates";
+import { qualityOfTable } from "../packages/a2f-web/src/jpeg_quality";
+import { carriedOver, factsOf, inJpeg, inWebp, pngChunks } from "../packages/a2f-web/src/metadata";
+import { PngWriter, crc32 } from "../packages/a2f-web/src/png";
+import { resizePlane, tapsOf } from "../packages/a2f-web/src/resample";
+import { planScales, targetSize } from "../packages/a2f-web/src/sizes";
+import { cuts } from "../packages/a2f-web/src/tiled";
+import { stopwatch } from "../packages/ui/src/queue";
+import { eventsIn, queryOf } from "../packages/ui/src/remote";
+import { distinct, resultName, timeLeft } from "../packages/ui/src/texts";
+import { fitted, held, origin, panned, zoomed } from "../packages/ui/src/view";
+
+describe("sizes", () => {
+  test("the side that is not given follows", () => {
+    expect(targetSize({ width: 300, height: 200 }, { width: 100 })).toEqual({ width: 100, height: 67 });
+    expect(targetSize({ width: 300, height: 200 }, { maxSide: 600 })).toEqual({ width: 600, height: 400 });
+    expect(() => targetSize({ width: 3, height: 2 }, { width: 0 })).toThrow("width is 0");
+    expect(() => targetSize({ width: 3, height: 2 }, { width: 1, maxSide: 9 })).toThrow("maxSide goes without");
+  });
+
+  test("the fewest and smallest passes that suffice", () => {
+    const plan = (factor: number): number[] => planScales({ width: 10, height: 10 }, { width: 10 * factor, height: 10 }, [4, 2, 3]);
+    expect([1, 1.5, 3, 3.1, 5, 7, 9, 16].map(plan)).toEqual([[], [2], [3], [4], [2, 3], [2, 4], [3, 3], [4, 4]]);
+    expect(() => plan(17)).toThrow("at most 16 times");
+  });
+});
+
+describe("resizing", () => {
+  test("weights add up to 1, and a constant stays constant", () => {
+    for (const filter of ["bicubic", "lanczos"] as const) {
+      for (const [from, to] of [[5, 17], [17, 5], [1, 4], [40, 1]]) {
+        for (const weights of tapsOf(from, to, filter).weights) {
+          expect(weights.reduce((sum, w) => sum + w, 0)).toBeCloseTo(1, 12);
+        }
+      }
+    }
+    const made = resizePlane(new Float32Array(35).fill(0.25), 7, 5, 11, 3, "lanczos");
+    expect(Math.max(...made.map((v) => Math.abs(v - 0.25)))).toBeLessThan(1e-7);
+  });
+});
+
+describe("tiles and gates", () => {
+  test("cuts cover a length once", () => {
+    expect(cuts(0, 10, 4)).toEqual([[0, 4], [4, 8], [8, 10]]);
+    expect(cuts(3, 3, 4)).toEqual([]);
+  });
+
+  test("a gate is λ times the sigmoid of Eq. 7", () => {
+    const one = Float32Array.of(1);
+    const gate = { proj: Float32Array.of(1, 2), weight1: one, bias1: Float32Array.of(-1), weight2: one, bias2: one, lambda: 0.5 };
+    const inner = Math.max(1 * 3 + 2 * 4 - 1, 0);
+    expect(gateOf(gate, Float64Array.of(3, 4))[0]).toBeCloseTo(0.5 / (1 + Math.exp(-(inner + 1))), 7);
+    expect(gateOf(gate, Float64Array.of(-3, -4))[0]).toBeCloseTo(0.5 / (1 + Math.exp(-1)), 7);
+  });
+
+  test("hidden pixels take the colour of what is visible", () => {
+    const rgb = Float32Array.of(0.2, 0.9, 0.4, 0.9, 0.6, 0.9);
+    const made = fillHidden(rgb, Float32Array.of(1, 0), 2, 1);
+    [0.2, 0.2, 0.4, 0.4, 0.6, 0.6].forEach((v, k) => expect(made[k]).toBeCloseTo(v, 6));
+    expect(fillHidden(rgb, Float32Array.of(1, 1), 2, 1)).toBe(rgb);
+  });
+});
+
+/** A TIFF block: orientation 6, a pointer to an EXIF folder with a width, and a second directory. */
+function exifBlock(): Uint8Array<ArrayBuffer> {
+  const view = new DataView(new ArrayBuffer(80));
+  view.setUint16(0, 0x4949);
+  view.setUint16(2, 42, true);
+  view.setUint32(4, 8, true);
+  const entry = (at: number, tag: number, type: number, value: number): void => {
+    view.setUint16(at, tag, true);
+    view.setUint16(at + 2, type, true);
+    view.setUint32(at + 4, 1, true);
+    if (type === 3) view.setUint16(at + 8, value, true);
+    else view.setUint32(at + 8, value, true);
+  };
+  view.setUint16(8, 2, true);
+  entry(10, 0x0112, 3, 6);
+  entry(22, 0x8769, 4, 40);
+  view.setUint32(34, 60, true);
+  view.setUint16(40, 1, true);
+  entry(42, 0xa002, 4, 10);
+  return new Uint8Array(view.buffer);
+}
+
+describe("metadata", () => {
+  test("EXIF is brought up to date in place", () => {
+    const made = new DataView(upToDate(exifBlock(), { width: 400, height: 300 }).buffer);
+    expect([made.getUint16(18, true), made.getUint32(34, true), made.getUint32(50, true)]).toEqual([1, 0, 400]);
+    expect(upToDate(Uint8Array.of(0x49, 0x49, 42), { width: 1, height: 1 })).toHaveLength(3);
+  });
+
+  const icc = Uint8Array.from({ length: 70_000 }, (_, k) => k % 251);
+  const metadata = { icc, exif: exifBlock() };
+
+  test("a profile and EXIF go into PNG, JPEG and WebP and come out again", async () => {
+    const writer = new PngWriter({ width: 2, height: 1 }, { grey: true, alpha: false }, await pngChunks(metadata));
+    await writer.row(Uint8ClampedArray.of(1, 1, 1, 255, 9, 9, 9, 255));
+    const png = new Uint8Array(await (await writer.end()).arrayBuffer());
+    const jpeg = inJpeg(Uint8Array.of(0xff, 0xd8, 0xff, 0xe0, 0, 4, 1, 2, 0xff, 0xd9), metadata);
+    const webp = inWebp(new TextEncoder().encode("RIFF\u000c\0\0\0WEBPVP8 \0\0\0\0"), metadata, { width: 9, height: 5000 }, true);
+    for (const file of [png, jpeg, webp]) {
+      const found = await factsOf(file as Uint8Array<ArrayBuffer>);
+      expect(found.icc).toEqual(icc);
+      expect(found.exif).toEqual(metadata.exif);
+    }
+    const other = inJpeg(jpeg, { icc: icc.slice(9), exif: null }); // canvases write a profile of their own
+    expect((await factsOf(other as Uint8Array<ArrayBuffer>)).icc).toEqual(icc.slice(9));
+    expect((await factsOf(png)).grey).toBe(true);
+    expect([...jpeg.subarray(0, 8)]).toEqual([0xff, 0xd8, 0xff, 0xe0, 0, 4, 1, 2]);
+    expect([...webp.subarray(20, 30)]).toEqual([0x38, 0, 0, 0, 8, 0, 0, 0x87, 0x13, 0]); // flags, width - 1, height - 1
+    expect(new DataView(webp.buffer).getUint32(4, true)).toBe(webp.length - 8);
+  });
+
+  test("the profile alone is kept on request; damage is no error", async () => {
+    expect(carriedOver(metadata, { width: 1, height: 1 }, "profile")).toEqual({ icc, exif: null });
+    expect(await factsOf(Uint8Array.of(0xff, 0xd8, 0xff))).toMatchObject({ type: "image/jpeg", icc: null, jpegQuality: null });
+    expect(await factsOf(new TextEncoder().encode("no picture at all"))).toMatchObject({ type: null, grey: false });
+  });
+
+  test("the quality of a JPEG shows in its table", () => {
+    expect(qualityOfTable(new Array<number>(64).fill(1))).toBe(100);
+    const table50 = [16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62];
+    const rest = [18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92, 49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99];
+    expect(qualityOfTable([...table50, ...rest])).toBe(50);
+  });
+
+  test("the checksum is that of PNG", () => {
+    expect(crc32(new TextEncoder().encode("IEND"))).toBe(0xae426082);
+  });
+});
+
+describe("the stage", () => {
+  const picture = { width: 1000, height: 500 };
+  const stage = { width: 500, height: 500 };
+
+  test("a zoom keeps the point under the pointer", () => {
+    const at = { x: 330, y: 260 };
+    const before = fitted(picture, stage);
+    const after = zoomed(before, 8, at, picture, stage);
+    const shown = (view: typeof before): number[] => {
+      const from = origin(view, picture, stage);
+      return [(at.x - from.x) / view.zoom, (at.y - from.y) / view.zoom];
+    };
+    shown(before).forEach((v, k) => expect(shown(after)[k]).toBeCloseTo(v, 6));
+  });
+
+  test("no gap shows at an edge, and a zoom has bounds", () => {
+    const near = { x: 0.5, y: 0.5, zoom: 2 };
+    expect(panned(near, { x: 1e6, y: -1e6 }, picture, stage)).toEqual({ x: 0.125, y: 0.75, zoom: 2 });
+    expect(held({ x: 0.9, y: 0.9, zoom: 0.1 }, picture, stage)).toEqual({ x: 0.5, y: 0.5, zoom: 0.1 });
+    expect(zoomed(near, 1e9, { x: 0, y: 0 }, picture, stage).zoom).toBe(64);
+    expect(zoomed(near, 1e-9, { x: 0, y: 0 }, picture, stage).zoom).toBe(0.5);
+  });
+});
+
+describe("words", () => {
+  test("time left, names of results", () => {
+    expect([1, 12.2, 130, 9000].map(timeLeft)).toEqual(["nearly done", "about 13 s left", "about 2 min left", "about 2.5 h left"]);
+    expect(resultName("a.b.tif", "x4", "image/jpeg")).toBe("a.b_x4.jpg");
+    expect(distinct(["a.png", "A.png", "a.png"])).toEqual(["a.png", "A (2).png", "a (3).png"]);
+  });
+
+  test("time left is reckoned where the back end does not tell it", () => {
+    let now = 0;
+    const watch = stopwatch(() => now);
+    watch({ share: 0.1, secondsLeft: null, note: "" });
+    now = 1000;
+    expect(watch({ share: 0.3, secondsLeft: null, note: "" }).secondsLeft).toBeCloseTo(3.5, 9);
+    expect(watch({ share: 0.3, secondsLeft: 9, note: "" }).secondsLeft).toBe(9);
+  });
+});
+
+describe("the server's interface", () => {
+  const wish = { scale: null, width: null, height: null, maxSide: null, model: "sd", format: null, quality: 92, keepMetadata: true };
+
+  test("a wish as a query", () => {
+    expect(String(queryOf({ ...wish, scale: 2 }))).toBe("model=sd&scale=2");
+    expect(String(queryOf({ ...wish, maxSide: 9, format: "png" }))).toBe("model=sd&max_side=9&format=png");
+    expect(String(queryOf({ ...wish, height: 9, format: "jpeg", keepMetadata: false }))).toBe("model=sd&height=9&format=jpeg&quality=92&strip=true");
+  });
+
+  test("events that come in pieces", async () => {
+    const pieces = [": hello\n\n", "event: status\r\nda", "ta: {\"a\":\"ä", "\"}\r\n\r\ndata: 2\n\n", "data: cut off"];
+    const stream = new Blob(pieces).stream() as ReadableStream<Uint8Array<ArrayBuffer>>;
+    const found: string[] = [];
+    for await (const data of eventsIn(stream)) found.push(data);
+    expect(found).toEqual(['{"a":"ä"}', "2"]);
+  });
+});
