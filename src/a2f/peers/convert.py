@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import MissingExtraError, UsageError, WeightsError, did_you_mean
+from a2f.peers import PEERS
 from a2f.peers.files import Network, fill, open_network
 from a2f.peers.pickled import read_pickled
 from a2f.peers.protobuf import read_caffe, read_tensorflow
@@ -34,7 +35,7 @@ def convert_network(path: Path | str, *, name: str, scale: int) -> Network:
     """
     path = Path(path)
     if name not in READERS:
-        hint = did_you_mean(name, READERS)
+        hint = "" if name in PEERS else did_you_mean(name, READERS)
         raise UsageError(f"no checkpoint of {name!r} can be read{hint}: choose one of {', '.join(READERS)}")
     network = open_network(name, scale=scale)
     tensors = READERS[name](path, scale)
