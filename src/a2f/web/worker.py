@@ -196,6 +196,7 @@ def main() -> None:
     send({"kind": "ready"})
     while True:
         header, data = messages.get()
+        send({"kind": "begun"})  # what ends this process from now on may be the picture
         _answer(worker, header, data, send)
         del header, data
         give_back_freed()
