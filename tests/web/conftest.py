@@ -63,7 +63,12 @@ def eventually(look: Callable[[], Any], *, within_s: float = ENDS_WITHIN_S) -> A
 
 @contextmanager
 def running(
-    folder: Path, *, command: list[str] | None = None, environment: dict[str, str] | None = None, **settings: Any
+    folder: Path,
+    *,
+    command: list[str] | None = None,
+    environment: dict[str, str] | None = None,
+    until_ready: bool = True,
+    **settings: Any,
 ):
     """A server with settings, or one of a command line."""
     log = folder / f"{len(list(folder.iterdir()))}.log"
@@ -82,8 +87,9 @@ def running(
         line = process.stdout.readline()
         assert "serves on http://" in line, line + log.read_text()
         server = Server(line.split()[3], process, log)
-        with server.client() as client:
-            eventually(lambda: client.get("/readyz").status_code == 200)
+        if until_ready:
+            with server.client() as client:
+                eventually(lambda: client.get("/readyz").status_code == 200)
         yield server
     finally:
         if process.poll() is None:

@@ -129,12 +129,37 @@ def test_the_access_log_holds_no_data_of_pictures(start, picture, wait) -> None:
         ("POST", "/v1/jobs", 202),
         ("GET", "/v1/jobs/{id}/events", 200),
         ("GET", "/v1/jobs/{id}/result", 200),
-        ("GET", "/", 404),
+        ("GET", "other", 404),
     ]
-    assert (records[0]["width"], records[0]["height"], records[0]["model"]) == (33, 22, "auto")
+    assert [(r["width"], r["height"], r["model"]) for r in (records[0], records[2])] == [
+        (33, 22, "auto"),
+        (33, 22, "sd"),
+    ]
     assert records[0]["bytes_in"] > 2000
     text = server.log.read_text()
     assert not [word for word in ("rome", job, "hunter2", "wp-login") if word in text]
+
+
+@pytest.mark.parametrize("path", ["/wp-login.php", "/v1", "/v1/jobs/a/made-up", "/problems/made-up", "/page.js.map"])
+def test_paths_that_clients_make_up_are_one_route(client, path: str) -> None:
+    def count(route: str) -> float:
+        lines = client.get("/metrics").text.splitlines()
+        name = f'a2f_requests_total{{method="GET",route="{route}",status="404"}} '
+        return sum(float(line.removeprefix(name)) for line in lines if line.startswith(name))
+
+    before = count("other")
+    assert client.get(path).json()["type"] == "/problems/not-found"
+    assert count("other") == before + 1
+    assert count(path) == count("/") == 0
+
+
+def test_the_access_log_tells_the_model_that_ran(start, picture, wait) -> None:
+    server = start()
+    with server.client() as client:
+        for query in ("scale=2", "width=12"):
+            client.post(f"/v1/upscale?{query}", content=picture(24, 16))
+    records = wait(lambda: (found := [r for r in server.records() if r["route"] == "/v1/upscale"])[1:] and found)
+    assert [(r["model"], r["scale"], r["format"]) for r in records] == [("sd", 2, "png"), ("none", 1, "png")]
 
 
 def test_without_the_extra_it_says_what_to_install() -> None:

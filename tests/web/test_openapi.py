@@ -58,6 +58,19 @@ def test_requests_made_from_the_document(api, method: str, path: str, mode: Gene
     check()
 
 
+def test_each_format_that_has_a_quality_is_in_its_description_and_fast_only_where_it_is_offered(monkeypatch) -> None:
+    from a2f.imageio import FORMATS
+    from a2f.web import options
+
+    monkeypatch.setattr(options, "formats", lambda: tuple(FORMATS))
+    told = options.parameters()["quality"]["description"]
+    assert "jpeg 92, webp 90, avif 80, heic 80, jxl 90" in told
+    assert "lossless for webp, jxl" in told
+    for offered in (["float32"], ["float32", "fast"]):
+        monkeypatch.setattr(options, "dtypes", lambda offered=offered: offered)
+        assert ("fast" in options.parameters()["dtype"]["description"]) == ("fast" in offered)
+
+
 def test_every_address_is_in_the_document_and_every_problem_has_a_page(client) -> None:
     for path, methods in client.get("/openapi.json").json()["paths"].items():
         if "{id}" not in path and "get" in methods:

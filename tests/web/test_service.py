@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageCms
 
 import a2f
+from a2f.web.wording import for_clients
 
 pytestmark = pytest.mark.integration
 
@@ -28,6 +29,13 @@ def problem(answer, name: str) -> str:
     assert told["status"] == answer.status_code
     assert told["title"]
     return told["detail"]
+
+
+def long_exif() -> bytes:
+    """More than a JPEG holds."""
+    exif = Image.Exif()
+    exif[0x010E] = "x" * 70_000
+    return exif.tobytes()
 
 
 def test_models_formats_and_limits(client) -> None:
@@ -160,6 +168,49 @@ def test_a_format_that_would_lose_something(client, picture) -> None:
     answer = client.post("/v1/upscale?format=jpeg&scale=2", content=given)
     assert "transparency" in problem(answer, "format-loses")
     assert client.post("/v1/upscale?format=jpeg&scale=2&force=true", content=given).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("given", "query", "said"),
+    [
+        ({"mode": "RGBA"}, "format=jpeg", "force=true"),
+        ({"mode": "LA"}, "format=gif", "force=true"),
+        ({"exif": long_exif()}, "format=jpeg", "strip=true"),
+        ({"cut": 100}, "scale=2", "allow_truncated=true"),
+        ({"width": 9000, "height": 4}, "format=webp&size=16384x9", "the option format"),
+        ({}, "model=sd-robust&scale=3", "choose scale=2 or scale=4"),
+    ],
+)
+def test_problems_speak_of_options_of_a_request(client, picture, given, query: str, said: str) -> None:
+    cut = given.pop("cut", 0)
+    file = picture(**given)
+    answer = client.post(f"/v1/upscale?{query}", content=file[:-cut] if cut else file)
+    assert answer.status_code == 422, answer.text
+    detail = answer.json()["detail"]
+    assert said in detail
+    for foreign in ("--", "=True", " -f", "pip install", "weights file", ".safetensors"):
+        assert foreign not in detail
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("leave it out (--force, force=True)", "leave it out (force=true)"),
+        ("--allow-truncated (allow_truncated=True) takes what there is", "allow_truncated=true takes what there is"),
+        ("leave out all metadata (--strip)", "leave out all metadata (strip=true)"),
+        (
+            "this CPU does not compute in int8: use --dtype float32",
+            "this CPU does not compute in int8: use dtype=float32",
+        ),
+        ("use another --dtype", "use another dtype"),
+        ("choose another format with -f", "choose another format with the option format"),
+        ("HEIC needs pillow-heif: pip install 'a2f[formats]'", "HEIC needs pillow-heif"),
+        ("needs openvino (pip install 'a2f[openvino]'): exactly instead", "needs openvino: exactly instead"),
+        ("png has no place for JPEG comments: left out", "png has no place for JPEG comments: left out"),
+    ],
+)
+def test_messages_in_the_words_of_a_request(text: str, told: str) -> None:
+    assert for_clients(text) == told
 
 
 @pytest.mark.parametrize("content", [b"hello", b"file:///etc/passwd", b"http://127.0.0.1/a.png"])

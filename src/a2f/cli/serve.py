@@ -24,19 +24,38 @@ docs/serve.md describes the HTTP interface; so does /docs on the server.
 @click.command(epilog=EPILOG)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
-@click.option("--api-key", envvar="A2F_API_KEY", metavar="KEY", help="What clients must send; better in $A2F_API_KEY.")
-@click.option("--no-auth", is_flag=True, help="Let everybody in who reaches --host.")
-@click.option("--host-name", "host_names", multiple=True, metavar="NAME", help="A name of this server; repeatable.")
-@click.option("--workers", type=POSITIVE, metavar="N", help="Pictures at a time.  [default: 2, on one core 1]")
-@click.option("--threads", type=POSITIVE, metavar="N", help="Of each worker.  [default: all cores, divided]")
-@click.option("--max-memory", type=BytesType(), help="Of everything, e.g. 2GB.  [default: half of what is free]")
+@click.option(
+    "--api-key", envvar="A2F_API_KEY", metavar="KEY", help="Key that clients must send; better in $A2F_API_KEY."
+)
+@click.option("--no-auth", is_flag=True, help="No key: everybody who reaches --host may use it.")
+@click.option(
+    "--host-name", "host_names", multiple=True, metavar="NAME", help="Host name to accept; may be given several times."
+)
+@click.option("--workers", type=POSITIVE, metavar="N", help="Pictures enlarged at a time.  [default: 2; 1 on one core]")
+@click.option("--threads", type=POSITIVE, metavar="N", help="Threads of each worker.  [default: the cores, divided]")
+@click.option(
+    "--max-memory",
+    type=BytesType(),
+    help="Memory limit for the server and its workers, e.g. 2GB.  [default: half of what is free]",
+)
 @click.option("--max-body", type=BytesType(), default="64MB", show_default=True, help="Refuse larger requests.")
 @click.option("--max-pixels", type=CountType(), default="50M", show_default=True, help="Refuse larger pictures.")
-@click.option("--queue", type=click.IntRange(min=0), default=64, show_default=True, help="Pictures that wait at most.")
-@click.option("--timeout", type=POSITIVE, default=600, show_default=True, metavar="S", help="Seconds for a picture.")
+@click.option("--queue", type=click.IntRange(min=0), default=64, show_default=True, help="Most pictures that wait.")
+@click.option(
+    "--timeout", type=POSITIVE, default=600, show_default=True, metavar="S", help="Seconds that a picture may take."
+)
 @click.option("--keep", type=POSITIVE, default=600, show_default=True, metavar="S", help="Seconds to keep a result.")
-@click.option("--keep-size", type=BytesType(), help="Bytes of results to keep.  [default: an eighth of the memory]")
-@click.option("--grace", type=POSITIVE, default=60, show_default=True, metavar="S", help="Seconds to finish in.")
+@click.option(
+    "--keep-size", type=BytesType(), help="Most bytes of results to keep.  [default: an eighth of the memory]"
+)
+@click.option(
+    "--grace",
+    type=POSITIVE,
+    default=60,
+    show_default=True,
+    metavar="S",
+    help="Seconds to finish running work after Ctrl-C.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No access log.")
 def serve(quiet: bool, **given: Any) -> None:
     """Serve a page and an HTTP interface that enlarge pictures.

@@ -60,7 +60,7 @@ class Service:
             *(Route(path, self.page) for path in self.files),
         ]
         router = Router(routes, redirect_slashes=False, lifespan=self._lifespan)
-        return Guard(router, settings=self.settings, metrics=self.metrics)
+        return Guard(router, routes=routes, settings=self.settings, metrics=self.metrics)
 
     @asynccontextmanager
     async def _lifespan(self, app: Any) -> AsyncIterator[None]:
@@ -181,9 +181,20 @@ class Service:
         except BaseException:
             self.jobs.bodies.give(sent.taken)
             raise
-        told = {"width": given[0], "height": given[1], "model": options.model, "scale": options.scale}
-        request.scope["a2f.told"] = told | {"format": options.format}
+        tell_log(request.scope, job)
         return job
+
+
+def tell_log(scope: Scope, job: Job) -> None:
+    """Tell the access log about a job: the model that ran, or the one that was asked for if none has run yet."""
+    result, options = job.result, job.options
+    scope["a2f.told"] = {
+        "width": job.given[0],
+        "height": job.given[1],
+        "model": result.model if result else options.model,
+        "scale": result.scale if result else options.scale,
+        "format": result.format if result else options.format,
+    }
 
 
 def _work_px(pixels: int, scales: tuple[int, ...]) -> float:
@@ -211,6 +222,7 @@ class Picture:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         self.job.watchers += 1
+        tell_log(scope, self.job)
         try:
             headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in self._headers()]
             await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -9,18 +9,21 @@ import json
 import logging
 import re
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from a2f.errors import A2FError
 from a2f.web.metrics import Metrics, log_request
 from a2f.web.problems import MEDIA_TYPE, ProblemError, problem_name
 from a2f.web.settings import Settings
+from a2f.web.wording import for_clients
 
 LOG = logging.getLogger("a2f.web")
 OPEN_PATHS = ("/healthz", "/readyz")  # probes have no key
@@ -36,7 +39,7 @@ SECURITY_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-JOB = re.compile(r"^/v1/jobs/[^/]+")
+OTHER = "other"  # paths that are no address of this server, in the log and in the figures
 
 
 class Guard:
@@ -44,12 +47,13 @@ class Guard:
 
     Args:
         app: what answers them.
+        routes: the addresses that `app` answers.
         settings: of the server.
         metrics: counts them.
     """
 
-    def __init__(self, app: ASGIApp, *, settings: Settings, metrics: Metrics) -> None:
-        self.app, self.settings, self.metrics = app, settings, metrics
+    def __init__(self, app: ASGIApp, *, routes: Sequence[BaseRoute], settings: Settings, metrics: Metrics) -> None:
+        self.app, self.routes, self.settings, self.metrics = app, routes, settings, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -68,7 +72,7 @@ class Guard:
         except ProblemError as problem:
             await exchange.problem(problem)
         except A2FError as error:
-            await exchange.problem(ProblemError(problem_name(error), str(error)))
+            await exchange.problem(ProblemError(problem_name(error), for_clients(str(error))))
         except Exception as error:
             LOG.exception("unexpected error")
             await exchange.problem(ProblemError("failed", f"unexpected {type(error).__name__}"))
@@ -102,8 +106,15 @@ class Guard:
             return False
         return True
 
+    def _route(self, scope: Scope) -> str:
+        """The path of the route, without what one request alone has: what clients make up fills no figures."""
+        for route in self.routes:
+            if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE:
+                return route.path
+        return OTHER
+
     def _tell(self, scope: Scope, exchange: "Exchange") -> None:
-        route, seconds = _route(scope["path"]), time.perf_counter() - exchange.began
+        route, seconds = self._route(scope), time.perf_counter() - exchange.began
         method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST", "DELETE") else "other"
         self.metrics.requests.labels(route, method, str(exchange.status)).inc()
         self.metrics.request_seconds.labels(route).observe(seconds)
@@ -211,13 +222,3 @@ def _of_http(error: HTTPException) -> ProblemError:
     if error.status_code == 405:
         return ProblemError("method-not-allowed", f"allowed: {(error.headers or {}).get('Allow', '')}")
     return ProblemError("bad-request", error.detail)
-
-
-def _route(path: str) -> str:
-    """A path without what is of one request alone."""
-    if path.startswith("/v1/jobs/"):
-        return JOB.sub("/v1/jobs/{id}", path)[:40]
-    if path.startswith("/problems/"):
-        return "/problems/{name}"
-    known = ("/v1/models", "/v1/upscale", "/v1/jobs", "/openapi.json", "/docs", "/healthz", "/readyz", "/metrics")
-    return path if path in known else "/"

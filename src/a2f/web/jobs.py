@@ -35,9 +35,9 @@ class Jobs:
         self.settings, self.metrics = settings, metrics
         self.bodies, self.results = Room(settings.body_room), Room(settings.result_room)
         first = ("sd", 4, "float32")
-        self.workers = [WorkerProcess(settings, opened=first) for _ in range(settings.workers)]
+        lost = metrics.workers_lost.inc
+        self.workers = [WorkerProcess(settings, opened=first, tell_replaced=lost) for _ in range(settings.workers)]
         self.inspector = WorkerProcess(settings, opened=None)
-        self._inspecting = asyncio.Lock()
         self._jobs: dict[str, Job] = {}
         self._waiting: deque[Job] = deque()
         self._arrived = asyncio.Condition()
@@ -48,7 +48,8 @@ class Jobs:
     async def start(self) -> None:
         """Start the workers; returns at once, see `is_ready`."""
         self._tasks = [asyncio.create_task(self._work(worker)) for worker in self.workers]
-        self._tasks += [asyncio.create_task(self._sweep()), asyncio.create_task(self._open_inspector())]
+        self._tasks += [asyncio.create_task(self._sweep())]
+        self._tasks += [asyncio.create_task(self._keep(worker)) for worker in (*self.workers, self.inspector)]
 
     async def stop(self) -> None:
         """End everything at once."""
@@ -91,8 +92,7 @@ class Jobs:
         Raises:
             ProblemError: not-a-picture, or what else is wrong with it.
         """
-        async with self._inspecting:
-            told, _ = await self.inspector.ask({"kind": "inspect"}, data, timeout_s=INSPECT_S)
+        told, _ = await self.inspector.ask({"kind": "inspect"}, data, timeout_s=INSPECT_S)
         return told["format"], (told["width"], told["height"])
 
     def check_size(self, given: Size, options: Options) -> None:
@@ -206,14 +206,18 @@ class Jobs:
         share = min(ESTIMATED_SHARE, spent / expected)
         return round(share, 3), round(max(0.1, expected - spent), 1)
 
-    async def _open_inspector(self) -> None:
-        with suppress(ProblemError):  # the first request tries again
-            await self.inspector.start()
+    async def _keep(self, worker: WorkerProcess) -> None:
+        """Start a worker, and replace it when it has ended, for ever: otherwise a server that is not ready stays so."""
+        while True:
+            if not worker.is_ready:
+                with suppress(ProblemError):  # the next round tries again
+                    await worker.start()
+            await asyncio.sleep(SWEEP_S)
 
     async def _work(self, worker: WorkerProcess) -> None:
         """Run jobs on one worker, for ever."""
         with suppress(ProblemError):
-            await worker.start()
+            await worker.start()  # until then the other workers take the jobs
         while True:
             async with self._arrived:
                 await self._arrived.wait_for(lambda: bool(self._waiting))
@@ -222,8 +226,7 @@ class Jobs:
             job.task = asyncio.create_task(self._run(job, worker))
             job.tell_change()
             await asyncio.wait([job.task])
-            if worker.starts and not worker.is_ready:
-                self.metrics.workers_lost.inc()
+            if not worker.is_ready:
                 with suppress(ProblemError):
                     await worker.start()
 

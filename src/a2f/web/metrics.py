@@ -20,12 +20,20 @@ class Metrics:
         own = self.registry
         self.requests = Counter("a2f_requests_total", "Requests answered.", ["route", "method", "status"], registry=own)
         self.request_seconds = Histogram(
-            "a2f_request_seconds", "Of a request.", ["route"], buckets=SECONDS, registry=own
+            "a2f_request_seconds",
+            "Seconds from a request to the end of its answer.",
+            ["route"],
+            buckets=SECONDS,
+            registry=own,
         )
         self.jobs = Counter("a2f_jobs_total", "Pictures, by how they ended.", ["status"], registry=own)
-        self.job_seconds = Histogram("a2f_job_seconds", "Of a picture in a worker.", buckets=SECONDS, registry=own)
+        self.job_seconds = Histogram(
+            "a2f_job_seconds", "Seconds that a picture took in a worker.", buckets=SECONDS, registry=own
+        )
         self.pixels = Counter("a2f_pixels_total", "Pixels of the pictures that were enlarged.", registry=own)
-        self.workers_lost = Counter("a2f_workers_lost_total", "Workers that were killed or ended.", registry=own)
+        self.workers_lost = Counter(
+            "a2f_workers_lost_total", "Workers that ended or were killed, and were replaced.", registry=own
+        )
         self.waiting = Gauge("a2f_queue", "Pictures that wait.", registry=own)
         self.running = Gauge("a2f_running", "Pictures that are being enlarged.", registry=own)
         self.body_bytes = Gauge("a2f_body_bytes", "Bytes of pictures that wait or run.", registry=own)

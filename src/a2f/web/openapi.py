@@ -20,21 +20,25 @@ def document(settings: Settings) -> Node:
         "info": {
             "title": "a2f",
             "version": a2f.__version__,
-            "description": "Enlarges pictures 2, 3 or 4 times, or to an exact size. Results are forgotten soon.",
+            "description": "Enlarges pictures 2, 3 or 4 times, or to an exact size. Results are kept for a short time.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
         "paths": _paths(),
         "components": {
             "schemas": _schemas(),
-            "parameters": {"job": _path_parameter("id", "Of `POST /v1/jobs`.")},
+            "parameters": {"job": _path_parameter("id", "The `id` that `POST /v1/jobs` answered.")},
             "responses": {str(status): _problem(status) for status in sorted({k.status for k in KINDS.values()})},
         },
     }
     if secured:
         given["components"]["securitySchemes"] = {
             "key": {"type": "http", "scheme": "bearer"},
-            "password": {"type": "http", "scheme": "basic", "description": "Any user name; the key as password."},
+            "password": {
+                "type": "http",
+                "scheme": "basic",
+                "description": "Send any user name, and the key as the password.",
+            },
         }
         given["security"] = [{"key": []}, {"password": []}]
         for path in ("/healthz", "/readyz"):
@@ -51,12 +55,15 @@ def _paths() -> Node:
         "content": _json(job),
     }
     events = {
-        "description": "`event: status`, its data the job as JSON, at each change; ends when the job has ended.",
+        "description": "An event `status` at each change, with the job as JSON; the stream ends with the job.",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
     told = {"description": "The job.", "content": _json(job)}
     of_job = [{"$ref": "#/components/parameters/job"}]
-    models = {"description": "What there is.", "content": _json({"$ref": "#/components/schemas/Models"})}
+    models = {
+        "description": "The models, formats and limits.",
+        "content": _json({"$ref": "#/components/schemas/Models"}),
+    }
     return {
         "/v1/models": {"get": _operation("models", "List models, formats and limits", {"200": models})},
         "/v1/upscale": {
@@ -68,7 +75,7 @@ def _paths() -> Node:
         },
         "/v1/jobs/{id}": {
             "parameters": of_job,
-            "get": _operation("job", "Ask how far a job is", {"200": told}, (404,)),
+            "get": _operation("job", "Get the progress of a job", {"200": told}, (404,)),
             "delete": _operation(
                 "drop", "Cancel a job, or forget one that has ended", {"204": {"description": "Done."}}, (404,)
             ),
@@ -88,11 +95,13 @@ def _paths() -> Node:
 def _probes() -> Node:
     """What watches the server asks for."""
     return {
-        "/healthz": {"get": _operation("health", "Whether the server runs", {"200": _plain("It runs.")})},
+        "/healthz": {"get": _operation("health", "Check that the server runs", {"200": _plain("The server runs.")})},
         "/readyz": {
-            "get": _operation("ready", "Whether it takes pictures", {"200": _plain("It does.")}, (503,)),
+            "get": _operation(
+                "ready", "Check that the server takes pictures", {"200": _plain("The server takes pictures.")}, (503,)
+            ),
         },
-        "/metrics": {"get": _operation("metrics", "Figures for Prometheus", {"200": _plain("The figures.")})},
+        "/metrics": {"get": _operation("metrics", "Get figures for Prometheus", {"200": _plain("The figures.")})},
     }
 
 
@@ -121,8 +130,8 @@ def _input() -> Node:
     }
     raw = {"schema": {"type": "string", "contentMediaType": "image/*"}}
     return {
-        "description": "Options are given once: in the query, or as fields of a form. An exact size is given instead "
-        "of a scale, and only one. The header `Accept` chooses the format where the option `format` does not.",
+        "description": "Give each option once: in the query, or as a field of a form. Give either `scale` or one of "
+        "`width`, `height`, `max_side`, `size`. Without the option `format`, the header `Accept` chooses the format.",
         "parameters": query,
         "requestBody": {"required": True, "content": {"image/*": raw, "multipart/form-data": {"schema": form}}},
     }
@@ -130,10 +139,10 @@ def _input() -> Node:
 
 def _result_headers() -> Node:
     told = {
-        "A2F-Model": ("string", "Model of each pass; none if the picture was only resized."),
-        "A2F-Scale": ("integer", "How many times the network enlarged it, over all passes."),
-        "A2F-Seconds": ("number", "That it took, without waiting."),
-        "A2F-Note": ("string", "What a person should know, percent-encoded; one header for each note."),
+        "A2F-Model": ("string", "The model of each pass, separated by commas; none if the picture was only resized."),
+        "A2F-Scale": ("integer", "How many times the networks enlarged the picture, over all passes."),
+        "A2F-Seconds": ("number", "Seconds that the work took, without the time in the queue."),
+        "A2F-Note": ("string", "A note for people, percent-encoded; one header for each note."),
     }
     return {name: {"schema": {"type": kind}, "description": text} for name, (kind, text) in told.items()}
 
@@ -164,13 +173,13 @@ def _schemas() -> Node:
         status={"type": "string", "enum": ["queued", "running", "done", "failed", "cancelled"]},
         progress={"type": "number", "minimum": 0, "maximum": 1},
         seconds_left={"type": ["number", "null"]},
-        width={"type": "integer", "minimum": 1, "description": "Of the result."},
-        height={"type": "integer", "minimum": 1, "description": "Of the result."},
+        width={"type": "integer", "minimum": 1, "description": "Width of the result in pixels."},
+        height={"type": "integer", "minimum": 1, "description": "Height of the result in pixels."},
         error={"oneOf": [{"$ref": "#/components/schemas/Problem"}, {"type": "null"}]},
-        result={"type": ["string", "null"], "description": "Where to fetch it."},
+        result={"type": ["string", "null"], "description": "Path of the enlarged picture; null until the job is done."},
         notes=texts,
     )
-    job["properties"]["position"] = count | {"description": "In the queue, from 1."}
+    job["properties"]["position"] = count | {"description": "Place in the queue, from 1; only while the job waits."}
     limits = _object(body_bytes=count, pixels=count, queue=count)
     models = _object(models={"type": "array", "items": model}, formats=texts, limits=limits)
     return {"Job": job, "Problem": problem, "Models": models}

@@ -7,12 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from a2f.errors import UnknownModelError
 from a2f.imageio import FORMATS, format_of_suffix
 from a2f.imageio.extras import NEEDED
 from a2f.sizes import Size, Target, plan_scales
 from a2f.web.problems import ProblemError
-from a2f.weights import AUTO, AUTO_CLEAN, find_shipped, shipped_models
+from a2f.weights import AUTO, AUTO_CLEAN, shipped_models
 
 MEDIA_TYPES = {name: f"image/{name}" for name in FORMATS} | {
     "dds": "image/vnd-ms.dds",
@@ -30,7 +29,7 @@ Schema = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a request asks for; as the options of `a2f upscale`."""
+    """What a request asks for, in the names of the options of `a2f upscale`."""
 
     scale: int = 4
     model: str = AUTO
@@ -100,26 +99,40 @@ def _flag(what: str) -> Schema:
     return {"type": "boolean", "default": False, "description": what}
 
 
+def _about_quality() -> str:
+    lossy = [FORMATS[name] for name in formats() if FORMATS[name].quality is not None]
+    lossless = ", ".join(f.name for f in lossy if f.lossless)
+    defaults = ", ".join(f"{f.name} {f.quality}" for f in lossy)
+    return f"Quality of a lossy format. By default {defaults}. 100 is lossless for {lossless}."
+
+
+def _about_dtype() -> str:
+    if dtypes() == ["float32"]:
+        return "Precision of the network. This server computes in float32 only."
+    return "Precision of the network. fast is the quickest; it loses less than 0.01 dB on average."
+
+
 def parameters() -> dict[str, Schema]:
     """Name -> JSON schema of each option."""
     return {
         "scale": {"type": "integer", "enum": [2, 3, 4], "default": 4, "description": "How many times to enlarge."},
         "model": {"type": "string", "enum": model_names(), "default": AUTO,
-                  "description": "auto: sd-robust, where shipped, for strongly compressed JPEGs, else sd."},
+                  "description": "auto takes sd-robust for strongly compressed JPEGs if it has the scale, else sd."},
         "format": {"type": "string", "enum": [*formats(), *ALIASES],
-                   "description": "Of the result; by default what `Accept` prefers, else that of the picture."},
+                   "description": "Format of the result. By default the header `Accept` chooses; "
+                                  "without it, the result has the format of the picture."},
         "quality": {"type": "integer", "minimum": 1, "maximum": 100,
-                    "description": "JPEG 92, WebP 90 (100: lossless), AVIF 80 by default."},
+                    "description": _about_quality()},
         "width": _side("Exact width in pixels; the height follows. Instead of scale."),
         "height": _side("Exact height in pixels; the width follows. Instead of scale."),
         "max_side": _side("Exact length of the longer side in pixels. Instead of scale."),
         "size": {"type": "string", "pattern": f"^{SIZE.pattern}$", "example": "1920x1080",
-                 "description": "Exact width and height; the proportions may change. Instead of scale."},
-        "strip": _flag("Leave out all metadata; colours converted to sRGB."),
+                 "description": "Exact width and height in pixels; the proportions may change. Instead of scale."},
+        "strip": _flag("Leave out all metadata, and convert the colours to sRGB."),
         "dtype": {"type": "string", "enum": dtypes(), "default": "float32",
-                  "description": "Precision; fast is the quickest, at a loss below 0.01 dB on average."},
+                  "description": _about_dtype()},
         "force": _flag("Accept a format that loses transparency, 16 bits or long metadata."),
-        "allow_truncated": _flag("Take what there is of a damaged picture."),
+        "allow_truncated": _flag("Enlarge what can be read of a damaged picture."),
     }  # fmt: skip
 
 
@@ -146,12 +159,11 @@ def read_options(given: Iterable[tuple[str, str]]) -> Options:
 
 
 def _check_model(options: Options) -> None:
-    if options.target.is_exact or options.scale in scales_of(options.model):
-        return
-    try:
-        find_shipped(AUTO_CLEAN if options.model == AUTO else options.model, scale=options.scale)
-    except UnknownModelError as error:
-        raise ProblemError("bad-option", str(error)) from error
+    scales = scales_of(options.model)
+    if not options.target.is_exact and options.scale not in scales:
+        there_are = " or ".join(f"scale={scale}" for scale in sorted(scales))
+        told = f"there are no weights for model={options.model} with scale={options.scale}: choose {there_are}"
+        raise ProblemError("bad-option", f"{told}, or another model")
 
 
 def _value(name: str, text: str, schema: Schema) -> Any:

@@ -45,7 +45,7 @@ _ALL = (
     Kind(name="wrong-origin", status=403, title="Another site may not use this server",
          remedy="Use the page of this server, or a program: CORS is off."),
     Kind(name="not-found", status=404, title="There is nothing at this address",
-         remedy="Jobs are forgotten some time after they are done: send the picture again."),
+         remedy="`/docs` lists the addresses. A job is forgotten some time after it is done: send the picture again."),
     Kind(name="method-not-allowed", status=405, title="This address does not take this method",
          remedy="The header `Allow` lists the methods."),
     Kind(name="not-acceptable", status=406, title="None of the accepted types can be made",

@@ -14,6 +14,8 @@ from a2f.web.settings import Settings
 from a2f.web.worker import LENGTHS, packed
 
 START_S = 120  # to import what is needed and to open a network
+RETRY_S = 5  # after which a client may ask again when no process takes its work
+TRIES = 2  # a process that had ended before it was asked is replaced once
 BUFFER_BYTES = 2**20
 SENT_BYTES = 2**18  # at a time
 
@@ -24,49 +26,54 @@ async def nothing_told(share: float) -> None:
     """Hear of progress, and do nothing."""
 
 
+def nothing_counted() -> None:
+    """Hear that a process was replaced, and do nothing."""
+
+
 class WorkerProcess:
     """Starts a worker, replaces it when it ends, and asks it one thing at a time.
 
     Args:
         settings: of the server.
         opened: model, scale and precision of the network that it opens at its start; None opens none.
+        tell_replaced: called each time when a process takes the place of an earlier one.
     """
 
-    def __init__(self, settings: Settings, *, opened: tuple[str, int, str] | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        opened: tuple[str, int, str] | None,
+        tell_replaced: Callable[[], None] = nothing_counted,
+    ) -> None:
         limits = {
             "threads": settings.threads,
             "memory_bytes": settings.worker_bytes,
             "pixels": settings.pixels,
         }
         self._given = json.dumps({"limits": limits, "opened": opened})
+        self._tell_replaced = tell_replaced
         self._process: Process | None = None
-        self.starts = 0
-        self.is_ready = False
+        self._has_greeted = self._was_started = False
+        self._lock = asyncio.Lock()  # two callers must not read from one process
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the process runs and has said that it takes work."""
+        return self._has_greeted and self._process is not None and self._process.returncode is None
 
     async def start(self) -> None:
-        """Start the process if none runs.
+        """Start the process if none runs; waits for a start or a question that is under way.
 
         Raises:
-            ProblemError: failed, if it does not start.
+            ProblemError: busy, if it does not start.
         """
-        if self._process is not None and self._process.returncode is None:
-            return
-        self.starts += 1
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", "a2f.web.worker", self._given,
-            stdin=PIPE, stdout=PIPE, limit=BUFFER_BYTES, start_new_session=True, env=_environment(),
-        )  # fmt: skip
-        try:
-            async with asyncio.timeout(START_S):
-                await self._read(self._process)
-        except (TimeoutError, OSError, EOFError) as error:
-            await self.kill()
-            raise ProblemError("failed", "a worker process did not start") from error
-        self.is_ready = True
+        async with self._lock:
+            await self._start()
 
     async def kill(self) -> None:
         """End the process at once, whatever it is doing."""
-        process, self._process, self.is_ready = self._process, None, False
+        process, self._process, self._has_greeted = self._process, None, False
         if process is None:
             return
         with suppress(ProcessLookupError):
@@ -82,23 +89,67 @@ class WorkerProcess:
         tell: Callable[[float], Awaitable[None]] = nothing_told,
         room: Callable[[int], Awaitable[None]] | None = None,
     ) -> Answer:
-        """Ask for one thing. Whoever cancels this ends the work: the process is killed.
+        """Ask for one thing, after what was asked before. Whoever cancels this ends the work: the process is killed.
 
         Args:
             header: of the message.
             data: its payload.
-            timeout_s: seconds that it may take.
+            timeout_s: seconds that the answer may take, without the start of the process.
             tell: called with the share that is done.
             room: called with the bytes of the answer before they are read; may wait.
 
         Raises:
-            ProblemError: what the worker says, took-too-long, or failed if the process ended.
+            ProblemError: what the worker says; took-too-long; failed, if the process ended during the work; busy, if
+                no process takes the work.
         """
+        async with self._lock:
+            for _ in range(TRIES):
+                process = await self._start()
+                answer = await self._tried(process, header, data, timeout_s, tell, room)
+                if answer is not None:
+                    return answer
+        raise ProblemError("busy", "the worker processes ended before they began the work", retry_after_s=RETRY_S)
+
+    async def _start(self) -> Process:
+        """The process, which is started if none runs; for whoever holds the lock."""
+        if self.is_ready and self._process is not None:
+            return self._process
+        await self.kill()
+        if self._was_started:
+            self._tell_replaced()
+        self._was_started = True
+        try:
+            async with asyncio.timeout(START_S):
+                self._process = await asyncio.create_subprocess_exec(
+                    sys.executable, "-P", "-m", "a2f.web.worker", self._given,
+                    stdin=PIPE, stdout=PIPE, limit=BUFFER_BYTES, start_new_session=True, env=_environment(),
+                )  # fmt: skip
+                await self._read(self._process)
+        except (TimeoutError, OSError, EOFError) as error:
+            await self.kill()
+            raise ProblemError("busy", "a worker process did not start", retry_after_s=RETRY_S) from error
+        except BaseException:
+            await asyncio.shield(self.kill())
+            raise
+        self._has_greeted = True
+        return self._process
+
+    async def _tried(
+        self,
+        process: Process,
+        header: dict[str, Any],
+        data: bytes | bytearray,
+        timeout_s: float,
+        tell: Callable[[float], Awaitable[None]],
+        room: Callable[[int], Awaitable[None]] | None,
+    ) -> Answer | None:
+        """The answer; None if the process ended before it began the work, which then is not the reason."""
+        has_begun = False
         try:
             async with asyncio.timeout(timeout_s):
-                await self.start()
-                assert self._process is not None
-                return await self._asked(self._process, header, data, tell, room)
+                await self._begin(process, header, data)
+                has_begun = True
+                return await self._answer(process, tell, room)
         except TimeoutError as error:
             await self.kill()
             raise ProblemError(
@@ -106,6 +157,8 @@ class WorkerProcess:
             ) from error
         except (EOFError, OSError) as error:
             await self.kill()
+            if not has_begun:
+                return None
             raise ProblemError("failed", "the process that read the picture ended unexpectedly") from error
         except ProblemError:
             raise
@@ -113,20 +166,22 @@ class WorkerProcess:
             await asyncio.shield(self.kill())
             raise
 
-    async def _asked(
-        self,
-        process: Process,
-        header: dict[str, Any],
-        data: bytes | bytearray,
-        tell: Callable[[float], Awaitable[None]],
-        room: Callable[[int], Awaitable[None]] | None,
-    ) -> Answer:
+    async def _begin(self, process: Process, header: dict[str, Any], data: bytes | bytearray) -> None:
+        """Send a message, and hear that its work has begun."""
         assert process.stdin is not None
         process.stdin.write(packed(header, data))
         for start in range(0, len(data), SENT_BYTES):
             process.stdin.write(bytes(data[start : start + SENT_BYTES]))
             await process.stdin.drain()
         await process.stdin.drain()
+        await self._read(process)
+
+    async def _answer(
+        self,
+        process: Process,
+        tell: Callable[[float], Awaitable[None]],
+        room: Callable[[int], Awaitable[None]] | None,
+    ) -> Answer:
         while True:
             told, file = await self._read(process, room)
             if told["kind"] == "progress":

@@ -30,6 +30,7 @@ from a2f.sizes import Size
 from a2f.upscalers import Models, Upscalers
 from a2f.web.options import Options, from_message, scales_of
 from a2f.web.problems import problem_name
+from a2f.web.wording import for_clients
 
 LENGTHS = struct.Struct("<IQ")
 NAME = "the picture"
@@ -110,7 +111,7 @@ class Worker:
             "model": ",".join(one.model for one in decided.passes) or "none",
             "scale": math.prod(one.upscaler.scale for one in decided.passes),
             "seconds": round(time.perf_counter() - began, 3),
-            "notes": [note.removeprefix(f"{NAME}: ") for note in (*decided.notes, *notes, *upscalers.take_notes())],
+            "notes": [_note(note) for note in (*decided.notes, *notes, *upscalers.take_notes())],
         }
         return told, file
 
@@ -121,6 +122,10 @@ class Worker:
             raise MemoryLimitError(
                 f"resizing needs {needed / 1e6:.0f} MB; {self.memory_bytes / 1e6:.0f} MB are allowed"
             )
+
+
+def _note(text: str) -> str:
+    return for_clients(text.removeprefix(f"{NAME}: "))
 
 
 def _work(decided: Enlargement) -> list[float]:
@@ -149,10 +154,12 @@ def _answer(worker: Worker, header: dict[str, Any], data: bytes, send: Callable[
         send({"kind": "done", **told}, file)
     except Exception as error:
         name = problem_name(error)
-        detail = str(error)
+        detail = for_clients(str(error))
         if name == "failed":
             detail = f"unexpected {type(error).__name__}"
             sys.excepthook(type(error), error, error.__traceback__)
+        if name == "too-many-pixels":
+            detail = f"the picture has more than the {worker.pixels:,} pixels that are allowed"
         if name == "too-much-memory":
             detail = f"{worker.memory_bytes / 1e6:.0f} MB, which a worker has, do not suffice for this picture"
             sys.stderr.write(f"{error}\n")  # for whoever runs the server: it may name a folder
@@ -196,6 +203,7 @@ def main() -> None:
     send({"kind": "ready"})
     while True:
         header, data = messages.get()
+        send({"kind": "begun"})  # what ends this process from now on may be the picture
         _answer(worker, header, data, send)
         del header, data
         give_back_freed()
