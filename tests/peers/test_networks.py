@@ -78,7 +78,8 @@ def test_onnx_of_one_size() -> None:
 
 
 def test_unknown_names_and_scales_are_told() -> None:
-    with pytest.raises(UnknownModelError, match=r"unknown network 'carn-x' \(did you mean 'carn-m'\?\): choose one of srcnn, .*carn-m"):
+    told = r"unknown network 'carn-x' \(did you mean 'carn-m'\?\): choose one of srcnn, .*carn-m"
+    with pytest.raises(UnknownModelError, match=told):
         build_peer("carn-x", scale=2)
     with pytest.raises(UsageError, match="falsr-a has no x3: choose x2"):
         build_peer("falsr-a", scale=3)
