@@ -1,6 +1,7 @@
 """What was given comes back enlarged."""
 
 import io
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -251,13 +252,16 @@ def test_bad_images(given: object) -> None:
 
 def test_bad_models_and_files(tmp_path: Path) -> None:
     image = np.zeros((4, 4, 3), np.uint8)
-    with pytest.raises(UnknownModelError, match=r"unknown model 'xl': there are sd x2"):
+    with pytest.raises(UnknownModelError, match=r"unknown model 'xl'\. There are: sd x2"):
         a2f.upscale(image, model="xl")
     for nothing in (None, 4, object()):
         with pytest.raises(UnknownModelError, match="a model is a name"):
             a2f.upscale(image, model=nothing)
-    with pytest.raises(UnknownModelError, match="at scale 7"):
-        a2f.upscale(image, scale=7)
+    for scale in (7, 5, "2", None, 2.0):
+        for call in (lambda scale: a2f.upscale(image, scale=scale), lambda scale: a2f.load("sd", scale=scale)):
+            with pytest.raises(UsageError, match=f"scale={re.escape(repr(scale))}: choose 2, 3 or 4"):
+                call(scale)
+    assert a2f.upscale(image, scale=np.int64(2)).shape == (8, 8, 3)
     with pytest.raises(WeightsError, match="No such file"):
         a2f.load(tmp_path / "none.safetensors")
     with pytest.raises(ImageReadError, match="No such file"):
@@ -266,6 +270,17 @@ def test_bad_models_and_files(tmp_path: Path) -> None:
         a2f.upscale(b"no image at all")
     with pytest.raises(InputError, match="given as a path"):
         a2f.upscale(image, output="x.png")
+
+
+def test_an_open_file_and_other_dtypes_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.new("RGB", (4, 4)).save(path)
+    with path.open("rb") as file, pytest.raises(InputError, match=r"is an open file: pass file\.read\(\), or its path"):
+        a2f.upscale(file)
+    with pytest.raises(InputError, match=r"uint8, uint16 or floating point in .*, not int32"):
+        a2f.upscale(np.zeros((4, 4, 3), np.int32))
+    for dtype in (">u2", np.float16, np.float64):
+        assert a2f.upscale(np.zeros((4, 4, 3), dtype), scale=2).dtype == np.dtype(dtype)
 
 
 def test_damaged_files_are_taken_where_that_is_allowed(tmp_path: Path) -> None:

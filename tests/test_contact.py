@@ -72,7 +72,7 @@ def test_scenes_that_are_none() -> None:
     small, large = np.zeros((15, 20, 3), np.uint8), np.zeros((60, 80, 3), np.uint8)
     with pytest.raises(InputError, match="20 x 15 pixels after and 80 x 60 before: give the enlargements second"):
         Scene(name="p", before=large, after=small)
-    with pytest.raises(InputError, match="other proportions"):
+    with pytest.raises(InputError, match=r"different proportions \(20 x 15 and 40 x 60\)\. Compare"):
         Scene(name="p", before=small, after=large[:, :40])
 
 
@@ -96,6 +96,21 @@ def test_a_pdf_of_several_pages(folders: Path) -> None:
     assert re.findall(rb"/Count (\d+)", blob)[-1] == b"2"
     again = call("holiday", "large", "-o", "sheets.pdf")
     assert "sheets.pdf exists: --overwrite replaces it" in str(again.exception)
+
+
+def test_two_pictures_as_pdf_and_html(folders: Path) -> None:
+    pair = ("holiday/p0.png", "large/p0_x4.png")
+    assert call(*pair, "-o", "pair.pdf").exit_code == 0
+    blob = (folders / "pair.pdf").read_bytes()
+    assert blob.startswith(b"%PDF-")
+    assert re.findall(rb"/Count (\d+)", blob)[-1] == b"1"
+    assert call(*pair, "-o", "pair.html").exit_code == 0
+    page = (folders / "pair.html").read_text(encoding="utf-8")
+    assert "<title>p0.png and p0_x4.png</title>" in page
+    assert page.count("<figure>") == 1
+    assert "20 x 15 before, 80 x 60 after" in page
+    for name in ("pair.pdf", "pair.html"):
+        assert f"{name} exists: --overwrite replaces it" in str(call(*pair, "-o", name).exception)
 
 
 def test_an_html_page_holds_its_pictures(folders: Path) -> None:
@@ -136,12 +151,15 @@ def test_what_is_left_out_is_told(folders: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("holiday", "-o", "s.pdf"), r"1 folder\(s\) of 1 inputs: give two folders"),
-        (("holiday", "large", "holiday/p0.png", "-o", "s.pdf"), r"2 folder\(s\) of 3 inputs"),
+        (("holiday", "-o", "s.pdf"), r"1 folder\(s\) were given\. Give two folders, or only pictures"),
+        (("holiday", "large", "holiday/p0.png", "-o", "s.pdf"), r"holiday/p0.png is not a folder\. Give two folders"),
         (("holiday", "large", "--label", "a", "-o", "s.pdf"), "--label is for pictures"),
         (("holiday", "large", "-o", "s.txt"), "unknown image format"),
         (("holiday", "empty", "-o", "s.pdf"), "no file of empty is named like one of holiday"),
-        (("holiday/p0.png", "large/p0_x4.png", "-o", "s.pdf"), ".pdf is for two folders"),
+        (("holiday", "nothing", "-o", "s.pdf"), "nothing is not a folder"),
+        (("holiday/p0.png", "-o", "s.html"), ".html shows two pictures alone"),
+        (("holiday/p0.png", "large/p0_x4.png", "--label", "a", "--label", "b", "-o", "s.html"), "without --hr"),
+        (("large/p0_x4.png", "holiday/p0.png", "-o", "s.html"), "give the enlargements second"),
     ],
 )
 def test_requests_that_cannot_work(folders: Path, arguments: tuple[str, ...], message: str) -> None:

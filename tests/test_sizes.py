@@ -26,11 +26,9 @@ def test_max_side_of_an_upright_picture() -> None:
 
 @pytest.mark.parametrize("asked", [{}, {"width": 3, "height": 4}, {"width": 0}, {"size": (4, 0)}])
 def test_target_size_refuses(asked: dict) -> None:
-    with pytest.raises(UsageError, match="--width"):
-        target_size((10, 10), **({"width": 0} if asked == {"size": (4, 0)} else asked))
-    if "size" in asked:
-        with pytest.raises(UsageError, match="--size"):
-            target_size((10, 10), **asked)
+    with pytest.raises(UsageError, match="size" if "size" in asked else "width") as told:
+        target_size((10, 10), **asked)
+    assert "--" not in str(told.value)
 
 
 @pytest.mark.parametrize(

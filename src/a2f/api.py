@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from a2f.runtime.options import EngineName
     from a2f.runtime.plan import Gates
 
+SCALES = (2, 3, 4)
 ImageT = TypeVar("ImageT", Path, str, bytes, bytearray, memoryview, io.BytesIO, "PillowImage", NDArray[Any])
 
 
@@ -92,7 +93,7 @@ def load(
         compile=compile,
         ensemble=ensemble,
     )
-    name = _model_name(model)
+    name, scale = _model_name(model), _checked_scale(scale)
     opened = open_upscaler(find_weights(name, scale=scale), options)
     if opened.note:
         warnings.warn(opened.note, stacklevel=2)
@@ -255,8 +256,9 @@ def upscale(
         MemoryLimitError: if the memory does not suffice.
         UnknownModelError: if there are no such weights; the message lists what there is.
         WeightsError: if a weights file cannot be read.
-        UsageError: for a `size` that is not two whole numbers over 0, or more than two passes enlarge to; for a
-            `quality` outside its range; for another `ensemble`, or one besides an upscaler.
+        UsageError: for another `scale` with a model by name or file; for a `size` that is not two whole numbers over 0,
+            or more than two passes enlarge to; for a `quality` outside its range; for another `ensemble`, or one
+            besides an upscaler.
     """
     exact = _checked(size)
     models = _models(model, scale, exact, ensemble)
@@ -281,7 +283,7 @@ def _model_name(model: str | os.PathLike[str]) -> str:
 def _models(model: "str | os.PathLike[str] | Upscaler", scale: int, size: Size | None, ensemble: int) -> Models:
     options = EngineOptions(ensemble=ensemble)
     if isinstance(model, (str, os.PathLike)):
-        name = _model_name(model)
+        name, scale = _model_name(model), _checked_scale(scale)
         if is_file_name(name):
             return _models_of(kept_upscaler(name, scale, options=options))
         scales = (scale,) if size is None else available_scales(name)
@@ -297,6 +299,16 @@ def _models(model: "str | os.PathLike[str] | Upscaler", scale: int, size: Size |
 
 def _models_of(upscaler: Upscaler) -> Models:
     return Models(model="", scales=(upscaler.scale,), open=lambda m, s: upscaler)
+
+
+def _checked_scale(scale: int) -> int:
+    try:
+        whole = operator.index(scale)
+    except TypeError:
+        whole = 0
+    if whole not in SCALES:
+        raise UsageError(f"scale={scale!r}: choose 2, 3 or 4; `upscale` reaches other sizes by size=(width, height)")
+    return whole
 
 
 def _checked(size: Size | None) -> Size | None:
@@ -359,6 +371,8 @@ def _buffer(image: object) -> bytes:
             raise TypeError
         return bytes(memoryview(image))  # type: ignore[arg-type]  # any object may be asked
     except TypeError as error:
+        if hasattr(image, "read"):
+            raise InputError(f"{type(image).__name__} is an open file: pass file.read(), or its path") from error
         raise InputError(
             "an image is a path, the bytes of a file (bytes, bytearray, memoryview, io.BytesIO), a PIL image or an "
             f"array, not {type(image).__name__}"
@@ -373,6 +387,8 @@ def _upscaled_array(image: NDArray[Any], models: Models, request: Request) -> ND
     planes = plain[..., None] if plain.ndim == 2 else plain
     if planes.ndim != 3 or planes.shape[2] not in (1, 3, 4) or planes.size == 0:
         raise InputError(f"an array is [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] and not empty, not {image.shape}")
+    if planes.dtype.kind != "f" and planes.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
+        raise InputError(f"an array is uint8, uint16 or floating point in [0, 1], not {planes.dtype}: convert it first")
     large = _enlarged(_in_range(planes) if planes.dtype.kind == "f" else planes, models, request, jpeg_quality=None)
     large = large.astype(plain.dtype, copy=False)
     return large[..., 0] if plain.ndim == 2 else large

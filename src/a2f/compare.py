@@ -99,13 +99,14 @@ def _entry(label: str, image: Image, size: tuple[int, int], hr: Image | None) ->
     own = (image.shape[1], image.shape[0])
     if abs(own[0] * size[1] - own[1] * size[0]) > max(size) * 2 * max(1, size[0] // own[0]):
         raise InputError(
-            f"{label} has {own[0]} x {own[1]} pixels, other proportions than {size[0]} x {size[1]}: not one scene"
+            f"{label}: the pictures have different proportions ({own[0]} x {own[1]} and {size[0]} x {size[1]}). "
+            "Compare pictures of the same scene."
         )
     detail = f"{own[0]} x {own[1]}"
     shown = image
     if own != size:
         shown = _bicubic(image, size)
-        detail += f", shown {size[0] / own[0]:.3g} times by bicubic"
+        detail += f", shown at {size[0] / own[0]:.3g}x (bicubic)"
     psnr = None if hr is None else _psnr(image, hr)
     if hr is not None:
         told = "no PSNR" if psnr is None else "equal" if psnr == float("inf") else f"PSNR-Y {psnr:.2f} dB"

@@ -95,7 +95,10 @@ class Scene:
                 f"{self.name}: {wide} x {high} pixels after and {w} x {h} before: give the enlargements second"
             )
         if abs(w * high - h * wide) > max(wide, high) * 2 * max(1, wide // w):
-            raise InputError(f"{self.name}: {w} x {h} and {wide} x {high} pixels have other proportions: not one scene")
+            raise InputError(
+                f"{self.name}: the pictures have different proportions ({w} x {h} and {wide} x {high}). "
+                "Compare pictures of the same scene."
+            )
 
 
 def pair_up(before: Sequence[Path], after: Sequence[Path], *, folders: tuple[Path, Path]) -> Pairing:
@@ -286,7 +289,8 @@ figcaption span { color: #6e6e73 }
 .crops { display: grid; grid-template-columns: 1fr 1fr; gap: 12px; margin-top: 12px }
 .crops img { width: 100%; image-rendering: pixelated }
 </style></head><body><main><h1>$title</h1>
-<p>Left of the line: before, shown as large as after. Right: after. Below: one part, before (bicubic) and after.</p>
+<p>Left of the line: the photo before, enlarged to the same size. Right: after. Move the line with the mouse.
+Below: one part, before (bicubic) and after.</p>
 """)
 HTML_SCENE = Template("""<figure><figcaption>$name <span>$small before, $large after</span></figcaption>
 <div class="pair"><img alt="after" src="$after"><img class="before" alt="before" src="$before">

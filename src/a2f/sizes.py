@@ -78,7 +78,7 @@ def target_size(
     Raises:
         UsageError: unless exactly one of the four is given and over 0.
     """
-    asked = {"--width": width, "--height": height, "--size": size, "--max-side": max_side}
+    asked = {"width": width, "height": height, "size": size, "max_side": max_side}
     chosen = {name: value for name, value in asked.items() if value is not None}
     if len(chosen) != 1:
         raise UsageError(f"choose one of {', '.join(asked)}, not {' and '.join(chosen) or 'none'}")

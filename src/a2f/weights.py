@@ -138,14 +138,14 @@ def find_shipped(name: str, *, scale: int) -> ShippedModel:
         if (model.name, model.scale) == (name, scale):
             return model
     names = [AUTO, *(model_name(variant, kind) for variant in VARIANTS for kind in ("clean", "robust"))]
-    what = f"no weights for model {name!r} at scale {scale!r} are shipped"
+    what = f"{name} has no weights for {scale}x."
     if name not in names:
         hint = did_you_mean(str(name), [AUTO, *(model.name for model in shipped_models())])
-        what = f"unknown model {name!r}{hint}"
+        what = f"unknown model {name!r}{hint}."
     if name == AUTO:
-        what = "auto chooses the weights for each picture that is enlarged, and is no model by itself"
+        what = "auto chooses the weights for each picture that is enlarged. It is not a model by itself."
     listed = ", ".join(f"{m.name} x{m.scale}" for m in shipped_models())
-    raise UnknownModelError(f"{what}: there are {listed}, and weights files by their name, which ends in .safetensors")
+    raise UnknownModelError(f"{what} There are: {listed}. You can also give a .safetensors file.")
 
 
 def auto_model(jpeg_quality: int | None, *, scale: int) -> str:

@@ -1,5 +1,6 @@
 """``a2f upscale --dry-run``: what would be done, and nothing of it."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from a2f.cli.dry_run import time_text
 from a2f.imageio import FORMATS, Picture, encode_image
 from a2f.imageio.read import size_of_file
 
@@ -39,7 +41,9 @@ def test_a_folder(run, tmp_path: Path) -> None:
     assert first == f"{Path('in/a.png')} -> {Path('out/a_x2.png')} (30 x 20 -> 60 x 40)"
     assert second.endswith("(10 x 40 -> 20 x 80)")
     assert "not an image" in third
-    assert "3 image(s), 0.0 million pixels: about 0.0 minutes" in last
+    assert last.startswith(
+        "2 of 3 image(s) to enlarge, 1 would fail: 0.0 million pixels, less than a second here, 0 MB"
+    )
     assert "MB are free in this folder" in last
     assert sorted(os.listdir(tmp_path)) == ["in"]
 
@@ -47,9 +51,56 @@ def test_a_folder(run, tmp_path: Path) -> None:
 def test_exact_sizes_and_what_is_there(run, tmp_path: Path) -> None:
     for name in ("a.png", "a_w100.png"):
         Image.new("RGB", (30, 20)).save(tmp_path / name)
-    code, out, _ = run("upscale", "a.png", "--width", 100, "--dry-run")
+    code, out, _ = run("upscale", "a.png", "--width", 100, "--dry-run", "--overwrite")
     assert code == 0
-    assert out.splitlines()[0] == "a.png -> a_w100.png (30 x 20 -> 100 x 67) (exists)"
+    assert out.splitlines()[0] == "a.png -> a_w100.png (30 x 20 -> 100 x 67) (replaces an existing file)"
+
+
+@pytest.mark.parametrize(
+    ("options", "ends", "told"),
+    [
+        (["-s", 2], 3, "a_x2.png exists: --overwrite replaces it, --skip-existing leaves it"),
+        (["-s", 2, "--skip-existing"], 0, "a_x2.png exists, skipped"),
+        (["--max-side", 20, "--never-shrink", "-o", "b.png"], 0, "a.png: 30 x 20 is larger than 20 x 13: left alone"),
+        (["--width", 999, "-o", "b.png"], 2, "at most 16 times is possible"),
+    ],
+)
+def test_it_ends_as_the_work_itself_does(run, tmp_path: Path, options: list, ends: int, told: str) -> None:
+    for name in ("a.png", "a_x2.png"):
+        Image.new("RGB", (30, 20)).save(tmp_path / name)
+    code, out, _ = run("upscale", "a.png", *options, "--dry-run")
+    assert (code, told in out.splitlines()[0]) == (ends, True), out
+    assert run("upscale", "a.png", *options)[0] == ends
+
+
+def test_json_and_the_models(run, tmp_path: Path) -> None:
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
+    Image.effect_noise((30, 20), 80).convert("RGB").save(tmp_path / "b.jpg", quality=20)
+    (tmp_path / "c.png").write_bytes(b"no image")
+    code, out, err = run("upscale", "a.png", "b.jpg", "c.png", "--dry-run", "--json")
+    assert code == 1
+    first, second, third = map(json.loads, out.splitlines())
+    assert first == {
+        "input": "a.png", "output": "a_x4.png", "status": "planned", "width": 120, "height": 80, "model": "sd",
+        "jpeg_quality": None, "error": None, "notes": [],
+    }  # fmt: skip
+    assert (second["model"], second["jpeg_quality"]) == ("sd-robust", 20)
+    assert (third["status"], third["output"], "not an image" in third["error"]) == ("failed", None, True)
+    assert "error: c.png" in err
+    assert "2 of 3 image(s) to enlarge" in err
+    code, out, err = run("upscale", "a.png", "b.jpg", "--dry-run", "-v")
+    assert out.splitlines()[0].endswith("(30 x 20 -> 120 x 80, sd x4)")
+    assert out.splitlines()[1].endswith("(30 x 20 -> 120 x 80, sd-robust x4)")
+    assert "onnxruntime" in err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "less than a second"), (1.2, "about 1 second"), (42.3, "about 42 seconds"), (600, "about 10 minutes"),
+     (9000, "about 2.5 hours")],
+)  # fmt: skip
+def test_times_in_a_unit_that_suits(seconds: float, text: str) -> None:
+    assert time_text(seconds) == text
 
 
 def test_standard_input_is_no_file(run) -> None:

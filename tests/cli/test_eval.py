@@ -209,7 +209,7 @@ def test_latex(here: Path) -> None:
         (["sd", "--engine", "onnx"], "'onnx' is not one of 'onnxruntime', 'openvino', 'torch'", 2),
         (["sd", "--dtype", "float8"], "'float8' is not one of", 2),
         (["sd", "--device", "gpu"], "'gpu': choose cpu, cuda", 2),
-        (["sd", "-s", "5"], "no weights for model 'sd' at scale 5", 2),
+        (["sd", "-s", "5"], "sd has no weights for 5x", 2),
         (["sd", "--pictures", "baby"], "add --sheet FILE or --error-maps DIR", 2),
     ],
 )

@@ -1,5 +1,6 @@
 """``a2f formats``: the table, its copy in the documents, and whether it tells the truth."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,6 +44,23 @@ def test_the_table_on_a_terminal() -> None:
     lines = CliRunner().invoke(formats).output.splitlines()
     assert [line.split()[0] for line in lines] == ["format", *FORMATS]
     assert max(map(len, lines)) <= 140
+
+
+def test_the_help_keeps_its_lines() -> None:
+    said = CliRunner().invoke(formats, ["--help"]).output
+    assert "\\b" not in said
+    assert re.search(r"^ +alpha +on/off: a pixel is fully transparent or not$", said, re.MULTILINE)
+
+
+def test_light_that_is_clipped_by_force_is_told() -> None:
+    bright = Picture(pixels=gradient(3, np.float32), light=Light(low=-0.5, high=9))
+    assert left_out_note(bright, "jpeg") == ["jpeg holds values from 0 to 1: those here, from -0.5 to 9, are clipped"]
+    assert left_out_note(bright, "tiff") == left_out_note(bright, "exr") == []
+    assert left_out_note(replace(bright, light=Light(low=0, high=1)), "jpeg") == []
+    hdr = Picture(pixels=gradient(3), metadata=Metadata(signal=ColourSignal(cicp=(9, 16))))
+    assert left_out_note(hdr, "jpeg") == left_out_note(hdr, "png", strip=True)
+    assert "the highlights are clipped" in left_out_note(hdr, "jpeg")[0]
+    assert left_out_note(hdr, "png") == []
 
 
 @pytest.mark.parametrize("format", list(FORMATS))

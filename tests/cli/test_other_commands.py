@@ -78,7 +78,7 @@ def test_export(here: Path, monkeypatch, capsys) -> None:
     )
     assert fails(monkeypatch, capsys, "export", "sd", "-o", "a.txt")[0] == 2
     code, said = fails(monkeypatch, capsys, "export", "l", "-o", "b.onnx")
-    assert (code, "there are sd x2" in said) == (2, True)
+    assert (code, "There are: sd x2" in said) == (2, True)
     Path("torn.safetensors").write_bytes(shipped_models()[0].path.read_bytes()[:1000])
     code, said = fails(monkeypatch, capsys, "export", "torn.safetensors", "-o", "b.onnx")
     assert (code, "not a whole safetensors file" in said) == (1, True)

@@ -266,8 +266,10 @@ def test_metadata_too_long_for_the_format_is_said_before_the_work(here: Path, ru
     ("arguments", "message"),
     [
         (["a.png", "-s", 5], "choose 2, 3 or 4"),
-        (["a.png", "-m", "xl"], "unknown model 'xl': there are sd x2"),
-        (["a.png", "-f", "xyz"], "choose one of jpg, png"),
+        (["a.png", "-m", "xl"], "unknown model 'xl'. There are: sd x2"),
+        (["a.png", "-f", "xyz"], "unknown image format 'xyz': choose one of jpg, png"),
+        (["a.png", "-f", "jpgg"], "(did you mean 'jpg'?)"),
+        (["a.png", "-m", "sd-robst"], "unknown model 'sd-robst' (did you mean 'sd-robust'?)"),
         (["a.png", "--width", 5, "--height", 5], "two sizes"),
         (["a.png", "-s", 2, "--width", 5], "two sizes"),
         (["a.png", "--width", 0], "--width"),

@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image, ImageOps
 
 from a2f import upscale
-from a2f.imageio import Metadata, Picture, encode_image, read_image
+from a2f.imageio import Metadata, Picture, encode_image, left_out_note, read_image
 from a2f.imageio.exif import first_directory, number_of, numbers_of, plain_exif, updated_exif
 from a2f.imageio.iptc import cleaned_iptc, records_of
 from a2f.imageio.xmp import cleaned_xmp, updated_xmp
@@ -280,6 +280,29 @@ def test_descriptions_of_layout_are_dropped_with_a_note(description: str) -> Non
         tags.load(read_image(encode_image(picture, format=format)).metadata.exif)
         assert 270 not in tags
         assert tags[305] == "scope"
+
+
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("form", ['{{"shape": {list}}}', "shape={tuple}"])
+def test_a_description_that_tells_the_size_alone_is_dropped_without_a_note(form: str, grey: bool) -> None:
+    pixels = np.asarray(photo().convert("L" if grey else "RGB"))
+    text = form.format(list=list(pixels.shape), tuple=pixels.shape)
+    out = io.BytesIO()
+    tifffile.imwrite(out, pixels, photometric=None if not grey else "minisblack", metadata=None, description=text)
+    picture = read_image(out.getvalue())
+    assert picture.notes == ()
+    tags = Image.Exif()
+    tags.load(read_image(encode_image(picture, format="tiff")).metadata.exif or b"")
+    assert 270 not in tags
+
+
+def test_a_tiff_as_tifffile_writes_it_has_no_exif_to_lose() -> None:
+    out = io.BytesIO()
+    tifffile.imwrite(out, np.asarray(photo()), photometric="rgb")
+    picture = read_image(out.getvalue())
+    assert picture.notes == ()
+    told = left_out_note(replace(picture, metadata=replace(picture.metadata, dpi=None)), "exr")
+    assert told == ["exr has no place for TIFF tags (Software): left out"]
 
 
 def test_a_description_of_what_is_seen_stays() -> None:

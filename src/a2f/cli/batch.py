@@ -142,11 +142,10 @@ class Runner:
         began = time.perf_counter()
         try:
             outcome = self._done(task, stdin)
-        except OutputExistsError as error:
+        except OutputExistsError:
             if self.options.skip_existing:
                 return Outcome(task=task, status="skipped")
-            message = f"{task.target} exists: --overwrite replaces it, --skip-existing leaves it"
-            outcome = Outcome(task=task, status="failed", error=type(error)(message))
+            outcome = Outcome(task=task, status="failed", error=exists_already(task))
         except A2FError as error:
             outcome = Outcome(task=task, status="failed", error=_named(error, task))
         except MemoryError:
@@ -219,10 +218,19 @@ def _choice(enlargement: Enlargement) -> str:
     """What ``-m auto`` saw and chose, for people."""
     picture = enlargement.picture
     quality = picture.jpeg_quality
-    seen = f"{picture.format} tells no JPEG quality" if quality is None else f"JPEG quality about {quality}"
+    seen = _no_quality(picture.format) if quality is None else f"JPEG quality about {quality}"
     missing = {one.upscaler.scale for one in enlargement.passes[:1] if quality is not None}
     without = "".join(f" (no {AUTO_ROBUST} is shipped at x{s})" for s in missing if robust_below(s) == 0)
-    return f"auto: {seen}, model {', then '.join(one.model for one in enlargement.passes)}{without}"
+    return f"auto: {seen}: model {', then '.join(one.model for one in enlargement.passes)}{without}"
+
+
+def exists_already(task: Task) -> OutputExistsError:
+    """The error of an output that is there, with the options that help."""
+    return OutputExistsError(f"{task.target} exists: --overwrite replaces it, --skip-existing leaves it")
+
+
+def _no_quality(format: str) -> str:
+    return "a JPEG of unknown quality" if format == "jpeg" else "not a JPEG"
 
 
 def _named(error: A2FError, task: Task) -> A2FError:

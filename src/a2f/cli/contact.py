@@ -1,4 +1,4 @@
-"""``a2f compare`` of two folders."""
+"""``a2f compare`` of two folders, and of one pair as an HTML page."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +59,30 @@ def compare_folders(folders: tuple[Path, Path], output: Path, *, recursive: bool
     click.echo(printable(f"{made} ({len(pairing.pairs) - len(failures)} pairs)"), err=True)
     if failures:
         raise A2FError(f"{len(failures)} of {len(pairing.pairs)} pairs could not be shown")
+
+
+def compare_pair(pictures: tuple[Path, Path], output: Path, *, overwrite: bool) -> None:
+    """Write an HTML page of one pair.
+
+    Args:
+        pictures: before and after.
+        output: the page.
+        overwrite: replace what is there.
+
+    Raises:
+        InputError: if the second picture is smaller, or the proportions differ.
+        A2FError: if a picture cannot be read, or the page cannot be written.
+    """
+    from a2f.compare import names_apart
+    from a2f.contact import Scene, page_of_html
+    from a2f.files import write_bytes_atomic
+    from a2f.imageio.rgb import read_rgb8
+
+    before, after = pictures
+    scene = Scene(name=before.name, before=read_rgb8(before), after=read_rgb8(after))
+    title = " and ".join(names_apart(pictures))
+    write_bytes_atomic(output, page_of_html([scene], title=title), replace=overwrite)
+    click.echo(printable(f"{output} (1 pair)"), err=True)
 
 
 def _images(folder: Path, output: Path, *, recursive: bool) -> list[Path]:

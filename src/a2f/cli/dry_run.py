@@ -3,14 +3,21 @@
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
-from a2f.cli.batch import Runner
+import click
+
+from a2f.cli.batch import Runner, exists_already
+from a2f.cli.console import json_line, printable
 from a2f.cli.inputs import STDIN, Task
-from a2f.errors import A2FError
+from a2f.cli.report import exit_code_of
+from a2f.errors import A2FError, OutputExistsError
 from a2f.imageio import estimate_jpeg_quality
 from a2f.imageio.read import size_of_file
+from a2f.pipeline import check_output
 from a2f.sizes import Size
 from a2f.weights import pass_models
 
@@ -18,8 +25,37 @@ PROBE_PX = 160  # side of the image on which the network is timed
 BYTES_PX = 3  # of a pixel before it is compressed; formats with alpha or 16 bits take more
 
 
-def told(runner: Runner, tasks: list[Task]) -> Iterator[tuple[str, A2FError | None]]:
-    """A line for each image, and one for all; with the error of an image that could not be done.
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """What would become of one image.
+
+    Attributes:
+        task: which.
+        status: "planned", "skipped" or "failed".
+        given: width and height of the image.
+        final: width and height of the result.
+        scales: of the passes through the network.
+        models: of the passes.
+        jpeg_quality: at which the image was saved, about; None if it is no JPEG, or not known.
+        replaces: whether there is an output that would be replaced.
+        note: why it would be skipped.
+        error: why it would fail.
+    """
+
+    task: Task
+    status: Literal["planned", "skipped", "failed"]
+    given: Size = (0, 0)
+    final: Size = (0, 0)
+    scales: tuple[int, ...] = ()
+    models: tuple[str, ...] = ()
+    jpeg_quality: int | None = None
+    replaces: bool = False
+    note: str = ""
+    error: A2FError | None = None
+
+
+def dry_run(runner: Runner, tasks: Sequence[Task], *, as_json: bool, verbose: bool) -> int:
+    """Tell what would become of each image, and what all of it would cost.
 
     The size of the files is that of the pixels, which compression makes smaller; the time is that of the network on
     what it is given, measured here on a small image.
@@ -27,44 +63,121 @@ def told(runner: Runner, tasks: list[Task]) -> Iterator[tuple[str, A2FError | No
     Args:
         runner: whose options and engines would do the work.
         tasks: of `plan`.
+        as_json: a JSON object a line on standard output, errors and the sum on standard error.
+        verbose: the model of each image, and what the models run on.
+
+    Returns:
+        The exit code that the work itself would have, as far as it can be told.
     """
-    given_px: dict[tuple[int, str], int] = {}  # by scale and model, what the network is given
-    made_px = 0
+    planned = []
     for task in tasks:
-        try:
-            size, final, scales = _sizes(runner, task)
-        except A2FError as error:
-            yield f"{task.source}: {error}", error
+        one = _planned(runner, task)
+        planned.append(one)
+        if not as_json:
+            click.echo(printable(_line(one, verbose=verbose)))
             continue
-        there = os.path.lexists(task.target) and task.target != STDIN
-        left = there and runner.options.skip_existing
-        note = " (exists)" if there else ""
-        yield f"{task.source} -> {task.target} ({_text(size)} -> {_text(final)}){note}", None
-        if left:
-            continue
-        made_px += final[0] * final[1]
-        models = pass_models(runner.options.model, scales, jpeg_quality=estimate_jpeg_quality(task.source))
-        for number, which in enumerate(zip(scales, models, strict=True)):
-            before = size[0] * size[1] * (scales[0] ** 2 if number else 1)
-            given_px[which] = given_px.get(which, 0) + before
-    seconds = sum(_seconds_px(runner, *which) * count for which, count in given_px.items()) / runner.jobs
-    free = _free(tasks)
-    yield (
-        (
-            f"{len(tasks)} image(s), {made_px / 1e6:,.1f} million pixels: about {seconds / 60:,.1f} minutes here, "
-            f"{made_px * BYTES_PX / 1e6:,.0f} MB before compression{free}"
-        ),
-        None,
+        click.echo(json_line(_record(one)))
+        if one.error is not None:
+            click.echo(f"error: {printable(_line(one, verbose=False))}", err=True)
+    click.echo(printable(_sum(runner, planned)), err=as_json)
+    if verbose:
+        for description in runner.upscalers.descriptions():
+            click.echo(printable(description), err=True)
+    errors = [one.error for one in planned if one.error is not None]
+    return exit_code_of(errors, others=len(planned) - len(errors))
+
+
+def _planned(runner: Runner, task: Task) -> Planned:
+    try:
+        return _checked(runner, task)
+    except OutputExistsError:
+        return Planned(task=task, status="failed", error=exists_already(task))
+    except A2FError as error:
+        return Planned(task=task, status="failed", error=error)
+
+
+def _checked(runner: Runner, task: Task) -> Planned:
+    """The image as the work itself would check it, without its pixels."""
+    if task.failure is not None:
+        raise task.failure
+    there = task.target != STDIN and os.path.lexists(task.target)
+    if there and runner.options.skip_existing:
+        return Planned(task=task, status="skipped", note=f"{task.target} exists, skipped")
+    if task.target != STDIN:
+        check_output(task.source, task.target, runner.request)
+    target, given = runner.request.target, size_of_file(task.source)
+    final = target.exact(given) or (given[0] * target.scale, given[1] * target.scale)
+    if runner.request.never_shrink and (final[0] < given[0] or final[1] < given[1]):
+        told = f"{task.source}: {_text(given)} is larger than {_text(final)}: left alone"
+        return Planned(task=task, status="skipped", given=given, final=final, note=told)
+    scales = runner.models.scales_for(given, target)
+    quality = estimate_jpeg_quality(task.source)
+    return Planned(
+        task=task,
+        status="planned",
+        given=given,
+        final=final,
+        scales=scales,
+        models=tuple(pass_models(runner.options.model, scales, jpeg_quality=quality)),
+        jpeg_quality=quality,
+        replaces=there,
     )
 
 
-def _sizes(runner: Runner, task: Task) -> tuple[Size, Size, tuple[int, ...]]:
-    if task.failure is not None:
-        raise task.failure
-    target = runner.request.target
-    size = size_of_file(task.source)
-    final = target.exact(size) or (size[0] * target.scale, size[1] * target.scale)
-    return size, final, runner.models.scales_for(size, target)
+def _line(one: Planned, *, verbose: bool) -> str:
+    if one.error is not None:
+        said = str(one.error)
+        named = one.task.source.name in said or one.task.target.name in said
+        return said if named else f"{one.task.source}: {said}"
+    if one.status == "skipped":
+        return one.note
+    passes = zip(one.models, one.scales, strict=True)
+    how = f", {' then '.join(f'{model} x{scale}' for model, scale in passes) or 'only resized'}" if verbose else ""
+    replaces = " (replaces an existing file)" if one.replaces else ""
+    return f"{one.task.source} -> {one.task.target} ({_text(one.given)} -> {_text(one.final)}{how}){replaces}"
+
+
+def _record(one: Planned) -> dict[str, Any]:
+    """The keys of ``a2f upscale --json``, but for the time."""
+    return {
+        "input": str(one.task.source),
+        "output": None if one.status == "failed" else str(one.task.target),
+        "status": one.status,
+        "width": one.final[0] if one.status == "planned" else None,
+        "height": one.final[1] if one.status == "planned" else None,
+        "model": one.models[0] if one.models else None,
+        "jpeg_quality": one.jpeg_quality,
+        "error": None if one.error is None else str(one.error),
+        "notes": [one.note] if one.note else [],
+    }
+
+
+def _sum(runner: Runner, planned: Sequence[Planned]) -> str:
+    given_px: dict[tuple[int, str], int] = {}  # by scale and model, what the network is given
+    todo = [one for one in planned if one.status == "planned"]
+    for one in todo:
+        for number, which in enumerate(zip(one.scales, one.models, strict=True)):
+            before = one.given[0] * one.given[1] * (one.scales[0] ** 2 if number else 1)
+            given_px[which] = given_px.get(which, 0) + before
+    seconds = sum(_seconds_px(runner, *which) * count for which, count in given_px.items()) / runner.jobs
+    made_px = sum(one.final[0] * one.final[1] for one in todo)
+    counts = [f"{len(todo)} of {len(planned)} image(s) to enlarge"]
+    for status in ("skipped", "failed"):
+        number = sum(one.status == status for one in planned)
+        counts += [f"{number} {'skipped' if status == 'skipped' else 'would fail'}"] if number else []
+    return (
+        f"{', '.join(counts)}: {made_px / 1e6:,.1f} million pixels, {time_text(seconds)} here, "
+        f"{made_px * BYTES_PX / 1e6:,.0f} MB before compression{_free(planned[0].task)}"
+    )
+
+
+def time_text(seconds: float) -> str:
+    """A time in the unit that suits it."""
+    if seconds < 1:
+        return "less than a second"
+    if seconds < 90:
+        return f"about {seconds:.0f} second{'s' if seconds >= 1.5 else ''}"
+    return f"about {seconds / 60:,.0f} minutes" if seconds < 90 * 60 else f"about {seconds / 3600:,.1f} hours"
 
 
 def _seconds_px(runner: Runner, scale: int, model: str) -> float:
@@ -79,8 +192,8 @@ def _seconds_px(runner: Runner, scale: int, model: str) -> float:
     return (time.perf_counter() - began) / PROBE_PX**2
 
 
-def _free(tasks: list[Task]) -> str:
-    folder = tasks[0].target.absolute().parent
+def _free(task: Task) -> str:
+    folder = task.target.absolute().parent
     while not folder.exists():
         folder = folder.parent
     return f"; {shutil.disk_usage(folder).free / 1e6:,.0f} MB are free in {_short(folder)}"

@@ -8,6 +8,21 @@ if TYPE_CHECKING:
     from a2f.imageio.formats import Format
 
 EPILOG = """\b
+Columns:
+  bits     of a channel, at most; float: floating point, light brighter than white too
+  alpha    on/off: a pixel is fully transparent or not
+  colours  icc: a profile is kept; cicp: code points too, and HDR (PQ, HLG) with them;
+           icc8: a profile is kept with 8 bits a channel, and colours become sRGB otherwise
+  EXIF, XMP, IPTC, dpi
+           whether they are kept; dpi is the resolution
+  also     aspect: pixels that are not square; comments; gain map: of Ultra HDR;
+           tags: names and GeoTIFF; texts: tEXt, zTXt and iTXt;
+           data: a channel that is not alpha
+  loss     quality by default, from 1 to 100; 100!: without loss at 100
+  side     the longest side that the format can hold, in pixels; -: 2 billion
+  needs    what pip has to install: a2f[formats]
+
+\b
 Examples:
   a2f formats
   a2f formats --markdown      the table of docs/formats.md
@@ -18,20 +33,7 @@ HEAD = ("format", "suffixes", "bits", "alpha", "colours", "EXIF", "XMP", "IPTC",
 @click.command(epilog=EPILOG)
 @click.option("--markdown", is_flag=True, help="As a table in Markdown.")
 def formats(markdown: bool) -> None:
-    r"""List the file formats that are read and written, and what of a picture each can hold.
-
-    \b
-    bits     of a channel, at most; float: floating point, light brighter than white too
-    alpha    on/off: no degrees of transparency
-    colours  icc: a profile is kept; cicp: code points too, and HDR (PQ, HLG) with them;
-             icc8: a profile is kept with 8 bits a channel, and colours become sRGB otherwise
-    EXIF, XMP, IPTC, dpi
-             whether they are kept; dpi is the resolution
-    also     aspect: pixels that are not square; comments; gain map: of Ultra HDR; tags: names and GeoTIFF;
-             texts: tEXt, zTXt and iTXt; data: a channel that is not alpha
-    loss     quality by default, from 1 to 100; 100!: without loss at 100
-    side     most pixels of a side, if it is less than 2 billion
-    needs    what pip has to install: a2f[formats]
+    """List the file formats that are read and written, and what of a picture each can hold.
 
     What a format cannot hold is refused or told in a note, never lost without a word.
     """

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from a2f.cli.console import printable
 from a2f.errors import UsageError, WeightsError
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ Examples:
   a2f upscale holiday/ -r -o large/ -s 2    a folder and all below it
   a2f upscale photo.jpg --width 3840        exactly 3840 pixels wide
   cat photo.png | a2f upscale - > out.png   in a pipe
-  a2f upscale downloads/ -m auto -v         strongly compressed JPEGs by sd-robust
+  a2f upscale photo.jpg -m sd-robust -s 2   always the weights for compressed JPEGs
 
 \b
 Exit code: 0 all done, 1 some failed, 2 wrong request, 3 all failed.
@@ -81,7 +80,12 @@ POSITIVE = click.IntRange(min=1)
 
 @click.command(epilog=EPILOG)
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("-o", "--output", metavar="OUT", help="File, folder (a new one ends in /), or - for standard output.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    help="File, folder, or - for standard output. A new name without a suffix, or with / at its end, makes a folder.",
+)
 @click.option("-s", "--scale", type=int, help="Enlarge 2, 3 or 4 times.  [default: 4]")
 @click.option(
     "-m",
@@ -89,8 +93,8 @@ POSITIVE = click.IntRange(min=1)
     default="auto",
     show_default=True,
     metavar="NAME",
-    help="One of `a2f models`, a weights file, or auto: for each picture, sd-robust if it is a JPEG of low quality and "
-    "such weights are shipped at this scale, otherwise sd.",
+    help="One of `a2f models`, a weights file, or auto. auto chooses for each picture: sd-robust for a JPEG of low "
+    "quality, if it has weights at this scale; otherwise sd.",
 )
 @click.option("-f", "--format", metavar="FMT", help="As the input by default; a2f formats lists all.")
 @click.option("-r", "--recursive", is_flag=True, help="Folders below the given ones too, their structure kept.")
@@ -110,9 +114,13 @@ POSITIVE = click.IntRange(min=1)
 @click.option("--strip", is_flag=True, help="Leave out all metadata; colours converted to sRGB.")
 @click.option("--force", is_flag=True, help="Accept a format that loses transparency, 16 bits or long metadata.")
 @click.option("--allow-truncated", is_flag=True, help="Take what there is of damaged files.")
-@click.option("--never-shrink", is_flag=True, help="Leave alone what is larger than the size asked for.")
+@click.option("--never-shrink", is_flag=True, help="Skip pictures that are already larger than the size you ask for.")
 @click.option("--preserve-times", is_flag=True, help="Outputs get the times of their inputs.")
-@click.option("--independent-alpha", is_flag=True, help="Alpha is data (textures): colours under it stay.")
+@click.option(
+    "--independent-alpha",
+    is_flag=True,
+    help="Treat alpha as data, as in game textures. Colours under transparent pixels are kept.",
+)
 @click.option("--tileable", is_flag=True, help="Seamless textures: borders wrap around, and still fit.")
 @click.option("--max-pixels", type=CountType(), default="256M", show_default=True, help="Refuse larger inputs.")
 @click.option(
@@ -130,16 +138,22 @@ POSITIVE = click.IntRange(min=1)
     metavar="N",
     help="Side of a tile, pixels; 0 chooses.",
 )
-@click.option("--max-memory", type=BytesType(), help="Of the whole process, e.g. 1GB.  [default: half of what is free]")
+@click.option(
+    "--max-memory",
+    type=BytesType(),
+    help="Memory limit for the whole process, e.g. 1GB.  [default: half of what is free]",
+)
 @click.option(
     "--gates",
     type=click.Choice(["auto", "exact", "sampled"]),
     default="auto",
-    help="Of images that do not fit into the memory whole. sampled: nothing on the disk, quicker where there is memory "
-    "for large pieces; a few pixels change by a grey level.  [default: exact; sampled for openvino, fast]",
+    help="For images too large for the memory. exact: uses a temporary file. sampled: no temporary file, faster; a few "
+    "pixels differ by one grey level.  [default: exact; sampled for openvino, fast]",
 )
 @click.option("-j", "--jobs", type=POSITIVE, metavar="N", help="Images at a time.  [default: 2, with --max-memory 1]")
-@click.option("--threads", type=POSITIVE, metavar="N", help="Of the network.  [default: all cores, shared among jobs]")
+@click.option(
+    "--threads", type=POSITIVE, metavar="N", help="Threads for the network.  [default: all cores, shared among jobs]"
+)
 @click.option("--engine", metavar="NAME", help="onnxruntime, openvino or torch.  [default: onnxruntime]")
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda or mps.")
 @click.option(
@@ -151,7 +165,9 @@ POSITIVE = click.IntRange(min=1)
     "0.01 dB on average (a2f models --json).",
 )
 @click.option("--compile", is_flag=True, help="--engine torch: fuse the network first; for many images.")
-@click.option("--dry-run", is_flag=True, help="Tell files, sizes, time and disk space; write nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Tell files, sizes, time and disk space; write nothing. With -v the models too."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each image, on standard output.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell engine, device, precision, threads and times.")
 @click.option("-q", "--quiet", is_flag=True, help="Errors only.")
@@ -168,6 +184,8 @@ def upscale(inputs: tuple[str, ...], dry_run: bool, as_json: bool, verbose: bool
     try:
         options, naming = _asked(given)
         tasks, notes = plan(list(inputs), naming)
+        if dry_run and tasks[0].source == STDIN:
+            raise click.UsageError("--dry-run looks at files, and - is none")
         if as_json and any(task.target == STDIN for task in tasks):
             raise click.UsageError("--json and an image both want the standard output: give -o a file")
         if naming.output is None and tasks[0].target == STDIN and sys.stdout.isatty():
@@ -183,7 +201,9 @@ def upscale(inputs: tuple[str, ...], dry_run: bool, as_json: bool, verbose: bool
     for note in runner.upscalers.take_notes():
         reporter.note(note)
     if dry_run:
-        return _dry_run(runner, tasks)
+        from a2f.cli.dry_run import dry_run as tell
+
+        return tell(runner, tasks, as_json=as_json, verbose=verbose)
     return _run(runner, tasks, reporter)
 
 
@@ -204,20 +224,6 @@ def _run(runner: "Runner", tasks: "list[Task]", reporter: "Reporter") -> int:
         for note in runner.upscalers.take_notes():  # of an engine whose image failed
             reporter.note(note)
     return reporter.exit_code
-
-
-def _dry_run(runner: "Runner", tasks: "list[Task]") -> int:
-    from a2f.cli.dry_run import told
-    from a2f.cli.inputs import STDIN
-    from a2f.cli.report import exit_code_of
-
-    if tasks[0].source == STDIN:
-        raise click.UsageError("--dry-run looks at files, and - is none")
-    errors = []
-    for line, error in told(runner, tasks):
-        click.echo(printable(line))
-        errors += [error] if error is not None else []
-    return exit_code_of(errors, others=len(tasks) - len(errors))
 
 
 def _asked(given: dict[str, Any]) -> "tuple[Options, Naming]":

@@ -20,8 +20,7 @@ from a2f.imageio.jpeg_parts import (
 from a2f.imageio.picture import MAX_DPI, Metadata, Pixels
 from a2f.imageio.png_chunks import is_narrow, png_profile, png_resolution, png_signal
 from a2f.imageio.png_text import texts_of
-from a2f.imageio.tiff import DESCRIPTION, exif_of_tiff, tells_layout, tiff_resolution
-from a2f.imageio.tiff_directory import first_fields
+from a2f.imageio.tiff import exif_of_tiff, layout_is_lost, tiff_resolution
 from a2f.imageio.tiff_tags import carried_tags
 from a2f.imageio.xmp import cleaned_xmp
 
@@ -147,7 +146,7 @@ def _metadata(
     if format == "tiff":
         tags, left_out = carried_tags(data, turned=turn != 1, size=size)
         metadata, lost = replace(metadata, tags=tags), lost + left_out
-    if format == "tiff" and any(field.tag == DESCRIPTION and tells_layout(field.value) for field in first_fields(data)):
+    if format == "tiff" and layout_is_lost(data):
         lost.append("the description of its pages and their layout (ImageJ, OME or the like)")
     return metadata, lost
 

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import LossyFormatError, UsageError
+from a2f.errors import LossyFormatError, UsageError, did_you_mean
 from a2f.imageio.extras import check_extra
 from a2f.imageio.picture import Metadata, Picture
+from a2f.imageio.tiff import names_of_descriptive
 from a2f.imageio.tiff_tags import names_of
 
 
@@ -107,7 +108,8 @@ def format_of_suffix(suffix: str) -> str:
     name = _BY_SUFFIX.get(key if key.startswith(".") else f".{key}")
     if name is None:
         known = ", ".join("jpg" if name == "jpeg" else name for name in FORMATS)
-        raise UsageError(f"unknown image format {suffix!r}: choose one of {known}")
+        hint = did_you_mean(key.removeprefix("."), [suffix[1:] for suffix in _BY_SUFFIX])
+        raise UsageError(f"unknown image format {suffix!r}{hint}: choose one of {known}")
     return name
 
 
@@ -140,7 +142,7 @@ def check_format(picture: Picture, format: str, *, force: bool = False, strip: b
     holds = FORMATS[format]
     check_extra(format)
     if max(picture.size) * factor > holds.max_side:
-        raise UsageError(f"{format} holds at most {holds.max_side} pixels a side: choose another format with -f")
+        raise UsageError(f"{format} holds at most {holds.max_side} pixels a side: choose another format")
     if force:
         return
     if not holds.alpha and picture.is_transparent:
@@ -178,7 +180,7 @@ def _check_lengths(metadata: Metadata) -> None:
         if not fits_jpeg(block):
             raise LossyFormatError(
                 f"jpeg cannot hold {len(block or b''):,} bytes of {what}: choose another format, leave them out "
-                "(--force, force=True), or leave out all metadata (--strip)"
+                "(--force, force=True), or leave out all metadata (--strip at the command line)"
             )
 
 
@@ -213,11 +215,12 @@ def left_out_note(picture: Picture, format: str, *, strip: bool = False) -> list
     notes, holds = list[str](), FORMATS[format]
     if picture.is_deep and picture.light is None and holds.bits in (10, 12) and picture.format not in ("avif", "heic"):
         notes.append(f"{format} holds {holds.bits} bits a channel: the picture is rounded to them")
+    notes += _clipped(picture, holds, strip=strip)
     if strip:
         return notes + [f"{what} goes with the metadata: left out" for what in gain_map]
     if picture.metadata.profile and holds.icc and not holds.deep_icc and profile_is_lost(picture.pixels, holds):
         notes.append(f"{format} holds a colour profile with 8 bits a channel only: the colours are converted to sRGB")
-    lost = [*_metadata_left_out(picture.metadata, format), *gain_map]
+    lost = [*_metadata_left_out(picture.metadata, format, given=picture.format), *gain_map]
     if picture.light and picture.light.attributes and format != "exr":
         usual = {"pixelAspectRatio", "screenWindowCenter", "screenWindowWidth"}
         named = [name for name, _ in picture.light.attributes if name not in usual]
@@ -225,14 +228,26 @@ def left_out_note(picture: Picture, format: str, *, strip: bool = False) -> list
     return notes + ([f"{format} has no place for {' and '.join(lost)}: left out"] if lost else [])
 
 
+def _clipped(picture: Picture, holds: Format, *, strip: bool) -> list[str]:
+    """What to tell of light that is clipped, which `check_format` lets through by force alone."""
+    light, signal = picture.light, picture.metadata.signal
+    if light is not None and not holds.floats and (light.low < 0 or light.high > 1):
+        return [f"{holds.name} holds values from 0 to 1: those here, from {light.low:g} to {light.high:g}, are clipped"]
+    if signal and signal.is_hdr and (strip or not holds.cicp):
+        return ["the HDR colours (PQ or HLG) are converted to sRGB: the highlights are clipped"]
+    return []
+
+
 def profile_is_lost(pixels: NDArray[Any], holds: Format) -> bool:
     """Whether a format has no place for a colour profile beside pixels [H, W, C] of this kind."""
     return not holds.icc or (not holds.deep_icc and (pixels.dtype != np.uint8 or pixels.shape[2] == 2))
 
 
-def _metadata_left_out(metadata: Metadata, format: str) -> list[str]:
+def _metadata_left_out(metadata: Metadata, format: str, *, given: str) -> list[str]:
     holds = FORMATS[format]
     lost = [k.upper() for k in ("exif", "xmp", "iptc") if getattr(metadata, k) and k not in holds.metadata]
+    if given == "tiff" and lost[:1] == ["EXIF"] and (names := names_of_descriptive(metadata.exif or b"")):
+        lost[0] = f"TIFF tags ({', '.join(names)})"  # a TIFF has these without any EXIF
     if metadata.texts and "texts" not in holds.also:
         texts = [whole for whole in metadata.texts if whole[4:8] != b"bKGD"]
         keywords = dict.fromkeys(whole[8:].partition(b"\0")[0].decode("latin-1") for whole in texts)

@@ -1,5 +1,6 @@
 """What libvips leaves out of TIFF or gets wrong: EXIF both ways, writing IPTC, cut-off files, extra samples, Lab."""
 
+import re
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
@@ -48,7 +49,12 @@ IPTC, DESCRIPTION = 33723, 270
 CIELAB, ICCLAB = 8, 9
 # Of a TIFF's first directory, what tells about the picture, not about how its pixels are stored:
 # description, maker, model, software, date, artist, computer, copyright, rating, and the Windows titles.
-DESCRIPTIVE = (270, 271, 272, 305, 306, 315, 316, 33432, 18246, 18249, *range(40091, 40096))
+DESCRIPTIVE = {
+    DESCRIPTION: "ImageDescription", 271: "Make", 272: "Model", 305: "Software", 306: "DateTime", 315: "Artist",
+    316: "HostComputer", 33432: "Copyright", 18246: "Rating", 18249: "RatingPercent", 40091: "XPTitle",
+    40092: "XPComment", 40093: "XPAuthor", 40094: "XPKeywords", 40095: "XPSubject",
+}  # fmt: skip
+SHAPE = re.compile(rb'\s*(?:\{"shape": \[([\d, ]+)\]\}|shape=\(([\d, ]+)\))[\s\0]*')
 
 
 Tags = dict[int, list[Field]]  # by the tag that points to their directory; 0 for the first
@@ -192,6 +198,27 @@ def tells_layout(text: bytes) -> bool:
     if start.startswith((b"ImageJ=", b"SCANIMAGE", b"SI.", b"Aperio Image", b"shape=(", b"<MetaData>")):
         return True
     return b"<OME" in start or (start.startswith(b"{") and b'"shape"' in start)
+
+
+def layout_is_lost(data: bytes) -> bool:
+    """Whether the ImageDescription tells pages or a shape, and more than the size of the first page."""
+    layout, fields = layout_of(data), first_fields(data)
+    text = next((f.value for f in fields if f.tag == DESCRIPTION and tells_layout(f.value)), None)
+    if layout is None or text is None:
+        return False
+    shape = SHAPE.fullmatch(text)
+    if shape is None:
+        return True
+    sides = [int(n) for n in (shape[1] or shape[2]).replace(b" ", b"").split(b",") if n not in (b"", b"1")]
+    wide, high, samples = (number_of(fields, tag, layout.order) or 1 for tag in (WIDTH, HEIGHT, SAMPLES))
+    own = ([high, wide, samples], [samples, high, wide])
+    return sides not in [[n for n in order if n != 1] for order in own]
+
+
+def names_of_descriptive(block: bytes) -> list[str]:
+    """The names of the descriptive tags of an EXIF block; none if it has directories of EXIF or GPS too."""
+    tags = [field.tag for field in first_fields(plain_exif(block))]
+    return [DESCRIPTIVE[tag] for tag in tags] if all(tag in DESCRIPTIVE for tag in tags) else []
 
 
 def is_camera_raw(data: bytes) -> bool:
