@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 from a2f import __version__
-from a2f.evaluation.differences import CONFIDENCE, RESAMPLES, SEED, Comparison
+from a2f.evaluation.differences import CONFIDENCE, RESAMPLES, SEED, UNCLEAR, Comparison
 from a2f.evaluation.published import SOURCE, Published, printed, published
 from a2f.evaluation.score import SetScore, protocol
 from a2f.evaluation.tables import LOWER_IS_BETTER, Shown, qualities_of, rows_network
@@ -84,7 +84,7 @@ def _comparison(c: Comparison) -> dict[str, Any]:
         "images": c.images,
         "difference": _finite(c.mean),
         "interval": [_finite(c.low), _finite(c.high)],
-        "better": None if c.verdict == "not shown" else c.verdict,
+        "better": None if c.verdict == UNCLEAR else c.verdict,
         "wins": [c.first_better, c.second_better],
         "largest": {"image": c.largest_image, "difference": _finite(c.largest)},
     }
