@@ -131,6 +131,7 @@ def test_own_lr_images(here: Path) -> None:
 def test_names_of_ones_own_in_tables(here: Path) -> None:
     run("sd", "-s", "2", "--data", "Set5", "--save", "out")
     text = run("carn-m=out/sd", "my net=sd", "-s", "2", "--data", "Set5", "--published").stdout
+    assert "Set5 here has 2 pictures, the paper's has 5: not comparable." in text
     assert "| carn-m x2 |" in text
     assert "the paper's CARN-M x2 (412K, 91.2G)" in text
     assert "| my net x2 |" in text
@@ -189,6 +190,7 @@ def test_the_json_follows_its_schema(here: Path) -> None:
         told = json.loads(run(*words, *more, "--json").stdout)
         jsonschema.validate(told, schema, cls=jsonschema.Draft202012Validator)
     assert len(told["published"]["rows"]) == 24
+    assert told["published"]["not_comparable"] == ["Set5"]
     told["scores"][0]["extra"] = 1
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(told, schema, cls=jsonschema.Draft202012Validator)
