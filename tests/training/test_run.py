@@ -578,7 +578,7 @@ def test_resume_takes_the_recipe_of_the_run(tmp_path: Path, monkeypatch, capsys)
         assert end.value.code == 0
     said = capsys.readouterr().err
     assert "going on from step 4" in said
-    assert "s x2: 319,648 parameters, trained on cpu" in said
+    assert "s x2: 319,648 parameters; training on cpu" in said
     assert re.search(r"PSNR-Y on the validation images: bicubic \d+\.\d{3} dB, the network now \d+\.\d{3} dB", said)
 
 

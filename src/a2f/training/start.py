@@ -145,7 +145,7 @@ def _introduce(run: Run, tell: Callable[[str], None]) -> None:
         name, count = config.variant, count_parameters(config)
     else:
         name, count = config.network, sum(value.numel() for value in run.network.parameters.values())
-    tell(f"{name} x{config.scale}: {count:,} parameters, trained on {run.device}")
+    tell(f"{name} x{config.scale}: {count:,} parameters; training on {run.device}")
     if run.validation:
         tell(f"PSNR-Y on the validation images: bicubic {run.bicubic()}, the network now {run.score()}")
 
