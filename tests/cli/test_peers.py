@@ -96,7 +96,9 @@ def test_eval_takes_a_network_of_ones_own(own: str, data: Path, tmp_path: Path) 
     words = ["eval", path, "-s", "2", "--data", data, "--json"]
     assert "--network FILE.py:CLASS" in str(run(*words).exception)
     assert json.loads(run(*words, "--network", own).output)["scores"][0]["model"] == "own"
-    assert "is of x2, not of x4" in str(run("eval", path, "-s", "4", "--data", data, "--network", own).exception)
+    assert "enlarges 2 times, not 4. Leave out -s" in str(
+        run("eval", path, "-s", "4", "--data", data, "--network", own).exception
+    )
 
 
 def test_eval_says_that_no_weights_of_peers_are_shipped(data: Path) -> None:
@@ -142,3 +144,15 @@ def test_convert_reads_a_checkpoint_of_another_network(tmp_path: Path) -> None:
     )
     words = ["convert", "--as", "imdn", tmp_path / "IMDN_x2.pth", tmp_path / "c.safetensors", "-s", "4"]
     assert "shape" in str(run(*words).exception)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("sdd", "unknown model 'sdd' (did you mean 'sd'?): name one of sd, sd-robust, or a weights file"),
+        ("imdn", "no weights of imdn are shipped: name a weights file, made by a2f convert --as imdn"),
+    ],
+)
+def test_export_says_what_to_do_about_a_name_without_weights(model: str, said: str, tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli, ["export", model, "-o", str(tmp_path / "x.onnx")])
+    assert str(done.exception) == said
