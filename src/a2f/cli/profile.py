@@ -109,8 +109,8 @@ def profile(
     counted = "as the paper counts" if paper else "of the convolutions alone"
     click.echo(
         f"\nfolded: parameters after weight normalisation is merged into the kernels. Multi-Adds {counted}.\n"
-        "Multi-Adds and activations (outputs of all convolutions) are those of 1280x720 output, or of a 32x32 LR image.\n"
-        "receptive radius: of the receptive field, in LR pixels."
+        "Multi-Adds and activations (outputs of all convolutions): for 1280x720 output, or a 32x32 LR image.\n"
+        "receptive radius: that of the receptive field, LR pixels."
     )
     measured = [name for name in list(HEADS)[6:] if name in rows[0]]
     if measured:

@@ -27,7 +27,7 @@ class Kind:
 
 OTHERS = Kind(color=BLUE, marker="o", size=4.0, told="other methods, as printed")
 AUTHORS = Kind(color=RED, marker="*", size=8.0, told="A²F, as printed")
-MEASURED = Kind(color=GREEN, marker="D", size=4.0, told="your weights, measured")
+MEASURED = Kind(color=GREEN, marker="D", size=4.0, told="weights of this project, measured")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ def points_of(data: str, *, scale: int, measured: Mapping[str, float] | None = N
         row = by_method[METHODS[variant]]
         points.append(
             Point(
-                name=f"{row.method}, yours",
+                name=f"{row.method}, ours",
                 parameters_k=row.parameters_k,
                 multi_adds_g=row.multi_adds_g,
                 psnr_y=psnr,
