@@ -57,6 +57,7 @@ def test_profile_of_a_peer() -> None:
     ]
     (row,) = json.loads(run("profile", "awsrn-sd", "-s", "4", "--paper", "--json").output)
     assert (row["parameters"], row["folded"], row["multi_adds_g"]) == (443_928, 442_488, 25.54)
+    assert row["receptive_px"] is None  # not known: no text in the place of a number
     assert "carn-m x4" in run("profile", "carn-m", "-s", "4").output
 
 
