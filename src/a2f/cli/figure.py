@@ -35,8 +35,10 @@ def _output_options(command: Callable[..., None]) -> Callable[..., None]:
         command(output=output, **given)
 
     replaced = click.option("--overwrite", is_flag=True, help="Replace an existing output.")(checked)
-    written = {"type": Path, "required": True, "metavar": "FILE", "help": "What to write: .svg, .pdf or .png."}
-    return click.option("-o", "--output", **written)(replaced)
+    written = click.option(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="What to write: .svg, .pdf or .png."
+    )
+    return written(replaced)
 
 
 @click.group(epilog=EPILOG)

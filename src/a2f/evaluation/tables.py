@@ -101,7 +101,8 @@ def _measured(scores: Mapping[str, SetScore], metrics: Sequence[str]) -> Row:
 
 
 def _printed(row: Published, sets: Mapping[str, SetScore], metrics: Sequence[str]) -> Row:
-    figures, unlike = {}, {}
+    figures: dict[str, dict[str, float]] = {}
+    unlike: dict[str, str] = {}
     for column, score in sets.items():
         values = {m: value for m in metrics if (value := row.value(score.data, m)) is not None}
         if values:

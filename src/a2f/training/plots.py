@@ -76,6 +76,7 @@ def plot_runs(sources: Mapping[str, Path], *, output: Path) -> list[str]:
     """
     try:
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError as error:
         raise A2FError("plots need matplotlib: pip install 'a2f[train]'") from error
     drawn = [_source(path, label) for label, path in sources.items()]
@@ -85,8 +86,8 @@ def plot_runs(sources: Mapping[str, Path], *, output: Path) -> list[str]:
     if panels == 0:
         raise A2FError(f"there is nothing to draw: {'; '.join(notes)}")
     across, down = min(ACROSS, panels), -(-panels // ACROSS)
-    figure = Figure(figsize=(PANEL_INCHES[0] * across, PANEL_INCHES[1] * down), layout="constrained")
-    figure.get_layout_engine().set(w_pad=PAD_INCHES, h_pad=PAD_INCHES)  # type: ignore[union-attr]
+    padded = ConstrainedLayoutEngine(w_pad=PAD_INCHES, h_pad=PAD_INCHES)
+    figure = Figure(figsize=(PANEL_INCHES[0] * across, PANEL_INCHES[1] * down), layout=padded)
     axes = list(figure.subplots(down, across, squeeze=False).flat)
     for axis, name in zip(axes, CURVES if runs else (), strict=False):
         notes += _draw_curves(axis, name, runs)
