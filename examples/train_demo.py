@@ -42,7 +42,7 @@ def main() -> None:
     )
     a2f("train", "plot", run)
     best = run / "best.safetensors"
-    a2f("eval", "bicubic", best, "sd", "-s", SCALE, "--data", bench, "--save", enlarged)
+    a2f("eval", "bicubic", best, "sd", "-s", SCALE, "--data", bench, "--save", enlarged, "--overwrite")
     pictures = [next((enlarged / model / bench.name).iterdir()) for model in ("bicubic", "best", "sd")]
     names = ("bicubic", "two minutes", "the shipped weights")
     labels = [word for name in names for word in ("--label", name)]

@@ -11,6 +11,8 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from a2f.color import rgb_to_y
 from a2f.errors import InputError
+from a2f.evaluation.ms_ssim import ms_ssim_y
+from a2f.evaluation.score import psnr_rgb
 from a2f.metrics import psnr_y, ssim_y
 from a2f.resize import imresize
 
@@ -94,3 +96,12 @@ def test_measures_refuse(measure) -> None:
         measure(a, a, border=10)
     with pytest.raises(InputError, match="uint8 RGB"):
         measure(a.astype(float), a.astype(float), border=2)
+
+
+@pytest.mark.parametrize("measure", [psnr_y, ssim_y, ms_ssim_y, psnr_rgb])
+def test_measures_do_not_depend_on_the_layout_in_memory(measure) -> None:
+    rng = np.random.default_rng(3)
+    sr, hr = (rng.integers(0, 256, (190, 211, 3), np.uint8) for _ in range(2))
+    planes = np.ascontiguousarray(sr.transpose(2, 0, 1)).transpose(1, 2, 0)  # as networks give images
+    assert measure(planes, hr, border=2) == measure(sr, hr, border=2)
+    assert measure(np.asfortranarray(sr), hr, border=2) == measure(sr, hr, border=2)

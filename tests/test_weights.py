@@ -124,3 +124,14 @@ def test_configurations_that_are_none(key: str, value: object, tmp_path: Path) -
     path.write_bytes(save(dict(weights.tensors), metadata={"format": "a2f", "config": json.dumps(config)}))
     with pytest.raises(WeightsError):
         read_weights(path)
+
+
+def test_a_file_of_another_network_is_told_by_its_name() -> None:
+    values = {"a": np.zeros(1, np.float32)}
+    for network, whose in (("imdn", "a network of another paper"), ("my.py:Net", "a network of your own")):
+        blob = save(values, metadata={"format": "a2f-network-1", "network": network, "scale": "4"})
+        with pytest.raises(WeightsError) as told:
+            weights_from_bytes(blob, name="x.safetensors")
+        assert str(told.value) == (
+            f"x.safetensors holds {network}, {whose}. a2f upscale takes A²F only; use a2f eval or a2f export."
+        )

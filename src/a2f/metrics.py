@@ -68,4 +68,6 @@ def _inner_luma(sr: NDArray[Any], hr: NDArray[Any], border: int) -> tuple[NDArra
     if border < 0 or min(sr.shape[:2]) <= 2 * border:
         raise InputError(f"nothing of {sr.shape[1]} x {sr.shape[0]} pixels is left inside a border of {border}")
     inner = slice(border, -border or None)
-    return rgb_to_y(sr)[inner, inner], rgb_to_y(hr)[inner, inner]
+    # One layout in memory: sums in another order differ in the last digit, and equal images would have other figures.
+    a, b = (rgb_to_y(np.ascontiguousarray(image)) for image in (sr, hr))
+    return a[inner, inner], b[inner, inner]

@@ -308,6 +308,10 @@ def _config(metadata: Mapping[str, str], name: str) -> A2FConfig:
             if not config.variant.isprintable():
                 raise TypeError("the name cannot be printed")
             return config
+        if "network" in metadata and "variant" not in metadata:  # as `a2f.peers.files` writes
+            whose = "a network of your own" if ":" in metadata["network"] else "a network of another paper"
+            told = f"{name} holds {metadata['network']}, {whose}"
+            raise WeightsError(f"{told}. a2f upscale takes A²F only; use a2f eval or a2f export.")
         return config_of(metadata["variant"], scale=int(metadata["scale"]))
     except WeightsError:
         raise

@@ -59,6 +59,27 @@ def test_finished_enlargements_are_measured_like_the_model_that_made_them(here: 
     assert means("flat", "-s", "4", "--data", "Set14")["flat", "Set14"] == read["sd", "Set14"]
 
 
+def test_kept_enlargements_are_replaced_on_request_alone(here: Path) -> None:
+    words = ["bicubic", "-s", "2", "--data", "Set5", "--save", "out"]
+    assert run(*words).exit_code == 0
+    kept = here / "out" / "bicubic" / "Set5" / "babyx2.png"
+    kept.write_bytes(b"mine")
+    refused = run(*words)
+    assert refused.exit_code == 2
+    assert "out/bicubic/Set5/babyx2.png exists: --overwrite replaces it" in refused.output
+    assert kept.read_bytes() == b"mine"
+    assert run(*words, "--overwrite").exit_code == 0
+    assert kept.read_bytes() != b"mine"
+    assert run("bicubic", "-s", "2", "--data", "Set14", "--save", "out").exit_code == 0  # nothing of it is there
+
+
+def test_folders_that_are_none_are_wrong_requests(here: Path) -> None:
+    for words in (["--data", "nothere"], ["--data", "Set5", "--lr-data", "nothere"]):
+        refused = run("bicubic", *words)
+        assert refused.exit_code == 2
+        assert "nothere is not a folder" in refused.output
+
+
 def test_enlargements_that_do_not_pair_or_fit_are_refused(here: Path) -> None:
     made = here / "made"
     made.mkdir()
@@ -100,10 +121,10 @@ def test_files_tell_their_scale(here: Path) -> None:
     assert [s["parameters"] for s in found] == [None, 313_372, None, 57_281]
     different = run("two.onnx", "three.safetensors", "--data", "Set5")
     assert (str(different.exception), different.exception.exit_code) == (
-        "two.onnx is of x2 and three.safetensors is of x3: measure one scale at a time",
+        "two.onnx enlarges 2 times and three.safetensors enlarges 3 times. Measure one scale at a time.",
         2,
     )
-    assert "three.safetensors is of x3, not of x4" in str(
+    assert "three.safetensors enlarges 3 times, not 4. Leave out -s, or measure this file alone." in str(
         run("three.safetensors", "-s", "4", "--data", "Set5").exception
     )
     assert scores("bicubic", "--data", "Set5")[0]["scale"] == 4
@@ -131,6 +152,7 @@ def test_own_lr_images(here: Path) -> None:
 def test_names_of_ones_own_in_tables(here: Path) -> None:
     run("sd", "-s", "2", "--data", "Set5", "--save", "out")
     text = run("carn-m=out/sd", "my net=sd", "-s", "2", "--data", "Set5", "--published").stdout
+    assert "Set5 here has 2 pictures, the paper's has 5: not comparable." in text
     assert "| carn-m x2 |" in text
     assert "the paper's CARN-M x2 (412K, 91.2G)" in text
     assert "| my net x2 |" in text
@@ -161,7 +183,10 @@ def test_significance_and_error_maps(here: Path) -> None:
     words[2] = "same=moved"
     done = run(*words, "--significance", "--error-maps", "maps")
     assert done.exit_code == 0, done.exception
-    assert "| bicubic | same | all sets | psnr_y | 4 | +0.000 | [+0.000, +0.000] | not shown | 0:0 |" in done.stdout
+    assert (
+        "| bicubic | same | all sets | psnr_y | 4 | +0.000 | [+0.000, +0.000] | no clear difference | 0:0 |"
+        in done.stdout
+    )
     assert "fewer than 20 images" in done.stdout
     pairs = json.loads(run(*words, "--significance", "--json").stdout)["comparisons"]["pairs"]
     assert len(pairs) == 3 * 3 * 2
@@ -186,6 +211,7 @@ def test_the_json_follows_its_schema(here: Path) -> None:
         told = json.loads(run(*words, *more, "--json").stdout)
         jsonschema.validate(told, schema, cls=jsonschema.Draft202012Validator)
     assert len(told["published"]["rows"]) == 24
+    assert told["published"]["not_comparable"] == ["Set5"]
     told["scores"][0]["extra"] = 1
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(told, schema, cls=jsonschema.Draft202012Validator)

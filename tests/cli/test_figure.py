@@ -8,6 +8,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from a2f.cli.figure import figure
+from a2f.errors import UsageError
 
 
 def run(*words: str | Path) -> Result:
@@ -21,6 +22,18 @@ def test_network_and_factors(tmp_path: Path) -> None:
         assert done.exit_code == 0, done.output
         assert path.read_bytes().startswith(b"<?xml")
         path.unlink()
+
+
+def test_an_existing_figure_is_replaced_on_request_alone(tmp_path: Path) -> None:
+    path = tmp_path / "mine.svg"
+    path.write_bytes(b"mine")
+    for words in (("cost",), ("network",), ("factors",), ("crops", "sd", "--data", tmp_path, "--picture", "a")):
+        refused = run(*words, "-o", path)
+        assert isinstance(refused.exception, UsageError)
+        assert "exists: --overwrite replaces it" in str(refused.exception)
+    assert path.read_bytes() == b"mine"
+    assert run("network", "-o", path, "--overwrite").exit_code == 0
+    assert path.read_bytes() != b"mine"
 
 
 def test_factors_without_a_name_are_those_of_all_clean_models(tmp_path: Path) -> None:
@@ -39,7 +52,7 @@ def test_crops_of_a_picture_and_a_box(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     text = path.read_text(encoding="utf-8")
     assert all(f"<!-- {name} -->" in text for name in ("cubic", "sd", "dots (Noise), ×4"))
-    done = run(*words, "--picture", "dot", "-o", path)
+    done = run(*words, "--picture", "dot", "-o", path, "--overwrite")
     assert "choose from dots" in str(done.exception)
 
 

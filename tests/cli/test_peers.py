@@ -57,6 +57,7 @@ def test_profile_of_a_peer() -> None:
     ]
     (row,) = json.loads(run("profile", "awsrn-sd", "-s", "4", "--paper", "--json").output)
     assert (row["parameters"], row["folded"], row["multi_adds_g"]) == (443_928, 442_488, 25.54)
+    assert row["receptive_px"] is None  # not known: no text in the place of a number
     assert "carn-m x4" in run("profile", "carn-m", "-s", "4").output
 
 
@@ -96,7 +97,9 @@ def test_eval_takes_a_network_of_ones_own(own: str, data: Path, tmp_path: Path) 
     words = ["eval", path, "-s", "2", "--data", data, "--json"]
     assert "--network FILE.py:CLASS" in str(run(*words).exception)
     assert json.loads(run(*words, "--network", own).output)["scores"][0]["model"] == "own"
-    assert "is of x2, not of x4" in str(run("eval", path, "-s", "4", "--data", data, "--network", own).exception)
+    assert "enlarges 2 times, not 4. Leave out -s" in str(
+        run("eval", path, "-s", "4", "--data", data, "--network", own).exception
+    )
 
 
 def test_eval_says_that_no_weights_of_peers_are_shipped(data: Path) -> None:
@@ -141,4 +144,16 @@ def test_convert_reads_a_checkpoint_of_another_network(tmp_path: Path) -> None:
         "needs the scale" in run("convert", "--as", "imdn", tmp_path / "IMDN_x2.pth", tmp_path / "b.safetensors").output
     )
     words = ["convert", "--as", "imdn", tmp_path / "IMDN_x2.pth", tmp_path / "c.safetensors", "-s", "4"]
-    assert "shape" in str(run(*words).exception)
+    assert "seems to be of x2, not x4: give -s 2" in str(run(*words).exception)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("sdd", "unknown model 'sdd' (did you mean 'sd'?): name one of sd, sd-robust, or a weights file"),
+        ("imdn", "no weights of imdn are shipped: name a weights file, made by a2f convert --as imdn"),
+    ],
+)
+def test_export_says_what_to_do_about_a_name_without_weights(model: str, said: str, tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli, ["export", model, "-o", str(tmp_path / "x.onnx")])
+    assert str(done.exception) == said

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from a2f.evaluation.differences import ALL_SETS, as_markdown, compare, comparison_rows, interval, note_of
+from a2f.evaluation.differences import ALL_SETS, UNCLEAR, as_markdown, compare, comparison_rows, interval, note_of
 from a2f.evaluation.score import SetScore
 
 
@@ -45,7 +45,7 @@ def test_differences_are_paired_by_image() -> None:
     assert pair.mean == pytest.approx(0)
     assert (pair.first_better, pair.second_better) == (2, 1)
     assert (pair.largest_image, round(pair.largest, 6)) == ("i2", -0.3)
-    assert pair.verdict == "not shown"
+    assert pair.verdict == UNCLEAR
 
 
 def test_lower_lpips_is_better() -> None:
@@ -79,7 +79,7 @@ def test_an_image_equal_to_its_original_gives_no_figure() -> None:
     (pair,) = compare(scores({"a": [math.inf, 30], "b": [31, 29]}), ["psnr_y"])
     assert math.isnan(pair.mean)
     assert math.isnan(pair.low)
-    assert pair.verdict == "not shown"
+    assert pair.verdict == UNCLEAR
     assert (pair.first_better, pair.largest_image) == (2, "i0")
     (pair,) = compare(scores({"a": [math.inf, 30], "b": [math.inf, 29]}), ["psnr_y"])
     assert pair.mean == pytest.approx(0.5)
@@ -92,3 +92,9 @@ def test_json_of_what_is_not_finite_is_null() -> None:
     told = json.loads(as_json(given, ["psnr_y"], comparisons=compare(given, ["psnr_y"])))
     assert told["scores"][0]["images"]["i0"]["psnr_y"] is None
     assert told["comparisons"]["pairs"][0]["interval"] == [None, None]
+
+
+def test_no_negative_zero_is_printed() -> None:
+    (pair,) = compare(scores({"a": [30.0] * 3, "b": [30.0 + 1e-9] * 3}), ["psnr_y"])
+    assert "-0.0" not in " ".join(comparison_rows([pair])[1])
+    assert comparison_rows([pair])[1][5:7] == ["+0.000", "[+0.000, +0.000]"]

@@ -16,8 +16,15 @@ from a2f.evaluation.tables import columns_of, table_rows
 METRICS = ("psnr_y", "ssim_y", "lpips")
 
 
-def score(model: str, values: tuple[float, float, float], *, data: str = "Set5", parameters: int | None = None):
-    images = {"i": dict(zip(METRICS, values, strict=True))}
+def score(
+    model: str,
+    values: tuple[float, float, float],
+    *,
+    data: str = "Set5",
+    parameters: int | None = None,
+    pictures: int = 1,
+):
+    images = {f"i{n}": dict(zip(METRICS, values, strict=True)) for n in range(pictures)}
     return SetScore(model=model, data=data, scale=4, images=images, about=About(parameters=parameters))
 
 
@@ -59,7 +66,10 @@ def test_each_line_has_all_columns() -> None:
 
 
 def test_groups_are_those_of_the_paper() -> None:
-    scores = [score("mine", (32.2, 0.8, 0.2), parameters=319_672), score("folder", (32, 0.8, 0.2))]
+    scores = [
+        score("mine", (32.2, 0.8, 0.2), parameters=319_672, pictures=5),
+        score("folder", (32, 0.8, 0.2), pictures=5),
+    ]
     parts = latex(scores, shown="all", metrics=("psnr_y",)).split(r"\textit{")[1:]
     assert [part.partition("}")[0] for part in parts] == [
         "fewer than 1000K parameters", "1000K to 2000K parameters", "2000K to 10000K parameters", "size not known",
@@ -70,11 +80,21 @@ def test_groups_are_those_of_the_paper() -> None:
     assert "folder" in parts[3]
 
 
+def test_no_marks_across_sets_of_different_pictures() -> None:
+    one = [score("mine", (32.2, 0.8, 0.2)), score("other", (31.0, 0.7, 0.3)), score("sd", (32.06, 0.8, 0.2))]
+    text = latex(one, shown="all", metrics=("psnr_y",))  # a Set5 of one picture
+    assert all(r"\best" not in line and r"\second" not in line for line in text.splitlines() if "(paper)" in line)
+    text = latex(one, shown="own", metrics=("psnr_y",))
+    assert r"mine & - & - & \best{32.20} \\" in text
+    assert r"sd & - & - & \second{32.06} \\" in text
+    assert r"A\textsuperscript{2}F-SD (paper) & 320 & 18.2 & 32.06 \\" in text
+
+
 def test_differences() -> None:
     text = comparisons_as_latex(compare(SCORES, METRICS))
     assert text.count(r"\\") == 1 + 3 * len(METRICS)
     assert r"my\_net & 50\% \& more & Set5 & PSNR & 1 & $+0.008$ & [$+0.008$, $+0.008$] & my\_net & 1:0" in text
-    assert r"$-0.0500$ (i)" in text
+    assert r"$-0.0500$ (i0)" in text
 
 
 def test_special_letters() -> None:

@@ -170,3 +170,15 @@ def pickle_of_a_network() -> bytes:
         b"ssbssbs.",
     ]
     return b"".join(ops)
+
+
+def test_a_checkpoint_of_another_scale_tells_its_own(tmp_path: Path) -> None:
+    state = {k: v.detach().numpy() for k, v in unique_tensors(open_network("fsrcnn-shuffle", scale=4).module).items()}
+    constants = {"f8": state["network.up.weight"].transpose(2, 3, 1, 0), "b8": state["network.bias"]}
+    for i in range(7):
+        constants[f"f{i + 1}"] = state[f"network.body.{2 * i}.weight"].transpose(2, 3, 1, 0)
+        constants[f"b{i + 1}"] = state[f"network.body.{2 * i}.bias"]
+        constants[f"alpha{i + 1}"] = state[f"network.body.{2 * i + 1}.weight"]
+    path = tensorflow(tmp_path / "x4.pb", constants)
+    with pytest.raises(WeightsError, match="the file seems to be of x4, not x3: give -s 4"):
+        convert_network(path, name="fsrcnn-shuffle", scale=3)

@@ -1,6 +1,7 @@
 """Curves and λ as pictures: what is drawn, and where the ticks are."""
 
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib.figure
@@ -8,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from a2f.cli.main import cli
-from a2f.errors import A2FError, ImageWriteError
+from a2f.errors import A2FError, ImageWriteError, UsageError
 from a2f.model.a2f import A2F, to_weights
 from a2f.peers.files import open_network, write_network
 from a2f.training.plots import CURVES, lambdas, plot_runs
@@ -51,6 +52,16 @@ def test_a_run_has_its_curves_and_its_lambdas(run: Path, axes: list) -> None:
     assert (run / "curves.png").stat().st_size > 1000
     assert [axis.get_ylabel() for axis in axes] == [*CURVES.values(), "λ (Eq. 9)"]
     assert list(axes[1].lines[0].get_ydata()) == [30, 31]
+
+
+def test_plot_has_a_help_of_its_own() -> None:
+    told = command("--help")
+    assert told.exit_code == 0
+    assert "train plot [OPTIONS] RUN..." in told.stdout
+    assert "--recipe" not in told.stdout
+    late = CliRunner().invoke(cli, ["train", "-o", "a.png", "plot", "runs/a"])
+    assert late.exit_code == 2
+    assert "write plot first: a2f train plot runs/a -o FILE" in late.stderr
 
 
 def test_ticks_are_at_whole_blocks(run: Path, axes: list, tmp_path: Path) -> None:
@@ -107,15 +118,58 @@ def test_the_psnr_of_jpeg_files_is_drawn_too(run: Path, axes: list, tmp_path: Pa
     assert list(axes[1].lines[1].get_ydata()) == [27, 28]
 
 
+def test_few_points_have_ticks_at_whole_steps_that_do_not_touch(run: Path, axes: list, tmp_path: Path) -> None:
+    for steps in ((1, 2), (10, 20), (19_500, 19_750, 20_000), (150_000, 1_200_000)):
+        lines = "".join(f"{step},0.1,0.0005,31\n" for step in steps)
+        (run / "log.csv").write_text("step,loss,lr,psnr_y\n" + lines)
+        plot_runs({"one": run}, output=tmp_path / "a.png")
+        for axis in axes[:3]:
+            ticks = [tick for tick in axis.get_xticks() if steps[0] <= tick <= steps[-1]]
+            assert all(tick == round(tick) for tick in ticks)
+            boxes = [text.get_window_extent() for text in axis.get_xticklabels() if text.get_text()]
+            assert all(a.x1 + 4 < b.x0 for a, b in pairwise(boxes))
+
+
+def test_no_label_touches_the_edge(run: Path, axes: list, tmp_path: Path) -> None:
+    plot_runs({"one": run}, output=tmp_path / "a.png")
+    whole = axes[0].figure.bbox
+    assert all(axis.yaxis.label.get_window_extent().x0 >= 6 for axis in axes)
+    assert all(axis.get_tightbbox().x1 <= whole.x1 - 6 for axis in axes)
+
+
+def test_bicubic_is_a_line_of_its_own(run: Path, axes: list, tmp_path: Path) -> None:
+    (run / "log.csv").write_text("step,loss,lr,psnr_y,bicubic\n10,0.2,1e-3,30,28.5\n20,0.1,5e-4,31,28.5\n")
+    plot_runs({"one": run}, output=tmp_path / "a.png")
+    assert [line.get_label() for line in axes[1].lines] == ["one", "bicubic"]
+    assert list(axes[1].lines[1].get_ydata()) == [28.5, 28.5]
+    other = shutil.copytree(run, run.parent / "two")
+    plot_runs({"one": run, "two": other}, output=tmp_path / "a.png")
+    assert [line.get_label() for line in axes[1].lines] == ["one", "two", "bicubic"]  # of the same images: once
+    (other / "log.csv").write_text("step,loss,lr,psnr_y,bicubic\n10,0.2,1e-3,30,27\n")
+    plot_runs({"one": run, "two": other}, output=tmp_path / "a.png")
+    assert [line.get_label() for line in axes[1].lines] == ["one", "two", "one, bicubic", "two, bicubic"]
+
+
+def test_an_existing_picture_is_replaced_on_request_alone(run: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "mine.png"
+    picture.write_bytes(b"mine")
+    refused = command(run, "-o", picture)
+    assert isinstance(refused.exception, UsageError)
+    assert picture.read_bytes() == b"mine"
+    assert command(run, "-o", picture, "--overwrite").exit_code == 0
+    assert picture.stat().st_size > 1000
+    assert [command(run).exit_code for _ in range(2)] == [0, 0]  # RUN/curves.png follows the run
+
+
 def test_what_cannot_be_drawn(run: Path, tmp_path: Path) -> None:
     assert command(SHIPPED).exit_code == 2
     assert "name the picture" in command(run, SHIPPED).output
-    assert "needs the folder of a run" in command().output
+    assert "Missing argument 'RUN...'" in command().output
     path = tmp_path / "idn.safetensors"
     path.write_bytes(write_network(open_network("idn", scale=2)))
     with pytest.raises(A2FError, match="nothing to draw"):
         plot_runs({"idn": path}, output=tmp_path / "a.png")
-    with pytest.raises(A2FError, match="give the folder of a run"):
+    with pytest.raises(A2FError, match=r"is not the folder of a training run \(it has no log.csv\)"):
         plot_runs({"none": tmp_path}, output=tmp_path / "a.png")
     with pytest.raises(ImageWriteError, match="cannot write"):
-        plot_runs({"one": run}, output=tmp_path / "a.xyz")
+        plot_runs({"one": run}, output=tmp_path / "no" / "a.png")

@@ -57,6 +57,13 @@ def test_cosine_rises_falls_and_ends_at_its_floor() -> None:
     assert o.share(step=100, done=1) == pytest.approx(0.01)
 
 
+def test_the_warm_up_takes_at_most_a_tenth_of_a_planned_run() -> None:
+    o = Optimiser(lr=1.0, schedule="halving", warmup=200)
+    assert [o.share(step=step, done=step / 20) for step in (0, 1, 2, 19)] == pytest.approx([0.005, 0.5, 1, 1])
+    assert o.share(step=99, done=99 / 100_000) == pytest.approx(0.5)  # a long run warms up as its recipe says
+    assert o.share(step=99, done=0) == pytest.approx(0.5)  # a run without an end as well
+
+
 def test_stages_follow_each_other() -> None:
     recipe = Recipe(steps=10, stages=(Stage(until=0.5, patch=16), Stage(until=1, patch=32)))
     assert [recipe.stage(step=0, done=d).patch for d in (0, 0.49, 0.5, 1)] == [16, 16, 32, 32]

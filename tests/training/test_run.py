@@ -566,6 +566,23 @@ def test_killed_again_and_again_it_ends_bit_for_bit_as_if_never(tmp_path: Path) 
 
 
 @pytest.mark.integration
+def test_images_smaller_than_a_patch_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from a2f.cli.main import cli
+
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(3):
+        Image.fromarray(np.full((100, 120, 3), number, np.uint8)).save(folder / f"{number}.png")
+    words = ["train", "s", "-s", "4", "--data", str(folder), "-o", str(tmp_path / "run")]
+    told = str(CliRunner().invoke(cli, words).exception)
+    assert "has 192 x 192 pixels" in told
+    assert "patch = 48" in told
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.integration
 def test_resume_takes_the_recipe_of_the_run(tmp_path: Path, monkeypatch, capsys) -> None:
     from a2f.cli.main import main
 
@@ -578,7 +595,7 @@ def test_resume_takes_the_recipe_of_the_run(tmp_path: Path, monkeypatch, capsys)
         assert end.value.code == 0
     said = capsys.readouterr().err
     assert "going on from step 4" in said
-    assert "s x2: 319,648 parameters, trained on cpu" in said
+    assert "s x2: 319,648 parameters; training on cpu" in said
     assert re.search(r"PSNR-Y on the validation images: bicubic \d+\.\d{3} dB, the network now \d+\.\d{3} dB", said)
 
 
@@ -677,8 +694,8 @@ def test_command_line_errors(tmp_path: Path, monkeypatch, capsys) -> None:
     for arguments, message in [
         (["train", "sd"], "missing --data and -o"),
         (["train", "sd", "--data", data, "-o", tmp_path / "n", "--teacher", "sd"], "go together"),
-        (["train", "plot", tmp_path / "none"], "give the folder of a run"),
-        (["train", "plot"], "needs the folder of a run, or a weights file"),
+        (["train", "plot", tmp_path / "none"], "is not the folder of a training run"),
+        (["train", "plot"], "Missing argument 'RUN...'"),
         (["train", "sd", "m"], "one model at a time"),
         (["train", "xl", "--data", data, "-o", tmp_path / "n"], "choose one of s, sd, m, l, baseline"),
         (["train", "sd", "--data", data, "-o", data / "0.png/n"], "cannot make the folder"),

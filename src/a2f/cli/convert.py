@@ -57,6 +57,6 @@ def convert(checkpoint: Path, output: Path, network: str | None, scale: int | No
 
     weights = convert_official(checkpoint)
     if scale is not None and scale != weights.config.scale:
-        raise click.UsageError(f"{checkpoint} is of x{weights.config.scale}, not of x{scale}: leave out -s")
+        raise click.UsageError(f"{checkpoint} enlarges {weights.config.scale} times, not {scale}. Leave out -s.")
     write_bytes_atomic(output, write_weights(weights), replace=overwrite)
     click.echo(f"{output}: {weights.config.variant} x{weights.config.scale}", err=True)

@@ -38,16 +38,21 @@ class Entrant:
     about: "About"
     runs: int = 1
 
-    @property
-    def kept_as(self) -> str:
-        """The folder of its enlargements below --save."""
-        return self.name if self.runs == 1 else f"{self.name}_ensemble{self.runs}"
-
     def method(self, items: "Sequence[Item]", *, data: str, scale: int) -> "Method":
         """What is measured on a set; InputError if a folder lacks an enlargement."""
         from a2f.evaluation.finished import find_finished
 
         return self.upscaler if self.folder is None else find_finished(self.folder, items, data=data, scale=scale)
+
+
+def kept_as(name: str, runs: int) -> str:
+    """The folder of a model's enlargements below --save."""
+    return name if runs == 1 else f"{name}_ensemble{runs}"
+
+
+def is_single(model: str) -> bool:
+    """Whether a model runs once in an ensemble too: bicubic, and finished enlargements."""
+    return model == BICUBIC or is_folder(model)
 
 
 def names_of(models: Sequence[str]) -> dict[str, str]:
@@ -116,11 +121,11 @@ def scale_of(models: Sequence[str], given: int | None, **values: Any) -> int:
     told = {model: scale for model in models if (scale := _told_scale(model, given, **values)) is not None}
     for model, scale in told.items():
         if given not in (None, scale):
-            raise UsageError(f"{model} is of x{scale}, not of x{given}: leave out -s, or measure it by itself")
+            raise UsageError(f"{model} enlarges {scale} times, not {given}. Leave out -s, or measure this file alone.")
     if len(set(told.values())) > 1:
         one_of = {scale: model for model, scale in told.items()}
-        listed = " and ".join(f"{model} is of x{scale}" for scale, model in sorted(one_of.items()))
-        raise UsageError(f"{listed}: measure one scale at a time")
+        listed = " and ".join(f"{model} enlarges {scale} times" for scale, model in sorted(one_of.items()))
+        raise UsageError(f"{listed}. Measure one scale at a time.")
     scale = given or next(iter(told.values()), None)
     silent = [model for model in models if is_folder(model) and model not in told]
     if scale is None and silent:
@@ -199,19 +204,35 @@ def _opened(model: str, scale: int, network: str | None, **how: Any) -> "tuple[U
     if network_in(model) is not None:
         found = read_network(model, own=network)
         return open_network_engine(found, threads=None, **how), _about_network(found)
-    _check_name(model)
+    kinds = "a file of weights or of another network, or a folder of enlargements"
+    check_name(model, ask=f"name a model ({BICUBIC}, {', '.join(shipped_names())}), {kinds}", builtin=(BICUBIC,))
     weights = find_weights(model, scale=scale)
     return load_engine(weights, **how), _about(weights.config)
 
 
-def _check_name(model: str) -> None:
-    """Say what to do about a network without shipped weights, or a name that nothing has."""
+def shipped_names() -> list[str]:
+    """The names of the shipped models, each once."""
+    from a2f.weights import shipped_models
+
+    return list(dict.fromkeys(m.name for m in shipped_models()))
+
+
+def check_name(model: str, *, ask: str, builtin: Sequence[str] = ()) -> None:
+    """Say what to do about a network without shipped weights, or a name that nothing has.
+
+    Args:
+        model: as given on the command line.
+        ask: what a command takes, for people.
+        builtin: names that need no weights.
+
+    Raises:
+        UnknownModelError: for both.
+    """
     from a2f.peers import PEERS
     from a2f.peers.convert import READERS
     from a2f.variants import ABLATIONS, NOT_KNOWN, VARIANTS, unknown_network
-    from a2f.weights import shipped_models
 
-    shipped = list(dict.fromkeys(m.name for m in shipped_models()))
+    shipped = shipped_names()
     if is_file(model) or model in shipped or model in VARIANTS:
         return
     if model in NOT_KNOWN:
@@ -219,11 +240,8 @@ def _check_name(model: str) -> None:
     if model in PEERS or model in ABLATIONS:
         how = f"made by a2f convert --as {model}" if model in READERS else f"trained by a2f train {model}"
         raise UnknownModelError(f"no weights of {model} are shipped: name a weights file, {how}")
-    hint = did_you_mean(model, [BICUBIC, *shipped, *VARIANTS, *ABLATIONS, *PEERS])
-    raise UnknownModelError(
-        f"unknown model {model!r}{hint}: name a model ({BICUBIC}, {', '.join(shipped)}), a file of weights or of "
-        "another network, or a folder of enlargements"
-    )
+    hint = did_you_mean(model, [*builtin, *shipped, *VARIANTS, *ABLATIONS, *PEERS])
+    raise UnknownModelError(f"unknown model {model!r}{hint}: {ask}")
 
 
 def _about_name(name: str, scale: int) -> "About":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from a2f.cli.devices import engine_options
-from a2f.cli.entrants import Entrant, is_folder, names_of, open_entrant, scale_of
+from a2f.cli.entrants import Entrant, is_folder, is_single, kept_as, names_of, open_entrant, scale_of
 from a2f.cli.eval_pictures import Crops, Maps
 from a2f.cli.foreign import foreign_options
 from a2f.cli.qualities import QualitiesType
@@ -180,7 +180,7 @@ class Output:
 @click.option(
     "--significance",
     is_flag=True,
-    help="Compare each two models: paired differences over images, 95 % interval by the bootstrap.",
+    help="Compare models in pairs: mean difference over the images, with a 95 % bootstrap interval.",
 )
 @click.option("--error-maps", type=Path, metavar="DIR", help="Draw where each model errs, a sheet for each picture.")
 @click.option(
@@ -198,7 +198,7 @@ class Output:
     metavar="NAME,NAME",
     help="Pictures of the sheet and of the error maps.  [default: two of the set; where models differ most]",
 )
-@click.option("--overwrite", is_flag=True, help="Replace an existing sheet and existing error maps.")
+@click.option("--overwrite", is_flag=True, help="Replace kept enlargements, an existing sheet, existing error maps.")
 @engine_options
 @click.option(
     "--ensemble", type=int, default=1, show_default=True, metavar="N", help="Mean of 2, 4 or 8 runs; not of bicubic."
@@ -255,6 +255,7 @@ def eval(
     scale = scale_of(list(named.values()), scale, **{key: how[key] for key in FOREIGN})
     sets = _sets(data, scale, lr_data)
     crops = Crops(sheet, sets, scale=scale, qualities=qualities, pictures=pictures, overwrite=overwrite)
+    _check_save(save, named, sets, qualities, scale=scale, ensemble=ensemble, overwrite=overwrite)
     maps = Maps(error_maps, sets, scale=scale, pictures=pictures, overwrite=overwrite)
     _check_folders(named.values(), sets, scale)
 
@@ -276,6 +277,9 @@ def _sets(data: Sequence[Path], scale: int, lr_data: Path | None) -> "dict[str, 
     from a2f.evaluation.sets import load_set
 
     folders = list(dict.fromkeys(data))
+    for folder in (*folders, *([] if lr_data is None else [lr_data])):
+        if not folder.is_dir():
+            raise click.UsageError(f"{folder} is not a folder: --data and --lr-data take folders of images")
     titles = names_apart([folder.resolve() for folder in folders])
     return {t: load_set(f, scale=scale, lr_data=lr_data) for t, f in zip(titles, folders, strict=True)}
 
@@ -291,6 +295,31 @@ def _check_folders(models: Iterable[str], sets: "Mapping[str, Sequence[Item]]", 
         if left:
             names = ", ".join(path.name for path in left[:3]) + (", ..." if len(left) > 3 else "")
             click.echo(f"{model}: {len(left)} image(s) belong to no image of the sets: {names}", err=True)
+
+
+def _folder_of(title: str, quality: "Quality") -> str:
+    """The folder of a set's enlargements below --save and the model."""
+    return title.replace("/", "_") + ("" if quality is None else f"_jpeg{quality}")
+
+
+def _check_save(
+    save: Path | None,
+    named: Mapping[str, str],
+    sets: "Mapping[str, Sequence[Item]]",
+    qualities: "Sequence[Quality]",
+    *,
+    scale: int,
+    ensemble: int,
+    overwrite: bool,
+) -> None:
+    """Refuse to replace enlargements of an earlier run; UsageError."""
+    if save is None or overwrite:
+        return
+    for (name, model), (title, items), quality in product(named.items(), sets.items(), qualities):
+        folder = save / kept_as(name, 1 if is_single(model) else ensemble) / _folder_of(title, quality)
+        for path in (folder / f"{item.name}x{scale}.png" for item in items):
+            if path.exists():
+                raise click.UsageError(f"{path} exists: --overwrite replaces it")
 
 
 def _scores(
@@ -309,7 +338,6 @@ def _scores(
 
     scores = []
     for (title, items), quality in product(sets.items(), qualities):
-        folder = title.replace("/", "_") + ("" if quality is None else f"_jpeg{quality}")
         score = score_set(
             entrant.method(items, data=title, scale=scale),
             under(items, quality),
@@ -317,7 +345,7 @@ def _scores(
             data=title,
             scale=scale,
             metrics=metrics,
-            save=None if save is None else save / entrant.kept_as / folder,
+            save=None if save is None else save / kept_as(entrant.name, entrant.runs) / _folder_of(title, quality),
             lpips=lpips,
             jpeg_quality=quality,
         )

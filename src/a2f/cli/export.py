@@ -32,6 +32,7 @@ def export(model: str, scale: int, output: Path, network: str | None, overwrite:
     """
     import time
 
+    from a2f.cli.entrants import check_name, shipped_names
     from a2f.cli.output import check_output
     from a2f.export.check import check_onnx
     from a2f.export.graph import export_onnx
@@ -43,6 +44,7 @@ def export(model: str, scale: int, output: Path, network: str | None, overwrite:
     if network_in(model) is not None:
         _export_network(model, network, output, overwrite=overwrite)
         return
+    check_name(model, ask=f"name one of {', '.join(shipped_names())}, or a weights file")
     weights = find_weights(model, scale=scale)
     began = time.perf_counter()
     blob = export_onnx(weights)

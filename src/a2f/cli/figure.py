@@ -1,5 +1,7 @@
 """``a2f figure``: the figures of the paper, drawn anew."""
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +20,25 @@ Examples:
   a2f figure factors sd runs/mine/best.safetensors -o figure3.svg
   a2f figure crops bicubic sd IDN=idn_x4.safetensors --data sets/Set14 --picture barbara -o f4.pdf
 """
-_OUTPUT = click.option(
-    "-o", "--output", type=Path, required=True, metavar="FILE", help="What to write: .svg, .pdf or .png."
-)
 _SCALE = click.option("-s", "--scale", type=int, default=4, show_default=True, help="2, 3 or 4.")
+
+
+def _output_options(command: Callable[..., None]) -> Callable[..., None]:
+    """-o and --overwrite; the output is checked before anything is drawn."""
+
+    @wraps(command)
+    def checked(*, output: Path, overwrite: bool, **given: Any) -> None:
+        from a2f.cli.output import check_output
+        from a2f.figures.style import SUFFIXES
+
+        check_output(output, *SUFFIXES, overwrite=overwrite)
+        command(output=output, **given)
+
+    replaced = click.option("--overwrite", is_flag=True, help="Replace an existing output.")(checked)
+    written = click.option(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="What to write: .svg, .pdf or .png."
+    )
+    return written(replaced)
 
 
 @click.group(epilog=EPILOG)
@@ -71,7 +88,7 @@ class PictureType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.option("--set", "data", default="Manga109", show_default=True, help="Set5, Set14, B100, Urban100 or Manga109.")
 @click.option("-s", "--scale", type=int, default=2, show_default=True, help="2, 3 or 4.")
 @click.option("--measured", type=MeasuredType(), multiple=True, help="PSNR-Y of weights of your own, as one more mark.")
-@_OUTPUT
+@_output_options
 def cost(data: str, scale: int, measured: tuple[tuple[str, float], ...], output: Path) -> None:
     """Figure 1: PSNR against parameters and against Multi-Adds, as Table 6 prints them."""
     from a2f.figures.cost import draw_cost
@@ -83,7 +100,7 @@ def cost(data: str, scale: int, measured: tuple[tuple[str, float], ...], output:
 @figure.command()
 @click.argument("model", default="s")
 @_SCALE
-@_OUTPUT
+@_output_options
 def network(model: str, scale: int, output: Path) -> None:
     """Figure 2: the architecture of s, sd, m or l. Of deep networks the first two blocks and the last are drawn."""
     from a2f.figures.network import draw_network
@@ -95,7 +112,7 @@ def network(model: str, scale: int, output: Path) -> None:
 
 @figure.command()
 @click.argument("models", nargs=-1, metavar="[MODEL...]")
-@_OUTPUT
+@_output_options
 def factors(models: tuple[str, ...], output: Path) -> None:
     """Figure 3: the three λ of each block.
 
@@ -133,7 +150,7 @@ def _panels(name: str) -> "list[Panel]":
 @_SCALE
 @click.option("--data", type=Path, required=True, metavar="DIR", help="Folder of the set, as of `a2f eval`.")
 @click.option("--picture", "pictures", type=PictureType(), multiple=True, required=True, help="Picture, and where.")
-@_OUTPUT
+@_output_options
 def crops(
     models: tuple[str, ...],
     scale: int,
@@ -144,7 +161,8 @@ def crops(
     """Figure 4: a picture with a frame, and what is in it as each method enlarges it.
 
     MODEL is bicubic, a shipped model, a weights file of A²F or of another network (a2f convert), or NAME=FILE. The
-    figures are those of the whole picture, PSNR-Y in dB and SSIM-Y. Without a box the most detailed spot is shown.
+    figures are those of the whole picture, PSNR-Y in dB and SSIM-Y. Without X,Y,W,H the part with the most detail is
+    shown.
     """
     from a2f.errors import UsageError
     from a2f.evaluation.sets import load_set

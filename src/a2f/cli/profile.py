@@ -37,9 +37,9 @@ HEADS = {
     "parameters": "parameters",
     "folded": "folded",
     "multi_adds_g": "Multi-Adds, G",
-    "gmacs_32x32": "G at 32x32",
+    "multi_adds_g_32x32": "at 32x32, G",
     "activations_m": "activations, M",
-    "receptive_px": "receptive, px",
+    "receptive_px": "receptive radius, px",
     "median_s": "median, s",
     "fastest_s": "fastest",
     "slowest_s": "slowest",
@@ -47,6 +47,11 @@ HEADS = {
     "ratio": "ratio",
     "peak_memory_mb": "peak memory, MB",
 }
+
+DECIMALS = {
+    "multi_adds_g": 2, "multi_adds_g_32x32": 3, "activations_m": 2, "median_s": 4, "fastest_s": 4, "slowest_s": 4,
+    "reference_s": 4, "ratio": 2, "peak_memory_mb": 1,
+}  # fmt: skip
 
 
 @click.command(epilog=EPILOG)
@@ -100,11 +105,12 @@ def profile(
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    _table(rows, ["parameters", "folded", "multi_adds_g", "gmacs_32x32", "activations_m", "receptive_px"])
+    _table(rows, ["parameters", "folded", "multi_adds_g", "multi_adds_g_32x32", "activations_m", "receptive_px"])
     counted = "as the paper counts" if paper else "of the convolutions alone"
     click.echo(
-        f"\nfolded: parameters without weight norm's gains. Multi-Adds {counted}; they and the activations\n"
-        "(outputs of all convolutions) are those of 1280x720 output. Receptive field: radius in LR pixels."
+        f"\nfolded: parameters after weight normalisation is merged into the kernels. Multi-Adds {counted}.\n"
+        "Multi-Adds and activations (outputs of all convolutions): for 1280x720 output, or a 32x32 LR image.\n"
+        "receptive radius: that of the receptive field, LR pixels."
     )
     measured = [name for name in list(HEADS)[6:] if name in rows[0]]
     if measured:
@@ -168,9 +174,9 @@ def _network_cost(network: "Network", scale: int, *, paper: bool) -> dict[str, A
         "parameters": parameters_of(network.module)[0],
         "folded": folded_parameters(network.module),
         "multi_adds_g": round((found.as_table6 if paper else found.multi_adds) / 1e9, 2),
-        "gmacs_32x32": round((small.multi_adds + (small.biases if paper else 0)) / 1e9, 3),
+        "multi_adds_g_32x32": round((small.multi_adds + (small.biases if paper else 0)) / 1e9, 3),
         "activations_m": round(found.activations / 1e6, 2),
-        "receptive_px": "-",
+        "receptive_px": None,
     }
 
 
@@ -184,7 +190,7 @@ def _cost(config: "A2FConfig", *, paper: bool) -> dict[str, Any]:
         "parameters": count_parameters(config),
         "folded": count_parameters(config, weight_norm=False),
         "multi_adds_g": round(multi_adds(config, width=width, height=height, convention=table6) / 1e9, 2),  # type: ignore[arg-type]
-        "gmacs_32x32": round(multi_adds(config, width=32, height=32, convention=table5) / 1e9, 3),  # type: ignore[arg-type]
+        "multi_adds_g_32x32": round(multi_adds(config, width=32, height=32, convention=table5) / 1e9, 3),  # type: ignore[arg-type]
         "activations_m": round(activations(config, width=width, height=height) / 1e6, 2),
         "receptive_px": config.receptive_radius_px,
     }
@@ -269,11 +275,14 @@ def _threads(row: dict[str, Any]) -> str:
 
 def _table(rows: list[dict[str, Any]], names: list[str]) -> None:
     head = ["model", *(HEADS[name] for name in names)]
-    text = [[f"{row['model']} x{row['scale']}", *(_format(row[name]) for name in names)] for row in rows]
+    text = [[f"{row['model']} x{row['scale']}", *(_format(name, row[name]) for name in names)] for row in rows]
     widths = [max(len(key), *(len(line[i]) for line in text)) for i, key in enumerate(head)]
     for line in [head, *text]:
         click.echo("  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)))
 
 
-def _format(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
+def _format(name: str, value: Any) -> str:
+    """A cell: the same decimals all down a column; a dash for what is not known."""
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.{DECIMALS[name]}f}"

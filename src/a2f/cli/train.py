@@ -10,6 +10,7 @@ import click
 
 from a2f.cli.devices import device_option
 from a2f.cli.foreign import foreign_options, open_foreign
+from a2f.cli.train_plot import plot
 
 if TYPE_CHECKING:
     from a2f.peers.files import Network
@@ -33,7 +34,19 @@ Examples:
 """
 
 
-@click.command(epilog=EPILOG)
+class TrainOrPlot(click.Command):
+    """`a2f train`, with `plot` as its first word a command of its own."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Hand over to `a2f train plot`."""
+        if args[:1] == ["plot"]:
+            return plot.make_context(f"{info_name} plot", args[1:], parent=parent, **extra)
+        return super().make_context(info_name, args, parent=parent, **extra)
+
+
+@click.command(cls=TrainOrPlot, epilog=EPILOG)
 @click.argument("words", nargs=-1, metavar="MODEL | plot RUN...")
 @click.option("-s", "--scale", type=int, default=4, show_default=True, help="2, 3 or 4.")
 @click.option("--data", type=Path, metavar="DIR", help="Folder tree of training images.")
@@ -42,12 +55,10 @@ Examples:
     "--val",
     type=Path,
     metavar="DIR",
-    help="Validation: a folder of HR images, or a text file that names images of --data, which are then not trained "
-    "on.  [default: every 64th image of --data]",
+    help="Validation: a folder of HR images, or a text file with names of images in --data. These are not used for "
+    "training.  [default: every 64th image of --data]",
 )
-@click.option(
-    "-o", "--output", type=Path, metavar="RUN", help="Folder of the run; for plot, the picture (.png, .svg, .pdf)."
-)
+@click.option("-o", "--output", type=Path, metavar="RUN", help="Folder of the run.")
 @click.option(
     "--recipe",
     metavar="NAME",
@@ -81,8 +92,8 @@ def train(words: tuple[str, ...], network: str | None, print_recipe: str | None,
     """Train a network on a folder of images. Needs the extra `train`.
 
     MODEL is s, sd, m, l, an ablation of the paper, or a network of another paper (idn, carn-m, ...: docs/peers.md).
-    `a2f train plot RUN` draws the curves of a run as RUN/curves.png; with -o it lays several runs on one another and
-    draws weights files too.
+    `a2f train plot RUN` draws the curves of a run as RUN/curves.png. With -o it draws several runs into one plot, and
+    draws the λ of weights files too (a2f train plot --help).
 
     The folder RUN gets best.safetensors (the highest validation PSNR), last.safetensors, checkpoints, recipe.toml,
     log.csv and events for TensorBoard. At the beginning the PSNR of bicubic interpolation and of the first weights is
@@ -101,9 +112,9 @@ def train(words: tuple[str, ...], network: str | None, print_recipe: str | None,
     if print_recipe is not None:
         click.echo(built_in_text(print_recipe), nl=False)
         return
-    if words[:1] == ("plot",):
-        _plot(words[1:], given["output"])
-        return
+    if "plot" in words:
+        runs = " ".join(word for word in words if word != "plot") or "RUN"
+        raise click.UsageError(f"write plot first: a2f train plot {runs} -o FILE")
     from a2f.errors import MissingExtraError
 
     model = _named(words, network, given)
@@ -218,23 +229,6 @@ def _leave() -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
-
-
-def _plot(names: tuple[str, ...], output: Path | None) -> None:
-    """``a2f train plot RUN``: curves.png in the folder of the run; of several runs or a weights file, OUT."""
-    sources = [Path(name) for name in dict.fromkeys(names)]
-    if not sources:
-        raise click.UsageError("a2f train plot needs the folder of a run, or a weights file")
-    if output is None and (len(sources) > 1 or sources[0].is_file()):
-        raise click.UsageError("name the picture: -o OUT.png, OUT.svg or OUT.pdf")
-    from a2f.compare import names_apart
-    from a2f.training.plots import plot_runs
-
-    target = output or sources[0] / "curves.png"
-    labels = names_apart([source.resolve() for source in sources])
-    for note in plot_runs(dict(zip(labels, sources, strict=True)), output=target):
-        click.echo(note, err=True)
-    click.echo(f"{target}", err=True)
 
 
 def progress_line(p: "Progress") -> str:

@@ -14,6 +14,7 @@ from a2f.evaluation.tables import DIGITS, LOWER_IS_BETTER, markdown_table
 CONFIDENCE, RESAMPLES, SEED = 0.95, 10_000, 0
 FEW = 20  # images; of fewer the interval is too narrow
 ALL_SETS = "all sets"
+UNCLEAR = "no clear difference"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +53,9 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """The better model, if the interval leaves out 0; otherwise "not shown"."""
+        """The better model, if the interval does not contain 0; otherwise `UNCLEAR`."""
         if not (self.low > 0 or self.high < 0):  # NaN is neither
-            return "not shown"
+            return UNCLEAR
         return self.first if (self.low > 0) != (self.metric in LOWER_IS_BETTER) else self.second
 
 
@@ -105,11 +106,12 @@ def note_of(comparisons: Sequence[Comparison]) -> str:
     pairs = len({(c.first, c.second) for c in comparisons})
     told = (
         f"Differences: first minus second model, mean over images. Interval: {CONFIDENCE:.0%}, percentile bootstrap "
-        f"over images, {RESAMPLES:,} resamples, seed {SEED}. better: the model whose interval leaves out 0. wins: "
+        f"over images, {RESAMPLES:,} resamples, seed {SEED}. better: the better model, if the interval does not "
+        "contain 0. wins: "
         "images on which the first and the second model is better."
     )
     if any(c.images < FEW for c in comparisons):
-        told += f" Of fewer than {FEW} images the interval is too narrow: do not rely on it."
+        told += f" With fewer than {FEW} images the interval is too narrow. Do not rely on it."
     if pairs > 1:
         told += f" {pairs} pairs are compared and the intervals are not widened for that."
     return told
@@ -129,8 +131,8 @@ def comparison_rows(comparisons: Sequence[Comparison]) -> list[list[str]]:
 def _row(c: Comparison) -> list[str]:
     digits = DIGITS[c.metric]
     data = c.data if c.jpeg_quality is None else f"{c.data} JPEG {c.jpeg_quality}"
-    span = f"[{c.low:+.{digits}f}, {c.high:+.{digits}f}]"
-    mean, largest = (f"{value:+.{digits}f}" for value in (c.mean, c.largest))
+    span = f"[{c.low:+z.{digits}f}, {c.high:+z.{digits}f}]"
+    mean, largest = (f"{value:+z.{digits}f}" for value in (c.mean, c.largest))
     wins = f"{c.first_better}:{c.second_better}"
     told = [c.first, c.second, data, c.metric, str(c.images), mean, span, c.verdict, wins]
     return [*told, f"{largest} ({c.largest_image})"]

@@ -102,7 +102,7 @@ def draw_error_maps(item: Item, enlargements: Mapping[str, Image], *, scale: int
     else:
         nearer = ""
     reduced = "" if factor == 1 else f" Shown 1 : {factor}, each pixel the mean of {factor} x {factor}."
-    note = f"Absolute error of Y (16 to 235), grey levels; {limit} and more have the last colour.{nearer}{reduced}"
+    note = f"Absolute error of Y (16 to 235), grey levels; {limit} and above: lightest colour.{nearer}{reduced}"
     return _draw(maps, limit, note)
 
 

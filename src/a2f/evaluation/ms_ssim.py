@@ -30,7 +30,7 @@ def ms_ssim_y(sr: NDArray[np.uint8], hr: NDArray[np.uint8], *, border: int) -> f
     if sr.shape != hr.shape:
         raise InputError(f"the images differ in size: {sr.shape[1]} x {sr.shape[0]} and {hr.shape[1]} x {hr.shape[0]}")
     inner = slice(border, -border or None)
-    a, b = rgb_to_y(sr)[inner, inner], rgb_to_y(hr)[inner, inner]
+    a, b = (rgb_to_y(np.ascontiguousarray(image))[inner, inner] for image in (sr, hr))  # as in `a2f.metrics`
     if min(a.shape) < SMALLEST_PX:
         raise InputError(
             f"MS-SSIM needs at least {SMALLEST_PX} x {SMALLEST_PX} pixels inside the border, "

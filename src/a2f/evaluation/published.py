@@ -9,6 +9,7 @@ from a2f.peers import PEERS
 
 METHODS = {"s": "A²F-S", "sd": "A²F-SD", "m": "A²F-M", "l": "A²F-L"}
 SETS = ("Set5", "Set14", "B100", "Urban100", "Manga109")
+PICTURES = {"Set5": 5, "Set14": 14, "B100": 100, "Urban100": 100, "Manga109": 109}  # of each set of the paper
 OTHER_NAMES = {"bsd100": "B100", "bsds100": "B100"}  # folder names of the field -> name of the set
 SOURCE = "Tables 5 (LPIPS) and 6 of Wang et al., ACCV 2020"
 LPIPS_SCALE = 4  # that of Table 5
@@ -41,8 +42,7 @@ class Published:
             data: name of a set, or of its folder: "Set5", "bsd100".
             metric: "psnr_y", "ssim_y" or "lpips"; any other has none.
         """
-        plain = {name.lower(): name for name in SETS} | OTHER_NAMES
-        name = plain.get(data.lower(), data)
+        name = set_name(data)
         psnr, ssim = self.figures.get(name, (None, None))
         return {"psnr_y": psnr, "ssim_y": ssim, "lpips": self.lpips.get(name)}.get(metric)
 
@@ -51,6 +51,29 @@ class Published:
         """For a table: name, parameters, Multi-Adds."""
         cost = "" if self.multi_adds_g is None else f", {self.multi_adds_g:g}G"
         return f"{self.method} x{self.scale} ({self.parameters_k}K{cost})"
+
+
+def set_name(data: str) -> str:
+    """The paper's name of a set, by that of its folder: "B100" of "bsd100"; another name as it is."""
+    plain = {name.lower(): name for name in SETS} | OTHER_NAMES
+    return plain.get(data.lower(), data)
+
+
+def why_not_comparable(data: str, pictures: int) -> str | None:
+    """Why the figures of the paper cannot be compared with those of a set.
+
+    Args:
+        data: name of the set, or of its folder.
+        pictures: how many it has here.
+
+    Returns:
+        A sentence for people; None if the set has as many pictures as that of the paper, or is none of `SETS`.
+    """
+    expected = PICTURES.get(set_name(data), pictures)
+    if pictures == expected:
+        return None
+    have = f"{pictures} picture" + ("" if pictures == 1 else "s")
+    return f"{data} here has {have}, the paper's has {expected}: not comparable"
 
 
 @cache

@@ -7,8 +7,8 @@ from importlib.resources import files
 from typing import Any
 
 from a2f import __version__
-from a2f.evaluation.differences import CONFIDENCE, RESAMPLES, SEED, Comparison
-from a2f.evaluation.published import SOURCE, Published, printed, published
+from a2f.evaluation.differences import CONFIDENCE, RESAMPLES, SEED, UNCLEAR, Comparison
+from a2f.evaluation.published import SOURCE, Published, printed, published, why_not_comparable
 from a2f.evaluation.score import SetScore, protocol
 from a2f.evaluation.tables import LOWER_IS_BETTER, Shown, qualities_of, rows_network
 
@@ -50,7 +50,9 @@ def as_json(
             "pairs": [_comparison(c) for c in comparisons],
         }
     if shown != "none":
-        told["published"] = {"source": SOURCE, "rows": [_printed(row) for row in _rows(scores, shown)]}
+        unlike = dict.fromkeys(s.data for s in scores if why_not_comparable(s.data, len(s.images)))
+        rows = [_printed(row) for row in _rows(scores, shown)]
+        told["published"] = {"source": SOURCE, "rows": rows, "not_comparable": list(unlike)}
     return json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False)
 
 
@@ -84,7 +86,7 @@ def _comparison(c: Comparison) -> dict[str, Any]:
         "images": c.images,
         "difference": _finite(c.mean),
         "interval": [_finite(c.low), _finite(c.high)],
-        "better": None if c.verdict == "not shown" else c.verdict,
+        "better": None if c.verdict == UNCLEAR else c.verdict,
         "wins": [c.first_better, c.second_better],
         "largest": {"image": c.largest_image, "difference": _finite(c.largest)},
     }

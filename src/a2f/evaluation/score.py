@@ -49,7 +49,8 @@ def protocol(metrics: Sequence[str], qualities: Sequence[Quality] = (None,), *, 
 def psnr_rgb(sr: Image, hr: Image, *, border: int) -> float:
     """PSNR over all three channels, dB. Arguments as `a2f.metrics.psnr_y`."""
     inner = slice(border, -border or None)
-    difference = sr[inner, inner].astype(np.float64) - hr[inner, inner]
+    a, b = (np.ascontiguousarray(image)[inner, inner] for image in (sr, hr))  # as in `a2f.metrics`
+    difference = a.astype(np.float64) - b
     mse = float(np.mean(difference**2))
     return math.inf if mse == 0 else 10 * math.log10(255**2 / mse)
 
@@ -146,7 +147,8 @@ def upscale_uint8(lr: Image, upscaler: Upscaler | None, *, scale: int) -> Image:
 
 def enlarged(item: Item, method: Method, *, scale: int) -> Image:
     """The enlargement of an item, [sH, sW, 3] uint8: made now, or read."""
-    return method.read(item) if isinstance(method, Finished) else upscale_uint8(item.lr, method, scale=scale)
+    made = method.read(item) if isinstance(method, Finished) else upscale_uint8(item.lr, method, scale=scale)
+    return np.ascontiguousarray(made)
 
 
 def score_set(

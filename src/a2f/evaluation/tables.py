@@ -3,11 +3,11 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from a2f.evaluation.jpeg import Quality
-from a2f.evaluation.published import SOURCE, Published, printed, published
+from a2f.evaluation.published import SOURCE, Published, printed, published, why_not_comparable
 from a2f.evaluation.score import SetScore, protocol
 
 DIGITS = {"psnr_y": 3, "psnr_rgb": 3, "ssim_y": 4, "ms_ssim": 4, "lpips": 4}
@@ -27,6 +27,7 @@ class Row:
         figures: column -> metric -> value; without what is not known.
         source: whether the figures were measured here or printed in the paper.
         scale: s.
+        not_comparable: column -> why its figures cannot be compared with those that were measured.
     """
 
     label: str
@@ -35,6 +36,7 @@ class Row:
     figures: Mapping[str, Mapping[str, float]]
     source: Literal["measured", "printed"]
     scale: int
+    not_comparable: Mapping[str, str] = field(default_factory=dict)
 
     def cell(self, column: str, metrics: Sequence[str], digits: Mapping[str, int]) -> str:
         """The metrics of a column, joined by "/"; what is not known is a dash."""
@@ -58,7 +60,7 @@ def table_rows(scores: Sequence[SetScore], metrics: Sequence[str], *, shown: Sho
         shown: which rows of the paper follow: "own", under the first model of each network its row; "all", at the end
             every method of the scales. Rows without any figure of these sets and metrics are left out.
     """
-    sets = {s.column: s.data for s in scores if s.jpeg_quality is None}
+    sets = {s.column: s for s in scores if s.jpeg_quality is None}
     rows: list[Row] = []
     told: list[Published] = []
     for model, scale in dict.fromkeys((s.model, s.scale) for s in scores):
@@ -98,12 +100,15 @@ def _measured(scores: Mapping[str, SetScore], metrics: Sequence[str]) -> Row:
     )
 
 
-def _printed(row: Published, sets: Mapping[str, str], metrics: Sequence[str]) -> Row:
-    figures = {}
-    for column, data in sets.items():
-        values = {m: value for m in metrics if (value := row.value(data, m)) is not None}
+def _printed(row: Published, sets: Mapping[str, SetScore], metrics: Sequence[str]) -> Row:
+    figures: dict[str, dict[str, float]] = {}
+    unlike: dict[str, str] = {}
+    for column, score in sets.items():
+        values = {m: value for m in metrics if (value := row.value(score.data, m)) is not None}
         if values:
             figures[column] = values
+            if why := why_not_comparable(score.data, len(score.images)):
+                unlike[column] = why
     return Row(
         label=row.label,
         parameters_k=row.parameters_k,
@@ -111,6 +116,7 @@ def _printed(row: Published, sets: Mapping[str, str], metrics: Sequence[str]) ->
         figures=figures,
         source="printed",
         scale=row.scale,
+        not_comparable=unlike,
     )
 
 
@@ -161,7 +167,8 @@ def footnote(
     if shown == "none":
         return told
     if any(row.source == "printed" for row in rows):
-        return f"{told}\n\nRows of the paper: {SOURCE}, as printed."
+        why = dict.fromkeys(f" {why}." for row in rows for why in row.not_comparable.values())
+        return f"{told}\n\nRows of the paper: {SOURCE}, as printed.{''.join(why)}"
     return f"{told}\n\nThe paper prints no figures of these networks on these sets by these metrics ({SOURCE})."
 
 

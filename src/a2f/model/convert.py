@@ -14,6 +14,7 @@ from a2f.variants import SCALES, VARIANTS, A2FConfig, config_of
 from a2f.weights import Weights, expected_shapes
 
 Array = NDArray[np.float32]
+OTHER = "If it is of another network, name it: a2f convert --as imdn -s 4"
 WRAPPERS = ("state_dict", "model", "params", "net")
 
 
@@ -136,4 +137,4 @@ class _Source:
 
 
 def _foreign(path: Path, why: str) -> WeightsError:
-    return WeightsError(f"{path} is not an A²F checkpoint of the paper's authors: {why}")
+    return WeightsError(f"{path} is not an A²F checkpoint of the paper's authors: {why}. {OTHER}")

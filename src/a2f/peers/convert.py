@@ -6,6 +6,7 @@ Nothing in a file is executed. Each function gives the tensors of one network by
 import pickle
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -37,11 +38,29 @@ def convert_network(path: Path | str, *, name: str, scale: int) -> Network:
     if name not in READERS:
         hint = "" if name in PEERS else did_you_mean(name, READERS)
         raise UsageError(f"no checkpoint of {name!r} can be read{hint}: choose one of {', '.join(READERS)}")
-    network = open_network(name, scale=scale)
-    tensors = READERS[name](path, scale)
-    fill(network.module, tensors, path=str(path))
+    try:
+        network = _read(path, name, scale)
+    except WeightsError as error:
+        if (other := _fitting_scale(path, name, scale)) is None:
+            raise
+        raise WeightsError(f"{path}: the file seems to be of x{other}, not x{scale}: give -s {other}") from error
     source = {"source": f"published checkpoint {path.name}"}
     return Network(name=name, scale=scale, module=network.module, metadata=source, origin=f"checkpoint {path.name}")
+
+
+def _read(path: Path, name: str, scale: int) -> Network:
+    network = open_network(name, scale=scale)
+    fill(network.module, READERS[name](path, scale), path=str(path))
+    return network
+
+
+def _fitting_scale(path: Path, name: str, scale: int) -> int | None:
+    """Another scale of the network that a checkpoint fits."""
+    for other in PEERS[name].scales:
+        if other != scale:
+            with suppress(WeightsError):
+                return _read(path, name, other).scale
+    return None
 
 
 def _carn_m(path: Path, scale: int) -> Tensors:

@@ -87,5 +87,7 @@ def read_log(path: Path) -> list[dict[str, float]]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise A2FError(f"{path.parent} is not the folder of a training run (it has no {path.name})") from error
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise A2FError(f"cannot read {path}: {error}: give the folder of a run of `a2f train`") from error

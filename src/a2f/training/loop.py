@@ -60,6 +60,7 @@ class Progress:
         psnr_y_jpeg: of the validation set when its LR images are JPEG files (quality 50, 4:2:0), dB; NaN without a
             degradation.
         width: of the average that was best (`Average.width`); 0 for a constant decay.
+        bicubic: PSNR-Y of bicubic interpolation on the validation set, dB; NaN without one.
     """
 
     step: int
@@ -72,6 +73,7 @@ class Progress:
     best: float
     psnr_y_jpeg: float = math.nan
     width: float = 0.0
+    bicubic: float = math.nan
 
 
 class Run:
@@ -117,6 +119,7 @@ class Run:
         self.averages, self.optimisers = self._take.averages, self._take.optimisers
         self.step, self.seconds, self.best, self.best_step = 0, 0.0, -math.inf, 0
         self.losses, self.reported = torch.zeros((), device=device), 0  # sum of the losses since that step
+        self._bicubic: Score | None = None
         self.chosen = len(self.averages.kinds) // 2  # the average that is written; the validation images choose it
 
     @property
@@ -288,6 +291,7 @@ class Run:
                 best=self.best,
                 psnr_y_jpeg=score.psnr_y_jpeg,
                 width=self.averages.kinds[self.chosen].width,
+                bicubic=self.bicubic().psnr_y,
             )
         )
 
@@ -300,8 +304,10 @@ class Run:
         return self._score(partial(enlarged, self.model(number)))
 
     def bicubic(self) -> Score:
-        """How good bicubic interpolation is on the validation images."""
-        return self._score(partial(imresize, scale=self.config.scale))
+        """How good bicubic interpolation is on the validation images; measured once."""
+        if self._bicubic is None:
+            self._bicubic = self._score(partial(imresize, scale=self.config.scale))
+        return self._bicubic
 
     def _score(self, enlarge: Callable[[Image], Image]) -> Score:
         return score(enlarge, self.validation, scale=self.config.scale, jpegs=self.recipe.degradation is not None)

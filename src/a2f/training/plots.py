@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 CURVES = {"loss": "training loss", "psnr_y": "validation PSNR-Y, dB", "lr": "learning rate"}
 # Colours of Okabe and Ito, told apart by all who see colours differently; the line style tells the runs apart in grey.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+GREY = "#666666"  # of bicubic
 STYLES = ("-", "--", "-.", ":")
 FACTOR_STYLES = {"res": ("o", COLOURS[0]), "att": ("s", COLOURS[1]), "x": ("^", COLOURS[2])}
 FEW_POINTS = 60  # of a curve: each gets a dot
 ACROSS = 3  # panels in a row
 PANEL_INCHES = (4.6, 3.4)
+PAD_INCHES = 0.12  # around each panel
+TICKS = 5  # of the steps, at most: more touch each other
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,7 @@ def plot_runs(sources: Mapping[str, Path], *, output: Path) -> list[str]:
     """
     try:
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError as error:
         raise A2FError("plots need matplotlib: pip install 'a2f[train]'") from error
     drawn = [_source(path, label) for label, path in sources.items()]
@@ -82,7 +86,8 @@ def plot_runs(sources: Mapping[str, Path], *, output: Path) -> list[str]:
     if panels == 0:
         raise A2FError(f"there is nothing to draw: {'; '.join(notes)}")
     across, down = min(ACROSS, panels), -(-panels // ACROSS)
-    figure = Figure(figsize=(PANEL_INCHES[0] * across, PANEL_INCHES[1] * down), layout="constrained")
+    padded = ConstrainedLayoutEngine(w_pad=PAD_INCHES, h_pad=PAD_INCHES)
+    figure = Figure(figsize=(PANEL_INCHES[0] * across, PANEL_INCHES[1] * down), layout=padded)
     axes = list(figure.subplots(down, across, squeeze=False).flat)
     for axis, name in zip(axes, CURVES if runs else (), strict=False):
         notes += _draw_curves(axis, name, runs)
@@ -122,6 +127,8 @@ def _factors(path: Path, label: str) -> tuple[dict[str, list[float]], list[str]]
 
 def _draw_curves(axis: "Axes", name: str, runs: Sequence[Source]) -> list[str]:
     """A curve a run; of the PSNR another one for JPEG files, where they were measured. Gives notes for people."""
+    from matplotlib.ticker import MaxNLocator
+
     notes = []
     for number, run in enumerate(runs):
         how: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "linestyle": STYLES[number % len(STYLES)]}
@@ -134,13 +141,27 @@ def _draw_curves(axis: "Axes", name: str, runs: Sequence[Source]) -> list[str]:
         steps, values = run.points("psnr_y_jpeg") if name == "psnr_y" else ([], [])
         if values:
             axis.plot(steps, values, label=f"{run.label}, JPEG files", linewidth=0.8, **how)
+    if name == "psnr_y":
+        _draw_bicubic(axis, runs)
     axis.set(xlabel="step", ylabel=CURVES[name])
+    axis.xaxis.set_major_locator(MaxNLocator(TICKS, integer=True))
     axis.grid(alpha=0.3)
     if name == "loss" and all(value > 0 for run in runs for value in run.points(name)[1]):
         axis.set_yscale("log")
     if len(axis.lines) > 1:
         axis.legend(fontsize="small")
     return notes
+
+
+def _draw_bicubic(axis: "Axes", runs: Sequence[Source]) -> None:
+    """The PSNR-Y of bicubic interpolation, a dotted line for each run whose log has it; one line if all are equal."""
+    last = {run.label: run.points("bicubic") for run in runs}
+    levels = {label: (steps, values[-1]) for label, (steps, values) in last.items() if values}
+    alike = len({level for _, level in levels.values()}) == 1
+    for label, (steps, level) in list(levels.items())[: 1 if alike else None]:
+        told = "bicubic" if alike else f"{label}, bicubic"
+        across = [steps[0], max(end for begun, _ in levels.values() for end in begun) if alike else steps[-1]]
+        axis.plot(across, [level, level], color=GREY, linewidth=1.0, linestyle=(0, (1, 1.5)), label=told)
 
 
 def _draw_factors(axis: "Axes", source: Source) -> None:

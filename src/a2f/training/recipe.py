@@ -16,6 +16,7 @@ from a2f.errors import UsageError, did_you_mean
 BUILT_IN = ("anytime", "fast", "paper", "robust")
 
 T = TypeVar("T")
+LONGEST_WARMUP = 0.1  # of a run with a planned end
 MAX_RATE = 1e30  # more is infinite in float32
 
 
@@ -65,7 +66,7 @@ class Optimiser:
         momentum: of Muon.
         schedule: "cosine" falls from `lr` to `lr * floor`; "halving" halves it every `halve_every` steps; "anytime"
             is `lr / sqrt(1 + step / anytime_steps)`, which needs no planned end.
-        warmup: steps over which the rate rises from 0.
+        warmup: steps over which the rate rises from 0; at most a tenth of a run with a planned end.
         floor: the last rate as a fraction of `lr` (cosine).
         halve_every: steps (halving).
         anytime_steps: T0, the steps after which the rate has fallen to `lr / sqrt(2)` (anytime).
@@ -103,9 +104,10 @@ class Optimiser:
 
         Args:
             step: steps taken so far.
-            done: the fraction of the run that is over, in [0, 1].
+            done: the fraction of the run that is over, in [0, 1]; 0 in a run without an end.
         """
-        warm = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        # A short run would end before its warm-up does: a tenth of it has to be enough.
+        warm = min(1.0, max((step + 1) / self.warmup, done / LONGEST_WARMUP)) if self.warmup else 1.0
         if self.schedule == "anytime":
             return float(warm / math.sqrt(1 + step / self.anytime_steps))
         if self.schedule == "halving":

@@ -2,8 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from a2f.data.pairs import find_images, find_lr, held_out, listed, load_pairs, middle, without
 from a2f.data.patches import Patches
 from a2f.data.spill import Spill
-from a2f.errors import A2FError, EngineError, UsageError
+from a2f.errors import A2FError, EngineError, InputError, UsageError
 from a2f.files import write_bytes_atomic
 from a2f.imageio import Picture, write_image
 from a2f.imageio.rgb import read_rgb8, to_uint8
@@ -86,17 +86,12 @@ def start(job: Job, *, report: Callable[[Run], Callable[[Progress], None]], tell
     if list_checkpoints(job.folder) and not job.resume:
         raise UsageError(f"{job.folder} already holds a run: go on with --resume, or choose another --output")
     _check_teacher(job)
-    try:
-        job.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"cannot make the folder {job.folder}: {error.strerror or error}: choose another -o"
-        ) from error
-    with processes(job.device) as (mine, device):
+    with _folder(job.folder), processes(job.device) as (mine, device):
         if device.type == "cpu":
             keep_freed_memory()
         quiet: Callable[[str], None] = tell if mine.rank == 0 else (lambda line: None)
         train, validation = _pairs(job, quiet)
+        _check_sizes(train, job)
         taught = taught_images(train, job.teacher, job.folder / "teacher", tell=quiet) if job.teacher else None
         patches = Patches(
             train,
@@ -138,6 +133,33 @@ def start(job: Job, *, report: Callable[[Run], Callable[[Progress], None]], tell
         return run
 
 
+@contextmanager
+def _folder(path: Path) -> Iterator[None]:
+    """The folder of a run; a new one in which nothing was written goes away again."""
+    new = not path.exists()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make the folder {path}: {error.strerror or error}: choose another -o") from error
+    try:
+        yield
+    finally:
+        if new:
+            with suppress(OSError):  # it holds a run
+                path.rmdir()
+
+
+def _check_sizes(pairs: Sequence[Pair], job: Job) -> None:
+    """Refuse images of which none holds a patch, before anything is computed; InputError."""
+    patch = max(stage.patch for stage in job.recipe.stages)
+    if not any(min(lr.shape[:2]) >= patch for _, lr in pairs):
+        px = patch * job.config.scale
+        raise InputError(
+            f"no image of {job.data} has {px} x {px} pixels, and the recipe cuts such parts (patch = {patch} pixels "
+            f"of LR): give larger images, or a recipe with smaller patches (a2f train --print-recipe fast > mine.toml)"
+        )
+
+
 def _introduce(run: Run, tell: Callable[[str], None]) -> None:
     """Tell what is trained, and what its figures are to be compared with."""
     config = run.config
@@ -145,7 +167,7 @@ def _introduce(run: Run, tell: Callable[[str], None]) -> None:
         name, count = config.variant, count_parameters(config)
     else:
         name, count = config.network, sum(value.numel() for value in run.network.parameters.values())
-    tell(f"{name} x{config.scale}: {count:,} parameters, trained on {run.device}")
+    tell(f"{name} x{config.scale}: {count:,} parameters; training on {run.device}")
     if run.validation:
         tell(f"PSNR-Y on the validation images: bicubic {run.bicubic()}, the network now {run.score()}")
 

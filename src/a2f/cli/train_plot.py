@@ -1,0 +1,43 @@
+"""``a2f train plot``."""
+
+from pathlib import Path
+
+import click
+
+EPILOG = """\b
+Examples:
+  a2f train plot runs/sd_x4                       RUN/curves.png
+  a2f train plot runs/a runs/b sd.safetensors -o compared.svg
+
+\b
+Exit code: 0 drawn, 1 failed, 2 wrong request.
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("runs", nargs=-1, required=True, type=Path, metavar="RUN...")
+@click.option(
+    "-o", "--output", type=Path, metavar="FILE", help="The picture: .png, .svg or .pdf.  [default: RUN/curves.png]"
+)
+@click.option("--overwrite", is_flag=True, help="Replace an existing FILE. RUN/curves.png is always drawn anew.")
+def plot(runs: tuple[Path, ...], output: Path | None, overwrite: bool) -> None:
+    """Draw the curves of training runs, and the λ of each block (Figure 3 of the paper).
+
+    RUN is the folder of a run of `a2f train`, or a weights file, of which the λ are drawn. Several runs are drawn into
+    one plot; they need -o. Needs the extra `train`.
+    """
+    sources = list(dict.fromkeys(runs))
+    if output is None and (len(sources) > 1 or sources[0].is_file()):
+        raise click.UsageError("name the picture: -o OUT.png, OUT.svg or OUT.pdf")
+    from a2f.cli.output import check_output
+    from a2f.compare import names_apart
+    from a2f.figures.style import SUFFIXES
+    from a2f.training.plots import plot_runs
+
+    if output is not None:
+        check_output(output, *SUFFIXES, overwrite=overwrite)
+    target = output or sources[0] / "curves.png"
+    labels = names_apart([source.resolve() for source in sources])
+    for note in plot_runs(dict(zip(labels, sources, strict=True)), output=target):
+        click.echo(note, err=True)
+    click.echo(f"{target}", err=True)
