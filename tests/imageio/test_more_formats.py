@@ -151,6 +151,21 @@ def test_jxl_without_a_container_and_lossy() -> None:
     assert 0 < mean_gap(lossy, smooth(3)) < 0.01
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("bits", [1, 5, 8, 9, 10, 12, 14, 15, 16])
+def test_white_of_any_depth_in_jxl_is_white(bits: int, channels: int) -> None:
+    import imagecodecs
+
+    white = 2**bits - 1
+    given = (smooth(channels, np.uint16) // (65536 >> bits)).astype(np.uint8 if bits <= 8 else np.uint16)
+    given[0, 0], given[0, 1] = white, 0
+    blob = bytes(imagecodecs.jpegxl_encode(given.squeeze(), lossless=True, bitspersample=bits))
+    got = read_image(blob).pixels
+    assert got.dtype == given.dtype
+    top = np.iinfo(got.dtype).max
+    np.testing.assert_array_equal(got, np.rint(given / white * top))
+
+
 def test_heic_with_more_pictures() -> None:
     import pillow_heif
 

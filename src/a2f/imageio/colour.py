@@ -227,6 +227,23 @@ def to_srgb(pixels: NDArray[Any], metadata: Metadata) -> NDArray[Any]:
     return np.concatenate([converted, pixels[..., colours:]], axis=2)
 
 
+def widened(values: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Integers whose white is 2**bits - 1 as integers whose white is that of their type.
+
+    Args:
+        values: from 0 to 2**bits - 1.
+        bits: 1 to 16.
+
+    Returns:
+        uint8 up to 8 bits, uint16 from 9 bits on.
+    """
+    dtype = np.uint8 if bits <= 8 else np.uint16
+    white, top = 2**bits - 1, int(np.iinfo(dtype).max)
+    if white == top:
+        return values.astype(dtype, copy=False)
+    return ((values.astype(np.uint32) * (2 * top) + white) // (2 * white)).astype(dtype)
+
+
 def full_range(pixels: NDArray[Any]) -> NDArray[Any]:
     """Colours of the narrow range of video, black at 16 and white at 235 of 255, in the full range; alpha stays."""
     colours = 3 if pixels.shape[2] > 2 else 1

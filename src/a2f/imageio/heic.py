@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import ImageReadError, ImageWriteError, TruncatedImageError
-from a2f.imageio.colour import fitting, signal_of_cicp, without_padding
+from a2f.imageio.colour import fitting, signal_of_cicp, widened, without_padding
 from a2f.imageio.described import metadata_of_blocks
 from a2f.imageio.exif import MARK
 from a2f.imageio.extras import library
@@ -109,9 +109,7 @@ def _plain(samples: NDArray[Any], mode: str, bits: int) -> Pixels:
     """[H, W, C] of the whole range, alpha not multiplied into the colours."""
     pixels = np.array(samples if samples.ndim == 3 else samples[..., None])
     if pixels.dtype != np.uint8:
-        top = 2**bits - 1
-        values = pixels.astype(np.uint32) >> (16 - bits)
-        pixels = ((values * (2 * 65535) + top) // (2 * top)).astype(np.uint16)
+        pixels = widened(pixels >> (16 - bits), bits)
     if "a" in mode:
         alpha = pixels[..., -1:].astype(np.float64)
         top = np.iinfo(pixels.dtype).max
