@@ -244,6 +244,17 @@ def widened(values: NDArray[Any], bits: int) -> NDArray[Any]:
     return ((values.astype(np.uint32) * (2 * top) + white) // (2 * white)).astype(dtype)
 
 
+def without_premultiplied(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Pixels [H, W, 2 or 4] of uint8 or uint16 without the alpha that is multiplied into the colours.
+
+    Where alpha is 0, the colours become 0: what stands there is noise of the coding.
+    """
+    top, alpha = np.iinfo(pixels.dtype).max, pixels[..., -1:].astype(np.float64)
+    plain = np.divide(pixels[..., :-1] * float(top), alpha, out=np.zeros(pixels[..., :-1].shape), where=alpha > 0)
+    colours = np.floor(plain.clip(0, top) + 0.5).astype(pixels.dtype)
+    return np.concatenate([colours, pixels[..., -1:]], axis=2)
+
+
 def full_range(pixels: NDArray[Any]) -> NDArray[Any]:
     """Colours of the narrow range of video, black at 16 and white at 235 of 255, in the full range; alpha stays."""
     colours = 3 if pixels.shape[2] > 2 else 1
