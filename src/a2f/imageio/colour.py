@@ -241,7 +241,8 @@ def widened(values: NDArray[Any], bits: int) -> NDArray[Any]:
     white, top = 2**bits - 1, int(np.iinfo(dtype).max)
     if white == top:
         return values.astype(dtype, copy=False)
-    return ((values.astype(np.uint32) * (2 * top) + white) // (2 * white)).astype(dtype)
+    scaled: NDArray[Any] = ((values.astype(np.uint32) * (2 * top) + white) // (2 * white)).astype(dtype)
+    return scaled
 
 
 def without_premultiplied(pixels: NDArray[Any]) -> NDArray[Any]:
