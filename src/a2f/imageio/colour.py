@@ -40,6 +40,8 @@ TRANSFERS: dict[int, Curve] = {
     1: BT709_CURVE, 4: (0, (2.2,)), 5: (0, (2.8,)), 6: BT709_CURVE, 7: SMPTE240_CURVE, 8: (0, (1.0,)),
     13: SRGB_CURVE, 14: BT709_CURVE, 15: BT709_CURVE, 17: (0, (2.6,)),
 }  # fmt: skip
+COLUMNS, CURVES = (b"rXYZ", b"gXYZ", b"bXYZ"), (b"rTRC", b"gTRC", b"bTRC")  # tags of a profile
+MATRIX_TAGS = (*COLUMNS, *CURVES, b"kTRC", b"chad")
 UNSPECIFIED, BT709, LINEAR, SRGB, PQ, HLG = 2, 1, 8, 13, 16, 18
 SDR_WHITE_NITS = 203  # of HDR pictures, ITU-R BT.2408
 
@@ -80,9 +82,9 @@ def profile_of_matrix(matrix: Matrix, curves: tuple[Curve, Curve, Curve]) -> byt
     adapted = _to_d50(matrix.sum(1))
     columns = (adapted @ matrix).T
     tags = {
-        name: _xyz(column) for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), columns, strict=True)
+        name: _xyz(column) for name, column in zip(COLUMNS, columns, strict=True)
     }  # fmt: skip
-    tags |= {name: _curve(curve) for name, curve in zip((b"rTRC", b"gTRC", b"bTRC"), curves, strict=True)}
+    tags |= {name: _curve(curve) for name, curve in zip(CURVES, curves, strict=True)}
     tags[b"chad"] = b"sf32" + bytes(4) + b"".join(_fixed(value) for value in adapted.flat)
     return _profile(b"RGB ", tags)
 
@@ -182,14 +184,25 @@ def _readable(icc: bytes) -> bool:
 
 def is_linear(icc: bytes) -> bool:
     """Whether a profile says that half the value is half the light: each curve a line."""
-    count = int.from_bytes(icc[128:132], "big")
-    curves = []
-    for at in range(132, min(132 + 12 * count, len(icc) - 11), 12):
-        if icc[at : at + 4] in (b"rTRC", b"gTRC", b"bTRC", b"kTRC"):
-            start, length = struct.unpack_from(">II", icc, at + 4)
-            curves.append(icc[start : start + length])
+    curves = [body for name, body in tags_of_profile(icc).items() if name in (*CURVES, b"kTRC")]
     lines = (b"curv\0\0\0\0\0\0\0\0", b"curv\0\0\0\0\0\0\0\1\1\0", b"para\0\0\0\0\0\0\0\0\0\1\0\0")
     return bool(curves) and all(curve.startswith(lines) for curve in curves)
+
+
+def tags_of_profile(icc: bytes) -> dict[bytes, bytes]:
+    """The tags of a profile, by their signatures (ICC.1:2022, 7.3)."""
+    tags = dict[bytes, bytes]()
+    for at in range(132, min(132 + 12 * int.from_bytes(icc[128:132], "big"), len(icc) - 11), 12):
+        start, length = struct.unpack_from(">II", icc, at + 4)
+        tags[icc[at : at + 4]] = icc[start : start + length]
+    return tags
+
+
+def with_srgb_curve(icc: bytes) -> bytes:
+    """A profile with the primaries of another one, which is of primaries and curves, and the curve of sRGB."""
+    tags = tags_of_profile(icc)
+    made = {name: _curve(SRGB_CURVE) if name[1:] == b"TRC" else tags[name] for name in MATRIX_TAGS if name in tags}
+    return _profile(icc[16:20], made)
 
 
 def without_padding(icc: bytes) -> bytes:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import ImageReadError
+from a2f.imageio.colour import with_srgb_curve
 from a2f.imageio.picture import Light, Picture
 
 Values = NDArray[np.float32]
@@ -83,7 +84,10 @@ def without_light(picture: Picture) -> Picture:
     if alpha:
         opaque = np.floor(pixels[..., -1:].clip(0, 1) * 65535 + 0.5).astype(np.uint16)
         colours = np.concatenate([colours, opaque], axis=2)
-    metadata = replace(picture.metadata, icc=picture.light.shown_icc or picture.metadata.icc)
+    icc = picture.metadata.icc
+    if icc and picture.light.linear:
+        icc = with_srgb_curve(icc)  # which the values have now
+    metadata = replace(picture.metadata, icc=picture.light.shown_icc or icc)
     return replace(picture, pixels=colours, light=None, metadata=metadata)
 
 
