@@ -41,6 +41,7 @@ TRANSFERS: dict[int, Curve] = {
     13: SRGB_CURVE, 14: BT709_CURVE, 15: BT709_CURVE, 17: (0, (2.6,)),
 }  # fmt: skip
 COLUMNS, CURVES = (b"rXYZ", b"gXYZ", b"bXYZ"), (b"rTRC", b"gTRC", b"bTRC")  # tags of a profile
+PARAMETERS = (1, 3, 4, 5, 7)  # numbers of each parametric function, Table 68
 MATRIX_TAGS = (*COLUMNS, *CURVES, b"kTRC", b"chad")
 UNSPECIFIED, BT709, LINEAR, SRGB, PQ, HLG = 2, 1, 8, 13, 16, 18
 SDR_WHITE_NITS = 203  # of HDR pictures, ITU-R BT.2408
@@ -203,6 +204,62 @@ def with_srgb_curve(icc: bytes) -> bytes:
     tags = tags_of_profile(icc)
     made = {name: _curve(SRGB_CURVE) if name[1:] == b"TRC" else tags[name] for name in MATRIX_TAGS if name in tags}
     return _profile(icc[16:20], made)
+
+
+def is_matrix_profile(icc: bytes) -> bool:
+    """Whether a profile tells its colours by curves, and primaries unless it is for grey, and not by tables."""
+    tags = tags_of_profile(icc)
+    wanted = (*COLUMNS, *CURVES) if icc[16:20] == b"RGB " else (b"kTRC",)
+    tables = any(name[:3] in (b"A2B", b"D2B") for name in tags)
+    return not tables and all(len(tags.get(name, b"")) >= 12 for name in wanted)
+
+
+def primaries_of_profile(icc: bytes) -> Chromaticities:
+    """The primaries that a matrix profile for RGB tells, under their own white, as far as it tells that."""
+    tags = tags_of_profile(icc)
+    columns = np.array([_numbers(tags[name])[:3] for name in COLUMNS]).T
+    told, white = _numbers(tags.get(b"chad", b"")), _numbers(tags.get(b"wtpt", b""))
+    if len(told) == 9 and abs(np.linalg.det(told.reshape(3, 3))) > 1e-6:
+        adapted = told.reshape(3, 3)
+    else:  # version 2 tells the white alone
+        adapted = _to_d50(white if len(white) == 3 and white.min() > 0 else D50)
+    native = np.linalg.solve(adapted, columns)
+    with np.errstate(all="ignore"):  # of columns that add up to nothing
+        corners = [xyz[:2] / xyz.sum() for xyz in (native.sum(1), *native.T)]
+    return tuple(float(value) for xy in corners for value in xy)  # type: ignore[return-value]
+
+
+def decoded(values: NDArray[np.float64], icc: bytes) -> NDArray[np.float64]:
+    """Values [..., 1 or 3] as linear light, by the curves of a matrix profile, which go on beyond black and white."""
+    tags = tags_of_profile(icc)
+    names = CURVES if values.shape[-1] == 3 else (b"kTRC",)
+    size = np.abs(values)
+    planes = [_on_curve(size[..., i], tags[name]) for i, name in enumerate(names)]
+    return np.asarray(np.where(values < 0, -1, 1) * np.stack(planes, axis=-1))
+
+
+def _on_curve(x: NDArray[np.float64], body: bytes) -> NDArray[np.float64]:
+    """Values from 0 up on a curve (ICC.1:2022, 10.6 and 10.18); a table goes on with its last slope."""
+    if body[:4] == b"curv":
+        count = int.from_bytes(body[8:12], "big")
+        table = np.frombuffer(body[12 : 12 + 2 * count], ">u2").astype(np.float64)
+        if len(table) < 2:
+            return np.asarray(x ** (table[0] / 256 if len(table) else 1))
+        table /= 65535
+        inside = np.interp(x, np.linspace(0, 1, len(table)), table)
+        return np.asarray(inside + (x - 1).clip(0) * (table[-1] - table[-2]) * (len(table) - 1))
+    kind = int.from_bytes(body[8:10], "big")
+    told = _numbers(body[4:])[: PARAMETERS[kind]]
+    g, a, b, c, d, e, f = np.append(told, (1, 1, 0, 0, 0, 0, 0)[len(told) :])
+    if kind in (1, 2):  # their c is the offset of the whole
+        d, e, f, c = -b / a, c, c, 0
+    return np.where(x >= d, (a * x + b).clip(0) ** g + e, c * x + f)
+
+
+def _numbers(body: bytes) -> NDArray[np.float64]:
+    """The numbers of 16 bits before and behind the point of a tag, behind its 8 bytes."""
+    whole = body[8 : len(body) - len(body) % 4]
+    return np.frombuffer(whole, ">i4").astype(np.float64) / 65536
 
 
 def without_padding(icc: bytes) -> bytes:

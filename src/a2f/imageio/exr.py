@@ -13,9 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import ImageReadError, ImageWriteError, TruncatedImageError
-from a2f.imageio.colour import PRIMARIES, SRGB_CURVE, Chromaticities, profile_of, rgb_to_xyz, to_srgb
+from a2f.imageio.colour import (
+    PRIMARIES,
+    SRGB_CURVE,
+    Chromaticities,
+    primaries_of_profile,
+    profile_of,
+    rgb_to_xyz,
+    to_srgb,
+)
 from a2f.imageio.extras import library
-from a2f.imageio.light import from_network, light_of, srgb_to_light, to_network
+from a2f.imageio.light import from_network, light_by_profile, light_of, srgb_to_light, to_network
 from a2f.imageio.limits import check_size
 from a2f.imageio.picture import Light, Metadata, Picture
 
@@ -103,24 +111,42 @@ def exr_size(data: bytes, name: str) -> tuple[int, int]:
 def exr_of(picture: Picture, *, strip: bool) -> bytes:
     """An EXR file, compressed without loss. Integers are taken to sRGB first, and then to linear light.
 
+    Floating-point values with a profile are taken to linear light by its curves; its primaries are written.
+
     Args:
         picture: whose values, attributes, primaries and depth the file gets.
         strip: leave out the attributes; primaries always stay.
 
     Raises:
         MissingExtraError: without the library.
-        ImageWriteError: if the encoder fails.
+        ImageWriteError: if the encoder fails, or the profile of floating-point values has no primaries.
     """
     pixels, colours = picture.pixels, picture.pixels.shape[2] - picture.has_alpha - picture.data_band
     if picture.light is not None:
         light = replace(picture.light, attributes=()) if strip else picture.light
         alpha = pixels[..., colours:] if picture.has_alpha else None
-        return _encoded(from_network(pixels[..., :colours], light), light, alpha=alpha)
+        values = from_network(pixels[..., :colours], light)
+        if picture.metadata.icc:
+            values, light = _freed_of_profile(values, light, picture.metadata.icc)
+        return _encoded(values, light, alpha=alpha)
     pixels = to_srgb(pixels, picture.metadata)
     top = np.float32(np.iinfo(pixels.dtype).max)
     light = Light(low=0, high=1, half=pixels.dtype == np.uint8)
     opaque = (pixels[..., colours:] / top).astype(np.float32) if picture.has_alpha else None
     return _encoded(srgb_to_light(pixels[..., :colours]), light, alpha=opaque)
+
+
+def _freed_of_profile(values: NDArray[np.float32], light: Light, icc: bytes) -> tuple[NDArray[np.float32], Light]:
+    """Linear light, and the primaries of a profile, which say the same where there is no place for it."""
+    linear = light_by_profile(values, icc)
+    if values.shape[2] == 1:
+        return linear, light
+    primaries = primaries_of_profile(icc)
+    if not _are_usable(primaries):
+        raise ImageWriteError(
+            "cannot encode as exr: the colour profile has primaries that span no colours; choose tiff"
+        )
+    return linear, replace(light, primaries=primaries)
 
 
 def _encoded(values: NDArray[np.float32], light: Light, *, alpha: NDArray[np.float32] | None) -> bytes:
