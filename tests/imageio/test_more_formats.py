@@ -375,7 +375,11 @@ def test_an_exr_tells_what_it_leaves_out() -> None:
         "a.exr has 1 pixel(s) that shine where alpha is 0: they go dark",
     )
     layers = {f"view.{key}": plane for key, plane in planes(light(3), "RGB").items()}
-    assert read_image(exr_file(layers)).size == (56, 40)
+    assert read_image(exr_file(layers), name="a.exr").notes == (
+        "a.exr holds its colours in the layer view: the result has no layers",
+    )
+    nested = {f"left.diffuse.{key}": plane for key, plane in planes(light(4), "RGBA").items()}
+    assert "in the layer left.diffuse:" in read_image(exr_file(nested)).notes[0]
 
 
 def test_exr_files_that_are_refused() -> None:

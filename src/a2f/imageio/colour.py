@@ -253,7 +253,7 @@ def _on_curve(x: NDArray[np.float64], body: bytes) -> NDArray[np.float64]:
     g, a, b, c, d, e, f = np.append(told, (1, 1, 0, 0, 0, 0, 0)[len(told) :])
     if kind in (1, 2):  # their c is the offset of the whole
         d, e, f, c = -b / a, c, c, 0
-    return np.where(x >= d, (a * x + b).clip(0) ** g + e, c * x + f)
+    return np.asarray(np.where(x >= d, (a * x + b).clip(0) ** g + e, c * x + f))
 
 
 def _numbers(body: bytes) -> NDArray[np.float64]:

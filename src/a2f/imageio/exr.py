@@ -208,6 +208,8 @@ def _layer_of(channels: list[tuple[str, int, int]], name: str) -> _Layer:
 
 def _notes(header: dict[str, Any], parts: int, layer: _Layer, name: str) -> list[str]:
     notes = [f"{name} has {parts} parts; only the first is read"] if parts > 1 else []
+    if prefix := layer.colours[0].rpartition(".")[0]:
+        notes.append(f"{name} holds its colours in the layer {prefix}: the result has no layers")
     if layer.others:
         shown = ", ".join(sorted(layer.others)[:8]) + (", ..." if len(layer.others) > 8 else "")
         notes.append(f"{name} holds {len(layer.others)} more channel(s) ({shown}): left out")
