@@ -151,6 +151,21 @@ def test_jxl_without_a_container_and_lossy() -> None:
     assert 0 < mean_gap(lossy, smooth(3)) < 0.01
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("bits", [1, 5, 8, 9, 10, 12, 14, 15, 16])
+def test_white_of_any_depth_in_jxl_is_white(bits: int, channels: int) -> None:
+    import imagecodecs
+
+    white = 2**bits - 1
+    given = (smooth(channels, np.uint16) // (65536 >> bits)).astype(np.uint8 if bits <= 8 else np.uint16)
+    given[0, 0], given[0, 1] = white, 0
+    blob = bytes(imagecodecs.jpegxl_encode(given.squeeze(), lossless=True, bitspersample=bits))
+    got = read_image(blob).pixels
+    assert got.dtype == given.dtype
+    top = np.iinfo(got.dtype).max
+    np.testing.assert_array_equal(got, np.rint(given / white * top))
+
+
 def test_heic_with_more_pictures() -> None:
     import pillow_heif
 
@@ -259,8 +274,6 @@ def test_a_tiff_of_others(dtype: type, tmp_path) -> None:
         assert file.pages[0].dtype == np.float32
         assert file.pages[0].iccprofile == P3_LINEAR
         np.testing.assert_allclose(file.pages[0].asarray(), values, rtol=1e-3, atol=1e-4)
-    with pytest.raises(LossyFormatError, match="cannot hold a colour profile, and floating-point values"):
-        encode_image(picture, format="exr")
 
 
 def test_integers_of_light_look_the_same() -> None:
@@ -312,6 +325,45 @@ def test_an_exr_keeps_depth_attributes_and_primaries() -> None:
     ImageCms.ImageCmsProfile(io.BytesIO(as_png.metadata.icc or b""))
 
 
+AP0 = (0.7347, 0.2653, 0.0, 1.0, 0.0001, -0.077, 0.32168, 0.33767)  # SMPTE ST 2065-1, as EXR orders them
+
+
+def test_primaries_beyond_all_colours_count() -> None:
+    """Blue of ACES AP0 has a negative y. The witness is the matrix of ST 2065-1 to CIE XYZ, under its white."""
+    grey, skin = (0.18, 0.18, 0.18), (0.30, 0.22, 0.17)
+    values = np.array([[grey, skin]], np.float32).repeat(8, axis=0).repeat(8, axis=1)
+    picture = read_image(exr_file(planes(values, "RGB", np.float32), chromaticities=AP0))
+    assert not picture.notes
+    png = Image.open(io.BytesIO(encode_image(picture, format="png", force=True)))
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(png.info["icc_profile"]))
+    shown = ImageCms.profileToProfile(png.convert("RGB"), profile, ImageCms.createProfile("sRGB"))
+    for x, wanted in ((0, grey), (15, skin)):
+        to_xyz = [[0.95255240, 0, 0.00009368], [0.34396645, 0.72816610, -0.07213255], [0, 0, 1.00882518]]
+        xyz = np.array(to_xyz) @ wanted
+        cone = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+        d60, d65 = np.array([0.95264608, 1, 1.00882518]), np.array([0.95046, 1, 1.08906])
+        adapted = np.linalg.inv(cone) @ ((cone @ d65) / (cone @ d60) * (cone @ xyz))
+        to_rgb = [[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]]  # IEC 61966-2-1
+        linear = np.array(to_rgb) @ adapted
+        np.testing.assert_allclose(shown.getpixel((x, 0)), 255 * (1.055 * linear ** (1 / 2.4) - 0.055), atol=2)
+    assert read_image(encode_image(picture, format="tiff")).metadata.icc
+
+
+@pytest.mark.parametrize(
+    "primaries",
+    [(0.64, 0.0, 0.3, 0.6, 0.15, 0.06, 0.3127, 0.329), (0.3, 0.3, 0.4, 0.4, 0.5, 0.5, 0.3127, 0.329), (0.0,) * 8],
+)
+def test_primaries_that_span_no_colours_are_told(primaries: tuple[float, ...]) -> None:
+    picture = read_image(exr_file(planes(light(3), "RGB"), chromaticities=primaries), name="a.exr")
+    assert picture.notes == (
+        "a.exr names primaries that span no colours: kept in exr, taken for those of sRGB elsewhere",
+    )
+    assert read_image(encode_image(picture, format="png", force=True)).metadata.icc is None
+    again = read_image(encode_image(picture, format="exr")).light
+    assert again is not None
+    assert again.primaries == pytest.approx((*primaries[6:], *primaries[:6]))
+
+
 def test_an_exr_tells_what_it_leaves_out() -> None:
     values = light(4)
     values[..., 3] = 0.5
@@ -323,7 +375,11 @@ def test_an_exr_tells_what_it_leaves_out() -> None:
         "a.exr has 1 pixel(s) that shine where alpha is 0: they go dark",
     )
     layers = {f"view.{key}": plane for key, plane in planes(light(3), "RGB").items()}
-    assert read_image(exr_file(layers)).size == (56, 40)
+    assert read_image(exr_file(layers), name="a.exr").notes == (
+        "a.exr holds its colours in the layer view: the result has no layers",
+    )
+    nested = {f"left.diffuse.{key}": plane for key, plane in planes(light(4), "RGBA").items()}
+    assert "in the layer left.diffuse:" in read_image(exr_file(nested)).notes[0]
 
 
 def test_exr_files_that_are_refused() -> None:

@@ -275,3 +275,16 @@ def test_deep_avif_has_a_white_white() -> None:
     for level in (0, 65535):
         deep = Picture(pixels=np.full((16, 16, 3), level, np.uint16))
         assert (read_image(encode_image(deep, format="avif", quality=100)).pixels == level).all()
+
+
+@pytest.mark.parametrize("premultiplied", [True, False])
+def test_avif_with_premultiplied_alpha_is_no_darker(premultiplied: bool) -> None:
+    rgba = np.dstack([photo(40, 64), np.full((40, 64), 128, np.uint8)])
+    rgba[:16, :16, 3], rgba[20:, :, 3] = 0, 255
+    how = {"quality": 100, "subsampling": "4:4:4", "alpha_premultiplied": premultiplied}
+    got = read_image(saved(Image.fromarray(rgba), "AVIF", **how)).pixels.astype(int)
+    np.testing.assert_array_equal(got[..., 3], rgba[..., 3])
+    seen = rgba[..., 3] > 0
+    assert np.abs(got[..., :3] - rgba[..., :3])[seen].max() <= 4
+    if premultiplied:
+        assert (got[~seen] == 0).all()

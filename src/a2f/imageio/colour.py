@@ -40,6 +40,9 @@ TRANSFERS: dict[int, Curve] = {
     1: BT709_CURVE, 4: (0, (2.2,)), 5: (0, (2.8,)), 6: BT709_CURVE, 7: SMPTE240_CURVE, 8: (0, (1.0,)),
     13: SRGB_CURVE, 14: BT709_CURVE, 15: BT709_CURVE, 17: (0, (2.6,)),
 }  # fmt: skip
+COLUMNS, CURVES = (b"rXYZ", b"gXYZ", b"bXYZ"), (b"rTRC", b"gTRC", b"bTRC")  # tags of a profile
+PARAMETERS = (1, 3, 4, 5, 7)  # numbers of each parametric function, Table 68
+MATRIX_TAGS = (*COLUMNS, *CURVES, b"kTRC", b"chad")
 UNSPECIFIED, BT709, LINEAR, SRGB, PQ, HLG = 2, 1, 8, 13, 16, 18
 SDR_WHITE_NITS = 203  # of HDR pictures, ITU-R BT.2408
 
@@ -80,9 +83,9 @@ def profile_of_matrix(matrix: Matrix, curves: tuple[Curve, Curve, Curve]) -> byt
     adapted = _to_d50(matrix.sum(1))
     columns = (adapted @ matrix).T
     tags = {
-        name: _xyz(column) for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), columns, strict=True)
+        name: _xyz(column) for name, column in zip(COLUMNS, columns, strict=True)
     }  # fmt: skip
-    tags |= {name: _curve(curve) for name, curve in zip((b"rTRC", b"gTRC", b"bTRC"), curves, strict=True)}
+    tags |= {name: _curve(curve) for name, curve in zip(CURVES, curves, strict=True)}
     tags[b"chad"] = b"sf32" + bytes(4) + b"".join(_fixed(value) for value in adapted.flat)
     return _profile(b"RGB ", tags)
 
@@ -182,14 +185,81 @@ def _readable(icc: bytes) -> bool:
 
 def is_linear(icc: bytes) -> bool:
     """Whether a profile says that half the value is half the light: each curve a line."""
-    count = int.from_bytes(icc[128:132], "big")
-    curves = []
-    for at in range(132, min(132 + 12 * count, len(icc) - 11), 12):
-        if icc[at : at + 4] in (b"rTRC", b"gTRC", b"bTRC", b"kTRC"):
-            start, length = struct.unpack_from(">II", icc, at + 4)
-            curves.append(icc[start : start + length])
+    curves = [body for name, body in tags_of_profile(icc).items() if name in (*CURVES, b"kTRC")]
     lines = (b"curv\0\0\0\0\0\0\0\0", b"curv\0\0\0\0\0\0\0\1\1\0", b"para\0\0\0\0\0\0\0\0\0\1\0\0")
     return bool(curves) and all(curve.startswith(lines) for curve in curves)
+
+
+def tags_of_profile(icc: bytes) -> dict[bytes, bytes]:
+    """The tags of a profile, by their signatures (ICC.1:2022, 7.3)."""
+    tags = dict[bytes, bytes]()
+    for at in range(132, min(132 + 12 * int.from_bytes(icc[128:132], "big"), len(icc) - 11), 12):
+        start, length = struct.unpack_from(">II", icc, at + 4)
+        tags[icc[at : at + 4]] = icc[start : start + length]
+    return tags
+
+
+def with_srgb_curve(icc: bytes) -> bytes:
+    """A profile with the primaries of another one, which is of primaries and curves, and the curve of sRGB."""
+    tags = tags_of_profile(icc)
+    made = {name: _curve(SRGB_CURVE) if name[1:] == b"TRC" else tags[name] for name in MATRIX_TAGS if name in tags}
+    return _profile(icc[16:20], made)
+
+
+def is_matrix_profile(icc: bytes) -> bool:
+    """Whether a profile tells its colours by curves, and primaries unless it is for grey, and not by tables."""
+    tags = tags_of_profile(icc)
+    wanted = (*COLUMNS, *CURVES) if icc[16:20] == b"RGB " else (b"kTRC",)
+    tables = any(name[:3] in (b"A2B", b"D2B") for name in tags)
+    return not tables and all(len(tags.get(name, b"")) >= 12 for name in wanted)
+
+
+def primaries_of_profile(icc: bytes) -> Chromaticities:
+    """The primaries that a matrix profile for RGB tells, under their own white, as far as it tells that."""
+    tags = tags_of_profile(icc)
+    columns = np.array([_numbers(tags[name])[:3] for name in COLUMNS]).T
+    told, white = _numbers(tags.get(b"chad", b"")), _numbers(tags.get(b"wtpt", b""))
+    if len(told) == 9 and abs(np.linalg.det(told.reshape(3, 3))) > 1e-6:
+        adapted = told.reshape(3, 3)
+    else:  # version 2 tells the white alone
+        adapted = _to_d50(white if len(white) == 3 and white.min() > 0 else D50)
+    native = np.linalg.solve(adapted, columns)
+    with np.errstate(all="ignore"):  # of columns that add up to nothing
+        corners = [xyz[:2] / xyz.sum() for xyz in (native.sum(1), *native.T)]
+    return tuple(float(value) for xy in corners for value in xy)  # type: ignore[return-value]
+
+
+def decoded(values: NDArray[np.float64], icc: bytes) -> NDArray[np.float64]:
+    """Values [..., 1 or 3] as linear light, by the curves of a matrix profile, which go on beyond black and white."""
+    tags = tags_of_profile(icc)
+    names = CURVES if values.shape[-1] == 3 else (b"kTRC",)
+    size = np.abs(values)
+    planes = [_on_curve(size[..., i], tags[name]) for i, name in enumerate(names)]
+    return np.asarray(np.where(values < 0, -1, 1) * np.stack(planes, axis=-1))
+
+
+def _on_curve(x: NDArray[np.float64], body: bytes) -> NDArray[np.float64]:
+    """Values from 0 up on a curve (ICC.1:2022, 10.6 and 10.18); a table goes on with its last slope."""
+    if body[:4] == b"curv":
+        count = int.from_bytes(body[8:12], "big")
+        table = np.frombuffer(body[12 : 12 + 2 * count], ">u2").astype(np.float64)
+        if len(table) < 2:
+            return np.asarray(x ** (table[0] / 256 if len(table) else 1))
+        table /= 65535
+        inside = np.interp(x, np.linspace(0, 1, len(table)), table)
+        return np.asarray(inside + (x - 1).clip(0) * (table[-1] - table[-2]) * (len(table) - 1))
+    kind = int.from_bytes(body[8:10], "big")
+    told = _numbers(body[4:])[: PARAMETERS[kind]]
+    g, a, b, c, d, e, f = np.append(told, (1, 1, 0, 0, 0, 0, 0)[len(told) :])
+    if kind in (1, 2):  # their c is the offset of the whole
+        d, e, f, c = -b / a, c, c, 0
+    return np.asarray(np.where(x >= d, (a * x + b).clip(0) ** g + e, c * x + f))
+
+
+def _numbers(body: bytes) -> NDArray[np.float64]:
+    """The numbers of 16 bits before and behind the point of a tag, behind its 8 bytes."""
+    whole = body[8 : len(body) - len(body) % 4]
+    return np.frombuffer(whole, ">i4").astype(np.float64) / 65536
 
 
 def without_padding(icc: bytes) -> bytes:
@@ -225,6 +295,35 @@ def to_srgb(pixels: NDArray[Any], metadata: Metadata) -> NDArray[Any]:
     converted = converted if converted.ndim == 3 else converted[:, :, None]
     converted = converted[..., :colours]  # grey in sRGB: the three channels are equal
     return np.concatenate([converted, pixels[..., colours:]], axis=2)
+
+
+def widened(values: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Integers whose white is 2**bits - 1 as integers whose white is that of their type.
+
+    Args:
+        values: from 0 to 2**bits - 1.
+        bits: 1 to 16.
+
+    Returns:
+        uint8 up to 8 bits, uint16 from 9 bits on.
+    """
+    dtype = np.uint8 if bits <= 8 else np.uint16
+    white, top = 2**bits - 1, int(np.iinfo(dtype).max)
+    if white == top:
+        return values.astype(dtype, copy=False)
+    scaled: NDArray[Any] = ((values.astype(np.uint32) * (2 * top) + white) // (2 * white)).astype(dtype)
+    return scaled
+
+
+def without_premultiplied(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Pixels [H, W, 2 or 4] of uint8 or uint16 without the alpha that is multiplied into the colours.
+
+    Where alpha is 0, the colours become 0: what stands there is noise of the coding.
+    """
+    top, alpha = np.iinfo(pixels.dtype).max, pixels[..., -1:].astype(np.float64)
+    plain = np.divide(pixels[..., :-1] * float(top), alpha, out=np.zeros(pixels[..., :-1].shape), where=alpha > 0)
+    colours = np.floor(plain.clip(0, top) + 0.5).astype(pixels.dtype)
+    return np.concatenate([colours, pixels[..., -1:]], axis=2)
 
 
 def full_range(pixels: NDArray[Any]) -> NDArray[Any]:

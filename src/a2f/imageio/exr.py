@@ -13,9 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import ImageReadError, ImageWriteError, TruncatedImageError
-from a2f.imageio.colour import PRIMARIES, SRGB_CURVE, Chromaticities, profile_of, to_srgb
+from a2f.imageio.colour import (
+    PRIMARIES,
+    SRGB_CURVE,
+    Chromaticities,
+    primaries_of_profile,
+    profile_of,
+    rgb_to_xyz,
+    to_srgb,
+)
 from a2f.imageio.extras import library
-from a2f.imageio.light import from_network, light_of, srgb_to_light, to_network
+from a2f.imageio.light import from_network, light_by_profile, light_of, srgb_to_light, to_network
 from a2f.imageio.limits import check_size
 from a2f.imageio.picture import Light, Metadata, Picture
 
@@ -26,6 +34,7 @@ STORAGE = {
     *("preview", "chunkCount", "version", "name", "dwaCompressionLevel", "zipCompressionLevel", "maxSamplesPerPixel"),
 }
 KINDS: dict[str, Any] = {"HALF": np.float16, "FLOAT": np.float32}
+MOST_XYZ = 1000  # of a primary; an ICC profile holds numbers below 32768, and Bradford adds
 COLOURS = (("R", "G", "B"), ("Y",))
 
 
@@ -46,7 +55,7 @@ def read_exr(data: bytes, name: str, *, max_pixels: int | None = None, allow_tru
     layer = _layer_of([(c.name, c.xSampling, c.ySampling) for c in header["channels"]], name)
     names = [*layer.colours, *([layer.alpha] if layer.alpha else [])]
     planes = _planes(data, names, (height, width), name)
-    notes = _notes(header, parts, layer, name)
+    notes = [*_notes(header, parts, layer, name), *_primaries_notes(header, name)]
     values = np.stack(planes, axis=-1)
     colours = values[..., : len(layer.colours)].astype(np.float32)
     alpha = values[..., -1:].astype(np.float32) if layer.alpha else None
@@ -102,24 +111,42 @@ def exr_size(data: bytes, name: str) -> tuple[int, int]:
 def exr_of(picture: Picture, *, strip: bool) -> bytes:
     """An EXR file, compressed without loss. Integers are taken to sRGB first, and then to linear light.
 
+    Floating-point values with a profile are taken to linear light by its curves; its primaries are written.
+
     Args:
         picture: whose values, attributes, primaries and depth the file gets.
         strip: leave out the attributes; primaries always stay.
 
     Raises:
         MissingExtraError: without the library.
-        ImageWriteError: if the encoder fails.
+        ImageWriteError: if the encoder fails, or the profile of floating-point values has no primaries.
     """
     pixels, colours = picture.pixels, picture.pixels.shape[2] - picture.has_alpha - picture.data_band
     if picture.light is not None:
         light = replace(picture.light, attributes=()) if strip else picture.light
         alpha = pixels[..., colours:] if picture.has_alpha else None
-        return _encoded(from_network(pixels[..., :colours], light), light, alpha=alpha)
+        values = from_network(pixels[..., :colours], light)
+        if picture.metadata.icc:
+            values, light = _freed_of_profile(values, light, picture.metadata.icc)
+        return _encoded(values, light, alpha=alpha)
     pixels = to_srgb(pixels, picture.metadata)
     top = np.float32(np.iinfo(pixels.dtype).max)
     light = Light(low=0, high=1, half=pixels.dtype == np.uint8)
     opaque = (pixels[..., colours:] / top).astype(np.float32) if picture.has_alpha else None
     return _encoded(srgb_to_light(pixels[..., :colours]), light, alpha=opaque)
+
+
+def _freed_of_profile(values: NDArray[np.float32], light: Light, icc: bytes) -> tuple[NDArray[np.float32], Light]:
+    """Linear light, and the primaries of a profile, which say the same where there is no place for it."""
+    linear = light_by_profile(values, icc)
+    if values.shape[2] == 1:
+        return linear, light
+    primaries = primaries_of_profile(icc)
+    if not _are_usable(primaries):
+        raise ImageWriteError(
+            "cannot encode as exr: the colour profile has primaries that span no colours; choose tiff"
+        )
+    return linear, replace(light, primaries=primaries)
 
 
 def _encoded(values: NDArray[np.float32], light: Light, *, alpha: NDArray[np.float32] | None) -> bytes:
@@ -181,6 +208,8 @@ def _layer_of(channels: list[tuple[str, int, int]], name: str) -> _Layer:
 
 def _notes(header: dict[str, Any], parts: int, layer: _Layer, name: str) -> list[str]:
     notes = [f"{name} has {parts} parts; only the first is read"] if parts > 1 else []
+    if prefix := layer.colours[0].rpartition(".")[0]:
+        notes.append(f"{name} holds its colours in the layer {prefix}: the result has no layers")
     if layer.others:
         shown = ", ".join(sorted(layer.others)[:8]) + (", ..." if len(layer.others) > 8 else "")
         notes.append(f"{name} holds {len(layer.others)} more channel(s) ({shown}): left out")
@@ -203,21 +232,31 @@ def _without_alpha(
 
 def _described(light: Light, header: dict[str, Any], *, half: bool, grey: bool) -> Light:
     attributes = tuple((key, value) for key, value in header.items() if key not in STORAGE and _can_be_written(value))
-    told = header.get("chromaticities")
-    light = replace(light, half=bool(half), attributes=attributes)
-    if told is None:
+    primaries = _primaries_of(header)
+    light = replace(light, half=bool(half), attributes=attributes, primaries=primaries)
+    if primaries is None or np.allclose(primaries, PRIMARIES[1], atol=1e-4) or not _are_usable(primaries):
         return light
-    red_to_blue, white = tuple(map(float, told[:6])), tuple(map(float, told[6:8]))
-    primaries: Chromaticities = (*white, *red_to_blue)  # type: ignore[assignment]
-    is_usual = np.allclose(primaries, PRIMARIES[1], atol=1e-4)
-    usable = min(primaries[1::2]) > 0 and abs(np.linalg.det(_corners(primaries))) > 1e-6
-    if is_usual or not usable:
-        return replace(light, primaries=primaries)
-    return replace(light, primaries=primaries, shown_icc=profile_of(primaries, SRGB_CURVE, grey=grey))
+    return replace(light, shown_icc=profile_of(primaries, SRGB_CURVE, grey=grey))
 
 
-def _corners(primaries: Chromaticities) -> NDArray[np.float64]:
-    return np.array([[primaries[i], primaries[i + 1], 1.0] for i in (2, 4, 6)])
+def _primaries_of(header: dict[str, Any]) -> Chromaticities | None:
+    told = header.get("chromaticities")
+    return None if told is None else (*map(float, told[6:8]), *map(float, told[:6]))  # type: ignore[return-value]
+
+
+def _primaries_notes(header: dict[str, Any], name: str) -> list[str]:
+    primaries = _primaries_of(header)
+    if primaries is None or _are_usable(primaries):
+        return []
+    return [f"{name} names primaries that span no colours: kept in exr, taken for those of sRGB elsewhere"]
+
+
+def _are_usable(primaries: Chromaticities) -> bool:
+    """Whether primaries span colours, and a profile can hold them; y may be below 0, as that of blue in ACES AP0."""
+    if not np.isfinite(primaries).all() or min(map(abs, primaries[1::2])) < 1e-6 or primaries[1] < 0:
+        return False
+    corners = np.array([[primaries[i], primaries[i + 1], 1.0] for i in (2, 4, 6)])
+    return bool(abs(np.linalg.det(corners)) > 1e-6 and np.abs(rgb_to_xyz(primaries)).max() < MOST_XYZ)
 
 
 def _can_be_written(value: Any) -> bool:

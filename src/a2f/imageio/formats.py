@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import LossyFormatError, UsageError, did_you_mean
+from a2f.imageio.colour import is_matrix_profile
 from a2f.imageio.extras import check_extra
 from a2f.imageio.picture import Metadata, Picture
 from a2f.imageio.tiff import names_of_descriptive
@@ -135,12 +136,15 @@ def check_format(picture: Picture, format: str, *, force: bool = False, strip: b
 
     Raises:
         LossyFormatError: if it would lose transparency (that is not opaque throughout), its degrees, a channel of data
-            or bit depth, or if EXIF, XMP or IPTC is too long for JPEG.
+            or bit depth, or if EXIF, XMP or IPTC is too long for JPEG; whatever is forced, if the profile of
+            floating-point values has tables and the format holds none.
         UsageError: if the format cannot hold so many pixels a side.
         MissingExtraError: if a library for the format is not installed.
     """
     holds = FORMATS[format]
     check_extra(format)
+    if picture.light and holds.floats and not holds.icc and picture.metadata.icc:
+        _check_matrix(picture.metadata.icc, format)
     if max(picture.size) * factor > holds.max_side:
         raise UsageError(f"{format} holds at most {holds.max_side} pixels a side: choose another format")
     if force:
@@ -184,8 +188,17 @@ def _check_lengths(metadata: Metadata) -> None:
             )
 
 
+def _check_matrix(icc: bytes, format: str) -> None:
+    """Refuse, whatever is forced, a profile whose values cannot be taken to linear light by curves."""
+    if not is_matrix_profile(icc):
+        raise LossyFormatError(
+            f"{format} cannot hold a colour profile, and this one, which has tables, is not converted for "
+            "floating-point values: choose tiff"
+        )
+
+
 def _check_light(picture: Picture, holds: Format) -> None:
-    """Refuse to lose floating-point values, or a profile that EXR cannot hold."""
+    """Refuse to lose floating-point values."""
     light = picture.light
     if light is None:
         return
@@ -193,11 +206,6 @@ def _check_light(picture: Picture, holds: Format) -> None:
         raise LossyFormatError(
             f"{holds.name} cannot hold floating-point values (here from {light.low:g} to {light.high:g}, white is 1): "
             "choose tiff or exr, or accept integers, clipped to black and white (--force, force=True)"
-        )
-    if not holds.icc and picture.metadata.icc:
-        raise LossyFormatError(
-            f"{holds.name} cannot hold a colour profile, and floating-point values are not converted: choose tiff, or "
-            "leave the profile out (--force, force=True)"
         )
 
 
@@ -216,6 +224,9 @@ def left_out_note(picture: Picture, format: str, *, strip: bool = False) -> list
     if picture.is_deep and picture.light is None and holds.bits in (10, 12) and picture.format not in ("avif", "heic"):
         notes.append(f"{format} holds {holds.bits} bits a channel: the picture is rounded to them")
     notes += _clipped(picture, holds, strip=strip)
+    if picture.light and holds.floats and not holds.icc and picture.metadata.icc:
+        kept = "" if picture.pixels.shape[2] < 3 else ", and the primaries of the profile are kept"
+        notes.append(f"{format} holds no colour profile: the values become linear light{kept}")
     if strip:
         return notes + [f"{what} goes with the metadata: left out" for what in gain_map]
     if picture.metadata.profile and holds.icc and not holds.deep_icc and profile_is_lost(picture.pixels, holds):

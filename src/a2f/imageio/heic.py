@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import ImageReadError, ImageWriteError, TruncatedImageError
-from a2f.imageio.colour import fitting, signal_of_cicp, without_padding
+from a2f.imageio.colour import fitting, signal_of_cicp, widened, without_padding, without_premultiplied
 from a2f.imageio.described import metadata_of_blocks
 from a2f.imageio.exif import MARK
 from a2f.imageio.extras import library
@@ -109,15 +109,8 @@ def _plain(samples: NDArray[Any], mode: str, bits: int) -> Pixels:
     """[H, W, C] of the whole range, alpha not multiplied into the colours."""
     pixels = np.array(samples if samples.ndim == 3 else samples[..., None])
     if pixels.dtype != np.uint8:
-        top = 2**bits - 1
-        values = pixels.astype(np.uint32) >> (16 - bits)
-        pixels = ((values * (2 * 65535) + top) // (2 * top)).astype(np.uint16)
-    if "a" in mode:
-        alpha = pixels[..., -1:].astype(np.float64)
-        top = np.iinfo(pixels.dtype).max
-        plain = pixels[..., :-1] * top / np.maximum(alpha, 1)
-        pixels[..., :-1] = np.floor(plain.clip(0, top) + 0.5)
-    return pixels
+        pixels = widened(pixels >> (16 - bits), bits)
+    return without_premultiplied(pixels) if "a" in mode else pixels
 
 
 def _metadata(info: dict[str, Any], *, size: tuple[int, int]) -> tuple[Metadata, list[str]]:

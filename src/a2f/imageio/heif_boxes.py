@@ -80,6 +80,16 @@ def _found(data: bytes | bytearray, path: tuple[bytes, ...], start: int = 0, end
     return [*places, end or 0]
 
 
+def is_premultiplied(data: bytes) -> bool:
+    """Whether alpha is multiplied into the colours of the main picture (ISO/IEC 23008-12, 7.3.5.2: `prem`)."""
+    found = _found(data, (b"meta", b"iref"))
+    if not found:
+        return False
+    id_bytes, main = (4 if data[found[1]] else 2), _primary(data)
+    references = boxes_of(data, found[1] + 4, found[2])
+    return any(kind == b"prem" and int.from_bytes(data[a : a + id_bytes], "big") == main for kind, a, _ in references)
+
+
 def nclx_of(data: bytes) -> tuple[int, int] | None:
     """The code points of primaries and transfer (ITU-T H.273) that a file tells for its main picture.
 

@@ -1,7 +1,7 @@
 """JPEG XL files, through libjxl.
 
 Two bindings share the work: pylibjxl tells about a file and keeps its profile, EXIF and XMP, but knows 8 bits alone;
-imagecodecs has the samples of more than 8 bits.
+imagecodecs has the samples of any other depth.
 """
 
 import struct
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import ImageReadError, ImageWriteError, TruncatedImageError
-from a2f.imageio.colour import fitting, signal_of_cicp, without_padding
+from a2f.imageio.colour import fitting, signal_of_cicp, widened, without_padding
 from a2f.imageio.described import metadata_of_blocks
 from a2f.imageio.extras import library
 from a2f.imageio.heif_boxes import boxes_of, ends_early
@@ -31,11 +31,12 @@ def read_jxl(data: bytes, name: str, *, max_pixels: int | None = None, allow_tru
     if told["exponent_bits_per_sample"]:
         raise ImageReadError(f"{name} is JPEG XL in floating point, which is not read: convert it to EXR or TIFF first")
     pylibjxl, codecs = library("pylibjxl", "reading JPEG XL"), library("imagecodecs", "reading JPEG XL")
-    deep = told["bits_per_sample"] > 8
+    bits = told["bits_per_sample"]
     try:
         samples, blocks = pylibjxl.decode(data, metadata=True)
-        if deep or told["channels"] == 2:
+        if bits != 8 or told["channels"] == 2:
             samples = codecs.jpegxl_decode(data, index=0 if told["have_animation"] else None)
+            samples = widened(samples, bits) if bits < 16 else samples  # imagecodecs has white at 2**bits - 1
     except (*FAILURES, codecs.JpegxlError) as error:
         raise _failed(data, name, error) from error
     pixels = _plain(samples, name)

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import ImageReadError
+from a2f.imageio.colour import decoded, with_srgb_curve
 from a2f.imageio.picture import Light, Picture
 
 Values = NDArray[np.float32]
@@ -83,7 +84,10 @@ def without_light(picture: Picture) -> Picture:
     if alpha:
         opaque = np.floor(pixels[..., -1:].clip(0, 1) * 65535 + 0.5).astype(np.uint16)
         colours = np.concatenate([colours, opaque], axis=2)
-    metadata = replace(picture.metadata, icc=picture.light.shown_icc or picture.metadata.icc)
+    icc = picture.metadata.icc
+    if icc and picture.light.linear:
+        icc = with_srgb_curve(icc)  # which the values have now
+    metadata = replace(picture.metadata, icc=picture.light.shown_icc or icc)
     return replace(picture, pixels=colours, light=None, metadata=metadata)
 
 
@@ -91,6 +95,11 @@ def srgb_to_light(pixels: NDArray[Any]) -> Values:
     """Integers in sRGB as linear light, white 1; alpha is not to be given."""
     top = np.iinfo(pixels.dtype).max
     return _by_rows(pixels, lambda part: _linear(part / top))
+
+
+def light_by_profile(values: NDArray[Any], icc: bytes) -> Values:
+    """Colours [H, W, 1 or 3] as linear light, white 1, by the curves of a matrix profile."""
+    return _by_rows(values, lambda part: decoded(part, icc))
 
 
 def _ends(light: Light) -> tuple[float, float]:

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import TAKE_WHAT_THERE_IS, ImageReadError, TruncatedImageError
-from a2f.imageio.colour import is_linear
+from a2f.imageio.colour import is_linear, widened, without_premultiplied
 from a2f.imageio.containers import is_lossless
 from a2f.imageio.described import conversion_notes, described, left_out_notes
 from a2f.imageio.exr import exr_size, read_exr
 from a2f.imageio.formats import FORMATS
 from a2f.imageio.gain_map import read_gain_map
 from a2f.imageio.heic import heic_size, read_heic
-from a2f.imageio.heif_boxes import brands_of, ends_early
+from a2f.imageio.heif_boxes import brands_of, ends_early, is_premultiplied
 from a2f.imageio.jpeg_parts import (
     gain_map_note,
     jpeg_parts,
@@ -228,7 +228,10 @@ def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *,
         upright = _named_lab(upright, lab_coding)
     pixels, converted = _grey_or_rgb(upright, name)
     if format == "avif" and pixels.dtype == np.uint16:
-        pixels = _full_range(pixels, int(image.get("bits-per-sample")))
+        bits = int(image.get("bits-per-sample"))
+        pixels = widened(pixels >> (16 - bits), bits)  # libvips only shifts 10 and 12 bits up
+    if format == "avif" and pixels.shape[2] in (2, 4) and is_premultiplied(data):  # libvips leaves it so
+        pixels = without_premultiplied(pixels)
     if format == "gif" and pixels.shape[2] == 4 and (pixels[..., 3] == 255).all():
         pixels = pixels[..., :3]  # libvips gives every second GIF an alpha that says nothing
     notes += conversion_notes(image, upright.interpretation, name) if converted else ()
@@ -283,13 +286,6 @@ def _named_lab(image: "VipsImage", coding: int) -> "VipsImage":
     named = pyvips.Image.new_from_array(np.ascontiguousarray(bands)).copy(interpretation="lab")
     named.set_type(pyvips.GValue.gint_type, "bits-per-sample", 16 if samples.dtype == np.uint16 else 8)
     return named
-
-
-def _full_range(pixels: Pixels, bits: int) -> Pixels:
-    """White of 10 and 12 bits, which libvips only shifts up, as white of 16."""
-    top = 2**bits - 1
-    values = pixels.astype(np.uint32) >> (16 - bits)
-    return ((values * (2 * 65535) + top) // (2 * top)).astype(np.uint16) if 8 < bits < 16 else pixels
 
 
 def _frames_note(image: "VipsImage", name: str) -> tuple[str, ...]:
