@@ -14,6 +14,7 @@ from PIL import Image
 from a2f.imageio import encode_image, png_text, read_image
 from a2f.imageio.png_chunks import Chunk, chunk_bytes, chunks_of
 from a2f.imageio.png_text import with_metadata_first
+from a2f.imageio.xmp import CAMERA, DIMENSIONS, PARTS, TIFF, cleaned_xmp, updated_xmp
 
 ZEROS = 32 * 2**20  # bytes that deflate packs into 32 KB
 READ = """
@@ -138,3 +139,59 @@ def test_many_late_chunks_are_moved_in_one_pass(monkeypatch: pytest.MonkeyPatch)
     assert passes <= 4
     assert Counted.copied < 4 * len(blob)
     assert encode_image(read_image(bytes(blob)), format="png")
+
+
+CLEAN = """
+import resource, sys
+from a2f.imageio.xmp import cleaned_xmp, updated_xmp
+resource.setrlimit(resource.RLIMIT_CPU, (30, 30))
+packet = open(sys.argv[1], "rb").read()
+updated_xmp(packet, size=(64, 64), given=(32, 32))
+cleaned_xmp(packet, upright=True, turned=True)
+"""
+HEAD = f'<x:xmpmeta xmlns:g="{PARTS[2]}" xmlns:d="{DIMENSIONS}" xmlns:tiff="{TIFF}" '
+MANY = 20_000  # a pass for each one would take minutes of the processor, one pass for all takes a second
+LONG_PACKETS = {
+    "open": HEAD + ">" + "<g:a >" * MANY,
+    "open, of many names": HEAD + ">" + "".join(f"<g:a{n}>" for n in range(MANY)),
+    "regions": HEAD + ">" + "<a:AppliedToDimensions " * MANY,
+    "open regions": HEAD + ">" + "<a:AppliedToDimensions>" * MANY,
+    "values": HEAD + ">" + "<tiff:ImageWidth>" * MANY + "<d:w>" * MANY,
+    "prefixes": HEAD + " ".join(f'xmlns:p{n}="{PARTS[0]}"' for n in range(MANY)) + ">",
+    "quotes": HEAD + ">" + "<g:a b=\"'" * MANY + "<g:a '\"" * MANY,
+    "spaces": HEAD + " " * 10 * MANY + "<rdf:Description" + " " * 10 * MANY + "<rdf:RDF>" * MANY,
+    "descriptions": HEAD + "><g:a/>" + "<rdf:Description rdf:about='' " * MANY,
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no limit of a process's work")
+@pytest.mark.parametrize("packet", LONG_PACKETS)
+def test_a_packet_is_read_in_one_pass(packet: str, tmp_path: Path) -> None:
+    (tmp_path / "packet").write_text(LONG_PACKETS[packet])
+    done = subprocess.run([sys.executable, "-c", CLEAN, str(tmp_path / "packet")], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr[-500:]
+
+
+def test_elements_go_with_all_they_hold() -> None:
+    inner = "<g:Item><g:Item g:a='1'/>x > y</g:Item><p:other/>"
+    rest = f'xmlns:c="{CAMERA}"><p:keep c:MotionPhoto="1" c:other=\'>\' p:g=" g:x=1">text</p:keep>'
+    packet = f"{HEAD}{rest}<g:Item>{inner}</g:Item><g:b/></x:xmpmeta>"
+    cleaned, lost = cleaned_xmp(packet.encode(), upright=False, turned=False)
+    assert cleaned.decode() == f"{HEAD}{rest}</x:xmpmeta>".replace(' c:MotionPhoto="1"', "")
+    assert lost == []
+
+
+def test_an_element_without_an_end_takes_the_packet_along() -> None:
+    packet = f"{HEAD}><g:Item><p:other/></x:xmpmeta>".encode()
+    assert cleaned_xmp(packet, upright=False, turned=False) == (b"", ["XMP that is damaged"])
+    assert updated_xmp(packet, size=(1, 2), given=None) == packet
+
+
+def test_sizes_of_regions_are_told_in_both_forms() -> None:
+    one = "<m:AppliedToDimensions d:w='64' d:h=\"48\" d:unit='pixel'/>"
+    two = "<m:AppliedToDimensions rdf:parseType='Resource'><d:w>64</d:w><d:h>48.0</d:h></m:AppliedToDimensions>"
+    other = "<m:Area d:w='0.1' d:h='0.2'/><d:w>3</d:w><tiff:ImageWidth>64</tiff:ImageWidth></x:xmpmeta>"
+    updated = updated_xmp(f"{HEAD}>{one}{two}{other}".encode(), size=(128, 96), given=(64, 48)).decode()
+    assert updated == HEAD + ">" + (one + two).replace("64", "128").replace("48.0", "96").replace("48", "96") + (
+        other.replace("64", "128")
+    )
