@@ -327,3 +327,9 @@ def test_a_limit_of_pixels_in_python(tmp_path: Path) -> None:
         a2f.upscale(tmp_path / "a.png", model=Nearest(2), max_pixels=1000)
     with pytest.raises(PixelLimitError, match="max_pixels"):
         a2f.upscale((tmp_path / "a.png").read_bytes(), model=Nearest(2), max_pixels=1000)
+
+
+@pytest.mark.parametrize("path", ["", ".", "/", Path()])
+def test_a_path_without_a_name_is_told(path: object) -> None:
+    with pytest.raises(ImageReadError, match=r"is not an image: give the path of a file"):
+        a2f.upscale(path, scale=2, model=Nearest(2))

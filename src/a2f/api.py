@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import EngineError, InputError, UnknownModelError, UsageError, WriteError
+from a2f.errors import EngineError, ImageReadError, InputError, UnknownModelError, UsageError, WriteError
 from a2f.files import ends_like_a_folder
 from a2f.imageio import DEFAULT_MAX_PIXELS
 from a2f.pillow import image_of, is_pillow, jpeg_quality_of, pixels_of, upright_of
@@ -341,6 +341,8 @@ def _upscaled_file(
     given: str | os.PathLike[str], models: Models, request: Request, output: str | os.PathLike[str] | None
 ) -> Path | str:
     path = Path(os.fsdecode(given))
+    if not path.name:  # nothing, the folder that one is in, or the root
+        raise ImageReadError(f"{os.fsdecode(given)!r} is not an image: give the path of a file")
     if isinstance(output, str) and ends_like_a_folder(output):
         raise WriteError(f"{output} is a folder: give the name of a file")
     target = path.with_name(output_name(path, mark=request.target.mark)) if output is None else Path(output)

@@ -85,6 +85,18 @@ def test_an_image_equal_to_its_original_gives_no_figure() -> None:
     assert pair.mean == pytest.approx(0.5)
 
 
+def test_one_image_shows_no_winner() -> None:
+    (pair,) = found = compare(scores({"a": [30.0], "b": [30.203]}), ["psnr_y"])
+    assert pair.mean == pytest.approx(-0.203)
+    assert math.isnan(pair.low)
+    assert math.isnan(pair.high)
+    assert pair.verdict == "no clear difference"
+    assert comparison_rows(found)[1][6:8] == ["none", "no clear difference"]
+    assert "With one image there is no interval." in note_of(found)
+    assert "too narrow" not in note_of(found)
+    assert "no interval" not in note_of(compare(scores({"a": [1, 2], "b": [3, 4]}), ["psnr_y"]))
+
+
 def test_json_of_what_is_not_finite_is_null() -> None:
     from a2f.evaluation.report import as_json
 

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from a2f.errors import A2FError, UsageError
+from a2f.errors import A2FError, EngineError, UsageError
 from a2f.peers.files import open_network
+from a2f.peers.onnx_file import export_network
 from a2f.peers.own import own_network
 from a2f.profiling.counted import count_network
+from a2f.runtime.network_engine import check_network
 from a2f.training.general import GeneralNetwork
 
 FILE = """import torch
@@ -74,6 +76,29 @@ class Empty(nn.Module):
 
 def number(scale):
     return scale
+
+
+class Leaves(nn.Module):
+    def __init__(self, scale):
+        raise SystemExit
+
+
+class LeavesLater(nn.Module):
+    def __init__(self, scale):
+        super().__init__()
+
+    def forward(self, x):
+        raise SystemExit("done")
+
+
+class Rounded(nn.Module):
+    def __init__(self, scale):
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x):
+        x = x[:, :, : x.shape[2] // 2 * 2, : x.shape[3] // 2 * 2]
+        return nn.functional.interpolate(x, scale_factor=self.scale)
 """
 
 
@@ -82,6 +107,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my.py").write_text(FILE)
     (tmp_path / "bad.py").write_text("import torch\ndef f(:\n")
+    (tmp_path / "script.py").write_text("import sys\nsys.exit(3)\n")
     (tmp_path / "absent.py").write_text("x = 1\nimport no_such_module\n")
     return "my.py"
 
@@ -105,6 +131,9 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         ("my.py:", r"no class or function ''; it has Base"),
         ("bad.py:Net", r"cannot be imported in bad\.py, line 2: SyntaxError"),
         ("absent.py:Net", r"cannot be imported in absent\.py, line 2: ModuleNotFoundError: No module named 'no_such"),
+        ("script.py:Net", r"cannot be imported in script\.py, line 2: SystemExit: 3"),
+        ("my.py:Leaves", r"Leaves\(2\) failed in my\.py, line \d+: SystemExit; it is called"),
+        ("my.py:LeavesLater", r"forward failed on an image of .* in my\.py, line \d+: SystemExit: done"),
         ("none.py:Net", r"there is no file none\.py; it is named as FILE\.py:CLASS"),
         ("my.txt:Net", r"named as FILE\.py:CLASS"),
     ],
@@ -132,3 +161,11 @@ def test_what_fails_later(file: str) -> None:
     network = GeneralNetwork(open_network("my.py:EvenOnly", scale=2), device=torch.device("cpu"))
     with pytest.raises(A2FError, match=r"EvenOnly failed on a batch of \[1, 3, 8, 8\]: AssertionError: sides are mult"):
         network.forward(torch.rand(1, 3, 8, 8))
+
+
+def test_an_output_of_the_wrong_size_is_told_before_it_is_compared(file: str) -> None:
+    network = open_network("my.py:Rounded", scale=2)
+    with pytest.raises(
+        EngineError, match=r"turns \(1, 3, 24, 31\) into .*, \(1, 3, 48, 62\) is needed: the network has"
+    ):
+        check_network(export_network(network), network)

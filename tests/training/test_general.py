@@ -159,3 +159,18 @@ def test_lr_images_of_ones_own_are_trained_on(photos: Path, tmp_path: Path) -> N
     assert losses[0] != losses[1]  # of the same photographs
     (tmp_path / "lr" / f"{path.stem}_x2_own.png").unlink()
     assert "no LR image for 1 of" in str(train("srcnn", *how, "-o", tmp_path / "no"))
+
+
+def test_a_network_that_makes_nan_is_told_and_leaves_nothing(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "nan.py").write_text(
+        "from torch import nn\n\n\nclass Nan(nn.Module):\n    def __init__(self, scale):\n        super().__init__()\n"
+        "        self.up = nn.ConvTranspose2d(3, 3, scale, scale)\n\n"
+        "    def forward(self, x):\n        return self.up(x) * float('nan')\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    command = ["train", "--network", "nan.py:Nan", "-s", "2", "--data", str(photos), "-o", "run"]
+    done = CliRunner().invoke(cli, command)
+    assert "the network makes values that are NaN or infinite of an image of" in str(done.exception or done.output)
+    assert not (tmp_path / "run").exists()

@@ -90,10 +90,10 @@ def interval(differences: Sequence[float], *, seed: int = SEED) -> tuple[float, 
         seed: of the resamples.
 
     Returns:
-        Lower and upper end; NaN if a difference is not finite.
+        Lower and upper end; NaN if a difference is not finite, and of fewer than two, which tell nothing of others.
     """
     values = np.asarray(differences, np.float64)
-    if not np.isfinite(values).all():
+    if len(values) < 2 or not np.isfinite(values).all():
         return math.nan, math.nan
     rng = np.random.default_rng(seed)
     means = values[rng.integers(0, len(values), (RESAMPLES, len(values)))].mean(1)
@@ -110,7 +110,9 @@ def note_of(comparisons: Sequence[Comparison]) -> str:
         "contain 0. wins: "
         "images on which the first and the second model is better."
     )
-    if any(c.images < FEW for c in comparisons):
+    if any(c.images < 2 for c in comparisons):
+        told += " With one image there is no interval."
+    if any(1 < c.images < FEW for c in comparisons):
         told += f" With fewer than {FEW} images the interval is too narrow. Do not rely on it."
     if pairs > 1:
         told += f" {pairs} pairs are compared and the intervals are not widened for that."
@@ -131,7 +133,7 @@ def comparison_rows(comparisons: Sequence[Comparison]) -> list[list[str]]:
 def _row(c: Comparison) -> list[str]:
     digits = DIGITS[c.metric]
     data = c.data if c.jpeg_quality is None else f"{c.data} JPEG {c.jpeg_quality}"
-    span = f"[{c.low:+z.{digits}f}, {c.high:+z.{digits}f}]"
+    span = "none" if math.isnan(c.low) else f"[{c.low:+z.{digits}f}, {c.high:+z.{digits}f}]"
     mean, largest = (f"{value:+z.{digits}f}" for value in (c.mean, c.largest))
     wins = f"{c.first_better}:{c.second_better}"
     told = [c.first, c.second, data, c.metric, str(c.images), mean, span, c.verdict, wins]

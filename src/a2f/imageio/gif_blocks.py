@@ -32,11 +32,11 @@ def gif_profile(data: bytes) -> bytes | None:
     at = data.find(bytes((EXTENSION, APPLICATION, len(PROFILE))) + PROFILE)
     if at < 0:
         return None
-    at, icc = at + 3 + len(PROFILE), b""
+    at, icc = at + 3 + len(PROFILE), bytearray()
     while at < len(data) and data[at]:
         icc += data[at + 1 : at + 1 + data[at]]
         at += 1 + data[at]
-    return icc or None
+    return bytes(icc) or None
 
 
 def _table_bytes(flags: bytes) -> int:

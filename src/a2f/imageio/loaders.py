@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from a2f.errors import A2FError
 from a2f.imageio.forked import begin_vips
+from a2f.imageio.png_text import with_metadata_first
 
 if TYPE_CHECKING:
     from pyvips import Image as VipsImage
@@ -48,6 +49,8 @@ def open_vips(data: bytes, format: str, *, fail_on: str) -> "VipsImage":
         raise A2FError(f"{_version()} cannot read {format}: it lacks {loader}; install pyvips-binary") from error
     if unknown := sorted(set(options) - set(known)):
         raise A2FError(f"{_version()} does not know {', '.join(unknown)} of {loader}: install a newer pyvips-binary")
+    if format == "png":
+        data = with_metadata_first(data)
     image: VipsImage = getattr(pyvips.Image, loader)(data, **options)
     return image
 

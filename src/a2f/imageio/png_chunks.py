@@ -45,15 +45,20 @@ def chunk_bytes(kind: bytes, body: bytes) -> bytes:
 
 
 def png_profile(data: bytes) -> bytes | None:
-    """The profile of a file, whatever it is for: libvips hands out those alone that fit the pixels."""
+    """The profile of a file, whatever it is for: libvips hands out those alone that fit the pixels.
+
+    Returns:
+        None if there is none; nothing of one that is damaged or longer than `MOST_PROFILE_BYTES`.
+    """
     chunk = next((chunk for chunk in chunks_of(data) if chunk.kind == b"iCCP"), None)
     if chunk is None:
         return None
     packed = chunk.body(data).partition(b"\0")[2][1:]
     try:
-        return zlib.decompressobj().decompress(packed, MOST_PROFILE_BYTES)
+        profile = zlib.decompressobj().decompress(packed, MOST_PROFILE_BYTES + 1)
     except zlib.error:
         return b""
+    return profile if len(profile) <= MOST_PROFILE_BYTES else b""
 
 
 def png_resolution(data: bytes) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:

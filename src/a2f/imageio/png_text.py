@@ -6,11 +6,15 @@ from dataclasses import dataclass
 
 from a2f.imageio.exif import ORIENTATION, first_directory, number_of, plain_exif, updated_exif
 from a2f.imageio.iptc import PHOTOSHOP_MARK, cleaned_iptc
-from a2f.imageio.png_chunks import MOST_PROFILE_BYTES, Chunk, chunk_bytes, chunks_of
+from a2f.imageio.png_chunks import MOST_PROFILE_BYTES, Chunk, chunk_bytes, chunks_of, png_profile
 
 PALETTE = 3  # the colour type of a header
 TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 XMP_KEYWORD, RAW = b"XML:com.adobe.xmp", b"Raw profile type "
+MOST_TEXT_BYTES = (
+    64 * 2**20
+)  # of all compressed texts of a file together, unpacked; deflate makes them 1,000 times less
+UNPACKED_AT_ONCE = 2**20
 XMP_MARK = b"http://ns.adobe.com/xap/1.0/\0"
 # Chunks that tell how the old pixels are stored or shown, and those that are read on their own.
 STORED = (
@@ -41,8 +45,10 @@ def texts_of(data: bytes) -> PngTexts:
     """The texts of a PNG file, before and behind its pixels."""
     kept: list[bytes] = []
     exif = xmp = None
-    frames, unknown = 0, dict[str, None]()
+    frames, unknown, too_long = 0, dict[str, None](), _too_long(data)
     for chunk in chunks_of(data):
+        if chunk.at in too_long:
+            continue
         if chunk.kind == b"acTL":
             frames = int.from_bytes(chunk.body(data)[:4], "big")
         elif chunk.kind in TEXTS:
@@ -60,6 +66,8 @@ def texts_of(data: bytes) -> PngTexts:
             unknown[chunk.kind.decode("ascii", "replace")] = None
     notes = [f"has {frames} frames (APNG); only its still picture is read"] if frames > 1 else []
     notes += [f"holds chunks of kinds that are not known here ({', '.join(unknown)}): left out"] if unknown else []
+    if too_long:
+        notes.append(f"holds texts of more than {MOST_TEXT_BYTES // 2**20} MiB once unpacked: {len(too_long)} left out")
     last = _last(data)
     tail = len(data[last.end :].strip(b"\0")) if last else 0
     notes += [f"holds {tail:,} bytes behind its picture: left out"] if tail else []
@@ -67,21 +75,68 @@ def texts_of(data: bytes) -> PngTexts:
 
 
 def with_metadata_first(data: bytes) -> bytes:
-    """A PNG file whose EXIF and XMP stand before its pixels, where libvips looks for them; they may stand behind."""
-    chunks = list(chunks_of(data))
-    first = next((number for number, chunk in enumerate(chunks) if chunk.kind == b"IDAT"), len(chunks))
-    late = [chunk for chunk in chunks[first:] if _is_metadata(chunk, data)]
-    if not late:
-        return data
-    start = chunks[first].at
-    moved, behind = b"".join(data[chunk.at : chunk.end] for chunk in late), bytearray(data[start:])
-    for chunk in reversed(late):
-        del behind[chunk.at - start : chunk.end - start]
-    return data[:start] + moved + bytes(behind)
+    """A PNG file as libvips reads it well.
+
+    Its EXIF and XMP stand before its pixels, where libvips looks for them; they may stand behind. All other texts are
+    out, and so is a profile that is too long: libvips unpacks each one, of any length, and `texts_of` and
+    `png_profile` read them from the file itself.
+    """
+    too_long, packets = _too_long(data), [chunk.at for chunk in chunks_of(data) if _is_xmp(chunk, data)]
+    packet = next((at for at in reversed(packets) if at not in too_long), None)  # libvips takes the last one
+    profile = png_profile(data) != b""
+    head, moved, rest = bytearray(data[:8]), bytearray(), bytearray()
+    end, changed = 8, False
+    for chunk in chunks_of(data):
+        end = chunk.end
+        late = bool(rest) or chunk.kind == b"IDAT"
+        left_out = (chunk.kind in TEXTS and chunk.at != packet) or (chunk.kind == b"iCCP" and not profile)
+        first = late and not left_out and (chunk.kind == b"eXIf" or chunk.at == packet)
+        if not left_out:
+            part = moved if first else rest if late else head
+            part += data[chunk.at : chunk.end]
+        changed = changed or left_out or first
+    return b"".join((head, moved, rest, memoryview(data)[end:])) if changed else data
 
 
-def _is_metadata(chunk: Chunk, data: bytes) -> bool:
-    return chunk.kind == b"eXIf" or (chunk.kind in TEXTS and chunk.body(data).startswith(XMP_KEYWORD + b"\0"))
+def _is_xmp(chunk: Chunk, data: bytes) -> bool:
+    return chunk.kind in TEXTS and chunk.body(data).startswith(XMP_KEYWORD + b"\0")
+
+
+def _too_long(data: bytes) -> set[int]:
+    """Where the texts stand that are left out: from the one on that goes beyond `MOST_TEXT_BYTES`.
+
+    A text that is damaged counts as far as it was unpacked. Texts that are not compressed cost nothing more.
+    """
+    left, found = MOST_TEXT_BYTES, set[int]()
+    for chunk in chunks_of(data):
+        packed, text = _packed_text(chunk, data) if chunk.kind in TEXTS else (False, b"")
+        if packed:
+            left = left if left < 0 else left - _unpacked_bytes(text, left)
+            if left < 0:
+                found.add(chunk.at)
+    return found
+
+
+def _packed_text(chunk: Chunk, data: bytes) -> tuple[bool, bytes]:
+    """Whether the text of a chunk is compressed, and the text as it stands there."""
+    _, _, rest = chunk.body(data).partition(b"\0")
+    if chunk.kind == b"zTXt":
+        return True, rest[1:]
+    if chunk.kind == b"iTXt":
+        return rest[:1] == b"\1", rest[2:].partition(b"\0")[2].partition(b"\0")[2]
+    return False, rest
+
+
+def _unpacked_bytes(packed: bytes, most: int) -> int:
+    """How long a text is once unpacked; more than `most` is not looked at."""
+    unpack, count = zlib.decompressobj(), 0
+    while packed and not unpack.eof and count <= most:
+        try:
+            count += len(unpack.decompress(packed, UNPACKED_AT_ONCE))
+        except zlib.error:
+            return count + UNPACKED_AT_ONCE
+        packed = unpack.unconsumed_tail
+    return count
 
 
 def updated_texts(chunks: tuple[bytes, ...], *, size: tuple[int, int], given: tuple[int, int] | None) -> list[bytes]:
@@ -130,14 +185,9 @@ def _last(data: bytes) -> Chunk | None:
 
 def _raw_profile(chunk: Chunk, data: bytes) -> bytes | None:
     """The bytes of a profile that ImageMagick has written as text: a name, a length, and hexadecimal digits."""
-    _, _, rest = chunk.body(data).partition(b"\0")
+    packed, text = _packed_text(chunk, data)
     try:
-        if chunk.kind == b"zTXt":
-            rest = zlib.decompressobj().decompress(rest[1:], 2 * MOST_PROFILE_BYTES)
-        elif chunk.kind == b"iTXt":
-            packed, (_, _, text) = rest[:1] == b"\1", rest[2:].partition(b"\0")
-            text = text.partition(b"\0")[2]
-            rest = zlib.decompressobj().decompress(text, 2 * MOST_PROFILE_BYTES) if packed else text
+        rest = zlib.decompressobj().decompress(text, 2 * MOST_PROFILE_BYTES) if packed else text
         _, length, digits = rest.lstrip(b"\n").split(b"\n", 2)
         return binascii.unhexlify(b"".join(digits.split()))[: int(length)]
     except (zlib.error, ValueError):

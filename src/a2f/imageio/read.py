@@ -30,7 +30,6 @@ from a2f.imageio.light import light_of, to_network
 from a2f.imageio.limits import DEFAULT_MAX_PIXELS, check_size
 from a2f.imageio.loaders import open_vips
 from a2f.imageio.picture import GainMap, Light, Picture, Pixels
-from a2f.imageio.png_text import with_metadata_first
 from a2f.imageio.textures import is_tga, read_texture, texture_size
 from a2f.imageio.tiff import (
     has_data_band,
@@ -157,7 +156,7 @@ def header_of(data: bytes, *, name: str) -> tuple[str, int, int]:
     if format in _OTHERS:
         return (format, *_OTHERS[format][1](data, name))
     try:
-        image = open_vips(with_metadata_first(data) if format == "png" else data, format, fail_on="none").autorot()
+        image = open_vips(data, format, fail_on="none").autorot()
     except pyvips.Error as error:
         raise _as_ours(error, data, format, name) from error
     return format, image.width, image.height
@@ -215,8 +214,6 @@ def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *,
     if format == "png" and len(data) >= 24:
         width, height = struct.unpack_from(">II", data, 16)
         check_size(width, height, name, max_pixels)  # libvips does not say that it is empty
-    if format == "png":
-        data = with_metadata_first(data)
     if format == "tiff" and is_camera_raw(data):
         raise ImageReadError(f"{name} is a raw file of a camera: develop it first, and enlarge the picture of that")
     raw, lab_coding = lab_as_rgb(data) if format == "tiff" else (data, None)

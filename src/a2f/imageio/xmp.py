@@ -1,7 +1,9 @@
 """XMP packets, changed in place: what tells about the pixels is brought up to date or taken out, all else stays."""
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 TIFF, EXIF = "http://ns.adobe.com/tiff/1.0/", "http://ns.adobe.com/exif/1.0/"
 PANORAMA, DIMENSIONS = "http://ns.google.com/photos/1.0/panorama/", "http://ns.adobe.com/xap/1.0/sType/Dimensions#"
@@ -29,6 +31,33 @@ EMPTY_DESCRIPTION = re.compile(
     r"""<rdf:Description(?:\s+(?:xmlns:[\w.-]+|rdf:about)\s*=\s*(?:"[^"]*"|'[^']*'))*\s*(?:/>|>\s*</rdf:Description>)"""
 )
 EMPTY = re.compile(r"<rdf:RDF[^<>]*>\s*</rdf:RDF>")
+# One pass over the text: whatever the packet holds, no part is looked at more than a few times. Of the tags that a
+# search may begin at, at most two can have all later ones within quotes, so that this is linear too.
+TAG = re.compile(r"""<(/?)([\w.-]++(?::[\w.-]++)?+)([^<>"']*+(?:(?:"[^"]*+"|'[^']*+')[^<>"']*+)*+)>""")
+ATTRIBUTE = re.compile(r"""(\s)([\w.-]++(?::[\w.-]++)?+)(\s*+=\s*+)("[^"]*+"|'[^']*+')""")
+DECLARED = re.compile(r"""xmlns:([\w.-]++)\s*+=\s*+["']([^"'<>]*+)["']""")
+FIRST_NUMBER = re.compile(r"\A[\d.]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rule:
+    """What becomes of the properties of a namespace whose names match.
+
+    Attributes:
+        name: an expression for the whole name.
+        value: the new value, by the old one; None if the property is taken out.
+        lost: what is then told; nothing by default.
+        inside: whether this counts within AppliedToDimensions alone.
+    """
+
+    name: str
+    value: Callable[[str], str] | None = None
+    lost: str = ""
+    inside: bool = False
+
+
+REGION_SIZE, NO_END = "AppliedToDimensions", "no end"
+_Rules = dict[str, list[_Rule]]  # by namespace
 
 
 def cleaned_xmp(packet: bytes, *, upright: bool, turned: bool) -> tuple[bytes, list[str]]:
@@ -40,27 +69,25 @@ def cleaned_xmp(packet: bytes, *, upright: bool, turned: bool) -> tuple[bytes, l
         turned: they are not as they were.
 
     Returns:
-        The packet, in UTF-8, and what was taken out of it; nothing of a packet that then tells nothing.
+        The packet, in UTF-8, and what was taken out of it; nothing of a packet that then tells nothing, or whose
+        element that goes has no end.
     """
-    text, lost = _text(packet), []
+    rules: _Rules = {namespace: [_Rule(name=".+")] for namespace in PARTS}
+    rules |= {XMP: [_Rule(name="Thumbnails")], CAMERA: [_Rule(name=CAMERA_PARTS)]}
+    rules[NOTE] = [_Rule(name="HasExtendedXMP", lost="extended XMP")]
     if upright:
-        text = _with_value(text, TIFF, "Orientation", lambda _: "1")
-    text = _without(text, XMP, "Thumbnails")
-    for namespace in PARTS:
-        text = _without(text, namespace, r"\w+")
-    text = _without(text, CAMERA, CAMERA_PARTS)
-    if (less := _without(text, NOTE, "HasExtendedXMP")) != text:
-        text = less
-        lost.append("extended XMP")
+        rules[TIFF] = [_Rule(name="Orientation", value=lambda _: "1")]
     if turned:
-        for namespace, name in REGIONS:
-            if (less := _without(text, namespace, name)) != text:
-                text = less
-                lost.append("the regions that XMP names (the picture was turned)")
-    if text == _text(packet):
-        return packet, lost
+        lost = "the regions that XMP names (the picture was turned)"
+        rules |= {namespace: [_Rule(name=name, lost=lost)] for namespace, name in REGIONS}
+    given = _text(packet)
+    text, told = _rewritten(given, rules)
+    if text is None:
+        return b"", [*told, "XMP that is damaged"]
+    if text == given:
+        return packet, told
     text = EMPTY_DESCRIPTION.sub("", text)
-    return (b"" if EMPTY.search(text) else text.encode("utf-8", "surrogateescape")), lost
+    return (b"" if EMPTY.search(text) else text.encode("utf-8", "surrogateescape")), told
 
 
 def updated_xmp(packet: bytes, *, size: tuple[int, int], given: tuple[int, int] | None) -> bytes:
@@ -71,17 +98,20 @@ def updated_xmp(packet: bytes, *, size: tuple[int, int], given: tuple[int, int] 
         size: width and height of the new picture.
         given: of the one that it tells about, if that is known.
     """
-    text = _text(packet)
+    rules: _Rules = defaultdict(list)
     for namespace, name, side in SIZES:
-        text = _with_value(text, namespace, name, lambda _, side=side: str(size[side]))  # type: ignore[misc]
-    for prefix in _prefixes(text, DIMENSIONS):
-        text = _sized_regions(text, prefix, size)
+        rules[namespace].append(_Rule(name=name, value=lambda _, side=side: str(size[side])))  # type: ignore[misc]
+    for name, side in (("w", 0), ("h", 1)):  # Metadata Working Group, 5.9: the size that named regions belong to
+        first = lambda old, side=side: FIRST_NUMBER.sub(str(size[side]), old)  # noqa: E731
+        rules[DIMENSIONS].append(_Rule(name=name, value=first, inside=True))
     for name, side in (("Width", 0), ("Left", 0), ("Height", 1), ("Top", 1)):
         if given is not None:
             factor = size[side] / given[side]
             scaled = lambda old, factor=factor: str(round(int(old) * factor)) if old.strip().isdecimal() else old  # noqa: E731
-            text = _with_value(text, PANORAMA, rf"\w*{name}(?:Pixels)", scaled)
-    return text.encode("utf-8", "surrogateescape") if text != _text(packet) else packet
+            rules[PANORAMA].append(_Rule(name=rf"\w*{name}Pixels", value=scaled))
+    before = _text(packet)
+    text, _ = _rewritten(before, rules)
+    return packet if text in (None, before) else (text or "").encode("utf-8", "surrogateescape")
 
 
 def _text(packet: bytes) -> str:
@@ -94,40 +124,74 @@ def _text(packet: bytes) -> str:
     return packet.decode("utf-8", "surrogateescape")
 
 
-def _prefixes(text: str, namespace: str) -> Iterator[str]:
-    yield from dict.fromkeys(re.findall(rf"xmlns:([\w.-]+)\s*=\s*[\"']{re.escape(namespace)}[\"']", text))
+def _rewritten(text: str, rules: _Rules) -> tuple[str | None, list[str]]:
+    """The text after the rules, for attributes and elements alike; and what was taken out.
+
+    Returns:
+        None in place of the text if an element that is taken out has no end.
+    """
+    by_prefix: dict[str, set[str]] = defaultdict(set)
+    for prefix, namespace in DECLARED.findall(text):
+        if namespace in rules:
+            by_prefix[prefix].add(namespace)
+    lost = dict[str, None]()
+    parts = _parts(text, lambda name, inside: _rule_of(name, by_prefix, rules, inside=inside), lost)
+    whole = "".join(parts) if by_prefix else text
+    told = [what for what in lost if what not in ("", NO_END)]
+    return (None if NO_END in lost else whole), told
 
 
-def _with_value(text: str, namespace: str, name: str, value: Callable[[str], str]) -> str:
-    """The text with another value of a property, where it is there: as an attribute or as an element."""
-    for prefix in map(re.escape, _prefixes(text, namespace)):
-        for pattern in (
-            rf"(?<=\s)({prefix}:{name}\s*=\s*\")([^\"]*)(\")",
-            rf"(?<=\s)({prefix}:{name}\s*=\s*')([^']*)(')",
-            rf"(<{prefix}:{name}(?:\s[^<>]*)?(?<!/)>)([^<]*)(</)",
-        ):
-            text = re.sub(pattern, lambda match: match[1] + value(match[2]) + match[3], text)
-    return text
+def _rule_of(name: str, by_prefix: dict[str, set[str]], rules: _Rules, *, inside: bool) -> _Rule | None:
+    prefix, _, local = name.partition(":")
+    chosen = (rule for namespace in by_prefix.get(prefix, ()) for rule in rules[namespace])
+    return next((rule for rule in chosen if (inside or not rule.inside) and re.fullmatch(rule.name, local)), None)
 
 
-def _without(text: str, namespace: str, name: str) -> str:
-    """The text without a property, as an attribute or an element with all it holds."""
-    for prefix in map(re.escape, _prefixes(text, namespace)):
-        text = re.sub(rf"\s{prefix}:{name}\s*=\s*(?:\"[^\"]*\"|'[^']*')", "", text)
-        text = re.sub(rf"<({prefix}:{name})(?:\s[^<>]*)?/>", "", text)
-        text = re.sub(rf"<({prefix}:{name})(?:\s[^<>]*)?>.*?</\1\s*>", "", text, flags=re.DOTALL)
-    return text
+def _parts(text: str, rule_of: Callable[[str, bool], _Rule | None], lost: dict[str, None]) -> Iterator[str]:
+    """The text in parts, after the rules; `lost` gets what was taken out, and `NO_END`."""
+    at, inside, leaving, depth = 0, 0, "", 0  # leaving: the element that goes; depth: how many of its name are open
+    for tag in TAG.finditer(text):
+        closes, name, rest = tag.groups()
+        step = 0 if rest.endswith("/") else -1 if closes else 1
+        if leaving:
+            depth += step if name == leaving else 0
+            if depth == 0:
+                at, leaving = tag.end(), ""
+            continue
+        yield text[at : tag.start()]
+        at = tag.end()
+        if closes:
+            inside = max(0, inside - name.endswith(":" + REGION_SIZE))
+            yield tag[0]
+            continue
+        opens = name.endswith(":" + REGION_SIZE)
+        rule = rule_of(name, inside > 0)
+        if rule is not None and rule.value is None:
+            lost[rule.lost] = None
+            leaving, depth = (name, 1) if step else ("", 0)
+            continue
+        yield f"<{name}{_attributes(rest, rule_of, lost, inside=opens or inside > 0)}>"
+        inside += opens and step
+        end = text.find("<", at) if step and rule is not None else -1
+        if rule is not None and rule.value is not None and text.startswith("</", end if end >= 0 else len(text)):
+            yield rule.value(text[at:end])
+            at = end
+    if leaving:
+        lost[NO_END] = None
+    yield text[at:]
 
 
-def _sized_regions(text: str, prefix: str, size: tuple[int, int]) -> str:
-    """The size that named regions are said to belong to (Metadata Working Group, 5.9, AppliedToDimensions)."""
-    p = re.escape(prefix)
+def _attributes(rest: str, rule_of: Callable[[str, bool], _Rule | None], lost: dict[str, None], *, inside: bool) -> str:
+    """What stands in a tag behind its name, after the rules."""
 
-    def resized(match: re.Match[str]) -> str:
-        part = match[0]
-        for name, side in (("w", 0), ("h", 1)):
-            part = re.sub(rf"({p}:{name}\s*=\s*[\"'])[\d.]+", rf"\g<1>{size[side]}", part)
-            part = re.sub(rf"(<{p}:{name}>)[\d.]+", rf"\g<1>{size[side]}", part)
-        return part
+    def changed(match: re.Match[str]) -> str:
+        space, name, equals, quoted = match.groups()
+        rule = rule_of(name, inside)
+        if rule is None:
+            return match[0]
+        if rule.value is None:
+            lost[rule.lost] = None
+            return ""
+        return space + name + equals + quoted[0] + rule.value(quoted[1:-1]) + quoted[0]
 
-    return re.sub(r"<([\w.-]+:AppliedToDimensions)\b(?:[^<>]*/>|.*?</\1\s*>)", resized, text, flags=re.DOTALL)
+    return ATTRIBUTE.sub(changed, rest)

@@ -45,7 +45,7 @@ def own_network(name: str, *, scale: int) -> "nn.Module":
         network = maker(scale)
     except A2FError:
         raise
-    except Exception as error:  # whatever a researcher's class raises
+    except (Exception, SystemExit) as error:  # whatever a researcher's class raises; a script may end by itself
         raise UsageError(
             f"network {name!r}: {class_name}({scale}) failed{at_line(error, path)}: {told(error)}; it is called with "
             "the scale alone"
@@ -78,7 +78,7 @@ def _imported(path: Path, name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(
             f"network {name!r}: the file cannot be imported{at_line(error, path)}: {told(error)}"
         ) from error
@@ -107,7 +107,7 @@ def _try(network: "nn.Module", name: str, path: Path, scale: int) -> None:
     try:
         with torch.no_grad():
             y = network.eval()(x)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(
             f"network {name!r}: forward failed on an image of {list(x.shape)}{at_line(error, path)}: {told(error)}"
         ) from error

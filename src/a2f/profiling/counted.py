@@ -62,7 +62,7 @@ def count_network(network: Network, *, width: int, height: int) -> Counted:
     """
     try:
         return count(network.module, width=width, height=height)
-    except Exception as error:  # whatever a researcher's network raises
+    except (Exception, SystemExit) as error:  # whatever a researcher's network raises
         raise UsageError(
             f"{network.name} cannot be counted on {width} x {height} pixels: {told(error)}. It is run on shapes "
             "without values: forward makes tensors on the device of its input and reads no values (.item(), float())"

@@ -51,6 +51,9 @@ def check_network(blob: bytes, network: "Network") -> list[Difference]:
     Args:
         blob: of `export_network`, for images of any size.
         network: on the CPU.
+
+    Raises:
+        EngineError: if an array of another size comes out than s times that of the image.
     """
     import torch
 
@@ -68,6 +71,13 @@ def check_network(blob: bytes, network: "Network") -> list[Difference]:
     for height, width in SIZES:
         x = rng.random((1, 3, height, width), dtype=np.float32)
         (sr,) = session.run(None, {"lr": x})
+        wanted = (1, 3, height * network.scale, width * network.scale)
+        for shape, told_by in ((run(x).shape, "PyTorch"), (np.shape(sr), "onnxruntime")):
+            if shape != wanted:
+                raise EngineError(
+                    f"{network.name} in {told_by} turns {x.shape} into {shape}, {wanted} is needed: the network has to "
+                    "take images of any size"
+                )
         largest = float(np.abs(np.asarray(sr) - run(x)).max())
         found.append(Difference(width=width, height=height, largest=largest, allowed=rounding(run, x)))
     return found
@@ -127,7 +137,7 @@ def _on_torch(network: "Network", device: str, dtype: str, threads: int | None) 
         try:
             with torch.inference_mode():
                 y: Array = module(torch.from_numpy(x).to(device, getattr(torch, dtype))).float().cpu().numpy()
-        except Exception as error:  # whatever a researcher's network raises
+        except (Exception, SystemExit) as error:  # whatever a researcher's network raises
             raise InputError(f"{network.name} failed on {x.shape[3]} x {x.shape[2]} pixels: {told(error)}") from error
         return y
 

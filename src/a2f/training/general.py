@@ -95,7 +95,7 @@ class GeneralNetwork:
         try:
             with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
                 image: Tensor = self._module(x)
-        except Exception as error:  # whatever a researcher's network raises
+        except (Exception, SystemExit) as error:  # whatever a researcher's network raises
             raise A2FError(f"{self.config.network} failed on a batch of {list(x.shape)}: {told(error)}") from error
         return F.pixel_unshuffle(image.float(), self.config.scale)
 

@@ -125,9 +125,8 @@ def start(job: Job, *, report: Callable[[Run], Callable[[Progress], None]], tell
         if device.type == "cpu":
             use_huge_pages()  # now that the images have their place
         if mine.rank == 0:
-            job.folder.mkdir(parents=True, exist_ok=True)
+            _introduce(run, tell)  # which fails where the network cannot be measured: nothing is written before
             write_bytes_atomic(job.folder / "recipe.toml", recipe_toml(run.recipe).encode())
-            _introduce(run, tell)
         run.train(report(run) if mine.rank == 0 else lambda progress: None, tell=quiet)
         run.release()
         return run

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from a2f.data.degrade import jpeg
+from a2f.errors import A2FError
 from a2f.imageio.rgb import to_uint8
 from a2f.metrics import psnr_y
 
@@ -64,10 +65,20 @@ def score(enlarge: Callable[[Image], Image], pairs: Sequence[Pair], *, scale: in
 
 @torch.inference_mode()
 def enlarged(model: nn.Module, lr: Image) -> Image:
-    """An image through a network: [H, W, 3] uint8 in, [sH, sW, 3] out."""
+    """An image through a network: [H, W, 3] uint8 in, [sH, sW, 3] out.
+
+    Raises:
+        A2FError: if values come out that are NaN or infinite.
+    """
     device = next(model.parameters()).device
     x = torch.from_numpy(lr.copy()).to(device).permute(2, 0, 1)[None].float() / 255  # [1, 3, H, W]
-    return to_uint8(model(x)[0].permute(1, 2, 0).cpu().numpy())
+    sr = model(x)[0].permute(1, 2, 0).cpu().numpy()
+    if not np.isfinite(sr).all():
+        raise A2FError(
+            f"the network makes values that are NaN or infinite of an image of {lr.shape[1]} x {lr.shape[0]} pixels: "
+            "there is nothing to measure; check its weights and its forward"
+        )
+    return to_uint8(sr)
 
 
 def fingerprint(pairs: Sequence[Pair]) -> str:
