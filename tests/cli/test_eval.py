@@ -146,7 +146,9 @@ def test_own_lr_images(here: Path) -> None:
     assert scores(*words)[0]["images"]["baby"] != ready[0]["images"]["baby"]
     Path("lr/Set5/babyx2_mine.png").unlink()
     assert "no LR image for 1 of the 2 images of Set5: baby" in str(run(*words).exception)
-    assert "none is not a folder" in str(run(*words[:-1], "none").exception)
+    refused = run(*words[:-1], "none")
+    assert refused.exit_code == 2
+    assert "none is not a folder" in refused.stderr
 
 
 def test_names_of_ones_own_in_tables(here: Path) -> None:

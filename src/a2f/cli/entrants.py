@@ -231,9 +231,10 @@ def check_name(model: str, *, ask: str, builtin: Sequence[str] = ()) -> None:
     from a2f.peers import PEERS
     from a2f.peers.convert import READERS
     from a2f.variants import ABLATIONS, NOT_KNOWN, VARIANTS, unknown_network
+    from a2f.weights import AUTO
 
     shipped = shipped_names()
-    if is_file(model) or model in shipped or model in VARIANTS:
+    if is_file(model) or model in (*shipped, *VARIANTS, AUTO):  # what `auto` is not is said by `find_shipped`
         return
     if model in NOT_KNOWN:
         raise unknown_network(model, ABLATIONS)
