@@ -33,11 +33,13 @@ from a2f.imageio.picture import GainMap, Light, Picture, Pixels
 from a2f.imageio.png_text import with_metadata_first
 from a2f.imageio.textures import is_tga, read_texture, texture_size
 from a2f.imageio.tiff import (
+    has_broken_deflate,
     has_data_band,
     is_camera_raw,
     is_cut_off,
     lab_as_rgb,
     lab_of_samples,
+    uncommon_compression,
 )
 from a2f.imageio.tiff_directory import layout_of
 from a2f.imageio.uncompressed import bmp_size, pnm_size, read_bmp, read_pnm
@@ -193,12 +195,19 @@ def _format_of(data: bytes, name: str) -> str:
 def _read_vips(data: bytes, format: str, name: str, max_pixels: int | None, allow_truncated: bool) -> Picture:
     import pyvips
 
+    strict = "error" if format == "tiff" else "truncated"  # of damaged strips, libvips says that they are in error
     try:
-        picture = _decode_vips(data, format, name, max_pixels, fail_on="none" if allow_truncated else "truncated")
-        if format == "tiff" and not allow_truncated and is_cut_off(data):
+        picture = _decode_vips(data, format, name, max_pixels, fail_on="none" if allow_truncated else strict)
+        if format == "tiff" and not allow_truncated and (is_cut_off(data) or has_broken_deflate(data)):
             raise _in_part(name)
         return picture
     except pyvips.Error as first:
+        if format == "tiff" and (method := uncommon_compression(data)):
+            # Nothing can be taken of it: where libtiff lacks the method, all is black.
+            raise ImageReadError(
+                f"cannot decode {name}: it is compressed with {method}, which this libvips may lack; save it without "
+                "compression, or with LZW or Deflate"
+            ) from first
         # Whether there is something to take is told by taking it, not by what libvips says of the first error: its text
         # is one for all threads. One failure at a time, so that what it says now is nearly always of this file.
         with _FAILING:

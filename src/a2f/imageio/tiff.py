@@ -2,6 +2,7 @@
 
 import re
 import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -47,6 +48,16 @@ EXTRA_SAMPLES, UNSPECIFIED = 338, 0
 COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3, 9: 3, 10: 3}  # channels that an interpretation takes
 IPTC, DESCRIPTION = 33723, 270
 CIELAB, ICCLAB = 8, 9
+# None, CCITT, LZW, JPEG old and new, Deflate twice, PackBits: what every libtiff knows.
+COMMON_COMPRESSIONS = {1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946}
+DEFLATE = (8, 32946)
+INFLATED_AT_A_TIME = 2**20  # bytes
+DEFLATE_BOUND = 2**28  # bytes beside those of the picture, since tiles reach beyond its edges
+COMPRESSIONS = {
+    33003: "JPEG 2000", 33004: "JPEG 2000", 33005: "JPEG 2000", 34661: "JBIG", 34676: "SGI LogLuv", 34677: "SGI LogLuv",
+    34712: "JPEG 2000", 34887: "LERC", 34892: "lossy JPEG", 34925: "LZMA", 34926: "Zstandard", 34927: "WebP",
+    34933: "PNG", 34934: "JPEG XR", 50000: "Zstandard", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL",
+}  # fmt: skip
 # Of a TIFF's first directory, what tells about the picture, not about how its pixels are stored:
 # description, maker, model, software, date, artist, computer, copyright, rating, and the Windows titles.
 DESCRIPTIVE = {
@@ -181,6 +192,42 @@ def is_cut_off(data: bytes) -> bool:
     return False
 
 
+def has_broken_deflate(data: bytes) -> bool:
+    """Whether a strip or tile that is compressed with Deflate is damaged, by its checksum.
+
+    libtiff does not look at the checksum once it has all samples, and libvips takes a broken tile for black.
+    """
+    layout, first = layout_of(data), first_fields(data)
+    if layout is None or number_of(first, COMPRESSION, layout.order) not in DEFLATE:
+        return False
+    numbers = partial(numbers_of, first, order=layout.order)
+    width, height, samples = (number_of(first, tag, layout.order) or 1 for tag in (WIDTH, HEIGHT, SAMPLES))
+    left = DEFLATE_BOUND + 4 * width * height * samples * -(-max(numbers(BITS) or (1,)) // 8)
+    for starts, counts in ((STRIPS, BYTES_OF_STRIPS), (TILES, BYTES_OF_TILES)):
+        for at, count in zip(numbers(starts), numbers(counts), strict=False):
+            length = _inflated(data[at : at + count], left) if count else 0
+            if length is None:
+                return True
+            left -= length
+            if left <= 0:  # more than the picture has: many strips in one place, or one that is a bomb
+                return True
+    return False
+
+
+def _inflated(chunk: bytes, most: int) -> int | None:
+    """The length of what was compressed, as far as an upper bound; None if it is damaged."""
+    stream, length = zlib.decompressobj(), 0
+    try:
+        while not stream.eof and length < most:
+            part = len(stream.decompress(chunk, INFLATED_AT_A_TIME))
+            length, chunk = length + part, stream.unconsumed_tail
+            if not part and not chunk and not stream.eof:
+                return None  # its end is missing
+    except zlib.error:
+        return None
+    return length
+
+
 def tiff_resolution(data: bytes) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
     """The resolution of a TIFF file in pixels per inch; and, where it has no unit, the shape of its pixels."""
     layout, first = layout_of(data), first_fields(data)
@@ -230,6 +277,15 @@ def is_camera_raw(data: bytes) -> bool:
     tags = {field.tag for field in first}
     mosaic = number_of(first, PHOTOMETRIC, layout.order) in (CFA, LINEAR_RAW)
     return data[8:10] == b"CR" or DNG_VERSION in tags or mosaic or bool(reduced and SUB_DIRECTORIES in tags)
+
+
+def uncommon_compression(data: bytes) -> str | None:
+    """What a TIFF file is compressed with, where not every libtiff can undo it; else None."""
+    layout = layout_of(data)
+    method = number_of(first_fields(data), COMPRESSION, layout.order) if layout else None
+    if method is None or method in COMMON_COMPRESSIONS:
+        return None
+    return COMPRESSIONS.get(method, f"a method that is not known here ({method})")
 
 
 def has_data_band(data: bytes) -> bool:
