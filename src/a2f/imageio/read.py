@@ -40,6 +40,7 @@ from a2f.imageio.tiff import (
     lab_as_rgb,
     lab_of_samples,
     uncommon_compression,
+    unread_colours,
 )
 from a2f.imageio.tiff_directory import layout_of
 from a2f.imageio.uncompressed import bmp_size, pnm_size, read_bmp, read_pnm
@@ -228,6 +229,8 @@ def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *,
         data = with_metadata_first(data)
     if format == "tiff" and is_camera_raw(data):
         raise ImageReadError(f"{name} is a raw file of a camera: develop it first, and enlarge the picture of that")
+    if format == "tiff" and (reason := unread_colours(data)):
+        raise ImageReadError(f"{name} {reason}")
     raw, lab_coding = lab_as_rgb(data) if format == "tiff" else (data, None)
     image = open_vips(raw, format, fail_on=fail_on)
     check_size(image.width, image.height, name, max_pixels)
