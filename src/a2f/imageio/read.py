@@ -43,6 +43,7 @@ from a2f.imageio.tiff import (
     unread_colours,
 )
 from a2f.imageio.tiff_directory import layout_of
+from a2f.imageio.tiff_tags import no_data_of
 from a2f.imageio.uncompressed import bmp_size, pnm_size, read_bmp, read_pnm
 
 if TYPE_CHECKING:
@@ -253,6 +254,7 @@ def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *,
     if gain_map is not None:
         notes = tuple(note for note in notes if note != gain_map_note(name))  # it is told where it is left out
     data_band = format == "tiff" and pixels.shape[2] in (2, 4) and has_data_band(data)
+    notes += _no_data_note(pixels, data, name) if format == "tiff" and not converted else ()
     final, light = _in_network_range(pixels, metadata.icc, name, data_band=data_band)
     return Picture(
         pixels=final,
@@ -273,14 +275,33 @@ def _in_network_range(
     """Floating-point samples in [0, 1], and the way back; alpha is in [0, 1] already. Integers stay what they are."""
     if values.dtype.kind != "f":
         return values, None
-    alpha = values.shape[2] in (2, 4) and not data_band
-    colours = values[..., :-1] if alpha else values
+    behind = values.shape[2] in (2, 4)
+    colours = values[..., :-1] if behind else values
     light = light_of(colours, name, linear=icc is None or is_linear(icc))
     pixels = to_network(colours, light)
-    if alpha:
-        light_of(values[..., -1:], name)  # refuses NaN
-        pixels = np.concatenate([pixels, values[..., -1:].clip(0, 1)], axis=2)
+    if behind:
+        band = light_of(values[..., -1:], name)  # refuses NaN
+        if data_band and not light.low <= band.low <= band.high <= light.high:
+            raise ImageReadError(
+                f"{name} has a band behind its colours that goes from {values[..., -1].min():g} to "
+                f"{values[..., -1].max():g}, and colours from {light.low:g} to {light.high:g}: save it as its own file"
+            )
+        last = to_network(values[..., -1:], light) if data_band else values[..., -1:].clip(0, 1)
+        pixels = np.concatenate([pixels, last], axis=2)
     return pixels, light
+
+
+def _no_data_note(pixels: NDArray[Any], data: bytes, name: str) -> tuple[str, ...]:
+    """What to tell of pixels that hold no data; a palette and colours that were converted hold other values."""
+    values = no_data_of(data, top=np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else None)
+    if values is None:
+        return ()
+    colours = pixels[..., :-1] if pixels.shape[2] in (2, 4) else pixels
+    with np.errstate(over="ignore"):
+        count = int((colours == np.float32(values[1])).all(axis=2).sum())
+    many = f"{count:,} pixels" if count > 1 else "1 pixel"
+    told = f"{name} has {many} of its value for no data ({values[0]:g})"
+    return (f"{told}: they are enlarged like all others, and blend with those beside them",) if count else ()
 
 
 def _gain_map(image: "VipsImage", data: bytes, max_pixels: int | None) -> GainMap | None:
