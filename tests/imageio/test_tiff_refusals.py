@@ -11,7 +11,7 @@ from PIL import Image
 
 from a2f.errors import ImageReadError, TruncatedImageError
 from a2f.imageio import read_image
-from a2f.imageio.tiff import PHOTOMETRIC
+from a2f.imageio.tiff import PHOTOMETRIC, TILE_HEIGHT, TILE_WIDTH, tiles_as_strips
 from a2f.imageio.tiff_directory import with_number
 
 
@@ -28,15 +28,16 @@ def tiff(pixels: np.ndarray, **options: object) -> bytes:
 
 
 @pytest.mark.parametrize("allow", [False, True])
+@pytest.mark.parametrize("options", [{}, {"tile": (16, 16)}])
 @pytest.mark.parametrize(
     ("compression", "called"),
     [("zstd", "Zstandard"), ("lzma", "LZMA"), ("lerc", "LERC"), ("png", "PNG"), ("jpegxl", "JPEG XL"),
      ("jpeg2000", "JPEG 2000")],
 )  # fmt: skip
-def test_a_compression_that_is_not_read(compression: str, called: str, allow: bool) -> None:
+def test_a_compression_that_is_not_read(compression: str, called: str, options: dict, allow: bool) -> None:
     """It would be all black: nothing of it can be taken."""
     with pytest.raises(ImageReadError, match=rf"compressed with {called}.*save it") as caught:
-        read_image(tiff(waves(), compression=compression), allow_truncated=allow)
+        read_image(tiff(waves(), compression=compression, **options), allow_truncated=allow)
     assert not isinstance(caught.value, TruncatedImageError)
 
 
@@ -56,6 +57,8 @@ def test_a_compression_without_a_name() -> None:
         ("deflate", {"tile": (32, 32), "bigtiff": True}),
         ("lzw", {}),
         ("lzw", {"rowsperstrip": 8}),
+        ("lzw", {"tile": (16, 32)}),
+        ("lzw", {"tile": (16, 32), "bigtiff": True, "byteorder": ">"}),
     ],
 )
 def test_damage_within(compression: str, options: dict) -> None:
@@ -70,10 +73,35 @@ def test_damage_within(compression: str, options: dict) -> None:
     assert "truncated or damaged" in picture.notes[-1]
 
 
-@pytest.mark.parametrize("compression", [None, "deflate", "lzw", "packbits"])
-def test_whole_files_are_whole(compression: str | None) -> None:
+@pytest.mark.parametrize("options", [{}, {"tile": (16, 32)}, {"tile": (16, 32), "bigtiff": True}])
+@pytest.mark.parametrize("compression", [None, "deflate", "lzw", "packbits", "webp"])
+def test_whole_files_are_whole(compression: str | None, options: dict) -> None:
+    options = options | {"predictor": compression in ("deflate", "lzw")}
+    options |= {"compressionargs": {"lossless": True}} if compression == "webp" else {}
     tags = [(65000, "s", 0, "a tag that nobody knows", True)]
-    np.testing.assert_array_equal(read_image(tiff(waves(), compression=compression, extratags=tags)).pixels, waves())
+    blob = tiff(waves(), compression=compression, extratags=tags, **options)
+    np.testing.assert_array_equal(read_image(blob).pixels, waves())
+
+
+@pytest.mark.parametrize("compression", [None, "deflate", "lzw", "packbits"])
+def test_whole_planes_are_whole(compression: str | None) -> None:
+    blob = tiff(np.moveaxis(waves(), 2, 0), planarconfig="separate", rowsperstrip=7, compression=compression)
+    np.testing.assert_array_equal(read_image(blob).pixels, waves())
+
+
+def test_tiles_that_would_be_a_bomb_are_not_decoded_twice() -> None:
+    blob = tiff(waves(), compression="lzw", tile=(16, 16))
+    assert tiles_as_strips(blob) is not None
+    assert tiles_as_strips(with_number(blob, TILE_WIDTH, 2**30)) is None
+    assert tiles_as_strips(with_number(blob, TILE_HEIGHT, 4)) is None
+    assert tiles_as_strips(tiff(waves(), compression="lzw")) is None
+
+
+def test_whole_tiles_of_jpeg_are_whole() -> None:
+    smooth = np.full((48, 64, 3), (200, 100, 50), np.uint8)
+    options = {"compression": "jpeg", "Q": 75, "tile": True, "tile_width": 16, "tile_height": 16}
+    blob = pyvips.Image.new_from_array(smooth).tiffsave_buffer(**options)
+    assert np.abs(read_image(blob).pixels.astype(int) - smooth).max() <= 3
 
 
 def renamed(blob: bytes, photometric: int) -> bytes:

@@ -39,6 +39,7 @@ from a2f.imageio.tiff import (
     is_cut_off,
     lab_as_rgb,
     lab_of_samples,
+    tiles_as_strips,
     uncommon_compression,
     unread_colours,
 )
@@ -200,6 +201,8 @@ def _read_vips(data: bytes, format: str, name: str, max_pixels: int | None, allo
     strict = "error" if format == "tiff" else "truncated"  # of damaged strips, libvips says that they are in error
     try:
         picture = _decode_vips(data, format, name, max_pixels, fail_on="none" if allow_truncated else strict)
+        if format == "tiff" and not allow_truncated and (strips := tiles_as_strips(data)):
+            open_vips(strips, format, fail_on=strict).avg()  # decodes all of it
         if format == "tiff" and not allow_truncated and (is_cut_off(data) or has_broken_deflate(data)):
             raise _in_part(name)
         return picture

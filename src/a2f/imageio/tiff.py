@@ -34,6 +34,7 @@ from a2f.imageio.tiff_directory import (
     for_classic,
     in_order,
     layout_of,
+    number_field,
     number_of,
     numbers_of,
     rational_of,
@@ -57,6 +58,9 @@ IPTC, DESCRIPTION = 33723, 270
 CIELAB, ICCLAB = 8, 9
 # None, CCITT, LZW, JPEG old and new, Deflate twice, PackBits: what every libtiff knows.
 COMMON_COMPRESSIONS = {1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946}
+TILE_WIDTH, TILE_HEIGHT = 322, 323
+MOST_ROWS = 10_000_000  # of libvips
+TILED_BOUND = 2**26  # pixels beside those of the picture, since tiles reach beyond its edges
 DEFLATE, JPEGS = (8, 32946), (6, 7)
 INFLATED_AT_A_TIME = 2**20  # bytes
 DEFLATE_BOUND = 2**28  # bytes beside those of the picture, since tiles reach beyond its edges
@@ -233,6 +237,38 @@ def _inflated(chunk: bytes, most: int) -> int | None:
     except zlib.error:
         return None
     return length
+
+
+def tiles_as_strips(data: bytes) -> bytes | None:
+    """A TIFF file of compressed tiles as one of strips, a tile high, one below the other.
+
+    libvips takes a tile that cannot be decoded for black, and says nothing; of strips, it does.
+
+    Returns:
+        The file; None if it has no tiles, none that can be damaged unseen, holes in place of tiles, or tiles so many
+        or so large that they would be a bomb.
+    """
+    layout, first = layout_of(data), first_fields(data)
+    if layout is None or number_of(first, COMPRESSION, layout.order) in (None, 1, *DEFLATE):
+        return None
+    width, rows = (number_of(first, tag, layout.order) or 1 for tag in (TILE_WIDTH, TILE_HEIGHT))
+    across, down = (number_of(first, tag, layout.order) or 1 for tag in (WIDTH, HEIGHT))
+    fields = {field.tag: field for field in first}
+    counts = numbers_of(first, BYTES_OF_TILES, layout.order)
+    height = rows * len(counts)
+    whole = TILES in fields and len(counts) == -(-across // width) * -(-down // rows) and all(counts)
+    if not whole or height > MOST_ROWS or width * height > 4 * across * down + TILED_BOUND:
+        return None
+    sizes = {WIDTH: width, HEIGHT: height, ROWS_OF_STRIP: rows}
+    fields |= {tag: number_field(tag, value, layout.order) for tag, value in sizes.items()}
+    for tiled, stripped in ((TILES, STRIPS), (BYTES_OF_TILES, BYTES_OF_STRIPS)):
+        fields[stripped] = replace(fields.pop(tiled), tag=stripped)
+    out = bytearray(data)
+    kept = [field for field in fields.values() if field.tag not in (TILE_WIDTH, TILE_HEIGHT)]
+    pointer = _pointer(0, _appended(out, kept, layout), layout).value
+    at = 8 if layout.big else 4
+    out[at : at + len(pointer)] = pointer
+    return bytes(out)
 
 
 def tiff_resolution(data: bytes) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
