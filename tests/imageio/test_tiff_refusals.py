@@ -11,7 +11,8 @@ from PIL import Image
 
 from a2f.errors import ImageReadError, TruncatedImageError
 from a2f.imageio import read_image
-from a2f.imageio.tiff import PHOTOMETRIC, TILE_HEIGHT, TILE_WIDTH, tiles_as_strips
+from a2f.imageio.tiff import PHOTOMETRIC
+from a2f.imageio.tiff_damage import TILE_HEIGHT, TILE_WIDTH, tiles_as_strips
 from a2f.imageio.tiff_directory import with_number
 
 

@@ -33,16 +33,15 @@ from a2f.imageio.picture import GainMap, Light, Picture, Pixels
 from a2f.imageio.png_text import with_metadata_first
 from a2f.imageio.textures import is_tga, read_texture, texture_size
 from a2f.imageio.tiff import (
-    has_broken_deflate,
     has_data_band,
     is_camera_raw,
     is_cut_off,
     lab_as_rgb,
     lab_of_samples,
-    tiles_as_strips,
     uncommon_compression,
     unread_colours,
 )
+from a2f.imageio.tiff_damage import has_broken_deflate, tiles_as_strips
 from a2f.imageio.tiff_directory import layout_of
 from a2f.imageio.tiff_tags import no_data_of
 from a2f.imageio.uncompressed import bmp_size, pnm_size, read_bmp, read_pnm
