@@ -13,7 +13,7 @@ from a2f.errors import ImageReadError, TruncatedImageError
 from a2f.imageio import read_image
 from a2f.imageio.tiff import PHOTOMETRIC
 from a2f.imageio.tiff_damage import TILE_HEIGHT, TILE_WIDTH, tiles_as_strips
-from a2f.imageio.tiff_directory import with_number
+from a2f.imageio.tiff_directory import CLASSIC, directory_bytes, first_fields, number_field, with_number
 
 
 def waves(height: int = 40, width: int = 64) -> np.ndarray:
@@ -87,6 +87,18 @@ def test_whole_files_are_whole(compression: str | None, options: dict) -> None:
 @pytest.mark.parametrize("compression", [None, "deflate", "lzw", "packbits"])
 def test_whole_planes_are_whole(compression: str | None) -> None:
     blob = tiff(np.moveaxis(waves(), 2, 0), planarconfig="separate", rowsperstrip=7, compression=compression)
+    np.testing.assert_array_equal(read_image(blob).pixels, waves())
+
+
+def test_deflate_with_its_bits_turned_round() -> None:
+    """FillOrder 2 (TIFF 6.0, Section 8); libtiff turns them back."""
+    blob = tiff(waves(), compression="deflate")
+    fields = [*first_fields(blob), number_field(266, 2, "<")]
+    with tifffile.TiffFile(io.BytesIO(blob)) as file:
+        (at,), (count,) = file.pages[0].dataoffsets, file.pages[0].databytecounts
+    turned = np.packbits(np.unpackbits(np.frombuffer(blob[at : at + count], np.uint8)), bitorder="little").tobytes()
+    blob = blob[:4] + struct.pack("<I", len(blob)) + blob[8:at] + turned + blob[at + count :]
+    blob += directory_bytes(fields, len(blob), CLASSIC)
     np.testing.assert_array_equal(read_image(blob).pixels, waves())
 
 

@@ -19,6 +19,7 @@ from a2f.imageio.tiff import (
 )
 from a2f.imageio.tiff_directory import directory_bytes, first_fields, layout_of, number_field, number_of, numbers_of
 
+FILL_ORDER, TURNED_BITS = 266, 2
 DEFLATE = (8, 32946)
 TILE_WIDTH, TILE_HEIGHT = 322, 323
 MOST_ROWS = 10_000_000  # of libvips
@@ -34,6 +35,8 @@ def has_broken_deflate(data: bytes) -> bool:
     """
     layout, first = layout_of(data), first_fields(data)
     if layout is None or number_of(first, COMPRESSION, layout.order) not in DEFLATE:
+        return False
+    if number_of(first, FILL_ORDER, layout.order) == TURNED_BITS:  # rare, and not undone here
         return False
     numbers = partial(numbers_of, first, order=layout.order)
     width, height, samples = (number_of(first, tag, layout.order) or 1 for tag in (WIDTH, HEIGHT, SAMPLES))
