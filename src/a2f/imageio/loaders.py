@@ -31,7 +31,7 @@ def open_vips(data: bytes, format: str, *, fail_on: str) -> "VipsImage":
     Args:
         data: the whole file.
         format: a key of `LOADERS`.
-        fail_on: the damage at which libvips gives up: "none" or "truncated".
+        fail_on: the damage at which libvips gives up: "none", "truncated" or "error".
 
     Raises:
         pyvips.Error: if the file cannot be decoded.

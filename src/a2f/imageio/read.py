@@ -37,8 +37,12 @@ from a2f.imageio.tiff import (
     is_cut_off,
     lab_as_rgb,
     lab_of_samples,
+    uncommon_compression,
+    unread_colours,
 )
+from a2f.imageio.tiff_damage import has_broken_deflate, tiles_as_strips
 from a2f.imageio.tiff_directory import layout_of
+from a2f.imageio.tiff_tags import no_data_of
 from a2f.imageio.uncompressed import bmp_size, pnm_size, read_bmp, read_pnm
 
 if TYPE_CHECKING:
@@ -192,12 +196,21 @@ def _format_of(data: bytes, name: str) -> str:
 def _read_vips(data: bytes, format: str, name: str, max_pixels: int | None, allow_truncated: bool) -> Picture:
     import pyvips
 
+    strict = "error" if format == "tiff" else "truncated"  # of damaged strips, libvips says that they are in error
     try:
-        picture = _decode_vips(data, format, name, max_pixels, fail_on="none" if allow_truncated else "truncated")
-        if format == "tiff" and not allow_truncated and is_cut_off(data):
+        picture = _decode_vips(data, format, name, max_pixels, fail_on="none" if allow_truncated else strict)
+        if format == "tiff" and not allow_truncated and (strips := tiles_as_strips(data)):
+            open_vips(strips, format, fail_on=strict).avg()  # decodes all of it
+        if format == "tiff" and not allow_truncated and (is_cut_off(data) or has_broken_deflate(data)):
             raise _in_part(name)
         return picture
     except pyvips.Error as first:
+        if format == "tiff" and (method := uncommon_compression(data)):
+            # Nothing can be taken of it: where libtiff lacks the method, all is black.
+            raise ImageReadError(
+                f"cannot decode {name}: it is compressed with {method}, which this libvips may lack; save it without "
+                "compression, or with LZW or Deflate"
+            ) from first
         # Whether there is something to take is told by taking it, not by what libvips says of the first error: its text
         # is one for all threads. One failure at a time, so that what it says now is nearly always of this file.
         with _FAILING:
@@ -216,6 +229,8 @@ def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *,
         check_size(width, height, name, max_pixels)  # libvips does not say that it is empty
     if format == "tiff" and is_camera_raw(data):
         raise ImageReadError(f"{name} is a raw file of a camera: develop it first, and enlarge the picture of that")
+    if format == "tiff" and (reason := unread_colours(data)):
+        raise ImageReadError(f"{name} {reason}")
     raw, lab_coding = lab_as_rgb(data) if format == "tiff" else (data, None)
     image = open_vips(raw, format, fail_on=fail_on)
     check_size(image.width, image.height, name, max_pixels)
@@ -238,6 +253,7 @@ def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *,
     if gain_map is not None:
         notes = tuple(note for note in notes if note != gain_map_note(name))  # it is told where it is left out
     data_band = format == "tiff" and pixels.shape[2] in (2, 4) and has_data_band(data)
+    notes += _no_data_note(pixels, data, name) if format == "tiff" and not converted else ()
     final, light = _in_network_range(pixels, metadata.icc, name, data_band=data_band)
     return Picture(
         pixels=final,
@@ -258,14 +274,33 @@ def _in_network_range(
     """Floating-point samples in [0, 1], and the way back; alpha is in [0, 1] already. Integers stay what they are."""
     if values.dtype.kind != "f":
         return values, None
-    alpha = values.shape[2] in (2, 4) and not data_band
-    colours = values[..., :-1] if alpha else values
+    behind = values.shape[2] in (2, 4)
+    colours = values[..., :-1] if behind else values
     light = light_of(colours, name, linear=icc is None or is_linear(icc))
     pixels = to_network(colours, light)
-    if alpha:
-        light_of(values[..., -1:], name)  # refuses NaN
-        pixels = np.concatenate([pixels, values[..., -1:].clip(0, 1)], axis=2)
+    if behind:
+        band = light_of(values[..., -1:], name)  # refuses NaN
+        if data_band and not light.low <= band.low <= band.high <= light.high:
+            raise ImageReadError(
+                f"{name} has a band behind its colours that goes from {values[..., -1].min():g} to "
+                f"{values[..., -1].max():g}, and colours from {light.low:g} to {light.high:g}: save it as its own file"
+            )
+        last = to_network(values[..., -1:], light) if data_band else values[..., -1:].clip(0, 1)
+        pixels = np.concatenate([pixels, last], axis=2)
     return pixels, light
+
+
+def _no_data_note(pixels: NDArray[Any], data: bytes, name: str) -> tuple[str, ...]:
+    """What to tell of pixels that hold no data; a palette and colours that were converted hold other values."""
+    values = no_data_of(data, top=np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else None)
+    if values is None:
+        return ()
+    colours = pixels[..., :-1] if pixels.shape[2] in (2, 4) else pixels
+    with np.errstate(over="ignore"):
+        count = int((colours == np.float32(values[1])).all(axis=2).sum())
+    many = f"{count:,} pixels" if count > 1 else "1 pixel"
+    told = f"{name} has {many} of its value for no data ({values[0]:g})"
+    return (f"{told}: they are enlarged like all others, and blend with those beside them",) if count else ()
 
 
 def _gain_map(image: "VipsImage", data: bytes, max_pixels: int | None) -> GainMap | None:

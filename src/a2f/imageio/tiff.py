@@ -44,9 +44,24 @@ STRIPS, ROWS_OF_STRIP, BYTES_OF_STRIPS, TILES, BYTES_OF_TILES = 273, 278, 279, 3
 PHOTOMETRIC, RGB = 262, 2
 SUBFILE, SUB_DIRECTORIES, DNG_VERSION, CFA, LINEAR_RAW = 254, 330, 50706, 32803, 34892
 EXTRA_SAMPLES, UNSPECIFIED = 338, 0
-COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3, 9: 3, 10: 3}  # channels that an interpretation takes
+# Channels that an interpretation takes; those that are not here are not read.
+COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 4: 1, 5: 4, 6: 3, 8: 3, 9: 3, 51177: 1}
+CALLED = {
+    **dict.fromkeys((0, 1, 4, 51177), "grey"), 2: "RGB", 3: "a palette", 5: "inks (CMYK)", 6: "YCbCr",
+    **dict.fromkeys((8, 9), "Lab"),
+}  # fmt: skip
+MIN_IS_WHITE, SEPARATED, YCBCR = 0, 5, 6
+INK_SET, NUMBER_OF_INKS, SAMPLE_FORMAT, WHOLE, FLOATING = 332, 334, 339, 1, 3
 IPTC, DESCRIPTION = 33723, 270
 CIELAB, ICCLAB = 8, 9
+# None, CCITT, LZW, JPEG old and new, Deflate twice, PackBits: what every libtiff knows.
+COMMON_COMPRESSIONS = {1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946}
+JPEGS = (6, 7)
+COMPRESSIONS = {
+    33003: "JPEG 2000", 33004: "JPEG 2000", 33005: "JPEG 2000", 34661: "JBIG", 34676: "SGI LogLuv", 34677: "SGI LogLuv",
+    34712: "JPEG 2000", 34887: "LERC", 34892: "lossy JPEG", 34925: "LZMA", 34926: "Zstandard", 34927: "WebP",
+    34933: "PNG", 34934: "JPEG XR", 50000: "Zstandard", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL",
+}  # fmt: skip
 # Of a TIFF's first directory, what tells about the picture, not about how its pixels are stored:
 # description, maker, model, software, date, artist, computer, copyright, rating, and the Windows titles.
 DESCRIPTIVE = {
@@ -230,6 +245,54 @@ def is_camera_raw(data: bytes) -> bool:
     tags = {field.tag for field in first}
     mosaic = number_of(first, PHOTOMETRIC, layout.order) in (CFA, LINEAR_RAW)
     return data[8:10] == b"CR" or DNG_VERSION in tags or mosaic or bool(reduced and SUB_DIRECTORIES in tags)
+
+
+def uncommon_compression(data: bytes) -> str | None:
+    """What a TIFF file is compressed with, where not every libtiff can undo it; else None."""
+    layout = layout_of(data)
+    method = number_of(first_fields(data), COMPRESSION, layout.order) if layout else None
+    if method is None or method in COMMON_COMPRESSIONS:
+        return None
+    return COMPRESSIONS.get(method, f"a method that is not known here ({method})")
+
+
+def unread_colours(data: bytes) -> str | None:
+    """Why the samples of a TIFF file are not the colours that libvips takes them for, and what to do; else None.
+
+    libvips decides by the number of channels: three or four of anything that it does not know come out as RGB.
+    """
+    layout, first = layout_of(data), first_fields(data)
+    kind = number_of(first, PHOTOMETRIC, layout.order) if layout else None
+    if layout is None or kind is None:  # without the tag, nothing speaks against what libvips takes it for
+        return None
+    if kind not in COLOURS:
+        return f"is in colours that are not read (PhotometricInterpretation {kind}): save it in grey or RGB"
+    channels = number_of(first, SAMPLES, layout.order) or 1
+    if channels < COLOURS[kind]:
+        return f"is damaged: {CALLED[kind]} takes {COLOURS[kind]} channels, and it has {channels} channels"
+    if channels > COLOURS[kind] + 1:
+        colours = f"{COLOURS[kind]} {'is' if COLOURS[kind] == 1 else 'are'} {CALLED[kind]}"
+        return f"has {channels} channels, of which {colours}: at most one more is read; save each band as its own file"
+    return _unread_coding(first, layout.order, kind)
+
+
+def _unread_coding(first: Sequence[Field], order: str, kind: int) -> str | None:
+    """The same, of an interpretation that is read in some codings only."""
+    formats = set(numbers_of(first, SAMPLE_FORMAT, order)) or {WHOLE}
+    if kind == MIN_IS_WHITE and FLOATING in formats:
+        return "is in floating point with white at 0 (MinIsWhite), so that black is not told: save it with 0 as black"
+    if kind == YCBCR and number_of(first, COMPRESSION, order) not in JPEGS:
+        return "is in YCbCr and not compressed with JPEG, which is not read: save it in RGB"
+    if kind == SEPARATED and (
+        number_of(first, INK_SET, order) not in (None, 1) or number_of(first, NUMBER_OF_INKS, order) not in (None, 4)
+    ):
+        return "is in inks other than cyan, magenta, yellow and black, which are not read: save it in RGB"
+    bits = set(numbers_of(first, BITS, order)) or {1}
+    if kind in (SEPARATED, CIELAB, ICCLAB) and (formats != {WHOLE} or bits not in ({8}, {16})):
+        return (
+            f"has {CALLED[kind]} in other numbers than unsigned integers of 8 or 16 bits: save it in those, or in RGB"
+        )
+    return None
 
 
 def has_data_band(data: bytes) -> bool:

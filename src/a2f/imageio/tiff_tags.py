@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from a2f.imageio.exif import EXIF_IFD, GPS_IFD
 from a2f.imageio.iptc import PHOTOSHOP_MARK, cleaned_iptc
-from a2f.imageio.tiff import DESCRIPTION, DESCRIPTIVE, IPTC, PHOTOMETRIC
+from a2f.imageio.tiff import DESCRIPTION, DESCRIPTIVE, IPTC, MIN_IS_WHITE, PHOTOMETRIC
 from a2f.imageio.tiff_directory import (
     Field,
     doubles_field,
@@ -15,15 +15,17 @@ from a2f.imageio.tiff_directory import (
     for_classic,
     in_order,
     layout_of,
+    number_of,
     numbers_of,
 )
 
 PIXEL_SCALE, TIE_POINTS, TRANSFORMATION, GEO_KEYS, GEO_DOUBLES, GEO_TEXTS = 33550, 33922, 34264, 34735, 34736, 34737
 GEO = (PIXEL_SCALE, TIE_POINTS, TRANSFORMATION, GEO_KEYS, GEO_DOUBLES, GEO_TEXTS)
-PHOTOSHOP = 34377
+PHOTOSHOP, NO_DATA, PALETTE = 34377, 42113, 3
 NAMES = {
     269: "DocumentName", 285: "PageName", 337: "TargetPrinter", 301: "TransferFunction", 318: "WhitePoint",
-    319: "PrimaryChromaticities", PHOTOSHOP: "Photoshop resources", 42112: "GDAL metadata", 42113: "GDAL no-data value",
+    319: "PrimaryChromaticities", PHOTOSHOP: "Photoshop resources", 42112: "GDAL metadata",
+    NO_DATA: "GDAL no-data value",
     **dict.fromkeys(GEO, "GeoTIFF"),
 }  # fmt: skip
 TOLD = {330: "further pictures (SubIFDs)", 37724: "Photoshop layers", 50844: "GeoTIFF RPCs",
@@ -60,6 +62,25 @@ def carried_tags(data: bytes, *, turned: bool, size: tuple[int, int]) -> tuple[t
         shown = ", ".join(map(str, unknown[:5])) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
         lost[f"TIFF tags that are not known here ({shown})"] = None
     return tuple(kept), list(lost)
+
+
+def no_data_of(data: bytes, *, top: int | None) -> tuple[float, float] | None:
+    """The value of pixels without data in a file of GDAL, and the same as libvips hands it out; None if there is none.
+
+    Args:
+        data: a TIFF file.
+        top: the largest value of its samples, from which libvips counts where white is 0; None in floating point.
+    """
+    layout, fields = layout_of(data), first_fields(data)
+    field = field_of(fields, NO_DATA)
+    kind = number_of(fields, PHOTOMETRIC, layout.order) if layout else None
+    if field is None or kind == PALETTE:
+        return None
+    try:
+        value = float(field.value.rstrip(b"\0").decode("ascii"))
+    except ValueError:
+        return None
+    return value, top - value if kind == MIN_IS_WHITE and top is not None else value
 
 
 def names_of(tags: Sequence[Field]) -> list[str]:
