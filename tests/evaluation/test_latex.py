@@ -93,7 +93,7 @@ def test_no_marks_across_sets_of_different_pictures() -> None:
 def test_differences() -> None:
     text = comparisons_as_latex(compare(SCORES, METRICS))
     assert text.count(r"\\") == 1 + 3 * len(METRICS)
-    assert r"my\_net & 50\% \& more & Set5 & PSNR & 1 & $+0.008$ & [$+0.008$, $+0.008$] & my\_net & 1:0" in text
+    assert r"my\_net & 50\% \& more & Set5 & PSNR & 1 & $+0.008$ & none & no clear difference & 1:0" in text
     assert r"$-0.0500$ (i0)" in text
 
 
