@@ -20,6 +20,7 @@ from a2f.weights import Kind, Weights, model_name, read_weights, write_weights
 
 PICTURES = Path(__file__).resolve().parents[1] / "docs" / "training-photos.tsv"
 FOLDER = Path(__file__).resolve().parents[1] / "src" / "a2f" / "weights_data"
+JPEG_QUALITY: dict[Kind, int | None] = {"clean": None, "robust": 75}  # of the images that give the ranges for int8
 
 
 def entry_of(weights: Weights, file: str, sha256: str, kind: Kind) -> dict[str, object]:
@@ -76,7 +77,7 @@ def main() -> None:
     if "recipe" in trained.metadata:
         metadata["recipe"] = trained.metadata["recipe"]
     weights = Weights(config=trained.config, tensors=trained.tensors, metadata=metadata)
-    blob = write_weights(calibrated(weights, a.photographs, tell=print))
+    blob = write_weights(calibrated(weights, a.photographs, tell=print, jpeg_quality=JPEG_QUALITY[a.kind]))
     file = f"a2f_{model_name(trained.config.variant, a.kind)}_x{trained.config.scale}.safetensors"
     (FOLDER / file).write_bytes(blob)
     index = FOLDER / "index.json"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from a2f.data.degrade import jpeg
 from a2f.data.pairs import find_images
 from a2f.errors import InputError
 from a2f.export.calibrate import calibrate
@@ -26,13 +27,17 @@ LR_SIDE_PX = 160
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
-def calibrated(weights: Weights, folder: Path, *, tell: Callable[[str], None]) -> Weights:
+def calibrated(
+    weights: Weights, folder: Path, *, tell: Callable[[str], None], jpeg_quality: int | None = None
+) -> Weights:
     """The same weights with ranges for 8-bit integers in their metadata and, where OpenVINO is there, their loss.
 
     Args:
         weights: of any network of the family.
         folder: folder tree of photographs; 32 of them, evenly spread, are used.
         tell: takes lines for people.
+        jpeg_quality: the ranges are taken from LR images that are JPEGs of this quality (4:2:0), for weights that are
+            made for JPEG input; None takes them as they are. The loss is measured on LR images as they are.
 
     Raises:
         ImageReadError, InputError: if the folder holds no photographs that can be used.
@@ -41,7 +46,8 @@ def calibrated(weights: Weights, folder: Path, *, tell: Callable[[str], None]) -
     spread = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, PHOTOGRAPHS).round().astype(int))]
     pairs = [_middle(read_rgb8(path), weights.config.scale) for path in spread]
     known, held = [p for i, p in enumerate(pairs) if i % 4 != 3], pairs[3::4]
-    ranges = calibrate(weights, [lr.astype(np.float32) / np.float32(255) for _, lr in known])
+    seen = [lr if jpeg_quality is None else jpeg(lr, quality=jpeg_quality) for _, lr in known]
+    ranges = calibrate(weights, [lr.astype(np.float32) / np.float32(255) for lr in seen])
     kept = {key: value for key, value in weights.metadata.items() if key != LOSS_KEY}  # that of the ranges before
     result = replace(weights, metadata={**kept, METADATA_KEY: ranges_text(ranges)}, sha256="")
     tell(f"ranges of {len(ranges)} blocks from {len(known)} photographs")
