@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from a2f.evaluation.score import SetScore
-from a2f.weights import auto_model, find_shipped, read_weights, shipped_models
+from a2f.weights import Weights, auto_model, find_shipped, read_weights, shipped_models
 from benchmarks import cards, jpeg
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,7 +86,13 @@ def test_trained_weights_are_shipped_under_their_kind(index: Path, monkeypatch, 
     trained.write_bytes(find_shipped("sd", scale=3).path.read_bytes())
     before = [m.file for m in shipped_models()]
     monkeypatch.setattr(tool, "FOLDER", index.parent)
-    monkeypatch.setattr(tool, "calibrated", lambda weights, folder, tell: weights)
+    qualities: list[int | None] = []
+
+    def calibrated(weights: Weights, folder: Path, *, tell: object, jpeg_quality: int | None) -> Weights:
+        qualities.append(jpeg_quality)
+        return weights
+
+    monkeypatch.setattr(tool, "calibrated", calibrated)
     monkeypatch.setattr(tool, "present_commit", lambda: "0123456789ab")
     given = [str(trained), "--kind", kind, "--runs", "steps", "--hours", "2", "--photographs", "none"]
     monkeypatch.setattr(sys, "argv", ["ship_weights.py", *given])
@@ -95,6 +101,7 @@ def test_trained_weights_are_shipped_under_their_kind(index: Path, monkeypatch, 
     name = "sd-robust" if kind == "robust" else "sd"
     model = find_shipped(name, scale=3)
     weights = read_weights(model.path)
+    assert qualities == [75 if kind == "robust" else None]
     assert (model.kind, model.file, model.jpeg_below) == (kind, f"a2f_{name}_x3.safetensors", 0)
     assert (weights.sha256, weights.metadata["kind"], weights.config.variant) == (model.sha256, kind, "sd")
     files = [entry["file"] for entry in json.loads(index.read_text())["models"]]
