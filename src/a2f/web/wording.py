@@ -6,7 +6,6 @@ from a2f.web.options import parameters
 
 _BOTH = re.compile(r"--[a-z-]+(?:, ([a-z_]+)=True| \(([a-z_]+)=True\))")  # "--force, force=True"
 _OPTION = re.compile(r"--([a-z][a-z-]*)(?: ([a-z0-9]+))?")  # "--strip", "--dtype float32"
-_FORMAT = re.compile(r"with -f\b")
 _INSTALL = re.compile(r"(?:: | \()pip install '[^']*'\)?")  # clients cannot install anything on a server
 
 
@@ -21,7 +20,6 @@ def for_clients(text: str) -> str:
         ``--dtype float32``, and without commands that install something.
     """
     text = _BOTH.sub(lambda match: f"{match[1] or match[2]}=true", text)
-    text = _FORMAT.sub("with the option format", text)
     return _OPTION.sub(_as_parameter, _INSTALL.sub("", text))
 
 
