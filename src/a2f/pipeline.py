@@ -163,11 +163,8 @@ def decide(
     picture = _read(source, request, called)
     encoding, given = request.encoding, picture.size
     format = encoding.format or (picture.format if output is None else format_of_suffix(output.suffix))
-    size = request.target.exact(given)
-    scale = request.target.scale
-    final = size or (given[0] * scale, given[1] * scale)
-    if request.never_shrink and (final[0] < given[0] or final[1] < given[1]):
-        told = f"{called}: {given[0]} x {given[1]} is larger than {final[0]} x {final[1]}: left alone"
+    final = request.target.final(given)
+    if told := why_left_alone(given, request, called):
         return Enlargement(picture=picture, request=request, output=output, format=format, final=final, left_alone=told)
     check_format(picture, format, force=encoding.force, strip=encoding.strip, factor=max(final) / max(given))
     passes = models.passes(given, request.target, jpeg_quality=picture.jpeg_quality)
@@ -178,7 +175,7 @@ def decide(
         output=output,
         format=format,
         passes=passes,
-        size=size,
+        size=request.target.exact(given),
         final=final,
         notes=(*picture.notes, *(f"{called}: {note}" for note in left_out)),
         times=times,
@@ -224,6 +221,14 @@ def write(enlargement: Enlargement, *, watch: Callable[[], None] = lambda: None)
             make_folder(output.parent)
         write_bytes_atomic(output, parts, replace=request.overwrite)
     return b"", set_times(output, enlargement.times) if enlargement.times else []
+
+
+def why_left_alone(given: Size, request: Request, name: str) -> str:
+    """Why there is nothing to do for a picture of this width and height; empty where there is."""
+    final = request.target.final(given)
+    if not request.never_shrink or (final[0] >= given[0] and final[1] >= given[1]):
+        return ""
+    return f"{name}: {given[0]} x {given[1]} is larger than {final[0]} x {final[1]}: left alone"
 
 
 def check_output(source: Source, output: Path, request: Request) -> None:

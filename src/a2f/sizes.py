@@ -46,6 +46,23 @@ class Target:
             return None
         return target_size(given, width=self.width, height=self.height, size=self.size, max_side=self.max_side)
 
+    def final(self, given: Size) -> Size:
+        """Width and height of the result for a picture of this width and height."""
+        return self.exact(given) or (given[0] * self.scale, given[1] * self.scale)
+
+    def scales(self, given: Size, *, available: Iterable[int]) -> tuple[int, ...]:
+        """The scale of each pass through a network for a picture of this size; none where it is not enlarged.
+
+        Args:
+            given: width and height of the picture.
+            available: scales of the networks that an exact size may take.
+
+        Raises:
+            UsageError: as `plan_scales`.
+        """
+        final = self.exact(given)
+        return (self.scale,) if final is None else plan_scales(given, final, available=available)
+
     @property
     def mark(self) -> str:
         """What the name of a result gets by default: ``_x4``, ``_w3840``, ``_1920x1080`` and the like."""

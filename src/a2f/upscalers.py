@@ -9,7 +9,7 @@ from pathlib import Path
 
 from a2f.runtime.engines import Opened, open_upscaler
 from a2f.runtime.options import EngineOptions
-from a2f.sizes import Size, Target, plan_scales
+from a2f.sizes import Size, Target
 from a2f.upscaler import BandUpscaler, Upscaler
 from a2f.weights import find_shipped, find_weights, is_file_name, pass_models, read_weights
 
@@ -43,15 +43,6 @@ class Models:
     scales: tuple[int, ...]
     open: Callable[[str, int], Upscaler]
 
-    def scales_for(self, given: Size, target: Target) -> tuple[int, ...]:
-        """The scale of each pass over a picture of this width and height; none where it is not enlarged.
-
-        Raises:
-            UsageError: if two passes do not reach the size.
-        """
-        final = target.exact(given)
-        return (target.scale,) if final is None else plan_scales(given, final, available=self.scales)
-
     def passes(self, given: Size, target: Target, *, jpeg_quality: int | None) -> tuple[Pass, ...]:
         """The passes over a picture, opened.
 
@@ -61,10 +52,10 @@ class Models:
             jpeg_quality: of the picture's file, as `pass_models`.
 
         Raises:
-            UsageError: as `scales_for`.
+            UsageError: if two passes do not reach the size.
             UnknownModelError, WeightsError, EngineError, MissingExtraError: if a network cannot be opened.
         """
-        scales = self.scales_for(given, target)
+        scales = target.scales(given, available=self.scales)
         models = pass_models(self.model, scales, jpeg_quality=jpeg_quality)
         return tuple(Pass(model=m, upscaler=self.open(m, s)) for m, s in zip(models, scales, strict=True))
 

@@ -140,7 +140,7 @@ def find_shipped(name: str, *, scale: int) -> ShippedModel:
     names = [AUTO, *(model_name(variant, kind) for variant in VARIANTS for kind in ("clean", "robust"))]
     what = f"{name} has no weights for {scale}x."
     if name not in names:
-        hint = did_you_mean(str(name), [AUTO, *(model.name for model in shipped_models())])
+        hint = did_you_mean(str(name), [AUTO, *shipped_names()])
         what = f"unknown model {name!r}{hint}."
     if name == AUTO:
         what = "auto chooses the weights for each picture that is enlarged. It is not a model by itself."
@@ -180,6 +180,20 @@ def find_weights(model: str | os.PathLike[str], *, scale: int) -> Weights:
         WeightsError: as `read_weights`.
     """
     return read_weights(os.fspath(model) if is_file_name(model) else find_shipped(str(model), scale=scale).path)
+
+
+def lambdas(weights: Weights) -> dict[str, list[float]]:
+    """λ_res, λ_att and λ_x of each block, in order (Eq. 9), as far as the network has them."""
+    config = weights.config
+    return {
+        name: [float(weights.tensors[f"blocks.{i}.lambda_{name}"][0]) for i in range(config.blocks)]
+        for name in config.factors
+    }
+
+
+def shipped_names() -> list[str]:
+    """The names of the shipped models, each once."""
+    return list(dict.fromkeys(model.name for model in shipped_models()))
 
 
 def available_scales(model: str | os.PathLike[str]) -> tuple[int, ...]:

@@ -12,9 +12,9 @@ from a2f.cli.main import cli
 from a2f.errors import A2FError, ImageWriteError, UsageError
 from a2f.model.a2f import A2F, to_weights
 from a2f.peers.files import open_network, write_network
-from a2f.training.plots import CURVES, lambdas, plot_runs
+from a2f.training.plots import CURVES, plot_runs
 from a2f.variants import ablation_of
-from a2f.weights import find_shipped, read_weights, write_weights
+from a2f.weights import find_shipped, lambdas, read_weights, write_weights
 
 SHIPPED = find_shipped("sd", scale=4).path
 LOG = "step,loss,lr,psnr_y\n10,0.2,0.001,30\n20,0.1,0.0005,31\n"

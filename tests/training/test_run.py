@@ -31,12 +31,12 @@ from a2f.training.checkpoint import list_checkpoints, load_checkpoint, step_of
 from a2f.training.interrupts import Interrupts
 from a2f.training.log import Log, read_log
 from a2f.training.loop import NonFiniteLossError, Progress, Run, transferred
-from a2f.training.plots import lambdas, plot_runs
+from a2f.training.plots import plot_runs
 from a2f.training.recipe import Optimiser, Recipe, Stage, parse_recipe
 from a2f.training.step import loss_of
 from a2f.training.validation import enlarged
 from a2f.variants import A2FConfig, config_of
-from a2f.weights import find_shipped, read_weights
+from a2f.weights import find_shipped, lambdas, read_weights
 
 SMALL = A2FConfig(variant="tiny", scale=2, channels=4, blocks=2, hidden=8)
 RECIPE = Recipe(

@@ -17,7 +17,7 @@ from a2f.cli.report import exit_code_of
 from a2f.errors import A2FError, OutputExistsError
 from a2f.imageio import estimate_jpeg_quality
 from a2f.imageio.read import size_of_file
-from a2f.pipeline import check_output
+from a2f.pipeline import check_output, why_left_alone
 from a2f.sizes import Size
 from a2f.weights import pass_models
 
@@ -106,11 +106,10 @@ def _checked(runner: Runner, task: Task) -> Planned:
     if task.target != STDIN:
         check_output(task.source, task.target, runner.request)
     target, given = runner.request.target, size_of_file(task.source)
-    final = target.exact(given) or (given[0] * target.scale, given[1] * target.scale)
-    if runner.request.never_shrink and (final[0] < given[0] or final[1] < given[1]):
-        told = f"{task.source}: {_text(given)} is larger than {_text(final)}: left alone"
+    final = target.final(given)
+    if told := why_left_alone(given, runner.request, str(task.source)):
         return Planned(task=task, status="skipped", given=given, final=final, note=told)
-    scales = runner.models.scales_for(given, target)
+    scales = target.scales(given, available=runner.models.scales)
     quality = estimate_jpeg_quality(task.source)
     return Planned(
         task=task,

@@ -94,9 +94,9 @@ def split_name(word: str) -> tuple[str, str]:
 
 def is_folder(model: str) -> bool:
     """Whether a model is a folder of finished enlargements; a model's name comes before a folder of that name."""
-    from a2f.weights import shipped_models
+    from a2f.weights import shipped_names
 
-    return model not in {BICUBIC, *(m.name for m in shipped_models())} and Path(model).is_dir()
+    return model not in {BICUBIC, *shipped_names()} and Path(model).is_dir()
 
 
 def is_file(model: str) -> bool:
@@ -199,7 +199,7 @@ def _opened(model: str, scale: int, network: str | None, **how: Any) -> "tuple[U
     from a2f.peers.files import network_in, read_network
     from a2f.runtime import load_engine
     from a2f.runtime.network_engine import open_network_engine
-    from a2f.weights import find_weights
+    from a2f.weights import find_weights, shipped_names
 
     if network_in(model) is not None:
         found = read_network(model, own=network)
@@ -208,13 +208,6 @@ def _opened(model: str, scale: int, network: str | None, **how: Any) -> "tuple[U
     check_name(model, ask=f"name a model ({BICUBIC}, {', '.join(shipped_names())}), {kinds}", builtin=(BICUBIC,))
     weights = find_weights(model, scale=scale)
     return load_engine(weights, **how), _about(weights.config)
-
-
-def shipped_names() -> list[str]:
-    """The names of the shipped models, each once."""
-    from a2f.weights import shipped_models
-
-    return list(dict.fromkeys(m.name for m in shipped_models()))
 
 
 def check_name(model: str, *, ask: str, builtin: Sequence[str] = ()) -> None:
@@ -231,7 +224,7 @@ def check_name(model: str, *, ask: str, builtin: Sequence[str] = ()) -> None:
     from a2f.peers import PEERS
     from a2f.peers.convert import READERS
     from a2f.variants import ABLATIONS, NOT_KNOWN, VARIANTS, unknown_network
-    from a2f.weights import AUTO
+    from a2f.weights import AUTO, shipped_names
 
     shipped = shipped_names()
     if is_file(model) or model in (*shipped, *VARIANTS, AUTO):  # what `auto` is not is said by `find_shipped`

@@ -32,13 +32,13 @@ def export(model: str, scale: int, output: Path, network: str | None, overwrite:
     """
     import time
 
-    from a2f.cli.entrants import check_name, shipped_names
+    from a2f.cli.entrants import check_name
     from a2f.cli.output import check_output
     from a2f.export.check import check_onnx
     from a2f.export.graph import export_onnx
     from a2f.files import write_bytes_atomic
     from a2f.peers.files import network_in
-    from a2f.weights import find_weights
+    from a2f.weights import find_weights, shipped_names
 
     check_output(output, ".onnx", overwrite=overwrite)
     if network_in(model) is not None:

@@ -107,8 +107,7 @@ def note_of(comparisons: Sequence[Comparison]) -> str:
     told = (
         f"Differences: first minus second model, mean over images. Interval: {CONFIDENCE:.0%}, percentile bootstrap "
         f"over images, {RESAMPLES:,} resamples, seed {SEED}. better: the better model, if the interval does not "
-        "contain 0. wins: "
-        "images on which the first and the second model is better."
+        "contain 0. wins: images on which the first and the second model is better."
     )
     if any(c.images < 2 for c in comparisons):
         told += " With one image there is no interval."

@@ -105,7 +105,7 @@ def draw_cost(
 
     Raises:
         UsageError: as `points_of`, or for a suffix that cannot be written.
-        EngineError: if matplotlib is not installed.
+        MissingExtraError: if matplotlib is not installed.
         ImageWriteError: if the file cannot be written.
     """
     points = points_of(data, scale=scale, measured=measured)

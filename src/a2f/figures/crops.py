@@ -103,7 +103,7 @@ def draw_crops(scenes: Sequence[Scene], *, scale: int, output: Path) -> None:
 
     Raises:
         UsageError: if there is no scene, or for a suffix that cannot be written.
-        EngineError: if matplotlib is not installed.
+        MissingExtraError: if matplotlib is not installed.
         ImageWriteError: if the file cannot be written.
     """
     if not scenes:

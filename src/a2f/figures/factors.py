@@ -9,7 +9,7 @@ from a2f.errors import UsageError, WeightsError
 from a2f.evaluation.published import METHODS
 from a2f.figures.style import BLACK, BLUE, FAINT, ORANGE, PAGE_IN, RED, drawing, save
 from a2f.variants import FACTORS
-from a2f.weights import Weights
+from a2f.weights import Weights, lambdas
 
 PANEL_IN = 1.55
 MOST_ACROSS = 4
@@ -43,11 +43,8 @@ def panel_of(weights: Weights, *, whose: str) -> Panel:
     config = weights.config
     if set(config.factors) != set(FACTORS) or not config.projection:
         raise WeightsError(f"{config.variant} x{config.scale} lacks a factor: Figure 3 needs λ of res, att and x")
-    values = {
-        name: [float(weights.tensors[f"blocks.{i}.lambda_{name}"][0]) for i in range(config.blocks)] for name in FACTORS
-    }
     name = METHODS.get(config.variant, config.variant)
-    return Panel(title=f"{name} ×{config.scale}, {whose}", values=values)
+    return Panel(title=f"{name} ×{config.scale}, {whose}", values=lambdas(weights))
 
 
 def draw_factors(panels: Sequence[Panel], *, output: Path) -> None:
@@ -59,7 +56,7 @@ def draw_factors(panels: Sequence[Panel], *, output: Path) -> None:
 
     Raises:
         UsageError: if there is no panel, or for a suffix that cannot be written.
-        EngineError: if matplotlib is not installed.
+        MissingExtraError: if matplotlib is not installed.
         ImageWriteError: if the file cannot be written.
     """
     if not panels:

@@ -67,7 +67,7 @@ def draw_network(config: A2FConfig, *, output: Path) -> None:
 
     Raises:
         UsageError: for a suffix that cannot be written.
-        EngineError: if matplotlib is not installed.
+        MissingExtraError: if matplotlib is not installed.
         ImageWriteError: if the file cannot be written.
     """
     with drawing(width_in=PAGE_IN, height_in=HEIGHT_IN) as figure:

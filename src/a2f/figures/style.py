@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from a2f.errors import EngineError, ImageWriteError, UsageError
+from a2f.errors import ImageWriteError, MissingExtraError, UsageError
 
 # Okabe and Ito's colours, told apart by colour-blind readers; markers and dashes differ as well.
 BLUE, ORANGE, GREEN, RED, PURPLE, BLACK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#000000"
@@ -38,13 +38,13 @@ def drawing(*, width_in: float, height_in: float) -> Iterator[Any]:
         height_in: inches.
 
     Raises:
-        EngineError: if matplotlib is not installed.
+        MissingExtraError: if matplotlib is not installed.
     """
     try:
         from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise EngineError(f"figures need matplotlib: pip install 'a2f[train]' ({error})") from error
+        raise MissingExtraError(f"figures need matplotlib: pip install 'a2f[train]' ({error})") from error
     with rc_context(SETTINGS):
         yield Figure(figsize=(width_in, height_in), layout="constrained")
 

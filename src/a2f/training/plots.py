@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from a2f.errors import A2FError, ImageWriteError
+from a2f.errors import A2FError, ImageWriteError, MissingExtraError
 from a2f.peers.files import network_in
 from a2f.training.log import read_log
-from a2f.weights import Weights, read_weights
+from a2f.weights import lambdas, read_weights
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,15 +50,6 @@ class Source:
         return [step for step, _ in known], [value for _, value in known]
 
 
-def lambdas(weights: Weights) -> dict[str, list[float]]:
-    """λ_res, λ_att and λ_x of each block, in order (Eq. 9), as far as the network has them."""
-    config = weights.config
-    return {
-        name: [float(weights.tensors[f"blocks.{i}.lambda_{name}"][0]) for i in range(config.blocks)]
-        for name in config.factors
-    }
-
-
 def plot_runs(sources: Mapping[str, Path], *, output: Path) -> list[str]:
     """Draw loss, PSNR and learning rate of runs over the steps, and the λ of each run and each weights file.
 
@@ -70,15 +61,15 @@ def plot_runs(sources: Mapping[str, Path], *, output: Path) -> list[str]:
         What could not be drawn, for people: figures that a run does not have, λ of a network without them.
 
     Raises:
-        A2FError: if a folder holds no log or an empty one, a file is no weights file, nothing can be drawn, or
-            matplotlib is missing.
+        A2FError: if a folder holds no log or an empty one, a file is no weights file, or nothing can be drawn.
+        MissingExtraError: if matplotlib is not installed.
         ImageWriteError: if the picture cannot be written.
     """
     try:
         from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError as error:
-        raise A2FError("plots need matplotlib: pip install 'a2f[train]'") from error
+        raise MissingExtraError("plots need matplotlib: pip install 'a2f[train]'") from error
     drawn = [_source(path, label) for label, path in sources.items()]
     runs, with_factors = [s for s in drawn if s.rows], [s for s in drawn if s.factors]
     notes = [note for source in drawn for note in source.notes]

@@ -24,7 +24,7 @@ from a2f.web.options import MEDIA_TYPES, accepted_format, formats
 from a2f.web.pages import documentation, page_files
 from a2f.web.problems import ProblemError
 from a2f.web.settings import Settings
-from a2f.weights import shipped_models
+from a2f.weights import available_scales, shipped_models
 
 SENT_BYTES = 2**18  # at a time
 TOLD_EVERY_S = 0.25  # at most, by server-sent events
@@ -169,11 +169,12 @@ class Service:
             options = sent.options
             if options.format is None:
                 options = options.with_format(accepted_format(request.headers.get("accept", ""), format))
+            scales = options.target.scales(given, available=available_scales(options.model))
             job = Job(
                 options=options,
                 name=sent.name,
                 given=given,
-                work_px=_work_px(given[0] * given[1], options.scales(given)),
+                work_px=_work_px(given[0] * given[1], scales),
                 data=sent.data,
                 body_bytes=sent.taken,
             )
@@ -253,7 +254,7 @@ class Picture:
 def disposition(job: Job, result: Result) -> str:
     """A header with the file's name: that of the client's file, and what was made of it (RFC 6266)."""
     options = job.options
-    made = "_{}x{}".format(*options.final(job.given)) if options.target.is_exact else f"_x{options.scale}"
+    made = "_{}x{}".format(*options.target.final(job.given)) if options.target.is_exact else f"_x{options.scale}"
     name = (job.name or "picture") + made + FORMATS[result.format].suffixes[0]
     if name.isascii():
         return f'attachment; filename="{name}"'

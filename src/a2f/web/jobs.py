@@ -102,7 +102,7 @@ class Jobs:
             ProblemError: too-many-pixels.
         """
         limit = self.settings.pixels
-        final = options.final(given)
+        final = options.target.final(given)
         for what, (width, height), most in (("picture", given, limit), ("result", final, OUTPUT_FACTOR * limit)):
             if width * height > most:
                 told = f"the {what} has {width} x {height} = {width * height:,} pixels; at most {most:,} are allowed"
@@ -171,7 +171,7 @@ class Jobs:
     def as_json(self, job: Job) -> dict[str, Any]:
         """What clients are told about a job."""
         progress, left = self._progress(job)
-        width, height = job.options.final(job.given)
+        width, height = job.options.target.final(job.given)
         told: dict[str, Any] = {"id": job.id, "status": job.status}
         if job.status == "queued" and job in self._waiting:
             told["position"] = self._waiting.index(job) + 1

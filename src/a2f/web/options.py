@@ -9,9 +9,9 @@ from typing import Any
 
 from a2f.imageio import FORMATS, format_of_suffix
 from a2f.imageio.extras import NEEDED
-from a2f.sizes import Size, Target, plan_scales
+from a2f.sizes import Size, Target
 from a2f.web.problems import ProblemError
-from a2f.weights import AUTO, AUTO_CLEAN, shipped_models
+from a2f.weights import AUTO, available_scales, shipped_names
 
 MEDIA_TYPES = {name: f"image/{name}" for name in FORMATS} | {
     "dds": "image/vnd-ms.dds",
@@ -53,29 +53,10 @@ class Options:
         """The options with another format."""
         return replace(self, format=format)
 
-    def scales(self, given: Size) -> tuple[int, ...]:
-        """The scale of each pass through a network, for a picture of a size.
-
-        Raises:
-            UsageError: as `plan_scales`.
-        """
-        final = self.target.exact(given)
-        return (self.scale,) if final is None else plan_scales(given, final, available=scales_of(self.model))
-
-    def final(self, given: Size) -> Size:
-        """Width and height of the result of a picture of a size."""
-        return self.target.exact(given) or (given[0] * self.scale, given[1] * self.scale)
-
-
-def scales_of(model: str) -> tuple[int, ...]:
-    """The scales for which a shipped model, or auto, has weights."""
-    name = AUTO_CLEAN if model == AUTO else model
-    return tuple(m.scale for m in shipped_models() if m.name == name)
-
 
 def model_names() -> list[str]:
     """All shipped models, and auto."""
-    return [*dict.fromkeys(m.name for m in shipped_models()), AUTO]
+    return [*shipped_names(), AUTO]
 
 
 @functools.cache
@@ -159,7 +140,7 @@ def read_options(given: Iterable[tuple[str, str]]) -> Options:
 
 
 def _check_model(options: Options) -> None:
-    scales = scales_of(options.model)
+    scales = available_scales(options.model)
     if not options.target.is_exact and options.scale not in scales:
         there_are = " or ".join(f"scale={scale}" for scale in sorted(scales))
         told = f"there are no weights for model={options.model} with scale={options.scale}: choose {there_are}"

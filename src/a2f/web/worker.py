@@ -28,9 +28,10 @@ from a2f.runtime.memory import give_back_freed
 from a2f.runtime.options import EngineOptions
 from a2f.sizes import Size
 from a2f.upscalers import Models, Upscalers
-from a2f.web.options import Options, from_message, scales_of
+from a2f.web.options import Options, from_message
 from a2f.web.problems import problem_name
 from a2f.web.wording import for_clients
+from a2f.weights import available_scales
 
 LENGTHS = struct.Struct("<IQ")
 NAME = "the picture"
@@ -92,7 +93,7 @@ class Worker:
         """
         began = time.perf_counter()
         upscalers = self.upscalers(options.dtype)
-        models = Models(model=options.model, scales=scales_of(options.model), open=upscalers.open)
+        models = Models(model=options.model, scales=available_scales(options.model), open=upscalers.open)
         encoding = Encoding(format=options.format, quality=options.quality, strip=options.strip, force=options.force)
         request = Request(
             target=options.target,
