@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import ImageReadError, ImageWriteError, TruncatedImageError
-from a2f.imageio.colour import fitting, signal_of_cicp, widened, without_padding
+from a2f.imageio.colour import fitting, signal_of_cicp, tags_of_profile, widened, without_padding
 from a2f.imageio.described import metadata_of_blocks
 from a2f.imageio.extras import library
 from a2f.imageio.heif_boxes import boxes_of, ends_early
@@ -102,13 +102,8 @@ def distance_of(quality: int) -> float:
 
 def cicp_of_profile(icc: bytes) -> tuple[int, int] | None:
     """The code points that a profile of version 4.4 tells beside its curves (ICC.1:2022, 10.3)."""
-    count = int.from_bytes(icc[128:132], "big")
-    for at in range(132, min(132 + 12 * count, len(icc) - 11), 12):
-        if icc[at : at + 4] == b"cicp":
-            start = int.from_bytes(icc[at + 4 : at + 8], "big")
-            body = icc[start : start + 12]
-            return (body[8], body[9]) if len(body) == 12 else None
-    return None
+    body = tags_of_profile(icc).get(b"cicp", b"")
+    return (body[8], body[9]) if len(body) >= 12 else None
 
 
 def _told(data: bytes, name: str) -> dict[str, Any]:

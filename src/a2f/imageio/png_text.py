@@ -11,9 +11,8 @@ from a2f.imageio.png_chunks import MOST_PROFILE_BYTES, Chunk, chunk_bytes, chunk
 PALETTE = 3  # the colour type of a header
 TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 XMP_KEYWORD, RAW = b"XML:com.adobe.xmp", b"Raw profile type "
-MOST_TEXT_BYTES = (
-    64 * 2**20
-)  # of all compressed texts of a file together, unpacked; deflate makes them 1,000 times less
+# Of all compressed texts of a file together, unpacked; Deflate makes them up to 1,000 times smaller.
+MOST_TEXT_BYTES = 64 * 2**20
 UNPACKED_AT_ONCE = 2**20
 XMP_MARK = b"http://ns.adobe.com/xap/1.0/\0"
 # Chunks that tell how the old pixels are stored or shown, and those that are read on their own.
@@ -84,7 +83,8 @@ def with_metadata_first(data: bytes) -> bytes:
     too_long, packets = _too_long(data), [chunk.at for chunk in chunks_of(data) if _is_xmp(chunk, data)]
     packet = next((at for at in reversed(packets) if at not in too_long), None)  # libvips takes the last one
     profile = png_profile(data) != b""
-    head, moved, rest = bytearray(data[:8]), bytearray(), bytearray()
+    view = memoryview(data)
+    head, moved, rest = [view[:8]], list[memoryview](), list[memoryview]()
     end, changed = 8, False
     for chunk in chunks_of(data):
         end = chunk.end
@@ -93,9 +93,9 @@ def with_metadata_first(data: bytes) -> bytes:
         first = late and not left_out and (chunk.kind == b"eXIf" or chunk.at == packet)
         if not left_out:
             part = moved if first else rest if late else head
-            part += data[chunk.at : chunk.end]
+            part.append(view[chunk.at : chunk.end])
         changed = changed or left_out or first
-    return b"".join((head, moved, rest, memoryview(data)[end:])) if changed else data
+    return b"".join((*head, *moved, *rest, view[end:])) if changed else data
 
 
 def _is_xmp(chunk: Chunk, data: bytes) -> bool:
