@@ -4,7 +4,8 @@ python tools/ship_weights.py TRAINED.safetensors --photographs DIR --runs "what 
 python tools/ship_weights.py TRAINED.safetensors --kind robust ...    weights for JPEG input, shipped as sd-robust
 
 Afterwards `python -m benchmarks.quality --write` and `python -m benchmarks.jpeg --write` measure it and write the
-model card; for robust weights the second one also measures which JPEGs `-m auto` takes them for.
+model card; for robust weights the second one also measures which JPEGs `-m auto` takes them for. `make paper` brings
+docs/paper.md up to date.
 """
 
 import argparse

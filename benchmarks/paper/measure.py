@@ -3,7 +3,8 @@
     python -m benchmarks.paper.measure [--lpips FILE] [--official DIR] [--peers DIR] [--sets DIR] [--again]
 
 PSNR-Y and SSIM-Y of each model on each set that is there, and LPIPS at x4. Each result is written at once to
-docs/benchmarks/paper.json, and what is there is not measured again. `python -m benchmarks.paper` reads that file.
+docs/benchmarks/paper.json, and what is there is not measured again, unless other weights of ours are shipped since.
+`python -m benchmarks.paper` reads that file.
 """
 
 import argparse
@@ -44,7 +45,7 @@ class Model:
         method: as the tables print it, or "bicubic".
         scale: s.
         weights: whose: `AUTHORS`, `CONVERTED`, `OURS`, or "" for bicubic.
-        file: name of the weights file.
+        file: name of the weights file; of ours with the start of its checksum.
         open: loads it; None for bicubic.
     """
 
@@ -78,7 +79,7 @@ def models(official: Path, peers: Path) -> Iterator[Model]:
             method=METHODS[m.variant],
             scale=m.scale,
             weights=OURS,
-            file=m.file,
+            file=f"{m.file} {m.sha256[:8]}",
             open=lambda path=m.path: load_engine(read_weights(path)),
         )
     for path in sorted(official.glob("*.pt")):
@@ -168,7 +169,7 @@ def main() -> int:
         for folder in there:
             wanted = a.lpips is not None and model.scale == LPIPS_SCALE
             before = [r for r in rows if key(r) == key(model) and r.data == folder.name]
-            if before and not (wanted and before[0].lpips is None):
+            if before and before[0].file == model.file and not (wanted and before[0].lpips is None):
                 continue
             rows = [r for r in rows if r not in before] + [measure(model, folder, lpips=a.lpips)]
             write_kept(rows)

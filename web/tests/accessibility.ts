@@ -12,6 +12,8 @@ interface Found {
 
 /** Hold what is on the page to the rules. */
 export async function checkAccessibility(page: Page): Promise<void> {
+  // A colour halfway through its transition is no colour of the page.
+  await page.evaluate(() => Promise.allSettled(document.getAnimations().filter((a) => a instanceof CSSTransition).map((a) => a.finished)));
   // Through the debugger: the page's policy lets no foreign script in.
   const session = await page.context().newCDPSession(page);
   await session.send("Runtime.evaluate", { expression: AXE });
