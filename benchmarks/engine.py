@@ -115,12 +115,7 @@ def own_runs(weights: Weights, threads: int) -> dict[str, Run]:
         half = load_engine(weights, engine="openvino", dtype="bfloat16", threads=threads)
         halves["openvino, bfloat16"] = timed(lambda: half(image))
     return {
-        "onnxruntime, whole image, features concatenated": onnxruntime_run(
-            export_onnx(weights, layout="plain"), x, threads
-        ),
-        "onnxruntime, whole image, features added up": onnxruntime_run(
-            export_onnx(weights, layout="split"), x, threads
-        ),
+        "onnxruntime, whole image": onnxruntime_run(export_onnx(weights), x, threads),
         EXACT: timed(lambda: exact(image)),
         **halves,
         FAST: timed(lambda: fast(image)),
