@@ -12,8 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+from a2f.cli.console import end_at_once_when_asked_again
 from a2f.cli.inputs import STDIN, Task
-from a2f.cli.interrupts import end_at_once_when_asked_again
 from a2f.errors import A2FError, Cancelled, ImageReadError, MemoryLimitError, OutputExistsError, UsageError
 from a2f.imageio import FORMATS, estimate_jpeg_quality
 from a2f.pipeline import Enlargement, Request, decide, write
@@ -235,9 +235,9 @@ def _no_quality(format: str) -> str:
 
 def _named(error: A2FError, task: Task) -> A2FError:
     """An error that says of which image it is."""
-    if task.source == STDIN or any(name in str(error) for name in (task.source.name, task.target.name)):
+    if task.source == STDIN or any(name in error.message for name in (task.source.name, task.target.name)):
         return error
-    return type(error)(f"{task.source}: {error}")
+    return type(error)(f"{task.source}: {error.message}", *error.hints)
 
 
 def _in_order(
