@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from a2f.cli.console import printable
+from a2f.cli.console import Messages, printable
 from a2f.errors import A2FError, UsageError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def compare_folders(folders: tuple[Path, Path], output: Path, *, recursive: bool
 
     def failed(pair: "Pair", error: Exception) -> None:
         failures.append(pair.name)
-        click.echo(printable(f"error: {error}"), err=True)
+        Messages().error(error)
 
     scenes = read_scenes(pairing.pairs, read_rgb8, failed)
     first = next(scenes, None)
@@ -87,7 +87,7 @@ def compare_pair(pictures: tuple[Path, Path], output: Path, *, overwrite: bool) 
 
 def _images(folder: Path, output: Path, *, recursive: bool) -> list[Path]:
     """The pictures of a folder, sorted; what else lies there is told."""
-    from a2f.cli.passed_over import passed_over
+    from a2f.cli.inputs import passed_over
     from a2f.imageio.formats import is_image_name
 
     everything = sorted(folder.rglob("*") if recursive else folder.iterdir())

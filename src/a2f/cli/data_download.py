@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from a2f.cli.scales import ScalesType
+from a2f.cli.console import Messages
+from a2f.cli.options import ScalesType
 
 if TYPE_CHECKING:
     from a2f.data.sources import DataSet, Part
@@ -120,8 +121,7 @@ class Meter:
     """
 
     def __init__(self, *, quiet: bool) -> None:
-        self.quiet = quiet
-        self.bar: Any = None
+        self.messages = Messages(quiet=quiet)
         self._name, self._tenth = "", 0
         self._terminal = sys.stderr.isatty()
 
@@ -133,19 +133,16 @@ class Meter:
 
     def close(self) -> None:
         """End the bar."""
-        if self.bar is not None:
-            self.bar.close()
-        self.bar = None
+        self.messages.end_bar()
 
     def tell(self, text: str) -> None:
         """Tell a line."""
         self.close()
-        if not self.quiet:
-            click.echo(text, err=True)
+        self.messages.note(text)
 
     def report(self, name: str, done: int, total: int | None) -> None:
         """Show how much is there."""
-        if self.quiet:
+        if self.messages.quiet:
             return
         if self._terminal:
             self._draw(name, done, total)
@@ -157,14 +154,10 @@ class Meter:
             self._name, self._tenth = name, tenth
         elif tenth != self._tenth:
             self._tenth = tenth
-            click.echo(f"{name}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB", err=True)
+            self.messages.note(f"{name}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
 
     def _draw(self, name: str, done: int, total: int | None) -> None:
-        if self.bar is None:
-            from tqdm import tqdm
-
-            self.bar = tqdm(
-                total=total, unit="B", unit_scale=True, desc=name, file=sys.stderr, dynamic_ncols=True, leave=False
-            )
-        self.bar.n = done
-        self.bar.update(0)
+        if self.messages.bar is None:
+            self.messages.start_bar(total=total, unit="B", unit_scale=True, desc=name, leave=False)
+        self.messages.bar.n = done
+        self.messages.bar.update(0)

@@ -1,13 +1,13 @@
 """``a2f data prepare``."""
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from a2f.cli.scales import ScalesType
+from a2f.cli.console import Messages
+from a2f.cli.options import NATURAL, POSITIVE, ScalesType
 
 if TYPE_CHECKING:
     from a2f.data.prepare import Result
@@ -23,7 +23,6 @@ Examples:
 The same command again makes only what is missing, changed or damaged, also after a crash.
 Exit code: 0 all done, 1 some failed, 2 wrong request, 3 all failed.
 """
-NATURAL, POSITIVE = click.IntRange(min=0), click.IntRange(min=1)
 
 
 @click.command(epilog=EPILOG, short_help="Check images, cut sub-images, make LR images and an index.")
@@ -58,12 +57,12 @@ def prepare(source: Path, target: Path, jobs: int | None, quiet: bool, **given: 
     todo = plan(source, target, Settings(**given))
     with Reporter(len(todo.tasks), quiet=quiet) as reporter:
         for note in todo.notes:
-            reporter.note(note)
+            reporter.messages.note(note)
         try:
             for result in run(todo, jobs=jobs or os.cpu_count() or 1):
                 reporter(result)
         except KeyboardInterrupt:
-            reporter.note(f"the same command goes on from here ({target})")
+            reporter.messages.note(f"the same command goes on from here ({target})")
             raise
     return reporter.exit_code
 
@@ -77,21 +76,16 @@ class Reporter:
     """
 
     def __init__(self, count: int, *, quiet: bool) -> None:
-        self.count, self.quiet = count, quiet
+        self.count, self.messages = count, Messages(quiet=quiet)
         self.results: dict[str, list[Result]] = {"made": [], "kept": [], "skipped": [], "failed": []}
         self.files = 0
-        self.bar: Any = None
 
     def __enter__(self) -> "Reporter":
-        if sys.stderr.isatty() and not self.quiet:
-            from tqdm import tqdm
-
-            self.bar = tqdm(total=self.count, unit="image", file=sys.stderr, dynamic_ncols=True)
+        self.messages.start_bar(total=self.count, unit="image")
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if self.bar is not None:
-            self.bar.close()
+        self.messages.end_bar()
         if kind is None:
             self._summary()
 
@@ -101,27 +95,16 @@ class Reporter:
         if result.entry is not None:
             files = len(result.entry.outputs)
             self.files += files
-            if self.bar is None:
-                self.note(f"{result.source}: {files} file(s)" + (", kept" if result.status == "kept" else ""))
+            if self.messages.bar is None:
+                self.messages.note(f"{result.source}: {files} file(s)" + (", kept" if result.status == "kept" else ""))
         elif result.status == "failed":
-            self._line(f"error: {result.reason}")
-        if self.bar is not None:
-            self.bar.update()
-
-    def note(self, text: str) -> None:
-        """Tell something that is no error."""
-        if not self.quiet:
-            self._line(text)
-
-    def _line(self, text: str) -> None:
-        if self.bar is not None:
-            self.bar.write(text, file=sys.stderr)
-        else:
-            click.echo(text, err=True)
+            self.messages.error(result.reason)
+        if self.messages.bar is not None:
+            self.messages.bar.update()
 
     def _summary(self) -> None:
         made, kept, skipped, failed = (self.results[name] for name in ("made", "kept", "skipped", "failed"))
-        if self.quiet and not failed:
+        if self.messages.quiet and not failed:
             return
         parts = [f"{len(made)} done", *([f"{len(kept)} kept from before"] if kept else [])]
         click.echo(f"{', '.join(parts)}: {self.files} files", err=True)

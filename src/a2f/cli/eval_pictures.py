@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from a2f.cli.entrants import Entrant
-from a2f.cli.output import check_output
+from a2f.cli.options import check_output
 
 if TYPE_CHECKING:
     from a2f.evaluation.crops import Cell

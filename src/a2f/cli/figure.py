@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from a2f.cli.options import among, check_output, complete_scale
+
 if TYPE_CHECKING:
     from a2f.compare import Crop
     from a2f.figures.factors import Panel
@@ -20,7 +22,9 @@ Examples:
   a2f figure factors sd runs/mine/best.safetensors -o figure3.svg
   a2f figure crops bicubic sd IDN=idn_x4.safetensors --data sets/Set14 --picture barbara -o f4.pdf
 """
-_SCALE = click.option("-s", "--scale", type=int, default=4, show_default=True, help="2, 3 or 4.")
+_SCALE = click.option(
+    "-s", "--scale", type=int, default=4, show_default=True, shell_complete=complete_scale, help="2, 3 or 4."
+)
 
 
 def _output_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -28,7 +32,6 @@ def _output_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def checked(*, output: Path, overwrite: bool, **given: Any) -> None:
-        from a2f.cli.output import check_output
         from a2f.figures.style import SUFFIXES
 
         check_output(output, *SUFFIXES, overwrite=overwrite)
@@ -85,8 +88,15 @@ class PictureType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
 
 @figure.command()
-@click.option("--set", "data", default="Manga109", show_default=True, help="Set5, Set14, B100, Urban100 or Manga109.")
-@click.option("-s", "--scale", type=int, default=2, show_default=True, help="2, 3 or 4.")
+@click.option(
+    "--set",
+    "data",
+    default="Manga109",
+    show_default=True,
+    shell_complete=among("Set5", "Set14", "B100", "Urban100", "Manga109"),
+    help="Set5, Set14, B100, Urban100 or Manga109.",
+)
+@click.option("-s", "--scale", type=int, default=2, show_default=True, shell_complete=complete_scale, help="2, 3 or 4.")
 @click.option("--measured", type=MeasuredType(), multiple=True, help="PSNR-Y of weights of your own, as one more mark.")
 @_output_options
 def cost(data: str, scale: int, measured: tuple[tuple[str, float], ...], output: Path) -> None:

@@ -2,10 +2,10 @@
 
 import glob
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from a2f.cli.passed_over import passed_over
 from a2f.errors import A2FError, ImageReadError, UsageError
 from a2f.files import Times, ends_like_a_folder, times_of
 from a2f.imageio import format_of_suffix
@@ -149,6 +149,35 @@ def _images_of(folder: Path, naming: Naming) -> tuple[list[Path], list[str]]:
     ends = sorted({p.stem[p.stem.rindex("_") :] if "_" in p.stem else suffix for p in earlier})
     notes = [f"{folder}: {len(earlier)} file(s) left out that end in {', '.join(ends)}, beside what they were made of"]
     return [p for p in images if p not in earlier], (notes if earlier else []) + passed
+
+
+def passed_over(folder: Path, everything: list[Path], images: set[Path], *, recursive: bool) -> list[str]:
+    """What to tell about all that lies in a folder and is no image to enlarge.
+
+    Args:
+        folder: to name in the note.
+        everything: what lies in it.
+        images: what of it is taken.
+        recursive: whether its folders are looked into.
+    """
+    reasons = Counter(_why_passed_over(path, recursive=recursive) for path in everything if path not in images)
+    del reasons[""]
+    if not reasons:
+        return []
+    return [f"{folder}: passed over " + ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))]
+
+
+def _why_passed_over(path: Path, *, recursive: bool) -> str:
+    """Why a path is passed over; nothing for a folder that is looked into."""
+    if path.is_dir():
+        if recursive and not path.is_symlink():
+            return ""
+        return "link(s) to folders" if path.is_symlink() else "folder(s) (-r looks into them)"
+    if not path.is_file():
+        return "broken link(s) or special file(s)"
+    if path.name.startswith("."):
+        return "hidden file(s)"
+    return f"{path.suffix.lower()} file(s)" if path.suffix else "file(s) without a suffix"
 
 
 def _task(path: Path, below: Path, naming: Naming, *, single: bool) -> Task:

@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from a2f.cli.devices import device_option
-from a2f.cli.foreign import foreign_options, open_foreign
+from a2f.cli.options import (
+    CONVENTION,
+    POSITIVE,
+    among,
+    complete_model,
+    complete_scale,
+    convention_options,
+    device_option,
+    open_third_party,
+)
 from a2f.cli.train_plot import plot
 
 if TYPE_CHECKING:
@@ -48,7 +56,7 @@ class TrainOrPlot(click.Command):
 
 @click.command(cls=TrainOrPlot, epilog=EPILOG)
 @click.argument("words", nargs=-1, metavar="MODEL | plot RUN...")
-@click.option("-s", "--scale", type=int, default=4, show_default=True, help="2, 3 or 4.")
+@click.option("-s", "--scale", type=int, default=4, show_default=True, shell_complete=complete_scale, help="2, 3 or 4.")
 @click.option("--data", type=Path, metavar="DIR", help="Folder tree of training images.")
 @click.option("--lr-data", type=Path, metavar="DIR", help="Your own LR images of --data, by their names.")
 @click.option(
@@ -62,9 +70,10 @@ class TrainOrPlot(click.Command):
 @click.option(
     "--recipe",
     metavar="NAME",
+    shell_complete=among("anytime", "fast", "paper", "robust"),
     help="anytime, fast, paper, robust (for JPEG), or a .toml file.  [default: fast; with --resume that of the run]",
 )
-@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Length in steps.  [default: the recipe's]")
+@click.option("--steps", type=POSITIVE, metavar="N", help="Length in steps.  [default: the recipe's]")
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
@@ -75,6 +84,7 @@ class TrainOrPlot(click.Command):
 @click.option(
     "--teacher",
     metavar="NAME",
+    shell_complete=complete_model,
     help="A model, weights file, ONNX or TorchScript file whose images are learnt too. The recipe's teacher_share says "
     "how much.",
 )
@@ -83,11 +93,16 @@ class TrainOrPlot(click.Command):
     metavar="FILE.py:CLASS",
     help="Train your own network instead of MODEL: a class that is called with the scale.",
 )
-@foreign_options
+@convention_options
 @device_option
 @click.option("--compile", "compiled", is_flag=True, help="Use torch.compile. On a CPU it needs a C++ compiler.")
 @click.option("--resume", is_flag=True, help="Go on from the latest checkpoint in RUN.")
-@click.option("--print-recipe", metavar="NAME", help="Print a built-in recipe as TOML, and stop.")
+@click.option(
+    "--print-recipe",
+    metavar="NAME",
+    shell_complete=among("anytime", "fast", "paper", "robust"),
+    help="Print a built-in recipe as TOML, and stop.",
+)
 def train(words: tuple[str, ...], network: str | None, print_recipe: str | None, **given: Any) -> None:
     """Train a network on a folder of images. Needs the extra `train`.
 
@@ -219,8 +234,8 @@ def _teacher(given: dict[str, Any], *, scale: int) -> "Upscaler | None":
     if not name:
         return None
     if is_foreign(name):
-        values = {key: given[key] for key in ("input_range", "output_range", "channels", "multiple")}
-        return open_foreign(Path(name), scale=scale, **values)
+        values = {key: given[key] for key in CONVENTION}
+        return open_third_party(Path(name), scale=scale, **values)
     return load(name, scale=scale).engine
 
 

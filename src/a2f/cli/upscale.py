@@ -8,6 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from a2f.cli.options import (
+    DTYPES,
+    ENGINES,
+    FAST,
+    GATES,
+    NATURAL,
+    POSITIVE,
+    RUNS,
+    BytesType,
+    CountType,
+    SizeType,
+    among,
+    complete_format,
+    complete_model,
+    complete_scale,
+    device_option,
+)
 from a2f.errors import UsageError, WeightsError
 
 if TYPE_CHECKING:
@@ -29,55 +46,6 @@ Exit code: 0 all done, 1 some failed, 2 wrong request, 3 all failed.
 """
 
 
-class SizeType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """WxH in pixels."""
-
-    name = "WxH"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """Read 1920x1080 as (1920, 1080)."""
-        width, cross, height = str(value).lower().partition("x")
-        if not (cross and width.isdecimal() and height.isdecimal()):
-            self.fail(f"{value!r} is not a size: write it as 1920x1080", param, ctx)
-        return int(width), int(height)
-
-
-class BytesType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """A size of memory."""
-
-    name = "SIZE"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read 1GB, 1.5G or 800MB as bytes; thousands count, as disks and `a2f` do."""
-        text = str(value).upper().removesuffix("B")
-        factor = {"K": 10**3, "M": 10**6, "G": 10**9}.get(text[-1:], 1)
-        try:
-            size = int(float(text[:-1] if factor > 1 else text) * factor)
-        except (ValueError, OverflowError):
-            size = 0
-        if size < 1:
-            self.fail(f"{value!r} is not a size of memory: write it as 800MB or 1.5GB", param, ctx)
-        return size
-
-
-class CountType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """A whole number, with an optional K, M or G for thousands, millions or billions."""
-
-    name = "N"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read 100M as 100,000,000."""
-        text = str(value).upper()
-        factor = {"K": 10**3, "M": 10**6, "G": 10**9}.get(text[-1:], 1)
-        digits = text[:-1] if factor > 1 else text
-        if not digits.isdecimal() or int(digits) < 1:
-            self.fail(f"{value!r} is not a count: write it as 100000000 or 100M", param, ctx)
-        return int(digits) * factor
-
-
-POSITIVE = click.IntRange(min=1)
-
-
 @click.command(epilog=EPILOG)
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option(
@@ -86,17 +54,24 @@ POSITIVE = click.IntRange(min=1)
     metavar="OUT",
     help="File, folder, or - for standard output. A new name without a suffix, or with / at its end, makes a folder.",
 )
-@click.option("-s", "--scale", type=int, help="Enlarge 2, 3 or 4 times.  [default: 4]")
+@click.option("-s", "--scale", type=int, shell_complete=complete_scale, help="Enlarge 2, 3 or 4 times.  [default: 4]")
 @click.option(
     "-m",
     "--model",
     default="auto",
     show_default=True,
     metavar="NAME",
+    shell_complete=complete_model,
     help="One of `a2f models`, a weights file, or auto. auto chooses for each picture: sd-robust for a JPEG of low "
     "quality, if it has weights at this scale; otherwise sd.",
 )
-@click.option("-f", "--format", metavar="FMT", help="As the input by default; a2f formats lists all.")
+@click.option(
+    "-f",
+    "--format",
+    metavar="FMT",
+    shell_complete=complete_format,
+    help="As the input by default; a2f formats lists all.",
+)
 @click.option("-r", "--recursive", is_flag=True, help="Folders below the given ones too, their structure kept.")
 @click.option("--suffix", metavar="TEXT", help="Added to each file's name.  [default: _x4 and the like]")
 @click.option("--skip-existing", is_flag=True, help="Leave outputs that are there, to go on with a batch.")
@@ -128,12 +103,13 @@ POSITIVE = click.IntRange(min=1)
     type=int,
     default=1,
     metavar="N",
+    shell_complete=among(*RUNS),
     help="Mean of N runs, on the image flipped (2, 4) and turned (8): a little better, N times the time.  [default: 1]",
 )
 @click.option(
     "-t",
     "--tile",
-    type=click.IntRange(min=0),
+    type=NATURAL,
     default=0,
     metavar="N",
     help="Side of a tile, pixels; 0 chooses.",
@@ -145,7 +121,7 @@ POSITIVE = click.IntRange(min=1)
 )
 @click.option(
     "--gates",
-    type=click.Choice(["auto", "exact", "sampled"]),
+    type=click.Choice(GATES),
     default="auto",
     help="For images too large for the memory. exact: uses a temporary file. sampled: no temporary file, faster; a few "
     "pixels differ by one grey level.  [default: exact; sampled for openvino, fast]",
@@ -154,15 +130,15 @@ POSITIVE = click.IntRange(min=1)
 @click.option(
     "--threads", type=POSITIVE, metavar="N", help="Threads for the network.  [default: all cores, shared among jobs]"
 )
-@click.option("--engine", metavar="NAME", help="onnxruntime, openvino or torch.  [default: onnxruntime]")
-@click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda or mps.")
+@click.option("--engine", type=click.Choice(ENGINES), help="What computes.  [default: onnxruntime]")
+@device_option
 @click.option(
     "--dtype",
-    default="float32",
+    type=click.Choice((*DTYPES, FAST)),
+    default=DTYPES[0],
     show_default=True,
-    metavar="NAME",
-    help="float32; bfloat16 (openvino, torch), float16 (torch), int8 (openvino); fast: the quickest, at a loss below "
-    "0.01 dB on average (a2f models --json).",
+    help="bfloat16: openvino, torch. float16: torch. int8: openvino. fast: the quickest of this machine, with a loss "
+    "below 0.01 dB on average (a2f models --json).",
 )
 @click.option("--compile", is_flag=True, help="--engine torch: fuse the network first; for many images.")
 @click.option(
@@ -197,7 +173,9 @@ def upscale(inputs: tuple[str, ...], dry_run: bool, as_json: bool, verbose: bool
         threading.Thread(target=importlib.import_module, args=("pyvips",), daemon=True).start()
         runner = Runner(options, count=len(tasks), first=tasks[0].source)
     except WeightsError as error:
-        raise UsageError(str(error)) from error  # nothing has been tried: what was asked for is not to be had
+        raise UsageError(
+            error.message, *error.hints
+        ) from error  # nothing has been tried: what was asked for is not to be had
     for note in runner.upscalers.take_notes():
         reporter.note(note)
     if dry_run:
