@@ -20,9 +20,9 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
-from a2f.export.calibrate import calibrate
 from a2f.export.graph import export_onnx
 from a2f.export.int8 import METADATA_KEY, ranges_of, ranges_text
+from a2f.export.ranges import calibrate
 from a2f.export.session import make_session
 from a2f.runtime import Limits, load_engine
 from a2f.runtime.memory import keep_freed_memory

@@ -16,12 +16,12 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import a2f
-from a2f.cli import options
+from a2f.cli import parameters
 from a2f.cli.main import COMMANDS, cli, main
 from a2f.export.check import Difference
 from a2f.model.a2f import A2F
-from a2f.model.convert import official_name
-from a2f.peers.convert import READERS
+from a2f.model.official import official_name
+from a2f.peers.checkpoints import READERS
 from a2f.runtime import options as engines
 from a2f.runtime.plan import Gates
 from a2f.training.recipe import BUILT_IN
@@ -208,7 +208,7 @@ def test_the_shell_completes_choices(words: list[str], begun: str, offered: set[
 
 
 def test_choices_are_those_of_the_engines() -> None:
-    assert options.ENGINES == engines.ENGINES
-    assert set(options.DTYPES) == {dtype for dtypes in engines.DTYPES.values() for dtype in dtypes}
-    assert options.FAST == engines.FAST
-    assert set(options.GATES) == set(get_args(Gates))
+    assert parameters.ENGINES == engines.ENGINES
+    assert set(parameters.DTYPES) == {dtype for dtypes in engines.DTYPES.values() for dtype in dtypes}
+    assert parameters.FAST == engines.FAST
+    assert set(parameters.GATES) == set(get_args(Gates))

@@ -6,9 +6,9 @@ import pytest
 from a2f.errors import EngineError, WeightsError
 from a2f.export import onnx_file
 from a2f.export.builder import ALL_SIDES, GraphBuilder
-from a2f.export.calibrate import calibrate
 from a2f.export.fold import Conv, FoldedBlock
 from a2f.export.int8 import LARGEST_KERNEL, METADATA_KEY, Range, add_res, ranges_of, ranges_text
+from a2f.export.ranges import calibrate
 from a2f.imageio import read_image
 from a2f.runtime import Limits, load_engine
 from a2f.runtime.fast import choose_fast

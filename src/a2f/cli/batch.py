@@ -27,7 +27,7 @@ MANY = 8  # images for each job: from then on it hardly counts that the last of 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class BatchOptions:
     """What was asked for, of all images alike.
 
     Attributes:
@@ -95,7 +95,7 @@ class Runner:
             be had.
     """
 
-    def __init__(self, options: Options, *, count: int = 2, first: Path = STDIN) -> None:
+    def __init__(self, options: BatchOptions, *, count: int = 2, first: Path = STDIN) -> None:
         target, memory = options.request.target, options.engine.max_memory
         self.options, self.count = options, count
         self.jobs = min(options.jobs or (1 if memory else 2), max(1, count))
@@ -122,7 +122,7 @@ class Runner:
         A failure is an outcome, not an exception.
 
         Args:
-            tasks: of `plan`.
+            tasks: of `find_tasks`.
             stdin: reads the whole standard input.
         """
         jobs = self.jobs
@@ -205,7 +205,7 @@ class Runner:
             raise Cancelled("stopped before writing")
 
 
-def _model_for(first: Path, options: Options) -> str:
+def _model_for(first: Path, options: BatchOptions) -> str:
     """The model of the first pass over an image, as far as it can be told before the image is read."""
     quality = None
     if options.model == AUTO and first.is_file():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from a2f.cli.options import check_output, complete_model
+from a2f.cli.parameters import check_output, complete_model
 
 EPILOG = """\b
 Example:
@@ -24,7 +24,7 @@ def calibrate(weights: str, data: Path, output: Path, overwrite: bool) -> None:
     The weights stay as they are. Where OpenVINO is installed, the loss is measured on other photographs of the
     folder, told, and written down too.
     """
-    from a2f.evaluation.calibrate import calibrated
+    from a2f.evaluation.int8_loss import calibrated
     from a2f.files import write_bytes_atomic
     from a2f.weights import find_weights, write_weights
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from a2f.cli.options import among, check_output, complete_scale
+from a2f.cli.parameters import among, check_output, complete_scale
 
 EPILOG = """\b
 Examples:
@@ -50,7 +50,7 @@ def convert(checkpoint: Path, output: Path, network: str | None, scale: int | No
 
     check_output(output, ".safetensors", overwrite=overwrite)
     if network is not None:
-        from a2f.peers.convert import convert_network
+        from a2f.peers.checkpoints import convert_network
         from a2f.peers.files import write_network
 
         if scale is None:
@@ -59,7 +59,7 @@ def convert(checkpoint: Path, output: Path, network: str | None, scale: int | No
         write_bytes_atomic(output, write_network(found), replace=overwrite)
         click.echo(f"{output}: {found.name} x{found.scale}", err=True)
         return
-    from a2f.model.convert import convert_official
+    from a2f.model.official import convert_official
     from a2f.weights import write_weights
 
     weights = convert_official(checkpoint)

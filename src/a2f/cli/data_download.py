@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from a2f.cli.console import Messages
-from a2f.cli.options import ScalesType
+from a2f.cli.parameters import ScalesType
 
 if TYPE_CHECKING:
     from a2f.data.sources import DataSet, Part

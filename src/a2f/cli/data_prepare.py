@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from a2f.cli.console import Messages
-from a2f.cli.options import NATURAL, POSITIVE, ScalesType
+from a2f.cli.parameters import NATURAL, POSITIVE, ScalesType
 
 if TYPE_CHECKING:
-    from a2f.data.prepare import Result
+    from a2f.data.prepare import Prepared
 
 EPILOG = """\b
 Examples:
@@ -51,11 +51,11 @@ def prepare(source: Path, target: Path, jobs: int | None, quiet: bool, **given: 
     DST/index.json tells source, size and SHA-256 of each file. Files that cannot be read stop nothing: they are listed
     at the end.
     """
-    from a2f.data.index import Settings
-    from a2f.data.prepare import plan, run
+    from a2f.data.index import PrepareSettings
+    from a2f.data.prepare import find_sources, run
 
-    todo = plan(source, target, Settings(**given))
-    with Reporter(len(todo.tasks), quiet=quiet) as reporter:
+    todo = find_sources(source, target, PrepareSettings(**given))
+    with PrepareReporter(len(todo.tasks), quiet=quiet) as reporter:
         for note in todo.notes:
             reporter.messages.note(note)
         try:
@@ -67,7 +67,7 @@ def prepare(source: Path, target: Path, jobs: int | None, quiet: bool, **given: 
     return reporter.exit_code
 
 
-class Reporter:
+class PrepareReporter:
     """Tells what becomes of each image, and the count at the end.
 
     Args:
@@ -77,10 +77,10 @@ class Reporter:
 
     def __init__(self, count: int, *, quiet: bool) -> None:
         self.count, self.messages = count, Messages(quiet=quiet)
-        self.results: dict[str, list[Result]] = {"made": [], "kept": [], "skipped": [], "failed": []}
+        self.results: dict[str, list[Prepared]] = {"made": [], "kept": [], "skipped": [], "failed": []}
         self.files = 0
 
-    def __enter__(self) -> "Reporter":
+    def __enter__(self) -> "PrepareReporter":
         self.messages.start_bar(total=self.count, unit="image")
         return self
 
@@ -89,7 +89,7 @@ class Reporter:
         if kind is None:
             self._summary()
 
-    def __call__(self, result: "Result") -> None:
+    def __call__(self, result: "Prepared") -> None:
         """Tell one result."""
         self.results[result.status].append(result)
         if result.entry is not None:

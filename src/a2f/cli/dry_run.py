@@ -62,7 +62,7 @@ def dry_run(runner: Runner, tasks: Sequence[Task], *, as_json: bool, verbose: bo
 
     Args:
         runner: whose options and engines would do the work.
-        tasks: of `plan`.
+        tasks: of `find_tasks`.
         as_json: a JSON object a line on standard output, errors and the sum on standard error.
         verbose: the model of each image, and what the models run on.
 

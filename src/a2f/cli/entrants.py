@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from a2f.cli.options import open_third_party
+from a2f.cli.parameters import open_third_party
 from a2f.errors import UnknownModelError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def names_of(models: Sequence[str]) -> dict[str, str]:
     Raises:
         UsageError: if two models get one name.
     """
-    from a2f.compare import names_apart
+    from a2f.sheets import names_apart
 
     given = dict.fromkeys(split_name(model) for model in models)
     files = list(dict.fromkeys(model for name, model in given if not name and (is_file(model) or is_folder(model))))
@@ -222,7 +222,7 @@ def check_name(model: str, *, ask: str, builtin: Sequence[str] = ()) -> None:
         UnknownModelError: for both.
     """
     from a2f.peers import PEERS
-    from a2f.peers.convert import READERS
+    from a2f.peers.checkpoints import READERS
     from a2f.variants import ABLATIONS, NOT_KNOWN, VARIANTS, unknown_network
     from a2f.weights import AUTO, shipped_names
 

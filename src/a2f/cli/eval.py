@@ -10,7 +10,7 @@ import click
 
 from a2f.cli.entrants import Entrant, is_folder, is_single, kept_as, names_of, open_entrant, scale_of
 from a2f.cli.eval_pictures import Crops, Maps
-from a2f.cli.options import (
+from a2f.cli.parameters import (
     CONVENTION,
     RUNS,
     QualitiesType,
@@ -101,7 +101,7 @@ def _print_schema(ctx: click.Context, param: click.Parameter, value: bool) -> No
 
 
 @dataclass(frozen=True, kw_only=True)
-class Output:
+class Report:
     """What is printed, and how.
 
     Attributes:
@@ -253,7 +253,7 @@ def eval(
     from a2f.runtime.ensemble import check_ensemble
 
     check_ensemble(ensemble)
-    output = Output(
+    output = Report(
         form=form,
         metrics=metrics or ("psnr_y", "ssim_y"),
         shown=shown or "none",
@@ -287,8 +287,8 @@ def eval(
 
 def _sets(data: Sequence[Path], scale: int, lr_data: Path | None) -> "dict[str, list[Item]]":
     """The name of each set and its items."""
-    from a2f.compare import names_apart
     from a2f.evaluation.sets import load_set
+    from a2f.sheets import names_apart
 
     folders = list(dict.fromkeys(data))
     for folder in (*folders, *([] if lr_data is None else [lr_data])):

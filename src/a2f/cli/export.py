@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from a2f.cli.options import SizeType, check_output, complete_model, complete_scale
+from a2f.cli.parameters import SizeType, check_output, complete_model, complete_scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable

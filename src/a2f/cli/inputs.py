@@ -17,7 +17,7 @@ STDIN = Path("-")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Naming:
+class OutputNames:
     """How results are named, and where they go.
 
     Attributes:
@@ -61,7 +61,7 @@ class Task:
         return "standard input" if self.source == STDIN else str(self.source)
 
 
-def plan(inputs: list[str], naming: Naming) -> tuple[list[Task], list[str]]:
+def find_tasks(inputs: list[str], naming: OutputNames) -> tuple[list[Task], list[str]]:
     """Find all images and where each goes, before anything runs.
 
     Args:
@@ -87,7 +87,7 @@ def plan(inputs: list[str], naming: Naming) -> tuple[list[Task], list[str]]:
     return tasks, notes
 
 
-def _stream_task(naming: Naming) -> Task:
+def _stream_task(naming: OutputNames) -> Task:
     target = naming.output or STDIN
     if target != STDIN and (target.is_dir() or naming.output_folder):
         raise UsageError(
@@ -98,7 +98,7 @@ def _stream_task(naming: Naming) -> Task:
     return Task(source=STDIN, target=target)
 
 
-def _find(inputs: list[str], naming: Naming) -> tuple[list[tuple[Path, Path]], list[str]]:
+def _find(inputs: list[str], naming: OutputNames) -> tuple[list[tuple[Path, Path]], list[str]]:
     """Every image with the folder part that its output keeps."""
     found: list[tuple[Path, Path]] = []
     notes: list[str] = []
@@ -134,7 +134,7 @@ def _outside(images: list[Path], folder: Path, output: Path | None) -> tuple[lis
     return kept, [f"{folder}: {left_out} file(s) left out that lie in the output folder {output}"] if left_out else []
 
 
-def _images_of(folder: Path, naming: Naming) -> tuple[list[Path], list[str]]:
+def _images_of(folder: Path, naming: OutputNames) -> tuple[list[Path], list[str]]:
     everything = sorted(folder.rglob("*") if naming.recursive else folder.iterdir())
     images = [p for p in everything if is_image_name(p) and p.is_file() and not p.name.startswith(".")]
     suffix, stems = naming.mark, {(p.parent, p.stem) for p in images}
@@ -180,7 +180,7 @@ def _why_passed_over(path: Path, *, recursive: bool) -> str:
     return f"{path.suffix.lower()} file(s)" if path.suffix else "file(s) without a suffix"
 
 
-def _task(path: Path, below: Path, naming: Naming, *, single: bool) -> Task:
+def _task(path: Path, below: Path, naming: OutputNames, *, single: bool) -> Task:
     times = times_of(path)
     name = output_name(path, mark=naming.mark, format=naming.format)
     out = naming.output

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from a2f.cli.console import print_table
-from a2f.cli.options import POSITIVE, complete_scale, engine_options
+from a2f.cli.parameters import POSITIVE, complete_scale, engine_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable

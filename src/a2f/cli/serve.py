@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from a2f.cli.options import NATURAL, POSITIVE, BytesType, CountType
+from a2f.cli.parameters import NATURAL, POSITIVE, BytesType, CountType
 from a2f.errors import MissingExtraError
 
 if TYPE_CHECKING:

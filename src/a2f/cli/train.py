@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from a2f.cli.options import (
+from a2f.cli.parameters import (
     CONVENTION,
     POSITIVE,
     among,
@@ -139,12 +139,12 @@ def train(words: tuple[str, ...], network: str | None, print_recipe: str | None,
     config, init = _network(model, given["init"], scale=given["scale"], seed=recipe.seed)
     try:
         from a2f.training.checkpoint import list_checkpoints
-        from a2f.training.start import Job, start
+        from a2f.training.start import TrainingJob, start
     except ImportError as error:
         raise MissingExtraError(f"training needs torch and tensorboard: pip install 'a2f[train]' ({error})") from error
     from a2f.training.log import Log
 
-    job = Job(
+    job = TrainingJob(
         teacher=_teacher(given, scale=config.scale),
         config=config,
         recipe=recipe,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from a2f.cli.options import (
+from a2f.cli.parameters import (
     DTYPES,
     ENGINES,
     FAST,
@@ -28,8 +28,8 @@ from a2f.cli.options import (
 from a2f.errors import UsageError, WeightsError
 
 if TYPE_CHECKING:
-    from a2f.cli.batch import Options, Runner
-    from a2f.cli.inputs import Naming, Task
+    from a2f.cli.batch import BatchOptions, Runner
+    from a2f.cli.inputs import OutputNames, Task
     from a2f.cli.report import Reporter
     from a2f.sizes import Target
 
@@ -154,12 +154,12 @@ def upscale(inputs: tuple[str, ...], dry_run: bool, as_json: bool, verbose: bool
     replaced unasked, an input never.
     """
     from a2f.cli.batch import Runner
-    from a2f.cli.inputs import STDIN, plan
+    from a2f.cli.inputs import STDIN, find_tasks
     from a2f.cli.report import Reporter
 
     try:
         options, naming = _asked(given)
-        tasks, notes = plan(list(inputs), naming)
+        tasks, notes = find_tasks(list(inputs), naming)
         if dry_run and tasks[0].source == STDIN:
             raise click.UsageError("--dry-run looks at files, and - is none")
         if as_json and any(task.target == STDIN for task in tasks):
@@ -204,10 +204,10 @@ def _run(runner: "Runner", tasks: "list[Task]", reporter: "Reporter") -> int:
     return reporter.exit_code
 
 
-def _asked(given: dict[str, Any]) -> "tuple[Options, Naming]":
+def _asked(given: dict[str, Any]) -> "tuple[BatchOptions, OutputNames]":
     """The options as values, checked."""
-    from a2f.cli.batch import Options
-    from a2f.cli.inputs import Naming
+    from a2f.cli.batch import BatchOptions
+    from a2f.cli.inputs import OutputNames
     from a2f.files import ends_like_a_folder
     from a2f.imageio import format_of_suffix
     from a2f.pipeline import Encoding, Request
@@ -226,10 +226,10 @@ def _asked(given: dict[str, Any]) -> "tuple[Options, Naming]":
         **some("allow_truncated", "max_pixels", "independent_alpha", "tileable", "never_shrink", "overwrite"),
     )
     on = some("engine", "device", "dtype", "threads", "tile", "max_memory", "gates", "compile", "ensemble")
-    options = Options(
+    options = BatchOptions(
         request=request, engine=EngineOptions(**on), **some("model", "jobs", "skip_existing", "preserve_times")
     )
-    naming = Naming(
+    naming = OutputNames(
         mark=target.mark if given["suffix"] is None else given["suffix"],
         format=format,
         output=None if output is None else Path(output),

@@ -45,7 +45,7 @@ def packed(header: dict[str, Any], payload: bytes | bytearray = b"") -> bytes:
     return LENGTHS.pack(len(text), len(payload)) + text
 
 
-class Progress:
+class PictureProgress:
     """How much of a picture is done, over all runs of its networks.
 
     Args:
@@ -104,7 +104,7 @@ class Worker:
         decided = decide(data, models, request, name=NAME)
         if not decided.passes:
             self._check_resizing(decided.picture.size, decided.final)
-        upscalers.on_progress = Progress(_work(decided), tell)
+        upscalers.on_progress = PictureProgress(_work(decided), tell)
         file, notes = write(decided)
         told = {
             "format": decided.format,
