@@ -23,6 +23,7 @@ PARTS = (
     "steps",
     "learning",
     "serve",
+    "batch",
 )
 
 

@@ -25,13 +25,13 @@ from a2f.data.degrade import Degradation, jpeg
 from a2f.data.patches import Patches
 from a2f.errors import InputError, WeightsError
 from a2f.export.graph import export_onnx
+from a2f.figures.curves import plot_runs
 from a2f.metrics import psnr_y
 from a2f.resize import imresize
 from a2f.training.checkpoint import list_checkpoints, load_checkpoint, step_of
 from a2f.training.interrupts import Interrupts
 from a2f.training.log import Log, read_log
 from a2f.training.loop import NonFiniteLossError, Progress, Run, transferred
-from a2f.training.plots import plot_runs
 from a2f.training.recipe import Optimiser, Recipe, Stage, parse_recipe
 from a2f.training.step import loss_of
 from a2f.training.validation import enlarged

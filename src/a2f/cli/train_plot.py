@@ -31,9 +31,9 @@ def plot(runs: tuple[Path, ...], output: Path | None, overwrite: bool) -> None:
     sources = list(dict.fromkeys(runs))
     if output is None and (len(sources) > 1 or sources[0].is_file()):
         raise click.UsageError("name the picture: -o OUT.png, OUT.svg or OUT.pdf")
+    from a2f.figures.curves import plot_runs
     from a2f.figures.style import SUFFIXES
     from a2f.sheets import names_apart
-    from a2f.training.plots import plot_runs
 
     if output is not None:
         check_output(output, *SUFFIXES, overwrite=overwrite)

@@ -10,9 +10,10 @@ from click.testing import CliRunner, Result
 
 from a2f.cli.main import cli
 from a2f.errors import A2FError, ImageWriteError, UsageError
+from a2f.figures.curves import CURVES, plot_runs
+from a2f.figures.style import FACTOR_NAMES
 from a2f.model.a2f import A2F, to_weights
 from a2f.peers.files import open_network, write_network
-from a2f.training.plots import CURVES, plot_runs
 from a2f.variants import ablation_of
 from a2f.weights import find_shipped, lambdas, read_weights, write_weights
 
@@ -70,7 +71,7 @@ def test_ticks_are_at_whole_blocks(run: Path, axes: list, tmp_path: Path) -> Non
     assert all(tick == round(tick) for tick in ticks)
     expected = lambdas(read_weights(SHIPPED))
     assert {line.get_label(): list(line.get_ydata()) for line in axes[-1].lines} == {
-        f"λ {name}": values for name, values in expected.items()
+        FACTOR_NAMES[name]: values for name, values in expected.items()
     }
 
 
@@ -83,7 +84,10 @@ def test_runs_lie_on_one_another_and_files_beside(run: Path, axes: list, tmp_pat
     assert [line.get_label() for line in axes[0].lines] == ["one", "two", "idn"]
     assert len({(line.get_color(), line.get_linestyle()) for line in axes[0].lines}) == 3
     assert [axis.get_title() for axis in axes[3:]] == ["one", "two", "a2f_sd_x4"]
-    assert [line.get_label() for line in axes[4].lines] == ["λ res", "λ x"]  # which baseline-mp has
+    assert [line.get_label() for line in axes[4].lines] == [
+        FACTOR_NAMES["res"],
+        FACTOR_NAMES["x"],
+    ]  # which baseline-mp has
 
 
 def test_a_weights_file_alone(axes: list, tmp_path: Path) -> None:
@@ -172,4 +176,4 @@ def test_what_cannot_be_drawn(run: Path, tmp_path: Path) -> None:
     with pytest.raises(A2FError, match=r"is not the folder of a training run \(it has no log.csv\)"):
         plot_runs({"none": tmp_path}, output=tmp_path / "a.png")
     with pytest.raises(ImageWriteError, match="cannot write"):
-        plot_runs({"one": run}, output=tmp_path / "no" / "a.png")
+        plot_runs({"one": run}, output=path / "a.png")  # a file in place of a folder
