@@ -45,7 +45,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def command(*words: object) -> Result:
-    return CliRunner().invoke(cli, ["train", "plot", *map(str, words)])
+    return CliRunner().invoke(cli, ["plot", *map(str, words)])
 
 
 def test_a_run_has_its_curves_and_its_lambdas(run: Path, axes: list) -> None:
@@ -58,11 +58,8 @@ def test_a_run_has_its_curves_and_its_lambdas(run: Path, axes: list) -> None:
 def test_plot_has_a_help_of_its_own() -> None:
     told = command("--help")
     assert told.exit_code == 0
-    assert "train plot [OPTIONS] RUN..." in told.stdout
+    assert "plot [OPTIONS] RUN..." in told.stdout
     assert "--recipe" not in told.stdout
-    late = CliRunner().invoke(cli, ["train", "-o", "a.png", "plot", "runs/a"])
-    assert late.exit_code == 2
-    assert "write plot first: a2f train plot runs/a -o FILE" in late.stderr
 
 
 def test_ticks_are_at_whole_blocks(run: Path, axes: list, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ COMMANDS = {
     "profile": "Tell what networks cost: parameters, operations, time.",
     "data": "Prepare images for training, download data sets.",
     "train": "Train a network on a folder of photographs.",
+    "plot": "Draw the curves of training runs.",
     "completion": "Print the completion script for your shell.",
 }
 

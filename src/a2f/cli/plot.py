@@ -1,4 +1,4 @@
-"""``a2f train plot``."""
+"""``a2f plot``."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ from a2f.cli.parameters import check_output
 
 EPILOG = """\b
 Examples:
-  a2f train plot runs/sd_x4                       RUN/curves.png
-  a2f train plot runs/a runs/b sd.safetensors -o compared.svg
+  a2f plot runs/sd_x4                          RUN/curves.png
+  a2f plot runs/a runs/b sd.safetensors -o compared.svg
 
 \b
 Exit code: 0 drawn, 1 failed, 2 wrong request.
