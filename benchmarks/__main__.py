@@ -23,7 +23,7 @@ PARTS = (
     "steps",
     "learning",
     "serve",
-    "batch",
+    "small_images",
 )
 
 

@@ -478,7 +478,7 @@ def test_log_and_plot(tmp_path: Path) -> None:
         "x": 2,
     }
     plot_runs({"run": tmp_path}, output=tmp_path / "again.svg")
-    assert CliRunner().invoke(cli, ["train", "plot", str(tmp_path)]).exit_code == 0
+    assert CliRunner().invoke(cli, ["plot", str(tmp_path)]).exit_code == 0
     with Image.open(tmp_path / "curves.png") as picture:
         assert picture.width > 800
 
@@ -694,8 +694,8 @@ def test_command_line_errors(tmp_path: Path, monkeypatch, capsys) -> None:
     for arguments, message in [
         (["train", "sd"], "missing --data and -o"),
         (["train", "sd", "--data", data, "-o", tmp_path / "n", "--teacher", "sd"], "go together"),
-        (["train", "plot", tmp_path / "none"], "is not the folder of a training run"),
-        (["train", "plot"], "Missing argument 'RUN...'"),
+        (["plot", tmp_path / "none"], "is not the folder of a training run"),
+        (["plot"], "Missing argument 'RUN...'"),
         (["train", "sd", "m"], "one model at a time"),
         (["train", "xl", "--data", data, "-o", tmp_path / "n"], "choose one of s, sd, m, l, baseline"),
         (["train", "sd", "--data", data, "-o", data / "0.png/n"], "cannot make the folder"),

@@ -1,6 +1,6 @@
 """Small images in one call of the network, beside one call for each.
 
-    python -m benchmarks.batch [--threads 1] [--rounds 15] [--write]
+    python -m benchmarks.small_images [--threads 1] [--rounds 15] [--write]
 
 Both take turns. What counts is the time of the CPU, which other programs on the machine change least.
 """
