@@ -696,7 +696,7 @@ def test_command_line_errors(tmp_path: Path, monkeypatch, capsys) -> None:
         (["train", "sd", "--data", data, "-o", tmp_path / "n", "--teacher", "sd"], "go together"),
         (["plot", tmp_path / "none"], "is not the folder of a training run"),
         (["plot"], "Missing argument 'RUN...'"),
-        (["train", "sd", "m"], "one model at a time"),
+        (["train", "sd", "m"], "unexpected extra argument (m)"),
         (["train", "xl", "--data", data, "-o", tmp_path / "n"], "choose one of s, sd, m, l, baseline"),
         (["train", "sd", "--data", data, "-o", data / "0.png/n"], "cannot make the folder"),
         (
