@@ -124,6 +124,7 @@ def test_few_points_have_ticks_at_whole_steps_that_do_not_touch(run: Path, axes:
         lines = "".join(f"{step},0.1,0.0005,31\n" for step in steps)
         (run / "log.csv").write_text("step,loss,lr,psnr_y\n" + lines)
         plot_runs({"one": run}, output=tmp_path / "a.png")
+        axes[0].figure.draw_without_rendering()  # at the resolution at which it is measured
         for axis in axes[:3]:
             ticks = [tick for tick in axis.get_xticks() if steps[0] <= tick <= steps[-1]]
             assert all(tick == round(tick) for tick in ticks)
@@ -133,6 +134,7 @@ def test_few_points_have_ticks_at_whole_steps_that_do_not_touch(run: Path, axes:
 
 def test_no_label_touches_the_edge(run: Path, axes: list, tmp_path: Path) -> None:
     plot_runs({"one": run}, output=tmp_path / "a.png")
+    axes[0].figure.draw_without_rendering()  # at the resolution at which it is measured
     whole = axes[0].figure.bbox
     assert all(axis.yaxis.label.get_window_extent().x0 >= 6 for axis in axes)
     assert all(axis.get_tightbbox().x1 <= whole.x1 - 6 for axis in axes)

@@ -20,7 +20,7 @@ FEW_POINTS = 60  # of a curve: each gets a dot
 ACROSS = 3  # panels in a row
 PANEL_IN = (3.4, 2.5)  # width and height
 PAD_IN = 0.1  # around each panel
-TICKS = 4  # of the steps, at most: more touch each other
+TICKS = 5  # of the steps, at most: more touch each other
 
 
 @dataclass(frozen=True, kw_only=True)
