@@ -42,7 +42,7 @@ class Hint:
 
     text: str
     option: str = ""
-    value: bool | str | None = None
+    value: bool | int | str | None = None
 
 
 Spelling = Callable[[Hint], str]  # writes the option of a hint; nothing if the front end has no such option

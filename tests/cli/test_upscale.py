@@ -504,7 +504,9 @@ def test_damaged_files_are_told_when_taken(here: Path, run) -> None:
     assert "whole.png is truncated" not in done.err
 
 
-@pytest.mark.parametrize("options", [["--dtype", "float16"], ["--compile"], ["--engine", "torch", "--device", "cuda:9"]])
+@pytest.mark.parametrize(
+    "options", [["--dtype", "float16"], ["--compile"], ["--engine", "torch", "--device", "cuda:9"]]
+)
 def test_what_is_not_to_be_had_is_a_wrong_request(options: list[str], here: Path, run) -> None:
     photo(here / "a.png")
     done = run("upscale", "a.png", *options)

@@ -69,7 +69,7 @@ def told(error: Exception) -> str:
 
 def _as_flag(hint: Hint) -> str:
     flag = f"--{hint.option.replace('_', '-')}"
-    return f"{flag} {hint.value}" if isinstance(hint.value, str) else flag
+    return flag if hint.value is None or isinstance(hint.value, bool) else f"{flag} {hint.value}"
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = False) -> None:
