@@ -78,7 +78,7 @@ Exit code: 0 all done, 1 some failed, 2 wrong request, 3 all failed.
 @click.option("--overwrite", is_flag=True, help="Replace outputs that are there. Inputs never.")
 @click.option("--width", type=POSITIVE, metavar="W", help="Exact width; the height follows.")
 @click.option("--height", type=POSITIVE, metavar="H", help="Exact height; the width follows.")
-@click.option("--size", type=SizeType(), help="Exact width and height; the proportions may change.")
+@click.option("--size", type=SizeType(), metavar="WxH", help="Exact width and height; the proportions may change.")
 @click.option("--max-side", type=POSITIVE, metavar="N", help="Exact length of the longer side.")
 @click.option(
     "--quality",
