@@ -40,6 +40,7 @@ Examples:
     "--size",
     "lr_size",
     type=SizeType(),
+    metavar="WxH",
     help="Width and height of the LR image, for programs that take fixed sides only.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
