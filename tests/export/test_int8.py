@@ -11,8 +11,8 @@ from a2f.export.int8 import LARGEST_KERNEL, METADATA_KEY, Range, add_res, ranges
 from a2f.export.ranges import calibrate
 from a2f.imageio import read_image
 from a2f.runtime import Limits, load_engine
-from a2f.runtime.fast import choose_fast
-from a2f.runtime.openvino_core import openvino_core
+from a2f.runtime.opening import choose_fast
+from a2f.runtime.openvino import openvino_core
 from a2f.weights import Weights, find_shipped, read_weights, shipped_models
 
 

@@ -99,7 +99,7 @@ def test_compiled_is_the_same_for_all_sizes_and_threads() -> None:
     ("options", "error", "message"),
     [
         ({"engine": "tensorrt"}, UsageError, "onnxruntime, openvino, torch"),
-        ({"dtype": "int8"}, EngineError, "choose float32, or engine openvino"),
+        ({"dtype": "int8"}, EngineError, r"choose float32, or engine openvino"),
         ({"dtype": "float64"}, EngineError, "choose float32$"),
         ({"threads": 0}, UsageError, "from 1 to 1024"),
         ({"threads": 5000}, UsageError, "from 1 to 1024"),
