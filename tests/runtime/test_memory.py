@@ -165,8 +165,7 @@ def test_too_little_memory_is_refused_with_the_least_that_works(weights, monkeyp
         load_engine(weights, threads=2, limits=Limits(max_memory_bytes=50 * 10**6))(image)
     told = str(caught.value)
     least = int(re.search(r"(\d+) MB", told)[1]) * 10**6
-    assert f"(--max-memory {least // 10**6}MB, max_memory={least})" in told
-    assert "fewer threads (--threads, threads) would need less" in told
+    assert told.endswith("MB are needed: raise max_memory, or run fewer threads")
     sr = load_engine(weights, threads=2, limits=Limits(max_memory_bytes=least))(image)
     assert (sr == load_engine(weights, threads=2, limits=Limits(tile_px=50))(image)).all()
     with pytest.raises(MemoryLimitError, match="at least"):
@@ -177,13 +176,13 @@ def test_a_tile_that_was_asked_for_is_never_changed(weights) -> None:
     plan = smallest_tiles(fold(weights), (999, 999), threads=2, tile_px=333)
     assert (plan.tile_height, plan.tile_width) == (333, 333)
     engine = load_engine(weights, threads=2, limits=Limits(tile_px=900))
-    with pytest.raises(MemoryLimitError, match=r"smaller tiles \(--tile, tile\)"):
+    with pytest.raises(MemoryLimitError, match="choose a smaller tile"):
         engine.plan((999, 999), 100 * 10**6)
 
 
 @pytest.mark.parametrize("bad", [{"tile_px": -1}, {"tile_px": 3}, {"max_memory_bytes": 0}])
 def test_senseless_limits(bad: dict) -> None:
-    with pytest.raises(UsageError, match=r"at least [14]"):
+    with pytest.raises(UsageError, match="at least [14]"):
         Limits(**bad)
 
 

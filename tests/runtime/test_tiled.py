@@ -306,7 +306,7 @@ def test_torch_without_memory_for_the_whole_image_or_a_tile(error: RuntimeError,
     assert failed
     tiled = load_engine(weights, engine="torch", limits=Limits(tile_px=16))
     monkeypatch.setattr(torch.nn.functional, "conv2d", Mock(side_effect=error))
-    with pytest.raises(MemoryLimitError, match="no memory on cpu for a tile: choose smaller tiles"):
+    with pytest.raises(MemoryLimitError, match="no memory on cpu for a tile: choose a smaller tile"):
         tiled(image)
 
 
@@ -384,7 +384,7 @@ def test_the_file_of_features_has_no_name(tmp_path: Path, monkeypatch) -> None:
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path / "gone"))
-    with pytest.raises(WriteError, match=r"in .*gone: No such file or directory; set TMPDIR"):
+    with pytest.raises(WriteError, match=r"in .*gone: No such file or directory: set TMPDIR"):
         FeaturesInFile(4, 10, 7)
 
 
