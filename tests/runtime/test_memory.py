@@ -182,7 +182,7 @@ def test_a_tile_that_was_asked_for_is_never_changed(weights) -> None:
 
 @pytest.mark.parametrize("bad", [{"tile_px": -1}, {"tile_px": 3}, {"max_memory_bytes": 0}])
 def test_senseless_limits(bad: dict) -> None:
-    with pytest.raises(UsageError, match="at least [14]"):
+    with pytest.raises(UsageError, match=r"at least [14]"):
         Limits(**bad)
 
 

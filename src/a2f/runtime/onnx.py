@@ -11,7 +11,7 @@ from a2f.export.builder import Sides
 from a2f.export.fold import Folded, fold
 from a2f.export.graph import export_onnx
 from a2f.export.session import make_session
-from a2f.export.steps import block_step, exchange_step, head_step, tail_step
+from a2f.export.steps import step_graph
 from a2f.runtime.engine import A2FEngine, PlainEngine, WholeRunner, to_batch, to_image
 from a2f.runtime.memory import Memory
 from a2f.runtime.pieces import PieceRunner
@@ -143,7 +143,8 @@ def onnx_steps(net: Folded) -> Steps:
     """The steps of a network, each a graph of onnxruntime on one thread."""
 
     def make(kind: str, number: int, sides: Sides) -> Step:
-        session = make_session(_drawn(net, kind, number, sides), threads=1, shared_memory=True)
+        graph = step_graph(net, kind, number=number, sides=sides)
+        session = make_session(graph.to_onnx("step"), threads=1, shared_memory=True)
         names = [output.name for output in session.get_outputs()]
 
         def step(inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -152,11 +153,3 @@ def onnx_steps(net: Folded) -> Steps:
         return step
 
     return Steps(net, make)
-
-
-def _drawn(net: Folded, kind: str, number: int, sides: Sides) -> bytes:
-    if kind == "head":
-        return head_step(net, sides=sides)
-    if kind == "block":
-        return block_step(net, number, sides=sides)
-    return exchange_step(net) if kind == "exchange" else tail_step(net, sides=sides)

@@ -9,7 +9,8 @@ from typing import Literal, get_args
 
 from a2f.errors import Hint, UsageError
 from a2f.export.fold import Folded
-from a2f.export.steps import BLOCK_HALO_PX, slots_of
+from a2f.export.graph import BLOCK_HALO_PX
+from a2f.export.steps import slots_of
 from a2f.variants import A2FConfig
 
 Size = tuple[int, int]  # width, height

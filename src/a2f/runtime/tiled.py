@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from a2f.errors import Hint
 from a2f.export.builder import ALL_SIDES, Sides
 from a2f.export.fold import Conv, Folded, FoldedBlock
-from a2f.export.steps import BLOCK_HALO_PX, TAIL_HALO_PX, middle_of, slots_of
+from a2f.export.graph import BLOCK_HALO_PX
+from a2f.export.steps import TAIL_HALO_PX, middle_of, slots_of
 from a2f.runtime.features import FeaturesInFile, FeaturesInMemory
 from a2f.runtime.plan import LEAST_PX, Size, Tiles, plan_tiles, smallest_tiles, tiles_leave
 from a2f.upscaler import UNWATCHED, Control
@@ -64,19 +65,19 @@ class Steps:
         self._lock = threading.Lock()
 
     def head(self, sides: Sides) -> Step:
-        """`head_step`."""
+        """The head: "lr" -> "x"."""
         return self._step("head", 0, sides)
 
     def block(self, number: int, sides: Sides) -> Step:
-        """`block_step`."""
+        """A block: "before", "gate" and "earlier" or "sums" -> "x" and "later"."""
         return self._step("block", number, sides)
 
     def exchange(self) -> Step:
-        """`exchange_step`."""
+        """The exchange at the middle: "features" -> "sums"."""
         return self._step("exchange", 0, ALL_SIDES)
 
     def tail(self, sides: Sides) -> Step:
-        """`tail_step`."""
+        """The tail: "before" and "lr" -> "sr"."""
         return self._step("tail", 0, sides)
 
     def _step(self, kind: str, number: int, sides: Sides) -> Step:

@@ -2,11 +2,12 @@
 
 import functools
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from a2f.errors import EngineError, Hint, MemoryLimitError, MissingExtraError
 
@@ -17,9 +18,9 @@ try:
 except ImportError as missing:
     raise MissingExtraError("engine torch is not installed: pip install 'a2f[train]'") from missing
 
-from a2f.export.builder import ALL_SIDES, Sides
-from a2f.export.fold import Conv, Folded, FoldedBlock, fold
-from a2f.export.steps import BLOCK_HALO_PX, middle_of
+from a2f.export.builder import Graph, Node, Sides
+from a2f.export.fold import Folded, fold
+from a2f.export.steps import step_graph
 from a2f.model.a2f import from_weights
 from a2f.runtime.engine import A2FEngine, WholeRunner
 from a2f.runtime.memory import Memory
@@ -29,8 +30,6 @@ from a2f.upscaler import Control
 from a2f.weights import Weights
 
 TILE_PX = 512  # on other devices than the CPU: large enough to fill them, small enough for any of them
-
-Layer = Callable[[Tensor], Tensor]
 
 
 def open_torch(
@@ -153,104 +152,89 @@ def torch_steps(net: Folded, *, device: torch.device, dtype: torch.dtype) -> Ste
         device: where the steps run; what they read and write is in the memory of the CPU.
         dtype: of their computation.
     """
-    return Steps(net, _TorchSteps(net, device=device, dtype=dtype).make)
+
+    def make(kind: str, number: int, sides: Sides) -> Step:
+        return TorchGraph(step_graph(net, kind, number=number, sides=sides), device=device, dtype=dtype)
+
+    return Steps(net, make)
 
 
-class _TorchSteps:
-    """What `a2f.export.steps` draws for the other engines; arguments as `torch_steps`."""
+class TorchGraph:
+    """Carries out a graph; safe to share between threads.
 
-    def __init__(self, net: Folded, *, device: torch.device, dtype: torch.dtype) -> None:
-        self.net, self._device, self._dtype = net, device, dtype
-        self._mean = self._here(net.mean)
+    Args:
+        graph: of the operators in `step_graph`.
+        device: where it runs.
+        dtype: of its computation.
+    """
 
-    def make(self, kind: str, number: int, sides: Sides) -> Step:
-        """Open a step, as `Steps` asks for it."""
-        make = {"head": self._head, "exchange": self._exchange, "tail": self._tail}
-        run = self._block(number, sides) if kind == "block" else make[kind](sides)
+    def __init__(self, graph: Graph, *, device: torch.device, dtype: torch.dtype) -> None:
+        self._device, self._dtype, self._outputs = device, dtype, tuple(graph.outputs)
+        self._constants = {name: self._constant(value) for name, value in graph.constants.items()}
+        uses = {name: number for number, node in enumerate(graph.nodes) for name in node.inputs}
+        self._nodes = [
+            (node, [name for name in node.inputs if uses[name] == number and name not in self._constants])
+            for number, node in enumerate(graph.nodes)
+        ]
 
-        def step(inputs: Mapping[str, Array]) -> dict[str, Array]:
-            try:
-                with torch.inference_mode():
-                    outputs = run({name: self._here(x) for name, x in inputs.items()})
-                    return {name: y.float().cpu().contiguous().numpy() for name, y in outputs.items()}
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-                raise MemoryLimitError(
-                    f"no memory on {self._device} for a tile", Hint(text="choose a smaller {option}", option="tile")
-                ) from error
+    def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Inputs by name -> outputs by name; MemoryLimitError where the device has too little memory."""
+        try:
+            with torch.inference_mode():
+                outputs = self._run({name: self._here(x) for name, x in inputs.items()})
+                return {name: outputs[name].float().cpu().contiguous().numpy() for name in self._outputs}
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise MemoryLimitError(
+                f"no memory on {self._device} for a tile", Hint(text="choose a smaller {option}", option="tile")
+            ) from error
 
-        return step
+    def _run(self, tensors: dict[str, Any]) -> dict[str, Any]:
+        for node, done in self._nodes:
+            given = [tensors[name] if name in tensors else self._constants[name] for name in node.inputs]
+            tensors[node.output] = _OPERATORS[node.kind](node, *given)
+            for name in set(done).difference(self._outputs):
+                del tensors[name]
+        return tensors
 
-    def _head(self, sides: Sides) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
-        head = self._layer(self.net.head, sides)
-        return lambda given: {"x": head(given["lr"] - self._mean)}
-
-    def _block(self, number: int, sides: Sides) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
-        net, block = self.net, self.net.blocks[number - 1]
-        conv1, conv2 = self._layer(block.conv1, sides), self._layer(block.conv2, sides)
-        auxiliary = self._auxiliary(block, number) if block.proj else None
-        own = None
-        if block.proj and middle_of(net) < number < len(net.blocks):
-            own = self._layer(_stacked([later.proj[number] for later in net.blocks[number:]], axis=0))
-        c = net.config.channels
-
-        def run(given: dict[str, Tensor]) -> dict[str, Tensor]:
-            inside = _inside(given["before"], BLOCK_HALO_PX, sides)
-            x = conv2(F.relu(conv1(given["before"]))) + block.lambda_x * inside
-            if auxiliary is not None:
-                x = x + given["gate"] * auxiliary(inside, given)
-            return {"x": x} if own is None else {"x": x, "later": own(x) + given["sums"][:, c:]}
-
-        return run
-
-    def _auxiliary(self, block: FoldedBlock, number: int) -> Callable[[Tensor, dict[str, Tensor]], Tensor]:
-        """p_i (Eq. 6) of what a block is given."""
-        c = self.net.config.channels
-        if number > middle_of(self.net):
-            return lambda inside, given: given["sums"][:, :c]
-        last = self._layer(block.proj[-1])
-        if number == 1:
-            return lambda inside, given: last(inside)
-        earlier = self._layer(_stacked(block.proj[:-1], axis=1))
-        return lambda inside, given: earlier(given["earlier"]) + last(inside)
-
-    def _exchange(self, sides: Sides) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
-        k = middle_of(self.net)
-        rows = [_stacked(block.proj[: k + 1], axis=1) for block in self.net.blocks[k:]]
-        sums = self._layer(_stacked(rows, axis=0))
-        return lambda given: {"sums": sums(given["features"])}
-
-    def _tail(self, sides: Sides) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
-        tail, skip = self._layer(self.net.tail, sides), self._layer(self.net.skip, sides)
-        scale = self.net.config.scale
-        return lambda given: {"sr": F.pixel_shuffle(tail(given["before"]) + skip(given["lr"] - self._mean), scale)}
-
-    def _layer(self, conv: Conv, sides: Sides = ALL_SIDES) -> Layer:
-        """A convolution that pads with zeros at those sides that are the image's own border."""
-        weight = self._here(conv.weight).contiguous(memory_format=torch.channels_last)
-        bias = None if conv.bias is None else self._here(conv.bias)
-        radius = conv.weight.shape[-1] // 2
-        if all(sides) or radius == 0:
-            return lambda x: F.conv2d(x, weight, bias, padding=radius)
-        top, left, bottom, right = (radius if border else 0 for border in sides)
-        return lambda x: F.conv2d(F.pad(x, (left, right, top, bottom)), weight, bias)
+    def _constant(self, value: NDArray[Any]) -> Any:
+        """Bounds as a list, one number as a float, all other constants as a tensor."""
+        if value.dtype == np.int64:
+            return value.tolist()
+        return float(value.item()) if value.size == 1 else self._here(value)
 
     def _here(self, x: Array) -> Tensor:
         layout = torch.channels_last if x.ndim == 4 else torch.preserve_format
         return torch.from_numpy(x).to(self._device, self._dtype, memory_format=layout)
 
 
+def _conv(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    pads = node.attributes["pads"]
+    assert isinstance(pads, list)
+    top, left, bottom, right = pads
+    if top == left == bottom == right:
+        return F.conv2d(x, weight, bias, padding=top)
+    return F.conv2d(F.pad(x, (left, right, top, bottom)), weight, bias)
+
+
+def _slice(node: Node, x: Tensor, starts: list[int], ends: list[int], axes: list[int]) -> Tensor:
+    for axis, start, end in zip(axes, starts, ends, strict=True):
+        x = x.narrow(axis, start, min(end if end >= 0 else x.shape[axis] + end, x.shape[axis]) - start)
+    return x
+
+
+_OPERATORS: dict[str, Callable[..., Tensor]] = {
+    "Conv": _conv,
+    "Slice": _slice,
+    "Relu": lambda node, x: F.relu(x),
+    "Add": lambda node, a, b: a + b,
+    "Sub": lambda node, a, b: a - b,
+    "Mul": lambda node, a, b: a * b,
+    "DepthToSpace": lambda node, x: F.pixel_shuffle(x, node.attributes["blocksize"]),
+}
+
+
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether torch found no memory, on a device or, with an error that has no name of its own, on the CPU."""
     return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
-
-
-def _stacked(convs: Sequence[Conv], *, axis: int) -> Conv:
-    """1x1 convolutions without bias as one: over more outputs (axis 0) or inputs (1)."""
-    return Conv(weight=np.concatenate([conv.weight for conv in convs], axis=axis))
-
-
-def _inside(x: Tensor, halo: int, sides: Sides) -> Tensor:
-    top, left, bottom, right = (0 if border else halo for border in sides)
-    return x[:, :, top : x.shape[2] - bottom, left : x.shape[3] - right]
