@@ -8,6 +8,7 @@ import functools
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -92,10 +93,17 @@ class CompiledGraph:
     """
 
     def __init__(self, blob: bytes, options: Mapping[str, Any]) -> None:
-        core = openvino_core()
-        self._model = core.compile_model(core.read_model(blob), "CPU", dict(options))
-        self._request = self._model.create_infer_request()
+        self._blob, self._options = blob, dict(options)
         self._lock = threading.Lock()
+        self._compile()
+
+    def _compile(self) -> None:
+        """Compile anew: a run that was cancelled leaves the shapes of its image with some of the nodes."""
+        core = openvino_core()
+        self._model: Any = core.compile_model(core.read_model(self._blob), "CPU", self._options)
+        self._request: Any = (
+            self._model.create_infer_request()
+        )  # None while it runs, and after a run that was cancelled
 
     def __call__(self, x: Array, gates: Mapping[str, Array], control: Control, *, gives_back: bool) -> Array:
         """Run.
@@ -108,34 +116,33 @@ class CompiledGraph:
         """
         while not self._lock.acquire(timeout=HEARD_AFTER_S):
             control.check()
-        finished = False
         try:
             control.check()
-            self._request.start_async({"lr": x, **gates})
-            self._wait(control)
-            large = np.array(self._request.get_tensor("sr").data, dtype=np.float32)
-            finished = True
+            if self._request is None:
+                self._compile()
+            request, self._request = self._request, None
+            request.start_async({"lr": x, **gates})
+            _wait(request, control)
+            large = np.array(request.get_tensor("sr").data, dtype=np.float32)
+            if gives_back:
+                del request  # holds the tensors of its last run
+                self._model.release_memory()
+                request = self._model.create_infer_request()
+            self._request = request
             return large
         finally:
-            if gives_back or not finished:
-                self._request = None  # holds the tensors of its last run
-                self._model.release_memory()
-                self._request = self._model.create_infer_request()
             self._lock.release()
 
-    def _wait(self, control: Control) -> None:
-        """Until the run is done, or is cancelled."""
-        if control.cancelled is None:
-            self._request.wait()
-            return
-        while not self._request.wait_for(int(1000 * HEARD_AFTER_S)):
-            if control.cancelled():
-                self._request.cancel()
-                try:
-                    self._request.wait()
-                except RuntimeError as error:
-                    raise Cancelled("stopped") from error
-                return  # it was done already
+
+def _wait(request: Any, control: Control) -> None:
+    """Until a run is done, or is cancelled."""
+    while control.cancelled is not None and not request.wait_for(int(1000 * HEARD_AFTER_S)):
+        if control.cancelled():
+            request.cancel()
+            with suppress(RuntimeError):  # which says that it was cancelled
+                request.wait()
+            raise Cancelled("stopped")
+    request.wait()  # raises what went wrong
 
 
 def _check(weights: Weights, dtype: str, ranges: tuple[Range, ...] | None, limits: Limits) -> None:
