@@ -103,5 +103,5 @@ def check_ensemble(runs: int) -> int:
     """
     if isinstance(runs, bool) or not isinstance(runs, int) or runs not in ENSEMBLES:
         choice = "choose 1 (off), 2 (mirrored), 4 (all flips) or 8 (flips and turns) for {option}"
-        raise UsageError(f"there is no ensemble of {runs!r}", Hint(text=choice, option="ensemble"))
+        raise UsageError(f"an ensemble of {runs!r}", Hint(text=choice, option="ensemble"))
     return runs
