@@ -19,7 +19,7 @@ from a2f.upscaler import HEARD_AFTER_S, UNWATCHED, Control
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 HUGE_PAGE = 2**21
 UNBOUNDED = 2**62
-MEASURED_EVERY_S = 0.1
+MEASURED_EVERY_S = 1.0
 
 # The files of a control group, for cgroup v2 and v1: limit, use, and the entry of memory.stat that tells the part of
 # the page cache that the kernel drops as soon as memory is needed.
