@@ -26,7 +26,7 @@ from a2f.export.ranges import calibrate
 from a2f.export.session import make_session
 from a2f.runtime import Limits, load_engine
 from a2f.runtime.memory import keep_freed_memory
-from a2f.runtime.openvino_core import computes, import_openvino
+from a2f.runtime.openvino import computes, import_openvino
 from a2f.variants import VARIANTS, config_of
 from a2f.weights import Weights, read_weights, shipped_models
 from benchmarks.machine import describe, suffix

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from a2f.evaluation.score import score_set
 from a2f.evaluation.sets import load_set
 from a2f.profiling.latency import measure_latency
-from a2f.runtime import Limits, load_engine
+from a2f.runtime import load_engine
 from a2f.runtime.ensemble import VIEWS, ensemble_of
 from a2f.upscaler import Upscaler
 from a2f.weights import ShippedModel, read_weights, shipped_models
@@ -53,7 +53,7 @@ def gains(model: ShippedModel, data: Path, sets: list[str]) -> list[list[str]]:
         for item in load_set(data / name, scale=model.scale):
             once, told = Once(engine), {"model": "", "data": name}
             for runs, values in found.items():
-                upscaler = ensemble_of(once, runs, limits=Limits())
+                upscaler = ensemble_of(once, runs)
                 score = score_set(upscaler, [item], **told, scale=model.scale, metrics=["psnr_y"])
                 values.append(score.mean("psnr_y"))
         means |= {(name, runs): float(np.mean(values)) for runs, values in found.items()}
@@ -73,7 +73,7 @@ def costs(rounds: int) -> list[list[str]]:
     rows = [["model", *(f"{runs} runs" for runs in sorted(VIEWS) if runs > 1)]]
     for model in shipped_models():
         engine = load_engine(read_weights(model.path), threads=THREADS)
-        named = {str(runs): ensemble_of(engine, runs, limits=Limits()) for runs in sorted(VIEWS)}
+        named = {str(runs): ensemble_of(engine, runs) for runs in sorted(VIEWS)}
         found = measure_latency(named, width=WIDTH, height=HEIGHT, rounds=rounds)
         ratios = [f"{took.median_s / found['1'].median_s:.2f}x" for runs, took in found.items() if runs != "1"]
         rows.append([f"a2f {model.variant} x{model.scale}", *ratios])

@@ -26,9 +26,9 @@ from a2f.imageio import read_image
 from a2f.imageio.formats import is_image_name
 from a2f.model.a2f import A2F, to_weights
 from a2f.runtime import Limits, load_engine
-from a2f.runtime.onnx_engine import OnnxSteps
-from a2f.runtime.plan import Plan
-from a2f.runtime.tiled import TiledRun, rows_of
+from a2f.runtime.onnx import onnx_steps
+from a2f.runtime.plan import Tiles
+from a2f.runtime.tiled import rows_of, run_tiles
 from a2f.variants import VARIANTS, A2FConfig, config_of
 from a2f.weights import Weights, find_shipped, read_weights, shipped_models
 from benchmarks.engine import timed
@@ -47,10 +47,10 @@ def levels(sr: np.ndarray) -> np.ndarray:
 def tiled(weights: Weights, image: np.ndarray, tile: int, *, in_file: bool) -> np.ndarray:
     """[sH, sW, 3], by the cut that is asked for."""
     height, width = image.shape[:2]
-    plan = Plan(tile_height=tile, tile_width=tile, band_rows=tile, in_file=in_file)
+    plan = Tiles(tile_height=tile, tile_width=tile, band_rows=tile, in_file=in_file)
     with ThreadPoolExecutor(2) as pool:
-        steps = OnnxSteps(fold(weights))
-        run = TiledRun(steps, rows_of(image), height=height, width=width, plan=plan, pool=pool)
+        steps = onnx_steps(fold(weights))
+        run = run_tiles(steps, rows_of(image), size=(width, height), plan=plan, over=pool.map)
         return np.concatenate(list(run), axis=1).transpose(1, 2, 0)
 
 

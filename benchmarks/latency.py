@@ -28,7 +28,7 @@ from a2f.figures.labels import Label, draw_labels
 from a2f.figures.style import BLUE, FAINT, GREY, RED
 from a2f.peers.files import open_network
 from a2f.peers.onnx_file import export_network
-from a2f.runtime.openvino_core import computes, import_openvino, openvino_core
+from a2f.runtime.openvino import computes, import_openvino, openvino_core
 from a2f.variants import VARIANTS
 from a2f.weights import shipped_models
 from benchmarks import peers

@@ -4,7 +4,7 @@ import os
 import platform
 from pathlib import Path
 
-from a2f.runtime.openvino_core import computes
+from a2f.runtime.openvino import computes
 
 
 def suffix() -> str:

@@ -21,7 +21,8 @@ import numpy as np
 from a2f.cli.parameters import BytesType
 from a2f.figures.style import BLUE, FAINT, GREEN, RED
 from a2f.imageio import Picture, write_image
-from a2f.runtime.memory import available_bytes, whole_bytes
+from a2f.runtime.memory import available_bytes
+from a2f.runtime.plan import whole_bytes
 from a2f.variants import config_of
 from benchmarks.machine import describe
 from benchmarks.markdown import ROOT, fill, table, write_json
@@ -93,8 +94,7 @@ def measure(sides: list[int], limit: str) -> list[Row]:
                 f"a2f, --max-memory {limit}": [*files, "--max-memory", limit],
                 f"a2f, --max-memory {FAST_LIMIT} --dtype fast": [*files, "--max-memory", FAST_LIMIT, "--dtype", "fast"],
             }
-            free = available_bytes()
-            if free is None or whole_bytes(config_of("sd", scale=2), height=side, width=side) < free:
+            if whole_bytes(config_of("sd", scale=2), height=side, width=side) < available_bytes():
                 ways["whole image in one graph"] = ["-c", PLAIN, str(source), str(target)]
             for name, arguments in ways.items():
                 seconds, peak = run(arguments)

@@ -17,7 +17,7 @@ from typing import Any, get_args
 
 from a2f.figures.style import BLACK, BLUE, FAINT, GREEN, GREY, ORANGE, PURPLE, RED
 from a2f.runtime import load_engine
-from a2f.runtime.openvino_core import computes
+from a2f.runtime.openvino import computes
 from a2f.runtime.options import EngineName
 from a2f.weights import read_weights, shipped_models
 from benchmarks.engine import SCALE, an_image, measure, timed

@@ -8,6 +8,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,15 @@ import pytest
 from PIL import Image
 
 import a2f
-from a2f.errors import InputError, MemoryLimitError, OutputExistsError, PixelLimitError, UsageError, WeightsError
+from a2f.errors import (
+    Cancelled,
+    InputError,
+    MemoryLimitError,
+    OutputExistsError,
+    PixelLimitError,
+    UsageError,
+    WeightsError,
+)
 from a2f.weights import find_shipped
 
 PIXELS = np.random.default_rng(3).integers(0, 256, (9, 13, 3)).astype(np.uint8)
@@ -272,3 +281,15 @@ def test_what_does_not_survive_a_fork_says_so() -> None:
 def test_an_upscaler_has_its_ensemble() -> None:
     with pytest.raises(UsageError, match="ensemble=2 and an upscaler"):
         a2f.upscale(PIXELS, model=a2f.load(scale=2), ensemble=2)
+
+
+def test_one_call_is_cancelled_and_the_others_are_not(upscaler: a2f.LoadedUpscaler, expected: np.ndarray) -> None:
+    cancel, told = threading.Event(), list[float]()
+    cancel.set()
+    for given in (PIXELS, png(), Image.fromarray(PIXELS)):
+        with pytest.raises(Cancelled):
+            upscaler(given, cancel=cancel)
+        with pytest.raises(Cancelled):
+            a2f.upscale(given, model=upscaler, cancel=cancel)
+    np.testing.assert_array_equal(upscaler(PIXELS, progress=told.append, cancel=threading.Event()), expected)
+    assert told == [1]

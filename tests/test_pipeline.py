@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from a2f.errors import LossyFormatError, OutputExistsError, UnknownModelError, UsageError, WriteError
+from a2f.errors import Cancelled, LossyFormatError, OutputExistsError, UnknownModelError, UsageError, WriteError
 from a2f.imageio import read_image
 from a2f.pipeline import Encoding, Request, decide, output_name, write
 from a2f.sizes import Target
-from a2f.upscaler import Upscaler
+from a2f.upscaler import Control, Upscaler
 from a2f.upscalers import Models
 
 
@@ -67,11 +67,8 @@ def test_folders_are_made_on_request_once_there_is_something_to_write(photo: Pat
         decide(photo, models, Request(target=Target(scale=2)), output=output)
     decided = decide(photo, models, request, output=output)
 
-    def refuse() -> None:
-        raise UsageError("not now")
-
-    with pytest.raises(UsageError, match="not now"):
-        write(decided, watch=refuse)
+    with pytest.raises(Cancelled):
+        write(decided, control=Control(cancelled=lambda: True))
     assert not output.parent.exists()
     write(decided)
     assert output.exists()

@@ -1,6 +1,8 @@
 """Grey, alpha, depth and exact sizes around a simple upscaler."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 
 import numpy as np
 import pytest
@@ -9,11 +11,10 @@ from hypothesis import strategies as st
 
 from a2f import load
 from a2f.alpha import FAINT, fill_hidden
-from a2f.errors import InputError
+from a2f.errors import Cancelled, InputError, MemoryLimitError
 from a2f.imageio import Picture, read_image
 from a2f.pixels import encode_enlarged, upscale_pixels
-from a2f.runtime.plan import _reserved
-from a2f.upscaler import Upscaler
+from a2f.upscaler import Control, Upscaler
 
 
 class Nearest:
@@ -213,14 +214,31 @@ def test_bad_arrays(pixels: object, message: str) -> None:
         upscale_pixels(pixels, [Nearest(2)])
 
 
-def test_no_reservation_outlives_a_file_that_could_not_be_written(network) -> None:
+def test_no_memory_is_held_for_a_file_that_could_not_be_written(network) -> None:
     picture = Picture(pixels=np.zeros((9, 9, 3), np.uint8))
     parts = encode_enlarged(picture, [network], format="ppm")
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(2) as pool:
         assert pool.submit(next, parts).result()  # one thread begins, and another ends it
         parts.close()
-        assert pool.submit(_reserved.get).result() == 0
-    assert _reserved.get() == 0
+
+        def take_all() -> bool:
+            with network.memory.take(network.memory.budget() * network.memory.jobs):
+                return True
+
+        assert pool.submit(take_all).result()
+
+
+@pytest.mark.parametrize(("channels", "most"), [(3, 1.1), (4, 1.3)])
+def test_an_exact_size_takes_hardly_more_memory_than_a_factor(channels: int, most: float) -> None:
+    """Its bands are resized while they are made: the result is never held in floating point."""
+    tight = load("sd", scale=2, threads=2, max_memory=10**6).engine
+    picture = Picture(pixels=np.zeros((3000, 4000, channels), np.uint8))
+    least = []
+    for size in (None, (7680, 5760)):
+        with pytest.raises(MemoryLimitError, match="4000 x 3000 pixels, enlarged to") as caught:
+            next(encode_enlarged(picture, [tight], size=size, format="png"))
+        least.append(int(re.search(r"at least (\d+) MB", str(caught.value))[1]))
+    assert least[1] < most * least[0]
 
 
 def seamless(channels: int, dtype: type = np.uint8, side: int = 40) -> np.ndarray:
@@ -278,3 +296,22 @@ def test_independent_alpha_leaves_the_colours_under_it(network: Upscaler, channe
     np.testing.assert_array_equal(made[..., :-1], upscale_pixels(pixels[..., :-1], [network]))
     np.testing.assert_array_equal(made[..., -1:], upscale_pixels(pixels[..., -1:], [network]))
     assert (upscale_pixels(pixels, [network])[..., :-1] != made[..., :-1]).any()
+
+
+@pytest.mark.parametrize("size", [None, (70, 50)])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_progress_of_all_runs_together_rises_to_one(network: Upscaler, channels: int, size) -> None:
+    told: list[float] = []
+    pixels = noise((12, 10, channels), np.uint8)
+    upscale_pixels(pixels, [network, network], size=size, control=Control(progress=told.append))
+    assert told == sorted(told)
+    assert told[-1] == pytest.approx(1)
+    assert len(told) == (4 if channels == 4 else 2)  # alpha runs by itself
+
+
+def test_a_cancelled_picture_gives_no_file_and_leaves_the_upscaler_usable(network: Upscaler) -> None:
+    asked = count()
+    control = Control(cancelled=lambda: next(asked) > 0)  # alpha runs, the colours do not
+    with pytest.raises(Cancelled):
+        list(encode_enlarged(Picture(pixels=noise((20, 20, 4), np.uint8)), [network], format="png", control=control))
+    assert upscale_pixels(noise((4, 4, 3), np.uint8), [network]).shape == (8, 8, 3)

@@ -8,8 +8,6 @@ from a2f.color import LUMA
 from a2f.depth import Plane
 from a2f.resample import resampled
 from a2f.runtime.memory import give_back_freed
-from a2f.runtime.plan import reserve
-from a2f.upscaler import BandUpscaler, Upscaler
 
 FAINT = 1 / 16  # of the strongest alpha: below this a pixel's own colour counts ever less
 
@@ -53,7 +51,7 @@ def _halve(x: Plane) -> Plane:
     return np.asarray(blocks.mean((1, 3)), dtype=np.float32)
 
 
-def enlarge_alpha(alpha: Plane, upscaler: Upscaler) -> Plane:
+def enlarge_alpha(alpha: Plane, bands: Iterator[Plane], *, scale: int) -> Plane:
     """Enlarge alpha, held to the range of its neighbourhood, so that opaque stays opaque and empty stays empty.
 
     The network's sharp edge is taken where bicubic sees one, and bicubic in its tails, where ringing would show as
@@ -61,35 +59,25 @@ def enlarge_alpha(alpha: Plane, upscaler: Upscaler) -> Plane:
 
     Args:
         alpha: [H, W] in [0, 1].
-        upscaler: of the pass.
+        bands: of what the network makes of alpha as a grey image, [rows, sW, 3], from the top.
+        scale: s.
 
     Returns:
         [sH, sW] in [0, 1].
     """
-    s = upscaler.scale
     height, width = alpha.shape
-    grey = alpha[..., None].repeat(3, axis=2)
-    with reserve(8 * s * s * alpha.size):  # the two planes below
-        sharp = _bands_of(grey, upscaler)
-        large = resampled(alpha, (width * s, height * s), "BICUBIC").copy()
-        low, high = _neighbourhood(alpha)
-        top = 0
-        for band in sharp:
-            rows = slice(top, top + len(band))
-            soft = large[rows].clip(0, 1)
-            soft += 4 * soft * (1 - soft) * (band @ LUMA - soft)
-            lr_rows = np.arange(rows.start, rows.stop) // s
-            large[rows] = soft.clip(low[lr_rows].repeat(s, 1), high[lr_rows].repeat(s, 1))
-            top = rows.stop
+    large = resampled(alpha, (width * scale, height * scale), "BICUBIC").copy()
+    low, high = _neighbourhood(alpha)
+    top = 0
+    for band in bands:
+        rows = slice(top, top + len(band))
+        soft = large[rows].clip(0, 1)
+        soft += 4 * soft * (1 - soft) * (band @ LUMA - soft)
+        lr_rows = np.arange(rows.start, rows.stop) // scale
+        large[rows] = soft.clip(low[lr_rows].repeat(scale, 1), high[lr_rows].repeat(scale, 1))
+        top = rows.stop
     give_back_freed()  # before the colours take theirs
     return large
-
-
-def _bands_of(rgb: Plane, upscaler: Upscaler) -> Iterator[Plane]:
-    """An enlargement in bands, of at most 256 rows for what comes whole."""
-    for band in upscaler.bands(rgb) if isinstance(upscaler, BandUpscaler) else [upscaler(rgb)]:
-        for top in range(0, len(band), 256):
-            yield band[top : top + 256]
 
 
 def _neighbourhood(plane: Plane) -> tuple[Plane, Plane]:

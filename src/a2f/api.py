@@ -4,7 +4,9 @@ import functools
 import io
 import operator
 import os
+import threading
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
@@ -18,11 +20,11 @@ from a2f.imageio import DEFAULT_MAX_PIXELS, format_of_suffix
 from a2f.pillow import image_of, is_pillow, jpeg_quality_of, pixels_of, upright_of
 from a2f.pipeline import Encoding, Request, decide, output_name, write
 from a2f.pixels import upscale_pixels
-from a2f.runtime.arrays import BEYOND
-from a2f.runtime.engines import open_upscaler
+from a2f.runtime.engine import BEYOND, Engine
+from a2f.runtime.opening import open_upscaler
 from a2f.runtime.options import EngineOptions
 from a2f.sizes import Size, Target
-from a2f.upscaler import Upscaler
+from a2f.upscaler import Control, Upscaler
 from a2f.upscalers import Models, kept_upscaler
 from a2f.weights import available_scales, find_weights, is_file_name
 
@@ -63,7 +65,8 @@ def load(
         threads: of one run on the CPU; all cores by default.
         tile: side of the tiles, LR pixels; 0 chooses. The pixels are the same for any tile, and those of a run of the
             whole image but for float rounding: one grey level on some pixels in a million.
-        max_memory: of the whole process, bytes; by default up to half of what is free.
+        max_memory: limit of the whole process, bytes; by default up to half of what is free. Calls in several threads
+            share it: a call that finds too little left waits for others.
         gates: of images that do not fit into the memory whole: "exact", or "sampled", which pools the channel gates
             over a sample, is quicker, needs no disk and changes a few pixels by a grey level; "auto": exact with
             onnxruntime, sampled with openvino.
@@ -116,12 +119,12 @@ class LoadedUpscaler:
         engine: what they gave.
     """
 
-    def __init__(self, model: str, *, scale: int, options: EngineOptions, engine: Upscaler) -> None:
+    def __init__(self, model: str, *, scale: int, options: EngineOptions, engine: Engine) -> None:
         self.model, self.options = model, options
         self._asked_scale, self._engine, self._process = scale, engine, os.getpid()
 
     @property
-    def engine(self) -> Upscaler:
+    def engine(self) -> Engine:
         """What is inside: it takes and gives arrays [H, W, 3] float32 alone, and clips nothing."""
         if self._process != os.getpid():
             if self.options.engine == "torch" or self.options.device != "cpu":
@@ -168,6 +171,8 @@ class LoadedUpscaler:
         independent_alpha: bool = False,
         tileable: bool = False,
         max_pixels: int | None = DEFAULT_MAX_PIXELS,
+        progress: Callable[[float], None] | None = None,
+        cancel: threading.Event | None = None,
     ) -> ImageT:
         """Enlarge one image and give back what was given.
 
@@ -188,6 +193,8 @@ class LoadedUpscaler:
             independent_alpha: alpha is data of its own.
             tileable: the image goes on at its other side.
             max_pixels: refuse a larger file before it is decoded; None for no limit.
+            progress: called with the share of the network's work that is done, in [0, 1], from any thread.
+            cancel: ends this call with `Cancelled` soon after it is set; other calls go on.
         """
         request = Request(
             target=_target(self.scale, size=size, width=width, height=height, max_side=max_side),
@@ -200,7 +207,7 @@ class LoadedUpscaler:
             overwrite=overwrite,
         )
         where = _Where(output=output, preserve_times=preserve_times)
-        return cast(ImageT, _upscaled(image, _models_of(self.engine), request, where))
+        return cast(ImageT, _upscaled(image, _models_of(self.engine), request, where, _control(progress, cancel)))
 
 
 def _reopened(model: str, scale: int, options: EngineOptions) -> LoadedUpscaler:
@@ -228,6 +235,8 @@ def upscale(
     independent_alpha: bool = False,
     tileable: bool = False,
     max_pixels: int | None = DEFAULT_MAX_PIXELS,
+    progress: Callable[[float], None] | None = None,
+    cancel: threading.Event | None = None,
 ) -> ImageT:
     """Enlarge one image and give back what was given.
 
@@ -269,6 +278,9 @@ def upscale(
         tileable: the image goes on at its left where it ends at its right, and at its top where it ends at its bottom,
             as seamless textures do; so does the result.
         max_pixels: refuse a larger file, by width times height, before it is decoded; None for no limit.
+        progress: called with the share of the network's work that is done, in [0, 1], from any thread; of an image that
+            runs whole only with 1.
+        cancel: ends this call with `Cancelled` soon after it is set, by another thread; other calls go on.
 
     Returns:
         The type that was given, as `image` tells.
@@ -282,6 +294,7 @@ def upscale(
         ImageWriteError: if the result cannot be encoded.
         LossyFormatError: if the format of `output` cannot hold the transparency or the bit depth, without `force`.
         MemoryLimitError: if the memory does not suffice.
+        Cancelled: once `cancel` is set.
         UnknownModelError: if there are no such weights; the message lists what there is.
         WeightsError: if a weights file cannot be read.
         UsageError: for another `scale` with a model by name or file; for several exact sizes, one that is not in whole
@@ -300,7 +313,8 @@ def upscale(
         tileable=tileable,
         overwrite=overwrite,
     )
-    return cast(ImageT, _upscaled(image, models, request, _Where(output=output, preserve_times=preserve_times)))
+    where = _Where(output=output, preserve_times=preserve_times)
+    return cast(ImageT, _upscaled(image, models, request, where, _control(progress, cancel)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -382,22 +396,28 @@ def _whole(side: int, *, name: str) -> int:
         raise UsageError(f"{name} is in whole pixels, not {side!r}") from error
 
 
-def _upscaled(image: object, models: Models, request: Request, where: _Where) -> object:
+def _control(progress: Callable[[float], None] | None, cancel: threading.Event | None) -> Control:
+    return Control(progress=progress, cancelled=None if cancel is None else cancel.is_set)
+
+
+def _upscaled(image: object, models: Models, request: Request, where: _Where, control: Control) -> object:
     """What `upscale` gives for an image of any type."""
     if isinstance(image, (str, os.PathLike)):
-        return _upscaled_file(image, models, request, where)
+        return _upscaled_file(image, models, request, where, control)
     kind = type(image).__name__
     if where.output is not None or where.preserve_times:
         what = "output" if where.output is not None else "preserve_times"
         raise InputError(f"{what} is for images given as a path, not as {kind}: save the result yourself")
     if isinstance(image, np.ndarray):
-        return _upscaled_array(image, models, request)
+        return _upscaled_array(image, models, request, control)
     if not isinstance(image, (bytes, bytearray, memoryview, io.BytesIO)) and is_pillow(image):
-        return _upscaled_pillow(cast("PillowImage", image), models, request)
-    return _upscaled_bytes(image, models, request)
+        return _upscaled_pillow(cast("PillowImage", image), models, request, control)
+    return _upscaled_bytes(image, models, request, control)
 
 
-def _upscaled_file(given: str | os.PathLike[str], models: Models, request: Request, where: _Where) -> Path | str:
+def _upscaled_file(
+    given: str | os.PathLike[str], models: Models, request: Request, where: _Where, control: Control
+) -> Path | str:
     path, output, format = Path(os.fsdecode(given)), where.output, request.encoding.format
     if not path.name:  # nothing, the folder that one is in, or the root
         raise ImageReadError(f"{os.fsdecode(given)!r} is not an image: give the path of a file")
@@ -413,18 +433,18 @@ def _upscaled_file(given: str | os.PathLike[str], models: Models, request: Reque
     enlargement = decide(path, models, request, output=target, times=times)
     for note in enlargement.notes:
         warnings.warn(note, stacklevel=4)  # points at who called `upscale`
-    _, late = write(enlargement)
+    _, late = write(enlargement, control=control)
     for note in late:
         warnings.warn(note, stacklevel=4)
     return str(target) if isinstance(given, str) else target
 
 
-def _upscaled_bytes(image: object, models: Models, request: Request) -> object:
+def _upscaled_bytes(image: object, models: Models, request: Request, control: Control) -> object:
     data = image.getvalue() if isinstance(image, io.BytesIO) else _buffer(image)
     enlargement = decide(data, models, request)
     for note in enlargement.notes:
         warnings.warn(note, stacklevel=4)
-    made, _ = write(enlargement)
+    made, _ = write(enlargement, control=control)
     for kind in (bytearray, memoryview, io.BytesIO):
         if isinstance(image, kind):
             return kind(made)
@@ -455,7 +475,7 @@ def _refuse_file_options(image: object, encoding: Encoding) -> None:
         raise InputError(f"{name} is for files and their bytes, not for {kind}: give it where you save the result")
 
 
-def _upscaled_array(image: NDArray[Any], models: Models, request: Request) -> NDArray[Any]:
+def _upscaled_array(image: NDArray[Any], models: Models, request: Request, control: Control) -> NDArray[Any]:
     _refuse_file_options(image, request.encoding)
     if isinstance(image, (np.ma.MaskedArray, np.matrix)):
         way_out = "array.filled(value)" if isinstance(image, np.ma.MaskedArray) else "numpy.asarray(matrix)"
@@ -466,7 +486,8 @@ def _upscaled_array(image: NDArray[Any], models: Models, request: Request) -> ND
         raise InputError(f"an array is [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] and not empty, not {image.shape}")
     if planes.dtype.kind != "f" and planes.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
         raise InputError(f"an array is uint8, uint16 or floating point in [0, 1], not {planes.dtype}: convert it first")
-    large = _enlarged(_in_range(planes) if planes.dtype.kind == "f" else planes, models, request, jpeg_quality=None)
+    inside = _in_range(planes) if planes.dtype.kind == "f" else planes
+    large = _enlarged(inside, models, request, control, jpeg_quality=None)
     large = large.astype(plain.dtype, copy=False)
     return large[..., 0] if plain.ndim == 2 else large
 
@@ -480,14 +501,16 @@ def _in_range(values: NDArray[Any]) -> NDArray[np.float32]:
     return narrow.clip(0, 1) if beyond else narrow
 
 
-def _upscaled_pillow(image: "PillowImage", models: Models, request: Request) -> "PillowImage":
+def _upscaled_pillow(image: "PillowImage", models: Models, request: Request, control: Control) -> "PillowImage":
     _refuse_file_options(image, request.encoding)
     upright = upright_of(image)
-    large = _enlarged(pixels_of(upright), models, request, jpeg_quality=jpeg_quality_of(image))
+    large = _enlarged(pixels_of(upright), models, request, control, jpeg_quality=jpeg_quality_of(image))
     return image_of(large, given=image, upright=upright)
 
 
-def _enlarged(planes: NDArray[Any], models: Models, request: Request, *, jpeg_quality: int | None) -> NDArray[Any]:
+def _enlarged(
+    planes: NDArray[Any], models: Models, request: Request, control: Control, *, jpeg_quality: int | None
+) -> NDArray[Any]:
     given = planes.shape[1], planes.shape[0]
     passes = models.passes(given, request.target, jpeg_quality=jpeg_quality)
     return upscale_pixels(
@@ -496,4 +519,5 @@ def _enlarged(planes: NDArray[Any], models: Models, request: Request, *, jpeg_qu
         size=request.target.exact(given),
         independent=request.independent_alpha,
         tileable=request.tileable,
+        control=control,
     )

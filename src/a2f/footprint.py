@@ -1,40 +1,112 @@
-"""Whether all of the way from a picture to a file fits into the memory, told before anything is computed."""
+"""The runs of networks that one enlargement takes, all planned within the memory before anything is computed."""
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from a2f.imageio import Picture, encoding_bytes, is_transparent
+import numpy as np
+from numpy.typing import NDArray
+
+from a2f.resample import resampling_bytes
+from a2f.runtime.engine import Engine
+from a2f.runtime.plan import Plan
 from a2f.sizes import Size
-from a2f.upscaler import BandUpscaler, Upscaler
+from a2f.upscaler import Control, Upscaler
 
-Stage = tuple[BandUpscaler, Size, int]  # who runs, on what size, bytes that are held besides
+MIXED_BYTES = 28  # of a pixel whose colour is filled from what is visible around it: float copies, smaller images
+ALPHA_BYTES = 20  # of a pixel of enlarged alpha while it is made: two planes, bounds, bands
 
 
-def check_memory(picture: Picture, passes: Sequence[Upscaler], *, size: Size | None, format: str) -> None:
-    """Make sure, before anything is computed, that all of the way to the file fits into what the passes may take.
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """What an enlargement computes, as far as its memory depends on it.
+
+    Attributes:
+        given: width and height of the image, pixels.
+        channels: 1 to 4.
+        itemsize: bytes of a value, as it is given and as it comes out.
+        alpha: "none", also for opaque alpha; "soft", which belongs to the colours; "data", which has nothing to do with
+            them.
+        resized: exact width and height of the result; None where the factor of the passes says it.
+        held_bytes: of memory that the caller comes to hold meanwhile: an encoder, the result.
+    """
+
+    given: Size
+    channels: int
+    itemsize: int
+    alpha: Literal["none", "soft", "data"]
+    resized: Size | None
+    held_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run of a network, planned.
+
+    Attributes:
+        engine: of the network.
+        plan: how it runs.
+        control: watches this run, and ends it.
+    """
+
+    engine: Engine
+    plan: Plan
+    control: Control
+
+    def bands(self, image: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
+        """The enlarged image, [rows, scale * W, 3] at a time."""
+        return self.engine.run(image, self.plan, self.control)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runs:
+    """All runs of an enlargement, in their order: first those of alpha, then those of the colours.
+
+    Attributes:
+        alpha: a run for each pass; none where alpha is opaque, or there is none.
+        colours: a run for each pass.
+    """
+
+    alpha: tuple[Run, ...]
+    colours: tuple[Run, ...]
+
+
+@contextmanager
+def planned(work: Workload, engines: Sequence[Engine], *, what: str, control: Control) -> Iterator[Runs]:
+    """Plan all runs of an enlargement, and hold the memory for them.
 
     Args:
-        picture: to enlarge.
-        passes: as `upscale_pixels`; without limits where they are not `BandUpscaler`.
-        size: the same.
-        format: of the file.
+        work: what is computed.
+        engines: of the passes, in order.
+        what: is enlarged, for errors.
+        control: watches all of the work; it ends the waiting for memory that others hold, too.
 
     Raises:
-        MemoryLimitError: if it does not; says the least that works.
+        MemoryLimitError: if the memory does not suffice; says the least that works.
+        Cancelled: if it is cancelled while it waits.
     """
-    bounded = [upscaler for upscaler in passes if isinstance(upscaler, BandUpscaler)]
-    if not bounded or len(bounded) < len(passes):
-        return
-    streamed = size is None and len(passes) == 1
-    final = size or enlarged_size(picture.size, bounded)
-    channels, deep = picture.pixels.shape[2], picture.is_deep
-    light = picture.light is not None
-    file = encoding_bytes(format, size=final, channels=channels, deep=deep, light=light, streamed=streamed)
-    stages = _stages_of_one_pass(picture, bounded[0], file) if streamed else _stages(picture, bounded, final, file)
-    short = max(upscaler.shortage(height=h, width=w, besides=b) for upscaler, (w, h), b in stages)
-    if short:
-        what = f"{picture.size[0]} x {picture.size[1]} pixels, enlarged to {final[0]} x {final[1]} as {format},"
-        raise bounded[-1].too_little(what, short)
+    stages = _stages(work, engines)
+    budgets = {id(engine): engine.memory.budget() for engine in engines}
+    shortages = [engine.least_bytes(size) + held - budgets[id(engine)] for engine, size, held in stages]
+    if shortages and max(shortages) > 0:
+        short = max(shortages)
+        engine = stages[shortages.index(short)][0]
+        raise engine.memory.error(what, short, ways_out=engine.ways_out)
+    plans = [engine.plan(size, budgets[id(engine)] - held) for engine, size, held in stages]
+    needed = max((plan.needed_bytes + held for plan, (_, _, held) in zip(plans, stages, strict=True)), default=0)
+    controls = _shares([size[0] * size[1] for _, size, _ in stages], control)
+    runs = [
+        Run(engine=engine, plan=plan, control=part)
+        for (engine, _, _), plan, part in zip(stages, plans, controls, strict=True)
+    ]
+    before = len(runs) - len(engines)
+    with ExitStack() as stack:
+        memories = {id(engine.memory): engine.memory for engine in engines}
+        for _, memory in sorted(memories.items()):  # in one order, or two threads could wait for each other
+            stack.enter_context(memory.take(needed, control))
+        yield Runs(alpha=tuple(runs[:before]), colours=tuple(runs[before:]))
 
 
 def enlarged_size(size: Size, passes: Sequence[Upscaler]) -> Size:
@@ -43,29 +115,50 @@ def enlarged_size(size: Size, passes: Sequence[Upscaler]) -> Size:
     return size[0] * factor, size[1] * factor
 
 
-def _stages_of_one_pass(picture: Picture, upscaler: BandUpscaler, file: int) -> Iterator[Stage]:
-    """Of a pass that is encoded while it runs: alpha, if there is any, then colours."""
-    given_px = picture.size[0] * picture.size[1]
-    made_px = given_px * upscaler.scale**2
-    if picture.data_band or is_transparent(picture.pixels):
-        yield upscaler, picture.size, 20 * made_px + file
-        yield upscaler, picture.size, 28 * given_px + picture.pixels.itemsize * made_px + file
-    else:
-        yield upscaler, picture.size, file
+def _stages(work: Workload, engines: Sequence[Engine]) -> list[tuple[Engine, Size, int]]:
+    """Each run: who runs, on what size, and the bytes that are held meanwhile."""
+    sizes = [enlarged_size(work.given, engines[:number]) for number in range(len(engines) + 1)]
+    given_px, made_px = _area(sizes[0]), _area(sizes[-1])
+    found, held = [], work.held_bytes
+    if work.alpha != "none":
+        found += [
+            (e, size, held + ALPHA_BYTES * _area(size) * e.scale**2) for e, size in zip(engines, sizes, strict=False)
+        ]
+        held += _alpha_bytes(work, made_px)
+    for number, engine in enumerate(engines):
+        last = number == len(engines) - 1
+        if number:
+            source = 12 * _area(sizes[number])
+        elif work.alpha == "soft":
+            source = MIXED_BYTES * given_px
+        else:
+            source = 3 * work.itemsize * given_px if work.channels < 3 else 0
+        made = _resizing_bytes(work, sizes[-1]) if last else 12 * _area(sizes[number + 1])
+        found.append((engine, sizes[number], held + source + made))
+    return found
 
 
-def _stages(picture: Picture, passes: Sequence[BandUpscaler], final: Size, file: int) -> Iterator[Stage]:
-    """Of passes whose results are held in floating point, 12 bytes a pixel and 4 of alpha, then resized and encoded."""
-    alpha, size, held = picture.data_band or is_transparent(picture.pixels), picture.size, 0
-    for upscaler in passes:
-        given, size = size, enlarged_size(size, [upscaler])
-        given_px, made_px = given[0] * given[1], size[0] * size[1]
-        if alpha:
-            yield upscaler, given, held + 20 * made_px
-        held = made_px * (16 if alpha else 12)
-        yield upscaler, given, given_px * (28 if alpha else 12) + held
-    final_px = final[0] * final[1]
-    encoding = final_px * (12 + 4 * alpha + picture.pixels[0, 0].nbytes) + file
-    # Pillow works with a copy of each plane, and one that has its final width
-    resizing = made_px * (32 if alpha else 24) + final_px * (48 if alpha else 16) + 4 * final[0] * size[1]
-    yield upscaler, given, max(encoding, 0 if final == size else resizing) + 12 * given_px
+def _alpha_bytes(work: Workload, made_px: int) -> int:
+    """The enlarged alpha while the colours are made: resized with them if it belongs to them, otherwise finished."""
+    if work.resized is None:
+        return work.itemsize * made_px
+    return 4 * made_px if work.alpha == "soft" else work.itemsize * _area(work.resized)
+
+
+def _resizing_bytes(work: Workload, made: Size) -> int:
+    if work.resized is None:
+        return 0
+    return resampling_bytes(made, work.resized, channels=7 if work.alpha == "soft" else 3)
+
+
+def _shares(work: list[int], control: Control) -> list[Control]:
+    """The control of each run, by its share of the work."""
+    total, done, found = sum(work), 0, []
+    for one in work:
+        found.append(control.part(done / total, (done + one) / total))
+        done += one
+    return found
+
+
+def _area(size: Size) -> int:
+    return size[0] * size[1]

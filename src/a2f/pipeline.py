@@ -4,7 +4,6 @@
 """
 
 import os
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain
@@ -25,6 +24,7 @@ from a2f.imageio.formats import is_image_name
 from a2f.imageio.read import format_of_file
 from a2f.pixels import encode_enlarged
 from a2f.sizes import Size, Target
+from a2f.upscaler import UNWATCHED, Control
 from a2f.upscalers import Models, Pass
 
 Source = Path | bytes  # a file, or all that it holds
@@ -64,7 +64,7 @@ class Request:
         encoding: how it is encoded.
         allow_truncated: take what there is of a damaged file.
         max_pixels: refuse a larger file before it is decoded; None for no limit.
-        max_memory: of the whole process, bytes; None: not told.
+        max_memory: limit of the whole process, bytes; None: not told.
         jobs: pictures at a time, which share that.
         independent_alpha: alpha is data of its own.
         tileable: the picture goes on at its other side.
@@ -182,12 +182,12 @@ def decide(
     )
 
 
-def write(enlargement: Enlargement, *, watch: Callable[[], None] = lambda: None) -> tuple[bytes, list[str]]:
+def write(enlargement: Enlargement, *, control: Control = UNWATCHED) -> tuple[bytes, list[str]]:
     """Enlarge a picture and write the file, whole or not at all.
 
     Args:
         enlargement: as `decide` gives it.
-        watch: called while the network runs; what it raises ends the work.
+        control: watches the work, and ends it.
 
     Returns:
         The bytes of the file where there is no output, otherwise nothing; and notes.
@@ -196,7 +196,7 @@ def write(enlargement: Enlargement, *, watch: Callable[[], None] = lambda: None)
         WriteError: if the file cannot be written; OutputExistsError also for one that has appeared meanwhile.
         ImageWriteError: if the result cannot be encoded.
         MemoryLimitError: if the memory does not suffice.
-        Cancelled: if an upscaler was stopped.
+        Cancelled: once it is cancelled.
     """
     output, request = enlargement.output, enlargement.request
     encoding = request.encoding
@@ -210,13 +210,13 @@ def write(enlargement: Enlargement, *, watch: Callable[[], None] = lambda: None)
         force=encoding.force,
         independent=request.independent_alpha,
         tileable=request.tileable,
-        watch=watch,
+        control=control,
     )
     with closing(encoded) as made:
         if output is None:
             return b"".join(made), []
         parts = chain([next(made)], made)  # before there is something to write, no folder is made
-        watch()
+        control.check()
         if request.make_folders:
             make_folder(output.parent)
         write_bytes_atomic(output, parts, replace=request.overwrite)

@@ -1,56 +1,29 @@
 """A picture of any channels, depth and size through upscalers that know RGB in float32 alone."""
 
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import replace
-from itertools import chain
-from typing import Any
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from a2f.alpha import enlarge_alpha, fill_hidden
 from a2f.color import LUMA
-from a2f.depth import check_pixels, from_float, to_float
-from a2f.footprint import check_memory, enlarged_size
-from a2f.imageio import FORMATS, Picture, encode_bands, encode_image, encoding_bytes, is_transparent
-from a2f.imageio.picture import without_degrees
-from a2f.resample import resize
+from a2f.depth import Plane, check_pixels, from_float, to_float
+from a2f.footprint import Run, Runs, Workload, enlarged_size, planned
+from a2f.imageio import Picture, encode_bands, encoding_bytes, is_transparent
+from a2f.resample import Box, Method, Resampler
+from a2f.runtime.engine import Engine, engine_of
 from a2f.runtime.memory import give_back_freed
-from a2f.runtime.plan import checked, reserve
 from a2f.sizes import Size
-from a2f.upscaler import BandUpscaler, Upscaler
+from a2f.upscaler import UNWATCHED, Control, Upscaler
 from a2f.variants import VARIANTS, config_of
+
+BAND_ROWS = 256  # of what comes in one piece, at a time
 
 RECEPTIVE_PX = max(config_of(variant, scale=2).receptive_radius_px for variant in VARIANTS)
 RESIZED_PX = 8  # on each side, for Lanczos of a reduction to a quarter at least
-
-
-def upscale_picture(
-    picture: Picture,
-    passes: Sequence[Upscaler],
-    *,
-    size: Size | None = None,
-    independent: bool = False,
-    tileable: bool = False,
-) -> Picture:
-    """Enlarge a picture; metadata, channels and bit depth stay. Arguments as `upscale_pixels`."""
-    apart = independent or picture.data_band
-    pixels = upscale_pixels(picture.pixels, passes, size=size, independent=apart, tileable=tileable)
-    return replace(_with_enlarged_map(picture, passes, size=size), pixels=pixels)
-
-
-def _with_enlarged_map(picture: Picture, passes: Sequence[Upscaler], *, size: Size | None) -> Picture:
-    """The picture with its gain map, if it has one, enlarged as much as the picture will be."""
-    if picture.gain_map is None:
-        return picture
-    given = picture.gain_map.pixels
-    target = None
-    if size is not None:
-        sides = zip(given.shape[1::-1], size, picture.size, strict=True)
-        width, height = (max(1, round(side * to / of)) for side, to, of in sides)
-        target = width, height
-    return replace(picture, gain_map=replace(picture.gain_map, pixels=upscale_pixels(given, passes, size=target)))
 
 
 def encode_enlarged(
@@ -64,21 +37,21 @@ def encode_enlarged(
     force: bool = False,
     independent: bool = False,
     tileable: bool = False,
-    watch: Callable[[], None] = lambda: None,
+    control: Control = UNWATCHED,
 ) -> Generator[bytes | memoryview, None, None]:
-    """Enlarge a picture and encode it; by a single pass without resizing, the result is encoded while it is made.
+    """Enlarge a picture and encode it while it is made.
 
     Args:
         picture: to enlarge.
-        passes: as `upscale_pixels`.
-        size: the same.
+        passes: upscalers to run, one after the other; none only resizes.
+        size: exact width and height of the result.
         format: as `encode_image`.
-        quality: the same.
-        strip: the same.
-        force: the same.
+        quality: as `encode_image`.
+        strip: as `encode_image`.
+        force: as `encode_image`.
         independent: as `upscale_pixels`.
         tileable: as `upscale_pixels`.
-        watch: called between bands; what it raises ends the work.
+        control: watches the work, and ends it.
 
     Returns:
         The file in parts, made as they are asked for.
@@ -86,30 +59,33 @@ def encode_enlarged(
     Raises:
         A2FError: as `upscale_pixels` and `encode_image`.
     """
-    check_memory(_wrapped_picture(picture, passes) if tileable else picture, passes, size=size, format=format)
-    if tileable or size is not None or len(passes) != 1 or not isinstance(passes[0], BandUpscaler):
-        with checked():
-            large = upscale_picture(picture, passes, size=size, independent=independent, tileable=tileable)
-        if not FORMATS[format].soft and large.has_degrees and not picture.has_degrees:
-            large = replace(large, pixels=without_degrees(large.pixels))  # which only its edges have got
-        yield encode_image(large, format=format, quality=quality, strip=strip, force=force)
-        return
-
-    def watched(bands: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
-        for band in bands:
-            watch()
-            yield band
-
-    if format == "jpeg" and not strip:
-        picture = _with_enlarged_map(picture, passes, size=None)
-    bands = watched(upscale_bands(picture.pixels, passes[0], independent=independent or picture.data_band))
-    final = enlarged_size(picture.size, passes)
+    engines, apart = [engine_of(upscaler) for upscaler in passes], independent or picture.data_band
+    final = size or enlarged_size(picture.size, engines)
     channels, light = picture.pixels.shape[2], picture.light is not None
-    taken = encoding_bytes(format, size=final, channels=channels, deep=picture.is_deep, light=light, streamed=True)
-    with checked(), reserve(taken):
-        first = next(bands)  # all that runs has been planned then
-    bands = chain([first], bands)
-    yield from encode_bands(picture, bands, size=final, format=format, quality=quality, strip=strip, force=force)
+    file = encoding_bytes(format, size=final, channels=channels, deep=picture.is_deep, light=light, streamed=True)
+    work = _workload(picture.pixels, engines, size, independent=apart, tileable=tileable, held_bytes=file)
+    what = f"{picture.size[0]} x {picture.size[1]} pixels, enlarged to {final[0]} x {final[1]} as {format},"
+    with planned(work, engines, what=what, control=control) as runs:
+        if format == "jpeg" and not strip:
+            picture = _with_enlarged_map(picture, passes, size=size, control=control)
+        bands = _enlarged(picture.pixels, runs, size=size, independent=apart, tileable=tileable, control=control)
+        encoded = encode_bands(picture, bands, size=final, format=format, quality=quality, strip=strip, force=force)
+        yield from encoded
+
+
+def _with_enlarged_map(picture: Picture, passes: Sequence[Upscaler], *, size: Size | None, control: Control) -> Picture:
+    """The picture with its gain map, if it has one, enlarged as much as the picture will be."""
+    if picture.gain_map is None:
+        return picture
+    given = picture.gain_map.pixels
+    target = None
+    if size is not None:
+        sides = zip(given.shape[1::-1], size, picture.size, strict=True)
+        width, height = (max(1, round(side * to / of)) for side, to, of in sides)
+        target = width, height
+    quiet = Control(cancelled=control.cancelled)
+    large = upscale_pixels(given, passes, size=target, control=quiet)
+    return replace(picture, gain_map=replace(picture.gain_map, pixels=large))
 
 
 def upscale_pixels(
@@ -119,6 +95,7 @@ def upscale_pixels(
     size: Size | None = None,
     independent: bool = False,
     tileable: bool = False,
+    control: Control = UNWATCHED,
 ) -> NDArray[Any]:
     """Enlarge an image of any depth and channels.
 
@@ -135,59 +112,211 @@ def upscale_pixels(
             the colours are enlarged as they are, whatever it holds.
         tileable: the image goes on at its left where it ends at its right, and at its top where it ends at its bottom,
             as seamless textures do; so does the result.
+        control: watches the work, and ends it.
 
     Returns:
         Same dtype and C.
 
     Raises:
         InputError: for another shape or dtype, an empty image, NaN, or floats outside [0, 1].
+        MemoryLimitError: if the memory does not suffice; nothing has been computed then.
+        Cancelled: once it is cancelled.
     """
-    if tileable:
-        return _upscale_tileable(pixels, passes, size, independent=independent)
-    if len(passes) == 1 and isinstance(passes[0], BandUpscaler) and size is None:
-        return np.concatenate(list(upscale_bands(pixels, passes[0], independent=independent)))
-    if independent and pixels.ndim == 3 and pixels.shape[2] in (2, 4):
-        parts = [upscale_pixels(part, passes, size=size) for part in (pixels[..., :-1], pixels[..., -1:])]
-        return np.concatenate(parts, axis=2)
-    values = to_float(pixels)
-    channels = values.shape[2]
-    rgb = values[..., :3] if channels > 2 else values[..., :1].repeat(3, axis=2)
-    alpha = values[..., -1] if is_transparent(values) else None
-    if alpha is not None:
-        rgb = fill_hidden(rgb, alpha)
-    for upscaler in passes:
-        alpha = None if alpha is None else enlarge_alpha(alpha, upscaler)
-        rgb = upscaler(np.ascontiguousarray(rgb))
-        np.clip(rgb, 0, 1, out=rgb)
-    if size is not None and size != (rgb.shape[1], rgb.shape[0]):
-        rgb, alpha = resize(rgb, alpha, size)
-    colour = rgb if channels > 2 else (rgb @ LUMA)[..., None]
-    if channels in (2, 4):
-        opaque = np.ones(rgb.shape[:2], np.float32)
-        colour = np.concatenate([colour, (opaque if alpha is None else alpha)[..., None]], axis=2)
-    return from_float(colour, pixels.dtype)
-
-
-def _upscale_tileable(
-    pixels: NDArray[Any], passes: Sequence[Upscaler], size: Size | None, *, independent: bool
-) -> NDArray[Any]:
-    """Enlarge with a margin of what comes at the other side, and cut that off."""
     check_pixels(pixels)
-    height, width = pixels.shape[:2]
-    margin, factor = _margin_px(passes), math.prod(upscaler.scale for upscaler in passes)
-    wrapped = _wrapped(pixels, margin)
-    upper, lower, right = margin * factor, (margin + height) * factor, (margin + width) * factor
-    if size is None or size == (width * factor, height * factor):
-        return upscale_pixels(wrapped, passes, independent=independent)[upper:lower, upper:right]
-    values = upscale_pixels(to_float(wrapped), passes, independent=independent)
-    box = upper, upper, right, lower
-    if independent or not is_transparent(values):
-        made, _ = resize(values, None, size, box=box)
+    engines, given = [engine_of(upscaler) for upscaler in passes], (pixels.shape[1], pixels.shape[0])
+    final = size or enlarged_size(given, engines)
+    shape = final[1], final[0], pixels.shape[2]
+    held = math.prod(shape) * pixels.itemsize
+    work = _workload(pixels, engines, size, independent=independent, tileable=tileable, held_bytes=held)
+    what = f"{given[0]} x {given[1]} pixels, enlarged to {final[0]} x {final[1]},"
+    with planned(work, engines, what=what, control=control) as runs:
+        out, top = np.empty(shape, pixels.dtype), 0
+        for band in _enlarged(pixels, runs, size=size, independent=independent, tileable=tileable, control=control):
+            out[top : top + len(band)] = band
+            top += len(band)
+    return out
+
+
+def _workload(
+    pixels: NDArray[Any],
+    engines: Sequence[Engine],
+    size: Size | None,
+    *,
+    independent: bool,
+    tileable: bool,
+    held_bytes: int,
+) -> Workload:
+    """What enlarging an image computes; arguments as `upscale_pixels`."""
+    margin = 2 * _margin_px(engines) if tileable else 0
+    given = pixels.shape[1] + margin, pixels.shape[0] + margin
+    if pixels.shape[2] in (2, 4) and independent:
+        alpha: Literal["none", "soft", "data"] = "data"
     else:
-        colour, alpha = resize(values[..., :-1], values[..., -1], size, box=box)
-        assert alpha is not None
-        made = np.concatenate([colour, alpha[..., None]], axis=2)
-    return from_float(made, pixels.dtype)
+        alpha = "soft" if is_transparent(pixels) else "none"
+    return Workload(
+        given=given,
+        channels=pixels.shape[2],
+        itemsize=pixels.itemsize,
+        alpha=alpha,
+        resized=None if size is None or size == _cut_size(pixels, engines) else size,
+        held_bytes=held_bytes,
+    )
+
+
+def _cut_size(pixels: NDArray[Any], engines: Sequence[Engine]) -> Size:
+    return enlarged_size((pixels.shape[1], pixels.shape[0]), engines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Frame:
+    """What is kept of an image behind all passes: a part of it, resized or not.
+
+    Attributes:
+        made: width and height of the image.
+        box: left, upper, right and lower edge of the part.
+        resized: width and height of the result, if that is not the size of the part.
+    """
+
+    made: Size
+    box: Box
+    resized: Size | None
+
+    @property
+    def width(self) -> int:
+        """Of the result."""
+        return self.resized[0] if self.resized else self.box[2] - self.box[0]
+
+
+def _enlarged(
+    pixels: NDArray[Any], runs: Runs, *, size: Size | None, independent: bool, tileable: bool, control: Control
+) -> Iterator[NDArray[Any]]:
+    """Bands of the enlarged image, [rows, W, C], from the top; arguments as `upscale_pixels`."""
+    check_pixels(pixels)
+    engines = [run.engine for run in runs.colours]
+    margin, factor = _margin_px(engines) if tileable else 0, math.prod(engine.scale for engine in engines)
+    cut = _cut_size(pixels, engines)
+    native = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    if tileable:
+        native = _wrapped(native, margin)
+    left = margin * factor
+    frame = _Frame(
+        made=enlarged_size((native.shape[1], native.shape[0]), engines),
+        box=(left, left, left + cut[0], left + cut[1]),
+        resized=None if size == cut else size,
+    )
+    colours = native[..., :3] if native.shape[2] > 2 else native[..., :1]
+    if independent and native.shape[2] in (2, 4):
+        alpha = np.concatenate(list(_opaque(native[..., -1:], runs.alpha, frame, control)))
+        give_back_freed()
+        made = _beside(_opaque(colours, runs.colours, frame, control), alpha)
+    elif is_transparent(native):
+        made = _transparent(native, runs, frame, control)
+    else:
+        made = _opaque(colours, runs.colours, frame, control)
+        if native.shape[2] in (2, 4):
+            made = _beside(made, None)
+    for band in made:
+        yield band.astype(pixels.dtype, copy=False)
+
+
+def _opaque(colours: NDArray[Any], runs: Sequence[Run], frame: _Frame, control: Control) -> Iterator[NDArray[Any]]:
+    """Bands of enlarged colours, [rows, W, 3], or of grey, [rows, W, 1]."""
+    grey, dtype = colours.shape[2] == 1, colours.dtype
+    bands = _last_pass(colours.repeat(3, axis=2) if grey else colours, runs, control)
+    for band in _framed(bands, frame, "LANCZOS"):
+        if grey or frame.resized:
+            band = np.clip(band, 0, 1)
+        yield from_float((band @ LUMA)[..., None] if grey else band, dtype)
+
+
+def _transparent(native: NDArray[Any], runs: Runs, frame: _Frame, control: Control) -> Iterator[NDArray[Any]]:
+    """Bands of colours, or grey, and of the alpha that belongs to them."""
+    values, grey, dtype = to_float(native), native.shape[2] == 2, native.dtype
+    rgb = fill_hidden(values[..., :1].repeat(3, axis=2) if grey else values[..., :3], values[..., -1])
+    alpha = values[..., -1]
+    del values
+    for run in runs.alpha:
+        alpha = enlarge_alpha(alpha, _short(run.bands(alpha[..., None].repeat(3, axis=2))), scale=run.engine.scale)
+    if frame.resized is None:
+        alpha = from_float(alpha, dtype)
+    bands = _last_pass(rgb, runs.colours, control)
+    if frame.resized is None:
+        left, upper, right, lower = frame.box
+        colours = (from_float(_grey_or_rgb(band, grey), dtype) for band in _framed(bands, frame, "BICUBIC"))
+        yield from _beside(colours, alpha[upper:lower, left:right, None])
+        return
+    for band in _framed(_weighted(bands, alpha), frame, "BICUBIC"):
+        # Nothing is clipped before the division: colour and alpha overshoot alike, and the quotient does not.
+        weight, weighted, plain = band[..., :1], band[..., 1:4], band[..., 4:]
+        colour = np.where(weight > 0.02, weighted / np.maximum(weight, 0.02), plain).clip(0, 1)
+        both = np.concatenate([_grey_or_rgb(colour, grey), weight.clip(0, 1)], axis=2)
+        yield from_float(both, dtype)
+
+
+def _grey_or_rgb(band: Plane, grey: bool) -> Plane:
+    return (band.clip(0, 1) @ LUMA)[..., None] if grey else band
+
+
+def _weighted(bands: Iterator[Plane], alpha: Plane) -> Iterator[Plane]:
+    """Bands of alpha, of colours times alpha, and of colours: 7 channels."""
+    top = 0
+    for band in bands:
+        weight, rgb = alpha[top : top + len(band), :, None], band.clip(0, 1)
+        top += len(band)
+        yield np.concatenate([weight, rgb * weight, rgb], axis=2)
+
+
+def _beside(bands: Iterator[NDArray[Any]], alpha: NDArray[Any] | None) -> Iterator[NDArray[Any]]:
+    """Bands with finished alpha [H, W, 1] as their last channel; opaque without one."""
+    top = 0
+    for band in bands:
+        rows, dtype = band.shape[:2], band.dtype
+        white = 1 if dtype.kind == "f" else np.iinfo(dtype).max
+        own = np.full((*rows, 1), white, dtype) if alpha is None else alpha[top : top + rows[0]]
+        top += rows[0]
+        yield np.concatenate([band, own], axis=2)
+
+
+def _last_pass(image: NDArray[Any], runs: Sequence[Run], control: Control) -> Iterator[Plane]:
+    """Bands of an image behind all passes; the result of each pass but the last is held whole."""
+    for run in runs[:-1]:
+        s, (height, width) = run.engine.scale, image.shape[:2]
+        large, top = np.empty((s * height, s * width, 3), np.float32), 0
+        for band in run.bands(image):
+            np.clip(band, 0, 1, out=large[top : top + len(band)])
+            top += len(band)
+        image = large
+    if runs:
+        yield from _short(runs[-1].bands(image))
+        return
+    for top in range(0, len(image), BAND_ROWS):
+        control.check()
+        yield to_float(image[top : top + BAND_ROWS])
+
+
+def _short(bands: Iterator[Plane]) -> Iterator[Plane]:
+    """Bands of at most `BAND_ROWS` rows, whatever comes."""
+    for band in bands:
+        for top in range(0, len(band), BAND_ROWS):
+            yield band[top : top + BAND_ROWS]
+
+
+def _framed(bands: Iterator[Plane], frame: _Frame, method: Method) -> Iterator[Plane]:
+    """The part of an image that is kept, resized if need be."""
+    left, upper, right, lower = frame.box
+    if frame.resized is not None:
+        resampler = Resampler(frame.made, frame.resized, box=frame.box, method=method)
+        for band in bands:
+            if method == "LANCZOS":
+                band = band.clip(0, 1)
+            yield from resampler.add(band)
+        return
+    top = 0
+    for band in bands:
+        rows = band[max(0, upper - top) : max(0, lower - top), left:right]
+        top += len(band)
+        if len(rows):
+            yield rows
 
 
 def _margin_px(passes: Sequence[Upscaler]) -> int:
@@ -197,46 +326,3 @@ def _margin_px(passes: Sequence[Upscaler]) -> int:
 
 def _wrapped(pixels: NDArray[Any], margin: int) -> NDArray[Any]:
     return np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)), mode="wrap")
-
-
-def _wrapped_picture(picture: Picture, passes: Sequence[Upscaler]) -> Picture:
-    return replace(picture, pixels=_wrapped(picture.pixels, _margin_px(passes)))
-
-
-def upscale_bands(pixels: NDArray[Any], upscaler: BandUpscaler, *, independent: bool = False) -> Iterator[NDArray[Any]]:
-    """Enlarge an image by one pass, band by band; the pixels of `upscale_pixels`.
-
-    Args:
-        pixels: as `upscale_pixels`.
-        upscaler: of the pass.
-        independent: as `upscale_pixels`.
-
-    Returns:
-        Bands [rows, scale * W, C] of the same dtype, from the top.
-
-    Raises:
-        InputError: as `upscale_pixels`.
-    """
-    check_pixels(pixels)
-    channels, dtype = pixels.shape[2], pixels.dtype
-    white = 1 if dtype.kind == "f" else np.iinfo(dtype.newbyteorder("=")).max
-    native = pixels.astype(dtype.newbyteorder("="), copy=False)
-    rgb = native[..., :3] if channels > 2 else native[..., :1].repeat(3, axis=2)
-    alpha: NDArray[Any] | None = None
-    if independent and channels in (2, 4):
-        with reserve(pixels.itemsize * upscaler.scale**2 * pixels.shape[0] * pixels.shape[1]):
-            alpha = np.concatenate(list(upscale_bands(native[..., -1:], upscaler)))[..., 0]
-        give_back_freed()
-    elif is_transparent(native):
-        values = to_float(native)
-        alpha = from_float(enlarge_alpha(values[..., -1], upscaler), dtype)
-        rgb = fill_hidden(values[..., :3] if channels > 2 else values[..., :1].repeat(3, axis=2), values[..., -1])
-    top = 0
-    for band in upscaler.bands(rgb):
-        colour = from_float(band if channels > 2 else (band.clip(0, 1) @ LUMA)[..., None], dtype)
-        if channels in (2, 4):
-            rows = colour.shape[:2]
-            own = np.full(rows, white, dtype) if alpha is None else alpha[top : top + rows[0]]
-            colour = np.concatenate([colour, own[..., None]], axis=2)
-        top += colour.shape[0]
-        yield colour

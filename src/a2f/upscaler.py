@@ -1,19 +1,25 @@
-"""The protocol that every engine answers."""
+"""The protocol of everything that enlarges an image, and how a caller watches and ends a run."""
 
+import threading
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, runtime_checkable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import MemoryLimitError
+from a2f.errors import Cancelled
+
+HEARD_AFTER_S = 0.05  # a cancelled run, at the latest, where somebody has to ask
 
 
 @runtime_checkable
 class Upscaler(Protocol):
     """Anything that enlarges an RGB image by a fixed factor.
 
-    Implementations are safe to share between threads.
+    Implementations are safe to share between threads. Networks of this project answer `a2f.runtime.engine.Engine` as
+    well, which plans a run before it starts.
     """
 
     @property
@@ -26,7 +32,7 @@ class Upscaler(Protocol):
         """One line for people: engine, model, device, precision, threads."""
         ...
 
-    def __call__(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(self, image: NDArray[np.float32], /) -> NDArray[np.float32]:
         """Enlarge one image.
 
         Args:
@@ -41,54 +47,60 @@ class Upscaler(Protocol):
         ...
 
 
-class Described:
-    """Shows itself by its description."""
-
-    description: str
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {self.description}>"
-
-
-@runtime_checkable
-class BandUpscaler(Upscaler, Protocol):
-    """An upscaler that gives its result from the top, band by band, so that the whole of it need never be in memory.
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """How a caller watches one run, and ends it; other runs of the same upscaler go on.
 
     Attributes:
-        on_progress: called with the share of an image that is done, in [0, 1], as tiles are finished, from any thread.
+        progress: called with the share of the work that is done, in [0, 1], from any thread.
+        cancelled: asked now and then, from any thread; once it is true, the run raises `Cancelled`. The `is_set` of a
+            `threading.Event` will do.
     """
 
-    on_progress: Callable[[float], None]
+    progress: Callable[[float], None] | None = None
+    cancelled: Callable[[], bool] | None = None
 
-    def bands(self, image: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
-        """Enlarge one image.
+    def check(self) -> None:
+        """Go on, or raise Cancelled."""
+        if self.cancelled is not None and self.cancelled():
+            raise Cancelled("stopped")
+
+    def tell(self, share: float) -> None:
+        """Tell the share of the work that is done."""
+        if self.progress is not None:
+            self.progress(min(1.0, share))
+
+    def part(self, first: float, last: float) -> "Control":
+        """The control of a part of the work, which begins at the share `first` and ends at `last`."""
+        if self.progress is None:
+            return self
+        return Control(progress=lambda share: self.tell(first + share * (last - first)), cancelled=self.cancelled)
+
+    @contextmanager
+    def ending(self, end: Callable[[], None]) -> Iterator[None]:
+        """Call `end`, from another thread, soon after what runs inside is cancelled.
 
         Args:
-            image: [H, W, 3] RGB; float32 in [0, 1], or uint8 or uint16, which are converted as they are needed.
-
-        Returns:
-            [rows, scale * W, 3] at a time, consecutive, as `Upscaler` gives them.
-
-        Raises:
-            InputError: for another shape or dtype.
-            MemoryLimitError: if the memory does not suffice.
+            end: makes what runs inside return or raise; it may be called after that, too.
         """
-        ...
+        if self.cancelled is None:
+            yield
+            return
+        cancelled, over = self.cancelled, threading.Event()
 
-    def shortage(self, *, height: int, width: int, besides: int) -> int:
-        """How many bytes are missing to enlarge an image at all, however slowly; 0 if none are.
+        def watch() -> None:
+            while not over.wait(HEARD_AFTER_S):
+                if cancelled():
+                    end()
+                    return
 
-        Args:
-            height: of the LR image, pixels.
-            width: of the LR image, pixels.
-            besides: bytes that the caller will hold meanwhile.
-        """
-        ...
+        watcher = threading.Thread(target=watch, name="a2f-cancel", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watcher.join()
 
-    def too_little(self, what: str, short_bytes: int) -> MemoryLimitError:
-        """The error for what does not fit into the memory, which says the least that works."""
-        ...
 
-    def stop(self) -> None:
-        """End what is under way: those runs, and all later ones, raise Cancelled within a tile's time."""
-        ...
+UNWATCHED = Control()

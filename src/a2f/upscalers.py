@@ -7,10 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from a2f.runtime.engines import Opened, open_upscaler
+from a2f.runtime.engine import Engine
+from a2f.runtime.memory import Memory
+from a2f.runtime.opening import Opened, open_upscaler
 from a2f.runtime.options import EngineOptions
 from a2f.sizes import Size, Target
-from a2f.upscaler import BandUpscaler, Upscaler
+from a2f.upscaler import Upscaler
 from a2f.weights import find_shipped, find_weights, is_file_name, pass_models, read_weights
 
 KEPT = 4  # upscalers of earlier calls
@@ -61,7 +63,7 @@ class Models:
 
 
 class Upscalers:
-    """Opens upscalers when they are needed and keeps them; safe to share between threads.
+    """Opens upscalers when they are needed and keeps them, all within one memory; safe to share between threads.
 
     Args:
         options: what all of them run on.
@@ -71,20 +73,20 @@ class Upscalers:
     """
 
     def __init__(self, options: EngineOptions, *, jobs: int = 1, alone: bool = True, share_cores: bool = False) -> None:
-        self.on_progress: Callable[[float], None] = lambda share: None  # of the image that is under way, if it is one
-        self._open = functools.partial(open_upscaler, options=options, jobs=jobs, alone=alone, share_cores=share_cores)
-        self._opened: dict[tuple[str, int], Upscaler] = {}
+        memory = Memory(options.max_memory, jobs=jobs)
+        self._open = functools.partial(
+            open_upscaler, options=options, jobs=jobs, alone=alone, share_cores=share_cores, memory=memory
+        )
+        self._opened: dict[tuple[str, int], Engine] = {}
         self._notes: list[str] = []
         self._lock = threading.Lock()
 
-    def open(self, model: str, scale: int) -> Upscaler:
+    def open(self, model: str, scale: int) -> Engine:
         """The upscaler of a model and scale, opened at its first use."""
         with self._lock:
             if (model, scale) not in self._opened:
                 opened: Opened = self._open(find_weights(model, scale=scale))
                 self._notes += [opened.note] if opened.note else []
-                if isinstance(opened.upscaler, BandUpscaler):
-                    opened.upscaler.on_progress = lambda share: self.on_progress(share)
                 self._opened[model, scale] = opened.upscaler
             return self._opened[model, scale]
 
@@ -99,14 +101,8 @@ class Upscalers:
             notes, self._notes = self._notes, []
         return notes
 
-    def stop(self) -> None:
-        """End what is under way, and all later runs, with Cancelled."""
-        for upscaler in list(self._opened.values()):
-            if isinstance(upscaler, BandUpscaler):
-                upscaler.stop()
 
-
-def kept_upscaler(model: str, scale: int, *, options: EngineOptions) -> Upscaler:
+def kept_upscaler(model: str, scale: int, *, options: EngineOptions) -> Engine:
     """An upscaler of an earlier call in this process, unless its weights file has changed since; or a new one.
 
     Args:
@@ -122,7 +118,7 @@ def kept_upscaler(model: str, scale: int, *, options: EngineOptions) -> Upscaler
     return _kept(path, stamp, options)
 
 
-def _open_file(path: Path, stamp: tuple[int, int] | None, options: EngineOptions) -> Upscaler:
+def _open_file(path: Path, stamp: tuple[int, int] | None, options: EngineOptions) -> Engine:
     return open_upscaler(read_weights(path), options).upscaler
 
 

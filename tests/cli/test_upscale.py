@@ -601,9 +601,8 @@ def test_a_stream_that_takes_little_at_a_time_gets_all() -> None:
 
 def test_progress_of_a_large_image_rises_to_all() -> None:
     for how in ({"tile": 16}, {"tile": 16, "gates": "sampled"}):
-        upscaler, told = a2f.load(scale=2, threads=1, **how).engine, []
-        upscaler.on_progress = told.append
-        upscaler(np.zeros((40, 50, 3), np.float32))
+        upscaler, told = a2f.load(scale=2, threads=1, **how), []
+        upscaler(np.zeros((40, 50, 3), np.float32), progress=told.append)
         assert told == sorted(told)
         assert told[-1] == pytest.approx(1)
         assert len(told) >= 12

@@ -13,7 +13,7 @@ from a2f.export.fold import fold
 from a2f.export.graph import export_onnx
 from a2f.export.int8 import Range
 from a2f.export.session import make_session
-from a2f.export.steps import block_step, exchange_step, head_step, tail_step
+from a2f.export.steps import step_graph
 from a2f.variants import ABLATIONS, SCALES, VARIANTS, A2FConfig, config_of
 from a2f.weights import Weights, expected_shapes, find_shipped, read_weights
 
@@ -101,10 +101,11 @@ def test_files_are_what_onnx_would_write() -> None:
         export_onnx(weights),
         export_onnx(weights, ranges=ranges),
         export_onnx(weights, gates_given=True),
-        head_step(net, sides=border),
-        *(block_step(net, i, sides=border) for i in range(1, weights.config.blocks + 1)),
-        exchange_step(net),
-        tail_step(net, sides=border),
+        *(step_graph(net, kind, sides=border).to_onnx("step") for kind in ("head", "exchange", "tail")),
+        *(
+            step_graph(net, "block", number=i, sides=border).to_onnx("step")
+            for i in range(1, weights.config.blocks + 1)
+        ),
     ]:
         model = onnx.load_from_string(blob)
         onnx.checker.check_model(model, full_check=True)

@@ -4,15 +4,14 @@ import numpy as np
 import pytest
 
 from a2f.errors import EngineError, WeightsError
-from a2f.export import onnx_file
 from a2f.export.builder import ALL_SIDES, GraphBuilder
 from a2f.export.fold import Conv, FoldedBlock
 from a2f.export.int8 import LARGEST_KERNEL, METADATA_KEY, Range, add_res, ranges_of, ranges_text
 from a2f.export.ranges import calibrate
 from a2f.imageio import read_image
 from a2f.runtime import Limits, load_engine
-from a2f.runtime.fast import choose_fast
-from a2f.runtime.openvino_core import openvino_core
+from a2f.runtime.opening import choose_fast
+from a2f.runtime.openvino import openvino_core
 from a2f.weights import Weights, find_shipped, read_weights, shipped_models
 
 
@@ -68,9 +67,7 @@ def test_no_sum_of_integers_is_cut_off(sign: int) -> None:
     block = FoldedBlock(conv1=conv1, conv2=conv2, proj=(), gate1=None, gate2=None, lambda_att=0, lambda_x=1)
     graph = GraphBuilder()
     res = add_res(graph, block, "x", reach=Range(x=1, hidden=9 * channels), sides=ALL_SIDES)
-    blob = onnx_file.model(
-        "res", nodes=graph.nodes, constants=graph.constants, inputs={"x": (1, channels, 9, 9)}, outputs={res: None}
-    )
+    blob = graph.graph(inputs={"x": (1, channels, 9, 9)}, outputs={res: None}).to_onnx("res")
     core = openvino_core()
     model = core.compile_model(core.read_model(blob), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     x = np.full((1, channels, 9, 9), sign, np.float32)

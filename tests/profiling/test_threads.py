@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from a2f.cli.main import cli
 from a2f.errors import UsageError
 from a2f.profiling.latency import threads_of_run
-from a2f.runtime.engines import default_threads
+from a2f.runtime import default_threads
 
 
 @pytest.fixture

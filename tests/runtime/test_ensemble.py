@@ -2,8 +2,8 @@
 
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,10 @@ import a2f
 from a2f.errors import Cancelled, MemoryLimitError, UsageError, WriteError
 from a2f.export.check import rounding
 from a2f.pixels import upscale_pixels
-from a2f.runtime import Limits, ensemble, load_engine, plan
-from a2f.runtime.ensemble import VIEWS, BandEnsemble, Ensemble, ensemble_of
-from a2f.upscaler import BandUpscaler, Upscaler
+from a2f.runtime import ensemble, load_engine
+from a2f.runtime.engine import Engine, enlarge
+from a2f.runtime.ensemble import VIEWS, ensemble_of
+from a2f.upscaler import Control, Upscaler
 from a2f.weights import find_shipped, read_weights
 
 RUNS = (2, 4, 8)
@@ -50,6 +51,12 @@ def by_hand(upscaler: Upscaler, image: np.ndarray, runs: int) -> np.ndarray:
     return np.mean(made, axis=0)
 
 
+def bands_of(engine: Engine, image: np.ndarray, **change: bool) -> list[np.ndarray]:
+    """What a run gives, band by band, by its plan or a changed one."""
+    plan = engine.plan((image.shape[1], image.shape[0]), engine.memory.budget())
+    return list(engine.run(image, replace(plan, **change)))
+
+
 class Odd:
     """An upscaler that no flip leaves alone: it adds a ramp over its own rows and columns."""
 
@@ -61,14 +68,26 @@ class Odd:
         return large + (rows + 10 * columns**2)[..., None] / 1000
 
 
+class Plain:
+    """An upscaler that can only be called."""
+
+    description = "plain"
+
+    def __init__(self, inner: Upscaler) -> None:
+        self.inner, self.scale = inner, inner.scale
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        return self.inner(image)
+
+
 @pytest.mark.parametrize("runs", RUNS)
 @pytest.mark.parametrize("size", [(9, 14), (1, 6), (5, 1), (7, 7)], ids=str)
 def test_is_the_mean_by_hand(runs: int, size: tuple[int, int], network: Upscaler) -> None:
     image = noise((*size, 3))
     for upscaler in (network, Odd()):
         expected, single = by_hand(upscaler, image, runs), upscaler(image)
-        made = ensemble_of(upscaler, runs, limits=Limits())
-        assert isinstance(made, BandUpscaler) == isinstance(upscaler, BandUpscaler)
+        made = ensemble_of(upscaler, runs)
+        assert isinstance(made, Engine)
         sr = made(image)
         assert sr.shape == single.shape
         assert sr.dtype == np.float32
@@ -90,7 +109,7 @@ def test_tiles_are_invisible_in_it(runs: int, engine: str) -> None:
         pytest.importorskip("openvino", reason="the extra openvino is not installed")
     image = noise((41, 30, 3))
     whole, tiled = (a2f.load(scale=2, engine=engine, threads=1, tile=t, ensemble=runs).engine for t in (0, 8))
-    for made in (tiled(image), np.concatenate(list(tiled.bands(image)))):
+    for made in (tiled(image), np.concatenate(bands_of(tiled, image))):
         assert np.abs(made - whole(image)).max() <= rounding(whole, image)
 
 
@@ -100,44 +119,31 @@ def test_the_sum_in_a_file_is_that_in_memory(runs: int, dtype: type, monkeypatch
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(ensemble, "AT_A_TIME", 1000)
     upscaler, image = a2f.load(scale=2, threads=1, tile=8, ensemble=runs).engine, noise((37, 23, 3), dtype)
-    in_memory = list(upscaler.bands(image))
+    in_memory, in_file = (bands_of(upscaler, image, in_file=there) for there in (False, True))
     assert len(in_memory) > 10
-    used = []
-    monkeypatch.setattr(upscaler, "_sum", lambda h, w: used.append(ensemble._SumInFile(2 * h, 2 * w)) or used[-1])
-    in_file = list(upscaler.bands(image))
-    assert used
     assert (np.concatenate(in_file) == np.concatenate(in_memory)).all()
     assert list(tmp_path.iterdir()) == []
     whole = image if dtype is np.float32 else image.astype(np.float32) / np.float32(255)
     assert (upscaler(whole) == np.concatenate(in_memory)).all()
 
 
-def test_the_sum_goes_to_a_file_where_memory_is_short(network: Upscaler, monkeypatch) -> None:
-    monkeypatch.setattr(plan, "resident_bytes", lambda: 0)
-
-    def kind(megabytes: int) -> type:
-        upscaler = ensemble_of(network, 8, limits=Limits(max_memory_bytes=megabytes * 10**6))
-        assert isinstance(upscaler, BandEnsemble)
-        with closing(upscaler._sum(1000, 1000)) as total:  # 48 MB
-            return type(total)
-
-    assert kind(191) is ensemble._SumInFile
-    assert kind(193) is ensemble._SumInMemory
+def test_the_sum_goes_to_a_file_where_memory_is_short(network: Upscaler) -> None:
+    upscaler = ensemble_of(network, 8)  # 48 MB for 1000 x 1000
+    assert upscaler.plan((1000, 1000), 191 * 10**6).in_file
+    roomy = upscaler.plan((1000, 1000), 193 * 10**6)
+    assert not roomy.in_file
+    assert 48 * 10**6 < roomy.needed_bytes <= 193 * 10**6
 
 
-def test_what_does_not_fit_is_refused_before_the_first_run(monkeypatch) -> None:
+def test_what_does_not_fit_is_refused_before_the_first_run(network: Upscaler) -> None:
     """Also what fits on its side: rows of 5,000 pixels take more than rows of 100."""
-    monkeypatch.setattr(plan, "resident_bytes", lambda: 0)
-    weights, runs = read_weights(find_shipped("sd", scale=2).path), []
-    tight = load_engine(weights, threads=1, limits=Limits(max_memory_bytes=1))
-    tall, wide = (tight.shortage(height=h, width=w, besides=0) for h, w in ((5000, 100), (100, 5000)))
+    tall, wide = (network.least_bytes(size) for size in ((100, 5000), (5000, 100)))
     assert tall < wide
-    between = Limits(max_memory_bytes=(tall + wide) // 2)
-    upscaler = ensemble_of(load_engine(weights, threads=1, limits=between), 8, limits=between)
-    monkeypatch.setattr(upscaler._inner, "bands", lambda image: runs.append(image.shape))
-    with pytest.raises(MemoryLimitError, match="5000 x 100 pixels at x2 do not fit into the memory allowed: at least"):
-        list(upscaler.bands(np.zeros((100, 5000, 3), np.uint8)))
-    assert runs == []
+    network.plan((100, 5000), (tall + wide) // 2)
+    upscaler = ensemble_of(network, 8)
+    assert upscaler.least_bytes((100, 5000)) == wide
+    with pytest.raises(MemoryLimitError, match="100 x 5000 pixels at x2 do not fit into the memory allowed: at least"):
+        upscaler.plan((100, 5000), (tall + wide) // 2)
 
 
 def test_a_full_disk_is_said(tmp_path: Path, monkeypatch) -> None:
@@ -162,7 +168,7 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch) -> None:
 )
 def test_eight_do_not_see_how_an_image_lies(turn, network: Upscaler) -> None:
     """A flipped or turned image is enlarged to the flipped or turned enlargement; by a single run it is not."""
-    upscaler, image = ensemble_of(network, 8, limits=Limits()), noise((17, 26, 3))
+    upscaler, image = ensemble_of(network, 8), noise((17, 26, 3))
     turned = np.ascontiguousarray(turn(image))
     allowed = rounding(upscaler, image)
     assert np.abs(upscaler(turned) - turn(upscaler(image))).max() <= allowed
@@ -174,8 +180,8 @@ def test_eight_do_not_see_how_an_image_lies(turn, network: Upscaler) -> None:
 def test_grey_alpha_and_depth(channels: int, dtype: type, network: Upscaler) -> None:
     """The mean is taken before rounding, of alpha too."""
     pixels = noise((11, 8, channels), dtype)
-    banded = ensemble_of(network, 8, limits=Limits())
-    plain = Ensemble(network, VIEWS[8])  # gives whole images
+    banded = ensemble_of(network, 8)
+    plain = ensemble_of(Plain(network), 8)  # around what gives whole images
     large = upscale_pixels(pixels, [banded])
     assert (large.shape, large.dtype) == ((22, 16, channels), dtype)
     np.testing.assert_array_equal(large, upscale_pixels(pixels, [plain]))
@@ -188,25 +194,18 @@ def test_grey_alpha_and_depth(channels: int, dtype: type, network: Upscaler) -> 
 
 def test_progress_is_shared_by_the_runs() -> None:
     for tile, least in ((16, 8 * 12), (0, 8)):
-        upscaler, told = a2f.load(scale=2, threads=1, tile=tile, ensemble=8).engine, []
-        upscaler.on_progress = told.append
-        upscaler(np.zeros((40, 50, 3), np.float32))
+        upscaler, told = a2f.load(scale=2, threads=1, tile=tile, ensemble=8).engine, list[float]()
+        enlarge(upscaler, np.zeros((40, 50, 3), np.float32), control=Control(progress=told.append))
         assert told == sorted(told)
         assert told[-1] == pytest.approx(1)
         assert len(told) >= least
-        once = len(told)
-        list(upscaler.bands(np.zeros((40, 50, 3), np.uint8)))
-        assert told[once:] == sorted(told[once:])
-        assert told[-1] == pytest.approx(1)
 
 
-def test_stop_ends_it() -> None:
-    upscaler = a2f.load(scale=2, threads=1, tile=16, ensemble=8).engine
-    with ThreadPoolExecutor(1) as pool:
-        under_way = pool.submit(upscaler, np.zeros((900, 900, 3), np.float32))
-        upscaler.stop()
-        with pytest.raises(Cancelled, match="stopped"):
-            under_way.result(timeout=60)
+def test_it_is_cancelled_within_a_run_and_can_be_used_again() -> None:
+    upscaler, asked = a2f.load(scale=2, threads=1, tile=16, ensemble=8).engine, count()
+    with pytest.raises(Cancelled, match="stopped"):
+        enlarge(upscaler, np.zeros((90, 90, 3), np.float32), control=Control(cancelled=lambda: next(asked) > 9))
+    assert upscaler(np.zeros((9, 9, 3), np.float32)).shape == (18, 18, 3)
 
 
 @pytest.mark.parametrize("runs", [0, 3, 16, -8, True, 8.0, "8"])
@@ -214,7 +213,7 @@ def test_other_numbers_are_refused(runs: object, network: Upscaler) -> None:
     for ask in (
         lambda: a2f.load(ensemble=runs),
         lambda: a2f.upscale(noise((4, 4, 3)), ensemble=runs),
-        lambda: ensemble_of(network, runs, limits=Limits()),
+        lambda: ensemble_of(network, runs),
     ):
         with pytest.raises(UsageError, match=r"choose 1 \(off\), 2 \(mirrored\), 4 \(all flips\) or 8"):
             ask()
@@ -226,22 +225,18 @@ def test_an_open_upscaler_has_its_own(network: Upscaler) -> None:
 
 
 def test_one_is_the_upscaler_itself(network: Upscaler) -> None:
-    assert ensemble_of(network, 1, limits=Limits()) is network
+    assert ensemble_of(network, 1) is network
 
 
 PEAK = """
-import sys
 import numpy as np
 from pathlib import Path
 import a2f
-from a2f.runtime import ensemble
 upscaler = a2f.load("sd", scale=4, threads=2, max_memory=350 * 10**6, ensemble=2).engine
-kinds = []
-made = upscaler._sum
-upscaler._sum = lambda *size: kinds.append(made(*size)) or kinds[-1]
-rows = sum(len(band) for band in upscaler.bands(np.zeros((700, 900, 3), np.uint8)))
+plan = upscaler.plan((900, 700), upscaler.memory.budget())
+rows = sum(len(band) for band in upscaler.run(np.zeros((700, 900, 3), np.uint8), plan))
 peak = next(l for l in Path("/proc/self/status").read_text().splitlines() if l.startswith("VmHWM:"))
-print(rows, type(kinds[0]).__name__, int(peak.split()[1]) * 1024)
+print(rows, plan.in_file, int(peak.split()[1]) * 1024)
 """
 
 
@@ -250,6 +245,6 @@ print(rows, type(kinds[0]).__name__, int(peak.split()[1]) * 1024)
 def test_memory_is_bounded() -> None:
     """700 x 900 at x4 gives a sum of 121 MB, and features of 363 MB."""
     done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
-    rows, kind, peak = done.stdout.split()
-    assert (int(rows), kind) == (2800, "_SumInFile")
+    rows, in_file, peak = done.stdout.split()
+    assert (int(rows), in_file) == (2800, "True")
     assert int(peak) < 1.2 * 350 * 10**6

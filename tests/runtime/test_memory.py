@@ -1,15 +1,28 @@
+"""What there is of memory and cores, how it is planned, and how runs share it."""
+
 import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 
-from a2f.errors import EngineError, MemoryLimitError, UsageError
+from a2f.errors import Cancelled, EngineError, MemoryLimitError, UsageError
 from a2f.export.fold import fold
-from a2f.runtime import Limits, load_engine, memory, onnx_engine, plan
-from a2f.runtime.plan import make_plan, needed_bytes
+from a2f.runtime import Limits, load_engine, memory, onnx
+from a2f.runtime.memory import Memory
+from a2f.runtime.plan import Pieces, Tiles, Whole, plan_tiles, smallest_tiles, whole_bytes
+from a2f.upscaler import UNWATCHED, Control
 from a2f.variants import config_of
 from a2f.weights import find_shipped, read_weights
+
+GB = 10**9
 
 
 @pytest.fixture(scope="module")
@@ -17,37 +30,142 @@ def weights():
     return read_weights(find_shipped("sd", scale=2).path)
 
 
+def written(root: Path, files: dict[str, str]) -> Path:
+    """A folder that stands for / of a Linux system."""
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+V2, V1 = {"proc/self/cgroup": "0::/a/b\n"}, {"proc/self/cgroup": "3:cpu,cpuacct:/x\n2:memory:/x\n"}
+GROUP2, GROUP1 = "sys/fs/cgroup/a", "sys/fs/cgroup/memory"
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 8 * GB),
+        ({**V2, f"{GROUP2}/memory.max": "max", f"{GROUP2}/memory.current": "5"}, 8 * GB),
+        ({**V2, f"{GROUP2}/memory.max": "3000000000", f"{GROUP2}/memory.current": "1000000000"}, 2 * GB),
+        (
+            {
+                **V2,
+                f"{GROUP2}/memory.max": "3000000000",
+                f"{GROUP2}/memory.current": "2900000000",
+                f"{GROUP2}/memory.stat": "anon 400000000\nactive_file 7\ninactive_file 1900000000\n",
+            },
+            2 * GB,
+        ),
+        (
+            {
+                **V2,
+                f"{GROUP2}/memory.max": "4000000000",
+                f"{GROUP2}/memory.current": "0",
+                f"{GROUP2}/b/memory.max": "1000000000",
+                f"{GROUP2}/b/memory.current": "2000000000",
+            },
+            0,
+        ),
+        (
+            {
+                **V1,
+                f"{GROUP1}/memory.limit_in_bytes": "3000000000",
+                f"{GROUP1}/memory.usage_in_bytes": "2500000000",
+                f"{GROUP1}/memory.stat": "inactive_file 3\ntotal_inactive_file 500000000\n",
+            },
+            1 * GB,
+        ),
+        (
+            {**V1, f"{GROUP1}/memory.limit_in_bytes": "9223372036854771712", f"{GROUP1}/memory.usage_in_bytes": "1"},
+            8 * GB,
+        ),
+    ],
+    ids=["no groups", "no limit", "limit", "page cache", "the tightest group", "version 1", "version 1, no limit"],
+)
+def test_containers_count_and_their_page_cache_does_not(files, expected, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=8 * GB))
+    assert memory.available_bytes(system=written(tmp_path, files)) == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 64),
+        ({**V2, f"{GROUP2}/cpu.max": "max 100000"}, 64),
+        ({**V2, f"{GROUP2}/cpu.max": "200000 100000"}, 2),
+        ({**V2, f"{GROUP2}/cpu.max": "400000 100000", f"{GROUP2}/b/cpu.max": "150000 100000"}, 2),
+        ({**V2, f"{GROUP2}/cpu.max": "10000 100000"}, 1),
+        ({**V1, "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "300000", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000"}, 3),
+        ({**V1, "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000"}, 64),
+    ],
+)
+def test_a_quota_of_cores_is_seen(files, expected: int, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(memory.os, "sched_getaffinity", lambda process: set(range(64)), raising=False)
+    assert memory.usable_cores(system=written(tmp_path, files)) == expected
+
+
+def test_runs_are_bounded_by_default_on_every_system(weights, monkeypatch) -> None:
+    """Also where there is no /proc: what psutil tells is taken there."""
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=4 * GB))
+    engine = load_engine(weights)
+    assert engine.memory.budget() <= 2 * GB
+    plan = engine.plan((5000, 5000), engine.memory.budget())
+    assert isinstance(plan, Tiles)
+    assert plan.in_file
+    assert plan.needed_bytes <= 2 * GB < whole_bytes(weights.config, height=5000, width=5000)
+    assert isinstance(engine.plan((500, 500), engine.memory.budget()), Whole)
+
+
+def test_this_machine_has_memory() -> None:
+    assert 100e6 < memory.available_bytes() < 1e15
+    assert 10e6 < memory.resident_bytes() < 1e12
+
+
 def test_estimate_of_a_whole_run_grows_with_pixels_and_network() -> None:
     small, large = config_of("sd", scale=2), config_of("l", scale=4)
-    assert memory.whole_bytes(small, height=100, width=200) == pytest.approx(
-        2 * memory.whole_bytes(small, height=100, width=100), rel=1e-6
+    assert whole_bytes(small, height=100, width=200) == pytest.approx(
+        2 * whole_bytes(small, height=100, width=100), rel=1e-6
     )
-    assert memory.whole_bytes(large, height=100, width=100) > memory.whole_bytes(small, height=100, width=100)
+    assert whole_bytes(large, height=100, width=100) > whole_bytes(small, height=100, width=100)
 
 
 def test_features_go_to_a_file_when_they_do_not_fit(weights) -> None:
-    net, how = fold(weights), {"height": 3000, "width": 4000, "threads": 2}
-    roomy = make_plan(net, **how, limits=Limits(max_memory_bytes=16 * 10**9))
-    tight = make_plan(net, **how, limits=Limits(max_memory_bytes=memory.resident_bytes() + 600 * 10**6))
+    net = fold(weights)
+    roomy, tight = (plan_tiles(net, (4000, 3000), budget, threads=2) for budget in (16 * GB, 600 * 10**6))
     assert not roomy.in_file
     assert tight.in_file
-    assert needed_bytes(net, tight, **how) <= 601 * 10**6
-    assert needed_bytes(net, roomy, **how) > 3 * 10**9
+    assert tight.needed_bytes <= 600 * 10**6
+    assert roomy.needed_bytes > 3 * GB
 
 
-def test_jobs_share_the_memory(weights) -> None:
-    net, how = fold(weights), {"height": 1000, "width": 1000, "threads": 2}
-    allowed = memory.resident_bytes() + 700 * 10**6
-    assert not make_plan(net, **how, limits=Limits(max_memory_bytes=allowed)).in_file
-    assert make_plan(net, **how, limits=Limits(max_memory_bytes=allowed, jobs=3)).in_file
+def test_a_plan_never_takes_more_than_the_budget_and_there_is_one_from_the_least_on(weights) -> None:
+    for gates, kind in (("exact", Tiles), ("sampled", Pieces)):
+        engine = load_engine(weights, threads=2, limits=Limits(gates=gates))
+        least = engine.least_bytes((2000, 1500))
+        for budget in (least, least + 10**6, 3 * least, 30 * least):
+            plan = engine.plan((2000, 1500), budget)
+            assert plan.needed_bytes <= budget
+        assert isinstance(engine.plan((2000, 1500), least), kind)
+        with pytest.raises(MemoryLimitError, match="2000 x 1500 pixels at x2 do not fit"):
+            engine.plan((2000, 1500), least - 1)
+
+
+def test_jobs_share_the_memory(monkeypatch) -> None:
+    monkeypatch.setattr(memory, "resident_bytes", lambda: 100)
+    assert Memory(1000).budget() == 900
+    assert Memory(1000, jobs=3).budget() == 300
 
 
 def test_too_little_memory_is_refused_with_the_least_that_works(weights, monkeypatch) -> None:
-    monkeypatch.setattr(plan, "resident_bytes", lambda: 40 * 10**6)  # what it has must not change between the tries
+    monkeypatch.setattr(memory, "resident_bytes", lambda: 40 * 10**6)  # it must not change between the tries
     image = np.random.default_rng(0).random((300, 400, 3), dtype=np.float32)
     with pytest.raises(MemoryLimitError, match=r"400 x 300 pixels at x2 .* at least \d+ MB") as caught:
         load_engine(weights, threads=2, limits=Limits(max_memory_bytes=50 * 10**6))(image)
-    least = int(re.search(r"(\d+) MB", str(caught.value))[1]) * 10**6
+    told = str(caught.value)
+    least = int(re.search(r"(\d+) MB", told)[1]) * 10**6
+    assert told.endswith("MB are needed: raise max_memory, or run fewer threads")
     sr = load_engine(weights, threads=2, limits=Limits(max_memory_bytes=least))(image)
     assert (sr == load_engine(weights, threads=2, limits=Limits(tile_px=50))(image)).all()
     with pytest.raises(MemoryLimitError, match="at least"):
@@ -55,11 +173,11 @@ def test_too_little_memory_is_refused_with_the_least_that_works(weights, monkeyp
 
 
 def test_a_tile_that_was_asked_for_is_never_changed(weights) -> None:
-    plan = make_plan(fold(weights), height=999, width=999, threads=2, limits=Limits(tile_px=333))
+    plan = smallest_tiles(fold(weights), (999, 999), threads=2, tile_px=333)
     assert (plan.tile_height, plan.tile_width) == (333, 333)
-    limits = Limits(tile_px=900, max_memory_bytes=memory.resident_bytes() + 100 * 10**6)
-    with pytest.raises(MemoryLimitError, match="a smaller --tile"):
-        make_plan(fold(weights), height=999, width=999, threads=2, limits=limits)
+    engine = load_engine(weights, threads=2, limits=Limits(tile_px=900))
+    with pytest.raises(MemoryLimitError, match="choose a smaller tile"):
+        engine.plan((999, 999), 100 * 10**6)
 
 
 @pytest.mark.parametrize("bad", [{"tile_px": -1}, {"tile_px": 3}, {"max_memory_bytes": 0}])
@@ -93,12 +211,68 @@ def test_engines_that_share_a_bound_keep_nothing_between_small_images(weights, m
                 given_back.append(options.get_run_config_entry("memory.enable_memory_arena_shrinkage") == "cpu:0")
             return [np.zeros((1, 3, 16, 20), np.float32)]
 
-    monkeypatch.setattr(onnx_engine, "make_session", lambda *rest, **how: Session())
+    monkeypatch.setattr(onnx, "make_session", lambda *rest, **how: Session())
     load_engine(weights, threads=1, limits=limits)(np.zeros((8, 10, 3), np.float32))
     assert given_back == ([True] if expected else [])
 
 
-def test_this_machine_has_memory() -> None:
-    available = memory.available_bytes()
-    assert available is None or available > 100e6
-    assert 10e6 < memory.resident_bytes() < 1e12
+def test_a_run_waits_for_memory_that_others_hold(monkeypatch) -> None:
+    monkeypatch.setattr(memory, "resident_bytes", lambda: 0)
+    shared, asked = Memory(100), count()
+
+    def take(count_: int, control: Control = UNWATCHED) -> bool:
+        with shared.take(count_, control):
+            return True
+
+    with ThreadPoolExecutor(1) as pool:
+        with shared.take(60):
+            assert pool.submit(take, 40).result()  # there is room for that
+            with pytest.raises(Cancelled):
+                pool.submit(take, 41, Control(cancelled=lambda: next(asked) > 2)).result()
+            assert take(50)  # a thread does not wait for itself
+            waiting = pool.submit(take, 41)
+        assert waiting.result()
+
+
+def test_what_does_not_fit_beside_nothing_is_not_waited_for(monkeypatch) -> None:
+    monkeypatch.setattr(memory, "resident_bytes", lambda: 0)
+    with Memory(100).take(200):  # the plan was made when there was more
+        pass
+
+
+def test_the_memory_of_the_process_is_measured_while_nothing_runs(monkeypatch) -> None:
+    """What runs hold is theirs: it does not make the budget of the next one smaller."""
+    has = [100]
+    monkeypatch.setattr(memory, "resident_bytes", lambda: has[0])
+    shared = Memory(1000)
+    assert shared.budget() == 900
+    with shared.take(500):
+        has[0] = 550  # of the run
+        assert shared.budget() == 900
+        has[0] = 700  # more than the run has taken: somebody else has more now
+        assert shared.budget() == 800
+    has[0] = 300
+    assert shared.budget() == 700
+
+
+FOUR = """
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+import numpy as np
+import a2f
+upscaler = a2f.load("sd", scale=2, threads=2, max_memory=400 * 10**6)
+images = [np.zeros((800, 800, 3), np.uint8)] * 4
+with ThreadPoolExecutor(4) as pool:
+    shapes = {large.shape for large in pool.map(upscaler, images)}
+peak = next(l for l in Path("/proc/self/status").read_text().splitlines() if l.startswith("VmHWM:"))
+print(*shapes.pop(), int(peak.split()[1]) * 1024)
+"""
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell the peak memory")
+def test_four_threads_share_the_memory_of_one_upscaler() -> None:
+    done = subprocess.run([sys.executable, "-c", FOUR], capture_output=True, text=True, check=True)
+    height, width, channels, peak = (int(word) for word in done.stdout.split())
+    assert (height, width, channels) == (1600, 1600, 3)
+    assert peak < 1.2 * 400 * 10**6

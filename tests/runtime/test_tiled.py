@@ -5,6 +5,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -20,15 +21,15 @@ from a2f.export.fold import fold
 from a2f.export.graph import export_onnx
 from a2f.export.session import make_session
 from a2f.model.a2f import A2F, to_weights
-from a2f.runtime import Limits, load_engine, plan
+from a2f.runtime import Limits, load_engine, memory
+from a2f.runtime.engine import A2FEngine, Engine, WholeRunner, enlarge
 from a2f.runtime.features import FeaturesInFile
-from a2f.runtime.onnx_engine import OnnxSteps
-from a2f.runtime.pieces import PiecesEngine
-from a2f.runtime.plan import Plan
-from a2f.runtime.sampled import sampled_gates
-from a2f.runtime.tiled import Steps, TiledRun
-from a2f.runtime.tiled_engine import rows_of
-from a2f.upscaler import BandUpscaler
+from a2f.runtime.memory import Memory
+from a2f.runtime.onnx import onnx_steps
+from a2f.runtime.pieces import PieceRunner, sampled_gates
+from a2f.runtime.plan import Pieces, Tiles, Whole
+from a2f.runtime.tiled import Steps, Tiler, rows_of, run_tiles
+from a2f.upscaler import UNWATCHED, Control
 from a2f.variants import ABLATIONS, VARIANTS, config_of
 from a2f.weights import Weights, find_shipped, read_weights
 
@@ -42,7 +43,7 @@ def weights() -> Weights:
 
 @pytest.fixture(scope="module")
 def steps(weights) -> Steps:
-    return OnnxSteps(fold(weights))
+    return onnx_steps(fold(weights))
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +62,23 @@ def an_image(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 def tiled(steps: Steps, image: np.ndarray, *, tile: tuple[int, int], band: int, in_file: bool, threads: int = 2):
-    plan = Plan(tile_height=tile[0], tile_width=tile[1], band_rows=band, in_file=in_file)
+    plan = Tiles(tile_height=tile[0], tile_width=tile[1], band_rows=band, in_file=in_file)
     height, width = image.shape[:2]
     with ThreadPoolExecutor(threads) as pool:
-        run = TiledRun(steps, rows_of(image), height=height, width=width, plan=plan, pool=pool)
+        run = run_tiles(steps, rows_of(image), size=(width, height), plan=plan, over=pool.map)
         return np.concatenate(list(run), axis=1)
+
+
+def bands_of(engine: Engine, image: np.ndarray, control: Control = UNWATCHED) -> list[np.ndarray]:
+    """What a run gives, band by band."""
+    plan = engine.plan((image.shape[1], image.shape[0]), engine.memory.budget())
+    return list(engine.run(image, plan, control))
+
+
+def after(asks: int) -> Control:
+    """Of a run that is cancelled when it has asked so often."""
+    asked = count(1)
+    return Control(cancelled=lambda: next(asked) > asks)
 
 
 def levels(sr: np.ndarray) -> np.ndarray:
@@ -125,11 +138,8 @@ def test_any_number_of_blocks(blocks: int, in_file: bool) -> None:
     torch.manual_seed(blocks)
     weights, image = to_weights(A2F(replace(config_of("sd", scale=2), blocks=blocks))), an_image(30, 41)
     whole = load_engine(weights)
-    plan = Plan(tile_height=9, tile_width=13, band_rows=9, in_file=in_file)
-    with ThreadPoolExecutor(2) as pool:
-        run = TiledRun(OnnxSteps(fold(weights)), rows_of(image), height=30, width=41, plan=plan, pool=pool)
-        tiled = np.concatenate([band.transpose(1, 2, 0) for band in run])
-    assert np.abs(tiled - whole(image)).max() <= rounding(whole, image)
+    made = tiled(onnx_steps(fold(weights)), image, tile=(9, 13), band=9, in_file=in_file).transpose(1, 2, 0)
+    assert np.abs(made - whole(image)).max() <= rounding(whole, image)
 
 
 def test_gates_of_single_tiles_would_be_seen(weights, whole) -> None:
@@ -141,9 +151,9 @@ def test_gates_of_single_tiles_would_be_seen(weights, whole) -> None:
 
 def test_bands_are_the_image_in_order(weights) -> None:
     upscaler = load_engine(weights, limits=Limits(tile_px=16))
-    assert isinstance(upscaler, BandUpscaler)
+    assert isinstance(upscaler, Engine)
     eight_bits = (an_image(300, 20) * 255).astype(np.uint8)
-    bands = list(upscaler.bands(eight_bits))
+    bands = bands_of(upscaler, eight_bits)
     assert len(bands) > 1
     assert all(band.shape[1:] == (80, 3) for band in bands)
     assert (np.concatenate(bands) == upscaler(eight_bits.astype(np.float32) / np.float32(255))).all()
@@ -151,7 +161,7 @@ def test_bands_are_the_image_in_order(weights) -> None:
 
 def test_bands_refuse_what_is_no_image(weights) -> None:
     with pytest.raises(InputError, match=r"\[H, W, 3\]"):
-        next(load_engine(weights).bands(np.zeros((4, 4), np.uint8)))
+        next(load_engine(weights).run(np.zeros((4, 4), np.uint8), Whole()))
 
 
 @pytest.mark.parametrize("size", [(40, 50), (1, 5000), (5000, 2), (33, 32), (181, 180)], ids=str)
@@ -174,16 +184,18 @@ def test_openvino_runs_in_pieces_what_does_not_fit(weights, whole, monkeypatch) 
     """Pieces cost no precision: float32 stays near the image, and int8 as near to it as int8 in one run."""
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
     image = an_image(400, 500)
-    monkeypatch.setattr(plan, "resident_bytes", lambda: 0)
+    monkeypatch.setattr(memory, "resident_bytes", lambda: 0)
     exact = whole(image).transpose(1, 2, 0)
 
-    def error(dtype: str, memory_mb: int) -> float:
+    def error(dtype: str, memory_mb: int, kind: type) -> float:
         limits = Limits(max_memory_bytes=memory_mb * 10**6)
-        sr = load_engine(weights, engine="openvino", dtype=dtype, limits=limits)(image)
-        return float(np.sqrt(np.square(sr - exact).mean()))
+        engine = load_engine(weights, engine="openvino", dtype=dtype, limits=limits)
+        plan = engine.plan((500, 400), engine.memory.budget())
+        assert isinstance(plan, kind)
+        return float(np.sqrt(np.square(np.concatenate(list(engine.run(image, plan))) - exact).mean()))
 
-    assert error("float32", 9000) < error("float32", 400) < 0.1 / 255
-    assert error("int8", 9000) != error("int8", 400) < 1.05 * error("int8", 9000)
+    assert error("float32", 9000, Whole) < error("float32", 400, Pieces) < 0.1 / 255
+    assert error("int8", 9000, Whole) != error("int8", 400, Pieces) < 1.05 * error("int8", 9000, Whole)
     with pytest.raises(EngineError, match="sampled gates"):
         load_engine(weights, engine="openvino", limits=Limits(gates="exact"))
 
@@ -205,7 +217,7 @@ def test_sampled_gates_are_of_all_strips() -> None:
 
 def test_sampled_gates_are_the_same_for_any_number_of_threads(steps) -> None:
     image = an_image(300, 400)
-    one, three = (sampled_gates(steps, rows_of(image), height=300, width=400, threads=threads) for threads in (1, 3))
+    one, three = (sampled_gates(steps, rows_of(image), size=(400, 300), threads=threads) for threads in (1, 3))
     assert len(one) == steps.net.config.blocks
     assert all((a == b).all() for a, b in zip(one, three, strict=True))
 
@@ -213,13 +225,14 @@ def test_sampled_gates_are_the_same_for_any_number_of_threads(steps) -> None:
 def test_the_graph_is_told_the_last_piece_of_each_image(steps) -> None:
     told: list[bool] = []
 
-    def graph(x: np.ndarray, gates: dict[str, np.ndarray], last: bool) -> np.ndarray:
+    def graph(x: np.ndarray, gates: dict[str, np.ndarray], control: Control, last: bool) -> np.ndarray:
         told.append(last)
         return x.repeat(4, axis=2).repeat(4, axis=3)
 
-    upscaler = PiecesEngine(graph, steps, description="", threads=1, limits=Limits(tile_px=40))
+    pieces = PieceRunner(graph, steps, threads=1, tile_px=40)
+    engine = A2FEngine(scale=4, description="", memory=Memory(), whole=None, cut=pieces)
     for _ in range(2):
-        upscaler(an_image(90, 70))
+        engine(an_image(90, 70))
     assert told == ([False] * 5 + [True]) * 2
 
 
@@ -243,22 +256,9 @@ def test_large_images_share_one_upscaler(dtype: str, weights) -> None:
     assert all((a == b).all() for a, b in zip(alone, together, strict=True))
 
 
-def test_stop_ends_those_that_wait_too(weights) -> None:
-    pytest.importorskip("openvino", reason="the extra openvino is not installed")
-    upscaler, image = load_engine(weights, engine="openvino", threads=1), an_image(900, 900)
-    with ThreadPoolExecutor(4) as pool:
-        runs = [pool.submit(upscaler, image) for _ in range(4)]
-        with pytest.raises(TimeoutError):
-            runs[0].result(timeout=0.5)
-        upscaler.stop()
-        for run in runs:
-            with pytest.raises(Cancelled, match="stopped"):
-                run.result(timeout=60)
-
-
 def test_a_run_that_is_left_lets_go(weights, steps) -> None:
-    upscaler = load_engine(weights, threads=2, limits=Limits(tile_px=16))
-    bands = upscaler.bands(an_image(600, 30))
+    upscaler, image = load_engine(weights, threads=2, limits=Limits(tile_px=16)), an_image(600, 30)
+    bands = upscaler.run(image, upscaler.plan((30, 600), upscaler.memory.budget()))
     next(bands)
     bands.close()
     assert upscaler(an_image(5, 5)).shape == (20, 20, 3)
@@ -275,26 +275,38 @@ def test_torch_runs_tiles_of_all_networks(config) -> None:
     for tile in (4, 17, 40):
         tiled = load_engine(weights, engine="torch", limits=Limits(tile_px=tile))
         assert np.abs(tiled(image) - whole).max() <= allowed, tile
-        assert np.abs(np.concatenate(list(tiled.bands(image))) - whole).max() <= allowed, tile
+        assert np.abs(np.concatenate(bands_of(tiled, image)) - whole).max() <= allowed, tile
 
 
-@pytest.mark.parametrize("engine", ["onnxruntime", "torch"])
-def test_what_does_not_fit_after_all_runs_in_tiles(engine: str, weights, whole, monkeypatch) -> None:
-    upscaler, image = load_engine(weights, engine=engine), an_image(40, 50)
-    monkeypatch.setattr(upscaler, "_whole", Mock(side_effect=MemoryError))
+def test_what_does_not_fit_after_all_runs_in_tiles(weights, steps, whole) -> None:
+    full = WholeRunner(run=Mock(side_effect=MemoryError), takes=lambda height, width: 0)
+    cut = Tiler(steps, threads=2, tile_px=0)
+    upscaler = A2FEngine(scale=4, description="", memory=Memory(), whole=full, cut=cut)
+    image = an_image(40, 50)
+    assert isinstance(upscaler.plan((50, 40), upscaler.memory.budget()), Whole)
     expected, allowed = whole(image).transpose(1, 2, 0), rounding(whole, image)
     assert np.abs(upscaler(image) - expected).max() <= allowed
-    assert np.abs(np.concatenate(list(upscaler.bands(image))) - expected).max() <= allowed
+    assert np.abs(np.concatenate(bands_of(upscaler, image)) - expected).max() <= allowed
+    assert full.run.call_count == 2
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("x"), RuntimeError("DefaultCPUAllocator: not enough memory")])
 def test_torch_without_memory_for_the_whole_image_or_a_tile(error: RuntimeError, weights, whole, monkeypatch) -> None:
-    upscaler, image = load_engine(weights, engine="torch"), an_image(40, 50)
-    monkeypatch.setattr(upscaler._whole, "_network", Mock(side_effect=error))
+    upscaler, image, conv2d = load_engine(weights, engine="torch"), an_image(40, 50), torch.nn.functional.conv2d
+    failed: list[object] = []
+
+    def first_fails(*given: object, **how: object) -> torch.Tensor:
+        if not failed:
+            failed.append(given)
+            raise error
+        return conv2d(*given, **how)
+
+    monkeypatch.setattr(torch.nn.functional, "conv2d", first_fails)
     assert np.abs(upscaler(image) - whole(image).transpose(1, 2, 0)).max() <= rounding(whole, image)
+    assert failed
     tiled = load_engine(weights, engine="torch", limits=Limits(tile_px=16))
     monkeypatch.setattr(torch.nn.functional, "conv2d", Mock(side_effect=error))
-    with pytest.raises(MemoryLimitError, match="no memory on cpu for a tile"):
+    with pytest.raises(MemoryLimitError, match="no memory on cpu for a tile: choose a smaller tile"):
         tiled(image)
 
 
@@ -302,49 +314,61 @@ def test_images_that_fit_run_whole_and_all_others_in_tiles(weights, whole, monke
     image = an_image(300, 500)
     expected = whole(image).transpose(1, 2, 0)
     assert (load_engine(weights)(image) == expected).all()
-    monkeypatch.setattr(plan, "resident_bytes", lambda: 0)
+    monkeypatch.setattr(memory, "resident_bytes", lambda: 0)
     tight = load_engine(weights, limits=Limits(max_memory_bytes=300 * 10**6))
     assert (tight(image) == load_engine(weights, limits=Limits(tile_px=100))(image)).all()
     assert np.abs(tight(image) - expected).max() <= rounding(whole, image)
 
 
-@pytest.mark.parametrize("side", [490, 1200])  # some 2 and 10 seconds, below and above what keeps its memory
+@pytest.mark.parametrize("side", [490, 700])  # below and above what keeps its memory
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino", "torch"])
-def test_stop_ends_the_run_of_a_whole_image(engine: str, side: int, weights, monkeypatch) -> None:
+def test_a_whole_image_that_is_cancelled_ends_and_leaves_the_others(engine: str, side: int, weights) -> None:
     if engine == "openvino":
         pytest.importorskip("openvino", reason="the extra openvino is not installed")
-    upscaler = load_engine(weights, engine=engine, threads=1)
-    monkeypatch.setattr(upscaler, "_tiled", Mock(side_effect=AssertionError("it is to run whole")))
-    image = an_image(side, side)
-    with ThreadPoolExecutor(1) as pool:
-        under_way = pool.submit(upscaler, image)
-        with pytest.raises(TimeoutError):
-            under_way.result(timeout=side / 1200)
-        upscaler.stop()
+    upscaler, image, small = load_engine(weights, engine=engine, threads=1), an_image(side, side), an_image(30, 40)
+    expected = upscaler(small)
+    assert isinstance(upscaler.plan((side, side), 10**12), Whole)
+    with ThreadPoolExecutor(2) as pool:
+        cancelled = pool.submit(list, upscaler.run(image, upscaler.plan((side, side), 10**12), after(2)))
+        other = pool.submit(upscaler, small)
         with pytest.raises(Cancelled, match="stopped"):
-            under_way.result(timeout=60)
+            cancelled.result()
+        assert (other.result() == expected).all()
+    assert (upscaler(small) == expected).all()
+
+
+def test_openvino_runs_that_wait_for_another_are_cancelled_too(weights) -> None:
+    pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    upscaler, image, cancel = load_engine(weights, engine="openvino", threads=1), an_image(700, 700), threading.Event()
+
+    def run() -> np.ndarray:
+        return enlarge(upscaler, image, control=Control(cancelled=cancel.is_set))
+
+    with ThreadPoolExecutor(3) as pool:
+        runs = [pool.submit(run) for _ in range(3)]
+        with pytest.raises(Cancelled):
+            enlarge(upscaler, image, control=after(3))
+        cancel.set()
+        for one in runs:
+            with pytest.raises(Cancelled, match="stopped"):
+                one.result()
+    assert upscaler(an_image(5, 5)).shape == (20, 20, 3)
+
+
+@pytest.mark.parametrize("how", [{}, {"gates": "sampled"}])
+def test_a_cancelled_run_ends_within_a_tile(how: dict, weights) -> None:
+    upscaler, told = load_engine(weights, threads=1, limits=Limits(tile_px=64, **how)), list[float]()
+    control = Control(progress=told.append, cancelled=after(20).cancelled)
     with pytest.raises(Cancelled, match="stopped"):
-        upscaler(an_image(5, 5))
+        enlarge(upscaler, an_image(200, 200), control=control)
+    assert len(told) <= 20
+    assert upscaler(an_image(5, 5)).shape == (20, 20, 3)
 
 
-def test_stop_ends_a_run_within_a_tile(weights) -> None:
-    upscaler = load_engine(weights, threads=1, limits=Limits(tile_px=128))
-    with ThreadPoolExecutor(1) as pool:
-        under_way = pool.submit(upscaler, an_image(2000, 2000))
-        upscaler.stop()
-        with pytest.raises(Cancelled, match="stopped"):
-            under_way.result(timeout=30)
+def test_nothing_is_sampled_once_cancelled(weights) -> None:
+    steps = Steps(fold(weights), Mock(side_effect=AssertionError("a step was made")))
     with pytest.raises(Cancelled, match="stopped"):
-        upscaler(an_image(5, 5))
-
-
-def test_nothing_is_sampled_once_stopped(weights, monkeypatch) -> None:
-    upscaler = load_engine(weights, threads=1, limits=Limits(tile_px=128, gates="sampled"))
-    upscaler.stop()
-    step = Mock(side_effect=AssertionError("a window was run"))
-    monkeypatch.setattr(upscaler, "_steps", Mock(net=fold(weights), head=lambda sides: step))
-    with pytest.raises(Cancelled, match="stopped"):
-        upscaler(an_image(300, 300))
+        sampled_gates(steps, rows_of(an_image(300, 300)), size=(300, 300), control=after(0))
 
 
 def test_the_file_of_features_has_no_name(tmp_path: Path, monkeypatch) -> None:
@@ -360,7 +384,7 @@ def test_the_file_of_features_has_no_name(tmp_path: Path, monkeypatch) -> None:
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path / "gone"))
-    with pytest.raises(WriteError, match=r"in .*gone: No such file or directory; set TMPDIR"):
+    with pytest.raises(WriteError, match=r"in .*gone: No such file or directory: set TMPDIR"):
         FeaturesInFile(4, 10, 7)
 
 
@@ -383,12 +407,13 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
 PEAK = """
 import numpy as np
 from pathlib import Path
-from a2f.runtime import Limits, load_engine, plan
+from a2f.runtime import Limits, load_engine
 from a2f.weights import find_shipped, read_weights
 upscaler = load_engine(
     read_weights(find_shipped("sd", scale=2).path), threads=2, limits=Limits(max_memory_bytes=300 * 10**6)
 )
-rows = sum(len(band) for band in upscaler.bands(np.zeros((1400, 1400, 3), np.uint8)))
+plan = upscaler.plan((1400, 1400), upscaler.memory.budget())
+rows = sum(len(band) for band in upscaler.run(np.zeros((1400, 1400, 3), np.uint8), plan))
 peak = next(l for l in Path("/proc/self/status").read_text().splitlines() if l.startswith("VmHWM:"))
 print(rows, int(peak.split()[1]) * 1024)
 """

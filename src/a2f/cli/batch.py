@@ -14,11 +14,12 @@ from typing import Literal
 
 from a2f.cli.console import end_at_once_when_asked_again
 from a2f.cli.inputs import STDIN, Task
-from a2f.errors import A2FError, Cancelled, ImageReadError, MemoryLimitError, OutputExistsError, UsageError
+from a2f.errors import A2FError, ImageReadError, MemoryLimitError, OutputExistsError, UsageError
 from a2f.imageio import FORMATS, estimate_jpeg_quality
 from a2f.pipeline import Enlargement, Request, decide, write
 from a2f.runtime.options import EngineOptions
 from a2f.sizes import Size
+from a2f.upscaler import Control
 from a2f.upscalers import Models, Upscalers
 from a2f.weights import AUTO, AUTO_ROBUST, available_scales, pass_models, robust_below
 
@@ -109,6 +110,7 @@ class Runner:
         scales = available_scales(options.model) if target.is_exact else (target.scale,)
         self.models = Models(model=options.model, scales=scales, open=self.upscalers.open)
         self.stopping = threading.Event()
+        self.progress: Callable[[float], None] | None = None  # told the share of an image that is done
         self._told, self._lock = set[tuple[int, ...]](), threading.Lock()
         if not target.is_exact:
             scale = self.upscalers.open(_model_for(first, options), target.scale).scale
@@ -133,7 +135,6 @@ class Runner:
                 if isinstance(error, KeyboardInterrupt):
                     end_at_once_when_asked_again()
                 self.stopping.set()
-                self.upscalers.stop()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
@@ -165,7 +166,8 @@ class Runner:
         if enlargement.left_alone:
             return Outcome(task=task, status="skipped", notes=(enlargement.left_alone,))
         notes = [*enlargement.notes, *self._notes(enlargement, task.name), *self.upscalers.take_notes()]
-        encoded, late = write(enlargement, watch=self._go_on)
+        control = Control(progress=self.progress, cancelled=self.stopping.is_set)
+        encoded, late = write(enlargement, control=control)
         passes = enlargement.passes
         return Outcome(
             task=task,
@@ -198,11 +200,6 @@ class Runner:
             new = tuple(scales) not in self._told
             self._told.add(tuple(scales))
         return new
-
-    def _go_on(self) -> None:
-        """Nothing, until the whole batch is to stop; Cancelled then."""
-        if self.stopping.is_set():
-            raise Cancelled("stopped before writing")
 
 
 def _model_for(first: Path, options: BatchOptions) -> str:

@@ -179,7 +179,6 @@ def open_entrant(
         A2FError: whatever opening a file raises.
     """
     from a2f.evaluation.score import About
-    from a2f.runtime import Limits
     from a2f.runtime.ensemble import ensemble_of
     from a2f.runtime.foreign import is_foreign
 
@@ -191,7 +190,7 @@ def open_entrant(
         upscaler, about = open_third_party(Path(model), scale=scale, **values), About()
     else:
         upscaler, about = _opened(model, scale, network, engine=engine, device=device, dtype=dtype)
-    upscaler = ensemble_of(upscaler, ensemble, limits=Limits())
+    upscaler = ensemble_of(upscaler, ensemble)
     return Entrant(name=name, upscaler=upscaler, folder=None, about=about, runs=ensemble)
 
 

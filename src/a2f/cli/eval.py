@@ -250,7 +250,7 @@ def eval(
 ) -> None:
     """Measure models on benchmark sets."""
     from a2f.evaluation.score import metric_functions
-    from a2f.runtime.ensemble import check_ensemble
+    from a2f.runtime.options import check_ensemble
 
     check_ensemble(ensemble)
     output = Report(

@@ -196,7 +196,7 @@ def open_third_party(
     path: Path, *, scale: int | None, input_range: str, output_range: str | None, channels: Any, multiple: int
 ) -> "Upscaler":
     """Open a network's file as `convention_options` say; without a scale, that of the network."""
-    from a2f.runtime.engines import default_threads
+    from a2f.runtime import default_threads
     from a2f.runtime.foreign import Convention, ForeignModel
 
     convention = Convention(input_range=input_range, output_range=output_range, channels=channels, multiple=multiple)

@@ -92,7 +92,7 @@ def _settings(given: dict[str, Any]) -> "Settings":
         host_names=given["host_names"],
         workers=workers,
         threads=given["threads"] or max(1, (os.cpu_count() or 1) // workers),
-        memory_bytes=given["max_memory"] or (free // 2 if free else 2 * 10**9),
+        memory_bytes=given["max_memory"] or free // 2,
         body_bytes=given["max_body"],
         most_pixels=given["max_pixels"],
         queue=given["queue"],

@@ -191,7 +191,7 @@ def _run(runner: "Runner", tasks: "list[Task]", reporter: "Reporter") -> int:
     runs = runner.options.engine.ensemble
     if reporter.verbose and runner.request.target.is_exact and runs > 1:
         reporter.note(f"ensemble of {runs}")
-    runner.upscalers.on_progress = reporter.progress
+    runner.progress = reporter.progress
     with reporter:
         try:
             for outcome in runner.run(tasks, stdin=sys.stdin.buffer.read):

@@ -17,7 +17,7 @@ from a2f.imageio.rgb import read_rgb8, to_uint8
 from a2f.metrics import psnr_y
 from a2f.resize import imresize
 from a2f.runtime import load_engine
-from a2f.runtime.openvino_core import computes
+from a2f.runtime.openvino import computes
 from a2f.weights import Weights
 
 LOSS_KEY = "int8_loss_db"

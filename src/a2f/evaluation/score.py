@@ -18,7 +18,7 @@ from a2f.imageio import Picture, write_image
 from a2f.imageio.rgb import to_uint8
 from a2f.metrics import psnr_y, ssim_y
 from a2f.resize import imresize
-from a2f.runtime.engines import default_threads
+from a2f.runtime import default_threads
 from a2f.upscaler import Upscaler
 
 VERSION = "a2f-y/1"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from a2f.errors import UsageError
 from a2f.export.builder import Sides
 from a2f.export.fold import Folded, FoldedBlock, fold
-from a2f.export.steps import block_step, exchange_step, head_step, middle_of, tail_step
+from a2f.export.steps import middle_of, step_graph
 from a2f.weights import Weights
 
 FORMAT = "a2f-browser-1"
@@ -61,12 +61,13 @@ def browser_model(weights: Weights) -> bytes:
 
 def _graphs(net: Folded) -> dict[str, bytes]:
     blocks = range(1, len(net.blocks) + 1)
-    return {
-        "head": head_step(net, sides=NO_SIDES),
-        **{f"block_{i}": block_step(net, i, sides=NO_SIDES, masked=True) for i in blocks},
-        "exchange": exchange_step(net),
-        "tail": tail_step(net, sides=NO_SIDES),
+    graphs = {
+        "head": step_graph(net, "head", sides=NO_SIDES),
+        **{f"block_{i}": step_graph(net, "block", number=i, sides=NO_SIDES, masked=True) for i in blocks},
+        "exchange": step_graph(net, "exchange", sides=NO_SIDES),
+        "tail": step_graph(net, "tail", sides=NO_SIDES),
     }
+    return {name: graph.to_onnx("step") for name, graph in graphs.items()}
 
 
 def _gate_numbers(block: FoldedBlock) -> dict[str, NDArray[np.float32]]:

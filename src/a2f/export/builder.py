@@ -1,5 +1,7 @@
-"""Nodes and constants of an ONNX graph, added one by one."""
+"""Graphs as values, built node by node: what the back ends carry out, as an ONNX file or in PyTorch."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,12 +15,66 @@ Sides = tuple[bool, bool, bool, bool]
 ALL_SIDES: Sides = (True, True, True, True)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """One operation.
+
+    Attributes:
+        kind: an operator of ONNX.
+        inputs: names of tensors.
+        output: name of the tensor that it makes.
+        attributes: of the operator.
+    """
+
+    kind: str
+    inputs: tuple[str, ...]
+    output: str
+    attributes: Mapping[str, onnx_file.Attribute] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """Operations, in an order in which they can run.
+
+    Attributes:
+        nodes: the operations.
+        constants: tensors by name.
+        inputs: shapes by name; a name stands for a side that is free.
+        outputs: shapes by name; None leaves one open.
+    """
+
+    nodes: Sequence[Node]
+    constants: Mapping[str, NDArray[Any]]
+    inputs: Mapping[str, onnx_file.Shape]
+    outputs: Mapping[str, onnx_file.Shape | None]
+
+    def to_onnx(self, name: str, metadata: Mapping[str, str] | None = None) -> bytes:
+        """The graph as an ONNX file; equal graphs give equal bytes.
+
+        Args:
+            name: of the graph.
+            metadata: kept in the file.
+        """
+        return onnx_file.model(
+            name,
+            nodes=[onnx_file.node(n.kind, n.inputs, n.output, n.attributes) for n in self.nodes],
+            constants=[onnx_file.tensor(*item) for item in self.constants.items()],
+            inputs=self.inputs,
+            outputs=self.outputs,
+            metadata=metadata,
+        )
+
+
 class GraphBuilder:
     """Collects nodes and constants; every method returns the name of a tensor."""
 
     def __init__(self) -> None:
-        self.nodes: list[bytes] = []
-        self.constants: list[bytes] = []
+        self.nodes: list[Node] = []
+        self.constants: dict[str, NDArray[Any]] = {}
+
+    def graph(self, *, inputs: Mapping[str, onnx_file.Shape], outputs: Mapping[str, onnx_file.Shape | None]) -> Graph:
+        """What was collected; arguments as `Graph`."""
+        return Graph(nodes=tuple(self.nodes), constants=dict(self.constants), inputs=inputs, outputs=outputs)
 
     def conv(self, conv: Conv, x: str, *, name: str, sides: Sides = ALL_SIDES) -> str:
         """A convolution with a constant kernel."""
@@ -33,16 +89,32 @@ class GraphBuilder:
         pads = [kernel // 2 if padded else 0 for padded in sides]
         return self.op("Conv", *inputs, name=name, kernel_shape=[kernel, kernel], pads=pads)
 
+    def inside(self, x: str, halo: int, sides: Sides) -> str:
+        """A tile without its halo, which it has at those sides that are not the image's border."""
+        if all(sides):
+            return x
+        top, left, bottom, right = (0 if border else halo for border in sides)
+        ends = [-n if n else np.iinfo(np.int64).max for n in (bottom, right)]
+        starts = self.constant("inside.starts", np.array([top, left], np.int64))
+        stops = self.constant("inside.ends", np.array(ends, np.int64))
+        axes = self.constant("inside.axes", np.array([2, 3], np.int64))
+        return self.op("Slice", x, starts, stops, axes, name="inside")
+
+    def channels(self, x: str, first: int, end: int, *, name: str) -> str:
+        """Channels first .. end - 1."""
+        bounds = [self.constant(f"{name}.{n}", np.array([v], np.int64)) for n, v in (("from", first), ("to", end))]
+        return self.op("Slice", x, *bounds, self.constant(f"{name}.axes", np.array([1], np.int64)), name=name)
+
     def scalar(self, name: str, value: float) -> str:
         """A constant [1, 1, 1, 1]."""
         return self.constant(name, np.full((1, 1, 1, 1), value, dtype=np.float32))
 
     def constant(self, name: str, value: NDArray[Any] | np.generic) -> str:
         """A constant of the graph."""
-        self.constants.append(onnx_file.tensor(name, np.asarray(value, order="C")))
+        self.constants[name] = np.asarray(value, order="C")
         return name
 
     def op(self, kind: str, *inputs: str, name: str, **attributes: onnx_file.Attribute) -> str:
         """A node with one output, which has its name."""
-        self.nodes.append(onnx_file.node(kind, inputs, name, attributes))
+        self.nodes.append(Node(kind=kind, inputs=inputs, output=name, attributes=attributes))
         return name

@@ -1,16 +1,17 @@
 """The ONNX graph of a network, built in numpy from its weights."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 
-from a2f.export import onnx_file
-from a2f.export.builder import ALL_SIDES, GraphBuilder
+from a2f.export.builder import ALL_SIDES, GraphBuilder, Sides
 from a2f.export.fold import Folded, FoldedBlock, fold
 from a2f.export.int8 import Range, add_res
 from a2f.variants import A2FConfig
 from a2f.weights import Weights
 
 LR_SHAPE = ("batch", 3, "height", "width")
+BLOCK_HALO_PX = 2  # two 3x3 convolutions
 
 
 def export_onnx(
@@ -42,14 +43,9 @@ def export_onnx(
     if lr_size is not None:
         width, height = lr_size
         lr, sr = (1, 3, height, width), (1, 3, s * height, s * width)
-    return onnx_file.model(
-        f"a2f_{weights.config.variant}_x{s}",
-        nodes=graph.nodes,
-        constants=graph.constants,
-        inputs={"lr": lr} | dict.fromkeys(gates, (1, weights.config.channels, 1, 1)),
-        outputs={"sr": sr},
-        metadata=_metadata(weights),
-    )
+    inputs = {"lr": lr} | dict.fromkeys(gates, (1, weights.config.channels, 1, 1))
+    network = graph.graph(inputs=inputs, outputs={"sr": sr})
+    return network.to_onnx(f"a2f_{weights.config.variant}_x{s}", _metadata(weights))
 
 
 def gate_names(config: A2FConfig) -> list[str]:
@@ -82,25 +78,50 @@ def add_network(
     xs = [graph.conv(net.head, centred, name="x_0")]  # Eq. 1
     for i, block in enumerate(net.blocks, start=1):
         reach = None if ranges is None else ranges[i - 1]
-        xs.append(_add_block(graph, block, xs, i, reach, gates_given=gates_given))  # Eq. 2
+
+        def auxiliary(x: str, block: FoldedBlock = block, i: int = i) -> tuple[str, str]:
+            p = _add_projection(graph, block, xs, i)
+            return p, f"gate_{i}" if gates_given else _add_gate(graph, block, p, i)
+
+        xs.append(add_block(graph, block, xs[-1], auxiliary=auxiliary, reach=reach, end=f"_{i}"))  # Eq. 2
     skip = graph.conv(net.skip, centred, name="skip")  # Eq. 4
     features = graph.op("Add", graph.conv(net.tail, xs[-1], name="tail"), skip, name="tail+skip")  # Eq. 3, 5
     graph.op("DepthToSpace", features, name="sr", blocksize=net.config.scale, mode="CRD")
 
 
-def _add_block(
-    graph: GraphBuilder, block: FoldedBlock, xs: list[str], i: int, reach: Range | None, *, gates_given: bool
+def add_block(
+    graph: GraphBuilder,
+    block: FoldedBlock,
+    x: str,
+    *,
+    auxiliary: Callable[[str], tuple[str, str]],
+    reach: Range | None = None,
+    sides: Sides = ALL_SIDES,
+    end: str = "",
+    mask: str | None = None,
 ) -> str:
-    """The i-th block on x_0 .. x_{i-1}: x_i."""
-    res = add_res(graph, block, xs[-1], reach=reach, sides=ALL_SIDES, end=f"_{i}")  # Eq. 8, times λ_res
-    carried = graph.op("Mul", xs[-1], graph.scalar(f"lambda_x_{i}", block.lambda_x), name=f"carried_{i}")
+    """Add a block, of a whole network or of one tile: x_i.
+
+    Args:
+        graph: gets the nodes.
+        block: folded.
+        x: the features before the block, x_{i-1}, with a halo of `BLOCK_HALO_PX` at the sides that are no border.
+        auxiliary: given x_{i-1} without halo, adds p_i (Eq. 6) and gives its name and that of its gate, times λ_att;
+            not called for a block without projection.
+        reach: as `add_res`.
+        sides: as `add_res`.
+        end: as `add_res`.
+        mask: as `add_res`.
+    """
+    res = add_res(graph, block, x, reach=reach, sides=sides, end=end, mask=mask)  # Eq. 8, times λ_res
+    inside = graph.inside(x, BLOCK_HALO_PX, sides)
+    carried = graph.op("Mul", inside, graph.scalar(f"lambda_x{end}", block.lambda_x), name=f"carried{end}")
     if not block.proj:
-        return graph.op("Add", res, carried, name=f"x_{i}")
-    p = _add_projection(graph, block, xs, i)  # Eq. 6
-    gate = f"gate_{i}" if gates_given else _add_gate(graph, block, p, i)
-    att = graph.op("Mul", p, gate, name=f"att_{i}")  # Eq. 7, times λ_att
-    auxiliary = graph.op("Add", att, carried, name=f"auxiliary_{i}")
-    return graph.op("Add", res, auxiliary, name=f"x_{i}")  # Eq. 9
+        return graph.op("Add", res, carried, name=f"x{end}")
+    p, gate = auxiliary(inside)
+    att = graph.op("Mul", p, gate, name=f"att{end}")  # Eq. 7, times λ_att
+    both = graph.op("Add", att, carried, name=f"auxiliary{end}")
+    return graph.op("Add", res, both, name=f"x{end}")  # Eq. 9
 
 
 def _add_projection(graph: GraphBuilder, block: FoldedBlock, xs: list[str], i: int) -> str:

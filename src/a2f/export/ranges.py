@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import WeightsError
-from a2f.export import onnx_file
 from a2f.export.builder import GraphBuilder
 from a2f.export.fold import Folded, fold
 from a2f.export.graph import LR_SHAPE, add_network
@@ -44,10 +43,4 @@ def calibrate(weights: Weights, images: Iterable[NDArray[np.float32]], *, thread
 def _with_outputs(net: Folded, names: list[str]) -> bytes:
     graph = GraphBuilder()
     add_network(graph, net)
-    return onnx_file.model(
-        "calibration",
-        nodes=graph.nodes,
-        constants=graph.constants,
-        inputs={"lr": LR_SHAPE},
-        outputs=dict.fromkeys(names),
-    )
+    return graph.graph(inputs={"lr": LR_SHAPE}, outputs=dict.fromkeys(names)).to_onnx("calibration")

@@ -11,12 +11,10 @@ channels for each block to come, stands for all of them. That way at most about 
 
 import numpy as np
 
-from a2f.export import onnx_file
-from a2f.export.builder import GraphBuilder, Sides
+from a2f.export.builder import Graph, GraphBuilder, Sides
 from a2f.export.fold import Conv, Folded
-from a2f.export.int8 import add_res
+from a2f.export.graph import add_block
 
-BLOCK_HALO_PX = 2  # two 3x3 convolutions
 TAIL_HALO_PX = 1
 
 
@@ -31,42 +29,49 @@ def slots_of(net: Folded) -> int:
     return max(k + 1, levels - k + 1) if net.config.projection else 2
 
 
-def head_step(net: Folded, *, sides: Sides) -> bytes:
+def step_graph(net: Folded, kind: str, *, number: int = 0, sides: Sides, masked: bool = False) -> Graph:
+    """One step as a graph.
+
+    Args:
+        net: folded.
+        kind: "head", "block", "exchange" or "tail".
+        number: of the block, from 1; 0 for all other kinds.
+        sides: of the tile that are the image's border.
+        masked: of a block: adds the input "mask" [1, 1, h + 2, w + 2] for a tile of h x w, 0 outside the image and 1
+            inside. With it one graph serves every tile: no side is a border, and the halo is 0 where the image ends.
+    """
+    if kind == "block":
+        return _block(net, number, sides, masked=masked)
+    if kind == "exchange":
+        return _exchange(net)
+    return _head(net, sides) if kind == "head" else _tail(net, sides)
+
+
+def _head(net: Folded, sides: Sides) -> Graph:
     """Input "lr" [N, 3, h, w] with a halo of the head's radius, output "x" [N, C, ...] without (Eq. 1)."""
     graph = GraphBuilder()
     centred = graph.op("Sub", "lr", graph.constant("mean", net.mean), name="centred")
     graph.conv(net.head, centred, name="x", sides=sides)
-    return _model(graph, {"lr": 3}, {"x": net.config.channels})
+    return _finished(graph, {"lr": 3}, {"x": net.config.channels})
 
 
-def block_step(net: Folded, number: int, *, sides: Sides, masked: bool = False) -> bytes:
+def _block(net: Folded, number: int, sides: Sides, *, masked: bool) -> Graph:
     """One block (Eq. 6 to 9).
 
-    Args:
-        net: folded.
-        number: i, from 1.
-        sides: of the tile that are the image's border.
-        masked: adds the input "mask" [1, 1, h + 2, w + 2] for a tile of h x w, 0 outside the image and 1 inside. With
-            it one graph serves every tile: no side is a border, and the halo is 0 where the image ends.
-
-    Returns:
-        Inputs "before" (x_{i-1} with a halo of 2), "gate" [1, C, 1, 1], times λ_att, and "earlier" (x_0 .. x_{i-2},
-        without halo) or, after the middle, "sums" (of blocks i .. L); without projection "before" alone. Outputs "x",
-        x_i without halo, and after the middle "later", the sums of blocks i+1 .. L with x_i in them.
+    Inputs "before" (x_{i-1} with a halo of 2), "gate" [1, C, 1, 1], times λ_att, and "earlier" (x_0 .. x_{i-2}, without
+    halo) or, after the middle, "sums" (of blocks i .. L); without projection "before" alone. Outputs "x", x_i without
+    halo, and after the middle "later", the sums of blocks i+1 .. L with x_i in them.
     """
     block, c, levels = net.blocks[number - 1], net.config.channels, len(net.blocks)
-    graph = GraphBuilder()
+    graph, late = GraphBuilder(), number > middle_of(net)
     inputs, outputs = {"before": c}, {"x": c}
     if masked:
         inputs["mask"] = 1
-    res = add_res(graph, block, "before", reach=None, sides=sides, mask="mask" if masked else None)
-    inside = _inside(graph, "before", BLOCK_HALO_PX, sides)
-    carried = graph.op("Mul", inside, graph.scalar("lambda_x", block.lambda_x), name="carried")
-    if block.proj:
-        late = number > middle_of(net)
+
+    def auxiliary(inside: str) -> tuple[str, str]:
         if late:
             inputs["sums"] = (levels - number + 1) * c
-            p = _channels(graph, "sums", 0, c, name="p") if number < levels else "sums"
+            p = graph.channels("sums", 0, c, name="p") if number < levels else "sums"
         else:
             p = graph.conv(block.proj[-1], inside, name="p_last")
             if number > 1:
@@ -74,64 +79,43 @@ def block_step(net: Folded, number: int, *, sides: Sides, masked: bool = False) 
                 weight = np.concatenate([conv.weight for conv in block.proj[:-1]], axis=1)
                 p = graph.op("Add", graph.conv(Conv(weight=weight), "earlier", name="p_earlier"), p, name="p")
         inputs["gate"] = c
-        carried = graph.op("Add", graph.op("Mul", p, "gate", name="att"), carried, name="auxiliary")
-        if late and number < levels:
-            outputs["later"] = (levels - number) * c
-            graph.op("Add", res, carried, name="x")
-            own = np.concatenate([later.proj[number].weight for later in net.blocks[number:]], axis=0)
-            rest = _channels(graph, "sums", c, inputs["sums"], name="rest")
-            graph.op("Add", graph.conv(Conv(weight=own), "x", name="own"), rest, name="later")
-            return _model(graph, inputs, outputs)
-    graph.op("Add", res, carried, name="x")
-    return _model(graph, inputs, outputs)
+        return p, "gate"
+
+    add_block(graph, block, "before", auxiliary=auxiliary, sides=sides, mask="mask" if masked else None)
+    if block.proj and late and number < levels:
+        outputs["later"] = (levels - number) * c
+        own = np.concatenate([later.proj[number].weight for later in net.blocks[number:]], axis=0)
+        rest = graph.channels("sums", c, inputs["sums"], name="rest")
+        graph.op("Add", graph.conv(Conv(weight=own), "x", name="own"), rest, name="later")
+    return _finished(graph, inputs, outputs)
 
 
-def exchange_step(net: Folded) -> bytes:
+def _exchange(net: Folded) -> Graph:
     """Input "features" (x_0 .. x_k, k the middle), output "sums" of the blocks k+1 .. L; no halo."""
     k, c = middle_of(net), net.config.channels
     rows = [np.concatenate([conv.weight for conv in b.proj[: k + 1]], axis=1) for b in net.blocks[k:]]
     graph = GraphBuilder()
     graph.conv(Conv(weight=np.concatenate(rows, axis=0)), "features", name="sums")
-    return _model(graph, {"features": (k + 1) * c}, {"sums": (len(net.blocks) - k) * c})
+    return _finished(graph, {"features": (k + 1) * c}, {"sums": (len(net.blocks) - k) * c})
 
 
-def tail_step(net: Folded, *, sides: Sides) -> bytes:
+def _tail(net: Folded, sides: Sides) -> Graph:
     """Inputs "before" (x_L) and "lr", both with a halo of 1, output "sr" [N, 3, ...] without (Eq. 3 to 5)."""
     graph = GraphBuilder()
     centred = graph.op("Sub", "lr", graph.constant("mean", net.mean), name="centred")
     skip = graph.conv(net.skip, centred, name="skip", sides=sides)
     features = graph.op("Add", graph.conv(net.tail, "before", name="tail", sides=sides), skip, name="tail+skip")
     graph.op("DepthToSpace", features, name="sr", blocksize=net.config.scale, mode="CRD")
-    return _model(graph, {"before": net.config.channels, "lr": 3}, {"sr": 3})
+    return _finished(graph, {"before": net.config.channels, "lr": 3}, {"sr": 3})
 
 
-def _inside(graph: GraphBuilder, x: str, halo: int, sides: Sides) -> str:
-    """A tile without its halo, which it has at those sides that are not the image's."""
-    if all(sides):
-        return x
-    top, left, bottom, right = (0 if border else halo for border in sides)
-    ends = [-n if n else np.iinfo(np.int64).max for n in (bottom, right)]
-    starts = graph.constant("inside.starts", np.array([top, left], np.int64))
-    stops = graph.constant("inside.ends", np.array(ends, np.int64))
-    axes = graph.constant("inside.axes", np.array([2, 3], np.int64))
-    return graph.op("Slice", x, starts, stops, axes, name="inside")
-
-
-def _channels(graph: GraphBuilder, x: str, first: int, end: int, *, name: str) -> str:
-    bounds = [graph.constant(f"{name}.{n}", np.array([v], np.int64)) for n, v in (("from", first), ("to", end))]
-    return graph.op("Slice", x, *bounds, graph.constant(f"{name}.axes", np.array([1], np.int64)), name=name)
-
-
-def _model(graph: GraphBuilder, inputs: dict[str, int], outputs: dict[str, int]) -> bytes:
+def _finished(graph: GraphBuilder, inputs: dict[str, int], outputs: dict[str, int]) -> Graph:
     """Channels by name; all sides are free."""
 
     def shape(name: str, channels: int) -> tuple[int | str, ...]:
         return (1, channels, 1, 1) if name == "gate" else ("batch", channels, f"{name}.h", f"{name}.w")
 
-    return onnx_file.model(
-        "step",
-        nodes=graph.nodes,
-        constants=graph.constants,
+    return graph.graph(
         inputs={name: shape(name, c) for name, c in inputs.items()},
         outputs={name: shape(name, c) for name, c in outputs.items()},
     )

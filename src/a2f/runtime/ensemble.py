@@ -1,19 +1,19 @@
 """Self-ensemble: the mean of runs on an image flipped and turned (Lim et al., EDSR, 2017, Sec. 3.4)."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import MemoryLimitError, UsageError
-from a2f.runtime.arrays import check_image
+from a2f.errors import Hint, MemoryLimitError
+from a2f.runtime.engine import Engine, check_image, engine_of, enlarge, told
 from a2f.runtime.features import NamelessFile
-from a2f.runtime.plan import Limits, budget_bytes, checked, may_refuse, reserve
-from a2f.upscaler import BandUpscaler, Described, Upscaler
+from a2f.runtime.options import check_ensemble
+from a2f.runtime.plan import Size, Views
+from a2f.upscaler import UNWATCHED, Control, Upscaler
 
 Array = NDArray[np.float32]
 AT_A_TIME = 2**19  # values of a band that are added up at a time: 2 MB
@@ -75,150 +75,95 @@ VIEWS: dict[int, tuple[View, ...]] = {
 }
 
 
-def check_ensemble(runs: int) -> int:
-    """Give a number of runs back if there is an ensemble of so many.
-
-    Raises:
-        UsageError: for another number than 1, 2, 4 and 8.
-    """
-    if isinstance(runs, bool) or not isinstance(runs, int) or runs not in VIEWS:
-        raise UsageError(f"an ensemble of {runs!r}: choose 1 (off), 2 (mirrored), 4 (all flips) or 8 (flips and turns)")
-    return runs
-
-
-def ensemble_of(upscaler: Upscaler, runs: int, *, limits: Limits) -> Upscaler:
-    """An upscaler that runs another one several times and gives the mean, taken in float32 before any rounding.
+def ensemble_of(upscaler: Upscaler, runs: int) -> Engine:
+    """An engine that runs another one several times and gives the mean, taken in float32 before any rounding.
 
     Args:
-        upscaler: runs once on each view of an image.
+        upscaler: runs once on each view of an image; what is no `Engine` becomes one.
         runs: 1, the upscaler itself; 2, the image and its mirror image; 4, all flips: also upside down, and both; 8,
             the four flips of the image and of the transposed image, which are all flips and turns by 90 degrees.
-        limits: those of the upscaler; the sum of the runs is kept within them, 12 bytes a pixel of the result, in
-            memory or in a temporary file.
 
     Returns:
-        A `BandUpscaler` if that was given.
+        An engine within the same memory. The sum of the runs is kept within it too, 12 bytes a pixel of the result, in
+        memory or in a temporary file.
 
     Raises:
         UsageError: as `check_ensemble`.
     """
-    if check_ensemble(runs) == 1:
-        return upscaler
-    views = VIEWS[runs]
-    return BandEnsemble(upscaler, views, limits) if isinstance(upscaler, BandUpscaler) else Ensemble(upscaler, views)
+    engine = engine_of(upscaler)
+    return engine if check_ensemble(runs) == 1 else Ensemble(engine, VIEWS[runs])
 
 
-class Ensemble(Described):
-    """The mean over views, of an upscaler that gives whole images.
+class Ensemble:
+    """The mean over views of an image; it gives bands while the last view runs.
 
     Args:
-        upscaler: runs once on each.
-        views: which.
-    """
-
-    def __init__(self, upscaler: Upscaler, views: Sequence[View]) -> None:
-        self._inner, self._views = upscaler, views
-        self.scale, self.description = upscaler.scale, _description(upscaler, views)
-
-    def __call__(self, image: Array) -> Array:
-        """Enlarge one image, as `Upscaler` says."""
-        height, width = check_image(image).shape[:2]
-        total = _SumInMemory(self.scale * height, self.scale * width)
-        for view in self._views:
-            large = self._inner(np.ascontiguousarray(view.of(image)))
-            total.add(*view.back(large, 0, total.size))
-        return total.mean(len(self._views))
-
-
-class BandEnsemble(Described):
-    """The mean over views, of an upscaler that gives bands; it gives bands too, while the last view runs.
-
-    Args:
-        upscaler: runs once on each.
+        engine: runs once on each.
         views: which; the last one is upright.
-        limits: those of the upscaler.
     """
 
-    def __init__(self, upscaler: BandUpscaler, views: Sequence[View], limits: Limits) -> None:
-        self._inner, self._views, self._limits = upscaler, views, limits
-        self.scale, self.description = upscaler.scale, _description(upscaler, views)
-        self._on_progress: Callable[[float], None] = lambda share: None
-        self._run = 0  # that is under way, from 0
+    def __init__(self, engine: Engine, views: Sequence[View]) -> None:
+        self._inner, self._views = engine, views
+        self.scale, self.memory, self.ways_out = engine.scale, engine.memory, engine.ways_out
+        self.description = f"{engine.description}, ensemble of {len(views)}"
 
-    @property
-    def on_progress(self) -> Callable[[float], None]:
-        """As `BandUpscaler`; each run has an equal share."""
-        return self._on_progress
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.description}>"
 
-    @on_progress.setter
-    def on_progress(self, told: Callable[[float], None]) -> None:
-        self._on_progress = told
-        self._inner.on_progress = lambda share: told((self._run + share) / len(self._views))
+    def plan(self, size: Size, budget: int) -> Views:
+        """Decide how all views run, as `Engine.plan` says; the sum goes to a file where memory is short."""
+        short = self.least_bytes(size) - budget
+        if short > 0:
+            raise self.memory.error(told(size, self.scale), short, ways_out=self.ways_out)
+        sum_bytes = 12 * size[0] * size[1] * self.scale**2
+        in_memory = sum_bytes * MEMORY_SHARE <= budget and self.least_bytes(size) + sum_bytes <= budget
+        left = budget - sum_bytes if in_memory else budget
+        upright = self._inner.plan(size, left)
+        transposed = self._inner.plan(size[::-1], left) if self._is_turned else None
+        assert not isinstance(upright, Views)
+        assert not isinstance(transposed, Views)
+        most = max(upright.needed_bytes, transposed.needed_bytes if transposed else 0)
+        return Views(
+            upright=upright,
+            transposed=transposed,
+            in_file=not in_memory,
+            needed_bytes=most + (sum_bytes if in_memory else 0),
+        )
 
-    def __call__(self, image: Array) -> Array:
-        """Enlarge one image, as `Upscaler` says; MemoryLimitError if the memory does not suffice."""
-        height, width = check_image(image).shape[:2]
-        total = _SumInMemory(self.scale * height, self.scale * width)
-        self._add(image, self._views, total)
-        return total.mean(len(self._views))
+    def least_bytes(self, size: Size) -> int:
+        """The smallest budget for which there is a plan: that of its largest run."""
+        sizes = [size, size[::-1]] if self._is_turned else [size]
+        return max(self._inner.least_bytes(one) for one in sizes)
 
-    def bands(self, image: NDArray[Any]) -> Iterator[Array]:
-        """Enlarge one image band by band, as `BandUpscaler` says."""
+    def run(self, image: NDArray[Any], plan: Views, control: Control = UNWATCHED) -> Iterator[Array]:
+        """Enlarge one image by a plan, as `Engine.run` says; each view has an equal share of the progress."""
         height, width = check_image(image, integers=True).shape[:2]
-        with closing(self._sum(height, width)) as total:
-            *others, last = self._views
-            self._add(image, others, total)
-            for top, part in self._parts(image, last, len(others)):
+        kind = _SumInFile if plan.in_file else _SumInMemory
+        with closing(kind(self.scale * height, self.scale * width)) as total:
+            *others, last = range(len(self._views))
+            for number in others:
+                for top, part in self._parts(image, number, plan, control):
+                    total.add(*self._views[number].back(part, top, total.size))
+            for top, part in self._parts(image, last, plan, control):
                 yield (total.rows(top, top + len(part)) + part) / np.float32(len(self._views))
 
-    def shortage(self, *, height: int, width: int, besides: int) -> int:
-        """As `BandUpscaler.shortage`; the sum of the runs goes to a file where memory is short."""
-        sizes = {(height, width), *((width, height) for view in self._views if view.transposed)}
-        return max(self._inner.shortage(height=h, width=w, besides=besides) for h, w in sizes)
+    def __call__(self, image: Array, /) -> Array:
+        """Enlarge one image, as `Upscaler` says; MemoryLimitError if the memory does not suffice."""
+        return enlarge(self, image)
 
-    def too_little(self, what: str, short_bytes: int) -> MemoryLimitError:
-        """As `BandUpscaler.too_little`."""
-        return self._inner.too_little(what, short_bytes)
+    @property
+    def _is_turned(self) -> bool:
+        return any(view.transposed for view in self._views)
 
-    def stop(self) -> None:
-        """As `BandUpscaler.stop`."""
-        self._inner.stop()
-
-    def _sum(self, height: int, width: int) -> "_Sum":
-        size = self.scale * height, self.scale * width
-        budget, takes = budget_bytes(self._limits, 0), 12 * size[0] * size[1]
-        fits = budget is None or takes * MEMORY_SHARE <= budget
-        if fits and self.shortage(height=height, width=width, besides=takes) == 0:
-            return _SumInMemory(*size)
-        return _SumInFile(*size)
-
-    def _add(self, image: NDArray[Any], views: Sequence[View], total: "_Sum") -> None:
-        """All runs but perhaps the last, once it is certain that none of them lacks memory."""
-        height, width = image.shape[:2]
-        short = self.shortage(height=height, width=width, besides=total.held_bytes)
-        if short and may_refuse():
-            raise self.too_little(f"{width} x {height} pixels at x{self.scale}", short)
-        for number, view in enumerate(views):
-            # The first run fills the sum: until then its memory does not count as that of the process.
-            for top, part in self._parts(image, view, number, reserved=0 if number else total.held_bytes):
-                total.add(*view.back(part, top, total.size))
-
-    def _parts(self, image: NDArray[Any], view: View, number: int, *, reserved: int = 0) -> Iterator[tuple[int, Array]]:
+    def _parts(self, image: NDArray[Any], number: int, plan: Views, control: Control) -> Iterator[tuple[int, Array]]:
         """A run: bands of the enlarged view, cut to what is added up at a time, and the first row of each."""
-        self._run, top = number, 0
-        bands = self._inner.bands(view.of(image))
-        with checked(), reserve(reserved):
-            first_band = next(bands)  # all that runs has been planned then
-        for band in chain([first_band], bands):
+        view, runs, top = self._views[number], len(self._views), 0
+        inner = plan.transposed if view.transposed else plan.upright
+        for band in self._inner.run(view.of(image), inner, control.part(number / runs, (number + 1) / runs)):
             step = max(1, AT_A_TIME // (3 * band.shape[1]))
             for first in range(0, len(band), step):
                 yield top + first, band[first : first + step]
             top += len(band)
-        self._on_progress((number + 1) / len(self._views))
-
-
-def _description(upscaler: Upscaler, views: Sequence[View]) -> str:
-    return f"{upscaler.description}, ensemble of {len(views)}"
 
 
 class _Sum(Protocol):
@@ -226,11 +171,9 @@ class _Sum(Protocol):
 
     Attributes:
         size: height and width, pixels.
-        held_bytes: of memory that it comes to hold.
     """
 
     size: tuple[int, int]
-    held_bytes: int
 
     def add(self, top: int, left: int, values: Array) -> None: ...
 
@@ -241,21 +184,21 @@ class _Sum(Protocol):
 
 class _SumInMemory:
     def __init__(self, height: int, width: int) -> None:
-        self.size, self.held_bytes = (height, width), 12 * height * width
+        self.size = height, width
         try:
             self._sum = np.zeros((height, width, 3), np.float32)
         except MemoryError as error:
-            raise MemoryLimitError(f"no memory for the sums of an ensemble, {self.held_bytes / 1e9:.1f} GB") from error
+            needed = f"{12 * height * width / 1e9:.1f} GB"
+            raise MemoryLimitError(
+                f"no memory for the sums of an ensemble, {needed}",
+                Hint(text="lower {option}, so that they lie in a file", option="max_memory"),
+            ) from error
 
     def add(self, top: int, left: int, values: Array) -> None:
         self._sum[top : top + values.shape[0], left : left + values.shape[1]] += values
 
     def rows(self, top: int, bottom: int) -> Array:
         return self._sum[top:bottom]
-
-    def mean(self, runs: int) -> Array:
-        self._sum /= np.float32(runs)
-        return self._sum
 
     def close(self) -> None:
         self._sum = np.zeros((0, 0, 3), np.float32)
@@ -265,7 +208,7 @@ class _SumInFile:
     """Rows of pixels one after the other; what was not yet written reads as 0."""
 
     def __init__(self, height: int, width: int) -> None:
-        self.size, self.held_bytes = (height, width), 0
+        self.size = height, width
         self._file = NamelessFile("the sums of an ensemble", 12 * height * width)
 
     def add(self, top: int, left: int, values: Array) -> None:

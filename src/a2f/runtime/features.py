@@ -10,9 +10,10 @@ from typing import BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import MemoryLimitError, WriteError
+from a2f.errors import Hint, MemoryLimitError, WriteError
 
 Array = NDArray[np.float32]
+MORE_ROOM = (Hint(text="set TMPDIR to a folder with room"), Hint(text="raise {option}", option="max_memory"))
 
 
 class Features(Protocol):
@@ -52,7 +53,8 @@ class FeaturesInMemory:
             self._planes: Array | None = np.empty((channels, height, width), np.float32)
         except MemoryError as error:
             raise MemoryLimitError(
-                f"{channels * height * width * 4 / 1e9:.1f} GB for the features cannot be had: lower --max-memory"
+                f"{channels * height * width * 4 / 1e9:.1f} GB for the features are not free",
+                Hint(text="lower {option}, so that they lie in a file", option="max_memory"),
             ) from error
 
     def read(self, first: int, end: int, top: int, bottom: int) -> Array:
@@ -100,8 +102,7 @@ class NamelessFile:
         except OSError as error:
             place = f" in {self._folder}" if self._folder else ""
             raise WriteError(
-                f"no temporary file for {purpose}{place}: {error.strerror or error}; "
-                "set TMPDIR to a folder with room, or give more --max-memory"
+                f"no temporary file for {purpose}{place}: {error.strerror or error}", *MORE_ROOM
             ) from error
 
     def read_into(self, place: int, values: Array) -> None:
@@ -136,8 +137,8 @@ class NamelessFile:
             yield
         except OSError as error:
             raise WriteError(
-                f"{self._purpose} need {self._size_bytes / 1e9:.1f} GB in {self._folder}: "
-                f"{error.strerror or error}; set TMPDIR to a folder with room, or give more --max-memory"
+                f"{self._purpose} need {self._size_bytes / 1e9:.1f} GB in {self._folder}: {error.strerror or error}",
+                *MORE_ROOM,
             ) from error
 
     def close(self) -> None:

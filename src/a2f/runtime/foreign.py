@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import InputError, MissingExtraError, UsageError, WeightsError
-from a2f.runtime.arrays import to_batch, to_image
+from a2f.runtime.engine import to_batch, to_image
 
 Array = NDArray[np.float32]
 RANGES = {"1": (0.0, 1.0), "255": (0.0, 255.0), "-1..1": (-1.0, 1.0)}

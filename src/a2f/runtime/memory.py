@@ -1,68 +1,202 @@
-"""Memory: what there is, what this process has, what running an image whole would take."""
+"""Memory and cores: what this machine and its containers allow, what this process has, what runs may take."""
 
 import ctypes
+import math
 import mmap
 import os
 import platform
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from a2f.variants import A2FConfig
+import psutil
+
+from a2f.errors import Hint, MemoryLimitError
+from a2f.upscaler import HEARD_AFTER_S, UNWATCHED, Control
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 HUGE_PAGE = 2**21
+UNBOUNDED = 2**62
+MEASURED_EVERY_S = 1.0
+
+# The files of a control group, for cgroup v2 and v1: limit, use, and the entry of memory.stat that tells the part of
+# the page cache that the kernel drops as soon as memory is needed.
+GROUP_FILES = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 
 
-def whole_bytes(config: A2FConfig, *, height: int, width: int) -> int:
-    """About what enlarging one image whole, in one graph, takes.
-
-    Fitted to the peak memory of the engines on images of 0.5 to 2 megapixels at x2 and x4, within 10 %.
+def available_bytes(*, system: Path = Path("/")) -> int:
+    """Memory that this process can still get without swapping, on any operating system.
 
     Args:
-        config: the network.
-        height: of the LR image, pixels.
-        width: of the LR image, pixels.
+        system: the folder that holds `proc` and `sys`; for tests.
+
+    Returns:
+        What the machine has left, or less where a control group (a container) allows less.
     """
-    per_pixel = config.channels * (config.blocks + 1) + 1.4 * config.hidden + 7.1 * 3 * config.scale**2
-    return int(4 * per_pixel * height * width)
-
-
-def torch_whole_bytes(config: A2FConfig, *, height: int, width: int) -> int:
-    """The same in PyTorch, which concatenates features and keeps more of what lies between; at most 1.6 times as much.
-
-    Peaks were 393 to 1,385 floats a pixel (S, SD, L at x2 and x4, half a megapixel), up to 750 in bfloat16 (SD x2).
-    """
-    features, result = config.channels * (config.blocks + 1), 3 * config.scale**2
-    per_pixel = features + max(features, 3.5 * config.hidden) + 7.1 * result
-    return int(4 * per_pixel * height * width)
-
-
-def arrays_bytes(config: A2FConfig, *, height: int, width: int) -> int:
-    """What of a run on another device lies in the memory of the CPU: the image and its result, twice at times."""
-    return 2 * 4 * 3 * (1 + config.scale**2) * height * width
-
-
-def available_bytes() -> int | None:
-    """Memory that this process can still get, as Linux tells it; None where it can't be told."""
-    found = []
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        found += [int(line.split()[1]) * 1024 for line in lines if line.startswith(("MemAvailable:", "SwapFree:"))]
-        free = [sum(found)] if found else []
-        group = Path("/sys/fs/cgroup")
-        limit, used = (group / "memory.max").read_text().strip(), int((group / "memory.current").read_text())
-        free += [int(limit) - used] if limit.isdecimal() else []
-    except (OSError, ValueError):
-        return sum(found) if found else None
-    return min(free) if free else None
+    left = [_left_bytes(group) for group in _groups("memory", system)]
+    return min([int(psutil.virtual_memory().available), *(count for count in left if count is not None)])
 
 
 def resident_bytes() -> int:
-    """Memory that this process has now; where the system does not tell, what one with the libraries loaded has."""
+    """Memory that this process has now."""
+    return int(psutil.Process().memory_info().rss)
+
+
+def usable_cores(*, system: Path = Path("/")) -> int:
+    """Cores that this process may use: its affinity, or the CPU quota of its control group if that is less.
+
+    Args:
+        system: the folder that holds `proc` and `sys`; for tests.
+
+    Returns:
+        At least 1; a quota is rounded up.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quotas = [_quota(group) for group in _groups("cpu", system)]
+    return max(1, min([cores, *(math.ceil(quota) for quota in quotas if quota is not None)]))
+
+
+def _groups(controller: str, system: Path) -> Iterator[Path]:
+    """The folders of this process's control groups, from its own up to the root, in either version of cgroup."""
     try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
+        lines = (system / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
-        return 150 * 10**6
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        root = system / "sys/fs/cgroup" / (controller if controllers else "")
+        own = root / path.lstrip("/")
+        yield from (folder for folder in (own, *own.parents) if folder == root or root in folder.parents)
+
+
+def _left_bytes(group: Path) -> int | None:
+    """What a control group still allows; None if it has no limit, or is not there."""
+    for limit_file, use_file, cache in GROUP_FILES:
+        limit, used = _number(group / limit_file), _number(group / use_file)
+        if limit is not None and used is not None:
+            return max(0, limit - max(0, used - _stat(group, cache)))
+    return None
+
+
+def _stat(group: Path, name: str) -> int:
+    try:
+        lines = (group / "memory.stat").read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.split()[0] == name), 0)
+
+
+def _quota(group: Path) -> float | None:
+    """Cores that a control group allows, as a fraction; None if it has no limit, or is not there."""
+    try:
+        quota, period = (group / "cpu.max").read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        quota, period = str(_number(group / "cpu.cfs_quota_us")), str(_number(group / "cpu.cfs_period_us"))
+    return int(quota) / int(period) if quota.isdecimal() and period.isdecimal() and int(period) else None
+
+
+def _number(file: Path) -> int | None:
+    """The number in a file; None if there is none ("max", -1)."""
+    try:
+        text = file.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return None
+    return int(text) if text.isdecimal() else None
+
+
+class Memory:
+    """What the runs of an upscaler may take together, in all threads; an upscaler has one, several may share it.
+
+    A run is planned for the whole of it. A run that finds too little left of it, since others are under way, waits.
+
+    Args:
+        max_bytes: limit of the whole process; None takes up to half of what is free.
+        jobs: images at a time; each is planned for an equal share.
+    """
+
+    def __init__(self, max_bytes: int | None = None, *, jobs: int = 1) -> None:
+        self.max_bytes, self.jobs = max_bytes, jobs
+        self._changed = threading.Condition()
+        self._taken: dict[object, tuple[int, int]] = {}  # bytes, and the thread that took them
+        self._measured = 0  # when nothing was under way: what the process had, or without a limit what was free
+        self._measured_at = -math.inf  # what was free; small images take less time than asking the system
+
+    def budget(self) -> int:
+        """Bytes that one image may take, besides what the process has while nothing is under way; below 0 if none."""
+        with self._changed:
+            return self._total() // self.jobs
+
+    @contextmanager
+    def take(self, count: int, control: Control = UNWATCHED) -> Iterator[None]:
+        """Hold bytes; wait until they are free.
+
+        A thread that holds some already does not wait, since it would wait for itself.
+
+        Args:
+            count: bytes, of a plan for the `budget`.
+            control: ends the waiting.
+
+        Raises:
+            Cancelled: if it is cancelled meanwhile.
+        """
+        key, thread = object(), threading.get_ident()
+        with self._changed:
+            while not self._has_room(count, thread):
+                control.check()
+                self._changed.wait(HEARD_AFTER_S)
+            self._taken[key] = count, thread
+        try:
+            yield
+        finally:
+            with self._changed:
+                del self._taken[key]
+                self._changed.notify_all()
+
+    def _has_room(self, count: int, thread: int) -> bool:
+        held = [bytes_ for bytes_, _ in self._taken.values()]
+        mine = any(owner == thread for _, owner in self._taken.values())
+        return not held or mine or sum(held) + count <= self._total()
+
+    def _total(self) -> int:
+        """Bytes for all that is under way; measured anew whenever that is nothing."""
+        held = sum(count for count, _ in self._taken.values())
+        if self.max_bytes is None:
+            if time.monotonic() - self._measured_at > MEASURED_EVERY_S:
+                free = available_bytes() + held
+                self._measured = free if not held else min(self._measured, free)
+                self._measured_at = time.monotonic()
+            return self._measured // 2
+        if self.max_bytes >= UNBOUNDED:
+            return self.max_bytes
+        has = resident_bytes() - held
+        self._measured = has if not held else max(self._measured, has)
+        return self.max_bytes - self._measured
+
+    def error(self, what: str, short_bytes: int, *, ways_out: tuple[Hint, ...] = ()) -> MemoryLimitError:
+        """The error for what does not fit, which says the least that works.
+
+        Args:
+            what: does not fit.
+            short_bytes: missing from the budget.
+            ways_out: what would need less.
+        """
+        allowed = self.max_bytes or resident_bytes() + self.jobs * self.budget()
+        # what the process has already changes a little from run to run
+        total = ((allowed + short_bytes * self.jobs) // 10**7 + 2) * 10**7
+        fewer_jobs = (Hint(text="run fewer {option}", option="jobs"),) if self.jobs > 1 else ()
+        return MemoryLimitError(
+            f"{what} do not fit into the memory allowed: at least {total / 1e6:.0f} MB are needed",
+            Hint(text="raise {option}", option="max_memory"),
+            *ways_out,
+            *fewer_jobs,
+        )
 
 
 def give_back_freed() -> None:

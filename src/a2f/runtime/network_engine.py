@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 from a2f.errors import EngineError, InputError
 from a2f.export.check import Difference, rounding
 from a2f.peers.own import told
-from a2f.runtime.arrays import to_batch, to_image
-from a2f.runtime.engines import default_threads
+from a2f.runtime.engine import to_batch, to_image
+from a2f.runtime.memory import usable_cores
 from a2f.runtime.options import EngineName
-from a2f.upscaler import Described
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +22,7 @@ Array = NDArray[np.float32]
 SIZES = ((24, 31), (33, 20), (48, 40))  # height and width of the images on which an ONNX file is compared
 
 
-class NetworkUpscaler(Described):
+class NetworkUpscaler:
     """An `Upscaler` around a network of another paper or of a researcher.
 
     Args:
@@ -113,7 +112,7 @@ def open_network_engine(
             raise EngineError(
                 f"{network.name} in onnxruntime runs on the CPU in float32: take --engine torch for {told}"
             )
-        run = _on_onnxruntime(network, threads or default_threads())
+        run = _on_onnxruntime(network, threads or usable_cores())
         return NetworkUpscaler(run, scale=network.scale, description=f"onnxruntime, {told}")
     raise EngineError(f"{network.name} runs in torch or onnxruntime, not in {engine}")
 

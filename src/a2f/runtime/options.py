@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from a2f.errors import EngineError, UsageError
-from a2f.runtime.ensemble import check_ensemble
+from a2f.errors import EngineError, Hint, UsageError
 from a2f.runtime.plan import Gates, Limits
 
 EngineName = Literal["onnxruntime", "openvino", "torch"]
@@ -15,6 +14,7 @@ DTYPES = {
     "torch": ("float32", "bfloat16", "float16"),
 }
 FAST = "fast"
+ENSEMBLES = (1, 2, 4, 8)
 MOST_THREADS = 1024
 
 
@@ -29,7 +29,7 @@ class EngineOptions:
             the engine too.
         threads: of one run on the CPU; None takes all cores.
         tile: side of the tiles, LR pixels; 0 chooses.
-        max_memory: of the whole process, bytes; None takes up to half of what is free.
+        max_memory: limit of the whole process, bytes; None takes up to half of what is free.
         gates: of images that do not fit into the memory whole: "auto", "exact" or "sampled", as `Limits` tells.
         compile: torch only: fuse the network first.
         ensemble: 1, 2, 4 or 8 runs whose mean is the result.
@@ -50,7 +50,8 @@ class EngineOptions:
         self.limits()
         threads = self.threads
         if threads is not None and (not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS):
-            raise UsageError(f"{threads!r} threads: a whole number from 1 to {MOST_THREADS} is needed")
+            allowed = Hint(text=f"give {{option}} a whole number from 1 to {MOST_THREADS}", option="threads")
+            raise UsageError(f"{threads!r} threads are not possible", allowed)
         if self.dtype == FAST:
             self._check_fast()
             return
@@ -61,16 +62,25 @@ class EngineOptions:
             others = [name for name in ENGINES if self.dtype in DTYPES[name]]
             elsewhere = f", or engine {' or '.join(others)}" if others else ""
             choice = f"{' or '.join(DTYPES[engine])}{elsewhere}"
-            raise EngineError(f"engine {engine} does not compute in {self.dtype!r}: choose {choice}")
+            raise EngineError(
+                f"engine {engine} does not compute in {self.dtype!r}",
+                Hint(text=f"choose {choice} with {{option}}", option="dtype"),
+            )
         if self.compile and engine != "torch":
-            raise EngineError(f"engine {engine} does not compile: use --engine torch")
+            raise EngineError(
+                f"engine {engine} does not compile", Hint(text="use {option}", option="engine", value="torch")
+            )
 
     def _check_fast(self) -> None:
         asked = [] if self.engine is None else [f"engine {self.engine}"]
         asked += [] if self.device == "cpu" else [f"device {self.device}"]
         asked += ["compile"] if self.compile else []
         if asked:
-            raise EngineError(f"fast mode is for the CPU and chooses its engine: leave out {' and '.join(asked)}")
+            raise EngineError(
+                "fast mode is for the CPU and chooses its engine",
+                Hint(text=f"leave out {' and '.join(asked)}"),
+                Hint(text="choose another {option}", option="dtype"),
+            )
 
     def limits(self, *, jobs: int = 1, alone: bool = True) -> Limits:
         """What one run may take.
@@ -83,3 +93,15 @@ class EngineOptions:
             UsageError: for numbers outside their range.
         """
         return Limits(tile_px=self.tile, max_memory_bytes=self.max_memory, jobs=jobs, gates=self.gates, alone=alone)
+
+
+def check_ensemble(runs: int) -> int:
+    """Give a number of runs back if there is an ensemble of so many.
+
+    Raises:
+        UsageError: for another number than 1, 2, 4 and 8.
+    """
+    if isinstance(runs, bool) or not isinstance(runs, int) or runs not in ENSEMBLES:
+        choice = "choose 1 (off), 2 (mirrored), 4 (all flips) or 8 (flips and turns) for {option}"
+        raise UsageError(f"an ensemble of {runs!r}", Hint(text=choice, option="ensemble"))
+    return runs

@@ -4,129 +4,168 @@ Quicker than block by block, and nothing is kept between the pieces. No seam can
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import Cancelled
+from a2f.errors import Hint
 from a2f.export.graph import gate_names
-from a2f.runtime.banded import Banded
-from a2f.runtime.memory import resident_bytes, whole_bytes
-from a2f.runtime.plan import Limits, budget_bytes, may_refuse, result_row_bytes
-from a2f.runtime.sampled import sample_bytes, sampled_gates
-from a2f.runtime.tiled import Array, Rows, Steps, rows_of
+from a2f.runtime.memory import resident_bytes
+from a2f.runtime.plan import (
+    GRID,
+    WHOLE_SAMPLE_PX,
+    WINDOW_PX,
+    Pieces,
+    Size,
+    Tiles,
+    plan_pieces,
+    sample_bytes,
+    smallest_pieces,
+)
+from a2f.runtime.tiled import Array, Levels, Means, Rows, Steps, gate_of, rows_of
+from a2f.upscaler import UNWATCHED, Control
 
-MOST_PX = 1_000_000  # of a piece: more gains nothing
-SESSION_BYTES = 25 * 2**20
-LEAST_PX = 32  # of a piece's side
+MARGIN_PX = 16  # of a window that is not counted: its border is not the image's
+
+# [1, 3, h, w], gates by the names of their inputs, how the run is watched, whether this is the last piece of an image,
+# after which what the graph keeps for the next one goes back to the system -> [1, 3, sh, sw]
+Graph = Callable[[Array, dict[str, Array], Control, bool], Array]
 
 
-@dataclass(frozen=True)
-class Pieces:
-    """How an image is cut: height and width of a piece, LR pixels, without what it depends on around it."""
+def sampled_gates(
+    steps: Steps,
+    rows: Rows,
+    *,
+    size: Size,
+    threads: int = 1,
+    control: Control = UNWATCHED,
+) -> list[Array]:
+    """The gates of all blocks, pooled over 4 x 4 windows of up to 128 x 128 pixels spread evenly over the image.
 
-    height: int
-    width: int
-
-
-class PiecesEngine(Banded):
-    """Runs an image piece by piece; safe to share between threads.
+    An image of up to `WHOLE_SAMPLE_PX` pixels is pooled whole, to its border.
 
     Args:
-        graph: ([1, 3, h, w], gates by their names as inputs, whether this is the last piece of an image, after which
-            what the graph keeps for the next one is to go back to the system) -> [1, 3, sh, sw]; safe to share between
-            threads.
+        steps: of the network.
+        rows: gives rows of the LR image.
+        size: width and height of the LR image.
+        threads: windows at a time; the gates are the same for any number.
+        control: ends it before a step of a window.
+
+    Returns:
+        For each block [1, C, 1, 1], times λ_att; none for a network without projection.
+
+    Raises:
+        Cancelled: once it is cancelled.
+    """
+    net = steps.net
+    if not net.config.projection:
+        return []
+    small = size[0] * size[1] <= WHOLE_SAMPLE_PX
+    parts = [np.ascontiguousarray(rows(0, size[1]))] if small else _windows(rows, size)
+    quiet, gates, means = Control(cancelled=control.cancelled), list[Array](), list[Means]()
+    with ThreadPoolExecutor(threads, thread_name_prefix="a2f-sample") as pool, ExitStack() as stack:
+        windows = [stack.enter_context(closing(_window(steps, part, quiet))) for part in parts]
+        for number, block in enumerate(net.blocks):  # x_number is wanted for the gate of the block after it
+            gate = gates[-1] if gates else None
+            for _ in pool.map(lambda window: window.advance(number, gate), windows):  # noqa: B023 - done before it changes
+                pass
+            means.append(_mean([window.latest(number) for window in windows], 0 if small else MARGIN_PX))
+            gates.append(gate_of(block, means))
+    return gates
+
+
+def _window(steps: Steps, lr: Array, control: Control) -> Levels:
+    """A part of the image on its way through the network, in one tile."""
+    height, width = lr.shape[1:]
+    plan = Tiles(tile_height=height, tile_width=width, band_rows=height, in_file=False)
+    return Levels(
+        steps, lambda top, bottom: lr[:, top:bottom], size=(width, height), plan=plan, over=map, control=control
+    )
+
+
+def _windows(rows: Rows, size: Size) -> list[Array]:
+    """16 of [3, 128, 128], or less where the image is smaller."""
+    width, height = size
+    tall, wide = min(WINDOW_PX, height), min(WINDOW_PX, width)
+    tops, lefts = (
+        np.linspace(0, side - part, GRID).round().astype(int) for side, part in ((height, tall), (width, wide))
+    )
+    bands = [rows(int(top), int(top) + tall) for top in tops]
+    return [np.ascontiguousarray(band[:, :, left : left + wide]) for band in bands for left in lefts]
+
+
+def _mean(features: list[Array], margin: int) -> Means:
+    """The mean of each channel, over all windows without their margins."""
+    means = []
+    for x in features:
+        rows, columns = (slice(margin, side - margin) if side > 2 * margin else slice(None) for side in x.shape[1:])
+        means.append(x[:, rows, columns].mean(axis=(1, 2), dtype=np.float64))
+    mean: Means = np.mean(means, axis=0)
+    return mean
+
+
+class PieceRunner:
+    """Runs images in pieces; safe to share between threads.
+
+    Args:
+        graph: of the network, whose gates are inputs; safe to share.
         steps: of the same network, for the gates.
-        description: one line for people.
         threads: windows at a time, for the gates.
-        limits: what a run may take.
+        tile_px: side of a piece, LR pixels; 0 chooses.
+        ways_out: what would need less memory, for people.
     """
 
     def __init__(
-        self,
-        graph: Callable[[Array, dict[str, Array], bool], Array],
-        steps: Steps,
-        *,
-        description: str,
-        threads: int,
-        limits: Limits,
+        self, graph: Graph, steps: Steps, *, threads: int, tile_px: int, ways_out: tuple[Hint, ...] = ()
     ) -> None:
-        super().__init__(scale=steps.net.config.scale, description=description, limits=limits)
-        self._graph, self._steps, self._threads = graph, steps, threads
+        self.ways_out = ways_out
+        self._graph, self._steps, self._threads, self._tile_px = graph, steps, threads, tile_px
         self._left_bytes = 0  # by the samples of earlier runs, with allocators from which later ones take it again
 
-    def shortage(self, *, height: int, width: int, besides: int) -> int:
-        """As `BandUpscaler.shortage`."""
-        budget = budget_bytes(self._limits, besides)
-        least = self._needed(LEAST_PX, LEAST_PX, height, width)
-        return 0 if budget is None else max(0, least - budget)
+    def plan(self, size: Size, budget: int) -> Pieces | None:
+        """The largest pieces that fit into so many bytes; None if none do."""
+        net, kept = self._steps.net, self._left_bytes
+        return plan_pieces(net, size, budget + kept, threads=self._threads, tile_px=self._tile_px)
 
-    def _bands(self, image: NDArray[Any], held_bytes: int) -> Iterator[NDArray[np.float32]]:
+    def smallest(self, size: Size) -> Pieces:
+        """The pieces that take the least."""
+        return smallest_pieces(self._steps.net, size, threads=self._threads)
+
+    def least_bytes(self, size: Size) -> int:
+        """What they take besides what earlier runs have left."""
+        return self.smallest(size).needed_bytes - self._left_bytes
+
+    def run(self, image: NDArray[Any], plan: Pieces, control: Control) -> Iterator[Array]:
+        """Bands [rows, s * W, 3] of the enlarged image, from the top."""
         height, width = image.shape[:2]
-        cut, config, rows = self.cut(height, width, held_bytes), self._steps.net.config, rows_of(image)
-        gates = dict(zip(gate_names(config), self._sampled(rows, height, width), strict=True))
-        s, halo = self.scale, config.receptive_radius_px
-        tall, wide = min(height, cut.height + 2 * halo), min(width, cut.width + 2 * halo)
-        for top in range(0, height, cut.height):
-            bottom = min(height, top + cut.height)
-            above = min(max(0, top - halo), height - tall)  # the same size everywhere: engines keep what they prepared
+        config, rows = self._steps.net.config, rows_of(image)
+        gates = dict(zip(gate_names(config), self._gates(rows, (width, height), control), strict=True))
+        s, halo, inside = config.scale, config.receptive_radius_px, Control(cancelled=control.cancelled)
+        # the same size everywhere: engines keep what they prepared
+        tall, wide = min(height, plan.height + 2 * halo), min(width, plan.width + 2 * halo)
+        for top in range(0, height, plan.height):
+            bottom = min(height, top + plan.height)
+            above = min(max(0, top - halo), height - tall)
             lr = rows(above, above + tall)
             band = np.empty((s * (bottom - top), s * width, 3), np.float32)
-            for left in range(0, width, cut.width):
-                if self._stopped.is_set():
-                    raise Cancelled("stopped")
-                right = min(width, left + cut.width)
+            for left in range(0, width, plan.width):
+                control.check()
+                right = min(width, left + plan.width)
                 before = min(max(0, left - halo), width - wide)
-                last = bottom == height and right == width
-                sr = self._graph(np.ascontiguousarray(lr[None, :, :, before : before + wide]), gates, last)[0]
-                inside = sr[:, s * (top - above) : s * (bottom - above), s * (left - before) : s * (right - before)]
-                band[:, s * left : s * right] = inside.transpose(1, 2, 0)
-                self.on_progress((top * width + (bottom - top) * right) / (height * width))
+                x = np.ascontiguousarray(lr[None, :, :, before : before + wide])
+                sr = self._graph(x, gates, inside, bottom == height and right == width)[0]
+                sr = sr[:, s * (top - above) : s * (bottom - above), s * (left - before) : s * (right - before)]
+                band[:, s * left : s * right] = sr.transpose(1, 2, 0)
+                control.tell((top * width + (bottom - top) * right) / (height * width))
             yield band
 
-    def _sampled(self, rows: Rows, height: int, width: int) -> list[Array]:
-        """The gates, and what they leave in the memory."""
-        net, threads = self._steps.net, self._threads
-        if not net.config.projection:
-            return []
+    def _gates(self, rows: Rows, size: Size, control: Control) -> list[Array]:
+        """The gates; how much of the memory for them stays with the process is noted."""
         before = resident_bytes()
-        gates = sampled_gates(
-            self._steps, rows, height=height, width=width, threads=threads, stopped=self._stopped.is_set
-        )
+        gates = sampled_gates(self._steps, rows, size=size, threads=self._threads, control=control)
         left = self._left_bytes + resident_bytes() - before
-        self._left_bytes = max(self._left_bytes, min(left, sample_bytes(net, threads)))
+        self._left_bytes = max(self._left_bytes, min(left, sample_bytes(self._steps.net, self._threads)))
         return gates
-
-    def cut(self, height: int, width: int, held_bytes: int) -> Pieces:
-        """The largest pieces that fit, as wide as the image if they can be.
-
-        Raises:
-            MemoryLimitError: if not even the smallest does; says the least that works.
-        """
-        side = self._limits.tile_px
-        if side:
-            return Pieces(min(side, height), min(side, width))
-        budget = budget_bytes(self._limits, held_bytes)
-        halo = self._steps.net.config.receptive_radius_px
-        for columns in range(1, 1 + -(-width // LEAST_PX)):
-            across = -(-width // columns)
-            rows = min(height, max(LEAST_PX, MOST_PX // across))
-            while budget is not None and rows > LEAST_PX and self._needed(rows, across, height, width) > budget:
-                rows = max(LEAST_PX, rows * 3 // 4)
-            fits = budget is None or self._needed(rows, across, height, width) <= budget
-            if fits and (rows >= min(height, 3 * halo) or across <= rows):
-                return Pieces(rows, across)
-        if budget is None or self._needed(LEAST_PX, LEAST_PX, height, width) <= budget or not may_refuse():
-            return Pieces(LEAST_PX, LEAST_PX)
-        short = self.shortage(height=height, width=width, besides=held_bytes)
-        raise self.too_little(f"{width} x {height} pixels at x{self.scale}", short)
-
-    def _needed(self, rows: int, across: int, height: int, width: int) -> int:
-        config = self._steps.net.config
-        halo = config.receptive_radius_px
-        tall, wide = min(height, rows + 2 * halo), min(width, across + 2 * halo)
-        piece = whole_bytes(config, height=tall, width=wide)
-        sample = sample_bytes(self._steps.net, self._threads) - self._left_bytes  # which stays with the allocators
-        return SESSION_BYTES + piece + sample + rows * result_row_bytes(config.scale, width)

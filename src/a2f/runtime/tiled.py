@@ -6,28 +6,36 @@ tile, the features kept and their means gathered on the way. A tile's halo is th
 is computed twice. docs/decisions/tiling.md has the measurements, and what else was tried.
 """
 
+import os
 import threading
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import Cancelled
+from a2f.errors import Hint
 from a2f.export.builder import ALL_SIDES, Sides
 from a2f.export.fold import Conv, Folded, FoldedBlock
-from a2f.export.steps import BLOCK_HALO_PX, TAIL_HALO_PX, middle_of, slots_of
-from a2f.runtime.features import Features, FeaturesInFile, FeaturesInMemory
-from a2f.runtime.plan import LEAST_PX, Plan
+from a2f.export.graph import BLOCK_HALO_PX
+from a2f.export.steps import TAIL_HALO_PX, middle_of, slots_of
+from a2f.runtime.features import FeaturesInFile, FeaturesInMemory
+from a2f.runtime.plan import LEAST_PX, Size, Tiles, plan_tiles, smallest_tiles, tiles_leave
+from a2f.upscaler import UNWATCHED, Control
 
 Array = NDArray[np.float32]
 Means = NDArray[np.float64]  # [C]
 Step = Callable[[Mapping[str, Array]], dict[str, Array]]  # inputs by name -> outputs by name
 Rows = Callable[[int, int], Array]  # top, bottom -> [3, bottom - top, W] in [0, 1]
+
+
+class Mapper(Protocol):
+    """`map`, or that of a pool of threads."""
+
+    def __call__(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterable[Any]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -40,50 +48,44 @@ class Tile:
     right: int
 
 
-class Steps(ABC):
+class Steps:
     """The steps of one network, as `a2f.export.steps` tells, made when they are first needed; safe to share.
 
     Args:
         net: folded.
+        make: opens a step, which may run in many threads at a time, of its kind ("head", "block", "exchange" or
+            "tail"), the number of the block (from 1; 0 for all other kinds) and the sides of the tile that are the
+            image's border.
     """
 
-    def __init__(self, net: Folded) -> None:
+    def __init__(self, net: Folded, make: Callable[[str, int, Sides], Step]) -> None:
         self.net = net
+        self._make = make
         self._opened: dict[tuple[str, int, Sides], Step] = {}
         self._lock = threading.Lock()
 
     def head(self, sides: Sides) -> Step:
-        """`head_step`."""
+        """The head: "lr" -> "x"."""
         return self._step("head", 0, sides)
 
     def block(self, number: int, sides: Sides) -> Step:
-        """`block_step`."""
+        """A block: "before", "gate" and "earlier" or "sums" -> "x" and "later"."""
         return self._step("block", number, sides)
 
     def exchange(self) -> Step:
-        """`exchange_step`."""
+        """The exchange at the middle: "features" -> "sums"."""
         return self._step("exchange", 0, ALL_SIDES)
 
     def tail(self, sides: Sides) -> Step:
-        """`tail_step`."""
+        """The tail: "before" and "lr" -> "sr"."""
         return self._step("tail", 0, sides)
 
     def _step(self, kind: str, number: int, sides: Sides) -> Step:
         key = kind, number, sides
         with self._lock:
             if key not in self._opened:
-                self._opened[key] = self.make(kind, number, sides)
+                self._opened[key] = self._make(kind, number, sides)
             return self._opened[key]
-
-    @abstractmethod
-    def make(self, kind: str, number: int, sides: Sides) -> Step:
-        """Make a step that may run in many threads at a time.
-
-        Args:
-            kind: "head", "block", "exchange" or "tail".
-            number: of the block, from 1; 0 for all others.
-            sides: of the tile that are the image's border.
-        """
 
 
 def gate_of(block: FoldedBlock, means: list[Means]) -> Array:
@@ -102,18 +104,16 @@ def _at_a_point(conv: Conv, x: Means) -> Means:
     return y if conv.bias is None else y + conv.bias
 
 
-class TiledRun:
-    """One image on its way through the network.
+class Levels:
+    """The features of one image on their way through the network, level by level; close it at the end.
 
     Args:
         steps: of the network.
         rows: gives rows of the LR image; each is asked for about twice.
-        height: of the LR image, pixels.
-        width: of the LR image, pixels.
+        size: width and height of the LR image.
         plan: how it is cut.
-        pool: where tiles run.
-        stopped: asked before each tile; where it is true, the run raises Cancelled.
-        progress: called after each tile with the share of the work that is done, in [0, 1].
+        over: runs tiles.
+        control: watches the run and ends it between two tiles.
     """
 
     def __init__(
@@ -121,91 +121,95 @@ class TiledRun:
         steps: Steps,
         rows: Rows,
         *,
-        height: int,
-        width: int,
-        plan: Plan,
-        pool: ThreadPoolExecutor,
-        stopped: Callable[[], bool] = lambda: False,
-        progress: Callable[[float], None] = lambda share: None,
+        size: Size,
+        plan: Tiles,
+        over: Mapper,
+        control: Control = UNWATCHED,
     ) -> None:
-        self.stopped, self.progress = stopped, progress
-        self.done_px = 0  # over all passes over the image: head, blocks, tail
-        self.steps, self.net, self.rows, self.plan, self.pool = steps, steps.net, rows, plan, pool
-        self.height, self.width = height, width
-        self.channels, self.levels, self.middle = self.net.config.channels, len(self.net.blocks), middle_of(self.net)
-        self.means: list[Means] = []
+        self._control, self._done_px = control, 0  # over all passes over the image: head, blocks, tail
+        self._steps, self._net, self._rows, self._plan, self._over = steps, steps.net, rows, plan, over
+        self._width, self._height = size
+        self._channels, self._blocks = self._net.config.channels, len(self._net.blocks)
+        self._middle = middle_of(self._net)
+        kind = FeaturesInFile if plan.in_file else FeaturesInMemory
+        self._features = kind(slots_of(self._net) * self._channels, self._height, self._width)
 
-    def __iter__(self) -> Iterator[Array]:
-        """Enlarge; yields bands of the result, [3, s * rows, s * W], from the top."""
-        kind = FeaturesInFile if self.plan.in_file else FeaturesInMemory
-        with closing(kind(slots_of(self.net) * self.channels, self.height, self.width)) as features:
-            self._level(features, 0)
-            for number in range(1, self.levels + 1):
-                if number == self.middle + 1 and self.net.config.projection:
-                    self._exchange(features)
-                self._level(features, number)
-            for top, bottom in self._bands():
-                yield self._tail(features, top, bottom)
+    def close(self) -> None:
+        """Let go of the features."""
+        self._features.close()
 
-    def slot(self, level: int) -> int:
-        """Where x_level lies."""
-        if not self.net.config.projection:
-            return level % 2
-        return level if level <= self.middle else level - self.middle - 1
+    def advance(self, number: int, gate: Array | None) -> NDArray[np.float64]:
+        """Compute x_number everywhere, from x_{number-1} and before; x_0 first.
 
-    def slot_before(self, number: int) -> int:
-        """Where a block finds x_{number-1}: what lies at the exchange comes to lie behind all sums."""
-        at_exchange = self.net.config.projection and number == self.middle + 1
-        return self.levels - self.middle if at_exchange else self.slot(number - 1)
+        Args:
+            number: of the block, from 1; 0 for the head.
+            gate: of the block times λ_att; None for the head and in a network without projection.
 
-    def _level(self, features: Features, number: int) -> None:
-        """Compute x_number everywhere, and its means."""
-        c, first = self.channels, self.slot(number) * self.channels
-        late = self.net.config.projection and number > self.middle
-        last = (self.levels - self.middle) * c if late else first + c  # of what is written
-        gate = self._gate(number)
-        sums = []
+        Returns:
+            The sums of its rows, [C, H]: sums of whole rows are the same whatever the bands and tiles.
+        """
+        c, first = self._channels, self._slot(number) * self._channels
+        projected = self._net.config.projection
+        if number == self._middle + 1 and projected:
+            self._exchange()
+        late = projected and number > self._middle
+        last = (self._blocks - self._middle) * c if late else first + c  # of what is written
+        sums: list[NDArray[np.float64]] = []
         for top, bottom in self._work_bands():
-            out = features.buffer(first, last, top, bottom)
+            out = self._features.buffer(first, last, top, bottom)
             if number == 0:
                 self._head(out, top, bottom)
             else:
-                self._block(features, number, gate, out, top, bottom)
-            sums += list(self.pool.map(_row_sums, np.array_split(out[:c], -(-(bottom - top) // 64), axis=1)))
-            features.write(first, top, out)
-        # Sums of whole rows, added up in one order: the same whatever the bands and tiles.
-        self.means.append(np.concatenate(sums, axis=1).sum(axis=1) / (self.height * self.width))
+                self._block(number, gate, out, top, bottom)
+            sums += self._over(_row_sums, np.array_split(out[:c], -(-(bottom - top) // 64), axis=1))
+            self._features.write(first, top, out)
+        return np.concatenate(sums, axis=1)
 
-    def _gate(self, number: int) -> Array | None:
-        if number == 0 or not self.net.config.projection:
-            return None
-        return gate_of(self.net.blocks[number - 1], self.means)
+    def latest(self, number: int) -> Array:
+        """x_number, [C, H, W], right after it was computed."""
+        first = self._slot(number) * self._channels
+        return self._features.read(first, first + self._channels, 0, self._height)
+
+    def result(self) -> Iterator[Array]:
+        """Bands of the enlarged image, [3, s * rows, s * W], from the top, once all blocks are computed."""
+        for top, bottom in self._bands():
+            yield self._tail(top, bottom)
+
+    def _slot(self, level: int) -> int:
+        """Where x_level lies."""
+        if not self._net.config.projection:
+            return level % 2
+        return level if level <= self._middle else level - self._middle - 1
+
+    def _slot_before(self, number: int) -> int:
+        """Where a block finds x_{number-1}: what lies at the exchange comes to lie behind all sums."""
+        at_exchange = self._net.config.projection and number == self._middle + 1
+        return self._blocks - self._middle if at_exchange else self._slot(number - 1)
 
     def _head(self, out: Array, top: int, bottom: int) -> None:
-        halo = self.net.head.weight.shape[-1] // 2
+        halo = self._net.head.weight.shape[-1] // 2
         lr, above = self._lr(top, bottom, halo)
 
         def one(tile: Tile) -> None:
-            step = self.steps.head(self._sides(tile))
+            step = self._steps.head(self._sides(tile))
             x = step({"lr": self._cut(lr, above, tile, halo)})["x"]
             out[:, tile.top - top : tile.bottom - top, tile.left : tile.right] = x[0]
 
         self._each(one, top, bottom)
 
-    def _block(self, features: Features, number: int, gate: Array | None, out: Array, top: int, bottom: int) -> None:
-        c, slot = self.channels, self.slot_before(number)
+    def _block(self, number: int, gate: Array | None, out: Array, top: int, bottom: int) -> None:
+        c, slot, read = self._channels, self._slot_before(number), self._features.read
         above = max(0, top - BLOCK_HALO_PX)
-        before = features.read(slot * c, (slot + 1) * c, above, min(self.height, bottom + BLOCK_HALO_PX))
+        before = read(slot * c, (slot + 1) * c, above, min(self._height, bottom + BLOCK_HALO_PX))
         inputs: dict[str, Array] = {}
-        if gate is not None and number > self.middle:
-            first = self.slot(number) * c
-            inputs["sums"] = features.read(first, (self.levels - self.middle) * c, top, bottom)
+        if gate is not None and number > self._middle:
+            inputs["sums"] = read(self._slot(number) * c, (self._blocks - self._middle) * c, top, bottom)
         elif gate is not None and number > 1:
-            inputs["earlier"] = features.read(0, (number - 1) * c, top, bottom)
+            inputs["earlier"] = read(0, (number - 1) * c, top, bottom)
         given = {} if gate is None else {"gate": gate}
 
         def one(tile: Tile) -> None:
-            step = self.steps.block(number, self._sides(tile))
+            step = self._steps.block(number, self._sides(tile))
             tiles = {name: self._cut(x, top, tile, 0) for name, x in inputs.items()}
             made = step({"before": self._cut(before, above, tile, BLOCK_HALO_PX), **tiles, **given})
             place = out[:, tile.top - top : tile.bottom - top, tile.left : tile.right]
@@ -215,33 +219,33 @@ class TiledRun:
 
         self._each(one, top, bottom)
 
-    def _exchange(self, features: Features) -> None:
+    def _exchange(self) -> None:
         """x_0 .. x_k become, in their place, the sums of the blocks to come; x_k stays behind them."""
-        c, k = self.channels, self.middle
+        c, k, features = self._channels, self._middle, self._features
         for top, bottom in self._work_bands():
             kept = features.read(0, (k + 1) * c, top, bottom)
-            out = features.buffer(0, (self.levels - k) * c, top, bottom)
-            if self.slot_before(k + 1) != k:  # the sums are to lie where x_k is
-                moved = features.buffer((self.levels - k) * c, (self.levels - k + 1) * c, top, bottom)
+            out = features.buffer(0, (self._blocks - k) * c, top, bottom)
+            if self._slot_before(k + 1) != k:  # the sums are to lie where x_k is
+                moved = features.buffer((self._blocks - k) * c, (self._blocks - k + 1) * c, top, bottom)
                 moved[:] = kept[k * c :]
-                features.write((self.levels - k) * c, top, moved)
+                features.write((self._blocks - k) * c, top, moved)
 
             def one(tile: Tile, kept: Array = kept, out: Array = out, top: int = top) -> None:
-                sums = self.steps.exchange()({"features": self._cut(kept, top, tile, 0)})["sums"]
+                sums = self._steps.exchange()({"features": self._cut(kept, top, tile, 0)})["sums"]
                 out[:, tile.top - top : tile.bottom - top, tile.left : tile.right] = sums[0]
 
             self._each(one, top, bottom)
             features.write(0, top, out)
 
-    def _tail(self, features: Features, top: int, bottom: int) -> Array:
-        c, s, slot = self.channels, self.net.config.scale, self.slot(self.levels)
+    def _tail(self, top: int, bottom: int) -> Array:
+        c, s, slot = self._channels, self._net.config.scale, self._slot(self._blocks)
         above = max(0, top - TAIL_HALO_PX)
-        before = features.read(slot * c, (slot + 1) * c, above, min(self.height, bottom + TAIL_HALO_PX))
+        before = self._features.read(slot * c, (slot + 1) * c, above, min(self._height, bottom + TAIL_HALO_PX))
         lr, _ = self._lr(top, bottom, TAIL_HALO_PX)
-        out = np.empty((3, s * (bottom - top), s * self.width), np.float32)
+        out = np.empty((3, s * (bottom - top), s * self._width), np.float32)
 
         def one(tile: Tile) -> None:
-            step = self.steps.tail(self._sides(tile))
+            step = self._steps.tail(self._sides(tile))
             sr = step({name: self._cut(x, above, tile, TAIL_HALO_PX) for name, x in (("before", before), ("lr", lr))})
             rows, columns = slice(s * (tile.top - top), s * (tile.bottom - top)), slice(s * tile.left, s * tile.right)
             out[:, rows, columns] = sr["sr"][0]
@@ -251,38 +255,122 @@ class TiledRun:
 
     def _lr(self, top: int, bottom: int, halo: int) -> tuple[Array, int]:
         above = max(0, top - halo)
-        return self.rows(above, min(self.height, bottom + halo)), above
+        return self._rows(above, min(self._height, bottom + halo)), above
 
     def _bands(self) -> Iterator[tuple[int, int]]:
-        return cuts(0, self.height, self.plan.band_rows)
+        return cuts(0, self._height, self._plan.band_rows)
 
     def _work_bands(self) -> Iterator[tuple[int, int]]:
         """Bands of what lies in a file; in memory, all tiles may run at a time."""
-        return self._bands() if self.plan.in_file else iter([(0, self.height)])
+        return self._bands() if self._plan.in_file else iter([(0, self._height)])
 
     def _each(self, one: Callable[[Tile], None], top: int, bottom: int) -> None:
-        def unless_stopped(tile: Tile) -> None:
-            if self.stopped():
-                raise Cancelled("stopped")
+        total_px = (self._blocks + 2) * self._height * self._width
+
+        def unless_cancelled(tile: Tile) -> None:
+            self._control.check()
             one(tile)
-            self.done_px += (tile.bottom - tile.top) * (tile.right - tile.left)  # a lost update loses a tick, no more
-            self.progress(min(1.0, self.done_px / ((self.levels + 2) * self.height * self.width)))
+            self._done_px += (tile.bottom - tile.top) * (tile.right - tile.left)  # a lost update loses a tick, no more
+            self._control.tell(self._done_px / total_px)
 
         tiles = (
             Tile(first, left, end, right)
-            for first, end in cuts(top, bottom, self.plan.tile_height)
-            for left, right in cuts(0, self.width, self.plan.tile_width)
+            for first, end in cuts(top, bottom, self._plan.tile_height)
+            for left, right in cuts(0, self._width, self._plan.tile_width)
         )
-        _exhaust(self.pool.map(unless_stopped, tiles))
+        for _ in self._over(unless_cancelled, tiles):
+            pass
 
     def _sides(self, tile: Tile) -> Sides:
-        return tile.top == 0, tile.left == 0, tile.bottom == self.height, tile.right == self.width
+        return tile.top == 0, tile.left == 0, tile.bottom == self._height, tile.right == self._width
 
     def _cut(self, x: Array, above: int, tile: Tile, halo: int) -> Array:
         """A tile with its halo, as far as the image goes, of rows that begin at row `above`: [1, C, h, w]."""
-        rows = slice(max(0, tile.top - halo) - above, min(self.height, tile.bottom + halo) - above)
-        columns = slice(max(0, tile.left - halo), min(self.width, tile.right + halo))
+        rows = slice(max(0, tile.top - halo) - above, min(self._height, tile.bottom + halo) - above)
+        columns = slice(max(0, tile.left - halo), min(self._width, tile.right + halo))
         return np.ascontiguousarray(x[:, rows, columns])[None]
+
+
+def run_tiles(
+    steps: Steps,
+    rows: Rows,
+    *,
+    size: Size,
+    plan: Tiles,
+    over: Mapper,
+    control: Control = UNWATCHED,
+) -> Iterator[Array]:
+    """Enlarge an image with the gates of the whole; arguments as `Levels`.
+
+    Returns:
+        Bands [3, s * rows, s * W], from the top.
+    """
+    net = steps.net
+    with closing(Levels(steps, rows, size=size, plan=plan, over=over, control=control)) as levels:
+        means: list[Means] = []
+        for number in range(len(net.blocks) + 1):
+            gated = number > 0 and net.config.projection
+            sums = levels.advance(number, gate_of(net.blocks[number - 1], means) if gated else None)
+            means.append(sums.sum(axis=1) / (size[0] * size[1]))
+        yield from levels.result()
+
+
+class Tiler:
+    """Runs images in tiles; safe to share between threads.
+
+    Args:
+        steps: of the network.
+        threads: tiles at a time.
+        tile_px: side of a tile, LR pixels; 0 chooses.
+    """
+
+    def __init__(self, steps: Steps, *, threads: int, tile_px: int) -> None:
+        self._steps, self._threads, self._tile_px = steps, threads, tile_px
+        self._has_run = False
+        self._pool, self._pool_of = self._make_pool(), os.getpid()
+
+    @property
+    def ways_out(self) -> tuple[Hint, ...]:
+        """What would need less memory."""
+        smaller = (Hint(text="choose a smaller {option}", option="tile"),) if self._tile_px else ()
+        fewer = (Hint(text="run fewer {option}", option="threads"),) if self._threads > 1 else ()
+        return (*smaller, *fewer)
+
+    def plan(self, size: Size, budget: int) -> Tiles | None:
+        """The quickest tiles that fit into so many bytes; None if none do."""
+        kept = self._kept_bytes(size)
+        return plan_tiles(self._steps.net, size, budget + kept, threads=self._threads, tile_px=self._tile_px)
+
+    def smallest(self, size: Size) -> Tiles:
+        """The tiles that take the least."""
+        return smallest_tiles(self._steps.net, size, threads=self._threads, tile_px=self._tile_px)
+
+    def least_bytes(self, size: Size) -> int:
+        """What they take besides what earlier runs have left."""
+        return self.smallest(size).needed_bytes - self._kept_bytes(size)
+
+    def run(self, image: NDArray[Any], plan: Tiles, control: Control) -> Iterator[Array]:
+        """Bands [rows, s * W, 3] of the enlarged image, from the top."""
+        self._has_run = True
+        height, width = image.shape[:2]
+        over = self._own_pool().map
+        for band in run_tiles(self._steps, rows_of(image), size=(width, height), plan=plan, over=over, control=control):
+            yield band.transpose(1, 2, 0)
+
+    def _kept_bytes(self, size: Size) -> int:
+        """What earlier runs have left that the next one uses again."""
+        if not self._has_run:
+            return 0
+        return tiles_leave(self._steps.net, size, threads=self._threads, tile_px=self._tile_px)
+
+    def _make_pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._threads, thread_name_prefix="a2f-tile")
+
+    def _own_pool(self) -> ThreadPoolExecutor:
+        """The threads of this process: a fork has none of its parent's."""
+        if self._pool_of != os.getpid():
+            self._pool, self._pool_of = self._make_pool(), os.getpid()
+        return self._pool
 
 
 def rows_of(image: NDArray[Any]) -> Rows:
@@ -311,8 +399,3 @@ def cuts(first: int, end: int, step: int) -> Iterator[tuple[int, int]]:
 def _row_sums(x: Array) -> NDArray[np.float64]:
     sums: NDArray[np.float64] = x.sum(axis=2, dtype=np.float64)  # [C, rows]
     return sums
-
-
-def _exhaust(results: Iterable[None]) -> None:
-    for _ in results:
-        pass

@@ -247,7 +247,7 @@ def _pairs(job: TrainingJob, tell: Callable[[str], None]) -> tuple[list[Pair], l
 
     def load(paths: list[Path], lr: dict[Path, Path]) -> list[Pair]:
         free = available_bytes()
-        spill = Spill(job.folder, limit_bytes=None if free is None else free // 2)
+        spill = Spill(job.folder, limit_bytes=free // 2)
         for _, pair in load_pairs(paths, scale=scale, lr=lr, on_error=lambda e: tell(f"left out: {e}")):
             for image in pair:
                 spill.add(image)

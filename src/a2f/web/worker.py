@@ -18,15 +18,16 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from a2f.errors import MemoryLimitError
 from a2f.imageio.read import header_of
-from a2f.pipeline import Encoding, Enlargement, Request, decide, write
+from a2f.pipeline import Encoding, Request, decide, write
 from a2f.runtime.memory import give_back_freed
 from a2f.runtime.options import EngineOptions
 from a2f.sizes import Size
+from a2f.upscaler import Control
 from a2f.upscalers import Models, Upscalers
 from a2f.web.options import Options, from_message, in_requests
 from a2f.web.problems import problem_name
@@ -46,25 +47,20 @@ def packed(header: dict[str, Any], payload: bytes | bytearray = b"") -> bytes:
 
 
 class PictureProgress:
-    """How much of a picture is done, over all runs of its networks.
+    """How much of a picture is done, told now and then.
 
     Args:
-        work: of each run, in any unit.
-        tell: called with the share that is done, now and then.
+        tell: called with the share that is done.
     """
 
-    def __init__(self, work: Sequence[float], tell: Callable[[float], None]) -> None:
-        self.work, self.tell = work, tell
-        self.run, self.last, self.told_at = 0, 0.0, 0.0
+    def __init__(self, tell: Callable[[float], None]) -> None:
+        self.tell, self.told_at = tell, 0.0
 
     def __call__(self, share: float) -> None:
-        """Hear of the share of the current run; a share that falls is that of the next run."""
-        if share < self.last:
-            self.run = min(self.run + 1, len(self.work) - 1)
-        self.last = share
+        """Hear of the share that is done."""
         if time.monotonic() - self.told_at >= TOLD_EVERY_S:
             self.told_at = time.monotonic()
-            self.tell(min(1.0, (sum(self.work[: self.run]) + share * self.work[self.run]) / sum(self.work)))
+            self.tell(share)
 
 
 class Worker:
@@ -104,8 +100,7 @@ class Worker:
         decided = decide(data, models, request, name=NAME)
         if not decided.passes:
             self._check_resizing(decided.picture.size, decided.final)
-        upscalers.on_progress = PictureProgress(_work(decided), tell)
-        file, notes = write(decided)
+        file, notes = write(decided, control=Control(progress=PictureProgress(tell)))
         told = {
             "format": decided.format,
             "model": ",".join(one.model for one in decided.passes) or "none",
@@ -126,15 +121,6 @@ class Worker:
 
 def _note(text: str) -> str:
     return text.removeprefix(f"{NAME}: ")
-
-
-def _work(decided: Enlargement) -> list[float]:
-    """LR pixels of each run: transparency runs through the network too."""
-    runs, factor = [], 1
-    for one in decided.passes:
-        runs += [float(factor**2)] * (2 if decided.picture.is_transparent else 1)
-        factor *= one.upscaler.scale
-    return runs or [1.0]
 
 
 def _inspected(data: bytes) -> Message:

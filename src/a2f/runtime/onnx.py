@@ -1,0 +1,155 @@
+"""The default engine: onnxruntime, fp32."""
+
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from a2f.errors import Cancelled, EngineError, Hint
+from a2f.export.builder import Sides
+from a2f.export.fold import Folded, fold
+from a2f.export.graph import export_onnx
+from a2f.export.session import make_session
+from a2f.export.steps import step_graph
+from a2f.runtime.engine import A2FEngine, PlainEngine, WholeRunner, to_batch, to_image
+from a2f.runtime.memory import Memory
+from a2f.runtime.pieces import PieceRunner
+from a2f.runtime.plan import Limits, whole_bytes
+from a2f.runtime.tiled import Array, Step, Steps, Tiler
+from a2f.upscaler import Control
+from a2f.weights import Weights
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+KEPT_PX = 250_000
+WATCHED_PX = 30_000  # fewer are done sooner than a cancelled run is noticed
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+def open_onnx(weights: Weights, *, threads: int, limits: Limits, memory: Memory) -> A2FEngine:
+    """On the CPU: images whole where they fit into the memory, otherwise tile by tile.
+
+    Args:
+        weights: of any network of the family.
+        threads: of a run.
+        limits: what a run may take.
+        memory: what all runs may take together.
+    """
+    import onnxruntime
+
+    description = (
+        f"onnxruntime {onnxruntime.__version__}, {weights.label}, cpu, float32, "
+        f"{threads} thread{'s' if threads > 1 else ''}"
+    )
+    steps = onnx_steps(fold(weights))
+    cut: Tiler | PieceRunner
+    if limits.gates == "sampled":
+
+        @functools.cache
+        def with_gates() -> "InferenceSession":
+            return make_session(export_onnx(weights, gates_given=True), threads=threads, shared_memory=True)
+
+        def graph(x: Array, gates: Mapping[str, Array], control: Control, last: bool) -> Array:
+            return _run(with_gates(), x, gates, control, gives_back=last or limits.gives_back)
+
+        exact = (Hint(text="use {option}", option="gates", value="exact"),)
+        cut = PieceRunner(graph, steps, threads=threads, tile_px=limits.tile_px, ways_out=exact)
+    else:
+        cut = Tiler(steps, threads=threads, tile_px=limits.tile_px)
+    whole = None
+    if not limits.tile_px:
+        session = make_session(export_onnx(weights), threads=threads)
+        whole = WholeRunner(
+            run=lambda x, control: _run(session, x, {}, control, gives_back=limits.gives_back),
+            takes=functools.partial(whole_bytes, weights.config),
+        )
+    return A2FEngine(scale=weights.config.scale, description=description, memory=memory, whole=whole, cut=cut)
+
+
+def open_onnx_on_device(weights: Weights, *, device: str) -> PlainEngine:
+    """On another device than the CPU: images whole.
+
+    Args:
+        weights: of any network of the family.
+        device: "cuda".
+
+    Raises:
+        EngineError: if the device is unknown or this onnxruntime has no provider for it.
+    """
+    import onnxruntime
+
+    provider = PROVIDERS.get(device)
+    if provider is None:
+        choice = Hint(text="choose cpu or cuda with {option}", option="device")
+        raise EngineError(f"engine onnxruntime has no device {device!r}", choice)
+    if provider not in onnxruntime.get_available_providers():
+        raise EngineError(
+            "this onnxruntime has no CUDA provider",
+            Hint(text="install onnxruntime-gpu"),
+            Hint(text="use {option}", option="device", value="cpu"),
+        )
+    description = f"onnxruntime {onnxruntime.__version__}, {weights.label}, {device}, float32"
+    return PlainEngine(WholeGraph(weights, provider=provider, description=description))
+
+
+class WholeGraph:
+    """An `Upscaler` that runs the graph of `export_onnx` on whole images.
+
+    Args:
+        weights: of any network of the family.
+        provider: of onnxruntime.
+        description: one line for people.
+    """
+
+    def __init__(self, weights: Weights, *, provider: str, description: str) -> None:
+        self.scale, self.description = weights.config.scale, description
+        self._session = make_session(export_onnx(weights), threads=1, providers=[provider])
+
+    def __call__(self, image: Array) -> Array:
+        """Enlarge one image, as `Upscaler` says."""
+        (sr,) = self._session.run(None, {"lr": to_batch(image)})
+        return to_image(sr)
+
+
+def _run(
+    session: "InferenceSession", x: Array, gates: Mapping[str, Array], control: Control, *, gives_back: bool
+) -> Array:
+    """Run a graph; MemoryError where it finds too little memory, Cancelled soon after the run is cancelled."""
+    import onnxruntime
+
+    options, size_px = onnxruntime.RunOptions(), x.shape[2] * x.shape[3]
+    # what a large image took goes back to the system; for small ones that would cost more than it is worth
+    if gives_back or size_px > KEPT_PX:
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+
+    def end() -> None:
+        options.terminate = True
+
+    try:
+        with (control if size_px > WATCHED_PX else Control()).ending(end):
+            (sr,) = session.run(None, {"lr": x, **gates}, options)
+    except Exception as error:  # of a kind that onnxruntime does not export
+        if options.terminate:
+            raise Cancelled("stopped") from error
+        if "bad_alloc" in str(error) or "Failed to allocate" in str(error):
+            raise MemoryError(f"no memory for {x.shape[3]} x {x.shape[2]} pixels at a time") from error
+        raise
+    return np.asarray(sr, dtype=np.float32)
+
+
+def onnx_steps(net: Folded) -> Steps:
+    """The steps of a network, each a graph of onnxruntime on one thread."""
+
+    def make(kind: str, number: int, sides: Sides) -> Step:
+        graph = step_graph(net, kind, number=number, sides=sides)
+        session = make_session(graph.to_onnx("step"), threads=1, shared_memory=True)
+        names = [output.name for output in session.get_outputs()]
+
+        def step(inputs: Mapping[str, Array]) -> dict[str, Array]:
+            return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+
+        return step
+
+    return Steps(net, make)
