@@ -35,6 +35,8 @@ lint: $(DEV)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/codespell
+	@$(BIN)/rumdl check --quiet .
 
 results: $(DEV)
 	@$(BIN)/python -m benchmarks.quality --write
