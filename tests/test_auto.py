@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -51,11 +52,11 @@ def here(tmp_path: Path, monkeypatch) -> Path:
     return folder
 
 
-def run(*arguments: object):
+def run(*arguments: Any):
     return CliRunner().invoke(cli, [str(a) for a in arguments])
 
 
-def records(text: str) -> list[dict[str, object]]:
+def records(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
@@ -186,12 +187,13 @@ def test_an_engine_keeps_no_memory_that_another_one_needs(
     here: Path, monkeypatch, options: list[object], alone: bool
 ) -> None:
     from a2f import upscalers
+    from a2f.runtime.engines import open_upscaler
 
-    opened, given = upscalers.open_upscaler, []
+    given = []
 
-    def listening(*arguments: object, **how: object) -> object:
+    def listening(*arguments: Any, **how: Any) -> object:
         given.append(how["alone"])
-        return opened(*arguments, **how)
+        return open_upscaler(*arguments, **how)
 
     monkeypatch.setattr(upscalers, "open_upscaler", listening)
     assert run("upscale", "a.jpg", *options, "-o", "large.png").exit_code == 0

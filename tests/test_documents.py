@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import numpy as np
@@ -58,7 +59,7 @@ def test_python_of_the_readme(desk: Path) -> None:
     code = "".join(blocks("python"))
     with Image.open("photo.jpg") as image:
         image.load()
-        names: dict[str, object] = {"image": image}
+        names: dict[str, Any] = {"image": image}
         exec(compile(code, "README.md", "exec"), names)
     assert (desk / "photo_x4.jpg").exists()
     assert names["large"].size == (1200, 240)

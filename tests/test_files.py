@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ def without_unnamed_files(monkeypatch: pytest.MonkeyPatch) -> None:
 def without_links(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a file system that has unnamed files, but no hard links."""
 
-    def refused(*args: object, **options: object) -> None:
+    def refused(*args: Any, **options: Any) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refused)

@@ -1,6 +1,7 @@
 """Grey, alpha, depth and exact sizes around a simple upscaler."""
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -208,7 +209,7 @@ def test_grey_is_grey_in_rgb(network: Upscaler) -> None:
         ([[1, 2]], "a list"),
     ],
 )
-def test_bad_arrays(pixels: object, message: str) -> None:
+def test_bad_arrays(pixels: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         upscale_pixels(pixels, [Nearest(2)])
 

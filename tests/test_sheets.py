@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,7 +107,8 @@ def test_any_shape_gives_a_sheet_of_reasonable_size(height: int, width: int) -> 
 
 
 def test_other_arrays_are_refused() -> None:
-    for wrong in (scene()[..., 0], scene() / 255, scene()[:0]):
+    wrongs: list[Any] = [scene()[..., 0], scene() / 255, scene()[:0]]
+    for wrong in wrongs:
         with pytest.raises(InputError, match="uint8 and not empty"):
             compare_sheet([("a", wrong)])
 

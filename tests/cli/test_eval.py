@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from a2f.cli.main import cli
+from a2f.errors import A2FError
 from a2f.evaluation.report import json_schema
 from a2f.export.graph import export_onnx
 from a2f.peers.files import open_network, write_network
@@ -120,6 +121,7 @@ def test_files_tell_their_scale(here: Path) -> None:
     assert [s["network"] for s in found] == [None, "sd", None, "srcnn"]
     assert [s["parameters"] for s in found] == [None, 313_372, None, 57_281]
     different = run("two.onnx", "three.safetensors", "--data", "Set5")
+    assert isinstance(different.exception, A2FError)
     assert (str(different.exception), different.exception.exit_code) == (
         "two.onnx enlarges 2 times and three.safetensors enlarges 3 times. Measure one scale at a time.",
         2,

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def run(capfd, monkeypatch):
     """Runs the command in this process, exit code included."""
     from a2f.cli.main import main
 
-    def call(*arguments: object) -> Done:
+    def call(*arguments: Any) -> Done:
         monkeypatch.setattr(sys, "argv", ["a2f", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
             main()
@@ -601,7 +602,8 @@ def test_a_stream_that_takes_little_at_a_time_gets_all() -> None:
 
 def test_progress_of_a_large_image_rises_to_all() -> None:
     for how in ({"tile": 16}, {"tile": 16, "gates": "sampled"}):
-        upscaler, told = a2f.load(scale=2, threads=1, **how).engine, []
+        told: list[float] = []
+        upscaler: Any = a2f.load(scale=2, threads=1, **how).engine
         upscaler.on_progress = told.append
         upscaler(np.zeros((40, 50, 3), np.float32))
         assert told == sorted(told)
@@ -613,12 +615,11 @@ def test_progress_of_a_large_image_rises_to_all() -> None:
 def test_a_file_that_appears_while_the_network_runs(here: Path, run, monkeypatch, option: str | None) -> None:
     photo(here / "a.png")
     from a2f import pipeline
+    from a2f.pixels import encode_enlarged
 
-    encode = pipeline.encode_enlarged
-
-    def slow(*arguments: object, **options: object):
+    def slow(*arguments: Any, **options: Any):
         (here / "a_x2.png").write_bytes(b"theirs")
-        yield from encode(*arguments, **options)
+        yield from encode_enlarged(*arguments, **options)
 
     monkeypatch.setattr(pipeline, "encode_enlarged", slow)
     done = run("upscale", "a.png", "-s", 2, *([option] if option else []))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from a2f.data.pairs import crop_to_multiple, find_images, find_lr, load_pairs
 from a2f.data.prepare import Prepared, find_sources, run
 from a2f.data.subimages import positions, sub_images, sub_names, unique_names
 from a2f.errors import A2FError, ImageReadError, UsageError, WriteError
+from a2f.files import write_bytes_atomic
 from a2f.resize import imresize
 
 SMALL = PrepareSettings(size=48, step=24, min_size=16, scales=(2, 3, 4))
@@ -248,7 +250,7 @@ def test_a_source_that_breaks_keeps_what_was_made_of_it(tmp_path: Path) -> None:
 
 def test_a_journal_that_was_cut_off_is_gone_on_from(tmp_path: Path) -> None:
     source, folder = photos(tmp_path / "src", 4), tmp_path / "dst"
-    running = run(find_sources(source, folder, SMALL), jobs=1)
+    running: Any = run(find_sources(source, folder, SMALL), jobs=1)
     next(running)
     next(running)
     running.close()  # as an interruption does
@@ -394,7 +396,7 @@ def test_a_full_disk_ends_the_run_and_a_second_one_goes_on(tmp_path: Path, monke
             raise WriteError(f"cannot write {path}: No space left on device")
         write(path, data)
 
-    write = module.write_bytes_atomic
+    write = write_bytes_atomic
     monkeypatch.setattr(module, "write_bytes_atomic", full)
     with pytest.raises(WriteError, match="No space left"):
         prepared(source, folder)

@@ -6,6 +6,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,8 +116,8 @@ class Counted(bytes):
 
     copied = 0
 
-    def __getitem__(self, key: object) -> object:
-        part = super().__getitem__(key)  # type: ignore[index]
+    def __getitem__(self, key: Any) -> Any:
+        part = super().__getitem__(key)
         if isinstance(part, bytes):
             Counted.copied += len(part)
         return part

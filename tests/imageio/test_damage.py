@@ -6,6 +6,7 @@ import struct
 import threading
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def waves(height: int = 40, width: int = 50) -> np.ndarray:
     return np.stack([127 + 100 * np.sin(x / 5 + c) * np.cos(y / 7) for c in range(3)], -1).astype(np.uint8)
 
 
-def saved(image: Image.Image, format: str, **options: object) -> bytes:
+def saved(image: Image.Image, format: str, **options: Any) -> bytes:
     out = io.BytesIO()
     image.save(out, format, **options)
     return out.getvalue()

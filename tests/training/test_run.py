@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -138,7 +139,7 @@ def test_checkpoints_are_written_by_the_clock_too(tmp_path: Path) -> None:
     saved: list[int] = []
     run = make_run(tmp_path, recipe)
     real = run.save
-    run.save = lambda: saved.append(run.step) or real()  # type: ignore[method-assign]
+    run.save = lambda: saved.append(run.step) or real()
     run.train(lambda p: None)
     assert saved == [1, 2, 3, 4, 5, 6, 6]  # after each step, and at the end
 
@@ -155,7 +156,8 @@ def test_averages_of_several_widths_go_on_too_and_the_best_is_written(tmp_path: 
     assert len(set(scores.values())) == 2
     assert reports[-1].width == max(scores, key=lambda width: scores[width])
     written = read_weights(tmp_path / "whole/last.safetensors").tensors
-    chosen = again.network.weights(again.averages.values[again.chosen]).tensors
+    network: Any = again.network
+    chosen = network.weights(again.averages.values[again.chosen]).tensors
     assert all(np.array_equal(value, chosen[name]) for name, value in written.items())
 
     def stop(progress: Progress) -> None:
@@ -265,7 +267,7 @@ def test_an_interrupt_is_heard_after_the_step_saved_and_gone_on_from_bit_for_bit
             os.kill(os.getpid(), number)
         return real(step, **options)
 
-    patches.batch = interrupted  # type: ignore[method-assign]
+    patches.batch = interrupted
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     parts: list[Progress] = []
     with pytest.raises(KeyboardInterrupt):
@@ -376,7 +378,7 @@ def test_an_interrupt_in_a_step_that_is_evaluated_loses_no_evaluation(at: int, t
             os.kill(os.getpid(), signal.SIGINT)
         return real(step, **options)
 
-    patches.batch = interrupted  # type: ignore[method-assign]
+    patches.batch = interrupted
     if at < 11:
         with pytest.raises(KeyboardInterrupt):
             run.train(parts.append)
@@ -400,7 +402,7 @@ def test_an_interrupt_never_saves_nan_over_a_good_state(tmp_path: Path) -> None:
             os.kill(os.getpid(), signal.SIGINT)
         return real(step, **options)
 
-    patches.batch = spoiled  # type: ignore[method-assign]
+    patches.batch = spoiled
     with pytest.raises(NonFiniteLossError, match="the weights became NaN"):
         run.train(lambda p: None)
     assert [step_of(p) for p in list_checkpoints(tmp_path)] == [4]
