@@ -27,6 +27,7 @@ def test_building_leaves_the_seed_alone() -> None:
     assert torch.equal(torch.rand(1), expected)
 
 
+@pytest.mark.integration
 def test_the_page_is_what_the_command_writes() -> None:
     text = PAGE.read_text(encoding="utf-8")
     kept = [Score(**score) for score in json.loads(KEPT.read_text(encoding="utf-8"))]

@@ -48,6 +48,7 @@ def means(*words: object) -> dict[tuple[str, str], dict]:
     return {(s["model"], s["set"]): s["mean"] for s in scores(*words)}
 
 
+@pytest.mark.integration
 def test_finished_enlargements_are_measured_like_the_model_that_made_them(here: Path) -> None:
     made = means("bicubic", "sd", "-s", "4", "--data", "Set5", "Set14", "--save", "out")
     read = means("out/sd", "--data", "Set5", "Set14")  # its names tell the scale
@@ -110,6 +111,7 @@ def test_a_picture_equal_to_its_original_is_valid_json(here: Path) -> None:
     assert told[0]["mean"]["ssim_y"] == 1
 
 
+@pytest.mark.integration
 def test_files_tell_their_scale(here: Path) -> None:
     weights = read_weights(find_shipped("sd", scale=2).path)
     shutil.copy(find_shipped("sd", scale=3).path, "three.safetensors")
@@ -165,6 +167,7 @@ def test_names_of_ones_own_in_tables(here: Path) -> None:
     assert "both named a" in str(run("a=sd", "a=bicubic", "-s", "2", "--data", "Set5").exception)
 
 
+@pytest.mark.integration
 def test_the_papers_row_of_a_weights_file_once_and_no_row_of_dashes(here: Path) -> None:
     shutil.copy(find_shipped("sd", scale=4).path, "aaf_sd_x4.safetensors")
     text = run("sd", "aaf_sd_x4.safetensors", "--data", "Set5", "Set14", "--published").stdout
@@ -180,6 +183,7 @@ def test_the_papers_row_of_a_weights_file_once_and_no_row_of_dashes(here: Path) 
     assert (row["network"], row["parameters"], round(row["multi_adds"] / 1e9, 2)) == ("sd", 319_672, 18.15)
 
 
+@pytest.mark.integration
 def test_significance_and_error_maps(here: Path) -> None:
     words = ["bicubic", "sd", "blur=out", "-s", "2", "--data", "Set5", "Set14"]
     run("bicubic", "-s", "2", "--data", "Set5", "Set14", "--save", "out")
@@ -207,6 +211,7 @@ def test_significance_and_error_maps(here: Path) -> None:
     assert "--csv has each image" in run(*words, "--significance", "--csv").output
 
 
+@pytest.mark.integration
 def test_the_json_follows_its_schema(here: Path) -> None:
     schema = json.loads(run("--json-schema").stdout)
     jsonschema.Draft202012Validator.check_schema(schema)

@@ -191,6 +191,7 @@ def patches(degradation: Degradation | None = None, *, seed: int = 5) -> Patches
     return Patches(SETS, scale=2, seed=seed, device=CPU, degradation=degradation)
 
 
+@pytest.mark.integration
 def test_patches_depend_on_seed_and_step_alone_in_parts_and_in_threads() -> None:
     shape = {"batch": 6, "patch": 24, "busiest_of": 2}
     one, alone = patches(Degradation()), patches(Degradation())

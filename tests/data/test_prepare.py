@@ -98,6 +98,7 @@ def test_names_are_unique_and_files_take_them() -> None:
 # what is written
 
 
+@pytest.mark.integration
 def test_every_pixel_is_exact_and_the_index_tells_it(tmp_path: Path) -> None:
     source = photos(tmp_path / "src")
     results = prepared(source, tmp_path / "dst")
@@ -123,6 +124,7 @@ def test_every_pixel_is_exact_and_the_index_tells_it(tmp_path: Path) -> None:
         assert (output["height"], output["width"]) == pixels(tmp_path / "dst" / path).shape[:2]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_training_reads_what_was_prepared(tmp_path: Path, scale: int) -> None:
     source = photos(tmp_path / "src")  # 61 rows: not a multiple
@@ -155,6 +157,7 @@ def test_all_kinds_of_files_become_rgb(tmp_path: Path) -> None:
     np.testing.assert_array_equal(made["turned"], np.rot90(image, -1))
 
 
+@pytest.mark.integration
 def test_bad_and_small_files_stop_nothing(tmp_path: Path) -> None:
     source = photos(tmp_path / "src")
     (source / "a_empty.png").touch()
@@ -183,6 +186,7 @@ def test_bad_and_small_files_stop_nothing(tmp_path: Path) -> None:
 # a second run
 
 
+@pytest.mark.integration
 def test_a_second_run_makes_what_is_missing_changed_or_damaged_and_nothing_else(tmp_path: Path) -> None:
     source, folder = photos(tmp_path / "src", 5), tmp_path / "dst"
     prepared(source, folder)
@@ -221,6 +225,7 @@ def test_more_scales_are_added_and_earlier_ones_kept_up(tmp_path: Path) -> None:
     assert (folder / "LR_bicubic/X2/p0_s001x2.png").exists()
 
 
+@pytest.mark.integration
 def test_sources_that_are_gone_leave_their_files_until_others_take_the_names(tmp_path: Path) -> None:
     source, folder = photos(tmp_path / "src", 3), tmp_path / "dst"
     prepared(source, folder)
@@ -248,6 +253,7 @@ def test_a_source_that_breaks_keeps_what_was_made_of_it(tmp_path: Path) -> None:
     assert files(folder) == before
 
 
+@pytest.mark.integration
 def test_a_journal_that_was_cut_off_is_gone_on_from(tmp_path: Path) -> None:
     source, folder = photos(tmp_path / "src", 4), tmp_path / "dst"
     running: Any = run(find_sources(source, folder, SMALL), jobs=1)
@@ -384,6 +390,7 @@ def test_other_sizes_or_another_source_are_refused(tmp_path: Path) -> None:
             PrepareSettings(**bad)
 
 
+@pytest.mark.integration
 def test_a_full_disk_ends_the_run_and_a_second_one_goes_on(tmp_path: Path, monkeypatch) -> None:
     source, folder = photos(tmp_path / "src", 3), tmp_path / "dst"
     import a2f.data.prepare as module

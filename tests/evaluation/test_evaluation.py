@@ -171,6 +171,7 @@ def test_sets_and_pictures_of_one_name_are_told_apart(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.integration
 def test_ensembles_are_measured_and_named(data: Path, tmp_path: Path) -> None:
     from a2f import load
 

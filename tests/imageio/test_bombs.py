@@ -65,6 +65,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the limit counts from what /proc tells")
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_what_a_png_unpacks_to_is_bounded(bomb: str, tmp_path: Path) -> None:
@@ -78,6 +79,7 @@ def test_what_a_png_unpacks_to_is_bounded(bomb: str, tmp_path: Path) -> None:
     assert "left out" in note
 
 
+@pytest.mark.integration
 def test_texts_within_the_bound_stay() -> None:
     few = [
         packed(b"Comment", b"of few words"),
@@ -165,6 +167,7 @@ LONG_PACKETS = {
 }
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no limit of a process's work")
 @pytest.mark.parametrize("packet", LONG_PACKETS)
 def test_a_packet_is_read_in_one_pass(packet: str, tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ def saved(image: Image.Image, format: str, **options: Any) -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("format", list(FORMATS))
 def test_random_damage_raises_only_our_errors(format: str) -> None:
     exif = Image.Exif()
@@ -70,6 +71,7 @@ def test_no_pixels_at_all(blob: bytes) -> None:
         read_image(blob)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("format", "options"), [("TIFF", {"compression": "group4"}), ("BMP", {}), ("PPM", {}), ("PNG", {})]
 )
@@ -136,6 +138,7 @@ def test_no_promise_where_nothing_can_be_saved(format: str) -> None:
             read_image(blob[: len(blob) // 2], allow_truncated=allow)
 
 
+@pytest.mark.integration
 def test_what_is_damaged_is_told_while_others_are_read() -> None:
     """libvips has one text of errors for all threads, and each may empty it."""
     whole = saved(Image.fromarray(waves()), "PNG")

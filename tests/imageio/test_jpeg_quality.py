@@ -145,6 +145,7 @@ def test_lossless_jpeg_has_no_quality() -> None:
     assert estimate_jpeg_quality(header(standard, frame=0xC3)) is None
 
 
+@pytest.mark.integration
 def test_cut_headers_are_told_or_not_but_never_wrong() -> None:
     blob = saved(picture(), quality=55)
     found = [estimate_jpeg_quality(blob[:cut]) for cut in range(len(blob))]

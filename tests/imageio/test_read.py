@@ -206,6 +206,7 @@ def test_avif_cut_short_is_an_error() -> None:
         read_image(blob[: len(blob) // 2])
 
 
+@pytest.mark.integration
 def test_bomb_is_refused_from_its_header() -> None:
     bomb = saved(Image.new("1", (30000, 20000)), "PNG")
     assert len(bomb) < 200_000

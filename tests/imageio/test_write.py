@@ -147,6 +147,7 @@ def gamma_profile() -> bytes:
     return bytes(icc)
 
 
+@pytest.mark.integration
 @given(
     height=st.integers(1, 20),
     width=st.integers(1, 20),

@@ -42,6 +42,7 @@ def test_jobs_share_the_memory(weights) -> None:
     assert make_plan(net, **how, limits=Limits(max_memory_bytes=allowed, jobs=3)).in_file
 
 
+@pytest.mark.integration
 def test_too_little_memory_is_refused_with_the_least_that_works(weights, monkeypatch) -> None:
     monkeypatch.setattr(plan, "resident_bytes", lambda: 40 * 10**6)  # what it has must not change between the tries
     image = np.random.default_rng(0).random((300, 400, 3), dtype=np.float32)

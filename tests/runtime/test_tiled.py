@@ -75,6 +75,7 @@ def levels(sr: np.ndarray) -> np.ndarray:
 SIZES = [(1, 1), (1, 5000), (5000, 1), (2, 3), (15, 16), (16, 17), (17, 15), (31, 37), (48, 33)]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_sizes_around_every_boundary(size, steps, whole) -> None:
     image = an_image(*size)
@@ -85,6 +86,7 @@ def test_sizes_around_every_boundary(size, steps, whole) -> None:
         assert (np.abs(levels(sr) - levels(expected)) <= 1).all()
 
 
+@pytest.mark.integration
 @settings(max_examples=40)
 @given(
     height=st.integers(1, 70),
@@ -111,6 +113,7 @@ def test_rounding_is_measured_on_the_image() -> None:
     assert rounding(whole, square) < 1e-5 < 1e-4 < rounding(whole, narrow)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("config", [*EVERY, *ABLATIONS.values()], ids=lambda c: f"{c.variant}-x{c.scale}")
 def test_all_networks(config) -> None:
     weights, image = to_weights(A2F(config)), an_image(20, 27)
@@ -118,6 +121,7 @@ def test_all_networks(config) -> None:
     assert np.abs(tiled(image) - whole(image)).max() <= rounding(whole, image)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("in_file", [False, True])
 @pytest.mark.parametrize("blocks", [1, 2, 3, 5, 6, 7])
 def test_any_number_of_blocks(blocks: int, in_file: bool) -> None:
@@ -139,6 +143,7 @@ def test_gates_of_single_tiles_would_be_seen(weights, whole) -> None:
     assert (np.abs(levels(alone) - levels(whole(image))) > 1).any()
 
 
+@pytest.mark.integration
 def test_bands_are_the_image_in_order(weights) -> None:
     upscaler = load_engine(weights, limits=Limits(tile_px=16))
     assert isinstance(upscaler, BandUpscaler)
@@ -154,6 +159,7 @@ def test_bands_refuse_what_is_no_image(weights) -> None:
         next(load_engine(weights).bands(np.zeros((4, 4), np.uint8)))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("size", [(40, 50), (1, 5000), (5000, 2), (33, 32), (181, 180)], ids=str)
 @pytest.mark.parametrize("tile", [8, 33, 64])
 def test_pieces_with_given_gates_are_the_image(size, tile: int, weights, whole) -> None:
@@ -163,6 +169,7 @@ def test_pieces_with_given_gates_are_the_image(size, tile: int, weights, whole) 
     assert np.abs(sr.transpose(2, 0, 1) - whole(image)).max() <= rounding(whole, image)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("config", [*EVERY, *ABLATIONS.values()], ids=lambda c: f"{c.variant}-x{c.scale}")
 def test_pieces_of_all_networks(config) -> None:
     weights, image = to_weights(A2F(config)), an_image(60, 75)
@@ -170,6 +177,7 @@ def test_pieces_of_all_networks(config) -> None:
     assert np.abs(pieces(image) - whole(image)).max() <= rounding(whole, image)
 
 
+@pytest.mark.integration
 def test_openvino_runs_in_pieces_what_does_not_fit(weights, whole, monkeypatch) -> None:
     """Pieces cost no precision: float32 stays near the image, and int8 as near to it as int8 in one run."""
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
@@ -188,6 +196,7 @@ def test_openvino_runs_in_pieces_what_does_not_fit(weights, whole, monkeypatch) 
         load_engine(weights, engine="openvino", limits=Limits(gates="exact"))
 
 
+@pytest.mark.integration
 def test_sampled_gates_are_of_all_strips() -> None:
     """Of an image that looks the same everywhere the sample tells all."""
     torch.manual_seed(0)  # an untrained network: its gates are half open, so that they depend on what they pool
@@ -203,6 +212,7 @@ def test_sampled_gates_are_of_all_strips() -> None:
     assert rows.max() < 20 * np.median(rows)
 
 
+@pytest.mark.integration
 def test_sampled_gates_are_the_same_for_any_number_of_threads(steps) -> None:
     image = an_image(300, 400)
     one, three = (sampled_gates(steps, rows_of(image), height=300, width=400, threads=threads) for threads in (1, 3))
@@ -223,6 +233,7 @@ def test_the_graph_is_told_the_last_piece_of_each_image(steps) -> None:
     assert told == ([False] * 5 + [True]) * 2
 
 
+@pytest.mark.integration
 def test_eight_threads_share_one_upscaler(weights) -> None:
     upscaler = load_engine(weights, threads=2, limits=Limits(tile_px=16))
     images = [an_image(30 + n, 41, seed=n) for n in range(8)]
