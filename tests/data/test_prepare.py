@@ -3,7 +3,6 @@
 import hashlib
 import json
 import multiprocessing
-import os
 import signal
 import subprocess
 import sys
@@ -13,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from a2f.cli.main import cli
 from a2f.data.index import PrepareSettings
 from a2f.data.pairs import crop_to_multiple, find_images, find_lr, load_pairs
 from a2f.data.prepare import Prepared, find_sources, run
@@ -270,57 +271,49 @@ def test_a_journal_that_was_cut_off_is_gone_on_from(tmp_path: Path) -> None:
     assert files(folder) == files(tmp_path / "other")
 
 
-def children_of(pid: int) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid and fields[0] != "Z":
-            found.append(int(stat.parent.name))
-    return found
+KILLED = """
+import multiprocessing, os, signal, sys
+from a2f.cli.main import main
+from a2f.data.index import Index
+left, add = int(sys.argv.pop(1)), Index.add
+def added(index, entry):
+    global left
+    left -= 1
+    if left == 0:
+        print(*[child.pid for child in multiprocessing.active_children()], flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    add(index, entry)
+Index.add = added
+main()
+"""
 
 
 @pytest.mark.integration
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 def test_killed_at_any_moment_nothing_is_half_written_and_a_rerun_finishes(tmp_path: Path) -> None:
-    source, folder = photos(tmp_path / "src", 20), tmp_path / "dst"  # most is still to do at the kill
-    command = [
-        sys.executable,
-        "-m",
-        "a2f",
-        "data",
-        "prepare",
-        source,
-        folder,
-        "--size=32",
-        "--step=16",
-        "--min-size=16",
-    ]
-    command += ["--lr=2", "--jobs=2"]
-    for wanted in (1, 40):
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            while len(list(folder.glob("HR/*.png"))) < wanted:
-                assert process.poll() is None, "finished before it could be killed"
-                time.sleep(0.01)
-            workers = children_of(process.pid)
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-        assert len(workers) >= 2
+    """Killed before the first image is in the index, and before the third of a second run."""
+    source, folder = photos(tmp_path / "src", 8), tmp_path / "dst"
+    words = ["data", "prepare", str(source), str(folder), "--size=32", "--step=16", "--min-size=16", "--lr=2"]
+    for number in (1, 3):
+        command = [sys.executable, "-c", KILLED, str(number), *words, "--jobs=2"]
+        process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        assert process.returncode == -signal.SIGKILL
+        workers = process.stdout.split()
+        assert len(workers) == 2
         deadline = time.monotonic() + 60
         while any(Path(f"/proc/{pid}").exists() for pid in workers):  # they end with their parent
             assert time.monotonic() < deadline
             time.sleep(0.05)
         assert not (folder / "index.json").exists()
-        for path in folder.rglob("*.png"):
+        made = list(folder.rglob("*.png"))
+        assert made
+        for path in made:
             assert pixels(path).shape in ((32, 32, 3), (16, 16, 3))
-    done = subprocess.run([*command, "--jobs=1"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "kept from before" in done.stderr
+    done = CliRunner().invoke(cli, [*words, "--jobs=1"])
+    assert done.exit_code == 0, done.output
+    assert "2 kept from before" in done.stderr
     prepared(source, tmp_path / "other", PrepareSettings(size=32, step=16, min_size=16, scales=(2,)))
-    theirs = files(tmp_path / "other")
-    assert files(folder) == theirs
+    assert files(folder) == files(tmp_path / "other")
 
 
 @pytest.mark.integration

@@ -17,7 +17,7 @@ from a2f.peers.onnx_file import export_network
 from a2f.resize import imresize
 
 HEAVY = {"drcn", "drrn", "memnet", "edsr", "rcan", "srfbn", "d-dbpn", "srdensenet", "msrn"}
-EXPORTED_AT_NIGHT = {"drcn", "drrn", "edsr", "memnet"}  # seconds each: PyTorch writes hundreds of layers
+EXPORTED_AT_NIGHT = {"drcn", "drrn", "edsr", "memnet", "rcan"}  # seconds each: PyTorch writes hundreds of layers
 every = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.integration] if name in HEAVY else []) for name in PEERS]
 )
