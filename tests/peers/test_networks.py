@@ -34,6 +34,7 @@ def values(network: torch.nn.Module, x: np.ndarray) -> np.ndarray:
     return y
 
 
+@pytest.mark.integration
 @every
 def test_outputs_have_the_size_of_the_scale(name: str) -> None:
     for scale in PEERS[name].scales:
@@ -73,6 +74,7 @@ def test_onnx_of_any_size_is_the_same(name: str) -> None:
         assert torch.equal(value, before[key])
 
 
+@pytest.mark.integration
 def test_onnx_of_one_size() -> None:
     network = open_network("pan", scale=4)
     session = make_session(export_network(network, lr_size=(33, 20)), threads=1)

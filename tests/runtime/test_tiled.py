@@ -244,6 +244,7 @@ def test_eight_threads_share_one_upscaler(weights) -> None:
             assert all((a == b).all() for a, b in zip(alone, together, strict=True))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("dtype", ["float32", "fast"])
 def test_large_images_share_one_upscaler(dtype: str, weights) -> None:
     """Larger than what is kept between runs: memory is given back while other threads wait."""
@@ -267,6 +268,7 @@ def test_stop_ends_those_that_wait_too(weights) -> None:
                 run.result(timeout=60)
 
 
+@pytest.mark.integration
 def test_a_run_that_is_left_lets_go(weights, steps) -> None:
     upscaler = load_engine(weights, threads=2, limits=Limits(tile_px=16))
     bands = upscaler.bands(an_image(600, 30))
@@ -278,6 +280,7 @@ def test_a_run_that_is_left_lets_go(weights, steps) -> None:
     assert threading.active_count() <= before
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("config", [*EVERY, *ABLATIONS.values()], ids=lambda c: f"{c.variant}-x{c.scale}")
 def test_torch_runs_tiles_of_all_networks(config) -> None:
     weights, image = to_weights(A2F(config)), an_image(41, 53)

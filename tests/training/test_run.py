@@ -83,6 +83,7 @@ def assert_same_weights(one: Path, other: Path) -> None:
         assert value.tobytes() == b[name].tobytes(), name
 
 
+@pytest.mark.integration
 def test_it_learns_and_writes_weights_that_are_what_it_says(tmp_path: Path) -> None:
     recipe = dataclasses.replace(RECIPE, steps=150, evaluate_every=50)
     reports: list[Progress] = []
@@ -98,6 +99,7 @@ def test_it_learns_and_writes_weights_that_are_what_it_says(tmp_path: Path) -> N
     assert again.score(0).psnr_y == pytest.approx(run.best, abs=1e-3)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("kind", "degradation"), [("adam", None), ("muon", None), ("muon", Degradation(blur=0.5, noise=0.5))]
 )
@@ -253,6 +255,7 @@ def test_nan_stops_the_run_and_keeps_the_state(tmp_path: Path) -> None:
         assert load_checkpoint(path).step == step_of(path)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_is_heard_after_the_step_saved_and_gone_on_from_bit_for_bit(number, tmp_path: Path) -> None:
     whole: list[Progress] = []
@@ -364,6 +367,7 @@ def test_what_began_in_fp32_is_computed_in_fp32_after_a_resume(tmp_path, monkeyp
     assert seen == [torch.float32] * 2
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("at", [3, 7, 11])  # the steps 4, 8 and 12 are evaluated, the last ends the run
 def test_an_interrupt_in_a_step_that_is_evaluated_loses_no_evaluation(at: int, tmp_path: Path) -> None:
     whole: list[Progress] = []
@@ -407,6 +411,7 @@ def test_an_interrupt_never_saves_nan_over_a_good_state(tmp_path: Path) -> None:
     assert [step_of(p) for p in list_checkpoints(tmp_path)] == [4]
 
 
+@pytest.mark.integration
 def test_a_state_saved_on_cuda_goes_on_on_a_cpu(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     run.train(lambda p: None)
@@ -441,6 +446,7 @@ def test_a_second_interrupt_ends_at_once() -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.integration
 def test_start_from_another_scale_takes_head_and_blocks() -> None:
     init = read_weights(find_shipped("sd", scale=4).path)
     start, fresh = transferred(init, config_of("sd", scale=3))
@@ -459,6 +465,7 @@ def test_losses() -> None:
     assert loss_of(a, b, Stage(frequency=1.0), scale=2).item() == pytest.approx(0.5 + 2 / 12)
 
 
+@pytest.mark.integration
 def test_log_and_plot(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     run.train(Log(tmp_path, run=run))
@@ -498,6 +505,7 @@ def test_other_images_are_told_after_a_resume(tmp_path: Path) -> None:
     assert again.best == -math.inf
 
 
+@pytest.mark.integration
 def test_with_a_degradation_jpeg_files_are_validated_too(tmp_path: Path) -> None:
     reports: list[Progress] = []
     run = make_run(tmp_path, dataclasses.replace(RECIPE, degradation=Degradation()))
@@ -613,6 +621,7 @@ def test_resume_takes_the_recipe_of_the_run(tmp_path: Path, monkeypatch, capsys)
     assert re.search(r"PSNR-Y on the validation images: bicubic \d+\.\d{3} dB, the network now \d+\.\d{3} dB", said)
 
 
+@pytest.mark.integration
 def test_the_speed_is_told_after_the_first_steps(tmp_path: Path) -> None:
     recipe = dataclasses.replace(RECIPE, steps=30, evaluate_every=15)
     said: list[str] = []
@@ -649,6 +658,7 @@ def test_two_processes_are_one_with_the_same_batch(tmp_path: Path) -> None:
         np.testing.assert_allclose(b[name], value, atol=2e-5, err_msg=name)
 
 
+@pytest.mark.integration
 def test_teacher_takes_its_share_and_is_asked_once(tmp_path: Path) -> None:
     from a2f.training.start import taught_images
 
