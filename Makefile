@@ -15,7 +15,7 @@ train-demo: $(DEV)
 
 # Unit and integration tests, a process for each core. The coverage may not fall below the bound in pyproject.toml.
 test: lint
-	@$(BIN)/python -m pytest -n auto --dist worksteal --cov
+	@$(BIN)/python -m pytest -n auto --dist worksteal --cov=a2f
 
 # The unit tests alone: under a minute of one core.
 unit: $(DEV)
