@@ -43,6 +43,7 @@ def noise(shape: tuple[int, ...], dtype: type, seed: int = 0) -> np.ndarray:
     return rng.integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
 
 
+@pytest.mark.integration
 @given(
     st.integers(1, 12),
     st.integers(1, 12),

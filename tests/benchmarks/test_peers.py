@@ -9,6 +9,7 @@ from benchmarks.peers import CHECKPOINTS, KEPT, PAGE, PEERS_AT_X4, Score, costs,
 from a2f.peers import PEERS
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("peer", PEERS_AT_X4, ids=lambda peer: peer.name)
 def test_outputs_are_four_times_as_large_and_the_same_each_time(peer) -> None:
     network, x = peer.build(), torch.rand(2, 3, 17, 22)

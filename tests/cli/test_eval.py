@@ -155,6 +155,7 @@ def test_own_lr_images(here: Path) -> None:
     assert "none is not a folder" in refused.stderr
 
 
+@pytest.mark.integration
 def test_names_of_ones_own_in_tables(here: Path) -> None:
     run("sd", "-s", "2", "--data", "Set5", "--save", "out")
     text = run("carn-m=out/sd", "my net=sd", "-s", "2", "--data", "Set5", "--published").stdout

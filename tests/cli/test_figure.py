@@ -15,6 +15,7 @@ def run(*words: str | Path) -> Result:
     return CliRunner().invoke(figure, [str(word) for word in words])
 
 
+@pytest.mark.integration
 def test_network_and_factors(tmp_path: Path) -> None:
     for words in (("network", "m", "-s", "2"), ("factors",), ("factors", "sd")):
         path = tmp_path / "figure.svg"

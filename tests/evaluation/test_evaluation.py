@@ -193,6 +193,7 @@ def test_ensembles_are_measured_and_named(data: Path, tmp_path: Path) -> None:
     assert isinstance(refused.exception, UsageError)
 
 
+@pytest.mark.integration
 def test_command(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     run = CliRunner()
     done = run.invoke(cli, ["eval", "bicubic", "sd", "-s", "4", "--data", str(data), str(data / "HR"), "--json"])

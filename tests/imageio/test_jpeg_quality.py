@@ -42,6 +42,7 @@ def in_file_order(table: list[int]) -> list[int]:
     return [table[place] for place in ZIGZAG]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}], ids=str)
 def test_every_quality_of_libjpeg_is_told_exactly(mode: str, options: dict[str, Any]) -> None:

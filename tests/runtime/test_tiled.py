@@ -255,6 +255,7 @@ def test_large_images_share_one_upscaler(dtype: str, weights) -> None:
     assert all((a == b).all() for a, b in zip(alone, together, strict=True))
 
 
+@pytest.mark.integration
 def test_stop_ends_those_that_wait_too(weights) -> None:
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
     upscaler, image = load_engine(weights, engine="openvino", threads=1), an_image(900, 900)
@@ -312,6 +313,7 @@ def test_torch_without_memory_for_the_whole_image_or_a_tile(error: RuntimeError,
         tiled(image)
 
 
+@pytest.mark.integration
 def test_images_that_fit_run_whole_and_all_others_in_tiles(weights, whole, monkeypatch) -> None:
     image = an_image(300, 500)
     expected = whole(image).transpose(1, 2, 0)
@@ -322,6 +324,7 @@ def test_images_that_fit_run_whole_and_all_others_in_tiles(weights, whole, monke
     assert np.abs(tight(image) - expected).max() <= rounding(whole, image)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("side", [490, 1200])  # some 2 and 10 seconds, below and above what keeps its memory
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino", "torch"])
 def test_stop_ends_the_run_of_a_whole_image(engine: str, side: int, weights, monkeypatch) -> None:
