@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORE := $(VENV)/.core-installed
 DEV := $(VENV)/.dev-installed
 
-.PHONY: demo train-demo test web-test nightly lint results paper clean
+.PHONY: demo train-demo test unit web-test nightly lint results paper clean
 
 demo: $(CORE)
 	@$(BIN)/python examples/demo.py
@@ -13,8 +13,13 @@ demo: $(CORE)
 train-demo: $(DEV)
 	@$(BIN)/python examples/train_demo.py
 
+# Unit and integration tests, a process for each core. The coverage may not fall below the bound in pyproject.toml.
 test: lint
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist worksteal --cov=a2f
+
+# The unit tests alone: under a minute of one core.
+unit: $(DEV)
+	@$(BIN)/python -m pytest -m "not integration and not paper and not nightly"
 
 # The page, the site and the npm package of web/, in Chromium; `make test` does so too where there are Node and Chromium.
 web-test: $(DEV)
@@ -22,12 +27,12 @@ web-test: $(DEV)
 	@command -v chromium >/dev/null || test -n "$$CHROMIUM" || { echo "Chromium is missing: apt-get install chromium, or set CHROMIUM to its path"; exit 1; }
 	@A2F_WEBGPU=1 $(BIN)/python -m pytest tests/web/test_browser.py
 
-# New examples for the tests of Hypothesis; `make nightly SEED=...` tries those of a seed again.
+# The slow tests, and new examples for the tests of Hypothesis; `make nightly SEED=...` tries those of a seed again.
 # Then 1,000 damaged files of each container.
 nightly: $(DEV)
 	@seed=$${SEED:-$$($(BIN)/python -c 'import random; print(random.randrange(2**32))')}; \
-	echo "Hypothesis with the seed $$seed"; \
-	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=nightly --hypothesis-seed=$$seed
+	echo "Hypothesis with the seed $$seed: make nightly SEED=$$seed tries the same examples again"; \
+	$(BIN)/python -m pytest -m "nightly or hypothesis" --hypothesis-profile=nightly --hypothesis-seed=$$seed
 	@$(BIN)/python tests/mutations.py --count 1000
 
 lint: $(DEV)
@@ -35,6 +40,8 @@ lint: $(DEV)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/codespell
+	@$(BIN)/rumdl check --quiet .
 
 results: $(DEV)
 	@$(BIN)/python -m benchmarks.quality --write

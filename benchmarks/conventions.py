@@ -61,13 +61,12 @@ def built(name: str, scale: int) -> nn.Module:
     return build_peer(name, scale=scale)
 
 
-@cache
 def counted(name: str, scale: int) -> Counted:
     """What a peer costs to 1280x720."""
-    width, height = LR_SIZES[scale]
-    return count(built(name, scale), width=width, height=height)
+    return _count(built(name, scale), scale)
 
 
+@cache
 def _count(network: nn.Module, scale: int) -> Counted:
     width, height = LR_SIZES[scale]
     return count(network, width=width, height=height)

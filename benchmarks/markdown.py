@@ -2,12 +2,14 @@
 
 import json
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+WIDTH = 120  # characters; the limit of `rumdl` in pyproject.toml
 
 
 def fill(path: Path, mark: str, text: str) -> None:
@@ -16,7 +18,18 @@ def fill(path: Path, mark: str, text: str) -> None:
     pattern = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
     if not pattern.search(page):
         raise SystemExit(f"{path} has no place marked {mark}")
-    path.write_text(pattern.sub(lambda m: f"{m[1]}{text.rstrip()}\n{m[2]}", page), encoding="utf-8")
+    path.write_text(pattern.sub(lambda m: f"{m[1]}{wrapped(text.rstrip())}\n{m[2]}", page), encoding="utf-8")
+
+
+def wrapped(text: str) -> str:
+    """Break lines of prose after at most `WIDTH` characters. Rows of tables stay whole."""
+    lines = []
+    for line in text.splitlines():
+        indent = "  " if line.startswith("- ") else ""
+        short = len(line) <= WIDTH or line.startswith("|")
+        broken = textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+        lines += [line] if short else broken
+    return "\n".join(lines)
 
 
 def table(rows: list[list[str]]) -> str:

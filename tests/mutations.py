@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,12 +79,12 @@ def _add_those_of_others(files: dict[str, list[bytes]], rgb: "np.ndarray") -> No
     from a2f.imageio import Picture, encode_image
     from a2f.imageio.light import light_of, to_network
 
-    def saved(image: Image.Image, format: str, **options: object) -> bytes:
+    def saved(image: Image.Image, format: str, **options: Any) -> bytes:
         out = io.BytesIO()
         image.save(out, format, **options)
         return out.getvalue()
 
-    def tiff(values: np.ndarray, **options: object) -> bytes:
+    def tiff(values: np.ndarray, **options: Any) -> bytes:
         out = io.BytesIO()
         tifffile.imwrite(out, values, photometric="rgb", **options)
         return out.getvalue()
@@ -313,7 +313,7 @@ def _followed(process: "subprocess.Popen[bytes]", report: Report, at: int, said:
     return number + 1
 
 
-def _note(report: Report, number: int, told: dict[str, object]) -> None:
+def _note(report: Report, number: int, told: dict[str, Any]) -> None:
     seconds, mib = float(str(told["seconds"])), float(str(told["mib"]))
     report.became[str(told["became"])] += 1
     report.slowest, report.largest_mib = max(report.slowest, seconds), max(report.largest_mib, mib)

@@ -7,6 +7,7 @@ import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -290,7 +291,7 @@ def test_exact_size_of_an_array() -> None:
 
 @pytest.mark.parametrize("size", [(0, 5), (4, -1), (20.5, 20), 20, (20,), (1, 2, 3), "20x20", (700, 40)])
 @pytest.mark.parametrize("given", [np.zeros((10, 20, 3), np.uint8), Image.new("RGB", (20, 10))], ids=["array", "PIL"])
-def test_sizes_that_cannot_be(given: object, size: object) -> None:
+def test_sizes_that_cannot_be(given: Any, size: Any) -> None:
     with pytest.raises(UsageError, match=r"size|at most 16 times"):
         a2f.upscale(given, size=size)
 
@@ -330,7 +331,7 @@ def test_one_upscaler_in_eight_threads_gives_the_pixels_of_one() -> None:
         np.full((3, 3), np.nan, np.float32), 17, None, [1, 2],
     ],
 )  # fmt: skip
-def test_bad_images(given: object) -> None:
+def test_bad_images(given: Any) -> None:
     with pytest.raises(InputError):
         a2f.upscale(given, scale=2)
 
@@ -415,6 +416,6 @@ def test_a_limit_of_pixels_in_python(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["", ".", "/", Path()])
-def test_a_path_without_a_name_is_told(path: object) -> None:
+def test_a_path_without_a_name_is_told(path: Any) -> None:
     with pytest.raises(ImageReadError, match=r"is not an image: give the path of a file"):
         a2f.upscale(path, scale=2, model=Nearest(2))

@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -51,11 +52,11 @@ def here(tmp_path: Path, monkeypatch) -> Path:
     return folder
 
 
-def run(*arguments: object):
+def run(*arguments: Any):
     return CliRunner().invoke(cli, [str(a) for a in arguments])
 
 
-def records(text: str) -> list[dict[str, object]]:
+def records(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
@@ -113,6 +114,7 @@ def test_robust_weights_that_are_not_measured_are_never_chosen(robust_shipped: P
     assert auto_model(1, scale=2) == "sd"
 
 
+@pytest.mark.integration
 def test_commands_know_robust_weights(robust_shipped: Path, here: Path) -> None:
     listed = run("models").output
     (line,) = [line for line in listed.splitlines() if line.startswith("sd-robust") and "x2" in line]
@@ -145,6 +147,7 @@ def test_auto_is_no_model_for_other_commands(robust_shipped: Path, here: Path) -
     assert "auto chooses" in str(run("export", "auto", "-o", "a.onnx").exception)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_batch_of_both_kinds(robust_shipped: Path, here: Path, jobs: int) -> None:
     done = run("upscale", ".", "-s", 2, "-m", "auto", "--json", "-j", jobs, "-f", "png", "-o", "out")
@@ -186,12 +189,13 @@ def test_an_engine_keeps_no_memory_that_another_one_needs(
     here: Path, monkeypatch, options: list[object], alone: bool
 ) -> None:
     from a2f import upscalers
+    from a2f.runtime.engines import open_upscaler
 
-    opened, given = upscalers.open_upscaler, []
+    given = []
 
-    def listening(*arguments: object, **how: object) -> object:
+    def listening(*arguments: Any, **how: Any) -> object:
         given.append(how["alone"])
-        return opened(*arguments, **how)
+        return open_upscaler(*arguments, **how)
 
     monkeypatch.setattr(upscalers, "open_upscaler", listening)
     assert run("upscale", "a.jpg", *options, "-o", "large.png").exit_code == 0
@@ -204,6 +208,7 @@ def test_a_scale_without_robust_weights(robust_shipped: Path, here: Path) -> Non
     assert "a.jpg: auto: JPEG quality about 30: model sd (no sd-robust is shipped at x3)\n" in done.stderr
 
 
+@pytest.mark.integration
 def test_what_verbose_tells(robust_shipped: Path, here: Path) -> None:
     said = run("upscale", ".", "-s", 2, "-m", "auto", "-v", "-o", "out").stderr
     assert "a.jpg: auto: JPEG quality about 30: model sd-robust\n" in said
@@ -223,6 +228,7 @@ def test_auto_is_the_default_of_the_command_line(robust_shipped: Path, here: Pat
     assert [models[name] for name in ("a.jpg", "b.jpg", "c.png")] == ["sd-robust", "sd", "sd"]
 
 
+@pytest.mark.integration
 def test_exact_sizes(robust_shipped: Path, here: Path) -> None:
     done = run("upscale", "a.jpg", "--width", 70, "-m", "auto", "--json", "-o", "auto.png")
     assert run("upscale", "a.jpg", "--width", 70, "-m", "sd-robust", "-o", "robust.png").exit_code == 0
@@ -257,6 +263,7 @@ def test_failures_end_as_with_a_named_model(robust_shipped: Path, here: Path, mo
             assert int(stop.value.code or 0) == code, (first, more, capsys.readouterr().err)
 
 
+@pytest.mark.integration
 def test_fast_mode_tells_what_either_model_lacks(robust_shipped: Path, here: Path) -> None:
     pytest.importorskip("openvino")
     from dataclasses import replace
@@ -275,6 +282,7 @@ def test_fast_mode_tells_what_either_model_lacks(robust_shipped: Path, here: Pat
     assert done.stderr.count(note) == 1
 
 
+@pytest.mark.integration
 def test_python(robust_shipped: Path, here: Path) -> None:
     for quality, model in ((30, "sd-robust"), (95, "sd"), (None, "sd")):
         blob = saved(quality)

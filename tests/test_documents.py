@@ -1,7 +1,6 @@
 """What README and examples say is what happens."""
 
 import json
-import os
 import re
 import shlex
 import shutil
@@ -9,11 +8,15 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
+
+from a2f.cli.main import cli
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -58,7 +61,7 @@ def test_python_of_the_readme(desk: Path) -> None:
     code = "".join(blocks("python"))
     with Image.open("photo.jpg") as image:
         image.load()
-        names: dict[str, object] = {"image": image}
+        names: dict[str, Any] = {"image": image}
         exec(compile(code, "README.md", "exec"), names)
     assert (desk / "photo_x4.jpg").exists()
     assert names["large"].size == (1200, 240)
@@ -93,7 +96,7 @@ def test_training_demo(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_the_page_about_a_network_of_ones_own(tmp_path: Path) -> None:
+def test_the_page_about_a_network_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (ROOT / "docs" / "own-network.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     (commands,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
@@ -102,15 +105,16 @@ def test_the_page_about_a_network_of_ones_own(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name in "abc":
         Image.fromarray(rng.integers(0, 256, (300, 320, 3)).astype(np.uint8)).save(tmp_path / "photos" / f"{name}.png")
+    monkeypatch.chdir(tmp_path)
     for line in commands.splitlines():
-        words = [sys.executable, "-m", *shlex.split(line)]
-        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        program, *words = shlex.split(line)
+        done = CliRunner().invoke(cli, words)
+        assert (program, done.exit_code) == ("a2f", 0), f"{line}\n{done.output}\n{done.exception}"
     assert (tmp_path / "mine.onnx").exists()
 
 
 @pytest.mark.integration
-def test_the_page_about_fair_comparison(tmp_path: Path) -> None:
+def test_the_page_about_fair_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (ROOT / "docs" / "fair-comparison.md").read_text(encoding="utf-8")
     (commands,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
     rng = np.random.default_rng(0)
@@ -121,14 +125,14 @@ def test_the_page_about_fair_comparison(tmp_path: Path) -> None:
     (tmp_path / "lr").mkdir()
     for name in ("baby", "bird"):
         Image.fromarray(rng.integers(0, 256, (12, 16, 3)).astype(np.uint8)).save(tmp_path / "lr" / f"{name}x4.png")
-    shim = tmp_path / "a2f"
-    shim.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m a2f "$@"\n')
-    shim.chmod(0o755)
-    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    monkeypatch.chdir(tmp_path)
     for line in commands.splitlines():
-        words = ["bash", "-c", line]
-        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        command, _, file = line.partition(" > ")
+        program, *words = shlex.split(command)
+        done = CliRunner().invoke(cli, words)
+        assert (program, done.exit_code) == ("a2f", 0), f"{line}\n{done.output}\n{done.exception}"
+        if file:
+            (tmp_path / file).write_text(done.stdout, encoding="utf-8")
     scores = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
     jsonschema.validate(scores, json.loads((tmp_path / "eval.schema.json").read_text(encoding="utf-8")))
     assert r"\begin{tabular}" in (tmp_path / "table.tex").read_text(encoding="utf-8")

@@ -6,10 +6,10 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -25,7 +25,7 @@ def without_unnamed_files(monkeypatch: pytest.MonkeyPatch) -> None:
 def without_links(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a file system that has unnamed files, but no hard links."""
 
-    def refused(*args: object, **options: object) -> None:
+    def refused(*args: Any, **options: Any) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refused)
@@ -135,22 +135,32 @@ def test_disk_full(tmp_path) -> None:
         subprocess.run(["umount", mount], check=True)
 
 
+KILLED = """
+import os, pathlib, signal, sys
+from a2f.files import write_bytes_atomic
+def kill(*words, **options):
+    os.kill(os.getpid(), signal.SIGKILL)
+write_bytes_atomic(sys.argv[1], b"a" * 3_000_000)
+rename = pathlib.Path.replace
+exec(sys.argv[2])
+write_bytes_atomic(sys.argv[1], b"b" * 3_000_000)
+"""
+MOMENTS = {
+    "in the middle": ("write_bytes_atomic(sys.argv[1], (kill() if n else b'b' for n in range(2)))", b"a"),
+    "before it is flushed": ("os.fsync = kill", b"a"),
+    "before it is renamed": ("pathlib.Path.replace = kill", b"a"),
+    "after it is renamed": ("pathlib.Path.replace = lambda *paths: kill(rename(*paths))", b"b"),
+}
+
+
 @pytest.mark.integration
-def test_killed_while_writing_leaves_a_whole_file(tmp_path) -> None:
-    """A writer that alternates between two contents is killed again and again; the file is always one of them."""
-    path = tmp_path / "a.bin"
-    program = (
-        "import sys; from a2f.files import write_bytes_atomic as w\n"
-        "while True:\n  w(sys.argv[1], b'a' * 3_000_000); w(sys.argv[1], b'b' * 3_000_000)"
-    )
-    for delay in (0.01, 0.03, 0.07, 0.11):
-        process = subprocess.Popen([sys.executable, "-c", program, str(path)])
-        while not path.exists():
-            time.sleep(0.01)
-        time.sleep(delay)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert path.read_bytes() in (b"a" * 3_000_000, b"b" * 3_000_000)
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_while_writing_leaves_a_whole_file(moment: str, tmp_path: Path) -> None:
+    """The old content or the new one, at whatever step the writer is killed."""
+    path, (patch, content) = tmp_path / "a.bin", MOMENTS[moment]
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path), patch], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert path.read_bytes() == content * 3_000_000
 
 
 def test_a_pipe_is_written_to_not_replaced(tmp_path: Path) -> None:

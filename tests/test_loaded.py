@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def expected(upscaler: a2f.LoadedUpscaler) -> np.ndarray:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32, np.float64, ">u2", ">f4"])
 @pytest.mark.parametrize("shape", [(6, 8), (6, 8, 1), (6, 8, 3), (6, 8, 4)])
-def test_arrays_of_all_kinds(enlarge, dtype: object, shape: tuple[int, ...]) -> None:
+def test_arrays_of_all_kinds(enlarge, dtype: Any, shape: tuple[int, ...]) -> None:
     rng, dtype = np.random.default_rng(0), np.dtype(dtype)
     given = rng.random(shape).astype(dtype) if dtype.kind == "f" else rng.integers(0, 200, shape).astype(dtype)
     large = enlarge(given)
@@ -104,7 +105,7 @@ class ImageLike(np.ndarray):
         (np.zeros((4, 4, 3), bool), "not bool"),
     ],
 )
-def test_what_is_no_image(enlarge, given: object, message: str) -> None:
+def test_what_is_no_image(enlarge, given: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         enlarge(given)
 
@@ -124,8 +125,8 @@ def test_other_subclasses_are_plain_arrays(enlarge, expected: np.ndarray) -> Non
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, io.BytesIO])
 def test_bytes_come_back_in_their_type(enlarge, expected: np.ndarray, kind: type) -> None:
     large = enlarge(kind(png()))
-    assert type(large) is kind
     blob = large.getvalue() if kind is io.BytesIO else bytes(large)
+    assert type(large) is kind
     np.testing.assert_array_equal(decoded(blob), expected)
 
 
@@ -192,7 +193,7 @@ def test_decoding_keeps_to_the_memory_too() -> None:
 
 
 @pytest.mark.parametrize("how", [{}, {"tile": 16, "ensemble": 2}, {"engine": "openvino"}])
-def test_pickling_keeps_model_and_options(how: dict[str, object]) -> None:
+def test_pickling_keeps_model_and_options(how: dict[str, Any]) -> None:
     if "engine" in how:
         pytest.importorskip("openvino", reason="the extra openvino is not installed")
     given = a2f.load("sd", scale=2, threads=1, **how)
@@ -252,7 +253,7 @@ for use in (True, False):  # a process that ends as others do closes all that it
 """
 
 
-def in_a_fork(given: object, how: dict[str, object]) -> str:
+def in_a_fork(given: Any, how: dict[str, Any]) -> str:
     """What a forked process says that uses an upscaler of its parent."""
     command = [sys.executable, "-W", "ignore", "-c", FORK, repr(how)]
     done = subprocess.run(
@@ -264,7 +265,7 @@ def in_a_fork(given: object, how: dict[str, object]) -> str:
 @pytest.mark.integration
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize("how", [{}, {"threads": 2}, {"tile": 16}, {"tile": 90, "gates": "sampled"}, {"ensemble": 2}])
-def test_after_a_fork(how: dict[str, object]) -> None:
+def test_after_a_fork(how: dict[str, Any]) -> None:
     assert in_a_fork(np.tile(PIXELS, (20, 20, 1)), how) == "True"
 
 

@@ -38,6 +38,7 @@ def pillow_bicubic(image: np.ndarray, scale: int) -> np.ndarray:
     return both[:, 4 : 4 + width]
 
 
+@pytest.mark.integration
 @given(st.sampled_from([2, 3, 4]), st.integers(8, 20), st.integers(8, 20), st.integers(0, 99))
 @settings(max_examples=40)
 def test_bicubic_equals_pillow_in_two_passes(scale: int, h: int, w: int, seed: int) -> None:

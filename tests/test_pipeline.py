@@ -1,6 +1,7 @@
 """A picture in, a file out: what is decided before a network runs, and what is then written."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,15 +42,21 @@ def photo(tmp_path: Path) -> Path:
     return path
 
 
+def runs(one: Any) -> int:
+    """How often the upscaler of a pass was called."""
+    count: int = one.upscaler.runs
+    return count
+
+
 def test_a_decision_writes_nothing_and_runs_nothing(photo: Path) -> None:
     models, request = nearest(2, 3, 4), Request(target=Target(width=50))
     decided = decide(photo, models, request, output=photo.with_name("b.jpg"))
     assert (decided.format, decided.size, decided.final) == ("jpeg", (50, 39), (50, 39))
     assert [one.upscaler.scale for one in decided.passes] == [2, 3]
-    assert [one.upscaler.runs for one in decided.passes] == [0, 0]
+    assert [runs(one) for one in decided.passes] == [0, 0]
     assert [path.name for path in photo.parent.iterdir()] == ["photo.png"]
     assert write(decided) == (b"", [])
-    assert [one.upscaler.runs for one in decided.passes] == [1, 1]
+    assert [runs(one) for one in decided.passes] == [1, 1]
     assert read_image(photo.with_name("b.jpg")).size == (50, 39)
 
 
@@ -118,7 +125,7 @@ def test_names_of_results(tmp_path: Path, saved: str | None, name: str, format: 
 
 
 @pytest.mark.parametrize("given", [{"quality": 0}, {"quality": 101}, {"format": "xyz"}])
-def test_encodings_that_cannot_be(given: dict[str, object]) -> None:
+def test_encodings_that_cannot_be(given: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"choose (one of|from 1 to 100)"):
         Encoding(**given)
 
@@ -128,11 +135,11 @@ def test_encodings_that_cannot_be(given: dict[str, object]) -> None:
     [({"scale": 2}, "_x2"), ({"width": 50}, "_w50"), ({"height": 5}, "_h5"), ({"max_side": 9}, "_max9"),
      ({"size": (3, 4)}, "_3x4")],
 )  # fmt: skip
-def test_marks_of_sizes(given: dict[str, object], mark: str) -> None:
+def test_marks_of_sizes(given: dict[str, Any], mark: str) -> None:
     assert Target(**given).mark == mark
 
 
 @pytest.mark.parametrize("given", [{"width": 0}, {"size": (0, 4)}, {"width": 4, "height": 4}])
-def test_sizes_that_cannot_be(given: dict[str, object]) -> None:
+def test_sizes_that_cannot_be(given: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"at least 1 pixel|choose one of"):
         Target(**given)

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,10 +64,11 @@ def test_default_crops_lie_where_the_detail_is() -> None:
     assert y + h > 10
 
 
+@pytest.mark.integration
 def test_default_crops_are_enlarged_by_a_whole_number() -> None:
     from a2f.sheets import CELL_PX, detailed_crops
 
-    for side in (128, 256, 500, 1024, 4000):
+    for side in (128, 256, 500, 1024, 1700):
         assert all(CELL_PX % w == 0 and h == w * 3 // 4 for _, _, w, h in detailed_crops(scene(side, side)))
 
 
@@ -106,7 +108,8 @@ def test_any_shape_gives_a_sheet_of_reasonable_size(height: int, width: int) -> 
 
 
 def test_other_arrays_are_refused() -> None:
-    for wrong in (scene()[..., 0], scene() / 255, scene()[:0]):
+    wrongs: list[Any] = [scene()[..., 0], scene() / 255, scene()[:0]]
+    for wrong in wrongs:
         with pytest.raises(InputError, match="uint8 and not empty"):
             compare_sheet([("a", wrong)])
 

@@ -21,22 +21,21 @@ def test_train_all_trains_several_networks_side_by_side_and_goes_on(tmp_path: Pa
     for number in range(3):
         coarse = rng.integers(0, 255, (12, 16, 3), dtype=np.uint8)
         Image.fromarray(coarse).resize((128, 96), Image.Resampling.BICUBIC).save(tmp_path / f"data/{number}.png")
-    words = [sys.executable, str(ROOT / "tools/train_all.py"), "--device", "cpu", "--minutes", "0.05"]
-    words += ["--networks", "sd:2", "s:2", "s:3", "--batch", "2", "--patch", "8"]
-    words += [str(tmp_path / "data"), str(tmp_path / "out")]
-    first = subprocess.run(words, capture_output=True, text=True, check=False)
+    words = [sys.executable, str(ROOT / "tools/train_all.py"), "--device", "cpu", "--minutes", "0.02"]
+    words += ["--batch", "2", "--patch", "8", str(tmp_path / "data"), str(tmp_path / "out"), "--networks"]
+    first = subprocess.run([*words, "sd:2", "s:3"], capture_output=True, text=True, check=False)
     assert first.returncode == 0, first.stdout + first.stderr
     steps = {}
-    for variant, scale in (("sd", 2), ("s", 2), ("s", 3)):
+    for variant, scale in (("sd", 2), ("s", 3)):
         weights = read_weights(tmp_path / f"out/{variant}_x{scale}/last.safetensors")
         assert (weights.config.variant, weights.config.scale) == (variant, scale)
         steps[variant, scale] = int(weights.metadata["steps"])
         assert steps[variant, scale] > 0
     table = (tmp_path / "out/table.md").read_text()
-    assert len(re.findall(r"^\| (sd x2|s x2|s x3) \| \d", table, re.MULTILINE)) == 3
+    assert len(re.findall(r"^\| (sd x2|s x3) \| \d", table, re.MULTILINE)) == 2
     said = (tmp_path / "out/sd_x2.txt").read_text()
     assert "2 training images" in said
-    again = subprocess.run(words, capture_output=True, text=True, check=False)
+    again = subprocess.run([*words, "sd:2"], capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stdout + again.stderr
     assert "going on from step" in (tmp_path / "out/sd_x2.txt").read_text()
 

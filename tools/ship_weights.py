@@ -5,7 +5,8 @@ python tools/ship_weights.py TRAINED.safetensors --kind robust ...    weights fo
 
 Afterwards `python -m benchmarks.quality --write` and `python -m benchmarks.jpeg --write` measure it and write the
 model card; for robust weights the second one also measures which JPEGs `-m auto` takes them for. `make paper` brings
-docs/paper.md up to date.
+docs/paper.md up to date. `python tests/pixels/make.py` makes the golden pixels of the tests again: small results of
+each model, whose changes are worth a look before they are committed.
 """
 
 import argparse
@@ -88,7 +89,7 @@ def main() -> None:
     models.sort(key=lambda m: (list(VARIANTS).index(m["variant"]), m.get("kind", "clean"), m["scale"]))
     index.write_text(json.dumps({"models": models}, indent=2) + "\n", encoding="utf-8")
     print(f"{FOLDER / file}: {len(blob):,} bytes")
-    print("next: python -m benchmarks.quality --write, python -m benchmarks.jpeg --write")
+    print("next: python -m benchmarks.quality --write, python -m benchmarks.jpeg --write, python tests/pixels/make.py")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.markdown import wrapped
 from benchmarks.paper import __main__ as page
 from benchmarks.paper import ablation, measure, tables
 from benchmarks.paper.printed import printed_table
@@ -53,14 +54,14 @@ def test_ratios_of_table_4() -> None:
 
 @pytest.mark.parametrize("mark", [mark for mark in page.TEXTS if not mark.startswith(("table5", "table6"))])
 def test_the_page_is_up_to_date(mark: str) -> None:
-    assert part(mark) == page.TEXTS[mark]().rstrip(), f"python -m benchmarks.paper --write --only {mark}"
+    assert part(mark) == wrapped(page.TEXTS[mark]().rstrip()), f"python -m benchmarks.paper --write --only {mark}"
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize("mark", [mark for mark in page.TEXTS if mark.startswith(("table5", "table6"))])
 def test_the_page_is_up_to_date_with_what_was_measured(mark: str) -> None:
     only = mark.partition("_")[0]
-    assert part(mark) == page.TEXTS[mark]().rstrip(), f"python -m benchmarks.paper --write --only {only}"
+    assert part(mark) == wrapped(page.TEXTS[mark]().rstrip()), f"python -m benchmarks.paper --write --only {only}"
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -9,6 +9,7 @@ from benchmarks.peers import CHECKPOINTS, KEPT, PAGE, PEERS_AT_X4, Score, costs,
 from a2f.peers import PEERS
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("peer", PEERS_AT_X4, ids=lambda peer: peer.name)
 def test_outputs_are_four_times_as_large_and_the_same_each_time(peer) -> None:
     network, x = peer.build(), torch.rand(2, 3, 17, 22)
@@ -27,6 +28,7 @@ def test_building_leaves_the_seed_alone() -> None:
     assert torch.equal(torch.rand(1), expected)
 
 
+@pytest.mark.integration
 def test_the_page_is_what_the_command_writes() -> None:
     text = PAGE.read_text(encoding="utf-8")
     kept = [Score(**score) for score in json.loads(KEPT.read_text(encoding="utf-8"))]

@@ -30,6 +30,7 @@ def run(tmp_path: Path, monkeypatch, capfd):
     return call
 
 
+@pytest.mark.integration
 def test_a_folder(run, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for name, size in (("a.png", (30, 20)), ("b.jpg", (10, 40))):
@@ -48,6 +49,7 @@ def test_a_folder(run, tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["in"]
 
 
+@pytest.mark.integration
 def test_exact_sizes_and_what_is_there(run, tmp_path: Path) -> None:
     for name in ("a.png", "a_w100.png"):
         Image.new("RGB", (30, 20)).save(tmp_path / name)
@@ -73,6 +75,7 @@ def test_it_ends_as_the_work_itself_does(run, tmp_path: Path, options: list, end
     assert run("upscale", "a.png", *options)[0] == ends
 
 
+@pytest.mark.integration
 def test_json_and_the_models(run, tmp_path: Path) -> None:
     Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
     Image.effect_noise((30, 20), 80).convert("RGB").save(tmp_path / "b.jpg", quality=20)

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from a2f.cli.main import cli
+from a2f.errors import A2FError
 from a2f.evaluation.report import json_schema
 from a2f.export.graph import export_onnx
 from a2f.peers.files import open_network, write_network
@@ -47,6 +48,7 @@ def means(*words: object) -> dict[tuple[str, str], dict]:
     return {(s["model"], s["set"]): s["mean"] for s in scores(*words)}
 
 
+@pytest.mark.integration
 def test_finished_enlargements_are_measured_like_the_model_that_made_them(here: Path) -> None:
     made = means("bicubic", "sd", "-s", "4", "--data", "Set5", "Set14", "--save", "out")
     read = means("out/sd", "--data", "Set5", "Set14")  # its names tell the scale
@@ -109,6 +111,7 @@ def test_a_picture_equal_to_its_original_is_valid_json(here: Path) -> None:
     assert told[0]["mean"]["ssim_y"] == 1
 
 
+@pytest.mark.integration
 def test_files_tell_their_scale(here: Path) -> None:
     weights = read_weights(find_shipped("sd", scale=2).path)
     shutil.copy(find_shipped("sd", scale=3).path, "three.safetensors")
@@ -120,6 +123,7 @@ def test_files_tell_their_scale(here: Path) -> None:
     assert [s["network"] for s in found] == [None, "sd", None, "srcnn"]
     assert [s["parameters"] for s in found] == [None, 313_372, None, 57_281]
     different = run("two.onnx", "three.safetensors", "--data", "Set5")
+    assert isinstance(different.exception, A2FError)
     assert (str(different.exception), different.exception.exit_code) == (
         "two.onnx enlarges 2 times and three.safetensors enlarges 3 times. Measure one scale at a time.",
         2,
@@ -151,6 +155,7 @@ def test_own_lr_images(here: Path) -> None:
     assert "none is not a folder" in refused.stderr
 
 
+@pytest.mark.integration
 def test_names_of_ones_own_in_tables(here: Path) -> None:
     run("sd", "-s", "2", "--data", "Set5", "--save", "out")
     text = run("carn-m=out/sd", "my net=sd", "-s", "2", "--data", "Set5", "--published").stdout
@@ -163,6 +168,7 @@ def test_names_of_ones_own_in_tables(here: Path) -> None:
     assert "both named a" in str(run("a=sd", "a=bicubic", "-s", "2", "--data", "Set5").exception)
 
 
+@pytest.mark.integration
 def test_the_papers_row_of_a_weights_file_once_and_no_row_of_dashes(here: Path) -> None:
     shutil.copy(find_shipped("sd", scale=4).path, "aaf_sd_x4.safetensors")
     text = run("sd", "aaf_sd_x4.safetensors", "--data", "Set5", "Set14", "--published").stdout
@@ -178,6 +184,7 @@ def test_the_papers_row_of_a_weights_file_once_and_no_row_of_dashes(here: Path) 
     assert (row["network"], row["parameters"], round(row["multi_adds"] / 1e9, 2)) == ("sd", 319_672, 18.15)
 
 
+@pytest.mark.integration
 def test_significance_and_error_maps(here: Path) -> None:
     words = ["bicubic", "sd", "blur=out", "-s", "2", "--data", "Set5", "Set14"]
     run("bicubic", "-s", "2", "--data", "Set5", "Set14", "--save", "out")
@@ -205,6 +212,7 @@ def test_significance_and_error_maps(here: Path) -> None:
     assert "--csv has each image" in run(*words, "--significance", "--csv").output
 
 
+@pytest.mark.integration
 def test_the_json_follows_its_schema(here: Path) -> None:
     schema = json.loads(run("--json-schema").stdout)
     jsonschema.Draft202012Validator.check_schema(schema)

@@ -15,6 +15,7 @@ def run(*words: str | Path) -> Result:
     return CliRunner().invoke(figure, [str(word) for word in words])
 
 
+@pytest.mark.integration
 def test_network_and_factors(tmp_path: Path) -> None:
     for words in (("network", "m", "-s", "2"), ("factors",), ("factors", "sd")):
         path = tmp_path / "figure.svg"
@@ -24,6 +25,7 @@ def test_network_and_factors(tmp_path: Path) -> None:
         path.unlink()
 
 
+@pytest.mark.integration
 def test_an_existing_figure_is_replaced_on_request_alone(tmp_path: Path) -> None:
     path = tmp_path / "mine.svg"
     path.write_bytes(b"mine")
@@ -36,12 +38,14 @@ def test_an_existing_figure_is_replaced_on_request_alone(tmp_path: Path) -> None
     assert path.read_bytes() != b"mine"
 
 
+@pytest.mark.integration
 def test_factors_without_a_name_are_those_of_all_clean_models(tmp_path: Path) -> None:
     assert run("factors", "-o", tmp_path / "all.svg").exit_code == 0
     text = (tmp_path / "all.svg").read_text(encoding="utf-8")
     assert all(f"<!-- A²F-SD ×{scale}, ours -->" in text for scale in (2, 3, 4))
 
 
+@pytest.mark.integration
 def test_crops_of_a_picture_and_a_box(tmp_path: Path) -> None:
     (tmp_path / "Noise").mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, (64, 80, 3)).astype(np.uint8)

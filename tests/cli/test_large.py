@@ -27,6 +27,7 @@ def photo(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.integration
 def test_tiles_are_invisible_with_16_bits_and_alpha(photo: Path, tmp_path: Path) -> None:
     results = []
     for number, options in enumerate(([], ["-t", "16"], ["-t", "33", "--max-memory", "2GB", "--threads", "1"])):
@@ -70,6 +71,7 @@ def test_senseless_requests(photo: Path, options: list[str], message: str) -> No
     assert message in done.output + str(done.exception)
 
 
+@pytest.mark.integration
 def test_fast_mode(tmp_path: Path, pytestconfig) -> None:
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
     source = pytestconfig.rootpath / "examples" / "photos" / "astronaut.png"
@@ -84,6 +86,7 @@ def test_fast_mode(tmp_path: Path, pytestconfig) -> None:
     assert 0 < apart.mean() < 0.5
 
 
+@pytest.mark.integration
 def test_calibrate(tmp_path: Path, pytestconfig) -> None:
     photos = pytestconfig.rootpath / "examples" / "photos" / "training"
     out = tmp_path / "mine.safetensors"
@@ -101,6 +104,7 @@ def test_calibrate(tmp_path: Path, pytestconfig) -> None:
     assert not (tmp_path / "b.safetensors").exists()
 
 
+@pytest.mark.integration
 def test_a_loss_that_is_not_measured_anew_is_not_kept(pytestconfig, tmp_path: Path) -> None:
     for photo in sorted((pytestconfig.rootpath / "examples" / "photos" / "training").iterdir())[:3]:
         shutil.copy(photo, tmp_path)
@@ -120,15 +124,17 @@ finally:
     print(int(peak.split()[1]) * 1024)
 """
 PEAKS = [
-    ("rgb.png", "out.png", ["-s", "2"]),
     ("rgb.png", "out.jpg", ["-s", "4"]),
     ("rgb.png", "out.webp", ["-s", "2", "--gates", "sampled"]),
     ("rgb.png", "out.png", ["--width", "1300"]),
-    ("deep.png", "out.png", ["-s", "4"]),
     ("deep.png", "out.ppm", ["-s", "4"]),
     ("alpha.png", "out.tif", ["-s", "2"]),
-    ("alpha.png", "out.png", ["-s", "2", "--gates", "sampled"]),
     ("rgb.png", "out.png", ["-s", "4", "--ensemble", "2"]),
+]
+MORE_PEAKS = [
+    ("rgb.png", "out.png", ["-s", "2"]),
+    ("deep.png", "out.png", ["-s", "4"]),
+    ("alpha.png", "out.png", ["-s", "2", "--gates", "sampled"]),
     ("rgb.png", "out.png", ["-s", "2", "--ensemble", "8"]),
     ("alpha.png", "out.png", ["--width", "1300", "--ensemble", "4"]),
 ]
@@ -136,7 +142,14 @@ PEAKS = [
 
 @pytest.mark.integration
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell the peak memory")
-@pytest.mark.parametrize(("source", "target", "options"), PEAKS, ids=["-".join([s, t, *o]) for s, t, o in PEAKS])
+@pytest.mark.parametrize(
+    ("source", "target", "options"),
+    [
+        pytest.param(*case, marks=marks, id="-".join([*case[:2], *case[2]]))
+        for cases, marks in ((PEAKS, []), (MORE_PEAKS, [pytest.mark.nightly]))
+        for case in cases
+    ],
+)
 def test_the_least_that_works_works_and_bounds_the_process(
     source: str, target: str, options: list[str], tmp_path: Path
 ) -> None:

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import onnxruntime
@@ -35,11 +35,11 @@ def here(tmp_path: Path, monkeypatch) -> Path:
     return tmp_path
 
 
-def run(*arguments: object) -> Result:
+def run(*arguments: Any) -> Result:
     return CliRunner().invoke(cli, [str(a) for a in arguments])
 
 
-def fails(monkeypatch, capsys, *arguments: object) -> tuple[int, str]:
+def fails(monkeypatch, capsys, *arguments: Any) -> tuple[int, str]:
     monkeypatch.setattr(sys, "argv", ["a2f", *map(str, arguments)])
     with pytest.raises(SystemExit) as stop:
         main()

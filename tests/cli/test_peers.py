@@ -48,6 +48,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "set"
 
 
+@pytest.mark.integration
 def test_profile_of_a_peer() -> None:
     rows = json.loads(run("profile", "carn-m", "--json").output)
     assert [(row["scale"], row["parameters"], row["multi_adds_g"]) for row in rows] == [
@@ -68,6 +69,7 @@ def test_profile_counts_a_network_of_ones_own(own: str) -> None:
     assert run("profile", "sd", "--network", own).exit_code == 2
 
 
+@pytest.mark.integration
 def test_profile_measures_a_network_of_ones_own(own: str) -> None:
     words = ["--latency", "--memory", "--rounds", "1", "--threads", "1", "--json"]
     (row,) = json.loads(run("profile", "--network", own, "-s", "4", *words).output)
@@ -83,6 +85,7 @@ def test_unknown_networks_are_told_with_all_there_are() -> None:
     assert all(name in str(error) for name in ("sd", "l-noca", "carn-m", "imdn"))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("engine", ["torch", "onnxruntime"])
 def test_eval_measures_a_weights_file(engine: str, weights: Path, data: Path) -> None:
     told = run("eval", "bicubic", weights, "-s", "2", "--data", data, "--engine", engine, "--json")
@@ -113,6 +116,7 @@ def openvino_error(data: Path) -> BaseException | None:
     return run("eval", path, "-s", "2", "--data", data, "--engine", "openvino").exception
 
 
+@pytest.mark.integration
 def test_export_writes_a_checked_file(weights: Path, own: str, tmp_path: Path) -> None:
     told = run("export", weights, "-o", tmp_path / "a.onnx")
     assert told.exit_code == 0, told.output

@@ -5,11 +5,10 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +41,7 @@ def run(capfd, monkeypatch):
     """Runs the command in this process, exit code included."""
     from a2f.cli.main import main
 
-    def call(*arguments: object) -> Done:
+    def call(*arguments: Any) -> Done:
         monkeypatch.setattr(sys, "argv", ["a2f", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
             main()
@@ -410,16 +409,26 @@ def test_streams(here: Path) -> None:
     assert read_image(done.stdout).size == (18, 14)
 
 
+CTRL_C = """
+import os, signal
+from a2f.cli.main import main
+link = os.link
+def linked(source, target, **options):
+    link(source, target, **options)
+    if str(target).endswith(".png"):
+        os.kill(os.getpid(), signal.SIGINT)  # as Ctrl-C when the first file is there
+os.link = linked
+main()
+"""
+
+
 @pytest.mark.integration
 def test_ctrl_c_leaves_nothing_half(here: Path) -> None:
     for i in range(6):
         photo(here / f"in/{i}.png", (500, 400))
-    process = subprocess.Popen([*A2F, "upscale", "in", "-o", "out", "-j", "2"], stderr=subprocess.PIPE, text=True)
-    while not (here / "out").is_dir() or not list((here / "out").glob("*.png")):
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    command = [sys.executable, "-c", CTRL_C, "upscale", "in", "-o", "out", "-j", "2"]
+    process = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    said = process.stderr
     assert process.returncode == 130
     assert said.endswith("interrupted\n")
     assert re.search(r"\d of 6 done; the same command with --skip-existing goes on", said)
@@ -515,6 +524,7 @@ def test_what_is_not_to_be_had_is_a_wrong_request(options: list[str], here: Path
     assert not (here / "a_x4.png").exists()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("runs", [2, 4, 8])
 def test_ensemble(runs: int, here: Path, run) -> None:
     given = np.asarray(Image.open(photo(here / "a.png")))
@@ -599,6 +609,7 @@ def test_a_stream_that_takes_little_at_a_time_gets_all() -> None:
         write_all(Full(), b"abc")
 
 
+@pytest.mark.integration
 def test_progress_of_a_large_image_rises_to_all() -> None:
     for how in ({"tile": 16}, {"tile": 16, "gates": "sampled"}):
         upscaler, told = a2f.load(scale=2, threads=1, **how), []
@@ -612,12 +623,11 @@ def test_progress_of_a_large_image_rises_to_all() -> None:
 def test_a_file_that_appears_while_the_network_runs(here: Path, run, monkeypatch, option: str | None) -> None:
     photo(here / "a.png")
     from a2f import pipeline
+    from a2f.pixels import encode_enlarged
 
-    encode = pipeline.encode_enlarged
-
-    def slow(*arguments: object, **options: object):
+    def slow(*arguments: Any, **options: Any):
         (here / "a_x2.png").write_bytes(b"theirs")
-        yield from encode(*arguments, **options)
+        yield from encode_enlarged(*arguments, **options)
 
     monkeypatch.setattr(pipeline, "encode_enlarged", slow)
     done = run("upscale", "a.png", "-s", 2, *([option] if option else []))
@@ -727,6 +737,7 @@ def test_times_of_the_input_are_kept_on_request(here: Path, run) -> None:
     assert run("upscale", "a.png", "-s", 2, "-o", "-", "--preserve-times").code == 0
 
 
+@pytest.mark.integration
 def test_textures(here: Path, run) -> None:
     photo(here / "a.png", mode="RGBA")
     assert run("upscale", "a.png", "-s", 2, "--tileable", "--independent-alpha").code == 0
@@ -799,6 +810,7 @@ def test_what_is_not_to_be_had_ends_alike_at_any_size(
     assert "Traceback" not in done.err
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("more", [[], ["--dry-run"]])
 @pytest.mark.parametrize(
     ("names", "code"), [(["a.png"], 2), (["none.png"], 3), (["a.png", "large.png"], 1), (["a.png", "none.png"], 3)]

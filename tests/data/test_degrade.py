@@ -84,7 +84,7 @@ def test_draws_have_the_shares_that_were_asked_for() -> None:
 )
 def test_bad_ranges(given: dict[str, float], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        Degradation(**given)  # type: ignore[arg-type]
+        Degradation(**given)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -103,7 +103,7 @@ def test_a_kernel_shrinks_as_pillows_does(scale: int, kernel: str) -> None:
     whole = Image.fromarray(hr).resize((lr.shape[1], lr.shape[0]), getattr(Image.Resampling, names[kernel]))
     got = made((hr, np.zeros_like(lr)), drawn, scale=scale, patch=18)
     assert np.abs(got.astype(int) - np.asarray(whole)[20:38, 24:42]).max() <= 1  # Pillow rounds between its passes
-    first, weights = shrinking(kernel, scale=scale)  # type: ignore[arg-type]
+    first, weights = shrinking(kernel, scale=scale)
     assert weights.sum() == pytest.approx(1)
     assert first + (len(weights) - 1) / 2 == (scale - 1) / 2  # no shift
 
@@ -191,6 +191,7 @@ def patches(degradation: Degradation | None = None, *, seed: int = 5) -> Patches
     return Patches(SETS, scale=2, seed=seed, device=CPU, degradation=degradation)
 
 
+@pytest.mark.integration
 def test_patches_depend_on_seed_and_step_alone_in_parts_and_in_threads() -> None:
     shape = {"batch": 6, "patch": 24, "busiest_of": 2}
     one, alone = patches(Degradation()), patches(Degradation())

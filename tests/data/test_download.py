@@ -4,11 +4,13 @@ import hashlib
 import io
 import json
 import re
+import shutil
 import tarfile
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,7 +48,7 @@ class Server(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     server: Server
 
-    def log_message(self, *args: object) -> None:
+    def log_message(self, *args: Any) -> None:
         pass
 
     def do_GET(self) -> None:
@@ -257,7 +259,7 @@ def test_another_length_than_the_known_one(server: Server, tmp_path: Path, ear: 
 
 
 def test_no_room(server: Server, tmp_path: Path, ear: Ear, monkeypatch) -> None:
-    monkeypatch.setattr(fetch_module.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 700_000}))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 700_000}))
     with pytest.raises(DownloadError, match=r"needs 768,000 bytes more, but .* has only 700,000 free"):
         ear.fetch(server, tmp_path / "f.part")
 
@@ -294,7 +296,7 @@ def test_ctrl_c_keeps_what_is_there(server: Server, tmp_path: Path, ear: Ear) ->
 # checking
 
 
-def archive_of(server: Server, data: bytes = DATA, **known: object) -> Archive:
+def archive_of(server: Server, data: bytes = DATA, **known: Any) -> Archive:
     server.files["/f.bin"] = data
     return Archive(url=f"{server.url}/f.bin", **known)
 

@@ -30,6 +30,7 @@ def standard(root: Path, hr: str = "HR", lr: str = "LR_bicubic") -> tuple[Path, 
     return root, small
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("hr", "lr", "given"),
     [
@@ -66,6 +67,7 @@ def test_lr_images_of_the_same_names_are_found_too(tmp_path: Path) -> None:
     assert find_lr(tmp_path, scale=2) == {tmp_path / "HR/a.png": tmp_path / "LR_bicubic/X2/a.jpg"}
 
 
+@pytest.mark.integration
 def test_missing_and_wrong_lr_images_are_told(tmp_path: Path) -> None:
     root, _ = standard(tmp_path)
     save(root / "LR_bicubic/X4/bx4.png", 10, 13)
@@ -97,6 +99,7 @@ def test_a_plain_tree_is_taken_whole(tmp_path: Path) -> None:
         find_images(tmp_path / "bad")
 
 
+@pytest.mark.integration
 def test_training_and_validation_read_them_and_say_so(tmp_path: Path) -> None:
     root, small = standard(tmp_path / "set")
     save(tmp_path / "plain/a.png", 16, 16)
@@ -131,6 +134,7 @@ def test_every_64th_image_is_held_out_and_sub_images_of_one_together() -> None:
     assert held_out(cut[:3]) == []
 
 
+@pytest.mark.integration
 def test_listed_pictures_are_held_out_and_cut_to_their_middle(tmp_path: Path) -> None:
     for number in range(3):
         save(tmp_path / f"data/sub/{number}.png", 64, 4 * 150, number)
@@ -164,6 +168,7 @@ def test_lists_of_pictures_that_are_wrong(tmp_path: Path, text: str, message: st
         listed(tmp_path / "none.txt", folder=tmp_path, among=[])
 
 
+@pytest.mark.integration
 def test_validation_images_inside_the_data_are_not_trained_on(tmp_path: Path) -> None:
     for name in ("a", "b", "val/c"):
         save(tmp_path / f"data/{name}.png", 64, 64)

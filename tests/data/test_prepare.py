@@ -3,24 +3,27 @@
 import hashlib
 import json
 import multiprocessing
-import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from a2f.cli.main import cli
 from a2f.data.index import PrepareSettings
 from a2f.data.pairs import crop_to_multiple, find_images, find_lr, load_pairs
 from a2f.data.prepare import Prepared, find_sources, run
 from a2f.data.subimages import positions, sub_images, sub_names, unique_names
 from a2f.errors import A2FError, ImageReadError, UsageError, WriteError
+from a2f.files import write_bytes_atomic
 from a2f.resize import imresize
 
 SMALL = PrepareSettings(size=48, step=24, min_size=16, scales=(2, 3, 4))
@@ -96,6 +99,7 @@ def test_names_are_unique_and_files_take_them() -> None:
 # what is written
 
 
+@pytest.mark.integration
 def test_every_pixel_is_exact_and_the_index_tells_it(tmp_path: Path) -> None:
     source = photos(tmp_path / "src")
     results = prepared(source, tmp_path / "dst")
@@ -121,6 +125,7 @@ def test_every_pixel_is_exact_and_the_index_tells_it(tmp_path: Path) -> None:
         assert (output["height"], output["width"]) == pixels(tmp_path / "dst" / path).shape[:2]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_training_reads_what_was_prepared(tmp_path: Path, scale: int) -> None:
     source = photos(tmp_path / "src")  # 61 rows: not a multiple
@@ -153,6 +158,7 @@ def test_all_kinds_of_files_become_rgb(tmp_path: Path) -> None:
     np.testing.assert_array_equal(made["turned"], np.rot90(image, -1))
 
 
+@pytest.mark.integration
 def test_bad_and_small_files_stop_nothing(tmp_path: Path) -> None:
     source = photos(tmp_path / "src")
     (source / "a_empty.png").touch()
@@ -181,6 +187,7 @@ def test_bad_and_small_files_stop_nothing(tmp_path: Path) -> None:
 # a second run
 
 
+@pytest.mark.integration
 def test_a_second_run_makes_what_is_missing_changed_or_damaged_and_nothing_else(tmp_path: Path) -> None:
     source, folder = photos(tmp_path / "src", 5), tmp_path / "dst"
     prepared(source, folder)
@@ -219,6 +226,7 @@ def test_more_scales_are_added_and_earlier_ones_kept_up(tmp_path: Path) -> None:
     assert (folder / "LR_bicubic/X2/p0_s001x2.png").exists()
 
 
+@pytest.mark.integration
 def test_sources_that_are_gone_leave_their_files_until_others_take_the_names(tmp_path: Path) -> None:
     source, folder = photos(tmp_path / "src", 3), tmp_path / "dst"
     prepared(source, folder)
@@ -246,9 +254,10 @@ def test_a_source_that_breaks_keeps_what_was_made_of_it(tmp_path: Path) -> None:
     assert files(folder) == before
 
 
+@pytest.mark.integration
 def test_a_journal_that_was_cut_off_is_gone_on_from(tmp_path: Path) -> None:
     source, folder = photos(tmp_path / "src", 4), tmp_path / "dst"
-    running = run(find_sources(source, folder, SMALL), jobs=1)
+    running: Any = run(find_sources(source, folder, SMALL), jobs=1)
     next(running)
     next(running)
     running.close()  # as an interruption does
@@ -262,57 +271,49 @@ def test_a_journal_that_was_cut_off_is_gone_on_from(tmp_path: Path) -> None:
     assert files(folder) == files(tmp_path / "other")
 
 
-def children_of(pid: int) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid and fields[0] != "Z":
-            found.append(int(stat.parent.name))
-    return found
+KILLED = """
+import multiprocessing, os, signal, sys
+from a2f.cli.main import main
+from a2f.data.index import Index
+left, add = int(sys.argv.pop(1)), Index.add
+def added(index, entry):
+    global left
+    left -= 1
+    if left == 0:
+        print(*[child.pid for child in multiprocessing.active_children()], flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    add(index, entry)
+Index.add = added
+main()
+"""
 
 
 @pytest.mark.integration
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 def test_killed_at_any_moment_nothing_is_half_written_and_a_rerun_finishes(tmp_path: Path) -> None:
-    source, folder = photos(tmp_path / "src", 20), tmp_path / "dst"  # most is still to do at the kill
-    command = [
-        sys.executable,
-        "-m",
-        "a2f",
-        "data",
-        "prepare",
-        source,
-        folder,
-        "--size=32",
-        "--step=16",
-        "--min-size=16",
-    ]
-    command += ["--lr=2", "--jobs=2"]
-    for wanted in (1, 40):
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            while len(list(folder.glob("HR/*.png"))) < wanted:
-                assert process.poll() is None, "finished before it could be killed"
-                time.sleep(0.01)
-            workers = children_of(process.pid)
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-        assert len(workers) >= 2
+    """Killed before the first image is in the index, and before the third of a second run."""
+    source, folder = photos(tmp_path / "src", 8), tmp_path / "dst"
+    words = ["data", "prepare", str(source), str(folder), "--size=32", "--step=16", "--min-size=16", "--lr=2"]
+    for number in (1, 3):
+        command = [sys.executable, "-c", KILLED, str(number), *words, "--jobs=2"]
+        process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        assert process.returncode == -signal.SIGKILL
+        workers = process.stdout.split()
+        assert len(workers) == 2
         deadline = time.monotonic() + 60
         while any(Path(f"/proc/{pid}").exists() for pid in workers):  # they end with their parent
             assert time.monotonic() < deadline
             time.sleep(0.05)
         assert not (folder / "index.json").exists()
-        for path in folder.rglob("*.png"):
+        made = list(folder.rglob("*.png"))
+        assert made
+        for path in made:
             assert pixels(path).shape in ((32, 32, 3), (16, 16, 3))
-    done = subprocess.run([*command, "--jobs=1"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "kept from before" in done.stderr
+    done = CliRunner().invoke(cli, [*words, "--jobs=1"])
+    assert done.exit_code == 0, done.output
+    assert "2 kept from before" in done.stderr
     prepared(source, tmp_path / "other", PrepareSettings(size=32, step=16, min_size=16, scales=(2,)))
-    theirs = files(tmp_path / "other")
-    assert files(folder) == theirs
+    assert files(folder) == files(tmp_path / "other")
 
 
 @pytest.mark.integration
@@ -382,6 +383,7 @@ def test_other_sizes_or_another_source_are_refused(tmp_path: Path) -> None:
             PrepareSettings(**bad)
 
 
+@pytest.mark.integration
 def test_a_full_disk_ends_the_run_and_a_second_one_goes_on(tmp_path: Path, monkeypatch) -> None:
     source, folder = photos(tmp_path / "src", 3), tmp_path / "dst"
     import a2f.data.prepare as module
@@ -394,7 +396,7 @@ def test_a_full_disk_ends_the_run_and_a_second_one_goes_on(tmp_path: Path, monke
             raise WriteError(f"cannot write {path}: No space left on device")
         write(path, data)
 
-    write = module.write_bytes_atomic
+    write = write_bytes_atomic
     monkeypatch.setattr(module, "write_bytes_atomic", full)
     with pytest.raises(WriteError, match="No space left"):
         prepared(source, folder)

@@ -30,6 +30,7 @@ def test_the_interval_is_the_percentiles_of_resampled_means() -> None:
     assert interval([0.5] * 9) == (0.5, 0.5)
 
 
+@pytest.mark.integration
 def test_the_interval_covers_the_mean_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
     hits = 0

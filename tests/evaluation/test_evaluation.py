@@ -171,6 +171,7 @@ def test_sets_and_pictures_of_one_name_are_told_apart(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.integration
 def test_ensembles_are_measured_and_named(data: Path, tmp_path: Path) -> None:
     from a2f import load
 
@@ -192,6 +193,7 @@ def test_ensembles_are_measured_and_named(data: Path, tmp_path: Path) -> None:
     assert isinstance(refused.exception, UsageError)
 
 
+@pytest.mark.integration
 def test_command(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     run = CliRunner()
     done = run.invoke(cli, ["eval", "bicubic", "sd", "-s", "4", "--data", str(data), str(data / "HR"), "--json"])

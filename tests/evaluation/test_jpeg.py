@@ -126,6 +126,7 @@ def test_pictures_of_the_sheet(data: Path) -> None:
         sheet_rows(items, scale=4, qualities=QUALITIES, pictures=("d",))
 
 
+@pytest.mark.integration
 def test_command(data: Path, tmp_path: Path) -> None:
     def run(*arguments: object):
         return CliRunner().invoke(cli, ["eval", *map(str, arguments)])

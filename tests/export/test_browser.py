@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import load
 
-from a2f.api import find_weights
 from a2f.errors import UsageError
 from a2f.export.browser import browser_model
 from a2f.export.fold import fold
@@ -15,7 +14,7 @@ from a2f.export.graph import export_onnx
 from a2f.export.session import make_session
 from a2f.runtime.tiled import gate_of
 from a2f.variants import ABLATIONS
-from a2f.weights import Weights, expected_shapes
+from a2f.weights import Weights, expected_shapes, find_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -48,7 +48,7 @@ def test_equal_to_torch(config: A2FConfig) -> None:
 
     rng = np.random.default_rng(0)
     session = make_session(export_onnx(weights), threads=2)
-    for shape in [(1, 3, 1, 1), (1, 3, 1, 9), (2, 3, 17, 23), (3, 3, 8, 5)]:
+    for shape in [(1, 3, 1, 1), (1, 3, 1, 9), (2, 3, 7, 11)]:
         lr = rng.random(shape, dtype=np.float32)
         (sr,) = session.run(None, {"lr": lr})
         assert np.abs(sr - run(lr)).max() <= rounding(run, lr)
@@ -117,6 +117,7 @@ def test_same_bytes_each_time() -> None:
     assert export_onnx(weights) == export_onnx(weights)
 
 
+@pytest.mark.integration
 def test_enlarging_loads_neither_torch_nor_onnx() -> None:
     code = (
         "import sys, numpy as np, a2f\n"

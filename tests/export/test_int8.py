@@ -32,6 +32,7 @@ def with_ranges(weights: Weights, ranges: tuple[Range, ...]) -> Weights:
     return replace(weights, metadata={**weights.metadata, METADATA_KEY: ranges_text(ranges)})
 
 
+@pytest.mark.integration
 def test_ranges_are_what_the_blocks_see(plain, photo) -> None:
     ranges = calibrate(plain, [photo, photo[:50]])
     assert len(ranges) == 8
@@ -43,6 +44,7 @@ def test_ranges_are_what_the_blocks_see(plain, photo) -> None:
     )
 
 
+@pytest.mark.integration
 def test_integers_are_near_and_not_the_same(plain, photo) -> None:
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
     weights = with_ranges(plain, calibrate(plain, [photo]))
@@ -75,6 +77,7 @@ def test_no_sum_of_integers_is_cut_off(sign: int) -> None:
     np.testing.assert_allclose(middle, sign * 9 * hidden * 9 * channels, rtol=1e-5)
 
 
+@pytest.mark.integration
 def test_ranges_decide(plain, photo) -> None:
     """A check that the integers are really in use: ranges that are far too small destroy the image."""
     pytest.importorskip("openvino", reason="the extra openvino is not installed")

@@ -48,6 +48,7 @@ def command(*words: object) -> Result:
     return CliRunner().invoke(cli, ["plot", *map(str, words)])
 
 
+@pytest.mark.integration
 def test_a_run_has_its_curves_and_its_lambdas(run: Path, axes: list) -> None:
     assert command(run).exit_code == 0
     assert (run / "curves.png").stat().st_size > 1000
@@ -62,6 +63,7 @@ def test_plot_has_a_help_of_its_own() -> None:
     assert "--recipe" not in told.stdout
 
 
+@pytest.mark.integration
 def test_ticks_are_at_whole_blocks(run: Path, axes: list, tmp_path: Path) -> None:
     plot_runs({"one": run}, output=tmp_path / "a.svg")
     ticks = axes[-1].get_xticks()
@@ -72,6 +74,7 @@ def test_ticks_are_at_whole_blocks(run: Path, axes: list, tmp_path: Path) -> Non
     }
 
 
+@pytest.mark.integration
 def test_runs_lie_on_one_another_and_files_beside(run: Path, axes: list, tmp_path: Path) -> None:
     other = shutil.copytree(run, run.parent / "two")
     (other / "last.safetensors").write_bytes(write_weights(to_weights(A2F(ablation_of("baseline-mp", scale=2)))))
@@ -92,6 +95,7 @@ def test_a_weights_file_alone(axes: list, tmp_path: Path) -> None:
     assert [axis.get_title() for axis in axes] == ["a2f_sd_x4"]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("weights", "note"),
     [(None, "cannot read weights"), (b"", "no λ: "), ("idn", "the network is not A²F")],
@@ -112,6 +116,7 @@ def test_what_a_run_lacks_is_told_and_the_rest_is_drawn(weights, note: str, tmp_
         plot_runs({"one": tmp_path}, output=tmp_path / "curves.png")
 
 
+@pytest.mark.integration
 def test_the_psnr_of_jpeg_files_is_drawn_too(run: Path, axes: list, tmp_path: Path) -> None:
     (run / "log.csv").write_text("step,loss,lr,psnr_y,psnr_y_jpeg\n1,0.5,1e-3,30,27\n2,0.4,1e-3,31,28\n")
     assert plot_runs({"one": run}, output=tmp_path / "curves.png") == []
@@ -119,6 +124,7 @@ def test_the_psnr_of_jpeg_files_is_drawn_too(run: Path, axes: list, tmp_path: Pa
     assert list(axes[1].lines[1].get_ydata()) == [27, 28]
 
 
+@pytest.mark.integration
 def test_few_points_have_ticks_at_whole_steps_that_do_not_touch(run: Path, axes: list, tmp_path: Path) -> None:
     for steps in ((1, 2), (10, 20), (19_500, 19_750, 20_000), (150_000, 1_200_000)):
         lines = "".join(f"{step},0.1,0.0005,31\n" for step in steps)
@@ -132,6 +138,7 @@ def test_few_points_have_ticks_at_whole_steps_that_do_not_touch(run: Path, axes:
             assert all(a.x1 + 4 < b.x0 for a, b in pairwise(boxes))
 
 
+@pytest.mark.integration
 def test_no_label_touches_the_edge(run: Path, axes: list, tmp_path: Path) -> None:
     plot_runs({"one": run}, output=tmp_path / "a.png")
     axes[0].figure.draw_without_rendering()  # at the resolution at which it is measured
@@ -140,6 +147,7 @@ def test_no_label_touches_the_edge(run: Path, axes: list, tmp_path: Path) -> Non
     assert all(axis.get_tightbbox().x1 <= whole.x1 - 6 for axis in axes)
 
 
+@pytest.mark.integration
 def test_bicubic_is_a_line_of_its_own(run: Path, axes: list, tmp_path: Path) -> None:
     (run / "log.csv").write_text("step,loss,lr,psnr_y,bicubic\n10,0.2,1e-3,30,28.5\n20,0.1,5e-4,31,28.5\n")
     plot_runs({"one": run}, output=tmp_path / "a.png")
@@ -153,6 +161,7 @@ def test_bicubic_is_a_line_of_its_own(run: Path, axes: list, tmp_path: Path) -> 
     assert [line.get_label() for line in axes[1].lines] == ["one", "two", "one, bicubic", "two, bicubic"]
 
 
+@pytest.mark.integration
 def test_an_existing_picture_is_replaced_on_request_alone(run: Path, tmp_path: Path) -> None:
     picture = tmp_path / "mine.png"
     picture.write_bytes(b"mine")

@@ -24,6 +24,7 @@ def texts(path: Path) -> list[str]:
     return re.findall(r"<!-- (.*?) -->", path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("data", "scale", "measured"), [("Manga109", 2, {}), ("Set5", 4, {"sd": 31.7})])
 def test_figure_1_has_every_method_and_no_label_on_another(data: str, scale: int, measured, tmp_path: Path) -> None:
     path = tmp_path / "figure.svg"
@@ -46,6 +47,7 @@ def test_points_of_figure_1() -> None:
         points_of("Kodak24", scale=2)
 
 
+@pytest.mark.integration
 def test_the_same_figure_gives_the_same_bytes(tmp_path: Path) -> None:
     for kind in (".svg", ".pdf"):
         first, second = tmp_path / f"a{kind}", tmp_path / f"b{kind}"
@@ -79,6 +81,7 @@ def test_figure_3_shows_the_factors_of_the_file(tmp_path: Path) -> None:
         draw_factors([], output=path)
 
 
+@pytest.mark.integration
 def test_figure_3_needs_all_factors() -> None:
     from a2f.model.a2f import A2F, to_weights
 
@@ -102,6 +105,7 @@ class Grey:
         return np.full((image.shape[0] * 4, image.shape[1] * 4, 3), 0.5, np.float32)
 
 
+@pytest.mark.integration
 def test_figure_4_shows_each_method_with_its_figures(item: Item, tmp_path: Path) -> None:
     scene = scene_of(item, {"bicubic": None, "grey": Grey()}, data="Noise", scale=4, crop=(8, 4, 60, 40))
     assert [s.name for s in scene.shown] == ["bicubic", "grey"]

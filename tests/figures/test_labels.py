@@ -55,6 +55,7 @@ def drawn(points: list[tuple[float, float]], mark_pt: float = 7.0) -> tuple[list
     return boxes, marks, box(frame.x0, frame.y0, frame.x1, frame.y1)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("mark_pt", [5.0, 14.0])
 def test_crowded_labels_cover_nothing(mark_pt: float) -> None:
     points = [(5, 5), (5.2, 5.1), (5.4, 5.3), (5.1, 5.8), (4.6, 5.2), (9.8, 9.8), (0.2, 0.2), (9.7, 5)]

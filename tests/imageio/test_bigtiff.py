@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ def colours(height: int = 60, width: int = 80, channels: int = 3) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, channels)).astype(np.uint8)
 
 
-def bigtiff(**options: object) -> bytes:
+def bigtiff(**options: Any) -> bytes:
     out = io.BytesIO()
     tifffile.imwrite(out, colours(), bigtiff=True, photometric="rgb", metadata=None, **options)
     return out.getvalue()

@@ -6,6 +6,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,6 +65,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the limit counts from what /proc tells")
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_what_a_png_unpacks_to_is_bounded(bomb: str, tmp_path: Path) -> None:
@@ -77,6 +79,7 @@ def test_what_a_png_unpacks_to_is_bounded(bomb: str, tmp_path: Path) -> None:
     assert "left out" in note
 
 
+@pytest.mark.integration
 def test_texts_within_the_bound_stay() -> None:
     few = [
         packed(b"Comment", b"of few words"),
@@ -115,8 +118,8 @@ class Counted(bytes):
 
     copied = 0
 
-    def __getitem__(self, key: object) -> object:
-        part = super().__getitem__(key)  # type: ignore[index]
+    def __getitem__(self, key: Any) -> Any:
+        part = super().__getitem__(key)
         if isinstance(part, bytes):
             Counted.copied += len(part)
         return part
@@ -164,6 +167,7 @@ LONG_PACKETS = {
 }
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no limit of a process's work")
 @pytest.mark.parametrize("packet", LONG_PACKETS)
 def test_a_packet_is_read_in_one_pass(packet: str, tmp_path: Path) -> None:

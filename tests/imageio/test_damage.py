@@ -6,6 +6,7 @@ import struct
 import threading
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,12 +25,13 @@ def waves(height: int = 40, width: int = 50) -> np.ndarray:
     return np.stack([127 + 100 * np.sin(x / 5 + c) * np.cos(y / 7) for c in range(3)], -1).astype(np.uint8)
 
 
-def saved(image: Image.Image, format: str, **options: object) -> bytes:
+def saved(image: Image.Image, format: str, **options: Any) -> bytes:
     out = io.BytesIO()
     image.save(out, format, **options)
     return out.getvalue()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("format", list(FORMATS))
 def test_random_damage_raises_only_our_errors(format: str) -> None:
     exif = Image.Exif()
@@ -69,6 +71,7 @@ def test_no_pixels_at_all(blob: bytes) -> None:
         read_image(blob)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("format", "options"), [("TIFF", {"compression": "group4"}), ("BMP", {}), ("PPM", {}), ("PNG", {})]
 )
@@ -135,6 +138,7 @@ def test_no_promise_where_nothing_can_be_saved(format: str) -> None:
             read_image(blob[: len(blob) // 2], allow_truncated=allow)
 
 
+@pytest.mark.integration
 def test_what_is_damaged_is_told_while_others_are_read() -> None:
     """libvips has one text of errors for all threads, and each may empty it."""
     whole = saved(Image.fromarray(waves()), "PNG")

@@ -5,6 +5,7 @@ import re
 import struct
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -364,7 +365,7 @@ def test_other_witnesses_see_the_ratio() -> None:
     assert (jpeg.info["jfif_unit"], jpeg.info["jfif_density"]) == (0, (2, 1))
     png = Image.open(io.BytesIO(enlarged(without_unit("TIFF", (2, 1)), "png")))
     assert png.info["aspect"] == (2, 1)
-    tiff = Image.open(io.BytesIO(enlarged(without_unit("JPEG", (2, 1)), "tiff")))
+    tiff: Any = Image.open(io.BytesIO(enlarged(without_unit("JPEG", (2, 1)), "tiff")))
     assert (tiff.tag_v2[282], tiff.tag_v2[283], tiff.tag_v2[296]) == (2, 1, 1)
 
 

@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def bands(channels: int, dtype: type = np.uint8) -> np.ndarray:
     return out
 
 
-def tiff(pixels: np.ndarray, kind: str | None, **options: object) -> bytes:
+def tiff(pixels: np.ndarray, kind: str | None, **options: Any) -> bytes:
     out = io.BytesIO()
     colours = {"photometric": "minisblack" if pixels.shape[2] < 3 else "rgb", "planarconfig": "contig"}
     tifffile.imwrite(out, pixels, extrasamples=[kind] if kind else None, metadata=None, **{**colours, **options})

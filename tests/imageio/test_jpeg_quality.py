@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ def picture(mode: str = "RGB") -> Image.Image:
     return Image.fromarray(rng.integers(0, 256, (24, 40, 3)).astype(np.uint8)).convert(mode)
 
 
-def saved(image: Image.Image, format: str = "JPEG", **options: object) -> bytes:
+def saved(image: Image.Image, format: str = "JPEG", **options: Any) -> bytes:
     file = io.BytesIO()
     image.save(file, format, **options)
     return file.getvalue()
@@ -41,9 +42,10 @@ def in_file_order(table: list[int]) -> list[int]:
     return [table[place] for place in ZIGZAG]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}], ids=str)
-def test_every_quality_of_libjpeg_is_told_exactly(mode: str, options: dict[str, object]) -> None:
+def test_every_quality_of_libjpeg_is_told_exactly(mode: str, options: dict[str, Any]) -> None:
     image = picture(mode)
     found = {quality: estimate_jpeg_quality(saved(image, quality=quality, **options)) for quality in range(1, 101)}
     assert found == {quality: quality for quality in range(1, 101)}
@@ -55,6 +57,7 @@ def test_other_ways_to_the_same_answer(tmp_path: Path) -> None:
     path.write_bytes(blob)
     assert [estimate_jpeg_quality(source) for source in (path, str(path), blob, io.BytesIO(blob))] == [62] * 4
     assert read_image(blob).jpeg_quality == 62
+    image: Any
     with Image.open(path) as image:
         assert quality_of_table(image.quantization[0]) == 62
     with pytest.raises(ImageReadError, match="cannot read"):
@@ -143,6 +146,7 @@ def test_lossless_jpeg_has_no_quality() -> None:
     assert estimate_jpeg_quality(header(standard, frame=0xC3)) is None
 
 
+@pytest.mark.integration
 def test_cut_headers_are_told_or_not_but_never_wrong() -> None:
     blob = saved(picture(), quality=55)
     found = [estimate_jpeg_quality(blob[:cut]) for cut in range(len(blob))]

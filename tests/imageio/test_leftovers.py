@@ -5,6 +5,7 @@ import struct
 import zlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def photo(size: tuple[int, int] = (64, 48)) -> Image.Image:
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3)).astype(np.uint8))
 
 
-def saved(format: str, **options: object) -> bytes:
+def saved(format: str, **options: Any) -> bytes:
     out = io.BytesIO()
     photo().save(out, format, **options)
     return out.getvalue()
@@ -63,7 +64,7 @@ def test_texts_before_and_behind_the_pixels() -> None:
     made = enlarged(blob, "png")
     for chunk in (TEXT, PACKED, WORLD):
         assert chunk in made
-    image = Image.open(io.BytesIO(made))
+    image: Any = Image.open(io.BytesIO(made))
     image.load()
     assert image.text["Description"] == "a hill " * 40
     for format in ("jpeg", "webp", "tiff", "bmp", "gif", "ppm", "avif"):
@@ -177,7 +178,7 @@ def tiff(*tags: tuple, order: str = "<", big: bool = False, orientation: int = 1
     return out.getvalue()
 
 
-def tags_of(blob: bytes) -> dict[int, object]:
+def tags_of(blob: bytes) -> dict[int, Any]:
     with tifffile.TiffFile(io.BytesIO(blob)) as file:
         return {tag.code: tag.value for tag in file.pages[0].tags}
 
@@ -193,7 +194,7 @@ def test_geotiff_is_carried_with_its_scale(order: str, big: bool) -> None:
     assert (made[269], made[285], made[42113]) == ("sheet 12", "north", "-9999")
 
 
-def ground(tags: dict[int, object], column: float, row: float) -> tuple[float, float]:
+def ground(tags: dict[int, Any], column: float, row: float) -> tuple[float, float]:
     """Where a place of the raster lies, by the tie point and the scale, or by the matrix."""
     if 34264 in tags:
         m = tags[34264]

@@ -85,9 +85,9 @@ def test_floats_with_a_profile_are_linear_light_in_exr(curve: str, tmp_path: Pat
     assert back is not None
     assert back.primaries == pytest.approx(PRIMARIES[12], abs=1e-4)
     pixels = read_image(encode_image(picture, format="exr")).pixels
-    profiles = [ImageCms.ImageCmsProfile(io.BytesIO(icc)) for icc in (CODED[curve], P3_LINEAR)]
+    coded, linear = (ImageCms.ImageCmsProfile(io.BytesIO(icc)) for icc in (CODED[curve], P3_LINEAR))
     colorimetric = ImageCms.Intent.RELATIVE_COLORIMETRIC
-    wanted = ImageCms.profileToProfile(Image.fromarray(steps), *profiles, renderingIntent=colorimetric)
+    wanted = ImageCms.profileToProfile(Image.fromarray(steps), coded, linear, renderingIntent=colorimetric)
     np.testing.assert_allclose(from_network(pixels, back), np.asarray(wanted) / 255, atol=0.004)
 
 

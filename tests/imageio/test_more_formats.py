@@ -6,6 +6,7 @@ They need the extra `formats`, as `make test` installs it.
 import io
 import struct
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -290,7 +291,7 @@ def test_integers_of_light_look_the_same() -> None:
     np.testing.assert_allclose(eight / 255, forced / 65535, atol=0.02)
 
 
-def exr_file(channels: dict[str, np.ndarray], **header: object) -> bytes:
+def exr_file(channels: dict[str, np.ndarray], **header: Any) -> bytes:
     import OpenEXR
 
     out = io.BytesIO()
@@ -438,7 +439,7 @@ def test_dds_with_compression_and_mipmaps() -> None:
 # --- what else a HEIC file tells -----------------------------------------------------------------------------------
 
 
-def heic(**options: object) -> bytes:
+def heic(**options: Any) -> bytes:
     import pillow_heif
 
     out = io.BytesIO()

@@ -36,6 +36,7 @@ def mutated(blob: bytes, rng: random.Random) -> bytes:
     return bytes(out)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_damage_of_every_kind(path: Path) -> None:
     rng, blob = random.Random(path.name), path.read_bytes()

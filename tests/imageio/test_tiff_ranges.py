@@ -1,6 +1,7 @@
 """What a TIFF holds beside colours in the range of its samples: bands of another range, and values for no data."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from a2f.errors import ImageReadError
 from a2f.imageio import encode_image, read_image
 
 
-def tiff(pixels: np.ndarray, **options: object) -> bytes:
+def tiff(pixels: np.ndarray, **options: Any) -> bytes:
     out = io.BytesIO()
     pixels = pixels[..., 0] if pixels.shape[2:] == (1,) else pixels
     planes = {"planarconfig": "contig"} if pixels.ndim == 3 else {}

@@ -2,6 +2,7 @@
 
 import io
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def waves(height: int = 40, width: int = 64) -> np.ndarray:
     return (np.stack([90 + 60 * np.sin(x / 5 + c) * np.cos(y / 7) for c in range(3)], -1) + noise).astype(np.uint8)
 
 
-def tiff(pixels: np.ndarray, **options: object) -> bytes:
+def tiff(pixels: np.ndarray, **options: Any) -> bytes:
     out = io.BytesIO()
     tifffile.imwrite(out, pixels, metadata=None, **{"photometric": "rgb", **options})
     return out.getvalue()
@@ -200,7 +201,7 @@ def test_colours_to_convert_in_other_numbers(photometric: str, dtype: type) -> N
 def test_white_of_nothing_in_floating_point(dtype: type, channels: int) -> None:
     """What is black would have to be guessed."""
     grey = waves()[..., :channels].astype(dtype) / 255
-    options = {"photometric": "miniswhite", "planarconfig": "contig"}
+    options: dict[str, Any] = {"photometric": "miniswhite", "planarconfig": "contig"}
     options |= {"extrasamples": ["unassalpha"]} if channels == 2 else {}
     with pytest.raises(ImageReadError, match=r"MinIsWhite.*save it with 0 as black"):
         read_image(tiff(grey.squeeze(), **options))

@@ -4,6 +4,7 @@ import io
 import struct
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -146,6 +147,7 @@ def gamma_profile() -> bytes:
     return bytes(icc)
 
 
+@pytest.mark.integration
 @given(
     height=st.integers(1, 20),
     width=st.integers(1, 20),
@@ -199,7 +201,8 @@ def test_quality_changes_the_size() -> None:
 
 def test_jpeg_keeps_full_colour_resolution_by_default() -> None:
     blob = encode_image(Picture(pixels=random_pixels((64, 64, 3), np.uint8)), format="jpeg")
-    assert Image.open(io.BytesIO(blob)).layer[0][1:3] == (1, 1)  # sampling factors of Y: 4:4:4
+    image: Any = Image.open(io.BytesIO(blob))
+    assert image.layer[0][1:3] == (1, 1)  # sampling factors of Y: 4:4:4
 
 
 @pytest.mark.parametrize("format", ["jpeg", "ppm"])

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -29,7 +31,7 @@ def test_weight_norm_changes_nothing_and_folds_away() -> None:
     x = torch.rand(1, 3, 6, 5)
     with torch.no_grad():
         before = model(x)
-        normed = with_weight_norm(model)
+        normed: Any = with_weight_norm(model)
         torch.testing.assert_close(normed(x), before)
         normed.head.parametrizations.weight.original0.mul_(1.5)
         moved = normed(x)

@@ -17,6 +17,7 @@ def test_every_row_of_table_6_is_a_network_here() -> None:
     assert {method for method, _ in missing} == NOT_BUILT
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("name", "scale"), CASES)
 def test_parameters(name: str, scale: int) -> None:
     told, convention = printed(name, scale), CONVENTIONS[name]
@@ -26,6 +27,7 @@ def test_parameters(name: str, scale: int) -> None:
     assert agrees(count, told.parameters_k, cut=convention.cut, off=convention.parameters_off), count
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("name", "scale"), [case for case in CASES if printed(*case).multi_adds_g is not None])
 def test_multi_adds(name: str, scale: int) -> None:
     told, convention = printed(name, scale), CONVENTIONS[name]

@@ -125,7 +125,7 @@ class Evil:
         self.path = path
 
     def __reduce__(self) -> tuple[object, tuple[str, ...]]:
-        return (open, (str(self.path), "w"))  # type: ignore[return-value]
+        return (open, (str(self.path), "w"))
 
 
 @pytest.mark.parametrize("name", list(READERS))

@@ -43,6 +43,7 @@ def own(tmp_path: Path) -> str:
     return f"{tmp_path}/my.py:Net"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["carn-m", "awsrn-sd", "srmdnf", "idn"])
 def test_a_file_gives_the_network_back(name: str, tmp_path: Path) -> None:
     """Shared units, weight normalisation, batch normalisation and luma."""

@@ -153,6 +153,7 @@ def test_trying_leaves_a_network_as_it_was(file: str) -> None:
     assert torch.equal(torch.rand(1), after)  # no random numbers were drawn
 
 
+@pytest.mark.integration
 def test_what_fails_later(file: str) -> None:
     with pytest.raises(UsageError, match=r"OnCpu cannot be counted on 20 x 10 pixels: .* device of its input"):
         count_network(open_network("my.py:OnCpu", scale=2), width=20, height=10)

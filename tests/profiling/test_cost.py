@@ -105,6 +105,7 @@ def test_command() -> None:
     assert run.invoke(cli, ["profile", "nothing"]).exit_code != 0
 
 
+@pytest.mark.integration
 def test_measured_command() -> None:
     run = CliRunner()
     measured = ["profile", "sd", "-s", "4", "--latency", "--memory", "--rounds", "1", "--threads", "2"]
@@ -120,6 +121,7 @@ def test_measured_command() -> None:
     assert "bfloat16" in text
 
 
+@pytest.mark.integration
 def test_peak_memory_grows_with_the_image() -> None:
     config = config_of("sd", scale=2)
     weights = to_weights(A2F(config))

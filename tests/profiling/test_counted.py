@@ -12,6 +12,7 @@ from a2f.variants import ABLATIONS, config_of, count_parameters
 CONFIGS = [config_of("sd", scale=3), config_of("l", scale=4), *ABLATIONS.values()]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.variant}-x{c.scale}")
 def test_it_is_what_arithmetic_gives_for_our_networks(config) -> None:
     network = with_weight_norm(A2F(config))

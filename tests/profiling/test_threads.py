@@ -19,6 +19,7 @@ def threads_of_torch():
     torch.set_num_threads(before)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("variable", [None, "1", "2"])
 def test_both_engines_get_the_same_number(variable, threads_of_torch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)

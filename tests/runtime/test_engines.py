@@ -22,6 +22,7 @@ def image() -> np.ndarray:
     return np.random.default_rng(0).random((21, 34, 3), dtype=np.float32)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("engine", ENGINES)
 def test_engines_agree(engine: str, weights, image) -> None:
     if engine == "openvino":
@@ -38,6 +39,7 @@ def test_engines_agree(engine: str, weights, image) -> None:
     assert np.abs(sr - other(image)).max() <= rounding(other, image)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_torch_in_lower_precision_is_near(dtype: str, weights, image) -> None:
     upscaler = load_engine(weights, engine="torch", dtype=dtype)
@@ -64,6 +66,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
 def test_an_interrupt_is_heard_after_an_openvino_engine_went_in_another_thread() -> None:
     pytest.importorskip("openvino", reason="the extra openvino is not installed")

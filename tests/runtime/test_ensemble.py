@@ -102,6 +102,7 @@ def test_views_are_the_symmetries_of_a_square() -> None:
     assert len({view.of(square).tobytes() for view in VIEWS[8]}) == 8
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("runs", RUNS)
 @pytest.mark.parametrize("engine", ["onnxruntime", "torch", "openvino"])
 def test_tiles_are_invisible_in_it(runs: int, engine: str) -> None:
@@ -113,6 +114,7 @@ def test_tiles_are_invisible_in_it(runs: int, engine: str) -> None:
         assert np.abs(made - whole(image)).max() <= rounding(whole, image)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("runs", RUNS)
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_the_sum_in_a_file_is_that_in_memory(runs: int, dtype: type, monkeypatch, tmp_path: Path) -> None:
@@ -192,6 +194,7 @@ def test_grey_alpha_and_depth(channels: int, dtype: type, network: Upscaler) -> 
     assert upscale_pixels(pixels, [banded], size=(31, 19)).shape == (19, 31, channels)
 
 
+@pytest.mark.integration
 def test_progress_is_shared_by_the_runs() -> None:
     for tile, least in ((16, 8 * 12), (0, 8)):
         upscaler, told = a2f.load(scale=2, threads=1, tile=tile, ensemble=8).engine, list[float]()

@@ -77,6 +77,7 @@ def test_layouts_sizes_and_types(tmp_path: Path, shape: tuple[Any, ...], kind: i
             model(np.zeros((12, 50, 3), np.float32))
 
 
+@pytest.mark.integration
 def test_ranges_are_as_stated_or_refused(tmp_path: Path) -> None:
     for name, low, high in (("255", 0, 255), ("-1..1", -1, 1)):
         # takes [0, 1] and gives [low, high]: only right with both ranges stated
@@ -120,6 +121,7 @@ def test_multiples_are_padded_and_cut(tmp_path: Path) -> None:
         opened(tmp_path / "a.pt")(IMAGE)
 
 
+@pytest.mark.integration
 def test_exported_programs(tmp_path: Path) -> None:
     size = {2: torch.export.Dim("h", min=2), 3: torch.export.Dim("w", min=2)}
     program = torch.export.export(torch.nn.Upsample(scale_factor=2), (torch.rand(1, 3, 8, 9),), dynamic_shapes=(size,))

@@ -158,6 +158,7 @@ def test_jobs_share_the_memory(monkeypatch) -> None:
     assert Memory(1000, jobs=3).budget() == 300
 
 
+@pytest.mark.integration
 def test_too_little_memory_is_refused_with_the_least_that_works(weights, monkeypatch) -> None:
     monkeypatch.setattr(memory, "resident_bytes", lambda: 40 * 10**6)  # it must not change between the tries
     image = np.random.default_rng(0).random((300, 400, 3), dtype=np.float32)

@@ -88,6 +88,7 @@ def levels(sr: np.ndarray) -> np.ndarray:
 SIZES = [(1, 1), (1, 5000), (5000, 1), (2, 3), (15, 16), (16, 17), (17, 15), (31, 37), (48, 33)]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_sizes_around_every_boundary(size, steps, whole) -> None:
     image = an_image(*size)
@@ -98,6 +99,7 @@ def test_sizes_around_every_boundary(size, steps, whole) -> None:
         assert (np.abs(levels(sr) - levels(expected)) <= 1).all()
 
 
+@pytest.mark.integration
 @settings(max_examples=40)
 @given(
     height=st.integers(1, 70),
@@ -124,6 +126,7 @@ def test_rounding_is_measured_on_the_image() -> None:
     assert rounding(whole, square) < 1e-5 < 1e-4 < rounding(whole, narrow)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("config", [*EVERY, *ABLATIONS.values()], ids=lambda c: f"{c.variant}-x{c.scale}")
 def test_all_networks(config) -> None:
     weights, image = to_weights(A2F(config)), an_image(20, 27)
@@ -131,6 +134,7 @@ def test_all_networks(config) -> None:
     assert np.abs(tiled(image) - whole(image)).max() <= rounding(whole, image)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("in_file", [False, True])
 @pytest.mark.parametrize("blocks", [1, 2, 3, 5, 6, 7])
 def test_any_number_of_blocks(blocks: int, in_file: bool) -> None:
@@ -149,6 +153,7 @@ def test_gates_of_single_tiles_would_be_seen(weights, whole) -> None:
     assert (np.abs(levels(alone) - levels(whole(image))) > 1).any()
 
 
+@pytest.mark.integration
 def test_bands_are_the_image_in_order(weights) -> None:
     upscaler = load_engine(weights, limits=Limits(tile_px=16))
     assert isinstance(upscaler, Engine)
@@ -164,6 +169,7 @@ def test_bands_refuse_what_is_no_image(weights) -> None:
         next(load_engine(weights).run(np.zeros((4, 4), np.uint8), Whole()))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("size", [(40, 50), (1, 5000), (5000, 2), (33, 32), (181, 180)], ids=str)
 @pytest.mark.parametrize("tile", [8, 33, 64])
 def test_pieces_with_given_gates_are_the_image(size, tile: int, weights, whole) -> None:
@@ -173,6 +179,7 @@ def test_pieces_with_given_gates_are_the_image(size, tile: int, weights, whole) 
     assert np.abs(sr.transpose(2, 0, 1) - whole(image)).max() <= rounding(whole, image)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("config", [*EVERY, *ABLATIONS.values()], ids=lambda c: f"{c.variant}-x{c.scale}")
 def test_pieces_of_all_networks(config) -> None:
     weights, image = to_weights(A2F(config)), an_image(60, 75)
@@ -180,6 +187,7 @@ def test_pieces_of_all_networks(config) -> None:
     assert np.abs(pieces(image) - whole(image)).max() <= rounding(whole, image)
 
 
+@pytest.mark.integration
 def test_openvino_runs_in_pieces_what_does_not_fit(weights, whole, monkeypatch) -> None:
     """Pieces cost no precision: float32 stays near the image, and int8 as near to it as int8 in one run."""
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
@@ -200,6 +208,7 @@ def test_openvino_runs_in_pieces_what_does_not_fit(weights, whole, monkeypatch) 
         load_engine(weights, engine="openvino", limits=Limits(gates="exact"))
 
 
+@pytest.mark.integration
 def test_sampled_gates_are_of_all_strips() -> None:
     """Of an image that looks the same everywhere the sample tells all."""
     torch.manual_seed(0)  # an untrained network: its gates are half open, so that they depend on what they pool
@@ -215,6 +224,7 @@ def test_sampled_gates_are_of_all_strips() -> None:
     assert rows.max() < 20 * np.median(rows)
 
 
+@pytest.mark.integration
 def test_sampled_gates_are_the_same_for_any_number_of_threads(steps) -> None:
     image = an_image(300, 400)
     one, three = (sampled_gates(steps, rows_of(image), size=(400, 300), threads=threads) for threads in (1, 3))
@@ -236,6 +246,7 @@ def test_the_graph_is_told_the_last_piece_of_each_image(steps) -> None:
     assert told == ([False] * 5 + [True]) * 2
 
 
+@pytest.mark.integration
 def test_eight_threads_share_one_upscaler(weights) -> None:
     upscaler = load_engine(weights, threads=2, limits=Limits(tile_px=16))
     images = [an_image(30 + n, 41, seed=n) for n in range(8)]
@@ -246,6 +257,7 @@ def test_eight_threads_share_one_upscaler(weights) -> None:
             assert all((a == b).all() for a, b in zip(alone, together, strict=True))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("dtype", ["float32", "fast"])
 def test_large_images_share_one_upscaler(dtype: str, weights) -> None:
     """Larger than what is kept between runs: memory is given back while other threads wait."""
@@ -256,6 +268,7 @@ def test_large_images_share_one_upscaler(dtype: str, weights) -> None:
     assert all((a == b).all() for a, b in zip(alone, together, strict=True))
 
 
+@pytest.mark.integration
 def test_a_run_that_is_left_lets_go(weights, steps) -> None:
     upscaler, image = load_engine(weights, threads=2, limits=Limits(tile_px=16)), an_image(600, 30)
     bands = upscaler.run(image, upscaler.plan((30, 600), upscaler.memory.budget()))
@@ -267,6 +280,7 @@ def test_a_run_that_is_left_lets_go(weights, steps) -> None:
     assert threading.active_count() <= before
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("config", [*EVERY, *ABLATIONS.values()], ids=lambda c: f"{c.variant}-x{c.scale}")
 def test_torch_runs_tiles_of_all_networks(config) -> None:
     weights, image = to_weights(A2F(config)), an_image(41, 53)
@@ -310,6 +324,7 @@ def test_torch_without_memory_for_the_whole_image_or_a_tile(error: RuntimeError,
         tiled(image)
 
 
+@pytest.mark.integration
 def test_images_that_fit_run_whole_and_all_others_in_tiles(weights, whole, monkeypatch) -> None:
     image = an_image(300, 500)
     expected = whole(image).transpose(1, 2, 0)
@@ -320,6 +335,7 @@ def test_images_that_fit_run_whole_and_all_others_in_tiles(weights, whole, monke
     assert np.abs(tight(image) - expected).max() <= rounding(whole, image)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("side", [490, 700])  # below and above what keeps its memory
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino", "torch"])
 def test_a_whole_image_that_is_cancelled_ends_and_leaves_the_others(engine: str, side: int, weights) -> None:
@@ -337,6 +353,7 @@ def test_a_whole_image_that_is_cancelled_ends_and_leaves_the_others(engine: str,
     assert (upscaler(small) == expected).all()
 
 
+@pytest.mark.integration
 def test_openvino_runs_that_wait_for_another_are_cancelled_too(weights) -> None:
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
     upscaler, image, cancel = load_engine(weights, engine="openvino", threads=1), an_image(700, 700), threading.Event()

@@ -61,6 +61,7 @@ def make_run(folder: Path, network: Network, recipe: Recipe = RECIPE) -> Run:
     return Run(network, recipe, patches=patches, validation=images()[:1], folder=folder, device=torch.device("cpu"))
 
 
+@pytest.mark.integration
 def test_it_learns(tmp_path: Path) -> None:
     told: list[Progress] = []
     run = make_run(tmp_path, small())
@@ -130,6 +131,7 @@ def train(*words: object) -> BaseException | None:
     return result.exception
 
 
+@pytest.mark.integration
 def test_the_command_trains_a_network_of_another_paper(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text("steps = 4\nevaluate_every = 2\n[[stages]]\nuntil = 1\nbatch = 2\npatch = 16\n")
     how = ("-s", "2", "--data", photos, "--recipe", tmp_path / "r.toml")
@@ -144,6 +146,7 @@ def test_the_command_trains_a_network_of_another_paper(photos: Path, tmp_path: P
     assert "is of imdn x2, not of carn-m x2" in str(error)
 
 
+@pytest.mark.integration
 def test_lr_images_of_ones_own_are_trained_on(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text("steps = 2\nevaluate_every = 2\n[[stages]]\nuntil = 1\nbatch = 2\npatch = 8\n")
     how = ("-s", "2", "--data", photos, "--recipe", tmp_path / "r.toml", "--lr-data", tmp_path / "lr")
@@ -161,6 +164,7 @@ def test_lr_images_of_ones_own_are_trained_on(photos: Path, tmp_path: Path) -> N
     assert "no LR image for 1 of" in str(train("srcnn", *how, "-o", tmp_path / "no"))
 
 
+@pytest.mark.integration
 def test_a_network_that_makes_nan_is_told_and_leaves_nothing(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

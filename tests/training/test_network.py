@@ -56,6 +56,7 @@ def stacked(name: str, values: list[torch.Tensor]) -> torch.Tensor:
     return torch.stack(values)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("path", ["_on_cpu", "_as_written"])
 @pytest.mark.parametrize("config", NETWORKS, ids=NAMES)
 def test_values_and_gradients_are_those_of_the_papers_network(config: A2FConfig, path: str) -> None:
@@ -73,6 +74,7 @@ def test_values_and_gradients_are_those_of_the_papers_network(config: A2FConfig,
         assert error < 1e-4, (name, error)
 
 
+@pytest.mark.integration
 def test_bf16_gradients_are_as_close_to_fp32_as_those_of_autocast() -> None:
     config = config_of("sd", scale=4)
     weights = random_weights(config)

@@ -81,11 +81,12 @@ def children(pid: int) -> list[int]:
     return [int(word) for word in listed.stdout.split()]
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET / HTT", HEAD, HEAD + b"X-Slow: " + b"a" * 100])
-def test_a_head_that_does_not_come_is_not_waited_for(start, sent: bytes) -> None:
-    with closing(connected(start(header_s=0.3))) as connection:
-        connection.sendall(sent)
-        assert answered(connection) == b""
+def test_a_head_that_does_not_come_is_not_waited_for(start) -> None:
+    server = start(header_s=0.3)
+    for sent in (b"", b"GET / HTT", HEAD, HEAD + b"X-Slow: " + b"a" * 100):
+        with closing(connected(server)) as connection:
+            connection.sendall(sent)
+            assert answered(connection) == b""
 
 
 def test_a_second_head_that_does_not_come_is_not_waited_for_either(start) -> None:
@@ -248,9 +249,8 @@ def test_bodies_of_all_requests_together_have_a_bound(start) -> None:
     with closing(connected(server)) as one, closing(connected(server)) as two, closing(connected(server)) as three:
         for connection in (one, two, three):
             connection.sendall(head)
-        sender = threading.Thread(target=lambda: [c.sendall(b"\0" * 44_000_000) for c in (one, two)])
-        sender.start()
-        sender.join()
+        for connection in (one, two):
+            connection.sendall(b"\0" * 44_000_000)
         three.sendall(b"\0" * 16_000_000)
         told = answered(three)
     assert told.startswith(b"HTTP/1.1 503")
@@ -294,11 +294,10 @@ def test_without_a_folder_for_temporary_files_what_needs_one_is_refused(start, p
 
 
 def test_results_and_jobs_that_nobody_asks_about_are_forgotten(start, picture, wait) -> None:
-    server = start(keep_s=0.5)
+    server = start(keep_s=2)
     with server.client() as client:
         where = client.post("/v1/jobs?scale=2", content=picture()).headers["location"]
-        wait(lambda: figures(client).get('a2f_jobs_total{status="done"}') == 1)
-        assert client.get(where).json()["status"] == "done"
+        wait(lambda: client.get(where).json()["status"] == "done")
         wait(lambda: has_nothing_left(client))
         assert client.get(where).status_code == 404
         client.post("/v1/jobs", content=picture(900, 900))
@@ -307,9 +306,9 @@ def test_results_and_jobs_that_nobody_asks_about_are_forgotten(start, picture, w
 
 
 def test_a_picture_that_takes_too_long_is_given_up(start, picture) -> None:
-    server = start(timeout_s=1)
+    server = start(timeout_s=0.2)
     with server.client() as client:
-        answer = client.post("/v1/upscale", content=picture(2000, 2000))
+        answer = client.post("/v1/upscale", content=picture(2000, 1000))
         assert (answer.status_code, type_of(answer)) == (504, "took-too-long")
         assert has_nothing_left(client)
 

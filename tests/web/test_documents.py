@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -45,7 +46,7 @@ def test_the_clients_of_the_page(server, picture, tmp_path: Path, language: str)
 
 @pytest.mark.integration
 def test_the_python_client_tells_what_was_wrong(server) -> None:
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     code = block("python").rpartition("\n\n\n")[0].replace("http://127.0.0.1:8000", server.address)
     exec(compile(code, "serve.md", "exec"), names)
     with pytest.raises(ValueError, match="not an image of a known format"):
