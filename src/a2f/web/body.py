@@ -11,9 +11,9 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from a2f.web.job import Room
 from a2f.web.options import MEDIA_TYPES, Options, read_options
 from a2f.web.problems import ProblemError
+from a2f.web.results import Room
 from a2f.web.settings import Settings
 
 FIELD = "image"

@@ -87,6 +87,11 @@ class Settings:
         return min(self.keep_bytes or self.memory_bytes, self.memory_bytes // 8)
 
     @property
+    def spool_room(self) -> int:
+        """Bytes of results in temporary files, when `result_room` is full of results that clients take slowly."""
+        return 4 * self.result_room
+
+    @property
     def worker_bytes(self) -> int:
         """Bytes of each worker process: three quarters of the memory, divided among them."""
         return self.memory_bytes * 3 // 4 // self.workers
