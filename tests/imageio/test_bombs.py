@@ -77,6 +77,46 @@ def test_what_a_png_unpacks_to_is_bounded(bomb: str, tmp_path: Path) -> None:
     assert "left out" in note
 
 
+def jxl(*boxes: bytes) -> bytes:
+    """A JPEG XL file with more boxes behind its picture."""
+    codecs = pytest.importorskip("imagecodecs")
+    pytest.importorskip("pylibjxl")
+    return bytes(codecs.jpegxl_encode(np.zeros((16, 16, 3), np.uint8), usecontainer=True)) + b"".join(boxes)
+
+
+def box(kind: bytes, body: bytes) -> bytes:
+    return (len(body) + 8).to_bytes(4, "big") + kind + body
+
+
+def brotli(kind: bytes, body: bytes) -> bytes:
+    return box(b"brob", kind + bytes(pytest.importorskip("imagecodecs").brotli_encode(body)))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the limit counts from what /proc tells")
+@pytest.mark.parametrize("parts", [1, 60])
+def test_what_a_jpeg_xl_file_unpacks_to_is_bounded(parts: int, tmp_path: Path) -> None:
+    bomb = jxl(*[brotli(b"xml ", bytes(600 * 2**20 // parts))] * parts)
+    assert len(bomb) < 100_000
+    (tmp_path / "bomb.jxl").write_bytes(bomb)
+    (tmp_path / "small.jxl").write_bytes(jxl())
+    command = [sys.executable, "-c", READ, str(tmp_path / "bomb.jxl"), str(tmp_path / "small.jxl")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-500:]
+    assert "hold more than 16 MiB once unpacked" in done.stdout
+
+
+def test_packed_boxes_within_the_bound_stay() -> None:
+    packet, exif = b"<x:xmpmeta/>", b"MM\0*\0\0\0\x08\0\0\0\0\0\0"
+    picture = read_image(jxl(brotli(b"xml ", packet), brotli(b"Exif", bytes(4) + exif)))
+    assert picture.metadata.xmp == packet
+    assert picture.metadata.exif is not None
+    assert picture.metadata.exif.endswith(exif)
+    assert picture.notes == ()
+    several = read_image(jxl(*[brotli(b"jumb", b"x")] * 64, box(b"brob", b"xml no brotli"), brotli(b"xml ", packet)))
+    assert several.metadata.xmp is None
+    assert [note for note in several.notes if "2 box(es)" in note]
+
+
 def test_texts_within_the_bound_stay() -> None:
     few = [
         packed(b"Comment", b"of few words"),
