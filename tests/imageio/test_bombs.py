@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from a2f.errors import ImageReadError
 from a2f.imageio import encode_image, png_text, read_image
 from a2f.imageio.png_chunks import Chunk, chunk_bytes, chunks_of
 from a2f.imageio.png_text import with_metadata_first
+from a2f.imageio.read import header_of
 from a2f.imageio.xmp import CAMERA, DIMENSIONS, PARTS, TIFF, cleaned_xmp, updated_xmp
 
 ZEROS = 32 * 2**20  # bytes that deflate packs into 32 KB
@@ -75,6 +77,14 @@ def test_what_a_png_unpacks_to_is_bounded(bomb: str, tmp_path: Path) -> None:
     length, note = done.stdout.split(" ", 1)
     assert int(length) < 500_000
     assert "left out" in note
+
+
+def test_a_png_of_very_many_small_chunks_is_refused() -> None:
+    blob = png(chunk_bytes(b"tEXt", b"") * 50_001)
+    for read in (lambda: header_of(blob, name="a.png"), lambda: read_image(blob, name="a.png")):
+        with pytest.raises(ImageReadError, match="has more than 50,000 small chunks"):
+            read()
+    assert read_image(png(chunk_bytes(b"tEXt", b"a\0b") * 1000)).size == (64, 64)
 
 
 def jxl(*boxes: bytes) -> bytes:

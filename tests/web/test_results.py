@@ -82,10 +82,10 @@ def test_a_job_does_not_wait_until_other_clients_have_taken_their_results(tmp_pa
             assert (large.status, small.status) == ("done", "done")
             assert large.result is not None
             assert large.result.file.read(80, 100) == bytes(10)
-            assert (jobs.results.memory.taken, jobs.results.disk.taken) == (100, 93)
+            assert (jobs.results.memory.taken, jobs.results.disk.taken) == (100, 96)
             assert list(tmp_path.iterdir()) == []
             jobs.forget(large)
-            assert jobs.results.disk.taken == 3
+            assert jobs.results.disk.taken == 6
         assert (await done(jobs, 90)).status == "done"
         assert jobs.results.memory.taken == 90
 
@@ -138,6 +138,43 @@ def test_a_job_that_a_request_waits_for_is_not_cancelled_by_the_limit_for_keepin
 
     with_jobs(use, keep_s=0)
     assert swept == [0]
+
+
+def test_without_a_queue_a_free_worker_takes_a_picture() -> None:
+    async def use(jobs: Jobs) -> None:
+        assert (await done(jobs, 1)).status == "done"
+        running, go_on = jobs.workers[0].ask, asyncio.Event()
+
+        async def ask(*given: Any, **named: Any) -> Any:
+            await go_on.wait()
+            return await running(*given, **named)
+
+        jobs.workers[0].ask = ask  # type: ignore[method-assign]
+        first = a_job(1)
+        await jobs.submit(first)
+        for status in ("queued", "running"):
+            while first.status != status:
+                await asyncio.sleep(0)
+            with pytest.raises(ProblemError) as caught:
+                await jobs.submit(a_job(1))
+            assert caught.value.kind.name == "queue-full"
+        go_on.set()
+        await first.finished.wait()
+        assert (await done(jobs, 1)).status == "done"
+
+    with_jobs(use, queue=0)
+
+
+def test_pictures_whose_headers_are_read_count_as_waiting(monkeypatch) -> None:
+    monkeypatch.setattr("a2f.web.jobs.INSPECTED_WITHIN_S", 0.1)
+
+    async def use(jobs: Jobs) -> None:
+        jobs.inspector.ask = lambda *given, **named: asyncio.Event().wait()  # type: ignore[assignment, method-assign]
+        asked = await asyncio.gather(*(jobs.inspect(b"") for _ in range(4)), return_exceptions=True)
+        assert [problem.kind.name for problem in asked] == ["busy", "busy", "busy", "queue-full"]  # type: ignore[union-attr]
+        jobs.check_room()
+
+    with_jobs(use, queue=2)
 
 
 def test_a_full_disk_is_a_server_without_room(monkeypatch) -> None:

@@ -30,6 +30,7 @@ from a2f.imageio.light import light_of, to_network
 from a2f.imageio.limits import DEFAULT_MAX_PIXELS, check_size
 from a2f.imageio.loaders import open_vips
 from a2f.imageio.picture import GainMap, Light, Picture, Pixels
+from a2f.imageio.png_chunks import check_chunks
 from a2f.imageio.textures import is_tga, read_texture, texture_size
 from a2f.imageio.tiff import (
     has_data_band,
@@ -159,6 +160,8 @@ def header_of(data: bytes, *, name: str) -> tuple[str, int, int]:
     format = _format_of(data, name)
     if format in _OTHERS:
         return (format, *_OTHERS[format][1](data, name))
+    if format == "png":
+        check_chunks(data, name)
     try:
         image = open_vips(data, format, fail_on="none").autorot()
     except pyvips.Error as error:
@@ -227,6 +230,7 @@ def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *,
     if format == "png" and len(data) >= 24:
         width, height = struct.unpack_from(">II", data, 16)
         check_size(width, height, name, max_pixels)  # libvips does not say that it is empty
+        check_chunks(data, name)
     if format == "tiff" and is_camera_raw(data):
         raise ImageReadError(f"{name} is a raw file of a camera: develop it first, and enlarge the picture of that")
     if format == "tiff" and (reason := unread_colours(data)):

@@ -12,7 +12,7 @@ from a2f.sizes import Size
 from a2f.web.job import FINISHED, Job, Result, Status
 from a2f.web.metrics import Metrics
 from a2f.web.options import Options, as_message
-from a2f.web.problems import ProblemError
+from a2f.web.problems import STOPPED_S, STOPPING, ProblemError
 from a2f.web.process import WorkerProcess
 from a2f.web.results import ResultFile, Results, Room
 from a2f.web.settings import OUTPUT_FACTOR, Settings
@@ -21,8 +21,8 @@ MOST_JOBS = 4096  # that are remembered, finished ones included
 SWEEP_S = 1.0
 RESTART_S = 1.0  # about what a new worker takes: a picture that is done by then ends without one
 INSPECT_S = 10.0  # to read a header
+INSPECTED_WITHIN_S = 60.0  # with the headers of other pictures before it
 FIRST_PX_PER_S = 50_000.0  # on two cores, before this server has measured its own
-STOPPING, STOPPED_S = "the server is shutting down", 5
 ESTIMATED_SHARE = 0.95  # the most that is told of a picture of which the network tells nothing
 
 
@@ -45,6 +45,7 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
         self._waiting: deque[Job] = deque()
         self._arrived = asyncio.Condition()
+        self._inspected = 0  # pictures that wait for their headers to be read
         self._tasks: list[asyncio.Task[None]] = []
         self.draining = False
         self._px_per_s = FIRST_PX_PER_S
@@ -62,6 +63,8 @@ class Jobs:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for job in list(self._jobs.values()):
+            self.forget(job)
         for worker in (*self.workers, self.inspector):
             await worker.kill()
 
@@ -99,9 +102,17 @@ class Jobs:
         """Format and size of a picture, by its header.
 
         Raises:
-            ProblemError: not-a-picture, or what else is wrong with it.
+            ProblemError: not-a-picture, or what else is wrong with it; as `check_room`.
         """
-        told, _ = await self.inspector.ask({"kind": "inspect"}, data, timeout_s=INSPECT_S)
+        self.check_room()
+        self._inspected += 1
+        try:
+            async with asyncio.timeout(INSPECTED_WITHIN_S):
+                told, _ = await self.inspector.ask({"kind": "inspect"}, data, timeout_s=INSPECT_S)
+        except TimeoutError as error:
+            raise ProblemError("busy", "other pictures are looked at first", retry_after_s=self.wait_s()) from error
+        finally:
+            self._inspected -= 1
         return told["format"], (told["width"], told["height"])
 
     def check_size(self, given: Size, options: Options) -> None:
@@ -125,8 +136,10 @@ class Jobs:
         """
         if self.draining:
             raise ProblemError("stopping", STOPPING, retry_after_s=STOPPED_S)
-        if len(self._waiting) >= self.settings.queue:
-            told = f"{len(self._waiting)} pictures are waiting, which is the limit"
+        waiting = self._inspected + len(self._waiting)
+        free = sum(worker.is_ready for worker in self.workers) - self.running
+        if waiting >= self.settings.queue + max(free, 0):
+            told = f"{waiting} pictures are waiting; the limit is {self.settings.queue} beside those that run"
             raise ProblemError("queue-full", told, retry_after_s=self.wait_s())
         if len(self._jobs) >= MOST_JOBS and not self._forget_oldest():
             raise ProblemError(

@@ -8,6 +8,7 @@ from typing import BinaryIO
 from a2f.runtime.features import folder_for_features
 from a2f.web.problems import ProblemError
 
+MOST_FILES = 64  # a process may have some hundreds open; a small one counts as its share of the room on the disk
 FULL_S = 30  # after which to try again where clients have not taken their results yet
 
 
@@ -42,12 +43,13 @@ class ResultFile:
 
     Args:
         size: bytes that it will have.
-        room: the room that holds these bytes; they are taken already.
+        room: the room that holds them.
+        taken: bytes that are taken of that room; they are given back when the file is closed.
         spool: a file on the disk; None keeps the bytes in memory.
     """
 
-    def __init__(self, size: int, *, room: Room, spool: BinaryIO | None) -> None:
-        self.size, self.room, self._spool = size, room, spool
+    def __init__(self, size: int, *, room: Room, taken: int, spool: BinaryIO | None) -> None:
+        self.size, self.room, self._taken, self._spool = size, room, taken, spool
         self._held = bytearray()
         self._is_closed = False
 
@@ -81,7 +83,7 @@ class ResultFile:
         if self._spool is not None:
             with suppress(OSError):  # a full disk has been told of already
                 self._spool.close()
-        self.room.give(self.size)
+        self.room.give(self._taken)
 
 
 class Results:
@@ -109,18 +111,19 @@ class Results:
         if size > self.memory.most:
             told = f"the result has {size:,} bytes, and at most {self.memory.most:,} can be kept"
             raise ProblemError("too-much-memory", told)
-        room = next((room for room in (self.memory, self.disk) if _is_freed(room, size, free)), None)
-        if room is None:
+        if _is_freed(self.memory, size, free):
+            self.memory.take(size)
+            return ResultFile(size, room=self.memory, taken=size, spool=None)
+        taken = max(size, self.disk.most // MOST_FILES)
+        if not _is_freed(self.disk, taken, free):
             told = "results that clients have not taken yet fill the memory and the disk"
             raise ProblemError("busy", told, retry_after_s=FULL_S)
-        spool: BinaryIO | None = None
-        if room is self.disk:
-            try:
-                spool = tempfile.TemporaryFile(dir=folder_for_features())  # noqa: SIM115 - closed by ResultFile
-            except OSError as error:
-                raise _no_disk(error) from error
-        room.take(size)
-        return ResultFile(size, room=room, spool=spool)
+        try:
+            spool = tempfile.TemporaryFile(dir=folder_for_features())  # noqa: SIM115 - closed by ResultFile
+        except OSError as error:
+            raise _no_disk(error) from error
+        self.disk.take(taken)
+        return ResultFile(size, room=self.disk, taken=taken, spool=spool)
 
 
 def _is_freed(room: Room, size: int, free: Callable[[Room], bool]) -> bool:
