@@ -15,14 +15,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from a2f.imageio import FORMATS
 from a2f.web.body import BodyReader, gone
-from a2f.web.guard import Guard
+from a2f.web.guard import OTHER, Guard
 from a2f.web.job import FINISHED, Job, Result
-from a2f.web.jobs import STOPPED_S, STOPPING, Jobs
-from a2f.web.metrics import Metrics
+from a2f.web.jobs import Jobs
+from a2f.web.metrics import Metrics, log_request
 from a2f.web.openapi import document
 from a2f.web.options import MEDIA_TYPES, accepted_format, formats
 from a2f.web.pages import documentation, page_files
-from a2f.web.problems import ProblemError
+from a2f.web.problems import STOPPED_S, STOPPING, ProblemError
 from a2f.web.settings import Settings
 from a2f.weights import available_scales, shipped_models
 
@@ -69,6 +69,12 @@ class Service:
             yield
         finally:
             await self.jobs.stop()
+
+    def tell_refused(self, client: str, bytes_out: int) -> None:
+        """Count and log what came in place of a request, and was refused."""
+        self.metrics.requests.labels(OTHER, "other", "400").inc()
+        given = {"client": client, "method": "other", "route": OTHER, "status": 400}
+        log_request({**given, "bytes_in": 0, "bytes_out": bytes_out, "seconds": 0.0})
 
     async def models(self, request: Request) -> Response:
         """`GET /v1/models`."""
