@@ -56,7 +56,7 @@ def most_connections(asked: int) -> int:
     if soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     given = min(asked, max(soft, most) - OTHER_FILES)
-    if given < LEAST_CONNECTIONS:
+    if given < min(asked, LEAST_CONNECTIONS):
         least = OTHER_FILES + LEAST_CONNECTIONS
         raise UsageError(f"{max(soft, most)} open files are too few for a server: ulimit -n {least}, at least")
     return given
