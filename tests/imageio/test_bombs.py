@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from a2f.errors import ImageReadError
+from a2f.errors import ImageReadError, MemoryLimitError, PixelLimitError
 from a2f.imageio import encode_image, png_text, read_image
+from a2f.imageio.extras import NEEDED
 from a2f.imageio.png_chunks import Chunk, chunk_bytes, chunks_of
 from a2f.imageio.png_text import with_metadata_first
 from a2f.imageio.read import header_of
@@ -85,6 +86,27 @@ def test_a_png_of_very_many_small_chunks_is_refused() -> None:
         with pytest.raises(ImageReadError, match="has more than 50,000 small chunks"):
             read()
     assert read_image(png(chunk_bytes(b"tEXt", b"a\0b") * 1000)).size == (64, 64)
+
+
+def test_the_memory_to_decode_a_picture_follows_its_depth_and_channels() -> None:
+    import pyvips
+
+    flat = pyvips.Image.black(3000, 3000, bands=4)
+    deep = flat.cast("float").copy(interpretation="scrgb").tiffsave_buffer(compression="deflate")
+    with pytest.raises(MemoryLimitError, match="4 channels of 32 bits, takes 662 MB; 400 MB are allowed"):
+        read_image(deep, max_memory=400 * 10**6)
+    plain = flat.copy(interpretation="srgb").tiffsave_buffer(compression="deflate")
+    assert read_image(plain, max_memory=400 * 10**6).size == (3000, 3000)
+    with pytest.raises(PixelLimitError):
+        read_image(deep, max_memory=400 * 10**6, max_pixels=1000)
+
+
+@pytest.mark.parametrize("format", ["png", "bmp", "ppm", "heic", "jxl", "exr", "tga", "dds", "avif", "gif"])
+def test_pictures_of_all_formats_are_read_within_a_bound(format: str) -> None:
+    for module in NEEDED.get(format, ()):
+        pytest.importorskip(module)
+    blob = encode_image(read_image(png()), format=format)
+    assert read_image(blob, max_memory=1).size == (64, 64)  # a small one always is
 
 
 def jxl(*boxes: bytes) -> bytes:

@@ -118,6 +118,12 @@ def exr_size(data: bytes, name: str) -> tuple[int, int]:
     return _size(_header(data, name)[0])
 
 
+def exr_samples(data: bytes, name: str) -> tuple[int, int]:
+    """Channels that are read and bytes of a sample by the header; errors as `read_image`."""
+    layer = _layer_of([(c.name, c.xSampling, c.ySampling) for c in _header(data, name)[0]["channels"]], name)
+    return len(layer.colours) + (layer.alpha is not None), 4  # halves become floats
+
+
 def exr_of(picture: Picture, *, strip: bool) -> bytes:
     """An EXR file, compressed without loss. Integers are taken to sRGB first, and then to linear light.
 

@@ -65,6 +65,12 @@ def jxl_size(data: bytes, name: str) -> tuple[int, int]:
     return told["width"], told["height"]
 
 
+def jxl_samples(data: bytes, name: str) -> tuple[int, int]:
+    """Channels and bytes of a sample by the header; errors as `read_image`."""
+    told = _told(data, name)
+    return told["channels"], 1 if told["bits_per_sample"] <= 8 else 2
+
+
 def encode_jxl(pixels: NDArray[Any], metadata: Metadata, *, exif: bytes | None, quality: int) -> bytes:
     """A JPEG XL file.
 
