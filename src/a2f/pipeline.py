@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from a2f.errors import Hint, MemoryLimitError, PixelLimitError, UsageError, WriteError
+from a2f.errors import UsageError, WriteError
 from a2f.files import Times, make_folder, output_exists, set_times, write_bytes_atomic
 from a2f.imageio import (
     DEFAULT_MAX_PIXELS,
@@ -28,8 +28,6 @@ from a2f.upscaler import UNWATCHED, Control
 from a2f.upscalers import Models, Pass
 
 Source = Path | bytes  # a file, or all that it holds
-DECODING_BYTES = 6  # of memory, at least, for a pixel of what is read
-LEAST_DECODED_PX = 4_000_000  # fewer are decoded under any bound, and the network then says what it needs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,15 +248,7 @@ def check_output(source: Source, output: Path, request: Request) -> None:
 
 
 def _read(source: Source, request: Request, name: str) -> Picture:
-    share = request.max_memory // (request.jobs * DECODING_BYTES) if request.max_memory else None
-    most = None if share is None else max(LEAST_DECODED_PX, share)
-    limit = min(filter(None, (request.max_pixels, most)), default=None)
-    try:
-        return read_image(source, max_pixels=limit, allow_truncated=request.allow_truncated, name=name)
-    except PixelLimitError as error:
-        if most is None or request.max_memory is None or limit != most:
-            raise
-        raise MemoryLimitError(
-            f"{name} has more than the {most:,} pixels that can be decoded within {request.max_memory / 1e6:.0f} MB",
-            Hint(text="raise {option}", option="max_memory"),
-        ) from error
+    share = request.max_memory // request.jobs if request.max_memory else None
+    return read_image(
+        source, max_pixels=request.max_pixels, max_memory=share, allow_truncated=request.allow_truncated, name=name
+    )

@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from a2f.errors import ImageReadError, MemoryLimitError, PixelLimitError
 from a2f.imageio import encode_image, png_text, read_image
+from a2f.imageio.extras import NEEDED
 from a2f.imageio.png_chunks import Chunk, chunk_bytes, chunks_of
 from a2f.imageio.png_text import with_metadata_first
+from a2f.imageio.read import header_of
 from a2f.imageio.xmp import CAMERA, DIMENSIONS, PARTS, TIFF, cleaned_xmp, updated_xmp
 
 ZEROS = 32 * 2**20  # bytes that deflate packs into 32 KB
@@ -77,6 +80,75 @@ def test_what_a_png_unpacks_to_is_bounded(bomb: str, tmp_path: Path) -> None:
     length, note = done.stdout.split(" ", 1)
     assert int(length) < 500_000
     assert "left out" in note
+
+
+def test_a_png_of_very_many_small_chunks_is_refused() -> None:
+    blob = png(chunk_bytes(b"tEXt", b"") * 50_001)
+    for read in (lambda: header_of(blob, name="a.png"), lambda: read_image(blob, name="a.png")):
+        with pytest.raises(ImageReadError, match="has more than 50,000 small chunks"):
+            read()
+    assert read_image(png(chunk_bytes(b"tEXt", b"a\0b") * 1000)).size == (64, 64)
+
+
+def test_the_memory_to_decode_a_picture_follows_its_depth_and_channels() -> None:
+    import pyvips
+
+    flat = pyvips.Image.black(3000, 3000, bands=4)
+    deep = flat.cast("float").copy(interpretation="scrgb").tiffsave_buffer(compression="deflate")
+    with pytest.raises(MemoryLimitError, match="4 channels of 32 bits, takes 662 MB; 400 MB are allowed"):
+        read_image(deep, max_memory=400 * 10**6)
+    plain = flat.copy(interpretation="srgb").tiffsave_buffer(compression="deflate")
+    assert read_image(plain, max_memory=400 * 10**6).size == (3000, 3000)
+    with pytest.raises(PixelLimitError):
+        read_image(deep, max_memory=400 * 10**6, max_pixels=1000)
+
+
+@pytest.mark.parametrize("format", ["png", "bmp", "ppm", "heic", "jxl", "exr", "tga", "dds", "avif", "gif"])
+def test_pictures_of_all_formats_are_read_within_a_bound(format: str) -> None:
+    for module in NEEDED.get(format, ()):
+        pytest.importorskip(module)
+    blob = encode_image(read_image(png()), format=format)
+    assert read_image(blob, max_memory=1).size == (64, 64)  # a small one always is
+
+
+def jxl(*boxes: bytes) -> bytes:
+    """A JPEG XL file with more boxes behind its picture."""
+    codecs = pytest.importorskip("imagecodecs")
+    pytest.importorskip("pylibjxl")
+    return bytes(codecs.jpegxl_encode(np.zeros((16, 16, 3), np.uint8), usecontainer=True)) + b"".join(boxes)
+
+
+def box(kind: bytes, body: bytes) -> bytes:
+    return (len(body) + 8).to_bytes(4, "big") + kind + body
+
+
+def brotli(kind: bytes, body: bytes) -> bytes:
+    return box(b"brob", kind + bytes(pytest.importorskip("imagecodecs").brotli_encode(body)))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the limit counts from what /proc tells")
+@pytest.mark.parametrize("parts", [1, 60])
+def test_what_a_jpeg_xl_file_unpacks_to_is_bounded(parts: int, tmp_path: Path) -> None:
+    bomb = jxl(*[brotli(b"xml ", bytes(600 * 2**20 // parts))] * parts)
+    assert len(bomb) < 100_000
+    (tmp_path / "bomb.jxl").write_bytes(bomb)
+    (tmp_path / "small.jxl").write_bytes(jxl())
+    command = [sys.executable, "-c", READ, str(tmp_path / "bomb.jxl"), str(tmp_path / "small.jxl")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-500:]
+    assert "hold more than 16 MiB once unpacked" in done.stdout
+
+
+def test_packed_boxes_within_the_bound_stay() -> None:
+    packet, exif = b"<x:xmpmeta/>", b"MM\0*\0\0\0\x08\0\0\0\0\0\0"
+    picture = read_image(jxl(brotli(b"xml ", packet), brotli(b"Exif", bytes(4) + exif)))
+    assert picture.metadata.xmp == packet
+    assert picture.metadata.exif is not None
+    assert picture.metadata.exif.endswith(exif)
+    assert picture.notes == ()
+    several = read_image(jxl(*[brotli(b"jumb", b"x")] * 64, box(b"brob", b"xml no brotli"), brotli(b"xml ", packet)))
+    assert several.metadata.xmp is None
+    assert [note for note in several.notes if "2 box(es)" in note]
 
 
 @pytest.mark.integration

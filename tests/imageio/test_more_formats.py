@@ -4,6 +4,7 @@ They need the extra `formats`, as `make test` installs it.
 """
 
 import io
+import os
 import struct
 from dataclasses import replace
 from typing import Any
@@ -381,6 +382,21 @@ def test_an_exr_tells_what_it_leaves_out() -> None:
     )
     nested = {f"left.diffuse.{key}": plane for key, plane in planes(light(4), "RGBA").items()}
     assert "in the layer left.diffuse:" in read_image(exr_file(nested)).notes[0]
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="memory that has a path is Linux's")
+def test_an_exr_is_read_without_a_file_on_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("OpenEXR")
+    blob = exr_file(planes(light(3), "RGB"))
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    expected = read_image(blob)
+    with pytest.raises(ImageReadError, match="cannot decode it: Unable to open it for read"):
+        read_image(blob[:100], name="it")
+    monkeypatch.delattr("os.memfd_create")
+    with pytest.raises(ImageReadError, match="cannot decode"):
+        read_image(blob)
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert np.array_equal(read_image(blob).pixels, expected.pixels)
 
 
 def test_exr_files_that_are_refused() -> None:

@@ -202,6 +202,8 @@ PART = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r
         ("multipart/form-data; boundary=", PART + b"abc\r\n--x--\r\n"),
         ("multipart/form-data; boundary=" + "y" * 300, PART),
         ("multipart/form-data; boundary=x", b"nothing of the kind"),
+        ("multipart/form-data; boundary=x; charset=undefined", PART + b"abc\r\n--x--\r\n"),
+        ("multipart/form-data; boundary=x; charset=punycode", PART + b"abc\r\n--x--\r\n"),
         ("multipart/form-data; boundary=x", PART + b"abc"),
         ("multipart/form-data; boundary=x", PART + b"abc\r\n--x\r\n"),
         ("multipart/form-data; boundary=x", b"--x\r\n\r\nabc\r\n--x--\r\n"),
@@ -374,6 +376,24 @@ def test_shutting_down_finishes_what_runs(start, picture, wait) -> None:
         wait(lambda: client.get(job).json()["status"] == "done")
         assert client.get(f"{job}/result").status_code == 200
     assert server.process.wait(30) == 0
+
+
+def test_what_is_not_done_in_time_is_told_when_the_server_stops(start, picture, wait) -> None:
+    server = start(grace_s=1, header_s=600)
+    got = []
+    with server.client() as client, server.client() as other, closing(connected(server)) as stalled:
+        stalled.sendall(HEAD + b"Content-Length: 1000\r\n\r\nabc")
+        body = picture(2000, 2000)
+        waiting = threading.Thread(target=lambda: got.append(other.post("/v1/upscale", content=body)))
+        waiting.start()
+        wait(lambda: figures(client)["a2f_running"] == 1)
+        server.process.send_signal(signal.SIGTERM)
+        waiting.join()
+        assert (got[0].status_code, type_of(got[0])) == (503, "stopping")
+        assert b"/problems/stopping" in answered(stalled)
+    assert server.process.wait(30) == 0
+    assert "Traceback" not in server.log.read_text()
+    assert sorted(r["status"] for r in server.records() if r["method"] == "POST") == [503, 503]
 
 
 def test_a_second_signal_stops_at_once(start, picture, wait) -> None:

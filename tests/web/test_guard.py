@@ -1,11 +1,14 @@
 """Who is let in, and what is told of it."""
 
+import socket
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
 from a2f.errors import UsageError
+from a2f.web.server import OTHER_FILES, most_connections
 from a2f.web.settings import Settings
 
 pytestmark = pytest.mark.integration
@@ -27,6 +30,8 @@ def test_an_address_that_others_reach_needs_a_key_or_a_word() -> None:
         ({"memory_bytes": 10**8}, "--workers"),
         ({"memory_bytes": 10**9, "body_bytes": 10**9}, "--max-body"),
         ({"memory_bytes": 10**10, "api_key": "short"}, "16"),
+        ({"memory_bytes": 10**10, "api_key": f"{KEY} "}, "blank"),
+        ({"memory_bytes": 10**10, "api_key": f"{KEY[:8]} {KEY[8:]}"}, "blank"),
     ],
 )
 def test_settings_that_cannot_work(given, said: str) -> None:
@@ -168,3 +173,53 @@ def test_without_the_extra_it_says_what_to_install() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (2, "error: a2f serve needs uvicorn: pip install 'a2f[web]'\n")
+
+
+def raw(server, *lines: str) -> bytes:
+    """The answer to a request that no client would send."""
+    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=30)) as connection:
+        connection.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode())
+        parts = []
+        while part := connection.recv(65536):
+            parts.append(part)
+        return b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("http://localhost/healthz", "localhost", 200),
+        ("HTTP://localhost:1/v1/models?a=b", "ignored.example", 200),
+        ("http://attacker.example/healthz", "localhost", 421),
+        ("http://localhost", "localhost", 200),
+        ("ftp://localhost/healthz", "localhost", 404),
+    ],
+)
+def test_a_target_that_is_a_whole_url(server, target: str, host: str, status: int) -> None:
+    assert raw(server, f"GET {target} HTTP/1.1", f"Host: {host}").startswith(b"HTTP/1.1 %d" % status)
+
+
+def test_what_is_no_request_is_logged_and_counted(server, client, wait) -> None:
+    before = len(server.records())
+    assert b"application/problem+json" in raw(server, "GET / HTTP/1.1", "Host: localhost", "Host: localhost")
+    assert raw(server, "GET /healthz HTTP/1.1", "Host: localhost", "Upgrade: websocket").startswith(b"HTTP/1.1 200")
+    wait(lambda: [r["status"] for r in server.records()[before:]].count(200) == 1)
+    assert [r["route"] for r in server.records()[before:] if r["status"] == 400] == ["other"]
+    assert 'a2f_requests_total{method="other",route="other",status="400"}' in client.get("/metrics").text
+    assert [line for line in server.log.read_text().splitlines() if not line.startswith("{")] == []
+
+
+def test_connections_are_as_many_as_the_process_may_have_files(monkeypatch) -> None:
+    resource = pytest.importorskip("resource")
+    limits = [256, 4096]
+    monkeypatch.setattr(resource, "getrlimit", lambda what: tuple(limits))
+    monkeypatch.setattr(resource, "setrlimit", lambda what, given: limits.__setitem__(0, given[0]))
+    assert most_connections(800) == 800
+    assert limits == [800 + OTHER_FILES, 4096]
+    limits[:] = [256, 256]
+    assert most_connections(800) == 256 - OTHER_FILES
+    limits[:] = [64, 64]
+    with pytest.raises(UsageError, match="ulimit -n"):
+        most_connections(800)
+    limits[:] = [resource.RLIM_INFINITY] * 2
+    assert most_connections(800) == 800

@@ -1,6 +1,7 @@
 """EXR files, through the library of the OpenEXR project."""
 
 import io
+import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -74,7 +75,7 @@ def read_exr(data: bytes, name: str, *, max_pixels: int | None = None, allow_tru
 def _planes(data: bytes, names: list[str], shape: tuple[int, int], name: str) -> list[NDArray[Any]]:
     """Channels, each [H, W]. The library's newer `File` drops what it cannot decode and prints that to the output."""
     exr = library("OpenEXR", "reading EXR")
-    with _as_file(data) as path, _errors_as_ours(name), closing(exr.InputFile(path)) as file:
+    with _errors_as_ours(name), _as_file(data) as path, closing(exr.InputFile(path)) as file:
         told = file.header()["channels"]
         kinds = [KINDS.get(str(told[key].type)) for key in names]
         if None in kinds:
@@ -87,7 +88,16 @@ def _planes(data: bytes, names: list[str], shape: tuple[int, int], name: str) ->
 
 @contextmanager
 def _as_file(data: bytes) -> Iterator[str]:
-    """A file on the disk: of a stream, the library believes any length and ends the process where memory ends."""
+    """A path: of a stream, the library believes any length and ends the process where memory ends.
+
+    On Linux it leads to memory without a name, so that nothing stays on a disk even if the process is killed.
+    """
+    if hasattr(os, "memfd_create"):
+        with os.fdopen(os.memfd_create("picture.exr"), "wb") as file:
+            file.write(data)
+            file.flush()
+            yield f"/proc/self/fd/{file.fileno()}"
+        return
     with tempfile.TemporaryDirectory(prefix="a2f-", ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "picture.exr"
         path.write_bytes(data)
@@ -99,13 +109,19 @@ def _errors_as_ours(name: str) -> Iterator[None]:
     try:
         yield
     except FAILURES as error:
-        said = re.sub(r"'[^']*picture\.exr'", "it", " ".join(str(error).split())) or "it is damaged"
+        said = re.sub(r"'[^']*(picture\.exr|/fd/[0-9]+)'", "it", " ".join(str(error).split())) or "it is damaged"
         raise ImageReadError(f"cannot decode {name}: {said}") from error
 
 
 def exr_size(data: bytes, name: str) -> tuple[int, int]:
     """Width and height by the header; errors as `read_image`."""
     return _size(_header(data, name)[0])
+
+
+def exr_samples(data: bytes, name: str) -> tuple[int, int]:
+    """Channels that are read and bytes of a sample by the header; errors as `read_image`."""
+    layer = _layer_of([(c.name, c.xSampling, c.ySampling) for c in _header(data, name)[0]["channels"]], name)
+    return len(layer.colours) + (layer.alpha is not None), 4  # halves become floats
 
 
 def exr_of(picture: Picture, *, strip: bool) -> bytes:
@@ -175,7 +191,7 @@ def _encoded(values: NDArray[np.float32], light: Light, *, alpha: NDArray[np.flo
 def _header(data: bytes, name: str) -> tuple[dict[str, Any], int]:
     """The header of the first part, and how many parts there are."""
     exr = library("OpenEXR", f"reading {name} (EXR)")
-    with _as_file(data) as path, _errors_as_ours(name):
+    with _errors_as_ours(name), _as_file(data) as path:
         parts = exr.File(path, header_only=True).parts
         header: dict[str, Any] = parts[0].header
         if header["type"] in (exr.deepscanline, exr.deeptile):

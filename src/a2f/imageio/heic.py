@@ -51,6 +51,12 @@ def heic_size(data: bytes, name: str) -> tuple[int, int]:
     return width, height
 
 
+def heic_samples(data: bytes, name: str) -> tuple[int, int]:
+    """Channels and bytes of a sample by the header; errors as `read_image`."""
+    image = _opened(data, name)[1]
+    return len(image.mode.partition(";")[0]), 1 if image.info["bit_depth"] <= 8 else 2
+
+
 def encode_heic(
     pixels: NDArray[Any], metadata: Metadata, *, exif: bytes | None, quality: int, cicp: tuple[int, int] | None
 ) -> bytes:

@@ -5,6 +5,7 @@ imagecodecs has the samples of any other depth.
 """
 
 import struct
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,9 @@ from a2f.imageio.picture import Metadata, Picture, Pixels
 CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 BOXES = {b"JXL ", b"ftyp", b"jxll", b"jxlc", b"jxlp", b"Exif", b"xml ", b"brob", b"jbrd", b"jxli"}  # ISO/IEC 18181-2
 FAILURES = (ValueError, OSError, RuntimeError, MemoryError)
+# Of all boxes that are packed with Brotli, once unpacked; it makes them up to a million times smaller.
+MOST_UNPACKED_BYTES = 16 * 2**20
+MOST_PACKED_BOXES = 64
 
 
 def read_jxl(data: bytes, name: str, *, max_pixels: int | None = None, allow_truncated: bool = False) -> Picture:
@@ -32,6 +36,7 @@ def read_jxl(data: bytes, name: str, *, max_pixels: int | None = None, allow_tru
         raise ImageReadError(f"{name} is JPEG XL in floating point, which is not read: convert it to EXR or TIFF first")
     pylibjxl, codecs = library("pylibjxl", "reading JPEG XL"), library("imagecodecs", "reading JPEG XL")
     bits = told["bits_per_sample"]
+    data, too_long = with_boxes_unpacked(data)
     try:
         samples, blocks = pylibjxl.decode(data, metadata=True)
         if bits != 8 or told["channels"] == 2:
@@ -42,7 +47,7 @@ def read_jxl(data: bytes, name: str, *, max_pixels: int | None = None, allow_tru
     pixels = _plain(samples, name)
     metadata, lost = _metadata(blocks, size=(pixels.shape[1], pixels.shape[0]))
     notes = [f"{name} has several frames; only the first is read"] if told["have_animation"] else []
-    notes += [f"{name}: left out {what}" for what in (*lost, *_unknown_boxes(data))]
+    notes += [f"{name}: left out {what}" for what in (*lost, *too_long, *_unknown_boxes(data))]
     if metadata.icc is not None and (cicp := cicp_of_profile(metadata.icc)):
         signal, note = signal_of_cicp(*cicp, grey=pixels.shape[2] < 3)
         if signal and signal.is_hdr:
@@ -58,6 +63,12 @@ def jxl_size(data: bytes, name: str) -> tuple[int, int]:
     """Width and height, upright, without decoding; errors as `read_image`."""
     told = _told(data, name)
     return told["width"], told["height"]
+
+
+def jxl_samples(data: bytes, name: str) -> tuple[int, int]:
+    """Channels and bytes of a sample by the header; errors as `read_image`."""
+    told = _told(data, name)
+    return told["channels"], 1 if told["bits_per_sample"] <= 8 else 2
 
 
 def encode_jxl(pixels: NDArray[Any], metadata: Metadata, *, exif: bytes | None, quality: int) -> bytes:
@@ -145,6 +156,38 @@ def _unknown_boxes(data: bytes) -> list[str]:
     unknown = {kind.decode("ascii", "replace"): None for kind, _, _ in boxes_of(data) if kind not in BOXES}
     unknown.pop("jumb", None)
     return [f"boxes of kinds that are not known here ({', '.join(unknown)})"] if unknown else []
+
+
+def with_boxes_unpacked(data: bytes) -> tuple[bytes, list[str]]:
+    """A file without packed boxes, since libjxl unpacks each one, of any length (ISO/IEC 18181-2, 9.3: `brob`).
+
+    Args:
+        data: the whole file.
+
+    Returns:
+        The file, with the boxes unpacked; and what was left out: boxes that are damaged or go beyond
+        `MOST_UNPACKED_BYTES` or `MOST_PACKED_BOXES`, and all packed ones behind the first of them.
+    """
+    found = list(boxes_of(data)) if data.startswith(CONTAINER) else []
+    if not any(kind == b"brob" for kind, _, _ in found):
+        return data, []
+    codecs = library("imagecodecs", "reading JPEG XL")
+    parts, at, left, lost, count = list[bytes](), 0, MOST_UNPACKED_BYTES, 0, 0
+    for kind, start, end in found:
+        if kind == b"brob":
+            count += 1
+            body = b""
+            if not lost and count <= MOST_PACKED_BOXES:
+                with suppress(codecs.BrotliError):
+                    body = codecs.brotli_decode(data[start + 4 : end], out=left)
+            left -= len(body)
+            lost += not body
+            parts += [_box(data[start : start + 4], body)] if body else []
+        else:
+            parts.append(data[at:end])
+        at = end
+    told = f"{lost} box(es) that are damaged or hold more than {MOST_UNPACKED_BYTES // 2**20} MiB once unpacked"
+    return b"".join((*parts, data[at:])), [told] if lost else []
 
 
 def _box(kind: bytes, body: bytes) -> bytes:

@@ -5,11 +5,13 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from a2f.errors import ImageReadError
 from a2f.imageio.colour import PRIMARIES, SRGB_CURVE, profile_of, signal_of_cicp
 from a2f.imageio.picture import ColourSignal
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MOST_PROFILE_BYTES = 16 * 2**20
+MOST_SMALL_CHUNKS, SMALL_CHUNK_BYTES = 50_000, 512
 TELLS_COLOUR = (b"sRGB", b"gAMA", b"cHRM", b"mDCV", b"cLLI", b"mDCv", b"cLLi")
 
 
@@ -37,6 +39,21 @@ def chunks_of(data: bytes) -> Iterator[Chunk]:
         if data[at + 4 : at + 8] == b"IEND":
             return
         at = end
+
+
+def check_chunks(data: bytes, name: str) -> None:
+    """Refuse a file of very many small chunks, each of which takes as long as a large one.
+
+    Raises:
+        ImageReadError: if there are more than `MOST_SMALL_CHUNKS` of less than `SMALL_CHUNK_BYTES`.
+    """
+    at, count = len(SIGNATURE), 0
+    while at + 12 <= len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        count += size < SMALL_CHUNK_BYTES
+        if count > MOST_SMALL_CHUNKS:
+            raise ImageReadError(f"{name} has more than {MOST_SMALL_CHUNKS:,} small chunks: save it as a new PNG first")
+        at += size + 12
 
 
 def chunk_bytes(kind: bytes, body: bytes) -> bytes:

@@ -15,21 +15,22 @@ from a2f.errors import ALLOW_TRUNCATED, ImageReadError, TruncatedImageError
 from a2f.imageio.colour import is_linear, widened, without_premultiplied
 from a2f.imageio.containers import is_lossless
 from a2f.imageio.described import conversion_notes, described, left_out_notes
-from a2f.imageio.exr import exr_size, read_exr
+from a2f.imageio.exr import exr_samples, exr_size, read_exr
 from a2f.imageio.formats import FORMATS
 from a2f.imageio.gain_map import read_gain_map
-from a2f.imageio.heic import heic_size, read_heic
+from a2f.imageio.heic import heic_samples, heic_size, read_heic
 from a2f.imageio.heif_boxes import brands_of, ends_early, is_premultiplied
 from a2f.imageio.jpeg_parts import (
     gain_map_note,
     jpeg_parts,
 )
 from a2f.imageio.jpeg_quality import estimate_jpeg_quality
-from a2f.imageio.jxl import jxl_size, read_jxl
+from a2f.imageio.jxl import jxl_samples, jxl_size, read_jxl
 from a2f.imageio.light import light_of, to_network
-from a2f.imageio.limits import DEFAULT_MAX_PIXELS, check_size
+from a2f.imageio.limits import DEFAULT_MAX_PIXELS, Layout, check_memory, check_size
 from a2f.imageio.loaders import open_vips
 from a2f.imageio.picture import GainMap, Light, Picture, Pixels
+from a2f.imageio.png_chunks import check_chunks
 from a2f.imageio.textures import is_tga, read_texture, texture_size
 from a2f.imageio.tiff import (
     has_data_band,
@@ -43,7 +44,7 @@ from a2f.imageio.tiff import (
 from a2f.imageio.tiff_damage import has_broken_deflate, tiles_as_strips
 from a2f.imageio.tiff_directory import layout_of
 from a2f.imageio.tiff_tags import no_data_of
-from a2f.imageio.uncompressed import bmp_size, pnm_size, read_bmp, read_pnm
+from a2f.imageio.uncompressed import bmp_size, pnm_samples, pnm_size, read_bmp, read_pnm
 
 if TYPE_CHECKING:
     from pyvips import Error as VipsError
@@ -75,6 +76,16 @@ _OTHERS: dict[str, tuple[Callable[..., Picture], Callable[[bytes, str], tuple[in
     "tga": (read_texture, texture_size),
     "dds": (read_texture, texture_size),
 }
+# And what tells the channels, and the bytes of a sample.
+_SAMPLES: dict[str, Callable[[bytes, str], tuple[int, int]]] = {
+    "bmp": lambda data, name: (4, 1),
+    "ppm": pnm_samples,
+    "heic": heic_samples,
+    "jxl": jxl_samples,
+    "exr": exr_samples,
+    "tga": lambda data, name: (4, 1),
+    "dds": lambda data, name: (4, 1),
+}
 _FAILING = threading.Lock()
 
 
@@ -82,6 +93,7 @@ def read_image(
     source: Path | str | bytes,
     *,
     max_pixels: int | None = DEFAULT_MAX_PIXELS,
+    max_memory: int | None = None,
     allow_truncated: bool = False,
     name: str | None = None,
 ) -> Picture:
@@ -94,6 +106,7 @@ def read_image(
     Args:
         source: a path, or the bytes of a file.
         max_pixels: largest width times height, checked before anything is decoded; None for no limit.
+        max_memory: bytes that decoding may take, estimated from the header; None for no limit.
         allow_truncated: take what there is of a file that ends too early, the rest grey or black.
         name: what to call the image in errors; the path by default.
 
@@ -101,9 +114,13 @@ def read_image(
         ImageReadError: if the file cannot be read or is not an image.
         TruncatedImageError: if it ends too early.
         PixelLimitError: if it has too many pixels.
+        MemoryLimitError: if decoding takes more than `max_memory`.
     """
     name = name or ("the image" if isinstance(source, bytes) else str(source))
     data = source if isinstance(source, bytes) else _bytes_of(Path(source), name)
+    if max_memory is not None and (layout := _layout_of(data, name)):
+        check_size(layout.width, layout.height, name, max_pixels)
+        check_memory(layout, name, max_memory)
     try:
         return _read(data, name, max_pixels, allow_truncated=False)
     except TruncatedImageError:
@@ -159,11 +176,37 @@ def header_of(data: bytes, *, name: str) -> tuple[str, int, int]:
     format = _format_of(data, name)
     if format in _OTHERS:
         return (format, *_OTHERS[format][1](data, name))
+    if format == "png":
+        check_chunks(data, name)
     try:
         image = open_vips(data, format, fail_on="none").autorot()
     except pyvips.Error as error:
         raise _as_ours(error, data, format, name) from error
     return format, image.width, image.height
+
+
+def _layout_of(data: bytes, name: str) -> Layout | None:
+    """What the header tells about the pixels; None where decoding will tell that it is damaged."""
+    import pyvips
+
+    format = _format_of(data, name)
+    if format in _OTHERS:
+        try:
+            width, height = _OTHERS[format][1](data, name)
+            channels, sample_bytes = _SAMPLES[format](data, name)
+        except TruncatedImageError:
+            return None
+        return Layout(format=format, width=width, height=height, channels=channels, sample_bytes=sample_bytes)
+    if format == "png":
+        check_chunks(data, name)
+    try:
+        image = open_vips(data, format, fail_on="none")
+    except pyvips.Error:
+        return None
+    sample_bytes = {"uchar": 1, "char": 1, "ushort": 2, "short": 2}.get(image.format, 4)
+    return Layout(
+        format=format, width=image.width, height=image.height, channels=image.bands, sample_bytes=sample_bytes
+    )
 
 
 def format_of_file(path: Path) -> str | None:
@@ -227,6 +270,7 @@ def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *,
     if format == "png" and len(data) >= 24:
         width, height = struct.unpack_from(">II", data, 16)
         check_size(width, height, name, max_pixels)  # libvips does not say that it is empty
+        check_chunks(data, name)
     if format == "tiff" and is_camera_raw(data):
         raise ImageReadError(f"{name} is a raw file of a camera: develop it first, and enlarge the picture of that")
     if format == "tiff" and (reason := unread_colours(data)):

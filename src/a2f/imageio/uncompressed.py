@@ -98,6 +98,12 @@ def bmp_size(data: bytes, name: str) -> tuple[int, int]:
     return width, height
 
 
+def pnm_samples(data: bytes, name: str) -> tuple[int, int]:
+    """Channels and bytes of a sample by the header; errors as `read_image`."""
+    header = _pnm_header(data, name)
+    return 3 if header.kind in (3, 6) else 1, 1 if header.maximum < 256 else 2
+
+
 def read_bmp(data: bytes, name: str, *, max_pixels: int | None = None, allow_truncated: bool = False) -> Picture:
     """Decode a BMP file; errors as `read_image`."""
     from PIL.BmpImagePlugin import BmpImageFile

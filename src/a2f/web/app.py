@@ -3,26 +3,26 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import quote
 
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from a2f.imageio import FORMATS
 from a2f.web.body import BodyReader, gone
-from a2f.web.guard import CLIENT_GONE, Guard
+from a2f.web.guard import OTHER, Guard
 from a2f.web.job import FINISHED, Job, Result
 from a2f.web.jobs import Jobs
-from a2f.web.metrics import Metrics
+from a2f.web.metrics import Metrics, log_request
 from a2f.web.openapi import document
 from a2f.web.options import MEDIA_TYPES, accepted_format, formats
 from a2f.web.pages import documentation, page_files
-from a2f.web.problems import ProblemError
+from a2f.web.problems import STOPPED_S, STOPPING, ProblemError
 from a2f.web.settings import Settings
 from a2f.weights import available_scales, shipped_models
 
@@ -70,6 +70,12 @@ class Service:
         finally:
             await self.jobs.stop()
 
+    def tell_refused(self, client: str, bytes_out: int) -> None:
+        """Count and log what came in place of a request, and was refused."""
+        self.metrics.requests.labels(OTHER, "other", "400").inc()
+        given = {"client": client, "method": "other", "route": OTHER, "status": 400}
+        log_request({**given, "bytes_in": 0, "bytes_out": bytes_out, "seconds": 0.0})
+
     async def models(self, request: Request) -> Response:
         """`GET /v1/models`."""
         models = [
@@ -81,30 +87,28 @@ class Service:
 
     async def upscale(self, request: Request) -> ASGIApp:
         """`POST /v1/upscale`; a client that goes away ends its work."""
-        job = await self._submitted(request)
-        leaving = asyncio.create_task(gone(request))
-        ending = asyncio.create_task(job.finished.wait())
-        try:
-            await asyncio.wait({leaving, ending}, return_when=asyncio.FIRST_COMPLETED)
-        except BaseException:
-            self.jobs.forget(job)
-            raise
-        finally:
-            leaving.cancel()
-            ending.cancel()
-        if not job.finished.is_set():
-            self.jobs.forget(job)
-            return Response(status_code=CLIENT_GONE)
-        if job.result is None:
-            self.jobs.forget(job)
-            raise job.error or ProblemError("stopping", "the server is shutting down", retry_after_s=5)
-        return PictureAnswer(self.jobs, job, job.result, forget=True)
+        with ExitStack() as held:
+            job = await self._submitted(request, held)
+            held.callback(self.jobs.forget, job)
+            leaving = asyncio.create_task(gone(request))
+            ending = asyncio.create_task(job.finished.wait())
+            try:
+                await asyncio.wait({leaving, ending}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                leaving.cancel()
+                ending.cancel()
+            if not job.finished.is_set():
+                raise ClientDisconnect
+            if job.result is None:
+                raise job.error or ProblemError("failed", "the job was cancelled")
+            return PictureAnswer(job, job.result, held.pop_all())
 
     async def submit(self, request: Request) -> Response:
         """`POST /v1/jobs`."""
-        job = await self._submitted(request)
-        where = {"Location": f"/v1/jobs/{job.id}"}
-        return JSONResponse(self.jobs.as_json(job), status_code=202, headers=where)
+        with ExitStack() as held:
+            job = await self._submitted(request, held)
+            where = {"Location": f"/v1/jobs/{job.id}"}
+            return JSONResponse(self.jobs.as_json(job), status_code=202, headers=where)
 
     async def job(self, request: Request) -> Response:
         """`GET` and `DELETE /v1/jobs/{id}`."""
@@ -123,7 +127,9 @@ class Service:
         job = self.jobs.find(request.path_params["id"])
         if job.result is None:
             raise job.error or ProblemError("not-ready", f"the job is {job.status}")
-        return PictureAnswer(self.jobs, job, job.result, forget=False)
+        held = ExitStack()
+        held.enter_context(self.jobs.watch(job))
+        return PictureAnswer(job, job.result, held)
 
     async def openapi(self, request: Request) -> Response:
         """`GET /openapi.json`."""
@@ -136,7 +142,7 @@ class Service:
     async def ready(self, request: Request) -> Response:
         """`GET /readyz`."""
         if self.jobs.draining:
-            raise ProblemError("stopping", "the server is shutting down", retry_after_s=5)
+            raise ProblemError("stopping", STOPPING, retry_after_s=STOPPED_S)
         if not self.jobs.is_ready:
             raise ProblemError("busy", "no worker is ready", retry_after_s=1)
         return PlainTextResponse("ready\n")
@@ -147,7 +153,7 @@ class Service:
         metrics.waiting.set(jobs.waiting)
         metrics.running.set(jobs.running)
         metrics.body_bytes.set(jobs.bodies.taken)
-        metrics.result_bytes.set(jobs.results.taken)
+        metrics.result_bytes.set(jobs.results.memory.taken)
         return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def page(self, request: Request) -> Response:
@@ -159,8 +165,8 @@ class Service:
             return Response(status_code=304, headers=headers)
         return Response(file.content, headers=headers)
 
-    async def _submitted(self, request: Request) -> Job:
-        """Read a request, look at its picture, and put it into the queue."""
+    async def _submitted(self, request: Request, held: ExitStack) -> Job:
+        """Read a request, look at its picture, and put it into the queue; it is kept until `held` is closed."""
         self.jobs.check_room()
         sent = await BodyReader(request, self.settings, self.jobs.bodies).read()
         try:
@@ -178,6 +184,7 @@ class Service:
                 data=sent.data,
                 body_bytes=sent.taken,
             )
+            held.enter_context(self.jobs.watch(job))
             await self.jobs.submit(job)
         except BaseException:
             self.jobs.bodies.give(sent.taken)
@@ -211,38 +218,42 @@ class PictureAnswer:
     """Answers with an enlarged picture, in parts, so that a client that takes none of them is noticed.
 
     Args:
-        jobs: where it is kept.
         job: whose result it is.
         result: of the job.
-        forget: forget the job then.
+        held: keeps the result; closed when the answer has ended.
     """
 
-    def __init__(self, jobs: Jobs, job: Job, result: Result, *, forget: bool) -> None:
-        self.jobs, self.job, self.result, self.forget = jobs, job, result, forget
+    def __init__(self, job: Job, result: Result, held: ExitStack) -> None:
+        self.job, self.result, self.held = job, result, held
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        self.job.watchers += 1
+        """Answer one request; ClientDisconnect if its client leaves before the end."""
         tell_log(scope, self.job)
-        try:
-            headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in self._headers()]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            file = self.result.file
-            for start in range(0, len(file), SENT_BYTES):
-                part = file[start : start + SENT_BYTES]
-                await send({"type": "http.response.body", "body": part, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
-            self.job.is_fetched = True
-        finally:
-            self.job.watchers -= 1
-            if self.forget:
-                self.jobs.forget(self.job)
+        with self.held:
+            leaving = asyncio.create_task(gone(Request(scope, receive)))
+            try:
+                headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in self._headers()]
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                if scope["method"] != "HEAD":
+                    await self._send_file(send, leaving)
+                await send({"type": "http.response.body", "body": b""})
+            finally:
+                leaving.cancel()
+
+    async def _send_file(self, send: Send, leaving: "asyncio.Task[None]") -> None:
+        file = self.result.file
+        for start in range(0, file.size, SENT_BYTES):
+            await send({"type": "http.response.body", "body": file.read(start, SENT_BYTES), "more_body": True})
+            await asyncio.sleep(0)  # lets `leaving` hear of the connection
+            if leaving.done():
+                raise ClientDisconnect
+        self.job.is_fetched = True
 
     def _headers(self) -> list[tuple[str, str]]:
         result = self.result
         return [
             ("Content-Type", MEDIA_TYPES[result.format]),
-            ("Content-Length", str(len(result.file))),
+            ("Content-Length", str(result.file.size)),
             ("Content-Disposition", disposition(self.job, result)),
             ("A2F-Model", result.model),
             ("A2F-Scale", str(result.scale)),
@@ -275,7 +286,10 @@ class Events:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        self.job.watchers += 1
+        with self.jobs.watch(self.job):
+            await self._follow(scope, receive, send)
+
+    async def _follow(self, scope: Scope, receive: Receive, send: Send) -> None:
         leaving = asyncio.create_task(gone(Request(scope, receive)))
         try:
             headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no")]
@@ -291,7 +305,6 @@ class Events:
             await send({"type": "http.response.body", "body": b""})
         finally:
             leaving.cancel()
-            self.job.watchers -= 1
 
     async def _next(self, changed: asyncio.Event, leaving: "asyncio.Task[None]") -> None:
         """Wait for a change, or for a while: estimates change by themselves."""

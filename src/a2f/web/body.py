@@ -2,23 +2,25 @@
 
 import asyncio
 import re
-import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from a2f.web.job import Room
 from a2f.web.options import MEDIA_TYPES, Options, read_options
+from a2f.web.pace import Pace
 from a2f.web.problems import ProblemError
+from a2f.web.results import Room
 from a2f.web.settings import Settings
 
 FIELD = "image"
 RAW_TYPES = ("application/octet-stream", "application/x-www-form-urlencoded", *MEDIA_TYPES.values())
 FORM_TYPE = "multipart/form-data"
+CHARSETS = (b"utf-8", b"us-ascii", b"iso-8859-1")  # in which no file name becomes what cannot be written again
 MOST_FIELDS = 32
 MOST_FIELD_BYTES = 256
 FORM_OVERHEAD_BYTES = 64 * 1024  # what boundaries, headers and fields add to a picture
@@ -82,6 +84,9 @@ class BodyReader:
         if not self.is_form and self.media not in RAW_TYPES and not self.media.startswith("image/"):
             told = f"Content-Type {self.media[:60]!r}: send image/*, application/octet-stream or {FORM_TYPE}"
             raise ProblemError("not-a-picture", told)
+        charset = parse_options_header(self.request.headers.get("content-type", ""))[1].get(b"charset", b"utf-8")
+        if self.is_form and charset.lower() not in CHARSETS:
+            raise ProblemError("bad-request", f"charset={charset[:40].decode('latin-1')!r}: send the form in UTF-8")
         declared = self.request.headers.get("content-length", "0")
         if declared.isdecimal() and int(declared[:18]) > self.most:
             raise self._too_large(f"{declared[:18]} bytes")
@@ -91,23 +96,26 @@ class BodyReader:
 
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes, as long as it comes quickly enough and there is room."""
-        began, chunks = time.monotonic(), self.request.stream()
+        pace = Pace(slowest=self.settings.slowest, slack_s=self.settings.header_s)
+        chunks = self.request.stream()
         while True:
-            allowed = self.settings.header_s + self.received / self.settings.slowest
             try:
-                async with asyncio.timeout(began + allowed - time.monotonic()):
+                async with asyncio.timeout(pace.left_s):
                     chunk = await anext(chunks, None)
             except TimeoutError as error:
-                needed = f"{self.settings.slowest:,} bytes a second are needed"
-                told = f"{self.received:,} bytes came in {allowed:.0f} seconds; {needed}"
-                raise ProblemError("too-slow", told) from error
+                raise self._too_slow() from error
             if chunk is None:
                 return
             self.received += len(chunk)
+            pace.move(len(chunk))
             if self.received > self.most:
                 raise self._too_large(f"more than {self.most:,} bytes")
             self._take(len(chunk) * (2 if self.is_form else 1))  # a form is copied once
             yield chunk
+
+    def _too_slow(self) -> ProblemError:
+        needed = f"{self.settings.slowest:,} bytes a second, and no pause of {self.settings.header_s:g} seconds"
+        return ProblemError("too-slow", f"{self.received:,} bytes came too slowly: {needed}")
 
     def _take(self, count: int) -> None:
         if not self.room.take(count):

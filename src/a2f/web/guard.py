@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from a2f.errors import A2FError
 from a2f.web.metrics import Metrics, log_request
 from a2f.web.options import in_requests
-from a2f.web.problems import MEDIA_TYPE, ProblemError, problem_name
+from a2f.web.problems import MEDIA_TYPE, STOPPED_S, STOPPING, ProblemError, problem_name
 from a2f.web.settings import Settings
 
 LOG = logging.getLogger("a2f.web")
@@ -60,13 +60,18 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = Exchange(scope, receive, send, self.settings)
+        _put_in_origin_form(scope)
+        exchange = Exchange(scope, receive, send)
         try:
             self._check(scope)
             scope["app"] = self  # so that the router raises what it does not find
             await self.app(scope, exchange.receive, exchange.send)
-        except (ClientDisconnect, TimeoutError):
+        except ClientDisconnect:
             exchange.give_up()
+        except asyncio.CancelledError:  # only where the server stops; uvicorn, which cancels, awaits nothing further
+            exchange.has_body = False  # there is no time to wait for it
+            if not exchange.status:
+                await exchange.problem(ProblemError("stopping", STOPPING, retry_after_s=STOPPED_S))
         except HTTPException as error:
             await exchange.problem(_of_http(error), dict(error.headers or {}))
         except ProblemError as problem:
@@ -133,17 +138,16 @@ class Guard:
 
 
 class Exchange:
-    """One request and its answer: counted, with the headers of all answers, and ended when the client does not take it.
+    """One request and its answer: counted, with the headers of all answers.
 
     Args:
         scope: of the request.
         receive: of the server.
         send: of the server.
-        settings: of the server.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, settings: Settings) -> None:
-        self.scope, self._receive, self._send, self.settings = scope, receive, send, settings
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope, self._receive, self._send = scope, receive, send
         self.began = time.perf_counter()
         self.status, self.bytes_in, self.bytes_out = 0, 0, 0
         self.has_body = True
@@ -156,20 +160,19 @@ class Exchange:
         return message
 
     async def send(self, message: Message) -> None:
-        """As ASGI; TimeoutError if the client takes nothing for long."""
+        """As ASGI."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = MutableHeaders(raw=message.setdefault("headers", []))
             for name, value in SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
             headers.setdefault("Cache-Control", "no-store")
-        body = message.get("body", b"")
-        self.bytes_out += len(body)
-        async with asyncio.timeout(self.settings.header_s + len(body) / self.settings.slowest):
-            await self._send(message)
+        if self.scope["method"] != "HEAD":
+            self.bytes_out += len(message.get("body", b""))
+        await self._send(message)
 
     def give_up(self) -> None:
-        """The client is gone, or takes nothing."""
+        """The client is gone, or took nothing and was cut off."""
         self.status = CLIENT_GONE
 
     async def problem(self, problem: ProblemError, headers: dict[str, str] | None = None) -> None:
@@ -182,12 +185,11 @@ class Exchange:
         if unread:
             given["Connection"] = "close"
         raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in given.items()]
-        with suppress(TimeoutError):
-            await self.send({"type": "http.response.start", "status": problem.kind.status, "headers": raw})
-            await self.send({"type": "http.response.body", "body": body, "more_body": unread})
-            if unread:
-                await self._linger()
-                await self._send({"type": "http.response.body", "body": b""})
+        await self.send({"type": "http.response.start", "status": problem.kind.status, "headers": raw})
+        await self.send({"type": "http.response.body", "body": body, "more_body": unread})
+        if unread:
+            await self._linger()
+            await self._send({"type": "http.response.body", "body": b""})
 
     async def _linger(self) -> None:
         """Take some of what is still coming: a connection that is cut while data comes may lose the answer."""
@@ -198,6 +200,14 @@ class Exchange:
                 while message.get("more_body") and taken < LINGER_BYTES:
                     message = dict(await self._receive())
                     taken += len(message.get("body", b""))
+
+
+def _put_in_origin_form(scope: Scope) -> None:
+    """Change a target that is a whole URL, which names the host too, as proxies send it (RFC 9112, 3.2.2)."""
+    if match := re.fullmatch(r"https?://([^/?#]*)(/.*)?", scope["path"], re.IGNORECASE | re.DOTALL):
+        scope["path"] = match[2] or "/"
+        others = [(name, value) for name, value in scope["headers"] if name != b"host"]
+        scope["headers"] = [(b"host", match[1].encode()), *others]
 
 
 def _sends_body(scope: Scope) -> bool:

@@ -1,4 +1,4 @@
-"""One job and its result, and the bytes that all jobs share."""
+"""One job and its result."""
 
 import asyncio
 import secrets
@@ -9,6 +9,7 @@ from typing import Literal
 from a2f.sizes import Size
 from a2f.web.options import Options
 from a2f.web.problems import ProblemError
+from a2f.web.results import ResultFile
 
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
 FINISHED = ("done", "failed", "cancelled")
@@ -19,7 +20,7 @@ class Result:
     """An enlarged picture.
 
     Attributes:
-        file: its bytes.
+        file: its bytes; closed when the job is forgotten and nobody takes it any more.
         format: of the file, a key of `FORMATS`.
         model: of each pass, with commas between; "none" if the picture was only resized.
         scale: product of the scales of the passes.
@@ -27,7 +28,7 @@ class Result:
         notes: what a person should know.
     """
 
-    file: bytes
+    file: ResultFile
     format: str
     model: str
     scale: int
@@ -47,6 +48,8 @@ class Job:
         work_px: LR pixels of all passes.
         data: the picture; None when it is no longer needed.
         body_bytes: taken of `Jobs.bodies`; given back when the job ends.
+        watchers: requests that wait for it, follow it or take its result: it is kept for them, see `Jobs.watch`.
+        is_fetched: whether a client has taken the whole result.
         finished: set when it has ended, however.
     """
 
@@ -74,32 +77,3 @@ class Job:
         """Wake whoever waits for a change."""
         self.changed.set()
         self.changed = asyncio.Event()
-
-
-class Room:
-    """Bytes that all requests share.
-
-    Args:
-        most: bytes.
-    """
-
-    def __init__(self, most: int) -> None:
-        self.most, self.taken = most, 0
-        self._freed = asyncio.Event()
-
-    def take(self, count: int) -> bool:
-        """Take bytes, if there are so many."""
-        if self.taken + count > self.most:
-            return False
-        self.taken += count
-        return True
-
-    def give(self, count: int) -> None:
-        """Give bytes back."""
-        self.taken -= count
-        self._freed.set()
-        self._freed = asyncio.Event()
-
-    async def freed(self) -> None:
-        """Wait until some are given back."""
-        await self._freed.wait()

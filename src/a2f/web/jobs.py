@@ -4,21 +4,24 @@ import asyncio
 import math
 import time
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from a2f.sizes import Size
-from a2f.web.job import FINISHED, Job, Result, Room, Status
+from a2f.web.job import FINISHED, Job, Result, Status
 from a2f.web.metrics import Metrics
 from a2f.web.options import Options, as_message
-from a2f.web.problems import ProblemError
+from a2f.web.problems import STOPPED_S, STOPPING, ProblemError
 from a2f.web.process import WorkerProcess
+from a2f.web.results import ResultFile, Results, Room
 from a2f.web.settings import OUTPUT_FACTOR, Settings
 
 MOST_JOBS = 4096  # that are remembered, finished ones included
 SWEEP_S = 1.0
 RESTART_S = 1.0  # about what a new worker takes: a picture that is done by then ends without one
 INSPECT_S = 10.0  # to read a header
+INSPECTED_WITHIN_S = 60.0  # with the headers of other pictures before it
 FIRST_PX_PER_S = 50_000.0  # on two cores, before this server has measured its own
 ESTIMATED_SHARE = 0.95  # the most that is told of a picture of which the network tells nothing
 
@@ -33,7 +36,8 @@ class Jobs:
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.settings, self.metrics = settings, metrics
-        self.bodies, self.results = Room(settings.body_room), Room(settings.result_room)
+        self.bodies = Room(settings.body_room)
+        self.results = Results(memory=settings.result_room, disk=settings.spool_room)
         first = ("sd", 4, "float32")
         lost = metrics.workers_lost.inc
         self.workers = [WorkerProcess(settings, opened=first, tell_replaced=lost) for _ in range(settings.workers)]
@@ -41,6 +45,7 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
         self._waiting: deque[Job] = deque()
         self._arrived = asyncio.Condition()
+        self._inspected = 0  # pictures that wait for their headers to be read
         self._tasks: list[asyncio.Task[None]] = []
         self.draining = False
         self._px_per_s = FIRST_PX_PER_S
@@ -53,13 +58,20 @@ class Jobs:
 
     async def stop(self) -> None:
         """End everything at once."""
-        for task in self._tasks:
+        self.end_all()
+        tasks = [*self._tasks, *(job.task for job in self._jobs.values() if job.task is not None)]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         for job in list(self._jobs.values()):
-            self._end(job, "cancelled")
+            self.forget(job)
         for worker in (*self.workers, self.inspector):
             await worker.kill()
+
+    def end_all(self) -> None:
+        """End all jobs; whoever waits for one hears that the server is shutting down."""
+        for job in list(self._jobs.values()):
+            self._end(job, "cancelled", error=ProblemError("stopping", STOPPING, retry_after_s=STOPPED_S))
 
     @property
     def is_ready(self) -> bool:
@@ -90,9 +102,17 @@ class Jobs:
         """Format and size of a picture, by its header.
 
         Raises:
-            ProblemError: not-a-picture, or what else is wrong with it.
+            ProblemError: not-a-picture, or what else is wrong with it; as `check_room`.
         """
-        told, _ = await self.inspector.ask({"kind": "inspect"}, data, timeout_s=INSPECT_S)
+        self.check_room()
+        self._inspected += 1
+        try:
+            async with asyncio.timeout(INSPECTED_WITHIN_S):
+                told, _ = await self.inspector.ask({"kind": "inspect"}, data, timeout_s=INSPECT_S)
+        except TimeoutError as error:
+            raise ProblemError("busy", "other pictures are looked at first", retry_after_s=self.wait_s()) from error
+        finally:
+            self._inspected -= 1
         return told["format"], (told["width"], told["height"])
 
     def check_size(self, given: Size, options: Options) -> None:
@@ -115,9 +135,11 @@ class Jobs:
             ProblemError: stopping, queue-full or busy.
         """
         if self.draining:
-            raise ProblemError("stopping", "the server is shutting down", retry_after_s=5)
-        if len(self._waiting) >= self.settings.queue:
-            told = f"{len(self._waiting)} pictures are waiting, which is the limit"
+            raise ProblemError("stopping", STOPPING, retry_after_s=STOPPED_S)
+        waiting = self._inspected + len(self._waiting)
+        free = sum(worker.is_ready for worker in self.workers) - self.running
+        if waiting >= self.settings.queue + max(free, 0):
+            told = f"{waiting} pictures are waiting; the limit is {self.settings.queue} beside those that run"
             raise ProblemError("queue-full", told, retry_after_s=self.wait_s())
         if len(self._jobs) >= MOST_JOBS and not self._forget_oldest():
             raise ProblemError(
@@ -148,6 +170,17 @@ class Jobs:
         job.asked_at = time.monotonic()
         return job
 
+    @contextmanager
+    def watch(self, job: Job) -> Iterator[None]:
+        """Keep a job, and its result even if it is forgotten meanwhile, for a request that waits for it or takes it."""
+        job.watchers += 1
+        try:
+            yield
+        finally:
+            job.watchers -= 1
+            job.asked_at = time.monotonic()
+            self._let_go(job)
+
     def drop(self, job: Job) -> None:
         """Cancel a job that has not ended; forget one that has."""
         if job.status in FINISHED:
@@ -156,11 +189,15 @@ class Jobs:
             self._end(job, "cancelled")
 
     def forget(self, job: Job) -> None:
-        """Cancel a job if it has not ended, and let go of all that is kept of it."""
+        """Cancel a job if it has not ended, and know it no more; requests that take its result still get all of it."""
         self._end(job, "cancelled")
-        if self._jobs.pop(job.id, None) is not None and job.result is not None:
-            self.results.give(len(job.result.file))
-        job.result = None
+        self._jobs.pop(job.id, None)
+        self._let_go(job)
+
+    def _let_go(self, job: Job) -> None:
+        """Close the result of a job that is forgotten, as soon as no request needs it."""
+        if job.id not in self._jobs and not job.watchers and job.result is not None:
+            job.result.file.close()
 
     def wait_s(self) -> int:
         """About how many seconds it takes until there is room in the queue."""
@@ -237,42 +274,37 @@ class Jobs:
 
         assert job.data is not None
         header = {"kind": "enlarge", "options": as_message(job.options)}
-        reserved = 0
-
-        async def room(count: int) -> None:
-            nonlocal reserved
-            await self._room_for(count)
-            reserved = count
-
         try:
-            told, file = await worker.ask(header, job.data, timeout_s=self.settings.timeout_s, tell=tell, room=room)
+            told, file = await worker.ask(
+                header, job.data, timeout_s=self.settings.timeout_s, tell=tell, open_file=self._open
+            )
         except ProblemError as problem:
-            self.results.give(reserved)
             self._end(job, "failed", error=problem)
             return
         except asyncio.CancelledError:
-            self.results.give(reserved)
             self._end(job, "cancelled")
             raise
+        assert file is not None
         if job.finished.is_set():  # cancelled meanwhile
-            self.results.give(reserved)
+            file.close()
             return
         self._measure(job)
         kept = {key: told[key] for key in ("format", "model", "scale", "seconds")}
         self._end(job, "done", result=Result(file=file, notes=tuple(told["notes"]), **kept))
 
-    async def _room_for(self, count: int) -> None:
-        """Take room for a result: the oldest that are kept make place, and those being sent are waited for."""
-        if count > self.results.most:
-            told = f"the result has {count:,} bytes, and at most {self.results.most:,} can be kept"
-            raise ProblemError("too-much-memory", told)
-        while not self.results.take(count):
-            if not self._forget_oldest():
-                await self.results.freed()
+    def _open(self, size: int) -> ResultFile:
+        """Take room for a result: the oldest that are kept make place, but for those that clients take."""
+        return self.results.open(size, free=self._forget_oldest)
 
-    def _forget_oldest(self) -> bool:
-        """Forget the finished job that was asked about least lately and is not being sent; False if there is none."""
+    def _forget_oldest(self, room: Room | None = None) -> bool:
+        """Forget the finished job that was asked about least lately and has no watcher; False if there is none.
+
+        Args:
+            room: where its result lies; None takes any job.
+        """
         finished = [job for job in self._jobs.values() if job.status in FINISHED and not job.watchers]
+        if room is not None:
+            finished = [job for job in finished if job.result is not None and job.result.file.room is room]
         if not finished:
             return False
         self.forget(min(finished, key=lambda job: job.asked_at))

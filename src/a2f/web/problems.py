@@ -18,6 +18,7 @@ from a2f.errors import (
 )
 
 MEDIA_TYPE = "application/problem+json"
+STOPPING, STOPPED_S = "the server is shutting down", 5  # and after how many seconds another one may answer
 
 
 @dataclass(frozen=True, kw_only=True)

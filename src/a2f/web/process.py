@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from a2f.web.problems import ProblemError
+from a2f.web.results import ResultFile
 from a2f.web.settings import Settings
 from a2f.web.worker import LENGTHS, packed
 
@@ -17,9 +18,10 @@ START_S = 120  # to import what is needed and to open a network
 RETRY_S = 5  # after which a client may ask again when no process takes its work
 TRIES = 2  # a process that had ended before it was asked is replaced once
 BUFFER_BYTES = 2**20
-SENT_BYTES = 2**18  # at a time
+SENT_BYTES = READ_BYTES = 2**18  # at a time
 
-Answer = tuple[dict[str, Any], bytes]
+OpenFile = Callable[[int], ResultFile]
+Answer = tuple[dict[str, Any], ResultFile | None]
 
 
 async def nothing_told(share: float) -> None:
@@ -72,12 +74,15 @@ class WorkerProcess:
             await self._start()
 
     async def kill(self) -> None:
-        """End the process at once, whatever it is doing."""
+        """End the process at once, whatever it is doing; nobody else may read from it."""
         process, self._process, self._has_greeted = self._process, None, False
         if process is None:
             return
         with suppress(ProcessLookupError):
             process.kill()
+        assert process.stdout is not None
+        while await process.stdout.read(BUFFER_BYTES):  # asyncio hears of the end behind what has not been read
+            pass
         await process.wait()
 
     async def ask(
@@ -87,7 +92,7 @@ class WorkerProcess:
         *,
         timeout_s: float,
         tell: Callable[[float], Awaitable[None]] = nothing_told,
-        room: Callable[[int], Awaitable[None]] | None = None,
+        open_file: OpenFile | None = None,
     ) -> Answer:
         """Ask for one thing, after what was asked before. Whoever cancels this ends the work: the process is killed.
 
@@ -96,16 +101,17 @@ class WorkerProcess:
             data: its payload.
             timeout_s: seconds that the answer may take, without the start of the process.
             tell: called with the share that is done.
-            room: called with the bytes of the answer before they are read; may wait.
+            open_file: called with the size of the file that comes with the answer, before it is read; whoever gets
+                the answer closes the file.
 
         Raises:
-            ProblemError: what the worker says; took-too-long; failed, if the process ended during the work; busy, if
-                no process takes the work.
+            ProblemError: what the worker, `open_file` or its file says; took-too-long; failed, if the process ended
+                during the work; busy, if no process takes the work.
         """
         async with self._lock:
             for _ in range(TRIES):
                 process = await self._start()
-                answer = await self._tried(process, header, data, timeout_s, tell, room)
+                answer = await self._tried(process, header, data, timeout_s, tell, open_file)
                 if answer is not None:
                     return answer
         raise ProblemError("busy", "the worker processes ended before they began the work", retry_after_s=RETRY_S)
@@ -141,7 +147,7 @@ class WorkerProcess:
         data: bytes | bytearray,
         timeout_s: float,
         tell: Callable[[float], Awaitable[None]],
-        room: Callable[[int], Awaitable[None]] | None,
+        open_file: OpenFile | None,
     ) -> Answer | None:
         """The answer; None if the process ended before it began the work, which then is not the reason."""
         has_begun = False
@@ -149,7 +155,7 @@ class WorkerProcess:
             async with asyncio.timeout(timeout_s):
                 await self._begin(process, header, data)
                 has_begun = True
-                return await self._answer(process, tell, room)
+                return await self._answer(process, tell, open_file)
         except TimeoutError as error:
             await self.kill()
             raise ProblemError(
@@ -180,10 +186,10 @@ class WorkerProcess:
         self,
         process: Process,
         tell: Callable[[float], Awaitable[None]],
-        room: Callable[[int], Awaitable[None]] | None,
+        open_file: OpenFile | None,
     ) -> Answer:
         while True:
-            told, file = await self._read(process, room)
+            told, file = await self._read(process, open_file)
             if told["kind"] == "progress":
                 await tell(float(told["share"]))
             elif told["kind"] == "problem":
@@ -191,18 +197,28 @@ class WorkerProcess:
             else:
                 return told, file
 
-    async def _read(self, process: Process, room: Callable[[int], Awaitable[None]] | None = None) -> Answer:
+    async def _read(self, process: Process, open_file: OpenFile | None = None) -> Answer:
         """One message; EOFError where the process has ended."""
         assert process.stdout is not None
-        text, payload = LENGTHS.unpack(await process.stdout.readexactly(LENGTHS.size))
+        text, left = LENGTHS.unpack(await process.stdout.readexactly(LENGTHS.size))
         header = json.loads(await process.stdout.readexactly(text))
-        if payload and room is not None:
-            try:
-                await room(payload)
-            except ProblemError:
+        if not left:
+            return header, None
+        assert open_file is not None
+        file: ResultFile | None = None
+        try:
+            file = open_file(left)
+            while left:
+                part = await process.stdout.readexactly(min(left, READ_BYTES))
+                file.write(part)
+                left -= len(part)
+        except BaseException as error:
+            if file is not None:
+                file.close()
+            if isinstance(error, ProblemError):
                 await self.kill()  # it is in the middle of an answer that nobody reads
-                raise
-        return header, await process.stdout.readexactly(payload) if payload else b""
+            raise
+        return header, file
 
 
 def _environment() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import signal
 import socket
 from collections.abc import Callable
@@ -17,7 +18,10 @@ from a2f.web.settings import Settings
 LOG = logging.getLogger("a2f.web")
 KEEP_ALIVE_S = 30
 FETCHED_S = 10.0  # for clients to fetch results that are done when the server shuts down
+TOLD_WITHIN_S = 1  # to tell clients that their pictures will not be enlarged any more
 LOOK_EVERY_S = 0.1
+OTHER_FILES = 192  # beside connections: pipes of workers, results on the disk, libraries
+LEAST_CONNECTIONS = 16
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -32,6 +36,30 @@ def listen(settings: Settings) -> socket.socket:
     except OSError as error:
         reason = error.strerror or error
         raise UsageError(f"cannot listen on {settings.host} port {settings.port}: {reason}") from error
+
+
+def most_connections(asked: int) -> int:
+    """Connections for which this process may have files, at most those asked for; it asks the system for more files.
+
+    Raises:
+        UsageError: if the system allows too few.
+    """
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows, which has no such limit
+        return asked
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return asked
+    wanted = asked + OTHER_FILES
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    given = min(asked, max(soft, most) - OTHER_FILES)
+    if given < min(asked, LEAST_CONNECTIONS):
+        least = OTHER_FILES + LEAST_CONNECTIONS
+        raise UsageError(f"{max(soft, most)} open files are too few for a server: ulimit -n {least}, at least")
+    return given
 
 
 def address_of(listener: socket.socket) -> str:
@@ -49,8 +77,13 @@ async def serve(settings: Settings, listener: socket.socket, *, tell: Callable[[
         tell: says something to people.
     """
     service = Service(settings)
-    seconds, taken_s = settings.header_s, settings.header_s + SENT_BYTES / settings.slowest
-    patient = patient_for(seconds=seconds, taken_s=taken_s, most=settings.connections)
+    patient = patient_for(
+        seconds=settings.header_s,
+        slowest=settings.slowest,
+        slack_s=settings.header_s + SENT_BYTES / settings.slowest,  # an answer is handed out in parts
+        most=most_connections(settings.connections),
+        tell_refused=service.tell_refused,
+    )
     config = uvicorn.Config(
         service.app(),
         http=cast(Any, patient),
@@ -58,11 +91,10 @@ async def serve(settings: Settings, listener: socket.socket, *, tell: Callable[[
         lifespan="on",
         access_log=False,
         log_config=None,
-        log_level="warning",
+        log_level="error",  # its warnings tell of what clients send, which is in the access log
         proxy_headers=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=int(settings.grace_s),
     )
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve(sockets=[listener]))
@@ -73,7 +105,11 @@ async def serve(settings: Settings, listener: socket.socket, *, tell: Callable[[
     stopping = asyncio.create_task(asked.once.wait())
     await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not running.done():
-        await _drain(service, asked, settings, tell)
+        end = asyncio.get_running_loop().time() + settings.grace_s
+        await _drain(service, asked, end, tell)
+        service.jobs.end_all()
+        left_s = math.ceil(end - asyncio.get_running_loop().time())
+        config.timeout_graceful_shutdown = max(TOLD_WITHIN_S, left_s)  # for answers that are still being sent
         server.should_exit = True
         server.force_exit = asked.again.is_set()
     await running
@@ -92,14 +128,13 @@ class Asked:
         self._loop.call_soon_threadsafe((self.again if self.once.is_set() else self.once).set)
 
 
-async def _drain(service: Service, asked: Asked, settings: Settings, tell: Callable[[str], None]) -> None:
-    """Take nothing new, and wait until what there is has ended and been fetched; not longer than allowed."""
+async def _drain(service: Service, asked: Asked, end: float, tell: Callable[[str], None]) -> None:
+    """Take nothing new, and wait until what there is has ended and been fetched; not beyond a time of the loop."""
     jobs = service.jobs
     jobs.draining = True
     if not jobs.is_idle:
         tell("finishing what is under way (Ctrl-C again stops at once)")
     loop = asyncio.get_running_loop()
-    end = loop.time() + settings.grace_s
     while not asked.again.is_set() and loop.time() < end and not jobs.is_idle:
         await asyncio.sleep(LOOK_EVERY_S)
     end = min(end, loop.time() + FETCHED_S)

@@ -1,6 +1,7 @@
 """What a server is started with, and the limits that follow from it."""
 
 import os
+import re
 from dataclasses import dataclass, field
 
 from a2f.errors import UsageError
@@ -62,8 +63,11 @@ class Settings:
                 f"--host {self.host} lets other machines in: set a key with --api-key or A2F_API_KEY, "
                 "or open the server to everybody with --no-auth"
             )
-        if self.api_key is not None and (len(self.api_key) < 16 or not self.api_key.isascii()):
-            raise UsageError("the API key is too short or not ASCII: take 16 random letters and digits, or more")
+        if self.api_key is not None and not re.fullmatch("[!-~]{16,}", self.api_key):
+            raise UsageError(
+                "the API key is too short, or holds a blank or a character that is not ASCII: take 16 random letters "
+                "and digits, or more"
+            )
         if self.worker_bytes < LEAST_WORKER_BYTES:
             least = LEAST_WORKER_BYTES * self.workers * 4 // 3
             raise UsageError(
@@ -85,6 +89,11 @@ class Settings:
     def result_room(self) -> int:
         """Bytes for results, of all requests together: what was asked for, at most an eighth of the memory."""
         return min(self.keep_bytes or self.memory_bytes, self.memory_bytes // 8)
+
+    @property
+    def spool_room(self) -> int:
+        """Bytes of results in temporary files, when `result_room` is full of results that clients take slowly."""
+        return 4 * self.result_room
 
     @property
     def worker_bytes(self) -> int:

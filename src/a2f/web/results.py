@@ -1,0 +1,138 @@
+"""The files of results: in memory while there is room, otherwise on the disk, in files without a name."""
+
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from typing import BinaryIO
+
+from a2f.runtime.features import folder_for_features
+from a2f.web.problems import ProblemError
+
+MOST_FILES = 64  # a process may have some hundreds open; a small one counts as its share of the room on the disk
+FULL_S = 30  # after which to try again where clients have not taken their results yet
+
+
+class Room:
+    """Bytes that all requests share.
+
+    Args:
+        most: bytes.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most, self.taken = most, 0
+
+    def has(self, count: int) -> bool:
+        """Whether there are so many bytes."""
+        return self.taken + count <= self.most
+
+    def take(self, count: int) -> bool:
+        """Take bytes, if there are so many."""
+        if not self.has(count):
+            return False
+        self.taken += count
+        return True
+
+    def give(self, count: int) -> None:
+        """Give bytes back."""
+        self.taken -= count
+
+
+class ResultFile:
+    """The file of one result. Its room is given back when it is closed, and never twice.
+
+    Args:
+        size: bytes that it will have.
+        room: the room that holds them.
+        taken: bytes that are taken of that room; they are given back when the file is closed.
+        spool: a file on the disk; None keeps the bytes in memory.
+    """
+
+    def __init__(self, size: int, *, room: Room, taken: int, spool: BinaryIO | None) -> None:
+        self.size, self.room, self._taken, self._spool = size, room, taken, spool
+        self._held = bytearray()
+        self._is_closed = False
+
+    def write(self, part: bytes) -> None:
+        """Add bytes. A part is small, and the system's cache takes it, so the disk is not waited for.
+
+        Raises:
+            ProblemError: busy, if the disk is full.
+        """
+        if self._spool is None:
+            self._held += part
+            return
+        try:
+            self._spool.write(part)
+        except OSError as error:
+            raise _no_disk(error) from error
+
+    def read(self, start: int, count: int) -> bytes:
+        """Bytes from a place on."""
+        if self._spool is None:
+            return bytes(memoryview(self._held)[start : start + count])
+        self._spool.seek(start)
+        return self._spool.read(count)
+
+    def close(self) -> None:
+        """Let go of the bytes, and give their room back."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._held = bytearray()
+        if self._spool is not None:
+            with suppress(OSError):  # a full disk has been told of already
+                self._spool.close()
+        self.room.give(self._taken)
+
+
+class Results:
+    """The room for all results.
+
+    Args:
+        memory: bytes that are held in memory.
+        disk: bytes that are held in temporary files beside them, when memory is full.
+    """
+
+    def __init__(self, *, memory: int, disk: int) -> None:
+        self.memory, self.disk = Room(memory), Room(disk)
+
+    def open(self, size: int, *, free: Callable[[Room], bool] = lambda room: False) -> ResultFile:
+        """Take room for a result; nobody waits for any.
+
+        Args:
+            size: of it, bytes.
+            free: called while a room has not enough: forgets a result that lies there; False if there is none.
+
+        Raises:
+            ProblemError: too-much-memory, if it is larger than all memory for results; busy, if memory and disk
+                are full.
+        """
+        if size > self.memory.most:
+            told = f"the result has {size:,} bytes, and at most {self.memory.most:,} can be kept"
+            raise ProblemError("too-much-memory", told)
+        if _is_freed(self.memory, size, free):
+            self.memory.take(size)
+            return ResultFile(size, room=self.memory, taken=size, spool=None)
+        taken = max(size, self.disk.most // MOST_FILES)
+        if not _is_freed(self.disk, taken, free):
+            told = "results that clients have not taken yet fill the memory and the disk"
+            raise ProblemError("busy", told, retry_after_s=FULL_S)
+        try:
+            spool = tempfile.TemporaryFile(dir=folder_for_features())  # noqa: SIM115 - closed by ResultFile
+        except OSError as error:
+            raise _no_disk(error) from error
+        self.disk.take(taken)
+        return ResultFile(size, room=self.disk, taken=taken, spool=spool)
+
+
+def _is_freed(room: Room, size: int, free: Callable[[Room], bool]) -> bool:
+    while not room.has(size):
+        if not free(room):
+            return False
+    return True
+
+
+def _no_disk(error: OSError) -> ProblemError:
+    told = f"results that clients have not taken yet fill the memory, and there is no temporary file: {error.strerror}"
+    return ProblemError("busy", told, retry_after_s=FULL_S)
