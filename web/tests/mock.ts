@@ -78,7 +78,7 @@ const MODELS = {
     { name: "sd-robust", scale: 4, parameters: 319672, kind: "robust" },
   ],
   formats: ["jpeg", "png", "webp", "tiff", "avif"],
-  limits: { body_bytes: 1_000_000, pixels: 50_000_000, queue: 4 },
+  limits: { body_bytes: 1_000_000, pixels: 50_000_000, queue: 4, workers: 1 },
 };
 
 function job(id: string, progress: number): object {
