@@ -212,9 +212,11 @@ describe("words for what went wrong", () => {
     expect(alpha.remedies).toEqual(["as-png", "white"]);
     expect(problem("format-loses", "jpeg cannot hold 16 bits a channel: choose png or tiff, or accept the loss (force=true)").remedies).toEqual(["as-png", "loss"]);
     const cut = problem("damaged-picture", "the picture is truncated or damaged: enlarge what there is with allow_truncated=true");
-    expect([cut.remedies, cut.isFinal]).toEqual([["truncated"], false]);
+    expect([cut.remedies, cut.isFinal]).toEqual([["truncated"], true]);
     const gone = problem("damaged-picture", "the picture is truncated or damaged; too much of it is missing");
     expect([gone.remedies, gone.isFinal]).toEqual([[], true]);
+    const large = "400 x 400 is 400.0 times 1 x 1: at most 16 times is possible";
+    expect(problem("bad-option", large).message).toBe(`${large}.`);
     expect(problem("bad-option", "there are no weights for model=sd with scale=9: choose").message).not.toContain("=");
     expect(problem("a-later-one", "x").message).toBe("Title.");
   });

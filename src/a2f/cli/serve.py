@@ -25,7 +25,10 @@ docs/serve.md describes the HTTP interface; so does /docs on the server.
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
 @click.option(
-    "--api-key", envvar="A2F_API_KEY", metavar="KEY", help="Key that clients must send; better in $A2F_API_KEY."
+    "--api-key",
+    envvar="A2F_API_KEY",
+    metavar="KEY",
+    help="Key that clients must send, 16 characters or more; better in $A2F_API_KEY.",
 )
 @click.option("--no-auth", is_flag=True, help="No key: everybody who reaches --host may use it.")
 @click.option(

@@ -1,8 +1,8 @@
 /** The page: what a person sees and does. */
-import type { Abilities, Backend, Remedy, Wish } from "./backend";
+import type { Abilities, Backend, Wish } from "./backend";
 import { ICONS, el, icon } from "./dom";
 import { acceptEverywhere, chooser } from "./incoming";
-import { Outcome } from "./outcome";
+import { type Choice, Outcome } from "./outcome";
 import { type Picture, Queue, type Run } from "./queue";
 import { saveAll, saveOne } from "./save";
 import { Settings } from "./settings";
@@ -37,9 +37,9 @@ class App {
   private readonly bar = el("div", { className: "bar", attrs: { role: "progressbar", "aria-label": "Progress", "aria-valuemin": "0", "aria-valuemax": "100" } }, el("span"));
   private readonly left = el("p", { className: "left" });
   private readonly go = button("primary", () => this.start());
-  private readonly only = button("secondary only", () => this.start(this.chosen ? [this.chosen] : []));
+  private readonly only = button("secondary", () => this.start(this.chosen ? [this.chosen] : []), "Only this one");
   private readonly again = button("secondary", () => this.start(this.queue.outdated(this.settings.wish()!)));
-  private readonly save = button("primary save", () => this.chosen?.result && saveOne(this.chosen));
+  private readonly save = button("primary save", () => void (this.chosen?.result && saveOne(this.chosen)));
   private readonly all = button("secondary", () => void saveAll(this.queue.pictures));
   private readonly files: { root: HTMLElement; open: () => void };
   private chosen: Picture | null = null;
@@ -88,16 +88,16 @@ class App {
   private work(): HTMLElement {
     const panel = el(
       "section",
-      { className: "panel", attrs: { "aria-label": "Settings and result" } },
+      { className: "panel", attrs: { "aria-label": "Picture and settings" } },
+      this.outcome.root,
       el("div", { className: "choices" }, this.settings.root, el("p", { className: "foot" }, this.words.foot)),
       el(
         "div",
-        { className: "actions" },
-        this.outcome.root,
+        { className: "dock" },
         this.bar,
         this.left,
-        el("div", { className: "buttons" }, this.go, this.only, this.again),
-        el("div", { className: "buttons" }, this.save, this.all),
+        el("div", { className: "buttons" }, this.go, this.again),
+        el("div", { className: "buttons" }, this.only, this.save, this.all),
       ),
     );
     return el("main", { className: "work" }, this.viewer.root, this.strip.root, panel);
@@ -136,11 +136,11 @@ class App {
     if (hadFocus && done > 0) (this.save.hidden ? this.strip : this.save).focus();
   }
 
-  /** Do what a person chose about a picture that failed, and about all that failed for the same reason. */
-  private mend(which: Remedy): void {
+  /** Do what a person chose about a picture, and about all that failed for the same reason. */
+  private mend(which: Choice): void {
     const wish = this.settings.wish();
     if (!this.chosen || !wish) return;
-    const mended = which === "again" ? [this.chosen] : this.alike();
+    const mended = which === "again" || which === "redo" ? [this.chosen] : this.alike();
     for (const picture of mended) {
       if (which === "as-png") picture.pngInsteadOf = wish.format;
       if (which === "loss" || which === "white") picture.allowed = { ...picture.allowed, loss: true };
@@ -193,7 +193,7 @@ class App {
     const wish = this.settings.wish();
     this.strip.update(given, this.chosen);
     this.showChosen();
-    this.outcome.show(this.chosen, wish, this.alike().length);
+    this.outcome.show(this.chosen, wish, this.alike().length, wish !== null && this.queue.fresh(wish).length > 0);
     this.showProgress();
     this.showActions(wish);
   }
@@ -238,10 +238,9 @@ class App {
     const count = queue.pictures.length;
     const those = count === 1 ? "Enlarge" : fresh.length === count ? `Enlarge all ${count}` : `Enlarge ${fresh.length} more`;
     this.go.textContent = isRunning ? "Cancel" : fresh.length === 0 ? "Enlarge again" : those;
-    this.only.hidden = isRunning || wish === null || !((isFresh && fresh.length > 1) || (isOutdated && fresh.length > 0));
-    this.only.textContent = isOutdated ? "This one again" : "Only this one";
+    this.only.hidden = isRunning || wish === null || !isFresh || fresh.length < 2;
     this.again.hidden = isRunning || fresh.length > 0 || outdated.length < (isOutdated ? 2 : 1);
-    this.again.textContent = isOutdated ? `All ${outdated.length} again` : `Enlarge the other ${outdated.length} again`;
+    this.again.textContent = isOutdated ? `All ${outdated.length} again` : `Enlarge the other ${outdated.length === 1 ? "one" : outdated.length} again`;
     this.save.hidden = !chosen?.result;
     this.save.classList.toggle("secondary", isRunning || !this.go.hidden);
     const done = queue.pictures.filter(({ result }) => result).length;
@@ -251,16 +250,19 @@ class App {
   }
 }
 
+/** Of these, browsers show every file that is sound. */
+const SHOWN = /^(JPE?G|PNG|WEBP|GIF|BMP|)$/i;
+
 /** What to say in the place of a picture that this browser cannot show. */
 function unseen({ file, before, result }: Picture): string {
-  const cannot = (format: string): string => `This browser cannot show ${format ? `${format} files` : "this file"}`;
+  const cannot = (format: string): string => `This browser cannot show ${SHOWN.test(format) ? "this file" : `${format} files`}`;
   if (!before && !result) return `${cannot(suffixOf(file.name))}.`;
   if (result && !result.bitmap) return `${cannot(formatName(result.blob.type))}, so there is nothing to compare. The result can be downloaded.`;
   return before ? "" : `${cannot(suffixOf(file.name))}, so only the result is here.`;
 }
 
-function button(className: string, click: () => void): HTMLButtonElement {
-  return el("button", { type: "button", className, on: { click } });
+function button(className: string, click: () => void, text = ""): HTMLButtonElement {
+  return el("button", { type: "button", className, on: { click } }, text);
 }
 
 async function loaded(name: string): Promise<ImageBitmap> {

@@ -65,7 +65,7 @@ export type Remedy = "again" | "as-png" | "loss" | "white" | "truncated";
 export class Refusal extends Error {
   /**
    * @param remedies buttons that help.
-   * @param isFinal whether no other settings help either.
+   * @param isFinal whether other settings make no difference.
    */
   constructor(
     message: string,

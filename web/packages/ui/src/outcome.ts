@@ -6,7 +6,11 @@ import { wordsOf } from "./settings";
 import { bytesText, formatName, suffixOf } from "./texts";
 import { planScales, targetSize } from "../../a2f-web/src/sizes";
 
-const REMEDIES: Readonly<Record<Remedy, string>> = {
+/** What a person can choose about a picture. */
+export type Choice = Remedy | "redo";
+
+const CHOICES: Readonly<Record<Choice, string>> = {
+  redo: "Enlarge this one again",
   again: "Try again",
   "as-png": "Save as PNG",
   loss: "Accept the loss",
@@ -27,20 +31,24 @@ export class Outcome {
   private readonly notes = el("ul", { className: "notes" });
   private readonly other = el("p", { className: "notes" });
   private readonly error = el("p", { className: "error", attrs: { role: "alert" } });
-  private readonly remedies = el("div", { className: "remedies" });
+  private readonly choices = el("div", { className: "remedies" });
   private told = "";
 
-  /** @param remedy called when a person chooses one. */
-  constructor(private readonly abilities: Abilities, private readonly remedy: (which: Remedy) => void) {
-    this.root = el("div", { className: "outcome" }, this.name, this.facts, this.network, this.other, this.notes, this.error, this.remedies);
+  /** @param choose called when a person chooses something. */
+  constructor(private readonly abilities: Abilities, private readonly choose: (which: Choice) => void) {
+    this.root = el("div", { className: "outcome" }, this.name, this.facts, this.network, this.other, this.notes, this.error, this.choices);
   }
 
-  /** @param alike how many pictures failed for the same reason. */
-  show(picture: Picture | null, wish: Wish | null, alike: number): void {
+  /**
+   * @param alike how many pictures failed for the same reason.
+   * @param hasFresh whether there are pictures without a result, which come first.
+   */
+  show(picture: Picture | null, wish: Wish | null, alike: number, hasFresh: boolean): void {
     this.name.textContent = picture?.file.name ?? "";
     this.name.title = picture?.file.name ?? "";
     if (!picture) return;
-    const { result, failure } = picture;
+    const { result } = picture;
+    const failure = picture.failure && (picture.failure.isFinal || wish === null || picture.failure.key === keyOf(picture, wish)) ? picture.failure : null;
     const isOther = result !== null && wish !== null && result.key !== keyOf(picture, wish);
     this.facts.textContent = this.sizes(picture, wish);
     this.network.textContent = result ? this.networkOf(result.model) : "";
@@ -49,7 +57,8 @@ export class Outcome {
     const obstacle = failure || picture.state === "running" ? "" : this.obstacle(picture, wish);
     const message = failure?.message ?? obstacle;
     if (this.error.textContent !== message) this.error.textContent = message;
-    this.showRemedies(picture.state === "running" ? [] : (failure?.remedies ?? []), alike);
+    const redo: Choice[] = isOther && hasFresh && !failure ? ["redo"] : [];
+    this.showChoices(picture.state === "running" ? [] : [...redo, ...(failure?.remedies ?? [])], alike);
   }
 
   private sizes({ before, result, file }: Picture, wish: Wish | null): string {
@@ -90,14 +99,14 @@ export class Outcome {
     }
   }
 
-  private showRemedies(remedies: readonly Remedy[], alike: number): void {
-    const made = JSON.stringify([remedies, alike]);
+  private showChoices(choices: readonly Choice[], alike: number): void {
+    const made = JSON.stringify([choices, alike]);
     if (made === this.told) return; // so that a button keeps the focus
     this.told = made;
-    const several = (which: Remedy): string => (alike > 1 && which !== "again" ? ` (${alike} pictures)` : "");
-    this.remedies.hidden = remedies.length === 0;
-    this.remedies.replaceChildren(
-      ...remedies.map((which) => el("button", { type: "button", className: "secondary small", on: { click: () => this.remedy(which) } }, REMEDIES[which] + several(which))),
+    const several = (which: Choice): string => (alike > 1 && which !== "again" && which !== "redo" ? ` (${alike} pictures)` : "");
+    this.choices.hidden = choices.length === 0;
+    this.choices.replaceChildren(
+      ...choices.map((which) => el("button", { type: "button", className: "secondary small", on: { click: () => this.choose(which) } }, CHOICES[which] + several(which))),
     );
   }
 }

@@ -46,12 +46,12 @@ const KINDS: Readonly<Record<string, Told>> = {
 export function refusalOf({ type, title, detail = "" }: Problem): Refusal {
   const told = KINDS[type.replace(/^.*\//, "")];
   if (!told) return new Refusal(sentence(title), AGAIN);
-  // The detail is a fact, a colon, and advice for programs; it names an option where that would help.
-  const fact = detail.split(": ")[0];
+  // The detail is a fact, a colon, and advice; the advice names an option where that would help.
+  const fact = told.isDetailed && !detail.includes("=") ? detail : detail.split(": ")[0];
   const remedies = [...(told.remedies ?? [])];
   if (detail.includes("force=")) remedies.push(fact.endsWith("cannot hold transparency") ? "white" : "loss");
   if (detail.includes("allow_truncated=")) remedies.push("truncated");
-  return new Refusal(textOf(told, fact), remedies, told.isFinal === true && remedies.length === 0);
+  return new Refusal(textOf(told, fact), remedies, told.isFinal);
 }
 
 /** By the codes of the errors of a2f-web. */

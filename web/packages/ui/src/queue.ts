@@ -34,7 +34,7 @@ export interface Picture {
 export interface Failure {
   readonly message: string;
   readonly remedies: readonly Remedy[];
-  /** Whether no other settings help. */
+  /** Whether other settings make no difference. */
   readonly isFinal: boolean;
   /** Of the wish that was not fulfilled. */
   readonly key: string;

@@ -139,10 +139,11 @@ export function markOf(wish: Wish, width: number, height: number): string {
 
 /** A wish in a few words: "4×, JPEG". */
 export function wordsOf(wish: Wish): string {
-  const side = wish.width !== null && wish.height !== null ? `${wish.width} × ${wish.height}` : `${wish.width ?? wish.height ?? wish.maxSide} px`;
+  const [side, value] = wish.width !== null ? ["width", wish.width] : wish.height !== null ? ["height", wish.height] : ["longest side", wish.maxSide];
+  const size = wish.width !== null && wish.height !== null ? `${wish.width} × ${wish.height}` : `${side} ${value}`;
   const format = wish.format === null ? "same format" : formatName(wish.format) + (LOSSY.has(wish.format) ? ` of quality ${wish.quality}` : "");
   return [
-    wish.scale === null ? side : `${wish.scale}×`,
+    wish.scale === null ? size : `${wish.scale}×`,
     format,
     ...(wish.model === "auto" ? [] : [(MODEL_NAMES[wish.model] ?? wish.model).replace(/^C/, "c")]),
     ...(wish.keepMetadata ? [] : ["no camera data"]),

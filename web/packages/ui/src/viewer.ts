@@ -6,8 +6,8 @@ import { type Point, type View, fitted, held, origin, overflows, panned, zoomed 
 const SQUARES_FROM = 6;
 const STEP = 1.25;
 
-/** Half the width of the grip of the slider. */
-const GRIP = 22;
+/** Half the width of the grip of the slider, with the ring of the focus. */
+const GRIP = 28;
 
 /** At least one of the two. */
 interface Pictures {
