@@ -14,6 +14,7 @@ from PIL import Image
 from a2f.cli.serve import serve
 from a2f.web.options import parameters
 from a2f.web.problems import KINDS
+from a2f.weights import robust_below
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "serve.md").read_text(encoding="utf-8")
@@ -68,6 +69,20 @@ def test_problems_and_options_of_the_page() -> None:
     told = re.search(r"The options are those of.*?They stand", PAGE, re.DOTALL)
     assert told is not None
     assert [name for name in re.findall(r"`(\w+)`", told[0]) if name != "a2f"] == list(parameters())
+
+
+def test_the_qualities_below_which_auto_takes_robust_weights() -> None:
+    below = {scale: robust_below(scale) for scale in (2, 3, 4)}
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert {int(s): int(q) for q, s in re.findall(r"below (\d+) at x(\d)", readme)} == {
+        s: q for s, q in below.items() if q
+    }
+    assert {int(s): int(q) for q, s in re.findall(r"below (\d+) with `scale=(\d)`", PAGE)} == {
+        s: q for s, q in below.items() if q
+    }
+    assert [int(s) for s in re.findall(r"no `sd-robust` with `scale=(\d)`", PAGE)] == [
+        s for s, q in below.items() if not q
+    ]
 
 
 def commands() -> list[list[str]]:

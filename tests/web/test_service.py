@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 
@@ -44,7 +45,7 @@ def test_models_formats_and_limits(client) -> None:
         ("sd-robust", 4, "robust"),
     }
     assert {"jpeg", "png", "webp", "tiff", "avif"} <= set(told["formats"])
-    assert told["limits"] == {"body_bytes": 64_000_000, "pixels": 50_000_000, "queue": 100}
+    assert told["limits"] == {"body_bytes": 64_000_000, "pixels": 50_000_000, "queue": 100, "workers": 2}
 
 
 def test_a_body_becomes_the_pixels_of_the_python_interface(client, picture) -> None:
@@ -271,6 +272,12 @@ def test_the_page_and_the_documentation(client) -> None:
         assert path in docs.text
     assert "<script" not in docs.text
     assert "style=" not in docs.text
+    for path in ("/docs", "/problems/too-large"):
+        text = client.get(path).text
+        assert 'href="/"' in text  # the way back to the page
+        icon = re.search(r'<link rel="icon" href="([^"]+)"', text)
+        assert icon
+        assert client.get(icon[1]).status_code == 200
     assert client.get("/docs/style.css").headers["content-type"] == "text/css; charset=utf-8"
     assert "64" not in client.get("/problems/too-large").headers["content-type"]
     assert problem(client.get("/../settings.py"), "not-found")

@@ -18,6 +18,13 @@ export interface Mock {
   full: number;
   /** Of the next jobs: how they end, and whether they wait for ever. */
   outcome: "done" | "failed" | "endless";
+  /** Of jobs that are done. */
+  notes: readonly string[];
+  /** Of jobs that fail, unless the query holds `unless`. */
+  problem: { readonly type: string; readonly title: string; readonly status: number; readonly detail: string };
+  unless: string;
+  /** Of results. */
+  type: string;
 }
 
 const POLICY =
@@ -31,7 +38,8 @@ export function mockServer(page: string, result: Buffer): Mock {
     if (url.pathname.startsWith("/v1/")) void answer(request, response, url);
     else files.emit("request", request, response);
   });
-  const mock: Mock = { server, sent: [], deleted: [], full: 0, outcome: "done" };
+  const problem = { type: "/problems/not-a-picture", title: "The body is not a picture", status: 415, detail: "not an image of a known format" };
+  const mock: Mock = { server, sent: [], deleted: [], full: 0, outcome: "done", notes: [], problem, unless: "", type: "image/png" };
 
   async function answer(request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {
     const [, , what, id, part] = url.pathname.split("/");
@@ -41,7 +49,7 @@ export function mockServer(page: string, result: Buffer): Mock {
       mock.deleted.push(id);
       response.writeHead(204).end();
     } else if (part === "events") await events(response, id);
-    else if (part === "result") response.writeHead(200, { "content-type": "image/png" }).end(result);
+    else if (part === "result") response.writeHead(200, { "content-type": mock.type, "a2f-model": "sd-robust" }).end(result);
     else json(response, 200, job(id, 0.5));
   }
 
@@ -62,9 +70,9 @@ export function mockServer(page: string, result: Buffer): Mock {
     tell({ ...job(id, 0), status: "queued", position: 1 });
     for (const progress of [0.25, 0.5, 0.75]) tell(job(id, progress));
     if (mock.outcome === "endless") return;
-    const problem = { type: "/problems/bad-picture", title: "The picture cannot be read", status: 422, detail: "cut off" };
-    if (mock.outcome === "failed") tell({ ...job(id, 0.75), status: "failed", error: problem });
-    else tell({ ...job(id, 1), status: "done", result: `/v1/jobs/${id}/result` });
+    const isAllowed = mock.unless !== "" && mock.sent[Number(id) - 1].query.has(mock.unless);
+    if (mock.outcome === "failed" && !isAllowed) tell({ ...job(id, 0.75), status: "failed", error: mock.problem });
+    else tell({ ...job(id, 1), status: "done", result: `/v1/jobs/${id}/result`, notes: mock.notes });
     response.end();
   }
 
@@ -74,15 +82,17 @@ export function mockServer(page: string, result: Buffer): Mock {
 const MODELS = {
   models: [
     { name: "sd", scale: 2, parameters: 313372, kind: "clean" },
+    { name: "sd", scale: 3, parameters: 315997, kind: "clean" },
     { name: "sd", scale: 4, parameters: 319672, kind: "clean" },
+    { name: "sd-robust", scale: 2, parameters: 313372, kind: "robust" },
     { name: "sd-robust", scale: 4, parameters: 319672, kind: "robust" },
   ],
   formats: ["jpeg", "png", "webp", "tiff", "avif"],
-  limits: { body_bytes: 1_000_000, pixels: 50_000_000, queue: 4 },
+  limits: { body_bytes: 1_000_000, pixels: 50_000_000, queue: 4, workers: 1 },
 };
 
 function job(id: string, progress: number): object {
-  return { id, status: "running", progress, seconds_left: 42, width: 1, height: 1, error: null, result: null };
+  return { id, status: "running", progress, seconds_left: 42, width: 192, height: 192, error: null, result: null, notes: [] };
 }
 
 function json(response: ServerResponse, status: number, body: object, headers: Record<string, string> = {}): void {

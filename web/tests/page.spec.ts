@@ -38,8 +38,11 @@ test("a picture goes to the server with what was chosen, and its result comes ba
   await page.getByLabel("Height in pixels").fill("600");
   await page.getByLabel("Format").selectOption("avif");
   await page.getByLabel("Keep camera data").uncheck();
+  await expect(page.locator(".facts").first()).toHaveText("192 × 192, becomes 800 × 600");
   await page.getByRole("button", { name: "Enlarge" }).click();
   await expect(page.locator("[data-state=done]")).toHaveCount(1);
+  await expect(page.locator(".name")).toHaveText("Käse & Brot.png");
+  await expect(page.getByText("Network for compressed JPEGs")).toBeVisible();
   const { query, body } = mock.sent[0];
   expect(Object.fromEntries(query)).toEqual({ model: "auto", size: "800x600", format: "avif", quality: "80", strip: "true" });
   expect(body.includes('name="image"') && body.includes(RESULT)).toBe(true);
@@ -50,25 +53,122 @@ test("a picture goes to the server with what was chosen, and its result comes ba
   expect(told).toEqual([]); // the policy "default-src 'self'" forbade nothing
 });
 
-test("progress and time left come from the server; cancelling deletes the job", async ({ page }) => {
+test("progress comes from the server; no time is told before it is known; cancelling deletes the job", async ({ page }) => {
   mock.outcome = "endless";
   await page.setInputFiles("input[type=file]", GIVEN);
   await page.getByRole("button", { name: "Enlarge" }).click();
   await expect(page.getByRole("progressbar")).toHaveAttribute("aria-valuenow", "75");
-  await expect(page.locator(".left")).toHaveText("about 42 s left");
+  await expect(page.locator(".left")).toHaveText("Working");
   await page.getByRole("button", { name: "Cancel" }).click();
   await expect(page.locator("[data-state=cancelled]")).toHaveCount(1);
   await expect.poll(() => mock.deleted).toEqual(["1"]);
 });
 
-test("a full queue is waited for; errors of the server are told in its words", async ({ page }) => {
+test("a full queue is waited for; what is no picture is told in the words of the page, and not tried again", async ({ page }) => {
   mock.full = 1;
   mock.outcome = "failed";
   await page.setInputFiles("input[type=file]", GIVEN);
   await page.getByRole("button", { name: "Enlarge" }).click();
-  await expect(page.locator(".left")).toHaveText("Waiting: the queue is full");
-  await expect(page.getByRole("alert")).toHaveText("The picture cannot be read: cut off");
+  await expect(page.locator(".left")).toHaveText("Waiting: the queue of the server is full");
+  await expect(page.getByRole("alert")).toHaveText("The file is not a picture, or has a format that cannot be read.");
   expect(mock.sent).toHaveLength(1);
+  await page.getByText("2×").click();
+  await expect(page.getByRole("button", { name: /^Enlarge/ })).toBeHidden();
+});
+
+for (const [name, detail, button, option] of [
+  ["damaged-picture", "the picture is truncated or damaged: enlarge what there is with allow_truncated=true", "Take what there is", "allow_truncated"],
+  ["format-loses", "jpeg cannot hold transparency: choose png, webp or tiff, or accept the loss (force=true)", "Fill with white", "force"],
+] as const) {
+  test(`a problem that an option mends has a button: ${name}`, async ({ page }) => {
+    mock.outcome = "failed";
+    mock.problem = { type: `/problems/${name}`, title: "Title", status: 422, detail };
+    mock.unless = option;
+    await page.setInputFiles("input[type=file]", [GIVEN, { ...GIVEN, name: "two.png" }]);
+    await page.getByRole("button", { name: "Enlarge all 2" }).click();
+    await expect(page.locator("[data-state=failed]")).toHaveCount(2);
+    await expect(page.locator(".left")).toHaveText("2 failed");
+    await expect(page.locator(".outcome")).not.toContainText("=");
+    await checkAccessibility(page);
+    await page.getByRole("button", { name: `${button} (2 pictures)` }).click();
+    await expect(page.locator("[data-state=done]")).toHaveCount(2);
+    expect(mock.sent.map(({ query }) => query.get(option))).toEqual([null, null, "true", "true"]);
+    await expect(page.getByRole("button", { name: "Download", exact: true })).toBeFocused();
+  });
+}
+
+test("a format that loses something can be left for PNG", async ({ page }) => {
+  mock.outcome = "failed";
+  mock.problem = { type: "/problems/format-loses", title: "Title", status: 422, detail: "jpeg cannot hold transparency: choose png (force=true)" };
+  await page.setInputFiles("input[type=file]", GIVEN);
+  await page.getByLabel("Format").selectOption("jpeg");
+  await page.getByRole("button", { name: "Enlarge" }).click();
+  await expect(page.locator("[data-state=failed]")).toHaveCount(1);
+  mock.outcome = "endless";
+  await page.getByRole("button", { name: "Save as PNG" }).click();
+  await expect.poll(() => mock.sent.map(({ query }) => query.get("format"))).toEqual(["jpeg", "png"]);
+});
+
+test("notes of the server are shown; a result made with other settings says so, and is made again on request alone", async ({ page }) => {
+  mock.notes = ["bmp has no place for EXIF: left out"];
+  await page.setInputFiles("input[type=file]", [GIVEN, { ...GIVEN, name: "two.png" }]);
+  await page.getByRole("button", { name: "Only this one" }).click();
+  await expect(page.locator("[data-state=done]")).toHaveCount(1);
+  await expect(page.locator(".outcome")).toContainText("BMP has no place for EXIF: left out.");
+  await page.getByRole("button", { name: "Enlarge 1 more" }).click();
+  await expect(page.locator("[data-state=done]")).toHaveCount(2);
+  await page.getByText("2×").click();
+  await expect(page.locator(".outcome")).toContainText("Made with other settings: 4×, same format.");
+  expect(mock.sent).toHaveLength(2);
+  await page.getByRole("button", { name: "Enlarge again" }).click();
+  await expect(page.locator(".outcome")).not.toContainText("other settings");
+  expect(mock.sent).toHaveLength(3);
+  await page.getByRole("button", { name: "Enlarge the other one again" }).click();
+  await expect.poll(() => mock.sent.length).toBe(4);
+});
+
+test("the view stays with the picture that was chosen; a new picture is chosen", async ({ page }) => {
+  const names = ["a.png", "b.png", "c.png"];
+  await page.setInputFiles("input[type=file]", names.map((name) => ({ ...GIVEN, name })));
+  await page.getByRole("button", { name: "b.png, waiting" }).click();
+  await page.getByRole("button", { name: "Enlarge all 3" }).click();
+  await expect(page.locator("[data-state=done]")).toHaveCount(3);
+  await expect(page.locator(".name")).toHaveText("b.png");
+  await page.setInputFiles("input[type=file]", { ...GIVEN, name: "d.png" });
+  await expect(page.locator(".name")).toHaveText("d.png");
+});
+
+test("a result that the browser cannot show says so, with its own size", async ({ page }) => {
+  mock.type = "image/tiff";
+  await page.setInputFiles("input[type=file]", { ...GIVEN, name: "scan.tif", buffer: Buffer.from("II*\0") });
+  await expect(page.getByText("This browser cannot show TIF files.")).toBeVisible();
+  await page.getByRole("button", { name: "Enlarge" }).click();
+  await expect(page.locator(".facts").first()).toHaveText(/^TIF, 4 B → 192 × 192, TIFF, /);
+});
+
+test("numbers that are wrong say what is needed; kinds and scales that have no network are not offered", async ({ page }) => {
+  await page.setInputFiles("input[type=file]", GIVEN);
+  await page.getByText("Exact").click();
+  await page.getByLabel("Pixels", { exact: true }).fill("0");
+  await expect(page.getByText("Enter a whole number from 1 to 65,535.")).toBeVisible();
+  await expect(page.getByRole("button", { name: "Enlarge" })).toBeDisabled();
+  await page.getByLabel("Pixels", { exact: true }).fill("60000");
+  await expect(page.getByRole("alert").filter({ hasText: "megapixels" })).toBeVisible();
+  await page.getByText("3×").click();
+  await expect(page.getByRole("option", { name: "Compressed JPEG (not with 3×)" })).toBeDisabled();
+  await page.getByText("2×").click();
+  await page.getByLabel("Kind of picture").selectOption("sd-robust");
+  await expect(page.getByRole("radio", { name: "3×" })).toBeDisabled();
+});
+
+test("the buttons are in sight in the window of a laptop", async ({ page }) => {
+  await page.setViewportSize({ width: 1366, height: 650 });
+  await page.setInputFiles("input[type=file]", GIVEN);
+  await page.getByText("Exact").click();
+  await page.getByLabel("Format").selectOption("jpeg");
+  await expect(page.getByRole("button", { name: "Enlarge" })).toBeInViewport({ ratio: 1 });
+  await page.getByRole("button", { name: "Enlarge" }).click();
+  await expect(page.getByRole("button", { name: "Download", exact: true })).toBeInViewport({ ratio: 1 });
 });
 
 test("a file that is too large is not sent; one that the browser cannot show is", async ({ page }) => {
@@ -77,10 +177,10 @@ test("a file that is too large is not sent; one that the browser cannot show is"
     { name: "scan.tif", mimeType: "image/tiff", buffer: Buffer.from("II*\0") },
   ]);
   await expect(page.getByRole("alert")).toContainText("the server takes 1.0 MB at most");
-  await page.getByRole("button", { name: "Enlarge 1 picture" }).click();
+  await page.getByRole("button", { name: "Enlarge 1 more" }).click();
   await expect(page.locator("[data-state=done]")).toHaveCount(1);
   expect(mock.sent).toHaveLength(1);
   await page.getByRole("button", { name: "scan.tif, done" }).click();
-  await expect(page.getByText("The result can be downloaded.")).toBeVisible();
+  await expect(page.getByText("This browser cannot show TIF files, so only the result is here.")).toBeVisible();
   await checkAccessibility(page);
 });

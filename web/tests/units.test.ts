@@ -10,9 +10,10 @@ import { PngWriter, crc32 } from "../packages/a2f-web/src/png";
 import { resizePlane, tapsOf } from "../packages/a2f-web/src/resample";
 import { planScales, targetSize } from "../packages/a2f-web/src/sizes";
 import { cuts } from "../packages/a2f-web/src/tiled";
-import { stopwatch } from "../packages/ui/src/queue";
+import { Pace } from "../packages/ui/src/pace";
+import { refusalOf, refusalOfError } from "../packages/ui/src/problems";
 import { eventsIn, queryOf } from "../packages/ui/src/remote";
-import { distinct, resultName, timeLeft } from "../packages/ui/src/texts";
+import { distinct, formatName, resultName, sentence, suffixOf, timeLeft } from "../packages/ui/src/texts";
 import { fitted, held, origin, panned, zoomed } from "../packages/ui/src/view";
 
 describe("sizes", () => {
@@ -161,28 +162,84 @@ describe("the stage", () => {
 
 describe("words", () => {
   test("time left, names of results", () => {
-    expect([1, 12.2, 130, 9000].map(timeLeft)).toEqual(["nearly done", "about 13 s left", "about 2 min left", "about 2.5 h left"]);
+    expect([1, 12.2, 31, 130, 9000].map(timeLeft)).toEqual(["a few seconds left", "about 13 s left", "about 35 s left", "about 2 min left", "about 2.5 h left"]);
+    expect(["image/x-portable-anymap", "webp", "tiff"].map(formatName)).toEqual(["PPM", "WebP", "TIFF"]);
+    expect(["a.tif", "no suffix", "a.b.HEIC"].map(suffixOf)).toEqual(["TIF", "", "HEIC"]);
+    expect(["bmp has no place for EXIF: left out", "Done. "].map(sentence)).toEqual(["BMP has no place for EXIF: left out.", "Done."]);
     expect(resultName("a.b.tif", "x4", "image/jpeg")).toBe("a.b_x4.jpg");
     expect(distinct(["a.png", "A.png", "a.png"])).toEqual(["a.png", "A (2).png", "a (3).png"]);
   });
 
-  test("time left is reckoned where the back end does not tell it", () => {
+  test("no time is told before it is known; then it is smoothed", () => {
     let now = 0;
-    const watch = stopwatch(() => now);
-    watch({ share: 0.1, secondsLeft: null, note: "" });
-    now = 1000;
-    expect(watch({ share: 0.3, secondsLeft: null, note: "" }).secondsLeft).toBeCloseTo(3.5, 9);
-    expect(watch({ share: 0.3, secondsLeft: 9, note: "" }).secondsLeft).toBe(9);
+    const watch = new Pace(() => now).watch("x4", 1000);
+    const left = (seconds: number, share: number): number | null => {
+      now = 1000 * seconds;
+      return watch.left(share);
+    };
+    expect([left(0, 0), left(1, 0.1), left(1.9, 0.2), left(3, 0.14)]).toEqual([null, null, null, null]);
+    expect(left(4, 0.2)).toBeCloseTo(16, 9);
+    const slower = left(5, 0.2)!; // as measured, it would be 20
+    expect(slower).toBeGreaterThan(15);
+    expect(slower).toBeLessThan(17);
+    expect(left(900, 1)).toBe(0);
+  });
+
+  test("the speed of earlier pictures tells the time from the start, for the same kind of work alone", () => {
+    let now = 0;
+    const pace = new Pace(() => now);
+    const first = pace.watch("x4", 1000);
+    first.left(0);
+    now = 10_000;
+    first.done();
+    expect(pace.watch("x4", 3000).left(0)).toBeCloseTo(30, 9);
+    expect(pace.watch("x2", 3000).left(0)).toBeNull();
+    expect(pace.watch("x4", null).left(0)).toBeNull();
+    const tiny = pace.watch("x4", 1);
+    tiny.left(0);
+    now += 500;
+    tiny.done(); // too short to tell
+    expect(pace.watch("x4", 3000).left(0)).toBeCloseTo(30, 9);
+  });
+});
+
+describe("words for what went wrong", () => {
+  const problem = (name: string, detail: string) => refusalOf({ type: `/problems/${name}`, title: "Title", detail });
+
+  test("advice for programs becomes buttons", () => {
+    const alpha = problem("format-loses", "jpeg cannot hold transparency: choose png, webp or tiff, or accept the loss (force=true)");
+    expect(alpha.message).toBe("JPEG cannot hold transparency.");
+    expect(alpha.remedies).toEqual(["as-png", "white"]);
+    expect(problem("format-loses", "jpeg cannot hold 16 bits a channel: choose png or tiff, or accept the loss (force=true)").remedies).toEqual(["as-png", "loss"]);
+    const cut = problem("damaged-picture", "the picture is truncated or damaged: enlarge what there is with allow_truncated=true");
+    expect([cut.remedies, cut.isFinal]).toEqual([["truncated"], true]);
+    const gone = problem("damaged-picture", "the picture is truncated or damaged; too much of it is missing");
+    expect([gone.remedies, gone.isFinal]).toEqual([[], true]);
+    const large = "400 x 400 is 400.0 times 1 x 1: at most 16 times is possible";
+    expect(problem("bad-option", large).message).toBe(`${large}.`);
+    expect(problem("bad-option", "there are no weights for model=sd with scale=9: choose").message).not.toContain("=");
+    expect(problem("a-later-one", "x").message).toBe("Title.");
+  });
+
+  test("errors of the package", () => {
+    const alpha = refusalOfError({ code: "encode", message: "JPEG holds no transparency, and the picture has some: choose PNG or WebP" });
+    expect(alpha.message).toBe("JPEG holds no transparency, and the picture has some.");
+    expect(alpha.remedies).toEqual(["as-png"]);
+    expect(refusalOfError({ code: "picture", message: "" }).isFinal).toBe(true);
+    expect(refusalOfError(new Error("odd")).remedies).toEqual(["again"]);
   });
 });
 
 describe("the server's interface", () => {
   const wish = { scale: null, width: null, height: null, maxSide: null, model: "sd", format: null, quality: 92, keepMetadata: true };
 
+  const nothing = { loss: false, truncated: false };
+
   test("a wish as a query", () => {
-    expect(String(queryOf({ ...wish, scale: 2 }))).toBe("model=sd&scale=2");
-    expect(String(queryOf({ ...wish, maxSide: 9, format: "png" }))).toBe("model=sd&max_side=9&format=png");
-    expect(String(queryOf({ ...wish, height: 9, format: "jpeg", keepMetadata: false }))).toBe("model=sd&height=9&format=jpeg&quality=92&strip=true");
+    expect(String(queryOf({ ...wish, scale: 2 }, nothing))).toBe("model=sd&scale=2");
+    expect(String(queryOf({ ...wish, maxSide: 9, format: "png" }, nothing))).toBe("model=sd&max_side=9&format=png");
+    expect(String(queryOf({ ...wish, height: 9, format: "jpeg", keepMetadata: false }, nothing))).toBe("model=sd&height=9&format=jpeg&quality=92&strip=true");
+    expect(String(queryOf({ ...wish, scale: 2 }, { loss: true, truncated: true }))).toBe("model=sd&scale=2&force=true&allow_truncated=true");
   });
 
   test("events that come in pieces", async () => {

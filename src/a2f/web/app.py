@@ -82,7 +82,7 @@ class Service:
             {"name": m.name, "scale": m.scale, "parameters": m.parameters, "kind": m.kind} for m in shipped_models()
         ]
         s = self.settings
-        limits = {"body_bytes": s.body_bytes, "pixels": s.pixels, "queue": s.queue}
+        limits = {"body_bytes": s.body_bytes, "pixels": s.pixels, "queue": s.queue, "workers": s.workers}
         return JSONResponse({"models": models, "formats": list(formats()), "limits": limits})
 
     async def upscale(self, request: Request) -> ASGIApp:

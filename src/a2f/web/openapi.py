@@ -180,7 +180,7 @@ def _schemas() -> Node:
         notes=texts,
     )
     job["properties"]["position"] = count | {"description": "Place in the queue, from 1; only while the job waits."}
-    limits = _object(body_bytes=count, pixels=count, queue=count)
+    limits = _object(body_bytes=count, pixels=count, queue=count, workers=count)
     models = _object(models={"type": "array", "items": model}, formats=texts, limits=limits)
     return {"Job": job, "Problem": problem, "Models": models}
 

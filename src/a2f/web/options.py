@@ -12,7 +12,7 @@ from a2f.imageio import FORMATS, format_of_suffix
 from a2f.imageio.extras import NEEDED
 from a2f.sizes import Size, Target
 from a2f.web.problems import ProblemError
-from a2f.weights import AUTO, available_scales, shipped_names
+from a2f.weights import AUTO, available_scales, robust_below, shipped_names
 
 MEDIA_TYPES = {name: f"image/{name}" for name in FORMATS} | {
     "dds": "image/vnd-ms.dds",
@@ -88,6 +88,12 @@ def _about_quality() -> str:
     return f"Quality of a lossy format. By default {defaults}. 100 is lossless for {lossless}."
 
 
+def _about_model() -> str:
+    below = {scale: robust_below(scale) for scale in (2, 3, 4)}
+    told = " and ".join(f"below {quality} with scale={scale}" for scale, quality in below.items() if quality)
+    return f"auto takes sd-robust for a JPEG of a quality {told}; otherwise sd." if told else "auto takes sd."
+
+
 def _about_dtype() -> str:
     if dtypes() == ["float32"]:
         return "Precision of the network. This server computes in float32 only."
@@ -99,7 +105,7 @@ def parameters() -> dict[str, Schema]:
     return {
         "scale": {"type": "integer", "enum": [2, 3, 4], "default": 4, "description": "How many times to enlarge."},
         "model": {"type": "string", "enum": model_names(), "default": AUTO,
-                  "description": "auto takes sd-robust for strongly compressed JPEGs if it has the scale, else sd."},
+                  "description": _about_model()},
         "format": {"type": "string", "enum": [*formats(), *ALIASES],
                    "description": "Format of the result. By default the header `Accept` chooses; "
                                   "without it, the result has the format of the picture."},
@@ -113,7 +119,8 @@ def parameters() -> dict[str, Schema]:
         "strip": _flag("Leave out all metadata, and convert the colours to sRGB."),
         "dtype": {"type": "string", "enum": dtypes(), "default": "float32",
                   "description": _about_dtype()},
-        "force": _flag("Accept a format that loses transparency, 16 bits or long metadata."),
+        "force": _flag("Accept a format that cannot hold all of the picture: transparent parts become white, "
+                       "16 bits become 8, and metadata that is too long is left out."),
         "allow_truncated": _flag("Enlarge what can be read of a damaged picture."),
     }  # fmt: skip
 

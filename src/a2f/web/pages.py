@@ -72,7 +72,7 @@ def documentation(document: dict[str, Any]) -> dict[str, File]:
     }
     for kind in KINDS.values():
         text = f"<h1>{escape(kind.title)}</h1><p>HTTP status {kind.status}.</p><p>{_text(kind.remedy)}</p>"
-        files[f"/problems/{kind.name}"] = _html(kind.title, f'{text}<p><a href="/docs">The interface</a></p>')
+        files[f"/problems/{kind.name}"] = _html(kind.title, text)
     return files
 
 
@@ -87,7 +87,9 @@ def _html(title: str, body: str) -> File:
     page = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<link rel="stylesheet" href="/docs/style.css"></head><body><main>{body}</main></body></html>\n'
+        '<link rel="icon" href="/icon.svg" type="image/svg+xml"><link rel="stylesheet" href="/docs/style.css"></head>'
+        '<body><header><a class="home" href="/">a2f</a><a href="/">Enlarge pictures</a>'
+        f'<a href="/docs">HTTP interface</a></header><main>{body}</main></body></html>\n'
     )
     return _file(page.encode(), TYPES[".html"])
 
@@ -98,29 +100,46 @@ def _text(text: str) -> str:
     return "".join(f"<code>{piece}</code>" if i % 2 else piece for i, piece in enumerate(pieces))
 
 
+EXAMPLE = "curl --fail-with-body --data-binary @photo.jpg 'SERVER/v1/upscale?scale=2' -o large.jpg"
+
+
 def _body(document: dict[str, Any]) -> str:
     info = document["info"]
-    parts = [
-        f"<h1>{escape(info['title'])} {escape(info['version'])}</h1><p>{_text(info['description'])}</p>",
-        '<p>For programs: <a href="/openapi.json">openapi.json</a>. Examples are in the documentation of '
-        "<code>a2f serve</code>.</p>",
+    operations = [
+        (path, method, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if method != "parameters"
     ]
-    for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            if method != "parameters":
-                parts.append(_operation(document, path, method, operation))
-    parts.append("<h2 id='problems'>Problems</h2><p>Errors are <code>application/problem+json</code>.</p>")
+    links = [(o["operationId"], f"{method.upper()} {path}") for path, method, o in operations]
+    contents = "".join(
+        f'<li><a href="#{name}"><code>{escape(text)}</code></a></li>'
+        for name, text in [*links, ("problems", "Problems")]
+    )
+    parts = [
+        f"<h1>HTTP interface <small>a2f {escape(info['version'])}</small></h1><p>{_text(info['description'])}</p>",
+        f"<pre><code>{escape(EXAMPLE)}</code></pre>",
+        "<p><code>SERVER</code> is the address of this page without <code>/docs</code>, such as "
+        "<code>http://127.0.0.1:8000</code>. <code>docs/serve.md</code> of the project has clients in Python, "
+        'JavaScript and for the shell. Programs read <a href="/openapi.json">openapi.json</a>.</p>',
+        f'<nav aria-label="Addresses"><ul>{contents}</ul></nav>',
+    ]
+    parts += [_operation(document, path, method, operation) for path, method, operation in operations]
     rows = [
         f'<td><a href="/problems/{kind.name}">{kind.name}</a></td><td>{kind.status}</td><td>{escape(kind.title)}</td>'
         f"<td>{_text(kind.remedy)}</td>"
         for kind in KINDS.values()
     ]
-    return "".join([*parts, _table(["Type", "Status", "What", "What to do"], rows)])
+    table = _table(["Type", "Status", "What", "What to do"], rows)
+    told = (
+        "<p>Errors are <code>application/problem+json</code>. The types stay the same; the details are for people.</p>"
+    )
+    return "".join([*parts, f'<section id="problems"><h2>Problems</h2>{told}{table}</section>'])
 
 
 def _operation(document: dict[str, Any], path: str, method: str, operation: dict[str, Any]) -> str:
     parts = [
-        f'<h2 id="{operation["operationId"]}"><code>{method.upper()} {escape(path)}</code></h2>',
+        f'<section id="{operation["operationId"]}"><h2><code>{method.upper()} {escape(path)}</code></h2>',
         f"<p>{_text(operation['summary'])}.</p>",
     ]
     if "description" in operation:
@@ -129,7 +148,7 @@ def _operation(document: dict[str, Any], path: str, method: str, operation: dict
         kinds = " or ".join(f"<code>{escape(kind)}</code>" for kind in operation["requestBody"]["content"])
         parts.append(f"<p>Body: {kinds}; the file in the field <code>image</code> of a form.</p>")
     rows = [
-        f"<td><code>{escape(p['name'])}</code></td><td>{escape(_allowed(p['schema']))}</td>"
+        f"<td><code>{escape(p['name'])}</code></td><td class='values'>{escape(_allowed(p['schema']))}</td>"
         f"<td>{_text(p['description'])}</td>"
         for p in operation.get("parameters", [])
     ]
@@ -139,8 +158,10 @@ def _operation(document: dict[str, Any], path: str, method: str, operation: dict
         if "$ref" in answer:
             answer = document["components"]["responses"][status]
         types = ", ".join(answer.get("content", {}))
-        answers.append(f"<td>{status}</td><td>{_text(answer['description'])}</td><td>{escape(types)}</td>")
-    return "".join([*parts, _table(["Status", "Meaning", "Type"], answers)])
+        answers.append(
+            f"<td>{status}</td><td>{_text(answer['description'])}</td><td class='values'>{escape(types)}</td>"
+        )
+    return "".join([*parts, _table(["Status", "Meaning", "Type"], answers), "</section>"])
 
 
 def _allowed(schema: dict[str, Any]) -> str:
@@ -158,4 +179,4 @@ def _allowed(schema: dict[str, Any]) -> str:
 def _table(head: list[str], rows: list[str]) -> str:
     titles = "".join(f"<th>{title}</th>" for title in head)
     body = "".join(f"<tr>{row}</tr>" for row in rows)
-    return f'<div class="wide"><table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f"<table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table>"

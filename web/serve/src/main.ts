@@ -10,7 +10,6 @@ docs.textContent = "Interface for programs";
 foot.append("Pictures are enlarged by this server, which forgets them afterwards. ", docs);
 
 void startApp(document.querySelector<HTMLElement>("#app")!, new RemoteBackend(), {
-  promise: "Sharper than zooming in. Colour profile, camera data, transparency and 16 bits are kept.",
-  unseen: "This browser cannot show the file.",
+  promise: "Edges stay sharp where zooming in blurs them. Colour profile, camera data, transparency and 16 bits are kept.",
   foot,
 });

@@ -3,19 +3,22 @@ import "@a2f/ui/style.css";
 import { startApp } from "@a2f/ui/app";
 import { LocalBackend } from "@a2f/ui/local";
 
-import { prepareOffline } from "./offline";
+import { canBeIsolated, prepareOffline } from "./offline";
 
 const foot = document.createElement("span");
-foot.textContent = "Runs in this browser. No picture is sent anywhere. 8 bits a channel; 16-bit pictures are rounded.";
+const where = document.createElement("span");
+foot.append(where, "No picture is sent anywhere. Results have 8 bits a channel: pictures with 16 bits are rounded.");
+where.textContent = "Runs in this browser. ";
 
 const backend = new LocalBackend(({ device, threads, inFile }) => {
-  const where = device === "webgpu" ? "WebGPU" : `WebAssembly, ${threads === 1 ? "1 thread" : `${threads} threads`}`;
-  foot.textContent = `Runs in this browser by ${where}${inFile ? ", with a temporary file" : ""}. No picture is sent anywhere.`;
+  const engine = device === "webgpu" ? "WebGPU" : `WebAssembly, ${threads === 1 ? "on one core" : `on ${threads} cores`}`;
+  const more = device === "wasm" && threads === 1 && canBeIsolated() ? ". Reload the page to use all cores" : "";
+  const file = inFile ? " The picture is so large that the browser keeps part of the work in a file, which it deletes at the end." : "";
+  where.textContent = `Runs in this browser by ${engine}${more}.${file} `;
 });
 
 prepareOffline();
 void startApp(document.querySelector<HTMLElement>("#app")!, backend, {
-  promise: "Sharper than zooming in, and private: pictures never leave your computer. Works offline after the first visit.",
-  unseen: "This browser cannot open the file.",
+  promise: "Edges stay sharp where zooming in blurs them. Pictures never leave your computer. Works offline after the first visit.",
   foot,
 });

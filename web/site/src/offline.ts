@@ -13,3 +13,8 @@ export function prepareOffline(): void {
   navigator.serviceWorker.addEventListener("controllerchange", reloadOnce);
   void navigator.serviceWorker.register("sw.js", { type: "module" });
 }
+
+/** Whether loading the page once more brings the headers that threads need. */
+export function canBeIsolated(): boolean {
+  return !crossOriginIsolated && navigator.serviceWorker?.controller != null;
+}

@@ -1,29 +1,58 @@
 /** The pictures, and what becomes of each; no elements here. */
-import type { Backend, Status, Wish } from "./backend";
+import { type Allowed, type Backend, type Enlarged, Refusal, type Remedy, type Wish } from "./backend";
+import { Pace } from "./pace";
 import { bytesText } from "./texts";
 
 export type State = "waiting" | "running" | "done" | "failed" | "cancelled";
+
+/** A picture as this browser shows it. */
+export interface Shown {
+  /** To draw; smaller than the picture where that is very large. */
+  readonly bitmap: ImageBitmap;
+  readonly width: number;
+  readonly height: number;
+}
 
 export interface Picture {
   readonly id: number;
   readonly file: File;
   /** Null where this browser cannot show the file. */
-  readonly before: ImageBitmap | null;
-  /** Whether the back end takes no such file. */
-  readonly isRefused: boolean;
+  readonly before: Shown | null;
   state: State;
   /** Of the work, in [0, 1]; null while it is unknown. */
   share: number | null;
+  /** Null while it is unknown. */
   secondsLeft: number | null;
   note: string;
-  error: string;
+  failure: Failure | null;
+  allowed: Allowed;
+  /** The format in whose place PNG is written; undefined where none is. */
+  pngInsteadOf: string | null | undefined;
   result: Result | null;
 }
 
-export interface Result {
-  readonly blob: Blob;
+export interface Failure {
+  readonly message: string;
+  readonly remedies: readonly Remedy[];
+  /** Whether other settings make no difference. */
+  readonly isFinal: boolean;
+  /** Of the wish that was not fulfilled. */
+  readonly key: string;
+}
+
+export interface Result extends Enlarged {
   readonly bitmap: ImageBitmap | null;
   readonly wish: Wish;
+  readonly key: string;
+}
+
+/** How far the work is, over all pictures of a run. */
+export interface Run {
+  readonly done: number;
+  readonly failed: number;
+  readonly all: number;
+  /** In [0, 1]; null while it is unknown. */
+  readonly share: number | null;
 }
 
 /** Longest side of what is drawn; larger pictures are shown smaller. */
@@ -32,34 +61,39 @@ const SHOWN = 8192;
 export class Queue {
   readonly pictures: Picture[] = [];
   private nextId = 1;
-  private stop: AbortController | null = null;
-  private current: Picture | null = null;
+  private readonly stops = new Map<Picture, AbortController>();
+  private readonly pace = new Pace();
+  private tried: Set<Picture> | null = null;
+  private toDo: () => readonly Picture[] = () => [];
+  private isStopped = false;
 
-  /** @param changed called after each change of a picture. */
+  /** @param changed called after each change of a picture, and with null when all of the work ends. */
   constructor(
     private readonly backend: Backend,
-    private readonly mostBytes: number | null,
+    private readonly limits: { readonly mostBytes: number | null; readonly atOnce: number },
     private readonly changed: (picture: Picture | null) => void,
   ) {}
 
   get isRunning(): boolean {
-    return this.stop !== null;
+    return this.tried !== null;
   }
 
   async add(file: File): Promise<Picture> {
     const before = await shown(file);
-    const most = this.mostBytes ?? Infinity;
-    const isRefused = file.size > most;
+    const most = this.limits.mostBytes ?? Infinity;
+    const tooLarge = `The file has ${bytesText(file.size)}; the server takes ${bytesText(most)} at most.`;
+    const failure = file.size > most ? { message: tooLarge, remedies: [], isFinal: true, key: "" } : null;
     const picture: Picture = {
       id: this.nextId++,
       file,
       before,
-      isRefused,
-      state: isRefused ? "failed" : "waiting",
+      state: failure ? "failed" : "waiting",
       share: null,
       secondsLeft: null,
       note: "",
-      error: isRefused ? `The file has ${bytesText(file.size)}; the server takes ${bytesText(most)} at most.` : "",
+      failure,
+      allowed: { loss: false, truncated: false },
+      pngInsteadOf: undefined,
       result: null,
     };
     this.pictures.push(picture);
@@ -68,89 +102,129 @@ export class Queue {
   }
 
   remove(picture: Picture): void {
-    if (this.current === picture) this.cancel();
+    this.stops.get(picture)?.abort(cancelled());
     this.pictures.splice(this.pictures.indexOf(picture), 1);
-    picture.before?.close();
+    picture.before?.bitmap.close();
     picture.result?.bitmap?.close();
-    this.changed(null);
+    this.changed(picture);
   }
 
-  /** Pictures that have no result of this wish. */
-  pending(wish: Wish): Picture[] {
-    const key = JSON.stringify(wish);
-    return this.pictures.filter(({ result, isRefused }) => !isRefused && JSON.stringify(result?.wish) !== key);
+  /** Pictures without a result: not tried, or failed with other settings that may have been the reason. */
+  fresh(wish: Wish): Picture[] {
+    return this.pictures.filter((picture) => {
+      if (picture.result) return false;
+      return !picture.failure || (!picture.failure.isFinal && picture.failure.key !== keyOf(picture, wish));
+    });
   }
 
-  /** Enlarge all that are pending, one after the other; pictures that are added meanwhile too. */
-  async run(wish: Wish): Promise<void> {
-    this.stop = new AbortController();
-    const { signal } = this.stop;
-    const tried = new Set<Picture>();
-    for (const picture of this.pending(wish)) {
-      picture.state = "waiting";
-      picture.error = "";
-    }
-    for (;;) {
-      const next = this.pending(wish).find((picture) => !tried.has(picture));
-      if (!next || signal.aborted) break;
-      tried.add(next);
-      await this.one(next, wish, signal);
-    }
-    this.stop = null;
-    this.current = null;
+  /** Pictures whose result was made with other settings. */
+  outdated(wish: Wish): Picture[] {
+    return this.pictures.filter((picture) => picture.result && picture.result.key !== keyOf(picture, wish));
+  }
+
+  /** How far the work is. */
+  run(): Run {
+    if (!this.tried) return { done: 0, failed: 0, all: 0, share: null };
+    const tried = [...this.tried];
+    const all = new Set([...tried, ...this.toDo()]).size;
+    const ended = tried.filter(({ state }) => state !== "running");
+    const running = tried.filter(({ state }) => state === "running");
+    const share = (ended.length + running.reduce((sum, one) => sum + (one.share ?? 0), 0)) / Math.max(1, all);
+    const isUnknown = ended.length === 0 && running.every((one) => one.share === null);
+    const count = (state: State): number => tried.filter((one) => one.state === state).length;
+    return { done: count("done"), failed: count("failed"), all, share: isUnknown ? null : share };
+  }
+
+  /**
+   * Enlarge pictures.
+   *
+   * @param only these; without it all that are fresh, and those that are added meanwhile.
+   * @returns what became of them.
+   */
+  async start(wish: Wish, only?: readonly Picture[]): Promise<Run> {
+    const tried = (this.tried = new Set<Picture>());
+    this.isStopped = false;
+    this.toDo = () => (only ? only.filter((one) => this.pictures.includes(one)) : this.fresh(wish));
+    for (const picture of this.toDo()) Object.assign(picture, { state: "waiting", failure: null });
+    const lane = async (): Promise<void> => {
+      for (;;) {
+        const next = this.toDo().find((picture) => !tried.has(picture));
+        if (!next || this.isStopped) return;
+        tried.add(next);
+        await this.one(next, wish);
+      }
+    };
+    await Promise.all(Array.from({ length: Math.max(1, this.limits.atOnce) }, lane));
+    const end = this.run();
+    this.tried = null;
     this.changed(null);
+    return end;
   }
 
   /** End the work. */
   cancel(): void {
-    this.stop?.abort(new DOMException("cancelled", "AbortError"));
+    this.isStopped = true;
+    for (const stop of this.stops.values()) stop.abort(cancelled());
   }
 
-  private async one(picture: Picture, wish: Wish, signal: AbortSignal): Promise<void> {
-    this.current = picture;
-    Object.assign(picture, { state: "running", share: null, secondsLeft: null, note: "", error: "" });
+  private async one(picture: Picture, wish: Wish): Promise<void> {
+    const stop = new AbortController();
+    this.stops.set(picture, stop);
+    Object.assign(picture, { state: "running", share: null, secondsLeft: null, note: "", failure: null });
     this.changed(picture);
-    const watch = stopwatch();
+    const [own, key] = [ownWish(picture, wish), keyOf(picture, wish)];
+    const pixels = picture.before ? picture.before.width * picture.before.height : null;
+    const watch = this.pace.watch(JSON.stringify([own.scale, own.model]), pixels);
     try {
-      const blob = await this.backend.enlarge(picture.file, wish, signal, (status) => {
-        Object.assign(picture, watch(status));
+      const made = await this.backend.enlarge(picture.file, own, picture.allowed, stop.signal, ({ share, note }) => {
+        Object.assign(picture, { share, note, secondsLeft: share === null ? null : watch.left(share) });
         this.changed(picture);
       });
-      const bitmap = await shown(blob);
+      watch.done();
+      const bitmap = (await shown(made.blob))?.bitmap ?? null;
       picture.result?.bitmap?.close();
-      picture.result = { blob, bitmap, wish };
+      picture.result = { ...made, bitmap, wish: own, key };
       picture.state = "done";
     } catch (error) {
-      picture.state = signal.aborted ? "cancelled" : "failed";
-      picture.error = signal.aborted ? "" : error instanceof Error ? error.message : String(error);
+      picture.state = stop.signal.aborted ? "cancelled" : "failed";
+      picture.failure = stop.signal.aborted ? null : failureOf(error, key);
     }
+    this.stops.delete(picture);
     this.changed(picture);
   }
 }
 
-/** Adds the time that is left, from the time so far, where the back end does not tell it. */
-export function stopwatch(now: () => number = () => performance.now()): (status: Status) => Status {
-  let began: { at: number; share: number } | null = null;
-  return (status) => {
-    if (status.share === null || status.secondsLeft !== null) return status;
-    began ??= { at: now(), share: status.share };
-    const done = status.share - began.share;
-    const seconds = (now() - began.at) / 1000;
-    return done < 0.02 ? status : { ...status, secondsLeft: (seconds * (1 - status.share)) / done };
-  };
+/** The wish for one picture: a person may have chosen PNG for it instead of a format that loses something. */
+function ownWish({ pngInsteadOf }: Picture, wish: Wish): Wish {
+  return pngInsteadOf !== undefined && pngInsteadOf === wish.format ? { ...wish, format: "png" } : wish;
 }
 
-/** A bitmap to draw; null for a file that this browser cannot show. */
-async function shown(blob: Blob): Promise<ImageBitmap | null> {
+/** The same for the same wish. */
+export function keyOf(picture: Picture, wish: Wish): string {
+  return JSON.stringify(ownWish(picture, wish));
+}
+
+function failureOf(error: unknown, key: string): Failure {
+  if (error instanceof Refusal) return { message: error.message, remedies: error.remedies, isFinal: error.isFinal, key };
+  return { message: error instanceof Error ? error.message : String(error), remedies: ["again"], isFinal: false, key };
+}
+
+function cancelled(): DOMException {
+  return new DOMException("cancelled", "AbortError");
+}
+
+/** A picture to draw; null for a file that this browser cannot show. */
+async function shown(blob: Blob): Promise<Shown | null> {
   try {
     const bitmap = await createImageBitmap(blob);
-    const longest = Math.max(bitmap.width, bitmap.height);
-    if (longest <= SHOWN) return bitmap;
-    const resizeWidth = Math.max(1, Math.round((bitmap.width * SHOWN) / longest));
-    const resizeHeight = Math.max(1, Math.round((bitmap.height * SHOWN) / longest));
+    const { width, height } = bitmap;
+    const longest = Math.max(width, height);
+    if (longest <= SHOWN) return { bitmap, width, height };
+    const resizeWidth = Math.max(1, Math.round((width * SHOWN) / longest));
+    const resizeHeight = Math.max(1, Math.round((height * SHOWN) / longest));
     const small = await createImageBitmap(bitmap, { resizeWidth, resizeHeight, resizeQuality: "high" });
     bitmap.close();
-    return small;
+    return { bitmap: small, width, height };
   } catch {
     return null;
   }

@@ -1,41 +1,45 @@
 /** The back end on a server: the jobs of `a2f serve`. */
-import type { Abilities, Backend, ModelInfo, Status, Wish } from "./backend";
+import { type Abilities, type Allowed, type Backend, type Enlarged, type ModelInfo, Refusal, type Status, type Wish } from "./backend";
+import { type Problem, refusalOf } from "./problems";
+import { sentence } from "./texts";
 
 interface Job {
   readonly id: string;
   readonly status: "queued" | "running" | "done" | "failed" | "cancelled";
   readonly position?: number;
   readonly progress: number;
-  readonly seconds_left: number | null;
+  readonly width: number;
+  readonly height: number;
   readonly error: Problem | null;
   readonly result: string | null;
-}
-
-interface Problem {
-  readonly title: string;
-  readonly detail?: string;
+  readonly notes: readonly string[];
 }
 
 interface Told {
   readonly models: readonly ModelInfo[];
   readonly formats: readonly string[];
-  readonly limits: { readonly body_bytes: number };
+  readonly limits: { readonly body_bytes: number; readonly pixels: number; readonly workers: number };
 }
+
+/** Pixels of a result for each pixel that a picture may have. */
+const OUTPUT_FACTOR = 16;
 
 export class RemoteBackend implements Backend {
   async abilities(): Promise<Abilities> {
     const { models, formats, limits } = (await (await asked("v1/models")).json()) as Told;
-    return { models, formats, mostBytes: limits.body_bytes };
+    return { models, formats, mostBytes: limits.body_bytes, mostPixels: OUTPUT_FACTOR * limits.pixels, atOnce: limits.workers };
   }
 
-  async enlarge(picture: File, wish: Wish, signal: AbortSignal, tell: (status: Status) => void): Promise<Blob> {
-    tell({ share: null, secondsLeft: null, note: "Sending" });
-    const job = await submitted(picture, wish, signal, tell);
+  async enlarge(picture: File, wish: Wish, allowed: Allowed, signal: AbortSignal, tell: (status: Status) => void): Promise<Enlarged> {
+    tell({ share: null, note: "Sending" });
+    const job = await submitted(picture, queryOf(wish, allowed), signal, tell);
     const address = `v1/jobs/${job.id}`;
     try {
       const end = await followed(address, signal, tell);
-      if (end.status !== "done") throw new Error(end.error ? messageOf(end.error) : `The job is ${end.status}.`);
-      return await (await asked(end.result ?? `${address}/result`, { signal })).blob();
+      if (end.status !== "done") throw end.error ? refusalOf(end.error) : new Refusal("The server ended the work.", ["again"]);
+      const answer = await asked(end.result ?? `${address}/result`, { signal });
+      const model = answer.headers.get("a2f-model") ?? "";
+      return { blob: await answer.blob(), width: end.width, height: end.height, model, notes: end.notes.map(sentence) };
     } finally {
       await fetch(address, { method: "DELETE", keepalive: true }).catch(() => undefined); // the server forgets it by itself too
     }
@@ -43,7 +47,7 @@ export class RemoteBackend implements Backend {
 }
 
 /** The query of a wish. */
-export function queryOf(wish: Wish): URLSearchParams {
+export function queryOf(wish: Wish, allowed: Allowed): URLSearchParams {
   const query = new URLSearchParams({ model: wish.model });
   if (wish.scale !== null) query.set("scale", String(wish.scale));
   else if (wish.width !== null && wish.height !== null) query.set("size", `${wish.width}x${wish.height}`);
@@ -53,17 +57,19 @@ export function queryOf(wish: Wish): URLSearchParams {
   if (wish.format !== null) query.set("format", wish.format);
   if (wish.format !== null && ["jpeg", "webp", "avif"].includes(wish.format)) query.set("quality", String(wish.quality));
   if (!wish.keepMetadata) query.set("strip", "true");
+  if (allowed.loss) query.set("force", "true");
+  if (allowed.truncated) query.set("allow_truncated", "true");
   return query;
 }
 
 /** Hand a picture in; while the queue is full, again and again, as the server asks. */
-async function submitted(picture: File, wish: Wish, signal: AbortSignal, tell: (status: Status) => void): Promise<Job> {
+async function submitted(picture: File, query: URLSearchParams, signal: AbortSignal, tell: (status: Status) => void): Promise<Job> {
   for (;;) {
     const form = new FormData();
     form.append("image", picture, picture.name);
-    const response = await fetch(`v1/jobs?${queryOf(wish)}`, { method: "POST", body: form, signal });
+    const response = await fetched(`v1/jobs?${query}`, { method: "POST", body: form, signal });
     if (response.status !== 429) return (await (await checked(response)).json()) as Job;
-    tell({ share: null, secondsLeft: null, note: "Waiting: the queue is full" });
+    tell({ share: null, note: "Waiting: the queue of the server is full" });
     await slept(1000 * Math.max(1, Number(response.headers.get("retry-after")) || 1), signal);
   }
 }
@@ -72,11 +78,15 @@ async function submitted(picture: File, wish: Wish, signal: AbortSignal, tell: (
 async function followed(address: string, signal: AbortSignal, tell: (status: Status) => void): Promise<Job> {
   for (;;) {
     const response = await asked(`${address}/events`, { signal, headers: { accept: "text/event-stream" } });
-    for await (const data of eventsIn(response.body!)) {
-      const job = JSON.parse(data) as Job;
-      if (job.status !== "queued" && job.status !== "running") return job;
-      const ahead = job.status === "queued" ? `Waiting: number ${job.position ?? 1} in the queue` : "";
-      tell({ share: job.status === "queued" ? null : job.progress, secondsLeft: job.seconds_left, note: ahead });
+    try {
+      for await (const data of eventsIn(response.body!)) {
+        const job = JSON.parse(data) as Job;
+        if (job.status !== "queued" && job.status !== "running") return job;
+        const ahead = job.status === "queued" ? `Waiting: number ${job.position ?? 1} in the queue` : "";
+        tell({ share: job.status === "queued" ? null : job.progress, note: ahead });
+      }
+    } catch (error) {
+      if (signal.aborted) throw error; // otherwise the connection broke off
     }
     await slept(500, signal);
   }
@@ -98,17 +108,22 @@ export async function* eventsIn(stream: ReadableStream<Uint8Array<ArrayBuffer>>)
 }
 
 async function asked(address: string, options: RequestInit = {}): Promise<Response> {
-  return checked(await fetch(address, options));
+  return checked(await fetched(address, options));
+}
+
+async function fetched(address: string, options: RequestInit): Promise<Response> {
+  try {
+    return await fetch(address, options);
+  } catch (error) {
+    if (options.signal?.aborted) throw error;
+    throw new Refusal("The server does not answer. It may have stopped, or the connection is gone.", ["again"]);
+  }
 }
 
 async function checked(response: Response): Promise<Response> {
   if (response.ok) return response;
   const problem = (await response.json().catch(() => null)) as Problem | null;
-  throw new Error(problem ? messageOf(problem) : `The server answered ${response.status} ${response.statusText}.`);
-}
-
-function messageOf({ title, detail }: Problem): string {
-  return detail ? `${title}: ${detail}` : title;
+  throw problem?.type ? refusalOf(problem) : new Refusal(`The server answered ${response.status} ${response.statusText}.`, ["again"]);
 }
 
 function slept(ms: number, signal: AbortSignal): Promise<void> {

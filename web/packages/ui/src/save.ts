@@ -8,8 +8,8 @@ import { distinct, resultName } from "./texts";
 
 /** The name of a picture's result. */
 export function nameOf({ file, result }: Picture): string {
-  const { blob, bitmap, wish } = result!;
-  return resultName(file.name, markOf(wish, bitmap?.width ?? wish.width ?? 0, bitmap?.height ?? wish.height ?? 0), blob.type);
+  const { blob, width, height, wish } = result!;
+  return resultName(file.name, markOf(wish, width, height), blob.type);
 }
 
 export function saveOne(picture: Picture): void {

@@ -1,6 +1,7 @@
 /** The row of all pictures: small, with what becomes of each. */
 import { ICONS, el, icon } from "./dom";
 import type { Picture, State } from "./queue";
+import { suffixOf } from "./texts";
 
 const WORDS: Record<State, string> = {
   waiting: "waiting",
@@ -34,6 +35,11 @@ export class Strip {
       }
     }
     for (const picture of pictures) this.updateCard(picture, picture === chosen);
+  }
+
+  /** Move the focus to the picture that is chosen. */
+  focus(): void {
+    this.root.querySelector<HTMLElement>('[aria-current="true"]')?.focus();
   }
 
   private updateCard(picture: Picture, chosen: boolean): void {
@@ -73,13 +79,13 @@ export class Strip {
   }
 }
 
-function thumbnail({ before }: Picture): Element {
-  if (!before) return icon(...ICONS.picture);
+function thumbnail({ before, file }: Picture): Element {
+  if (!before) return el("span", { className: "thumb-file" }, icon(...ICONS.picture), suffixOf(file.name));
   const canvas = el("canvas", { width: SIDE, height: SIDE });
   const scale = SIDE / Math.min(before.width, before.height);
   const [w, h] = [before.width * scale, before.height * scale];
   const context = canvas.getContext("2d")!;
   context.imageSmoothingQuality = "high";
-  context.drawImage(before, (SIDE - w) / 2, (SIDE - h) / 2, w, h);
+  context.drawImage(before.bitmap, (SIDE - w) / 2, (SIDE - h) / 2, w, h);
   return canvas;
 }

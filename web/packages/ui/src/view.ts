@@ -18,9 +18,13 @@ export interface View extends Point {
 /** Stage pixels a picture's pixel, at most: single pixels are large squares then. */
 export const MOST_ZOOM = 64;
 
-/** The view that shows the whole picture, and no picture larger than its pixels by more than `enlarge`. */
-export function fitted(picture: Box, stage: Box, enlarge = 8): View {
-  const zoom = Math.min(stage.width / picture.width, stage.height / picture.height, enlarge);
+/** Stage pixels that a small picture may take although its pixels become large squares. */
+const SEEN = 320;
+
+/** The view that shows the whole picture; its pixels are enlarged 8 times at most, or until it can be seen. */
+export function fitted(picture: Box, stage: Box): View {
+  const most = Math.min(MOST_ZOOM, Math.max(8, SEEN / Math.max(picture.width, picture.height)));
+  const zoom = Math.min(stage.width / picture.width, stage.height / picture.height, most);
   return { x: 0.5, y: 0.5, zoom };
 }
 

@@ -6,9 +6,14 @@ import { type Point, type View, fitted, held, origin, overflows, panned, zoomed 
 const SQUARES_FROM = 6;
 const STEP = 1.25;
 
+/** Half the width of the grip of the slider, with the ring of the focus. */
+const GRIP = 28;
+
+/** At least one of the two. */
 interface Pictures {
-  readonly before: ImageBitmap;
-  /** Null before it is made. */
+  /** Null where the browser cannot show it. */
+  readonly before: ImageBitmap | null;
+  /** Null before it is made, or where the browser cannot show it. */
   readonly after: ImageBitmap | null;
 }
 
@@ -72,10 +77,11 @@ export class Viewer {
     this.draw();
   }
 
-  /** Say something in the place of a picture that cannot be shown. */
+  /** Say something in the place of a picture that cannot be shown, or at the edge of the other one. */
   say(text: string): void {
     this.message.textContent = text;
     this.message.hidden = text === "";
+    this.message.classList.toggle("unseen-half", this.pictures !== null);
   }
 
   private tool(label: string, paths: readonly string[], click: () => void): HTMLElement {
@@ -196,7 +202,7 @@ export class Viewer {
     this.pointers.set(event.pointerId, at);
     const moves = this.zoomable && overflows(this.view, this.box(), this.room());
     this.drags = target === this.handle || !moves ? "split" : "pan";
-    if (this.drags === "split" && this.pictures.after && target === this.canvas) this.splitTo(at.x / this.room().width);
+    if (this.drags === "split" && this.pictures.before && this.pictures.after && target === this.canvas) this.splitTo(at.x / this.room().width);
   }
 
   private move(event: PointerEvent): void {
@@ -225,9 +231,9 @@ export class Viewer {
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, this.canvas.width, this.canvas.height);
     const pictures = this.pictures;
-    const both = pictures?.after != null;
+    const both = pictures !== null && pictures.before !== null && pictures.after !== null;
     this.handle.hidden = !both;
-    for (const label of this.labels) label.hidden = !both;
+    this.labelSides(both);
     this.tools.hidden = !pictures;
     if (!pictures) return this.placeGround(0, 0, 0, 0);
     const { width, height } = this.box();
@@ -245,14 +251,26 @@ export class Viewer {
       context.drawImage(bitmap, ...area);
       context.restore();
     };
-    paint(pictures.before, 0, edge);
-    if (pictures.after) paint(pictures.after, edge, this.canvas.width);
+    if (pictures.before) paint(pictures.before, 0, edge);
+    if (pictures.after) paint(pictures.after, both ? edge : 0, this.canvas.width);
     this.place(area, ratio);
+  }
+
+  /** A label is there as long as there is room for it on its side of the slider. */
+  private labelSides(both: boolean): void {
+    const { width } = this.room();
+    const rooms = [this.split * width, (1 - this.split) * width];
+    this.labels.forEach((label, k) => {
+      label.hidden = !both;
+      label.classList.toggle("covered", label.offsetWidth + 24 > rooms[k]);
+    });
   }
 
   private place([x, y, width, height]: readonly [number, number, number, number], ratio: number): void {
     const percent = Math.round(this.split * 100);
     this.handle.style.left = `${this.split * 100}%`;
+    const [at, end] = [this.split * this.room().width, this.room().width - GRIP];
+    this.handle.style.setProperty("--grip-shift", `${Math.max(0, GRIP - at) - Math.max(0, at - end)}px`);
     this.handle.setAttribute("aria-valuenow", String(percent));
     this.handle.setAttribute("aria-valuetext", `${percent} % before, ${100 - percent} % after`);
     this.zoomText.textContent = `${Math.round(this.view.zoom * ratio * 100)} %`;
