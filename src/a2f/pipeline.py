@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 
 from a2f.errors import MemoryLimitError, OutputExistsError, PixelLimitError, UsageError, WriteError
-from a2f.files import Times, make_folder, set_times, write_bytes_atomic
+from a2f.files import Parts, Times, make_folder, set_times, write_bytes_atomic
 from a2f.imageio import (
     DEFAULT_MAX_PIXELS,
     FORMATS,
@@ -182,12 +182,18 @@ def decide(
     )
 
 
-def write(enlargement: Enlargement, *, watch: Callable[[], None] = lambda: None) -> tuple[bytes, list[str]]:
+def write(
+    enlargement: Enlargement,
+    *,
+    watch: Callable[[], None] = lambda: None,
+    recorded: Callable[[Parts, Enlargement], Parts] = lambda parts, enlargement: parts,
+) -> tuple[bytes, list[str]]:
     """Enlarge a picture and write the file, whole or not at all.
 
     Args:
         enlargement: as `decide` gives it.
         watch: called while the network runs; what it raises ends the work.
+        recorded: gets the parts of a file and gives them on; it sees the last one before the file has its name.
 
     Returns:
         The bytes of the file where there is no output, otherwise nothing; and notes.
@@ -219,7 +225,7 @@ def write(enlargement: Enlargement, *, watch: Callable[[], None] = lambda: None)
         watch()
         if request.make_folders:
             make_folder(output.parent)
-        write_bytes_atomic(output, parts, replace=request.overwrite)
+        write_bytes_atomic(output, recorded(parts, enlargement), replace=request.overwrite)
     return b"", set_times(output, enlargement.times) if enlargement.times else []
 
 

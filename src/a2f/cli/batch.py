@@ -1,16 +1,15 @@
 """A batch of images: several at a time, each a success or a failure of its own."""
 
-import functools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from a2f.cli.inputs import STDIN, Task
 from a2f.cli.interrupts import end_at_once_when_asked_again
@@ -24,6 +23,9 @@ from a2f.weights import AUTO, AUTO_ROBUST, available_scales, pass_models, robust
 
 HEARD_AFTER_S = 0.2  # Ctrl-C, at the latest
 MANY = 8  # images for each job: from then on it hardly counts that the last of them leave cores idle
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,19 +118,19 @@ class Runner:
                 asked = f"-s {target.scale}: the weights {options.model} enlarge {scale} times"
                 raise UsageError(f"{asked}; leave out -s")
 
-    def run(self, tasks: list[Task], *, stdin: Callable[[], bytes]) -> Iterator[Outcome]:
+    def run(self, tasks: Iterable[T], do: Callable[[T], Outcome]) -> Iterator[Outcome]:
         """Do all tasks, `jobs` at a time, and give what became of each in the order of the tasks.
 
         A failure is an outcome, not an exception.
 
         Args:
-            tasks: of `plan`.
-            stdin: reads the whole standard input.
+            tasks: what `do` takes; each is asked for when its turn is near.
+            do: does one, in a thread.
         """
         jobs = self.jobs
         with ThreadPoolExecutor(jobs, thread_name_prefix="a2f") as pool:
             try:
-                yield from _in_order(pool, tasks, functools.partial(self.one, stdin=stdin), ahead=2 * jobs)
+                yield from _in_order(pool, tasks, do, ahead=2 * jobs)
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):
                     end_at_once_when_asked_again()
@@ -138,7 +140,12 @@ class Runner:
                 raise
 
     def one(self, task: Task, *, stdin: Callable[[], bytes]) -> Outcome:
-        """Do one task."""
+        """Do one task.
+
+        Args:
+            task: which.
+            stdin: reads the whole standard input.
+        """
         began = time.perf_counter()
         try:
             outcome = self._done(task, stdin)
@@ -157,15 +164,16 @@ class Runner:
         if task.failure is not None:
             raise task.failure
         output = None if task.target == STDIN else task.target
-        if self.options.skip_existing and output is not None and os.path.lexists(output):
+        if self.options.skip_existing and not task.replace and output is not None and os.path.lexists(output):
             return Outcome(task=task, status="skipped")
         source = stdin() if task.source == STDIN else task.source
         times = task.times if self.options.preserve_times else None
-        enlargement = decide(source, self.models, self.request, output=output, name=task.name, times=times)
+        request = replace(self.request, overwrite=True) if task.replace else self.request
+        enlargement = decide(source, self.models, request, output=output, name=task.name, times=times)
         if enlargement.left_alone:
             return Outcome(task=task, status="skipped", notes=(enlargement.left_alone,))
         notes = [*enlargement.notes, *self._notes(enlargement, task.name), *self.upscalers.take_notes()]
-        encoded, late = write(enlargement, watch=self._go_on)
+        encoded, late = write(enlargement, watch=self._go_on, recorded=task.recorded)
         passes = enlargement.passes
         return Outcome(
             task=task,
@@ -241,7 +249,7 @@ def _named(error: A2FError, task: Task) -> A2FError:
 
 
 def _in_order(
-    pool: ThreadPoolExecutor, tasks: list[Task], do: Callable[[Task], Outcome], *, ahead: int
+    pool: ThreadPoolExecutor, tasks: Iterable[T], do: Callable[[T], Outcome], *, ahead: int
 ) -> Iterator[Outcome]:
     """Map over tasks with at most `ahead` unfinished or unfetched ones: results would pile up otherwise."""
     waiting = iter(tasks)

@@ -2,15 +2,16 @@
 
 import glob
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from a2f.cli.passed_over import passed_over
 from a2f.errors import A2FError, ImageReadError, UsageError
-from a2f.files import Times, ends_like_a_folder, times_of
+from a2f.files import Parts, Times, ends_like_a_folder, times_of
 from a2f.imageio import format_of_suffix
 from a2f.imageio.formats import is_image_name
-from a2f.pipeline import output_name
+from a2f.pipeline import Enlargement, output_name
 from a2f.sizes import OWN_SUFFIX
 
 STDIN = Path("-")
@@ -48,17 +49,30 @@ class Task:
         target: the file to write, or `STDIN` for the standard output.
         failure: why it can't be done, known before it starts.
         times: of the file, from before it was looked into; None if they are not told.
+        replace: the target may be replaced, whatever was asked for all images: a batch's own earlier result.
+        recorded: as `a2f.pipeline.write`.
+        addresses: of source and target, where the files are copies on this machine.
     """
 
     source: Path
     target: Path
     failure: A2FError | None = None
     times: Times | None = None
+    replace: bool = False
+    recorded: Callable[[Parts, Enlargement], Parts] = lambda parts, enlargement: parts
+    addresses: tuple[str, str] | None = None
 
     @property
     def name(self) -> str:
         """What people call the input."""
+        if self.addresses is not None:
+            return self.addresses[0]
         return "standard input" if self.source == STDIN else str(self.source)
+
+    @property
+    def output(self) -> str:
+        """What people call the output."""
+        return str(self.target) if self.addresses is None else self.addresses[1]
 
 
 def plan(inputs: list[str], naming: Naming) -> tuple[list[Task], list[str]]:

@@ -1,0 +1,145 @@
+"""The files of a batch: found one after the other, never held all at once."""
+
+import glob
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from a2f.errors import UsageError
+from a2f.imageio.formats import is_image_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """One file that a batch may enlarge.
+
+    Attributes:
+        source: its path or address.
+        below: where it lies below the folder that was given, with its name and with / between the parts.
+        bytes: its size; 0 if it is missing, which reading it will say better.
+        version: changes when the file does.
+    """
+
+    source: str
+    below: str
+    bytes: int
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One of several parts of a batch, which may run on machines that know nothing of each other.
+
+    A file belongs to a part by its place below the folder that was given, so that it stays there whatever else comes
+    and goes, and wherever a machine has mounted the folder.
+
+    Attributes:
+        number: from 1 to `count`.
+        count: of parts.
+    """
+
+    number: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.count:
+            raise UsageError(f"--shard {self.number}/{self.count}: the first number goes from 1 to {self.count}")
+
+    def has(self, below: str) -> bool:
+        """Whether a file belongs to this part."""
+        digest = hashlib.sha256(os.fsencode(below)).digest()
+        return int.from_bytes(digest[:8], "big") % self.count == self.number - 1
+
+
+@dataclass(kw_only=True)
+class Scan:
+    """A search for files, and what it passes over.
+
+    Attributes:
+        recursive: look into the folders of a folder too.
+        output: a folder that is not looked into, since results go there.
+        passed: how many files were passed over, by folder and reason.
+    """
+
+    recursive: bool = False
+    output: str | None = None
+    passed: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def files(self, inputs: Sequence[str]) -> Iterator[Found]:
+        """All images in folders, files and patterns.
+
+        Args:
+            inputs: paths on this machine.
+        """
+        for given in inputs:
+            if os.path.isdir(given):
+                yield from self._folder(given)
+            elif not os.path.lexists(given) and glob.has_magic(given):
+                yield from (file_of(path) for path in glob.iglob(given, recursive=True) if is_image_name(Path(path)))
+            else:
+                yield file_of(given)
+
+    def _folder(self, root: str) -> Iterator[Found]:
+        waiting = [root]
+        while waiting:
+            folder = waiting.pop()
+            below = "" if folder == root else os.path.relpath(folder, root).replace(os.sep, "/") + "/"
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if self._is_to_enter(entry):
+                        waiting.append(entry.path)
+                    elif reason := _why_not(entry, recursive=self.recursive):
+                        self.passed[root, reason] += 1
+                    elif entry.is_file():
+                        status = entry.stat()
+                        yield Found(
+                            source=os.path.abspath(entry.path),
+                            below=below + entry.name,
+                            bytes=status.st_size,
+                            version=str(status.st_mtime_ns),
+                        )
+
+    def _is_to_enter(self, entry: "os.DirEntry[str]") -> bool:
+        if not (self.recursive and entry.is_dir(follow_symlinks=False)):
+            return False
+        return self.output is None or os.path.realpath(entry.path) != self.output
+
+    def notes(self) -> list[str]:
+        """What was passed over, for people; a line a folder."""
+        folders = dict.fromkeys(folder for folder, _ in self.passed)
+        told = {f: sorted((why, n) for (of, why), n in self.passed.items() if of == f) for f in folders}
+        return [f"{f}: passed over " + ", ".join(f"{n} {why}" for why, n in told[f]) for f in folders]
+
+
+def file_of(path: str) -> Found:
+    """A single file."""
+    size, version = state_of(path) or (0, "missing")
+    return Found(source=os.path.abspath(path), below=os.path.basename(path), bytes=size, version=version)
+
+
+def state_of(path: str) -> tuple[int, str] | None:
+    """Size and version of a file; None if there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_size, str(status.st_mtime_ns)
+
+
+def _why_not(entry: "os.DirEntry[str]", *, recursive: bool) -> str:
+    """Why a file is passed over; empty for one that is not, and for a folder that is the output."""
+    if entry.is_dir():
+        if entry.is_symlink():
+            return "link(s) to folders"
+        return "" if recursive else "folder(s) (-r looks into them)"
+    if entry.name.startswith("."):
+        return "hidden file(s)"
+    if not entry.is_file():
+        return "broken link(s) or special file(s)"
+    suffix = os.path.splitext(entry.name)[1].lower()
+    if is_image_name(Path(entry.name)):
+        return ""
+    return f"{suffix} file(s)" if suffix else "file(s) without a suffix"

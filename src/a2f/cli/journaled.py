@@ -1,0 +1,184 @@
+"""``a2f upscale`` by a journal: --journal, --resume, --retry-failed, --shard and --watch."""
+
+import functools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from a2f.batch.journal import Item, Journal
+from a2f.batch.plan import Layout, Wish, journal_of, plan
+from a2f.batch.sources import Found, Scan, Shard
+from a2f.batch.work import Keeper, Recipe, Work, recipe_of
+from a2f.cli.batch import Options, Outcome, Runner
+from a2f.cli.inputs import STDIN, Naming, Task
+from a2f.cli.report import Reporter
+from a2f.errors import A2FError, UsageError
+from a2f.files import times_of
+from a2f.imageio.formats import is_image_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What was asked for of a batch.
+
+    Attributes:
+        journal: the file; None for the usual place.
+        resume: go on with it, or begin it.
+        retry_failed: go on with it, and try failed files again.
+        shard: the part of the files to take.
+    """
+
+    journal: Path | None = None
+    resume: bool = False
+    retry_failed: bool = False
+    shard: Shard | None = None
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether a journal is wanted at all."""
+        return self != Batch()
+
+
+def shard_of(text: str) -> Shard:
+    """Read ``3/8``."""
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal()):
+        raise UsageError(f"--shard {text}: write it as 3/8, the third of eight parts")
+    return Shard(number=int(number), count=int(count))
+
+
+class Session:
+    """A batch with its journal open.
+
+    Args:
+        inputs: files, folders, patterns.
+        options: what counts for all images alike.
+        naming: how results are named, and where they go.
+        batch: what was asked for of the journal.
+
+    Raises:
+        UsageError: if the request contradicts itself.
+        JournalError: if the journal cannot be used.
+    """
+
+    def __init__(self, inputs: Sequence[str], options: Options, naming: Naming, batch: Batch) -> None:
+        output = _folder_of(naming)
+        output = None if output is None else os.path.abspath(output)
+        self.inputs, self.options, self.batch = inputs, options, batch
+        self.layout = Layout(mark=naming.mark, format=naming.format, output=output)
+        self.scan = Scan(recursive=naming.recursive, output=None if output is None else os.path.realpath(output))
+        if STDIN.name in inputs or "" in inputs:
+            raise UsageError("a journal is about files: give files or folders, not standard input")
+        first = Path(inputs[0])
+        self.journal = Journal(batch.journal or journal_of(output, first if first.is_dir() else first.parent, batch.shard))
+
+    def plan(self, recipe: Recipe, files: Iterable[Found] | None = None) -> list[str]:
+        """Begin a run, and settle what is left to do; notes for people."""
+        wish = Wish(
+            resume=self.batch.resume,
+            retry_failed=self.batch.retry_failed,
+            overwrite=self.options.request.overwrite,
+            skip_existing=self.options.skip_existing,
+        )
+        found = self.scan.files(self.inputs) if files is None else files
+        notes = plan(self.journal, found, self.layout, wish, recipe=recipe.text, shard=self.batch.shard)
+        return notes + self.scan.notes()
+
+    def keeper(self, recipe: Recipe) -> Keeper:
+        """Does the items of the run that `plan` has begun."""
+        return Keeper(self.journal, recipe, overwrite=self.options.request.overwrite)
+
+
+def run_batch(
+    inputs: Sequence[str], options: Options, naming: Naming, batch: Batch, *, as_json: bool, verbose: bool, quiet: bool
+) -> int:
+    """Enlarge what the journal says is left to do.
+
+    Args:
+        inputs: files, folders, patterns.
+        options: what counts for all images alike.
+        naming: how results are named, and where they go.
+        batch: what was asked for of the journal.
+        as_json: as `Reporter`.
+        verbose: as `Reporter`.
+        quiet: as `Reporter`.
+
+    Returns:
+        The exit code.
+    """
+    session = Session(inputs, options, naming, batch)
+    with closing(session.journal) as journal:
+        recipe = recipe_of(options.model, options.request, options.engine)
+        notes = session.plan(recipe)
+        counts = journal.counts(run=journal.run)
+        reporter = Reporter(counts["todo"], as_json=as_json, verbose=verbose, quiet=quiet, go_on="--resume")
+        for note in [*notes, *_told(counts, journal)]:
+            reporter.note(note)
+        if counts["todo"]:
+            first = next(journal.todo())
+            runner = Runner(options, count=counts["todo"], first=Path(first.source))
+            _work(runner, session.keeper(recipe), reporter)
+        journal.end()
+        left = journal.counts(run=journal.run)
+    return reporter.exit_code or int(left["failed"] + left["quarantined"] > 0)
+
+
+def _work(runner: Runner, keeper: Keeper, reporter: Reporter) -> None:
+    runner.upscalers.on_progress = reporter.progress
+    with reporter:
+        try:
+            for outcome in runner.run(keeper.journal.todo(), functools.partial(_one, runner, keeper)):
+                reporter(outcome)
+        except KeyboardInterrupt:
+            reporter.interrupted()
+            raise
+        for note in runner.upscalers.take_notes():
+            reporter.note(note)
+
+
+def _one(runner: Runner, keeper: Keeper, item: Item) -> Outcome:
+    task = _shown(item)
+
+    def enlarge(work: Work) -> Outcome:
+        given = replace(task, times=times_of(work.source), replace=work.replace, recorded=work.recorded)
+        return replace(runner.one(given, stdin=bytes), task=task)
+
+    def failed(error: A2FError) -> Outcome:
+        return Outcome(task=task, status="failed", error=error)
+
+    outcome = keeper.do(item, enlarge, failed)
+    if outcome is None:
+        return Outcome(task=task, status="skipped", notes=(f"{task.name}: the result is there and whole",))
+    return outcome
+
+
+def _shown(item: Item) -> Task:
+    """An item as people gave it: below this folder where it lies there."""
+    return Task(source=_near(item.source), target=_near(item.target))
+
+
+def _near(path: str) -> Path:
+    return Path(os.path.relpath(path)) if Path(path).is_relative_to(Path.cwd()) else Path(path)
+
+
+def _told(counts: dict[str, int], journal: Journal) -> Iterator[str]:
+    """What the journal knows of these files already."""
+    known = {state: counts[state] for state in ("done", "skipped", "failed", "quarantined") if counts[state]}
+    if known:
+        told = ", ".join(f"{count} {state}" for state, count in known.items())
+        retry = "; --retry-failed tries again what failed" if counts["quarantined"] + counts["failed"] else ""
+        yield f"{journal.path}: {told}, {counts['todo']} to do{retry}"
+
+
+def _folder_of(naming: Naming) -> str | None:
+    """The folder of all results; None where each lies beside its source."""
+    out = naming.output
+    if out is None:
+        return None
+    if out == STDIN:
+        raise UsageError("a journal is about files, and -o - is standard output: give -o a folder")
+    if not naming.output_folder and not out.is_dir() and (is_image_name(out) or out.exists()):
+        raise UsageError(f"-o {out} is a file: with a journal, -o is a folder")
+    return str(out)
