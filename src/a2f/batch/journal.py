@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -151,10 +151,8 @@ def as_stored(path: str) -> str | bytes:
 
 
 def _item(row: tuple[Any, ...]) -> Item:
-    return Item(**{
-        name: os.fsdecode(value) if isinstance(value, bytes) else value
-        for name, value in zip(Item.__dataclass_fields__, row, strict=True)
-    })
+    values: dict[str, Any] = dict(zip(Item.__dataclass_fields__, row, strict=True))
+    return Item(**{name: os.fsdecode(v) if isinstance(v, bytes) else v for name, v in values.items()})
 
 
 class Journal:
@@ -180,7 +178,9 @@ class Journal:
                 self._make()
             found = self._base.execute("SELECT value FROM about WHERE name = 'format'").fetchone()
         if found is None or int(found[0]) != FORMAT:
-            raise JournalError(f"{path} is a journal of another a2f (format {found and found[0]}): this one has {FORMAT}")
+            raise JournalError(
+                f"{path} is a journal of another a2f (format {found and found[0]}): this one has {FORMAT}"
+            )
         self.run = self.recipe = 0
 
     def __enter__(self) -> "Journal":
@@ -225,6 +225,18 @@ class Journal:
         """What a query finds."""
         with self._told():
             return self._base.execute(query, values).fetchall()
+
+    def is_in_use(self) -> bool:
+        """Whether a run has the journal open for writing, here or in another process."""
+        if self._holder is not None:
+            return True
+        if not _lock_of(self.path).exists():
+            return False
+        try:
+            _hold(self.path, patience_s=0).close()
+        except JournalError:
+            return True
+        return False
 
     def begin(self, recipe: str) -> None:
         """Begin a run, whose number is then `run`, and that of its recipe `recipe`.
@@ -351,11 +363,14 @@ def _open(path: Path, *, read_only: bool) -> sqlite3.Connection:
     return base
 
 
-def _hold(path: Path) -> sqlite3.Connection:
+def _lock_of(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
+def _hold(path: Path, *, patience_s: float = 1) -> sqlite3.Connection:
     """Keep other runs away for as long as this connection lives; the system ends that with the process."""
     make_folder(path.parent)
-    lock = path.with_name(path.name + ".lock")
-    holder = sqlite3.connect(lock, check_same_thread=False, timeout=0, isolation_level=None)
+    holder = sqlite3.connect(_lock_of(path), check_same_thread=False, timeout=patience_s, isolation_level=None)
     try:
         holder.execute("BEGIN EXCLUSIVE")
     except sqlite3.OperationalError as error:

@@ -244,9 +244,7 @@ def _choose(journal: Journal, wish: Wish, *, run: int, recipe: int) -> None:
         )
 
 
-def _look_at_outputs(
-    journal: Journal, wish: Wish, *, run: int, adopt: bool, output_state: StateOf
-) -> list[str]:
+def _look_at_outputs(journal: Journal, wish: Wish, *, run: int, adopt: bool, output_state: StateOf) -> list[str]:
     """Put back what has lost its result; leave alone what is there and was made by others."""
     changed = adopted = 0
     for page in _pages(journal, run=run):
@@ -255,9 +253,11 @@ def _look_at_outputs(
                 there = output_state(_text(target))
                 if state != "todo" and there is None:
                     base.execute("UPDATE items SET state = 'todo', output_bytes = NULL WHERE id = ?", (number,))
+                elif there is None:
+                    continue
                 elif state != "todo":
                     changed += there[0] != size
-                elif adopt and there is not None and own is None and not wish.overwrite:
+                elif adopt and own is None and not wish.overwrite:
                     adopted += 1
                     base.execute(
                         "UPDATE items SET state = 'skipped', recipe = NULL, error = 'the result was there before', "

@@ -150,9 +150,7 @@ class Keeper:
         places: where sources and results are.
     """
 
-    def __init__(
-        self, journal: Journal, recipe: Recipe, *, overwrite: bool, places: Places | None = None
-    ) -> None:
+    def __init__(self, journal: Journal, recipe: Recipe, *, overwrite: bool, places: Places | None = None) -> None:
         self.journal, self.recipe, self.overwrite = journal, recipe, overwrite
         self.number = journal.recipe
         self.places = places or ThisMachine()

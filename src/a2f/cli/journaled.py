@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from a2f.batch.journal import Item, Journal
+from a2f.batch.journal import Item, Journal, State
 from a2f.batch.plan import Layout, Wish, journal_of, plan
 from a2f.batch.sources import Found, Scan, Shard
 from a2f.batch.work import Keeper, Recipe, Work, recipe_of
@@ -72,7 +72,9 @@ class Session:
         if STDIN.name in inputs or "" in inputs:
             raise UsageError("a journal is about files: give files or folders, not standard input")
         first = Path(inputs[0])
-        self.journal = Journal(batch.journal or journal_of(output, first if first.is_dir() else first.parent, batch.shard))
+        self.journal = Journal(
+            batch.journal or journal_of(output, first if first.is_dir() else first.parent, batch.shard)
+        )
 
     def plan(self, recipe: Recipe, files: Iterable[Found] | None = None) -> list[str]:
         """Begin a run, and settle what is left to do; notes for people."""
@@ -163,11 +165,11 @@ def _near(path: str) -> Path:
     return Path(os.path.relpath(path)) if Path(path).is_relative_to(Path.cwd()) else Path(path)
 
 
-def _told(counts: dict[str, int], journal: Journal) -> Iterator[str]:
+def _told(counts: dict[State, int], journal: Journal) -> Iterator[str]:
     """What the journal knows of these files already."""
-    known = {state: counts[state] for state in ("done", "skipped", "failed", "quarantined") if counts[state]}
+    known = [f"{count} {state}" for state, count in counts.items() if count and state != "todo"]
     if known:
-        told = ", ".join(f"{count} {state}" for state, count in known.items())
+        told = ", ".join(known)
         retry = "; --retry-failed tries again what failed" if counts["quarantined"] + counts["failed"] else ""
         yield f"{journal.path}: {told}, {counts['todo']} to do{retry}"
 
