@@ -57,6 +57,7 @@ CREATE TABLE items (
     error TEXT,
     seen INTEGER NOT NULL
 );
+CREATE INDEX items_target ON items (target);
 CREATE INDEX items_key ON items (key);
 CREATE INDEX items_todo ON items (state, starts, weight DESC, id);
 """
@@ -292,6 +293,10 @@ class Journal:
         """The item of a source."""
         rows = self.rows(f"SELECT {_COLUMNS} FROM items WHERE source = ?", as_stored(source))
         return _item(rows[0]) if rows else None
+
+    def is_result(self, path: str) -> bool:
+        """Whether something is the result of an item."""
+        return bool(self.rows("SELECT 1 FROM items WHERE target = ? LIMIT 1", as_stored(path)))
 
     def start(self, item: Item) -> None:
         """Note that an item is begun."""

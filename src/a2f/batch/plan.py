@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from a2f.batch.journal import MOST_STARTS, PAGE, Journal, as_stored
@@ -41,7 +41,7 @@ class Layout:
         name = output_name(Path(found.source), mark=self.mark, format=self.format)
         if self.output is None:
             return sibling(found.source, name)
-        return joined(self.output, str(PurePosixPath(found.below).with_name(name)))
+        return joined(self.output, posixpath.join(posixpath.dirname(found.below), name))
 
 
 def is_address(text: str) -> bool:
@@ -89,7 +89,6 @@ def plan(
     wish: Wish,
     *,
     recipe: str,
-    shard: Shard | None = None,
     output_state: StateOf = state_of,
 ) -> list[str]:
     """Begin a run: put all files into the journal, and settle which of them are to be done.
@@ -100,7 +99,6 @@ def plan(
         layout: where results go.
         wish: what is to be done again.
         recipe: all options that the result depends on, as text.
-        shard: take this part of the files only.
         output_state: size and version of a result, None if it is missing.
 
     Returns:
@@ -118,8 +116,7 @@ def plan(
         raise UsageError(f"{journal.path} tells of an earlier run ({told}): {way_out}")
     journal.begin(recipe)
     run = journal.run
-    mine = files if shard is None else (found for found in files if shard.has(found.below))
-    _put_in(journal, mine, layout, run=run)
+    _put_in(journal, files, layout, run=run)
     notes = _leave_out_made_earlier(journal, layout.mark, run=run)
     _refuse_clashes(journal, run=run)
     _choose(journal, wish, run=run, recipe=journal.recipe)
@@ -154,16 +151,16 @@ def _put_in(journal: Journal, files: Iterable[Found], layout: Layout, *, run: in
 
 
 def _row(found: Found, layout: Layout, *, run: int) -> tuple[Any, ...]:
-    target, name = layout.target(found), PurePosixPath(found.below)
-    weight = found.bytes * PIXELS_PER_BYTE.get(name.suffix.lower(), UNCOMPRESSED)
-    texts = (found.source, target, _folder(found.source), name.stem, _key(target))
+    target = layout.target(found)
+    weight = found.bytes * PIXELS_PER_BYTE.get(found.suffix, UNCOMPRESSED)
+    texts = (found.source, target, _folder(found.source), found.stem, _key(target))
     return (*map(as_stored, texts), found.bytes, found.version, weight, run)
 
 
 def _made_of(page: list[Found], mark: str) -> Iterator[tuple[str | bytes, ...]]:
     """Files whose name is that of a result, and the name of what they would be made of."""
     for found in page:
-        stem = PurePosixPath(found.below).stem
+        stem = found.stem
         plain = stem.removesuffix(mark) if mark else stem
         plain = OWN_SUFFIX.sub("", stem) if plain == stem else plain
         if plain != stem:
@@ -191,7 +188,7 @@ def _leave_out_made_earlier(journal: Journal, mark: str, *, run: int) -> list[st
     with journal.writing() as base:
         base.execute("DROP TABLE IF EXISTS temp.stems")
         base.execute("CREATE TEMP TABLE stems (folder TEXT, stem TEXT, PRIMARY KEY (folder, stem)) WITHOUT ROWID")
-        base.execute("INSERT OR IGNORE INTO stems SELECT folder, stem FROM items WHERE seen = ?", (run,))
+        base.execute("INSERT OR IGNORE INTO stems SELECT folder, stem FROM items")
         gone = base.execute(
             "DELETE FROM items WHERE seen = ? AND source IN (SELECT source FROM made JOIN stems USING (folder, stem))",
             (run,),

@@ -3,13 +3,15 @@
 import glob
 import hashlib
 import os
+import posixpath
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from a2f.errors import UsageError
-from a2f.imageio.formats import is_image_name
+from a2f.imageio.formats import FORMATS
+
+IMAGES = frozenset(suffix for format in FORMATS.values() for suffix in format.suffixes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,21 @@ class Found:
     below: str
     bytes: int
     version: str
+
+    @property
+    def stem(self) -> str:
+        """The name without its suffix."""
+        return os.path.splitext(posixpath.basename(self.below))[0]
+
+    @property
+    def suffix(self) -> str:
+        """The end of the name, in small letters: ``.jpg``."""
+        return os.path.splitext(self.below)[1].lower()
+
+
+def is_image(name: str) -> bool:
+    """Whether a name ends as those of images do; quicker than a `Path`, since there may be many."""
+    return os.path.splitext(name)[1].lower() in IMAGES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +65,9 @@ class Shard:
         if not 1 <= self.number <= self.count:
             raise UsageError(f"--shard {self.number}/{self.count}: the first number goes from 1 to {self.count}")
 
-    def has(self, below: str) -> bool:
+    def has(self, found: Found) -> bool:
         """Whether a file belongs to this part."""
-        digest = hashlib.sha256(os.fsencode(below)).digest()
+        digest = hashlib.sha256(os.fsencode(found.below)).digest()
         return int.from_bytes(digest[:8], "big") % self.count == self.number - 1
 
 
@@ -61,11 +78,13 @@ class Scan:
     Attributes:
         recursive: look into the folders of a folder too.
         output: a folder that is not looked into, since results go there.
+        shard: the part of the files to take; None takes all.
         passed: how many files were passed over, by folder and reason.
     """
 
     recursive: bool = False
     output: str | None = None
+    shard: Shard | None = None
     passed: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def files(self, inputs: Sequence[str]) -> Iterator[Found]:
@@ -74,11 +93,16 @@ class Scan:
         Args:
             inputs: paths on this machine.
         """
+        self.passed.clear()
+        found = self._all(inputs)
+        return found if self.shard is None else filter(self.shard.has, found)
+
+    def _all(self, inputs: Sequence[str]) -> Iterator[Found]:
         for given in inputs:
             if os.path.isdir(given):
                 yield from self._folder(given)
             elif not os.path.lexists(given) and glob.has_magic(given):
-                yield from (file_of(path) for path in glob.iglob(given, recursive=True) if is_image_name(Path(path)))
+                yield from (file_of(path) for path in glob.iglob(given, recursive=True) if is_image(path))
             else:
                 yield file_of(given)
 
@@ -93,7 +117,7 @@ class Scan:
                         waiting.append(entry.path)
                     elif reason := _why_not(entry, recursive=self.recursive):
                         self.passed[root, reason] += 1
-                    elif entry.is_file():
+                    elif not entry.is_dir():
                         status = entry.stat()
                         yield Found(
                             source=os.path.abspath(entry.path),
@@ -140,6 +164,6 @@ def _why_not(entry: "os.DirEntry[str]", *, recursive: bool) -> str:
     if not entry.is_file():
         return "broken link(s) or special file(s)"
     suffix = os.path.splitext(entry.name)[1].lower()
-    if is_image_name(Path(entry.name)):
+    if suffix in IMAGES:
         return ""
     return f"{suffix} file(s)" if suffix else "file(s) without a suffix"

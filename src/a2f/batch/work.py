@@ -4,6 +4,8 @@ import contextlib
 import errno
 import hashlib
 import json
+import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 from a2f.batch.journal import Facts, Item, Journal
 from a2f.batch.sources import state_of
 from a2f.errors import A2FError, Cancelled, ImageReadError, ImageWriteError, JournalError, UsageError, WriteError
-from a2f.files import Parts
+from a2f.files import Parts, make_folder, write_bytes_atomic
 from a2f.pipeline import Enlargement, Request
 from a2f.runtime.options import EngineOptions
 from a2f.weights import AUTO, AUTO_CLEAN, AUTO_ROBUST, is_file_name, read_weights, shipped_models
@@ -148,12 +150,22 @@ class Keeper:
         recipe: of the run.
         overwrite: results of others may be replaced.
         places: where sources and results are.
+        quarantine: folder that gets bad files; None for none.
     """
 
-    def __init__(self, journal: Journal, recipe: Recipe, *, overwrite: bool, places: Places | None = None) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        recipe: Recipe,
+        *,
+        overwrite: bool,
+        places: Places | None = None,
+        quarantine: Path | None = None,
+    ) -> None:
         self.journal, self.recipe, self.overwrite = journal, recipe, overwrite
         self.number = journal.recipe
         self.places = places or ThisMachine()
+        self.quarantine = quarantine
         self._alone = threading.Lock()
 
     def do(self, item: Item, enlarge: Callable[[Work], E], failed: Callable[[A2FError], E]) -> E | None:
@@ -265,6 +277,9 @@ class Keeper:
         bad = isinstance(error, BAD_FILE) and not full
         seconds = time.perf_counter() - began
         self.journal.failed(item, str(error), bad_file=bad, recipe=self.number, seconds=seconds)
+        if bad and self.quarantine is not None:
+            with self.places.reading(item.source) as source:
+                set_apart(source, self.quarantine, name=f"{item.id}-{source.name}", reason=str(error))
         if full:
             raise WriteError(f"{error}. The batch ends here: free some space, then --resume goes on") from error
 
@@ -280,6 +295,33 @@ def sha256_of(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ImageReadError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def set_apart(source: Path, folder: Path, *, name: str, reason: str) -> None:
+    """Put a bad file into a folder, with a text beside it that tells the reason. The source stays where it is.
+
+    Args:
+        source: the file.
+        folder: it is made if it is missing.
+        name: of the file there.
+        reason: what is wrong with it.
+
+    Raises:
+        WriteError: if that cannot be.
+    """
+    make_folder(folder)
+    copy = folder / name
+    try:
+        copy.unlink(missing_ok=True)
+        try:
+            os.link(source, copy)
+        except OSError:  # another file system
+            shutil.copy2(source, copy)
+    except FileNotFoundError:  # a source that is missing has a reason all the same
+        pass
+    except OSError as error:
+        raise WriteError(f"cannot set {source} apart in {folder}: {error.strerror or error}") from error
+    write_bytes_atomic(folder / f"{name}.txt", f"{reason}\n".encode(errors="backslashreplace"))
 
 
 def _is_full(error: BaseException | None) -> bool:

@@ -95,7 +95,8 @@ def _lines(status: "Status") -> Iterator[str]:
     if status.seconds_left is not None:
         yield f"  {time_text(status.seconds_left)} left"
     for item in status.failures:
-        yield f"  {item.state}: {item.error}" if item.source in str(item.error) else f"  {item.state}: {item.source}: {item.error}"
+        named = Path(item.source).name in str(item.error)
+        yield f"  {item.state}: {item.error}" if named else f"  {item.state}: {item.source}: {item.error}"
     unnamed = sum(status.counts[state] for state in FAILURES) - len(status.failures)
     if unnamed:
         yield f"  and {unnamed:,} more: a2f batch report {status.journal} -o report.html"

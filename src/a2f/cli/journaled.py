@@ -2,21 +2,29 @@
 
 import functools
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 from a2f.batch.journal import Item, Journal, State
 from a2f.batch.plan import Layout, Wish, journal_of, plan
 from a2f.batch.sources import Found, Scan, Shard
 from a2f.batch.work import Keeper, Recipe, Work, recipe_of
-from a2f.cli.batch import Options, Outcome, Runner
+from a2f.batch.watch import Arrivals
+from a2f.cli.batch import MANY, Options, Outcome, Runner
 from a2f.cli.inputs import STDIN, Naming, Task
 from a2f.cli.report import Reporter
 from a2f.errors import A2FError, UsageError
 from a2f.files import times_of
 from a2f.imageio.formats import is_image_name
+
+SETTLE_S = 2.0
+LOOKS = 4  # while a file settles
+SHORTEST_PAUSE_S = 0.05
+PAUSES = 10  # times as long as a look took, between two looks at a large folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,17 +36,23 @@ class Batch:
         resume: go on with it, or begin it.
         retry_failed: go on with it, and try failed files again.
         shard: the part of the files to take.
+        quarantine: folder that gets bad files; None for none.
+        watch: go on with what arrives, until Ctrl-C.
+        settle_s: how long a file that arrives must not change, seconds.
     """
 
     journal: Path | None = None
     resume: bool = False
     retry_failed: bool = False
     shard: Shard | None = None
+    quarantine: Path | None = None
+    watch: bool = False
+    settle_s: float = SETTLE_S
 
     @property
     def is_asked(self) -> bool:
         """Whether a journal is wanted at all."""
-        return self != Batch()
+        return self != Batch(settle_s=self.settle_s)
 
 
 def shard_of(text: str) -> Shard:
@@ -68,7 +82,8 @@ class Session:
         output = None if output is None else os.path.abspath(output)
         self.inputs, self.options, self.batch = inputs, options, batch
         self.layout = Layout(mark=naming.mark, format=naming.format, output=output)
-        self.scan = Scan(recursive=naming.recursive, output=None if output is None else os.path.realpath(output))
+        closed = None if output is None else os.path.realpath(output)
+        self.scan = Scan(recursive=naming.recursive, output=closed, shard=batch.shard)
         if STDIN.name in inputs or "" in inputs:
             raise UsageError("a journal is about files: give files or folders, not standard input")
         first = Path(inputs[0])
@@ -79,18 +94,20 @@ class Session:
     def plan(self, recipe: Recipe, files: Iterable[Found] | None = None) -> list[str]:
         """Begin a run, and settle what is left to do; notes for people."""
         wish = Wish(
-            resume=self.batch.resume,
+            resume=self.batch.resume or self.batch.watch,
             retry_failed=self.batch.retry_failed,
             overwrite=self.options.request.overwrite,
             skip_existing=self.options.skip_existing,
         )
         found = self.scan.files(self.inputs) if files is None else files
-        notes = plan(self.journal, found, self.layout, wish, recipe=recipe.text, shard=self.batch.shard)
+        notes = plan(self.journal, found, self.layout, wish, recipe=recipe.text)
         return notes + self.scan.notes()
 
     def keeper(self, recipe: Recipe) -> Keeper:
         """Does the items of the run that `plan` has begun."""
-        return Keeper(self.journal, recipe, overwrite=self.options.request.overwrite)
+        return Keeper(
+            self.journal, recipe, overwrite=self.options.request.overwrite, quarantine=self.batch.quarantine
+        )
 
 
 def run_batch(
@@ -111,8 +128,10 @@ def run_batch(
         The exit code.
     """
     session = Session(inputs, options, naming, batch)
+    recipe = recipe_of(options.model, options.request, options.engine)
+    if batch.watch:
+        _watch(session, recipe, Reporter(MANY, as_json=as_json, verbose=verbose, quiet=quiet, go_on="--watch"))
     with closing(session.journal) as journal:
-        recipe = recipe_of(options.model, options.request, options.engine)
         notes = session.plan(recipe)
         counts = journal.counts(run=journal.run)
         reporter = Reporter(counts["todo"], as_json=as_json, verbose=verbose, quiet=quiet, go_on="--resume")
@@ -125,6 +144,31 @@ def run_batch(
         journal.end()
         left = journal.counts(run=journal.run)
     return reporter.exit_code or int(left["failed"] + left["quarantined"] > 0)
+
+
+def _watch(session: Session, recipe: Recipe, reporter: Reporter) -> NoReturn:
+    """Do what arrives, until Ctrl-C."""
+    with closing(session.journal) as journal:
+        arrivals = Arrivals(lambda: session.scan.files(session.inputs), journal, settle_s=session.batch.settle_s)
+        runner: Runner | None = None
+        told = set[str]()
+        where = ", ".join(session.inputs)
+        reporter.note(f"watching {where}; Ctrl-C ends it")
+        while True:
+            began = time.monotonic()
+            ready = list(arrivals.settled(began))
+            took = time.monotonic() - began
+            if ready:
+                for note in session.plan(recipe, ready):
+                    if note not in told:
+                        reporter.note(note)
+                    told.add(note)
+                runner = runner or Runner(session.options, count=MANY, first=Path(ready[0].source))
+                keeper = session.keeper(recipe)
+                for outcome in runner.run(journal.todo(), functools.partial(_one, runner, keeper)):
+                    reporter(outcome)
+                journal.end()
+            time.sleep(max(session.batch.settle_s / LOOKS, PAUSES * took, SHORTEST_PAUSE_S))
 
 
 def _work(runner: Runner, keeper: Keeper, reporter: Reporter) -> None:

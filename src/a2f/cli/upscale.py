@@ -178,6 +178,16 @@ POSITIVE = click.IntRange(min=1)
     metavar="FILE",
     help="Where the journal lies.  [default: .a2f-journal.sqlite in the output folder]",
 )
+@click.option("--quarantine", metavar="FOLDER", help="Bad files are linked into it, each with its reason beside it.")
+@click.option("--watch", is_flag=True, help="Go on with what arrives in the folders, until Ctrl-C.")
+@click.option(
+    "--settle",
+    type=click.FloatRange(min=0),
+    default=2.0,
+    show_default=True,
+    metavar="S",
+    help="--watch: take a file when it has not changed for S seconds.",
+)
 @click.option("--shard", metavar="I/N", help="Only the I-th of N parts of the files, for several machines.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell engine, device, precision, threads and times.")
 @click.option("-q", "--quiet", is_flag=True, help="Errors only.")
@@ -284,6 +294,9 @@ def _batch(given: dict[str, Any]) -> "Batch":
         journal=None if given["journal"] is None else Path(given["journal"]),
         resume=given["resume"],
         retry_failed=given["retry_failed"],
+        quarantine=None if given["quarantine"] is None else Path(given["quarantine"]),
+        watch=given["watch"],
+        settle_s=given["settle"],
         shard=None if given["shard"] is None else shard_of(given["shard"]),
     )
 
