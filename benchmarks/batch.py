@@ -18,7 +18,7 @@ from pathlib import Path
 
 from a2f.batch.journal import Journal
 from a2f.batch.plan import Layout, Wish, plan
-from a2f.batch.sources import Scan, state_of
+from a2f.batch.sources import Scan
 from benchmarks.machine import describe
 from benchmarks.markdown import ROOT, fill, table
 
@@ -55,11 +55,10 @@ def finish(out: Path) -> None:
         for (target,) in journal.rows("SELECT target FROM items"):
             Path(target).parent.mkdir(parents=True, exist_ok=True)
             Path(target).write_bytes(HEAD)
-        size, version = state_of(str(out / "journal.sqlite")) or (0, "")
         with journal.writing() as base:
             base.execute(
-                "UPDATE items SET state = 'done', recipe = 1, output_sha256 = 'x', output_bytes = ?, output_version = ?",
-                (len(HEAD), version),
+                "UPDATE items SET state = 'done', recipe = 1, output_sha256 = 'x', output_bytes = ?",
+                (len(HEAD),),
             )
 
 

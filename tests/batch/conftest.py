@@ -59,7 +59,7 @@ class Batch:
             recipe = Recipe(text=self.options, sha256={})
             keeper = Keeper(journal, recipe, overwrite=bool(wish and wish.overwrite), quarantine=self.root / "bad")
             for item in journal.todo():
-                keeper.do(item, self.enlarge, lambda error: Ended("failed", error))
+                keeper.do(item, self.enlarge, self.failed)
             journal.end()
         return notes
 
@@ -74,6 +74,9 @@ class Batch:
         except A2FError as error:
             return Ended("failed", error)
         return Ended("done")
+
+    def failed(self, error: A2FError) -> Ended:
+        return Ended("failed", error)
 
     def item(self, name: str) -> Item:
         with Journal(self.journal_path, read_only=True) as journal:

@@ -215,7 +215,7 @@ def test_a_file_that_ends_the_program_again_and_again_is_quarantined(batch) -> N
     def crash(work):
         if work.source.name == "poison.png":
             raise Crash
-        return None
+        return
 
     batch.fails = crash
     for number in range(MOST_STARTS):

@@ -22,7 +22,7 @@ def finished(out: Path) -> list[Path]:
 
 
 def killed_until_done(command: list[str], out: Path, check, *, seed: int, step: int) -> int:
-    """Start a command, kill it after some more files, check, again; how often it was killed before it came to its end."""
+    """Start a command, kill it after some more files, check, again; gives how often it was killed."""
     rng = random.Random(seed)
     for kills in range(MOST_RUNS):
         enough = len(finished(out)) + rng.randint(1, step)

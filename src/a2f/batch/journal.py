@@ -19,6 +19,7 @@ from a2f.errors import JournalError
 from a2f.files import make_folder
 
 FORMAT = 1
+CACHE_KIB = 24_000  # of memory at most for pages of the database
 PAGE = 500  # items that are held in memory at a time
 MOST_STARTS = 5  # of an item that never came to an end: it may be what ends the program
 
@@ -57,7 +58,6 @@ CREATE TABLE items (
     error TEXT,
     seen INTEGER NOT NULL
 );
-CREATE INDEX items_target ON items (target);
 CREATE INDEX items_key ON items (key);
 CREATE INDEX items_todo ON items (state, starts, weight DESC, id);
 """
@@ -152,8 +152,8 @@ def as_stored(path: str) -> str | bytes:
 
 
 def _item(row: tuple[Any, ...]) -> Item:
-    values: dict[str, Any] = dict(zip(Item.__dataclass_fields__, row, strict=True))
-    return Item(**{name: os.fsdecode(v) if isinstance(v, bytes) else v for name, v in values.items()})
+    plain: list[Any] = [os.fsdecode(value) if isinstance(value, bytes) else value for value in row]
+    return Item(**dict(zip(Item.__dataclass_fields__, plain, strict=True)))
 
 
 class Journal:
@@ -294,9 +294,9 @@ class Journal:
         rows = self.rows(f"SELECT {_COLUMNS} FROM items WHERE source = ?", as_stored(source))
         return _item(rows[0]) if rows else None
 
-    def is_result(self, path: str) -> bool:
-        """Whether something is the result of an item."""
-        return bool(self.rows("SELECT 1 FROM items WHERE target = ? LIMIT 1", as_stored(path)))
+    def is_result(self, key: str) -> bool:
+        """Whether a file is the result of an item; `key` as `a2f.batch.plan.key_of`."""
+        return bool(self.rows("SELECT 1 FROM items WHERE key = ? LIMIT 1", as_stored(key)))
 
     def start(self, item: Item) -> None:
         """Note that an item is begun."""
@@ -361,6 +361,7 @@ def _open(path: Path, *, read_only: bool) -> sqlite3.Connection:
         )
         if not read_only:
             base.execute("PRAGMA journal_mode = WAL")
+            base.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             base.execute("PRAGMA synchronous = FULL")  # what is told as done survives a power cut too
         base.execute("SELECT 1 FROM sqlite_master").fetchone()
     except sqlite3.DatabaseError as error:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from a2f.batch.journal import MOST_STARTS, PAGE, Journal, as_stored
-from a2f.batch.sources import Found, Shard, state_of
-from a2f.errors import JournalError, UsageError
+from a2f.batch.places import Places, ThisMachine, is_address, joined, sibling
+from a2f.batch.sources import Found, Shard
+from a2f.errors import UsageError
 from a2f.pipeline import output_name
 from a2f.sizes import OWN_SUFFIX
 
@@ -44,27 +45,6 @@ class Layout:
         return joined(self.output, posixpath.join(posixpath.dirname(found.below), name))
 
 
-def is_address(text: str) -> bool:
-    """Whether a source or target is an address as ``s3://bucket/name``, not a path on this machine."""
-    return "://" in text
-
-
-def joined(folder: str, below: str) -> str:
-    """A path or address below a folder; the part with :: at the end of an address names what it lies in."""
-    if not is_address(folder):
-        return os.path.join(folder, *below.split("/"))
-    first, mark, rest = folder.partition("::")
-    return f"{first.rstrip('/') if not first.endswith('://') else first}/{below}".replace(":///", "://") + mark + rest
-
-
-def sibling(source: str, name: str) -> str:
-    """A name in the folder of a source."""
-    if not is_address(source):
-        return os.path.join(os.path.dirname(source), name)
-    first, mark, rest = source.partition("::")
-    return posixpath.join(posixpath.dirname(first), name) + mark + rest
-
-
 @dataclass(frozen=True, kw_only=True)
 class Wish:
     """Which items of an earlier run are to be done again.
@@ -89,7 +69,7 @@ def plan(
     wish: Wish,
     *,
     recipe: str,
-    output_state: StateOf = state_of,
+    places: Places | None = None,
 ) -> list[str]:
     """Begin a run: put all files into the journal, and settle which of them are to be done.
 
@@ -99,7 +79,7 @@ def plan(
         layout: where results go.
         wish: what is to be done again.
         recipe: all options that the result depends on, as text.
-        output_state: size and version of a result, None if it is missing.
+        places: where results are; on this machine by default.
 
     Returns:
         Notes.
@@ -121,6 +101,8 @@ def plan(
     _refuse_clashes(journal, run=run)
     _choose(journal, wish, run=run, recipe=journal.recipe)
     adopt = wish.skip_existing or (was_empty and wish.resume)
+    where = places or ThisMachine()
+    output_state = where.state if layout.output is None else where.states(layout.output)
     return notes + _look_at_outputs(journal, wish, run=run, adopt=adopt, output_state=output_state)
 
 
@@ -153,7 +135,7 @@ def _put_in(journal: Journal, files: Iterable[Found], layout: Layout, *, run: in
 def _row(found: Found, layout: Layout, *, run: int) -> tuple[Any, ...]:
     target = layout.target(found)
     weight = found.bytes * PIXELS_PER_BYTE.get(found.suffix, UNCOMPRESSED)
-    texts = (found.source, target, _folder(found.source), found.stem, _key(target))
+    texts = (found.source, target, _folder(found.source), found.stem, key_of(target))
     return (*map(as_stored, texts), found.bytes, found.version, weight, run)
 
 
@@ -171,7 +153,7 @@ def _folder(address: str) -> str:
     return posixpath.dirname(address) if is_address(address) else _real(os.path.dirname(address))
 
 
-def _key(target: str) -> str:
+def key_of(target: str) -> str:
     """Equal for names that some file systems take for one."""
     if is_address(target):
         return target
@@ -283,18 +265,17 @@ def _pages(journal: Journal, *, run: int) -> Iterator[list[tuple[Any, ...]]]:
         last = page[-1][0]
 
 
-def journal_of(output: str | None, folder: Path, shard: Shard | None) -> Path:
+def journal_of(folder: str, shard: Shard | None) -> Path:
     """Where the journal of a batch lies unless one was named.
 
     Args:
-        output: where the results go; None: beside the sources.
-        folder: of the sources.
+        folder: of the results.
         shard: which part; each has a journal of its own, since databases do not like to be shared over a network.
 
     Raises:
-        JournalError: if the results go to an address, where no database can lie.
+        UsageError: if that is an address, where no database can lie.
     """
     part = f"-{shard.number}-of-{shard.count}" if shard else ""
-    if output is not None and is_address(output):
-        raise JournalError(f"the journal cannot lie in {output}: give it a place on this machine with --journal FILE")
-    return Path(output or folder) / f".a2f-journal{part}.sqlite"
+    if is_address(folder):
+        raise UsageError(f"the journal cannot lie in {folder}: give it a place on this machine with --journal FILE")
+    return Path(folder) / f".a2f-journal{part}.sqlite"

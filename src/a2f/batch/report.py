@@ -7,7 +7,7 @@ import io
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from pathlib import Path
 from string import Template
 
 from a2f.batch.journal import Item, Journal, State
-from a2f.batch.plan import is_address
+from a2f.batch.places import is_address
 from a2f.files import Parts
 
 MOST_SHOWN = 500  # results with a picture on the page: a browser takes no more at ease
@@ -25,7 +25,7 @@ SIDE_PX, QUALITY = 168, 72  # of the small pictures
 FAILURES: tuple[State, ...] = ("quarantined", "failed")
 ORDER: tuple[State, ...] = (*FAILURES, "running", "todo", "skipped", "done")
 
-COLUMNS = {
+COLUMNS: dict[str, Callable[[Item], object]] = {
     "state": lambda item: item.state,
     "source": lambda item: item.source,
     "target": lambda item: item.target,
@@ -111,7 +111,7 @@ def as_csv(journal: Journal) -> Iterator[bytes]:
         yield _line([value(item) for value in COLUMNS.values()])
 
 
-def _line(cells: list[object]) -> bytes:
+def _line(cells: Sequence[object]) -> bytes:
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(cells)
     return line.getvalue().encode(errors="backslashreplace")  # names that are no Unicode text
@@ -257,8 +257,9 @@ th:nth-child(n+3), td:nth-child(n+3) { white-space: nowrap; overflow-wrap: norma
 a { color: inherit }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(168px, 1fr)); gap: 18px }
 figure { margin: 0 } figcaption { font-size: 13px; overflow-wrap: anywhere } figcaption span { color: var(--faint) }
-.frame { height: 168px; display: flex; align-items: center; justify-content: center; background: #8881; border-radius: 6px;
-  overflow: hidden } .frame img { max-width: 100%; max-height: 100% } .none { color: var(--faint); font-size: 13px }
+.frame { height: 168px; display: flex; align-items: center; justify-content: center; background: #8881;
+  border-radius: 6px; overflow: hidden }
+.frame img { max-width: 100%; max-height: 100% } .none { color: var(--faint); font-size: 13px }
 pre { overflow-x: auto; font-size: 13px }
 </style></head><body><main>
 <h1>$name <small>$total files</small></h1>

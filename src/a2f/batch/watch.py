@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 
 from a2f.batch.journal import Journal
+from a2f.batch.plan import key_of
 from a2f.batch.sources import Found
 
 _ENDED = ("done", "skipped", "failed", "quarantined")
@@ -55,5 +56,5 @@ class Arrivals:
     def _has_ended(self, found: Found) -> bool:
         item = self.journal.find(found.source)
         if item is None:
-            return self.journal.is_result(found.source)
+            return self.journal.is_result(key_of(found.source))
         return item.state in _ENDED and (item.bytes, item.version) == (found.bytes, found.version)

@@ -8,15 +8,23 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from a2f.batch.journal import Facts, Item, Journal
-from a2f.batch.sources import state_of
-from a2f.errors import A2FError, Cancelled, ImageReadError, ImageWriteError, JournalError, UsageError, WriteError
+from a2f.batch.places import Places, ThisMachine
+from a2f.errors import (
+    A2FError,
+    Cancelled,
+    ImageReadError,
+    ImageWriteError,
+    JournalError,
+    OutputExistsError,
+    UsageError,
+    WriteError,
+)
 from a2f.files import Parts, make_folder, write_bytes_atomic
 from a2f.pipeline import Enlargement, Request
 from a2f.runtime.options import EngineOptions
@@ -106,37 +114,6 @@ class Ended(Protocol):
 E = TypeVar("E", bound=Ended)
 
 
-class Places(Protocol):
-    """Where sources are read from and results are put."""
-
-    def state(self, address: str) -> tuple[int, str] | None:
-        """Size and version; None if there is nothing."""
-
-    def reading(self, address: str) -> AbstractContextManager[Path]:
-        """A file on this machine with all that the source holds."""
-
-    def writing(self, address: str) -> AbstractContextManager[Path]:
-        """A file on this machine whose content appears at the address when the block ends without an error."""
-
-
-class ThisMachine:
-    """Paths of this machine, read and written where they are."""
-
-    def state(self, address: str) -> tuple[int, str] | None:
-        """Size and version of a file."""
-        return state_of(address)
-
-    @contextlib.contextmanager
-    def reading(self, address: str) -> Iterator[Path]:
-        """The file itself."""
-        yield Path(address)
-
-    @contextlib.contextmanager
-    def writing(self, address: str) -> Iterator[Path]:
-        """The file itself, which is written whole or not at all anyway."""
-        yield Path(address)
-
-
 class _NotDone(Exception):  # noqa: N818 - it only leaves the block that would put the result at its place
     def __init__(self, ended: Any, sha256: str) -> None:
         self.ended, self.sha256 = ended, sha256
@@ -219,8 +196,11 @@ class Keeper:
                     raise WriteError(f"{item.source} was changed while it was read: nothing is written")
                 self.journal.placing(item, digest.hexdigest(), self._facts(before, sha256, enlargement))
 
+            replace = self._may_replace(item)
+            if not replace and self.places.state(item.target) is not None:
+                raise OutputExistsError(f"{item.target} exists: --overwrite replaces it, --skip-existing leaves it")
             with self.places.writing(item.target) as target:
-                work = Work(source=source, target=target, replace=self._may_replace(item), recorded=recorded)
+                work = Work(source=source, target=target, replace=replace, recorded=recorded)
                 ended = enlarge(work)
                 if ended.status != "done":
                     raise _NotDone(ended, sha256)

@@ -234,7 +234,7 @@ def _choice(enlargement: Enlargement) -> str:
 
 def exists_already(task: Task) -> OutputExistsError:
     """The error of an output that is there, with the options that help."""
-    return OutputExistsError(f"{task.target} exists: --overwrite replaces it, --skip-existing leaves it")
+    return OutputExistsError(f"{task.output} exists: --overwrite replaces it, --skip-existing leaves it")
 
 
 def _no_quality(format: str) -> str:

@@ -113,7 +113,7 @@ def _how(status: "Status") -> str:
 def _record(status: "Status") -> dict[str, Any]:
     return {
         "journal": str(status.journal),
-        **status.counts,
+        **{str(state): count for state, count in status.counts.items()},
         "in_use": status.in_use,
         "began": status.began,
         "ended": status.ended,

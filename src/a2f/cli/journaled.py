@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import NoReturn
 
 from a2f.batch.journal import Item, Journal, State
+from a2f.batch.places import Places, ThisMachine, is_address
 from a2f.batch.plan import Layout, Wish, journal_of, plan
 from a2f.batch.sources import Found, Scan, Shard
-from a2f.batch.work import Keeper, Recipe, Work, recipe_of
 from a2f.batch.watch import Arrivals
-from a2f.cli.batch import MANY, Options, Outcome, Runner
+from a2f.batch.work import Keeper, Recipe, Work, recipe_of
+from a2f.cli.batch import MANY, Options, Outcome, Runner, exists_already
 from a2f.cli.inputs import STDIN, Naming, Task
 from a2f.cli.report import Reporter
-from a2f.errors import A2FError, UsageError
+from a2f.errors import A2FError, OutputExistsError, UsageError
 from a2f.files import times_of
 from a2f.imageio.formats import is_image_name
 
@@ -36,6 +37,7 @@ class Batch:
         resume: go on with it, or begin it.
         retry_failed: go on with it, and try failed files again.
         shard: the part of the files to take.
+        address: where results go, if that is no folder of this machine.
         quarantine: folder that gets bad files; None for none.
         watch: go on with what arrives, until Ctrl-C.
         settle_s: how long a file that arrives must not change, seconds.
@@ -45,6 +47,7 @@ class Batch:
     resume: bool = False
     retry_failed: bool = False
     shard: Shard | None = None
+    address: str | None = None
     quarantine: Path | None = None
     watch: bool = False
     settle_s: float = SETTLE_S
@@ -78,18 +81,24 @@ class Session:
     """
 
     def __init__(self, inputs: Sequence[str], options: Options, naming: Naming, batch: Batch) -> None:
-        output = _folder_of(naming)
-        output = None if output is None else os.path.abspath(output)
+        output = batch.address or _folder_of(naming)
         self.inputs, self.options, self.batch = inputs, options, batch
         self.layout = Layout(mark=naming.mark, format=naming.format, output=output)
         closed = None if output is None else os.path.realpath(output)
         self.scan = Scan(recursive=naming.recursive, output=closed, shard=batch.shard)
         if STDIN.name in inputs or "" in inputs:
             raise UsageError("a journal is about files: give files or folders, not standard input")
-        first = Path(inputs[0])
-        self.journal = Journal(
-            batch.journal or journal_of(output, first if first.is_dir() else first.parent, batch.shard)
-        )
+        remote = [text for text in (*inputs, output or "") if is_address(text)]
+        if remote and batch.watch:
+            raise UsageError(f"--watch looks at folders of this machine, not at {remote[0]}")
+        self.places: Places = ThisMachine()
+        if remote:
+            from a2f.batch.remote import Remote, check_target
+
+            check_target(output or inputs[0])
+            self.places = Remote()
+        first = inputs[0] if is_address(inputs[0]) or os.path.isdir(inputs[0]) else os.path.dirname(inputs[0])
+        self.journal = Journal(batch.journal or journal_of(output or first, batch.shard))
 
     def plan(self, recipe: Recipe, files: Iterable[Found] | None = None) -> list[str]:
         """Begin a run, and settle what is left to do; notes for people."""
@@ -99,14 +108,18 @@ class Session:
             overwrite=self.options.request.overwrite,
             skip_existing=self.options.skip_existing,
         )
-        found = self.scan.files(self.inputs) if files is None else files
-        notes = plan(self.journal, found, self.layout, wish, recipe=recipe.text)
+        found = self.places.files(self.inputs, self.scan) if files is None else files
+        notes = plan(self.journal, found, self.layout, wish, recipe=recipe.text, places=self.places)
         return notes + self.scan.notes()
 
     def keeper(self, recipe: Recipe) -> Keeper:
         """Does the items of the run that `plan` has begun."""
         return Keeper(
-            self.journal, recipe, overwrite=self.options.request.overwrite, quarantine=self.batch.quarantine
+            self.journal,
+            recipe,
+            overwrite=self.options.request.overwrite,
+            places=self.places,
+            quarantine=self.batch.quarantine,
         )
 
 
@@ -188,11 +201,16 @@ def _one(runner: Runner, keeper: Keeper, item: Item) -> Outcome:
     task = _shown(item)
 
     def enlarge(work: Work) -> Outcome:
-        given = replace(task, times=times_of(work.source), replace=work.replace, recorded=work.recorded)
+        given = replace(task, replace=work.replace, recorded=work.recorded)
+        if task.addresses is None:
+            given = replace(given, times=times_of(work.source))
+        else:
+            given = replace(given, source=work.source, target=work.target)
         return replace(runner.one(given, stdin=bytes), task=task)
 
     def failed(error: A2FError) -> Outcome:
-        return Outcome(task=task, status="failed", error=error)
+        told = exists_already(task) if isinstance(error, OutputExistsError) else error
+        return Outcome(task=task, status="failed", error=told)
 
     outcome = keeper.do(item, enlarge, failed)
     if outcome is None:
@@ -202,7 +220,9 @@ def _one(runner: Runner, keeper: Keeper, item: Item) -> Outcome:
 
 def _shown(item: Item) -> Task:
     """An item as people gave it: below this folder where it lies there."""
-    return Task(source=_near(item.source), target=_near(item.target))
+    remote = is_address(item.source) or is_address(item.target)
+    addresses = (item.source, item.target) if remote else None
+    return Task(source=_near(item.source), target=_near(item.target), addresses=addresses)
 
 
 def _near(path: str) -> Path:
@@ -227,4 +247,4 @@ def _folder_of(naming: Naming) -> str | None:
         raise UsageError("a journal is about files, and -o - is standard output: give -o a folder")
     if not naming.output_folder and not out.is_dir() and (is_image_name(out) or out.exists()):
         raise UsageError(f"-o {out} is a file: with a journal, -o is a folder")
-    return str(out)
+    return os.path.abspath(out)

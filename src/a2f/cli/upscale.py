@@ -203,7 +203,7 @@ def upscale(inputs: tuple[str, ...], dry_run: bool, as_json: bool, verbose: bool
 
     try:
         options, naming = _asked(given)
-        if (batch := _batch(given)).is_asked:
+        if (batch := _batch(given)).is_asked or any("://" in text for text in inputs):
             if dry_run:
                 raise click.UsageError("--dry-run looks at all files: leave out the options of the journal")
             from a2f.cli.journaled import run_batch
@@ -294,6 +294,7 @@ def _batch(given: dict[str, Any]) -> "Batch":
         journal=None if given["journal"] is None else Path(given["journal"]),
         resume=given["resume"],
         retry_failed=given["retry_failed"],
+        address=given["output"] if "://" in (given["output"] or "") else None,
         quarantine=None if given["quarantine"] is None else Path(given["quarantine"]),
         watch=given["watch"],
         settle_s=given["settle"],
