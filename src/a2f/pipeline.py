@@ -28,6 +28,7 @@ from a2f.sizes import Size, Target
 from a2f.upscalers import Models, Pass
 
 Source = Path | bytes  # a file, or all that it holds
+BOOK = ".cbz"  # a comic book: an archive of pages
 DECODING_BYTES = 6  # of memory, at least, for a pixel of what is read
 LEAST_DECODED_PX = 4_000_000  # fewer are decoded under any bound, and the network then says what it needs
 
@@ -124,6 +125,8 @@ def output_name(path: Path, *, mark: str, format: str | None = None) -> str:
         format: of the result; None for that of the picture, which its content tells. A suffix that does not fit that
             format is replaced, one that fits stays as it is written.
     """
+    if path.suffix.lower() == BOOK:
+        return path.stem + mark + path.suffix
     if format is not None:
         return path.stem + mark + FORMATS[format].suffixes[0]
     found = format_of_file(path) or (format_of_suffix(path.suffix) if is_image_name(path) else "png")

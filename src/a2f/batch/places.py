@@ -71,6 +71,13 @@ def joined(folder: str, below: str) -> str:
     return f"{first.rstrip('/') if not first.endswith('://') else first}/{below}".replace(":///", "://") + mark + rest
 
 
+def name_of(address: str) -> str:
+    """The name of a file at a path or address, without its folder and without a query."""
+    if not is_address(address):
+        return os.path.basename(address)
+    return posixpath.basename(address.partition("::")[0].partition("?")[0])
+
+
 def sibling(source: str, name: str) -> str:
     """A name in the folder of a source."""
     if not is_address(source):

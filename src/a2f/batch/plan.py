@@ -13,11 +13,20 @@ from a2f.batch.journal import MOST_STARTS, PAGE, Journal, as_stored
 from a2f.batch.places import Places, ThisMachine, is_address, joined, sibling
 from a2f.batch.sources import Found, Shard
 from a2f.errors import UsageError
-from a2f.pipeline import output_name
+from a2f.pipeline import BOOK, output_name
 from a2f.sizes import OWN_SUFFIX
 
 # Pixels in a byte of a file, roughly: photographs at usual qualities. The order of work needs no better.
-PIXELS_PER_BYTE = {".jpg": 3.0, ".jpeg": 3.0, ".webp": 8.0, ".avif": 10.0, ".heic": 8.0, ".jxl": 6.0, ".png": 0.6}
+PIXELS_PER_BYTE = {
+    ".jpg": 3.0,
+    ".jpeg": 3.0,
+    ".webp": 8.0,
+    ".avif": 10.0,
+    ".heic": 8.0,
+    ".jxl": 6.0,
+    ".png": 0.6,
+    BOOK: 3.0,
+}
 UNCOMPRESSED = 0.33
 
 StateOf = Callable[[str], tuple[int, str] | None]  # size and version of a file or object, None if there is none
@@ -39,7 +48,11 @@ class Layout:
 
     def target(self, found: Found) -> str:
         """Path or address of the result."""
-        name = output_name(Path(found.source), mark=self.mark, format=self.format)
+        if is_address(found.source) and self.format is None:  # its content tells when it is read
+            name = found.stem + self.mark + os.path.splitext(found.below)[1]
+        else:
+            path = found.below if is_address(found.source) else found.source
+            name = output_name(Path(path), mark=self.mark, format=self.format)
         if self.output is None:
             return sibling(found.source, name)
         return joined(self.output, posixpath.join(posixpath.dirname(found.below), name))

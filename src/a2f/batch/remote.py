@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from a2f.batch.places import is_address, joined
+from a2f.batch.places import is_address, joined, name_of
 from a2f.batch.sources import Found, Scan, is_image, state_of
 from a2f.errors import A2FError, ImageReadError, MissingExtraError, UsageError, WriteError
 
 TRIES = 4
 PAUSE_S = 0.5  # before the second try; twice as long before each further one
 READ_ONLY = ("http", "https", "zip")
-VERSION_KEYS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime", "updated", "date_time", "CRC")
+VERSION_KEYS = ("ETag", "etag", "md5Hash", "CRC", "LastModified", "last_modified", "updated", "mtime")
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class Remote:
         system, root = _system(given)
         told = self._again(lambda: system.info(root), f"cannot read {given}", ImageReadError)
         if told["type"] == "file":
-            yield _found(given, posixpath.basename(root), told)
+            yield _found(given, name_of(given) or posixpath.basename(root), told)
             return
         depth = None if scan.recursive else 1
         for folder, _, files in system.walk(root, maxdepth=depth, detail=True, on_error="raise"):

@@ -16,7 +16,7 @@ from pathlib import Path
 from string import Template
 
 from a2f.batch.journal import Item, Journal, State
-from a2f.batch.places import is_address
+from a2f.batch.places import is_address, name_of
 from a2f.files import Parts
 
 MOST_SHOWN = 500  # results with a picture on the page: a browser takes no more at ease
@@ -214,7 +214,7 @@ def _small(target: str) -> str | None:
 
 
 def _link(address: str) -> str:
-    name = os.path.basename(address)
+    name = name_of(address)
     href = address if is_address(address) else Path(os.path.abspath(address)).as_uri()
     return f'<a href="{html.escape(href)}" title="{_text(address)}">{_text(name)}</a>'
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 from a2f.errors import UsageError
 from a2f.imageio.formats import FORMATS
+from a2f.pipeline import BOOK
 
-IMAGES = frozenset(suffix for format in FORMATS.values() for suffix in format.suffixes)
+IMAGES = frozenset(suffix for format in FORMATS.values() for suffix in format.suffixes) | {BOOK}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from a2f.batch.book import Book
 from a2f.cli.inputs import STDIN, Task
 from a2f.cli.interrupts import end_at_once_when_asked_again
 from a2f.errors import A2FError, Cancelled, ImageReadError, MemoryLimitError, OutputExistsError, UsageError
+from a2f.files import make_folder, set_times, write_bytes_atomic
 from a2f.imageio import FORMATS, estimate_jpeg_quality
-from a2f.pipeline import Enlargement, Request, decide, write
+from a2f.pipeline import BOOK, Enlargement, Request, check_output, decide, write
 from a2f.runtime.options import EngineOptions
 from a2f.sizes import Size
 from a2f.upscalers import Models, Upscalers
@@ -167,6 +169,8 @@ class Runner:
         if self.options.skip_existing and not task.replace and output is not None and os.path.lexists(output):
             return Outcome(task=task, status="skipped")
         source = stdin() if task.source == STDIN else task.source
+        if task.source.suffix.lower() == BOOK:
+            return self._book(task, source, output)
         times = task.times if self.options.preserve_times else None
         request = replace(self.request, overwrite=True) if task.replace else self.request
         enlargement = decide(source, self.models, request, output=output, name=task.name, times=times)
@@ -186,6 +190,25 @@ class Runner:
             choice=_choice(enlargement) if self.options.model == AUTO and passes else "",
             engines=tuple(one.upscaler.description for one in passes),
         )
+
+    def _book(self, task: Task, source: Path | bytes, output: Path | None) -> Outcome:
+        """Enlarge all pages of a comic book."""
+        if isinstance(source, bytes) or output is None:
+            raise UsageError(f"{task.name}: a comic book goes from a file to a file: give -o a name")
+        request = replace(self.request, overwrite=self.request.overwrite or task.replace)
+        check_output(source, output, request)
+        book, sizes = Book(source=source, format=request.encoding.format), list[Size]()
+
+        def page(data: bytes, name: str) -> bytes:
+            enlargement = decide(data, self.models, self.request, name=name)
+            sizes.append(enlargement.final)
+            return data if enlargement.left_alone else write(enlargement, watch=self._go_on)[0]
+
+        make_folder(output.parent)
+        write_bytes_atomic(output, task.recorded(book.parts(page), None), replace=request.overwrite)
+        late = set_times(output, task.times) if self.options.preserve_times and task.times else []
+        told = f"{task.name}: {book.pages} pages enlarged, {book.others} other file(s) kept"
+        return Outcome(task=task, status="done", size=sizes[0], notes=(told, *self.upscalers.take_notes(), *late))
 
     def _notes(self, enlargement: Enlargement, name: str) -> Iterator[str]:
         """What people at the command line should know besides."""

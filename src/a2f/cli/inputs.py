@@ -11,7 +11,7 @@ from a2f.errors import A2FError, ImageReadError, UsageError
 from a2f.files import Parts, Times, ends_like_a_folder, times_of
 from a2f.imageio import format_of_suffix
 from a2f.imageio.formats import is_image_name
-from a2f.pipeline import Enlargement, output_name
+from a2f.pipeline import BOOK, Enlargement, output_name
 from a2f.sizes import OWN_SUFFIX
 
 STDIN = Path("-")
@@ -127,7 +127,7 @@ def _find(inputs: list[str], naming: Naming) -> tuple[list[tuple[Path, Path]], l
             found += [(p, p.parent.relative_to(path)) for p in inside] or [(path, Path())]
         elif not os.path.lexists(path) and glob.has_magic(given):
             everything = [Path(m) for m in sorted(glob.glob(given, recursive=True))]
-            matches = [path for path in everything if is_image_name(path)]
+            matches = [path for path in everything if _is_taken(path)]
             notes += passed_over(path, everything, set(matches), recursive=True)
             found += [(p, Path()) for p in matches] or [(path, Path())]
         else:
@@ -150,7 +150,7 @@ def _outside(images: list[Path], folder: Path, output: Path | None) -> tuple[lis
 
 def _images_of(folder: Path, naming: Naming) -> tuple[list[Path], list[str]]:
     everything = sorted(folder.rglob("*") if naming.recursive else folder.iterdir())
-    images = [p for p in everything if is_image_name(p) and p.is_file() and not p.name.startswith(".")]
+    images = [p for p in everything if _is_taken(p) and p.is_file() and not p.name.startswith(".")]
     suffix, stems = naming.mark, {(p.parent, p.stem) for p in images}
 
     def made_earlier(p: Path) -> bool:
@@ -182,11 +182,11 @@ def _task(path: Path, below: Path, naming: Naming, *, single: bool) -> Task:
     else:
         if not single:
             raise UsageError(f"-o {out} is a file, but the input is several images or a folder: give a folder")
-        if not is_image_name(out):
+        if not is_image_name(out) and not _is_book(path, out):
             raise UsageError(
                 f"-o {out}: {out.suffix!r} is no image format; a folder of that name is written with a / at its end"
             )
-        if naming.format not in (None, format_of_suffix(out.suffix)):
+        if not _is_book(path, out) and naming.format not in (None, format_of_suffix(out.suffix)):
             raise UsageError(f"-o {out} and -f {naming.format} name two formats: leave one of them out")
         target = out
     failure = None
@@ -194,6 +194,15 @@ def _task(path: Path, below: Path, naming: Naming, *, single: bool) -> Task:
         deeper = "" if naming.recursive else " (-r looks into its folders too)"
         failure = ImageReadError(f"{path} holds no images{deeper}")
     return Task(source=path, target=target, failure=failure, times=times)
+
+
+def _is_taken(path: Path) -> bool:
+    """Whether a file in a folder is enlarged: an image, or a comic book."""
+    return is_image_name(path) or path.suffix.lower() == BOOK
+
+
+def _is_book(source: Path, target: Path) -> bool:
+    return source.suffix.lower() == target.suffix.lower() == BOOK
 
 
 def _refuse_clashes(tasks: list[Task], output: Path | None) -> None:
