@@ -49,7 +49,7 @@ def status(journal: str, as_json: bool) -> int:
 @click.option("-o", "--output", required=True, metavar="FILE", help="Ends in .html or .csv.")
 @click.option("--overwrite", is_flag=True, help="Replace a report that is there.")
 def report(journal: str, output: str, overwrite: bool) -> int:
-    """Write a page with small pictures, failures first; or a table of all files."""
+    """Write a page with pictures (.html), or a table (.csv)."""
     from a2f.batch.journal import Journal
     from a2f.batch.report import as_csv, as_html
     from a2f.cli.output import check_output

@@ -59,7 +59,7 @@ class Task:
     failure: A2FError | None = None
     times: Times | None = None
     replace: bool = False
-    recorded: Callable[[Parts, Enlargement], Parts] = lambda parts, enlargement: parts
+    recorded: Callable[[Parts, Enlargement | None], Parts] = lambda parts, enlargement: parts
     addresses: tuple[str, str] | None = None
 
     @property

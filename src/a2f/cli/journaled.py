@@ -98,7 +98,7 @@ class Session:
             check_target(output or inputs[0])
             self.places = Remote()
         first = inputs[0] if is_address(inputs[0]) or os.path.isdir(inputs[0]) else os.path.dirname(inputs[0])
-        self.journal = Journal(batch.journal or journal_of(output or first, batch.shard))
+        self.journal = Journal(batch.journal or _near(str(journal_of(output or first, batch.shard))))
 
     def plan(self, recipe: Recipe, files: Iterable[Found] | None = None) -> list[str]:
         """Begin a run, and settle what is left to do; notes for people."""
