@@ -52,6 +52,9 @@ def test_shards_are_disjoint_complete_and_stay(batch) -> None:
         parts.append({one.below for one in found})
     assert sorted(name for part in parts for name in part) == sorted(names)
     assert all(8 <= len(part) <= 32 for part in parts)
+    with_result = Found(source="/x/7_x4.jpg", below="deep/7_x4.jpg", bytes=1, version="1")
+    number = next(n for n, part in enumerate(parts, 1) if "deep/7.png" in part)
+    assert Shard(number=number, count=3).has(with_result), "a result beside its source is not taken for a source"
     elsewhere = Found(source="/mnt/other/deep/1.png", below="deep/1.png", bytes=1, version="1")
     assert [Shard(number=n, count=3).has(elsewhere) for n in (1, 2, 3)] == ["deep/1.png" in part for part in parts]
 

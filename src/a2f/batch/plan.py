@@ -11,10 +11,9 @@ from typing import Any
 
 from a2f.batch.journal import MOST_STARTS, PAGE, Journal, as_stored
 from a2f.batch.places import Places, ThisMachine, is_address, joined, sibling
-from a2f.batch.sources import Found, Shard
+from a2f.batch.sources import Found, Shard, plain_stem
 from a2f.errors import UsageError
 from a2f.pipeline import BOOK, output_name
-from a2f.sizes import OWN_SUFFIX
 
 # Pixels in a byte of a file, roughly: photographs at usual qualities. The order of work needs no better.
 PIXELS_PER_BYTE = {
@@ -155,10 +154,8 @@ def _row(found: Found, layout: Layout, *, run: int) -> tuple[Any, ...]:
 def _made_of(page: list[Found], mark: str) -> Iterator[tuple[str | bytes, ...]]:
     """Files whose name is that of a result, and the name of what they would be made of."""
     for found in page:
-        stem = found.stem
-        plain = stem.removesuffix(mark) if mark else stem
-        plain = OWN_SUFFIX.sub("", stem) if plain == stem else plain
-        if plain != stem:
+        plain = plain_stem(found.stem, mark)
+        if plain != found.stem:
             yield as_stored(found.source), as_stored(_folder(found.source)), as_stored(plain)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from a2f.errors import UsageError
 from a2f.imageio.formats import FORMATS
 from a2f.pipeline import BOOK
+from a2f.sizes import OWN_SUFFIX
 
 IMAGES = frozenset(suffix for format in FORMATS.values() for suffix in format.suffixes) | {BOOK}
 
@@ -42,6 +43,12 @@ class Found:
         return os.path.splitext(self.below)[1].lower()
 
 
+def plain_stem(stem: str, mark: str) -> str:
+    """What a name would be without the mark of a result: ``photo`` of ``photo_x4``; the name itself if it has none."""
+    plain = stem.removesuffix(mark) if mark else stem
+    return OWN_SUFFIX.sub("", stem) if plain == stem else plain
+
+
 def is_image(name: str) -> bool:
     """Whether a name ends as those of images do; quicker than a `Path`, since there may be many."""
     return os.path.splitext(name)[1].lower() in IMAGES
@@ -52,15 +59,18 @@ class Shard:
     """One of several parts of a batch, which may run on machines that know nothing of each other.
 
     A file belongs to a part by its place below the folder that was given, so that it stays there whatever else comes
-    and goes, and wherever a machine has mounted the folder.
+    and goes, and wherever a machine has mounted the folder. Suffixes and marks of results do not count: files that
+    could clash, and results beside their sources, belong to one part.
 
     Attributes:
         number: from 1 to `count`.
         count: of parts.
+        mark: added to the names of results.
     """
 
     number: int
     count: int
+    mark: str = ""
 
     def __post_init__(self) -> None:
         if not 1 <= self.number <= self.count:
@@ -68,7 +78,8 @@ class Shard:
 
     def has(self, found: Found) -> bool:
         """Whether a file belongs to this part."""
-        digest = hashlib.sha256(os.fsencode(found.below)).digest()
+        place = posixpath.join(posixpath.dirname(found.below), plain_stem(found.stem, self.mark)).casefold()
+        digest = hashlib.sha256(os.fsencode(place)).digest()
         return int.from_bytes(digest[:8], "big") % self.count == self.number - 1
 
 

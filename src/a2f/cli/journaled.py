@@ -85,7 +85,8 @@ class Session:
         self.inputs, self.options, self.batch = inputs, options, batch
         self.layout = Layout(mark=naming.mark, format=naming.format, output=output)
         closed = None if output is None else os.path.realpath(output)
-        self.scan = Scan(recursive=naming.recursive, output=closed, shard=batch.shard)
+        shard = None if batch.shard is None else replace(batch.shard, mark=naming.mark)
+        self.scan = Scan(recursive=naming.recursive, output=closed, shard=shard)
         if STDIN.name in inputs or "" in inputs:
             raise UsageError("a journal is about files: give files or folders, not standard input")
         remote = [text for text in (*inputs, output or "") if is_address(text)]
