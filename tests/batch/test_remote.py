@@ -1,7 +1,9 @@
 """Object stores, archives and web servers: the same batch, with sources and results at addresses."""
 
 import functools
+import io
 import logging
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -9,9 +11,11 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from a2f.batch.archive import ArchiveTarget
 from a2f.batch.journal import Journal
-from a2f.batch.places import is_address
+from a2f.batch.places import Places, ThisMachine, is_address
 from a2f.batch.plan import Layout, Wish, plan
 from a2f.batch.sources import Scan
 from a2f.batch.work import Keeper, Recipe
@@ -63,11 +67,13 @@ def system():
 class Run:
     """One run from addresses to addresses; what is done is a copy."""
 
-    def __init__(self, batch, source: str, output: str, wish: Wish | None = None) -> None:
+    def __init__(
+        self, batch, source: str, output: str, wish: Wish | None = None, *, places: Places | None = None
+    ) -> None:
         batch.worked.clear()
         self.batch = batch
         self.errors: list[A2FError] = []
-        places = Remote(pause=lambda seconds: None)
+        places = places or Remote(pause=lambda seconds: None)
         with Journal(batch.journal_path) as journal:
             files = places.files([source], Scan(recursive=True))
             layout = Layout(mark="_x4", output=output)
@@ -111,6 +117,28 @@ def test_from_a_bucket_to_this_machine(batch, bucket: str) -> None:
     system().pipe(f"{bucket}/in/a.png", b"a" * 100_000)
     assert Run(batch, f"{bucket}/in", str(batch.out)).counts == {"done": 1}
     assert (batch.out / "a_x4.png").read_bytes() == b"a" * 100_000 + b"{}"
+
+
+def test_the_command_from_bucket_to_bucket(bucket: str, tmp_path: Path, monkeypatch, capfd) -> None:
+    from a2f.cli.main import main
+
+    picture = io.BytesIO()
+    Image.new("RGB", (9, 7), (200, 30, 30)).save(picture, "PNG")
+    system().pipe(f"{bucket}/in/a.png", picture.getvalue())
+    system().pipe(f"{bucket}/in/bad.png", b"no image")
+    monkeypatch.chdir(tmp_path)
+    words = ["a2f", "upscale", f"{bucket}/in", "-o", f"{bucket}/out", "-s", "2", "--journal", "j.sqlite", "--resume"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as stop:
+        main()
+    said = capfd.readouterr().err
+    assert stop.value.code == 1
+    assert f"{bucket}/in/a.png -> {bucket}/out/a_x2.png (18 x 14" in said
+    assert f"error: {bucket}/in/bad.png is not an image" in said
+    assert Image.open(io.BytesIO(system().cat(f"{bucket}/out/a_x2.png"))).size == (18, 14)
+    with pytest.raises(SystemExit):
+        main()
+    assert "1 done, 1 quarantined, 0 to do" in capfd.readouterr().err
 
 
 def test_a_store_that_fails_now_and_then_is_asked_again(batch, bucket: str, monkeypatch) -> None:
@@ -175,6 +203,52 @@ def test_pictures_in_an_archive(batch, tmp_path: Path) -> None:
     assert batch.worked == []
 
 
+def test_results_in_an_archive(batch, tmp_path: Path) -> None:
+    archive = tmp_path / "results.zip"
+    places = ArchiveTarget(f"zip://large::{archive}", ThisMachine())
+    batch.put("a.png", b"a")
+    batch.put("deep/b.png", b"b")
+    assert Run(batch, str(batch.given), places.address, places=places).counts == {"done": 2}
+    assert not archive.exists(), "nothing is packed before the end"
+    Run(batch, str(batch.given), places.address, places=places)
+    assert batch.worked == []
+    places.pack()
+    batch.put("a.png", b"changed")
+    batch.put("c.png", b"c")
+    Run(batch, str(batch.given), places.address, places=places)
+    assert sorted(batch.worked) == ["a.png", "c.png"]
+    places.pack()
+    with zipfile.ZipFile(archive) as made:
+        assert made.testzip() is None
+        assert {name: made.read(name) for name in made.namelist()} == {
+            "large/a_x4.png": b"changed{}",
+            "large/c_x4.png": b"c{}",
+            "large/deep/b_x4.png": b"b{}",
+        }
+    assert sorted(path.name for path in tmp_path.iterdir() if "results" in path.name) == ["results.zip"]
+
+
+def test_an_entry_of_others_is_never_replaced(batch, tmp_path: Path) -> None:
+    archive = tmp_path / "results.zip"
+    with zipfile.ZipFile(archive, "w") as made:
+        made.writestr("a_x4.png", b"mine")
+    batch.put("b.png", b"b")
+    places = ArchiveTarget(f"zip://::{archive}", ThisMachine())
+    Run(batch, str(batch.given), places.address, places=places)
+    batch.put("a.png", b"a")
+    run = Run(batch, str(batch.given), places.address, places=places)
+    assert [type(error) for error in run.errors] == [OutputExistsError]
+    places.pack()
+    with zipfile.ZipFile(archive) as made:
+        assert made.read("a_x4.png") == b"mine"
+
+
+@pytest.mark.parametrize("address", ["zip://results.zip", "zip://::s3://bucket/results.zip", "zip://::"])
+def test_an_archive_that_is_not_on_this_machine(address: str) -> None:
+    with pytest.raises(UsageError, match=r"zip://::results\.zip"):
+        ArchiveTarget(address, ThisMachine())
+
+
 def test_a_picture_on_a_web_server(batch, tmp_path: Path) -> None:
     (tmp_path / "web").mkdir()
     (tmp_path / "web/a.png").write_bytes(b"a" * 5000)
@@ -197,15 +271,13 @@ class Quiet(SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.mark.parametrize("address", ["https://example.org/out", "zip://::out.zip"])
+@pytest.mark.parametrize("address", ["https://example.org/out", "http://example.org/out"])
 def test_what_can_only_be_read_is_no_target(address: str) -> None:
     with pytest.raises(UsageError, match="can only be read"):
         check_target(address)
 
 
 def test_what_is_missing_is_told_with_the_pip_command(monkeypatch) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'a2f\[remote\]'"):
         Remote().state("s3://bucket/a.png")

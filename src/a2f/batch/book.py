@@ -1,11 +1,11 @@
 """Comic books (CBZ): a ZIP archive whose pages are enlarged, and whose other files are kept."""
 
-import io
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from a2f.batch.archive import ByteStream
 from a2f.errors import ImageReadError
 from a2f.files import Parts
 from a2f.imageio.formats import FORMATS, is_image_name
@@ -50,7 +50,7 @@ class Book:
             raise ImageReadError(f"{self.source} is not a whole {BOOK} file: {error}") from error
 
     def _copied(self, given: zipfile.ZipFile, enlarge: Callable[[bytes, str], bytes]) -> Iterator[bytes]:
-        stream = _Stream()
+        stream = ByteStream()
         with zipfile.ZipFile(stream, "w") as made:
             made.comment = given.comment
             for entry in given.infolist():
@@ -77,27 +77,6 @@ class Book:
         return name if self.format is None else str(PurePosixPath(name).with_suffix(FORMATS[self.format].suffixes[0]))
 
 
-class _Stream(io.RawIOBase):
-    """What an archive is written to; it cannot go back, so that the parts can be given away at once."""
-
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-
-    def writable(self) -> bool:
-        """Yes."""
-        return True
-
-    def write(self, data: object) -> int:
-        """Take some bytes."""
-        self._parts.append(bytes(data))  # type: ignore[call-overload]
-        return len(self._parts[-1])
-
-    def taken(self) -> bytes:
-        """What has been written since the last call."""
-        parts, self._parts = self._parts, []
-        return b"".join(parts)
-
-
 def _is_page(entry: zipfile.ZipInfo) -> bool:
     name = PurePosixPath(entry.filename)
     hidden = any(part.startswith((".", "__MACOSX")) for part in name.parts)
@@ -111,7 +90,7 @@ def _like(entry: zipfile.ZipInfo, name: str) -> zipfile.ZipInfo:
     return made
 
 
-def _kept(given: zipfile.ZipFile, entry: zipfile.ZipInfo, made: zipfile.ZipFile, stream: _Stream) -> Iterator[bytes]:
+def _kept(given: zipfile.ZipFile, entry: zipfile.ZipInfo, made: zipfile.ZipFile, stream: ByteStream) -> Iterator[bytes]:
     """Copy a file that is no page."""
     if entry.is_dir():
         made.writestr(_like(entry, entry.filename), b"")

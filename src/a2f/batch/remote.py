@@ -18,7 +18,7 @@ from a2f.errors import A2FError, ImageReadError, MissingExtraError, UsageError, 
 
 TRIES = 4
 PAUSE_S = 0.5  # before the second try; twice as long before each further one
-READ_ONLY = ("http", "https", "zip")
+READ_ONLY = ("http", "https")
 VERSION_KEYS = ("ETag", "etag", "md5Hash", "CRC", "LastModified", "last_modified", "updated", "mtime")
 
 T = TypeVar("T")
@@ -147,7 +147,9 @@ def check_target(address: str) -> None:
     """
     protocol = address.partition("://")[0]
     if protocol in READ_ONLY:
-        raise UsageError(f"-o {address}: {protocol}:// can only be read: give a folder, s3:// or gs://")
+        raise UsageError(
+            f"-o {address}: {protocol}:// can only be read: give a folder, s3://, gs:// or zip://::results.zip"
+        )
 
 
 def _system(address: str) -> tuple[Any, str]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
+from a2f.batch.archive import SCHEME as ZIP
+from a2f.batch.archive import ArchiveTarget
 from a2f.batch.journal import Item, Journal, State
 from a2f.batch.places import Places, ThisMachine, is_address
 from a2f.batch.plan import Layout, Wish, journal_of, plan
@@ -98,6 +100,9 @@ class Session:
 
             check_target(output or inputs[0])
             self.places = Remote()
+        self.archive: ArchiveTarget | None = None
+        if output is not None and output.startswith(ZIP):
+            self.places = self.archive = ArchiveTarget(output, self.places)
         first = inputs[0] if is_address(inputs[0]) or os.path.isdir(inputs[0]) else os.path.dirname(inputs[0])
         self.journal = Journal(batch.journal or _near(str(journal_of(output or first, batch.shard))))
 
@@ -155,6 +160,8 @@ def run_batch(
             first = next(journal.todo())
             runner = Runner(options, count=counts["todo"], first=Path(first.source))
             _work(runner, session.keeper(recipe), reporter)
+        if session.archive is not None:
+            session.archive.pack()
         journal.end()
         left = journal.counts(run=journal.run)
     return reporter.exit_code or int(left["failed"] + left["quarantined"] > 0)
