@@ -103,6 +103,23 @@ def test_what_is_passed_over_is_told(tmp_path: Path) -> None:
     ]
 
 
+def test_a_folder_that_cannot_be_read_does_not_end_the_search(tmp_path: Path, monkeypatch) -> None:
+    for name in ("open", "closed"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_bytes(PNG)
+    scandir = os.scandir
+
+    def closed(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    scan = Scan(recursive=True)
+    assert [found.below for found in scan.files([str(tmp_path)])] == ["open/a.png"]
+    assert scan.notes() == [f"{tmp_path}: passed over 1 folder(s) that cannot be read (Permission denied)"]
+
+
 def test_the_output_folder_is_not_looked_into(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     for name in ("a.png", "out/a_x4.png"):

@@ -181,6 +181,12 @@ def test_requests_that_contradict_themselves(run, folder: Path, options: list[st
     assert said in told
 
 
+def test_a_folder_without_images(run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    code, _, said = run("upscale", "empty", "-o", "out", "--resume")
+    assert (code, said) == (1, "error: empty: no images (-r looks into its folders too)\n")
+
+
 @pytest.mark.parametrize("given", ["nowhere.sqlite", "in"])
 def test_no_journal(run, folder: Path, given: str) -> None:
     code, _, said = run("batch", "status", given)

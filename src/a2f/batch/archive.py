@@ -8,6 +8,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 from a2f.batch.places import Places, State, is_address
 from a2f.batch.sources import Found, Scan
@@ -158,7 +159,7 @@ class ArchiveTarget:
 
 
 def _copied(
-    file: "io.BufferedIOBase | zipfile.ZipExtFile",
+    file: IO[bytes],
     made: zipfile.ZipFile,
     name: str,
     time: tuple[int, int, int, int, int, int],

@@ -218,6 +218,7 @@ class Journal:
 
     def _make(self) -> None:
         with self._base:
+            self._base.execute("BEGIN")  # a kill in between leaves an empty file, which is filled the next time
             for statement in _SCHEMA.split(";"):
                 self._base.execute(statement)
             self._base.execute("INSERT INTO about VALUES ('format', ?)", (str(FORMAT),))

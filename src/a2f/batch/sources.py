@@ -123,20 +123,26 @@ class Scan:
         while waiting:
             folder = waiting.pop()
             below = "" if folder == root else os.path.relpath(folder, root).replace(os.sep, "/") + "/"
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if self._is_to_enter(entry):
-                        waiting.append(entry.path)
-                    elif reason := _why_not(entry, recursive=self.recursive):
-                        self.passed[root, reason] += 1
-                    elif not entry.is_dir():
-                        status = entry.stat()
-                        yield Found(
-                            source=os.path.abspath(entry.path),
-                            below=below + entry.name,
-                            bytes=status.st_size,
-                            version=str(status.st_mtime_ns),
-                        )
+            try:
+                with os.scandir(folder) as entries:
+                    yield from self._files_of(root, below, entries, waiting)
+            except OSError as error:
+                self.passed[root, f"folder(s) that cannot be read ({error.strerror or error})"] += 1
+
+    def _files_of(
+        self, root: str, below: str, entries: "Iterator[os.DirEntry[str]]", waiting: list[str]
+    ) -> Iterator[Found]:
+        for entry in entries:
+            if self._is_to_enter(entry):
+                waiting.append(entry.path)
+            elif reason := _why_not(entry, recursive=self.recursive):
+                self.passed[root, reason] += 1
+            elif not entry.is_dir():
+                state = state_of(entry.path)
+                if state is not None:  # it may have gone since the folder was opened
+                    size, version = state
+                    source = os.path.abspath(entry.path)
+                    yield Found(source=source, below=below + entry.name, bytes=size, version=version)
 
     def _is_to_enter(self, entry: "os.DirEntry[str]") -> bool:
         if not (self.recursive and entry.is_dir(follow_symlinks=False)):

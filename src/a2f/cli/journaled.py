@@ -20,7 +20,7 @@ from a2f.batch.work import Keeper, Recipe, Work, recipe_of
 from a2f.cli.batch import MANY, Options, Outcome, Runner, exists_already
 from a2f.cli.inputs import STDIN, Naming, Task
 from a2f.cli.report import Reporter
-from a2f.errors import A2FError, OutputExistsError, UsageError
+from a2f.errors import A2FError, ImageReadError, OutputExistsError, UsageError
 from a2f.files import times_of
 from a2f.imageio.formats import is_image_name
 
@@ -153,6 +153,9 @@ def run_batch(
     with closing(session.journal) as journal:
         notes = session.plan(recipe)
         counts = journal.counts(run=journal.run)
+        if not sum(counts.values()) and batch.shard is None:
+            deeper = "" if naming.recursive else " (-r looks into its folders too)"
+            raise ImageReadError(f"{', '.join(inputs)}: no images{deeper}")
         reporter = Reporter(counts["todo"], as_json=as_json, verbose=verbose, quiet=quiet, go_on="--resume")
         for note in [*notes, *_told(counts, journal)]:
             reporter.note(note)
