@@ -24,6 +24,7 @@ PARTS = (
     "steps",
     "learning",
     "serve",
+    "small_images",
 )
 
 

@@ -20,9 +20,9 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
-from a2f.export.calibrate import calibrate
 from a2f.export.graph import export_onnx
 from a2f.export.int8 import METADATA_KEY, ranges_of, ranges_text
+from a2f.export.ranges import calibrate
 from a2f.export.session import make_session
 from a2f.runtime import Limits, load_engine
 from a2f.runtime.memory import keep_freed_memory
@@ -115,12 +115,7 @@ def own_runs(weights: Weights, threads: int) -> dict[str, Run]:
         half = load_engine(weights, engine="openvino", dtype="bfloat16", threads=threads)
         halves["openvino, bfloat16"] = timed(lambda: half(image))
     return {
-        "onnxruntime, whole image, features concatenated": onnxruntime_run(
-            export_onnx(weights, layout="plain"), x, threads
-        ),
-        "onnxruntime, whole image, features added up": onnxruntime_run(
-            export_onnx(weights, layout="split"), x, threads
-        ),
+        "onnxruntime, whole image": onnxruntime_run(export_onnx(weights), x, threads),
         EXACT: timed(lambda: exact(image)),
         **halves,
         FAST: timed(lambda: fast(image)),

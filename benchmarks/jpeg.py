@@ -17,7 +17,7 @@ import numpy as np
 
 from a2f.api import load
 from a2f.evaluation import tables
-from a2f.evaluation.crops import cells_of, draw_crops, scenes_of
+from a2f.evaluation.crops import cells_of, draw_crops, sheet_rows
 from a2f.evaluation.jpeg import Quality, under
 from a2f.evaluation.score import SetScore, protocol, score_set
 from a2f.evaluation.sets import Item, load_set
@@ -65,7 +65,7 @@ def crossing(models: dict[str, Upscaler | None], items: list[Item], *, scale: in
 def sheet_of(items: list[Item], models: dict[str, Upscaler | None]) -> Picture:
     """Crops at `SHEET_SCALE`."""
     shown = [item.name for item in items if item.name.removeprefix("kodim") in SHEET_PICTURES]
-    scenes = scenes_of(items, scale=SHEET_SCALE, qualities=SHEET_QUALITIES, pictures=shown)
+    scenes = sheet_rows(items, scale=SHEET_SCALE, qualities=SHEET_QUALITIES, pictures=shown)
     columns = {f"{name} x{SHEET_SCALE}": cells_of(scenes, m, scale=SHEET_SCALE) for name, m in models.items()}
     note = f"{SET}; PSNR-Y of the whole picture. {protocol(['psnr_y'], SHEET_QUALITIES)}"
     return Picture(pixels=np.asarray(draw_crops(scenes, columns, scale=SHEET_SCALE, note=note)))

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from a2f.cli.upscale import BytesType
+from a2f.cli.parameters import BytesType
 from a2f.figures.style import BLUE, FAINT, GREEN, RED
 from a2f.imageio import Picture, write_image
 from a2f.runtime.memory import available_bytes, whole_bytes

@@ -18,7 +18,7 @@ from a2f.evaluation.published import SETS, table_6
 from a2f.evaluation.score import score_set
 from a2f.evaluation.sets import load_set
 from a2f.peers import PEERS, build_peer
-from a2f.peers.convert import convert_network
+from a2f.peers.checkpoints import convert_network
 from a2f.profiling.counted import folded_parameters
 from a2f.runtime.network_engine import open_network_engine
 from benchmarks.conventions import CONVENTIONS, built, counted, every, printed

@@ -94,7 +94,7 @@ def main() -> None:
             figures = [f"{s.psnr:.2f}" for s in scores.values()]
             short.append([name, f"{model.parameters:,}", *figures, " / ".join(f"{p:.2f}" for p, _ in paper.values())])
     for path in sorted((ROOT.parent / "shared" / "official").glob("*.pt")):
-        from a2f.model.convert import convert_official
+        from a2f.model.official import convert_official
 
         weights = convert_official(path)
         engine, config = load_engine(weights), weights.config

@@ -7,9 +7,10 @@ and averages tensor by tensor. Both compute the same step: the same loss, Muon f
 average. They take turns in one process of one thread, so a machine whose speed drifts is slow for both. Processor time
 is counted, so other work on the machine disturbs less.
 
-Two processes that share one model are measured by the clock, beside two independent runs at once: these show what the
-machine itself gives two processes that share caches and memory. Other work on the machine only makes a run slower, so
-the rate of a run is that of the fastest tenth of its blocks of 5 steps.
+Two processes that share one model are measured by the clock, with the same batch and with one twice as large. Two
+independent runs at once beside them show what the machine itself gives two processes that share caches and memory.
+Other work on the machine only makes a run slower, so the rate of a run is that of the fastest tenth of its blocks of
+5 steps.
 """
 
 import argparse
@@ -21,7 +22,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -119,53 +119,46 @@ def both(scale: int, *, batch: int, patch: int, rounds: int) -> tuple[float, flo
     return statistics.median(seconds[0][3:]), statistics.median(seconds[1][3:])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rates:
-    """Steps a second.
+def several(folder: Path, *, batch: int, patch: int, steps: int) -> list[list[str]]:
+    """Rows of a table: patches a second of `a2f train` with one thread a process, and their ratio to one process.
 
-    Attributes:
-        one: of one process.
-        two: of two processes on one model and the same batch.
-        apart: of two independent runs at once, added.
+    Args:
+        folder: for the runs.
+        batch: of one process.
+        patch: LR pixels on a side.
+        steps: of each run.
     """
-
-    one: float
-    two: float
-    apart: float
-
-    def row(self) -> list[str]:
-        """The figures of a table."""
-        gain, limit = self.two / self.one, self.apart / self.one
-        return [f"{self.one:.2f}", f"{self.two:.2f}", f"{gain:.2f}", f"{limit:.2f}", f"{100 * gain / limit:.0f} %"]
-
-
-def several(folder: Path, *, batch: int, patch: int, steps: int) -> Rates:
-    """Measure `a2f train` in one process, in two (torchrun, gloo), and twice at once; one thread a process."""
-    data, recipe = folder / "data", folder / f"{batch}.toml"
-    data.mkdir(exist_ok=True)
+    data = folder / "data"
+    data.mkdir()
     for number, (hr, _) in enumerate(photographs(4, 4)):
         Image.fromarray(hr).save(data / f"{number}.png")
-    recipe.write_text(
-        f'steps = {steps}\nevaluate_every = 5\nema = 0.999\nbusiest_of = 2\n[optimiser]\nkind = "muon"\n'
-        f'clip = 1.0\n[[stages]]\nbatch = {batch}\npatch = {patch}\nprecision = "bf16"\n'
-    )
 
-    def started(name: str, *, processes: int) -> subprocess.Popen[bytes]:
+    def started(name: str, *, processes: int, batch: int) -> subprocess.Popen[bytes]:
+        recipe = folder / f"{batch}.toml"
+        recipe.write_text(
+            f'steps = {steps}\nevaluate_every = 5\nema = 0.999\nbusiest_of = 2\n[optimiser]\nkind = "muon"\n'
+            f'clip = 1.0\n[[stages]]\nbatch = {batch}\npatch = {patch}\nprecision = "bf16"\n'
+        )
         torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
         words = ["-m", "a2f", "train", "sd", "-s", "4", "--data", str(data), "--recipe", str(recipe)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         line = [sys.executable, *torchrun, *words, "-o", str(folder / name)]
         return subprocess.Popen(line, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-    def rate(name: str) -> float:
+    def rate(name: str, batch: int) -> float:
         rates = [row["steps_per_second"] for row in read_log(folder / name / "log.csv")]
-        return float(np.quantile(rates[2:-2], 0.9))  # in the first and last blocks the other process may not run
+        return batch * float(np.quantile(rates[2:-2], 0.9))  # in the first and last blocks the others may not run
 
-    for runs in ([("one", 1)], [("two", 2)], [("first", 1), ("second", 1)]):
-        running = [started(name, processes=count) for name, count in runs]
-        if any(process.wait() for process in running):
-            raise SystemExit(f"a2f train failed: {runs}")
-    return Rates(one=rate("one"), two=rate("two"), apart=rate("first") + rate("second"))
+    rows = [["runs at once", "processes a run", "patches a step of a run", "patches/s in all", "ratio"]]
+    first = 0.0
+    for runs, processes, size in ((1, 1, batch), (1, 2, batch), (1, 2, 2 * batch), (2, 1, batch)):
+        names = [f"{runs}_{processes}_{size}_{number}" for number in range(runs)]
+        if any(process.wait() for process in [started(n, processes=processes, batch=size) for n in names]):
+            raise SystemExit(f"a2f train failed: {names}")
+        total = sum(rate(name, size) for name in names)
+        first = first or total
+        rows.append([str(runs), str(processes), str(size), f"{total:.1f}", f"{total / first:.2f}"])
+    return rows
 
 
 def steps_table(rounds: int) -> str:
@@ -181,11 +174,9 @@ def steps_table(rounds: int) -> str:
 
 def processes_table(rounds: int) -> str:
     """Two processes on one model against one."""
-    heads = ["one process, steps/s", "two processes, steps/s", "ratio", "two independent runs", "share of that"]
     with tempfile.TemporaryDirectory() as folder:
-        rates = several(Path(folder), batch=16, patch=48, steps=10 * rounds)
-    rows = [["network", "batch x LR patch", *heads], ["SD x4", "16 x 48", *rates.row()]]
-    how = "one thread a process, bfloat16, wall clock, the fastest tenth of blocks of 5 steps"
+        rows = several(Path(folder), batch=16, patch=48, steps=10 * rounds)
+    how = "SD x4, LR patches of 48, one thread a process, bfloat16, wall clock, the fastest tenth of blocks of 5 steps"
     return f"{table(rows)}\n\n{machine()}; {how}."
 
 

@@ -40,7 +40,7 @@ def main() -> None:
         *("train", "sd", "-s", SCALE, "--data", PHOTOS, "--val", bench / "HR", "--recipe", recipe),
         *("--minutes", a.minutes, "-o", run),
     )
-    a2f("train", "plot", run)
+    a2f("plot", run)
     best = run / "best.safetensors"
     a2f("eval", "bicubic", best, "sd", "-s", SCALE, "--data", bench, "--save", enlarged, "--overwrite")
     pictures = [next((enlarged / model / bench.name).iterdir()) for model in ("bicubic", "best", "sd")]

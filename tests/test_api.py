@@ -1,6 +1,8 @@
 """What was given comes back enlarged."""
 
+import inspect
 import io
+import os
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +13,7 @@ import pytest
 from PIL import Image, ImageCms
 
 import a2f
+from a2f.cli.upscale import upscale as upscale_command
 from a2f.errors import (
     ImageReadError,
     InputError,
@@ -146,6 +149,88 @@ def test_path_writes_beside_it_and_never_overwrites(tmp_path: Path) -> None:
         a2f.upscale(path, scale=2, output=path, overwrite=True)
     assert path.read_bytes() == before
     assert a2f.upscale(path, size=(31, 20)).name == "ein Bild_31x20.png"
+
+
+@pytest.mark.parametrize(
+    ("asked", "size", "name"),
+    [
+        ({"width": 26}, (26, 18), "a_w26.png"),
+        ({"height": 27}, (39, 27), "a_h27.png"),
+        ({"max_side": 30}, (30, 21), "a_max30.png"),
+        ({"size": (20, 20)}, (20, 20), "a_20x20.png"),
+    ],
+)
+def test_exact_sizes(asked: dict[str, object], size: tuple[int, int], name: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    photo().save(path)
+    for model in (Nearest(2), "sd"):
+        assert a2f.upscale(photo(), model=model, **asked).size == size
+    assert a2f.load("sd", scale=2)(photo(), **asked).size == size
+    written = a2f.upscale(path, **asked)
+    assert written.name == name
+    with Image.open(written) as image:
+        assert image.size == size
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"width": 30, "height": 20}, "not width and height"),
+        ({"width": 0}, "at least 1 pixel"),
+        ({"max_side": 2.5}, "max_side is in whole pixels, not 2.5"),
+        ({"width": "30"}, "width is in whole pixels"),
+    ],
+)
+def test_exact_sizes_that_cannot_be(asked: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        a2f.upscale(photo(), **asked)
+
+
+def test_format_and_strip_of_files(tmp_path: Path) -> None:
+    out, path, nearest = io.BytesIO(), tmp_path / "a.png", Nearest(2)
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    photo().save(out, "PNG", exif=exif)
+    path.write_bytes(out.getvalue())
+    made = Image.open(io.BytesIO(a2f.upscale(out.getvalue(), format="webp", model=nearest)))
+    assert (made.format, made.getexif()[0x010F]) == ("WEBP", "Maker")
+    bare = Image.open(io.BytesIO(a2f.upscale(out.getvalue(), format="JPG", strip=True, model=nearest)))
+    assert (bare.format, dict(bare.getexif())) == ("JPEG", {})
+    assert a2f.upscale(path, format="tiff", model=nearest) == tmp_path / "a_x2.tif"
+    assert a2f.load("sd", scale=2)(path, format="webp").name == "a_x2.webp"
+    assert a2f.upscale(path, format="jpg", output=tmp_path / "b.jpeg", model=nearest).exists()
+    with pytest.raises(UsageError, match="two formats"):
+        a2f.upscale(path, format="webp", output=tmp_path / "c.png", model=nearest)
+    with pytest.raises(UsageError, match=r"unknown image format 'wepb'.*did you mean 'webp'"):
+        a2f.upscale(path, format="wepb", model=nearest)
+    assert not (tmp_path / "c.png").exists()
+
+
+@pytest.mark.parametrize("asked", [{"format": "png"}, {"strip": True}, {"quality": 90}])
+def test_what_says_how_a_file_is_written_needs_a_file(asked: dict[str, object]) -> None:
+    for image in (photo(), np.asarray(photo())):
+        with pytest.raises(InputError, match=f"{next(iter(asked))} is for files"):
+            a2f.upscale(image, model=Nearest(2), **asked)
+
+
+def test_times_are_preserved(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    photo().save(path)
+    os.utime(path, ns=(10**18, 10**18 + 10**9))
+    written = a2f.upscale(path, model=Nearest(2), preserve_times=True)
+    assert written.stat().st_mtime_ns == 10**18 + 10**9
+    with pytest.raises(InputError, match="preserve_times is for images given as a path"):
+        a2f.upscale(photo(), model=Nearest(2), preserve_times=True)
+
+
+def test_python_takes_what_the_command_line_takes() -> None:
+    of_files = {"inputs", "recursive", "suffix", "skip_existing", "never_shrink", "jobs"}  # for many files at once
+    of_people = {"dry_run", "as_json", "verbose", "quiet"}
+    asked = {parameter.name for parameter in upscale_command.params} - of_files - of_people
+    takes = {*inspect.signature(a2f.upscale).parameters, *inspect.signature(a2f.load).parameters}
+    assert asked <= takes
+    once = {*inspect.signature(a2f.upscale).parameters} - {"scale", "model", "ensemble"}
+    assert set(inspect.signature(a2f.LoadedUpscaler.__call__).parameters) - {"self"} == once
 
 
 def test_path_refuses_a_lossy_format_before_running(tmp_path: Path) -> None:

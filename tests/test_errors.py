@@ -4,15 +4,19 @@ import pickle
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import a2f
 from a2f import errors
-from a2f.errors import A2FError, MissingExtraError
+from a2f.cli.console import told
+from a2f.cli.upscale import upscale
+from a2f.errors import A2FError, EngineError, Hint, LossyFormatError, MissingExtraError
 from a2f.metrics import ssim_y
 from a2f.peers import build_peer
+from a2f.web.options import in_requests
 
 BLACK = np.zeros((40, 40, 3), np.uint8)
 
@@ -59,3 +63,61 @@ def test_what_is_not_installed_is_told_with_the_pip_command(
         monkeypatch.delitem(sys.modules, loaded)
     with pytest.raises(MissingExtraError, match=rf"pip install 'a2f\[{extra}\]'"):
         ask()
+
+
+SAVED = LossyFormatError(
+    "jpeg cannot hold transparency",
+    Hint(text="choose png"),
+    Hint(text="accept the loss with {option}", option="force", value=True),
+    Hint(text="raise {option}", option="max_pixels"),
+)
+IMPRECISE = EngineError("this CPU does not compute in int8", Hint(text="use {option}", option="dtype", value="float32"))
+
+
+@pytest.mark.parametrize(
+    ("words", "saved", "imprecise"),
+    [
+        (str, "choose png, or accept the loss with force=True, or raise max_pixels", "use dtype='float32'"),
+        (told, "choose png, or accept the loss with --force, or raise --max-pixels", "use --dtype float32"),
+        (in_requests, "choose png, or accept the loss with force=true", "use dtype=float32"),  # has no max_pixels
+    ],
+    ids=["Python", "command line", "HTTP"],
+)
+def test_each_front_end_writes_the_options_of_hints_in_its_own_way(
+    words: Callable[[Exception], str], saved: str, imprecise: str
+) -> None:
+    assert words(SAVED) == f"jpeg cannot hold transparency: {saved}"
+    assert words(IMPRECISE) == f"this CPU does not compute in int8: {imprecise}"
+    assert words(ValueError("{option}")) == "{option}"
+
+
+def test_hints_survive_pickling() -> None:
+    again = pickle.loads(pickle.dumps(SAVED))
+    assert (again.hints, str(again)) == (SAVED.hints, str(SAVED))
+
+
+def test_a_message_with_braces_stays_as_it_is() -> None:
+    assert (
+        told(A2FError("{option} {0}.png", Hint(text="see {option}", option="strip"))) == "{option} {0}.png: see --strip"
+    )
+
+
+def test_clients_of_a_server_are_not_told_to_install_something() -> None:
+    missing = MissingExtraError("HEIC needs pillow-heif", Hint(text="pip install 'a2f[formats]'"))
+    assert in_requests(missing) == "HEIC needs pillow-heif"
+
+
+def test_hints_name_options_that_all_front_ends_know() -> None:
+    sources = [path.read_text(encoding="utf-8") for path in (Path(a2f.__file__).parent).rglob("*.py")]
+    named = {name for text in sources for name in re.findall(r'Hint\([^()]*option="(\w+)"', text)}
+    assert {"force", "allow_truncated", "max_pixels", "overwrite", "strip"} <= named
+    assert named <= {parameter.name for parameter in upscale.params}
+
+
+def test_what_all_front_ends_share_names_no_option_of_the_command_line() -> None:
+    """Messages of the parts that Python and the server use too; runtime/ and research are not held."""
+    root = Path(a2f.__file__).parent
+    shared = [*root.glob("*.py"), *(root / "imageio").rglob("*.py"), *(root / "export").rglob("*.py")]
+    texts = {path: re.sub(r'"""[\s\S]*?"""', "", path.read_text(encoding="utf-8")) for path in shared}
+    found = [(path.name, flag) for path, text in texts.items() for flag in re.findall(r"[\s(\"](--[a-z][a-z-]+)", text)]
+    assert [(name, flag) for name, flag in found if name != "contact.py"] == []

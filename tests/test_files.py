@@ -217,7 +217,7 @@ def test_a_file_that_appears_meanwhile_stays(tmp_path: Path) -> None:
         yield b"ours"
         target.write_bytes(b"theirs")
 
-    with pytest.raises(OutputExistsError, match=r"out\.bin exists.*--overwrite"):
+    with pytest.raises(OutputExistsError, match=r"out\.bin exists.*overwrite=True"):
         write_bytes_atomic(target, parts(), replace=False)
     assert target.read_bytes() == b"theirs"
     assert [p.name for p in tmp_path.iterdir()] == ["out.bin"]

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from a2f import load
+from a2f.alpha import FAINT, fill_hidden
 from a2f.errors import InputError
 from a2f.imageio import Picture, read_image
-from a2f.pixels import FAINT, encode_enlarged, fill_hidden, upscale_pixels
+from a2f.pixels import encode_enlarged, upscale_pixels
 from a2f.runtime.plan import _reserved
 from a2f.upscaler import Upscaler
 

@@ -15,7 +15,7 @@ import subprocess
 from pathlib import Path
 from typing import get_args
 
-from a2f.evaluation.calibrate import calibrated
+from a2f.evaluation.int8_loss import calibrated
 from a2f.variants import VARIANTS, count_parameters
 from a2f.weights import Kind, Weights, model_name, read_weights, write_weights
 

@@ -4,7 +4,6 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from a2f.compare import Crop
 from a2f.errors import A2FError
 from a2f.evaluation.published import METHODS
 from a2f.evaluation.sets import Item, load_set
@@ -12,7 +11,8 @@ from a2f.figures.cost import draw_cost
 from a2f.figures.crops import Scene, draw_crops, scene_of
 from a2f.figures.factors import Panel, draw_factors, panel_of
 from a2f.figures.network import draw_network
-from a2f.model.convert import convert_official
+from a2f.model.official import convert_official
+from a2f.sheets import Crop
 from a2f.upscaler import Upscaler
 from a2f.variants import FACTORS, config_of
 from a2f.weights import read_weights, shipped_models
@@ -85,7 +85,7 @@ def figure_4(sets: Path, official: Path, peers: Path) -> None:
     """
     methods = _methods(official, peers)
     kodak = {item.name: item for item in load_set(sets / "Kodak24", scale=SCALE)}
-    scenes = [_scene(kodak[name], methods, "Kodak24", box) for name, box in KODAK.items()]
+    scenes = [_scene(kodak[name], methods, "Kodak24", crop) for name, crop in KODAK.items()]
     for kind in KINDS:
         draw_crops(scenes, scale=SCALE, output=IMAGES / f"figure4{kind}")
     for name, data in PAPERS.items():
@@ -102,8 +102,8 @@ def figure_4(sets: Path, official: Path, peers: Path) -> None:
     SCORES.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 
-def _scene(item: Item, methods: dict[str, Upscaler | None], data: str, box: Crop | None) -> Scene:
-    return scene_of(item, methods, data=data, scale=SCALE, box=box)
+def _scene(item: Item, methods: dict[str, Upscaler | None], data: str, crop: Crop | None) -> Scene:
+    return scene_of(item, methods, data=data, scale=SCALE, crop=crop)
 
 
 def _methods(official: Path, peers: Path) -> dict[str, Upscaler | None]:

@@ -22,7 +22,7 @@ from a2f.runtime import load_engine
 from a2f.training.checkpoint import list_checkpoints
 from a2f.training.loop import Progress, Run
 from a2f.training.recipe import Recipe, read_recipe
-from a2f.training.start import Job, start
+from a2f.training.start import TrainingJob, start
 from a2f.variants import ABLATIONS, A2FConfig, ablation_of, config_of
 from a2f.weights import read_weights
 from benchmarks.markdown import ROOT
@@ -62,7 +62,7 @@ def trained(network: str, a: argparse.Namespace) -> tuple[Path, Run]:
     def report(progress: Progress) -> None:
         print(f"step {progress.step}: loss {progress.loss:.5f}, validation {progress.psnr_y:.3f} dB", flush=True)
 
-    job = Job(
+    job = TrainingJob(
         config=config_named(network),
         recipe=recipe_for(seed=a.seed, steps=a.steps),
         data=a.data,

@@ -5,6 +5,7 @@ import io
 import operator
 import os
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
@@ -12,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import EngineError, ImageReadError, InputError, UnknownModelError, UsageError, WriteError
-from a2f.files import ends_like_a_folder
-from a2f.imageio import DEFAULT_MAX_PIXELS
+from a2f.files import ends_like_a_folder, times_of
+from a2f.imageio import DEFAULT_MAX_PIXELS, format_of_suffix
 from a2f.pillow import image_of, is_pillow, jpeg_quality_of, pixels_of, upright_of
 from a2f.pipeline import Encoding, Request, decide, output_name, write
 from a2f.pixels import upscale_pixels
@@ -153,9 +154,15 @@ class LoadedUpscaler:
         image: ImageT,
         *,
         size: Size | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        max_side: int | None = None,
         output: str | os.PathLike[str] | None = None,
         overwrite: bool = False,
+        preserve_times: bool = False,
+        format: str | None = None,
         quality: int | None = None,
+        strip: bool = False,
         force: bool = False,
         allow_truncated: bool = False,
         independent_alpha: bool = False,
@@ -167,9 +174,15 @@ class LoadedUpscaler:
         Args:
             image: as `upscale`, and so are all others, the result and the errors.
             size: exact width and height instead of the factor of the model.
+            width: exact width; the height follows.
+            height: exact height; the width follows.
+            max_side: exact length of the longer side.
             output: where to write; for a path only.
             overwrite: replace an existing output.
-            quality: of a file in JPEG, WebP or AVIF.
+            preserve_times: the output gets the times of the input; for a path only.
+            format: of a file.
+            quality: of a file in JPEG, WebP, JXL, AVIF or HEIC.
+            strip: leave out all metadata of a file.
             force: accept that the format of a file loses transparency, 16 bits or long metadata.
             allow_truncated: take what there is of a damaged file.
             independent_alpha: alpha is data of its own.
@@ -177,8 +190,8 @@ class LoadedUpscaler:
             max_pixels: refuse a larger file before it is decoded; None for no limit.
         """
         request = Request(
-            target=Target(scale=self.scale, size=_checked(size)),
-            encoding=Encoding(quality=quality, force=force),
+            target=_target(self.scale, size=size, width=width, height=height, max_side=max_side),
+            encoding=_encoding(format, quality=quality, strip=strip, force=force),
             allow_truncated=allow_truncated,
             max_pixels=max_pixels,
             max_memory=self.options.max_memory,
@@ -186,7 +199,8 @@ class LoadedUpscaler:
             tileable=tileable,
             overwrite=overwrite,
         )
-        return cast(ImageT, _upscaled(image, _models_of(self.engine), request, output))
+        where = _Where(output=output, preserve_times=preserve_times)
+        return cast(ImageT, _upscaled(image, _models_of(self.engine), request, where))
 
 
 def _reopened(model: str, scale: int, options: EngineOptions) -> LoadedUpscaler:
@@ -199,10 +213,16 @@ def upscale(
     scale: Literal[2, 3, 4] | int = 4,
     model: "str | os.PathLike[str] | Upscaler" = "sd",
     size: Size | None = None,
+    width: int | None = None,
+    height: int | None = None,
+    max_side: int | None = None,
     ensemble: int = 1,
     output: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
+    preserve_times: bool = False,
+    format: str | None = None,
     quality: int | None = None,
+    strip: bool = False,
     force: bool = False,
     allow_truncated: bool = False,
     independent_alpha: bool = False,
@@ -229,11 +249,19 @@ def upscale(
         model: a name as in `load`, the path of a weights file, or an upscaler of `load`, whose scale counts; or "auto":
             "sd-robust" for a JPEG (a path, bytes, or a PIL image as it was opened) that is compressed so strongly that
             these weights are better, as far as they are shipped at this scale, and "sd" for all others.
-        size: exact width and height instead of `scale`; a larger factor than 4 takes two passes.
+        size: exact width and height instead of `scale`; the proportions may change. A larger factor than 4 takes two
+            passes.
+        width: exact width instead of `scale`; the height follows.
+        height: exact height instead of `scale`; the width follows.
+        max_side: exact length of the longer side instead of `scale`; the shorter side follows.
         ensemble: 1 (off), 2, 4 or 8 runs whose mean is the result, as `load` tells; an upscaler of `load` has its own.
         output: where to write; for a path only.
         overwrite: replace an existing output; the input is never replaced.
+        preserve_times: the output gets the times of the input; for a path only.
+        format: of the file, for a path or bytes: "jpeg", "png", "webp" and so on, as ``a2f formats`` lists; by default
+            that of `output`, otherwise that of the image.
         quality: from 1 to 100, of a file in JPEG (default 92), WebP or JXL (90, 100 lossless), AVIF or HEIC (80).
+        strip: leave out all metadata of the file; colours are converted to sRGB.
         force: accept that the format of a file loses transparency, 16 bits or long metadata.
         allow_truncated: take what there is of a damaged file, the rest grey or black, with a warning.
         independent_alpha: alpha is data of its own, as in textures of games: the colours under it stay, whatever it
@@ -256,15 +284,15 @@ def upscale(
         MemoryLimitError: if the memory does not suffice.
         UnknownModelError: if there are no such weights; the message lists what there is.
         WeightsError: if a weights file cannot be read.
-        UsageError: for another `scale` with a model by name or file; for a `size` that is not two whole numbers over 0,
-            or more than two passes enlarge to; for a `quality` outside its range; for another `ensemble`, or one
-            besides an upscaler.
+        UsageError: for another `scale` with a model by name or file; for several exact sizes, one that is not in whole
+            pixels over 0, or one that two passes do not reach; for an unknown `format`, or one that is not that of
+            `output`; for a `quality` outside its range; for another `ensemble`, or one besides an upscaler.
     """
-    exact = _checked(size)
-    models = _models(model, scale, exact, ensemble)
+    target = _target(scale, size=size, width=width, height=height, max_side=max_side)
+    models = _models(model, target, ensemble)
     request = Request(
-        target=Target(scale=models.scales[0] if exact is None else scale, size=exact),
-        encoding=Encoding(quality=quality, force=force),
+        target=target if target.is_exact else Target(scale=models.scales[0]),
+        encoding=_encoding(format, quality=quality, strip=strip, force=force),
         allow_truncated=allow_truncated,
         max_pixels=max_pixels,
         max_memory=model.options.max_memory if isinstance(model, LoadedUpscaler) else None,
@@ -272,7 +300,31 @@ def upscale(
         tileable=tileable,
         overwrite=overwrite,
     )
-    return cast(ImageT, _upscaled(image, models, request, output))
+    return cast(ImageT, _upscaled(image, models, request, _Where(output=output, preserve_times=preserve_times)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Where:
+    """Where the result of a path goes.
+
+    Attributes:
+        output: the file to write; None for a name beside the image.
+        preserve_times: the file gets the times of the image.
+    """
+
+    output: str | os.PathLike[str] | None
+    preserve_times: bool
+
+
+def _target(scale: int, *, size: Size | None, width: int | None, height: int | None, max_side: int | None) -> Target:
+    sides = {"width": width, "height": height, "max_side": max_side}
+    whole = {name: None if side is None else _whole(side, name=name) for name, side in sides.items()}
+    return Target(scale=scale, size=_checked(size), **whole)
+
+
+def _encoding(format: str | None, *, quality: int | None, strip: bool, force: bool) -> Encoding:
+    named = None if format is None else format_of_suffix(format)
+    return Encoding(format=named, quality=quality, strip=strip, force=force)
 
 
 def _model_name(model: str | os.PathLike[str]) -> str:
@@ -280,13 +332,13 @@ def _model_name(model: str | os.PathLike[str]) -> str:
     return os.path.abspath(model) if is_file_name(model) else str(model)
 
 
-def _models(model: "str | os.PathLike[str] | Upscaler", scale: int, size: Size | None, ensemble: int) -> Models:
+def _models(model: "str | os.PathLike[str] | Upscaler", target: Target, ensemble: int) -> Models:
     options = EngineOptions(ensemble=ensemble)
     if isinstance(model, (str, os.PathLike)):
-        name, scale = _model_name(model), _checked_scale(scale)
+        name, scale = _model_name(model), _checked_scale(target.scale)
         if is_file_name(name):
             return _models_of(kept_upscaler(name, scale, options=options))
-        scales = (scale,) if size is None else available_scales(name)
+        scales = available_scales(name) if target.is_exact else (scale,)
         return Models(model=name, scales=scales, open=functools.partial(kept_upscaler, options=options))
     if not callable(model) or not hasattr(model, "scale"):
         raise UnknownModelError(
@@ -323,13 +375,21 @@ def _checked(size: Size | None) -> Size | None:
     return width, height
 
 
-def _upscaled(image: object, models: Models, request: Request, output: str | os.PathLike[str] | None) -> object:
+def _whole(side: int, *, name: str) -> int:
+    try:
+        return operator.index(side)
+    except TypeError as error:
+        raise UsageError(f"{name} is in whole pixels, not {side!r}") from error
+
+
+def _upscaled(image: object, models: Models, request: Request, where: _Where) -> object:
     """What `upscale` gives for an image of any type."""
     if isinstance(image, (str, os.PathLike)):
-        return _upscaled_file(image, models, request, output)
-    if output is not None:
-        kind = type(image).__name__
-        raise InputError(f"output is for images given as a path, not as {kind}: save the result yourself")
+        return _upscaled_file(image, models, request, where)
+    kind = type(image).__name__
+    if where.output is not None or where.preserve_times:
+        what = "output" if where.output is not None else "preserve_times"
+        raise InputError(f"{what} is for images given as a path, not as {kind}: save the result yourself")
     if isinstance(image, np.ndarray):
         return _upscaled_array(image, models, request)
     if not isinstance(image, (bytes, bytearray, memoryview, io.BytesIO)) and is_pillow(image):
@@ -337,19 +397,25 @@ def _upscaled(image: object, models: Models, request: Request, output: str | os.
     return _upscaled_bytes(image, models, request)
 
 
-def _upscaled_file(
-    given: str | os.PathLike[str], models: Models, request: Request, output: str | os.PathLike[str] | None
-) -> Path | str:
-    path = Path(os.fsdecode(given))
+def _upscaled_file(given: str | os.PathLike[str], models: Models, request: Request, where: _Where) -> Path | str:
+    path, output, format = Path(os.fsdecode(given)), where.output, request.encoding.format
     if not path.name:  # nothing, the folder that one is in, or the root
         raise ImageReadError(f"{os.fsdecode(given)!r} is not an image: give the path of a file")
     if isinstance(output, str) and ends_like_a_folder(output):
         raise WriteError(f"{output} is a folder: give the name of a file")
-    target = path.with_name(output_name(path, mark=request.target.mark)) if output is None else Path(output)
-    enlargement = decide(path, models, request, output=target)
+    if output is None:
+        target = path.with_name(output_name(path, mark=request.target.mark, format=format))
+    else:
+        target = Path(output)
+        if format is not None and format != format_of_suffix(target.suffix):
+            raise UsageError(f"output {output} and format={format!r} name two formats: leave one of them out")
+    times = times_of(path) if where.preserve_times else None
+    enlargement = decide(path, models, request, output=target, times=times)
     for note in enlargement.notes:
         warnings.warn(note, stacklevel=4)  # points at who called `upscale`
-    write(enlargement)
+    _, late = write(enlargement)
+    for note in late:
+        warnings.warn(note, stacklevel=4)
     return str(target) if isinstance(given, str) else target
 
 
@@ -381,7 +447,16 @@ def _buffer(image: object) -> bytes:
         ) from error
 
 
+def _refuse_file_options(image: object, encoding: Encoding) -> None:
+    """Refuse options that say how a file is written, where none is written."""
+    asked = {"format": encoding.format is not None, "quality": encoding.quality is not None, "strip": encoding.strip}
+    for name in (name for name, given in asked.items() if given):
+        kind = type(image).__name__
+        raise InputError(f"{name} is for files and their bytes, not for {kind}: give it where you save the result")
+
+
 def _upscaled_array(image: NDArray[Any], models: Models, request: Request) -> NDArray[Any]:
+    _refuse_file_options(image, request.encoding)
     if isinstance(image, (np.ma.MaskedArray, np.matrix)):
         way_out = "array.filled(value)" if isinstance(image, np.ma.MaskedArray) else "numpy.asarray(matrix)"
         raise InputError(f"an array is a plain one, not {type(image).__name__}: hand over {way_out}")
@@ -406,6 +481,7 @@ def _in_range(values: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _upscaled_pillow(image: "PillowImage", models: Models, request: Request) -> "PillowImage":
+    _refuse_file_options(image, request.encoding)
     upright = upright_of(image)
     large = _enlarged(pixels_of(upright), models, request, jpeg_quality=jpeg_quality_of(image))
     return image_of(large, given=image, upright=upright)

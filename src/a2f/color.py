@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BT601 = (65.481, 128.553, 24.966)
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # of RGB in full range
 
 
 def rgb_to_y(image: NDArray[Any]) -> NDArray[np.float64]:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.compare import (
+from a2f.errors import InputError
+from a2f.lettering import draw_text
+from a2f.sheets import (
     CELL_PX,
     FAINT,
     FRAMES,
@@ -20,20 +22,18 @@ from a2f.compare import (
     INK,
     MARGIN,
     PAPER,
-    detailed_spots,
+    Crop,
+    detailed_crops,
     draw_crop,
     draw_whole,
     fit_text,
 )
-from a2f.errors import InputError
-from a2f.lettering import draw_text
 from a2f.sizes import OWN_SUFFIX
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Sheet
 
 Image = NDArray[np.uint8]
-Crop = tuple[int, int, int, int]
 
 PAGE_PX = (1240, 1754)  # A4 at 150 dots per inch
 DPI = 150
@@ -176,8 +176,8 @@ def page_of_html(scenes: Iterable[Scene], *, title: str) -> Iterator[bytes]:
     yield HTML_HEAD.substitute(title=html.escape(title)).encode()
     for scene in scenes:
         small, large = (f"{image.shape[1]} x {image.shape[0]}" for image in (scene.before, scene.after))
-        spot = detailed_spots(scene.after)[0]
-        crops = [_detail(image, spot, scene.after) for image in (scene.before, scene.after)]
+        crop = detailed_crops(scene.after)[0]
+        crops = [_detail(image, crop, scene.after) for image in (scene.before, scene.after)]
         yield HTML_SCENE.substitute(
             name=html.escape(scene.name),
             small=small,
@@ -232,14 +232,14 @@ def _draw_row(sheet: "Sheet", scene: Scene, top: int) -> None:
     for left, text in zip(lefts, (scene.name, before, f"after: {width} x {height}"), strict=True):
         draw_text(pen, (left, top + 18), fit_text(text, TEXT, CELL_PX), size=TEXT, fill=INK)
     top += CAPTION_PX
-    spot = detailed_spots(scene.after)[0]
+    crop = detailed_crops(scene.after)[0]
     size = _inside(width, height)
-    draw_whole(sheet, scene.after, size, [spot], (lefts[0], top + (PICTURE_PX - size[1]) // 2))
-    crop = _inside(*spot[2:])
+    draw_whole(sheet, scene.after, size, [crop], (lefts[0], top + (PICTURE_PX - size[1]) // 2))
+    cell = _inside(*crop[2:])
     for left, image in zip(lefts[1:], (scene.before, scene.after), strict=True):
-        part = _detail(image, spot, scene.after)
+        part = _detail(image, crop, scene.after)
         whole = 0, 0, part.shape[1], part.shape[0]
-        draw_crop(sheet, part, whole, crop, (left, top + (PICTURE_PX - crop[1]) // 2), FRAMES[0])
+        draw_crop(sheet, part, whole, cell, (left, top + (PICTURE_PX - cell[1]) // 2), FRAMES[0])
 
 
 def _inside(width: int, height: int) -> tuple[int, int]:
@@ -248,11 +248,11 @@ def _inside(width: int, height: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _detail(image: Image, spot: Crop, largest: Image) -> Image:
+def _detail(image: Image, crop: Crop, largest: Image) -> Image:
     """A part, in pixels of the largest picture; of a smaller one enlarged by bicubic."""
     from PIL import Image as Pillow
 
-    x, y, w, h = spot
+    x, y, w, h = crop
     if image.shape == largest.shape:
         return image[y : y + h, x : x + w]
     across, down = image.shape[1] / largest.shape[1], image.shape[0] / largest.shape[0]

@@ -22,14 +22,44 @@
     ├── MemoryLimitError       1  more memory than is allowed, or than there is; tells the least that works if known
     └── Cancelled            130  the work was stopped on request
 
-Every message says what was got, what is allowed and what to do.
+Every message says what was got, what is allowed and what to do. What to do may name an option, which is `max_pixels` in
+Python and in HTTP requests and `--max-pixels` on the command line: such advice is a `Hint`, and each front end writes
+the option in its own way.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hint:
+    """Advice at the end of an error's message.
+
+    Attributes:
+        text: what to do, with ``{option}`` where the option belongs: "accept the loss with {option}".
+        option: its name in Python: "max_pixels"; empty for advice that names none.
+        value: to give it; None where the reader chooses one.
+    """
+
+    text: str
+    option: str = ""
+    value: bool | int | str | None = None
+
+
+Spelling = Callable[[Hint], str]  # writes the option of a hint; nothing if the front end has no such option
+
+
+def in_python(hint: Hint) -> str:
+    """The option of a hint as a keyword argument: ``force=True``, ``max_pixels``."""
+    return hint.option if hint.value is None else f"{hint.option}={hint.value!r}"
 
 
 class A2FError(Exception):
     """Base of all errors that a2f raises on purpose.
+
+    Args:
+        message: what was got, and what is allowed.
+        hints: what to do; one of them is enough.
 
     Attributes:
         exit_code: what the command line exits with when this error ends it: 1 a failure, 2 a wrong request, 130 a
@@ -37,6 +67,19 @@ class A2FError(Exception):
     """
 
     exit_code = 1
+
+    def __init__(self, message: str, *hints: Hint) -> None:
+        super().__init__(message, *hints)
+        self.message, self.hints = message, hints
+
+    def __str__(self) -> str:
+        return self.text(in_python)
+
+    def text(self, spelled: Spelling) -> str:
+        """The message and its hints in the words of a front end, without hints whose option it does not have."""
+        names = [(hint.text, spelled(hint) if hint.option else "") for hint in self.hints]
+        hints = [text.replace("{option}", name) for text, name in names if name or "{option}" not in text]
+        return f"{self.message}: {', or '.join(hints)}" if hints else self.message
 
 
 class UsageError(A2FError):
@@ -57,7 +100,7 @@ class ImageReadError(A2FError):
     """A file that is missing, unreadable, empty, damaged or not an image."""
 
 
-TAKE_WHAT_THERE_IS = "--allow-truncated (allow_truncated=True) takes what there is"
+ALLOW_TRUNCATED = Hint(text="{option} takes what can be read", option="allow_truncated", value=True)
 
 
 class TruncatedImageError(ImageReadError):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from a2f.errors import A2FError, OutputExistsError, WriteError
+from a2f.errors import A2FError, Hint, OutputExistsError, WriteError
 
 COPIED_BYTES = 2**20  # at a time
 
@@ -38,7 +38,7 @@ def write_bytes_atomic(path: Path | str, data: bytes | Parts, *, replace: bool =
     temporary: Path | None = None
     try:
         if not replace and path.exists():
-            raise _exists(path)
+            raise output_exists(path)
         kind = path.stat().st_mode if path.exists() else None
         if kind is not None and not stat.S_ISREG(kind):
             with path.open("wb") as file:  # says itself that a folder is none
@@ -57,7 +57,7 @@ def write_bytes_atomic(path: Path | str, data: bytes | Parts, *, replace: bool =
     except A2FError:  # of the parts
         raise
     except FileExistsError as error:
-        raise _exists(path) from error
+        raise output_exists(path) from error
     except (OSError, ValueError) as error:
         raise WriteError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
     finally:
@@ -66,8 +66,10 @@ def write_bytes_atomic(path: Path | str, data: bytes | Parts, *, replace: bool =
                 temporary.unlink()
 
 
-def _exists(path: Path) -> OutputExistsError:
-    return OutputExistsError(f"{path} exists: choose another output, or replace it (--overwrite, overwrite=True)")
+def output_exists(path: Path | str) -> OutputExistsError:
+    """The error for a file at the output that nobody asked to replace."""
+    replace_it = Hint(text="replace it with {option}", option="overwrite", value=True)
+    return OutputExistsError(f"{path} exists", Hint(text="choose another output"), replace_it)
 
 
 def _place_exclusively(temporary: Path, target: Path) -> None:

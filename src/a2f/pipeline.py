@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from a2f.errors import MemoryLimitError, OutputExistsError, PixelLimitError, UsageError, WriteError
-from a2f.files import Parts, Times, make_folder, set_times, write_bytes_atomic
+from a2f.errors import Hint, MemoryLimitError, PixelLimitError, UsageError, WriteError
+from a2f.files import Parts, Times, make_folder, output_exists, set_times, write_bytes_atomic
 from a2f.imageio import (
     DEFAULT_MAX_PIXELS,
     FORMATS,
@@ -253,7 +253,7 @@ def check_output(source: Source, output: Path, request: Request) -> None:
         if isinstance(source, Path) and source.exists() and output.exists() and output.samefile(source):
             raise WriteError(f"{output} is the input itself, which is never replaced: choose another output")
         if not request.overwrite:
-            raise OutputExistsError(f"{output} exists: pass overwrite=True to replace it, or choose another output")
+            raise output_exists(output)
     elif not request.make_folders and not output.parent.is_dir():
         raise WriteError(f"cannot write {output}: there is no folder {output.parent}")
 
@@ -267,7 +267,7 @@ def _read(source: Source, request: Request, name: str) -> Picture:
     except PixelLimitError as error:
         if most is None or request.max_memory is None or limit != most:
             raise
-        allowed = f"{request.max_memory / 1e6:.0f} MB (--max-memory, max_memory)"
         raise MemoryLimitError(
-            f"{name} has more than the {most:,} pixels that can be decoded within {allowed}"
+            f"{name} has more than the {most:,} pixels that can be decoded within {request.max_memory / 1e6:.0f} MB",
+            Hint(text="raise {option}", option="max_memory"),
         ) from error

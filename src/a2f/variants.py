@@ -133,7 +133,7 @@ NOT_KNOWN = {
         "the paper prints its size (Table 2: 1368K parameters, 315.1G Multi-Adds at x2) and not what was added to "
         "A²F-L-NOCA (1329K, 306.0G). No plain step gives both numbers: with 132 hidden channels it is 1366K and "
         "314.5G, with 133 it is 1375K and 316.7G, with 17 blocks 1420K and 327.1G. Take l-noca, or write a network "
-        "of your own (--network)"
+        "of your own"
     )
 }
 

@@ -152,7 +152,7 @@ def test_a_full_disk_ends_the_batch_and_nothing_is_lost(batch) -> None:
     full = WriteError("cannot write: No space left on device")
     full.__cause__ = OSError(errno.ENOSPC, "No space left on device")
     batch.fails = lambda work: full if work.source.name == "b.png" else None
-    with pytest.raises(WriteError, match="The batch ends here: free some space, then --resume goes on"):
+    with pytest.raises(WriteError, match="The batch ends here: free some space, then go on with resume=True"):
         batch.run()
     batch.fails = lambda work: None
     batch.run()
@@ -169,7 +169,7 @@ def test_a_journal_that_cannot_grow_says_so_and_stays_whole(batch) -> None:
         (pages,) = journal.rows("PRAGMA page_count")[0]
         journal.rows(f"PRAGMA max_page_count = {pages}")  # what a full disk does to SQLite
         with (
-            pytest.raises(JournalError, match=r"full; free some space, then --resume goes on"),
+            pytest.raises(JournalError, match="full: free some space, then go on with resume=True"),
             journal.writing() as base,
         ):
             base.executemany("INSERT INTO recipes (text) VALUES (?)", [(f"{i}" * 999,) for i in range(99)])
@@ -256,7 +256,7 @@ def test_a_journal_is_for_one_run_at_a_time(batch, tmp_path: Path) -> None:
 def test_an_earlier_journal_is_not_ignored(batch) -> None:
     batch.put("a.png")
     batch.run(Wish())
-    with pytest.raises(UsageError, match=r"tells of an earlier run \(1 done\): --resume goes on with it"):
+    with pytest.raises(UsageError, match=r"tells of an earlier run \(1 done\): go on with it \(resume=True\)"):
         batch.run(Wish())
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 
 from a2f.evaluation.published import METHODS, SETS, table_6
 from a2f.peers import PEERS
+from a2f.weights import shipped_models
 
 TEXT = page.PAGE.read_text(encoding="utf-8")
 
@@ -182,6 +183,12 @@ def test_a_run_is_trained_measured_and_not_repeated(tmp_path: Path) -> None:
     assert (trained.steps, trained.recipe, trained.sets, trained.pictures) == (2, "fast", ["Set5"], 1)
     again = subprocess.run(words, cwd=page.ROOT, capture_output=True, text=True, check=False)
     assert again.stdout.strip().endswith("s-noca_x4_seed1.json is there")
+
+
+def test_our_rows_are_of_the_weights_that_are_shipped() -> None:
+    """Where this fails, other weights were shipped since: `make paper` measures them."""
+    shipped = {(m.scale, f"{m.file} {m.sha256[:8]}") for m in shipped_models() if m.kind == "clean"}
+    assert {(row.scale, row.file) for row in measure.read_kept() if row.weights == measure.OURS} == shipped
 
 
 def test_sizes() -> None:

@@ -206,7 +206,7 @@ def test_download_list() -> None:
 
 
 def test_progress_is_a_line_each_tenth(capsys) -> None:
-    from a2f.cli.data_download import Meter
+    from a2f.cli.data import Meter
 
     meter = Meter(quiet=False)
     for done in range(0, 10_000_001, 100_000):

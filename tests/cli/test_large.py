@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from a2f.cli.main import cli
-from a2f.evaluation.calibrate import LOSS_KEY, calibrated
+from a2f.evaluation.int8_loss import LOSS_KEY, calibrated
 from a2f.imageio import Picture, read_image, write_image
 from a2f.weights import find_shipped, read_weights
 

@@ -5,19 +5,26 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from click.shell_completion import BashComplete
 from click.testing import CliRunner, Result
 from PIL import Image
 
 import a2f
+from a2f.cli import parameters
 from a2f.cli.main import COMMANDS, cli, main
 from a2f.export.check import Difference
 from a2f.model.a2f import A2F
-from a2f.model.convert import official_name
+from a2f.model.official import official_name
+from a2f.peers.checkpoints import READERS
+from a2f.runtime import options as engines
+from a2f.runtime.plan import Gates
+from a2f.training.recipe import BUILT_IN
 from a2f.variants import config_of
 from a2f.weights import read_weights, shipped_models
 
@@ -69,7 +76,8 @@ def test_models() -> None:
 def test_export(here: Path, monkeypatch, capsys) -> None:
     done = run("export", "sd", "-s", 2, "-o", "a.onnx")
     assert done.exit_code == 0
-    assert "largest difference from the reference" in done.stderr
+    assert "sd x2" in done.stderr
+    assert "differs from the reference by at most" in done.stderr
     session = onnxruntime.InferenceSession("a.onnx")
     assert session.run(None, {"lr": np.zeros((2, 3, 5, 4), np.float32)})[0].shape == (2, 3, 10, 8)
     assert fails(monkeypatch, capsys, "export", "sd", "-s", 2, "-o", "a.onnx") == (
@@ -83,6 +91,25 @@ def test_export(here: Path, monkeypatch, capsys) -> None:
     code, said = fails(monkeypatch, capsys, "export", "torn.safetensors", "-o", "b.onnx")
     assert (code, "not a whole safetensors file" in said) == (1, True)
     assert not Path("b.onnx").exists()
+
+
+def test_export_of_fixed_sides(here: Path) -> None:
+    done = run("export", "sd", "-s", 2, "--size", "20x14", "-o", "fixed.onnx")
+    assert done.exit_code == 0, done.output
+    assert "sd x2 for 20x14" in done.stderr
+    session = onnxruntime.InferenceSession("fixed.onnx")
+    assert (session.get_inputs()[0].shape, session.get_outputs()[0].shape) == ([1, 3, 14, 20], [1, 3, 28, 40])
+    lr = np.random.default_rng(0).random((14, 20, 3), dtype=np.float32)
+    (sr,) = session.run(None, {"lr": lr.transpose(2, 0, 1)[None]})
+    np.testing.assert_allclose(sr[0].transpose(1, 2, 0), a2f.load("sd", scale=2).engine(lr), atol=1e-5)
+
+
+def test_a_file_of_fixed_sides_that_differs_is_not_written(here: Path, monkeypatch) -> None:
+    off = Difference(height=7, width=9, largest=1.0, allowed=1e-6)
+    monkeypatch.setattr("a2f.export.check.check_fixed", lambda fixed, free, lr_size: off)
+    result = run("export", "sd", "-s", 2, "--size", "9x7", "-o", "a.onnx")
+    assert "differs from the graph for any size" in str(result.exception)
+    assert not (here / "a.onnx").exists()
 
 
 def test_convert(here: Path, monkeypatch, capsys) -> None:
@@ -157,3 +184,31 @@ def test_a_graph_that_differs_from_the_reference_is_not_written(largest: float, 
     result = run("export", "sd", "-s", 2, "-o", "a.onnx")
     assert "at 9 x 7" in str(result.exception)
     assert not (here / "a.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "begun", "offered"),
+    [
+        (["upscale", "--dtype"], "", {"float32", "bfloat16", "float16", "int8", "fast"}),
+        (["upscale", "--engine"], "o", {"onnxruntime", "openvino"}),
+        (["upscale", "--device"], "", {"cpu", "cuda", "mps"}),
+        (["upscale", "--gates"], "", {"auto", "exact", "sampled"}),
+        (["upscale", "-s"], "", {"2", "3", "4"}),
+        (["upscale", "-m"], "sd", {"sd", "sd-robust"}),
+        (["upscale", "-f"], "we", {"webp"}),
+        (["eval", "--metrics"], "psnr", {"psnr_y", "psnr_rgb"}),
+        (["profile", "--dtype"], "f", {"float32", "float16"}),
+        (["train", "--recipe"], "", set(BUILT_IN)),
+        (["convert", "--as"], "", set(READERS)),
+    ],
+)
+def test_the_shell_completes_choices(words: list[str], begun: str, offered: set[str]) -> None:
+    found = BashComplete(cli, {}, "a2f", "_A2F_COMPLETE").get_completions(words, begun)
+    assert {item.value for item in found} == offered
+
+
+def test_choices_are_those_of_the_engines() -> None:
+    assert parameters.ENGINES == engines.ENGINES
+    assert set(parameters.DTYPES) == {dtype for dtypes in engines.DTYPES.values() for dtype in dtypes}
+    assert parameters.FAST == engines.FAST
+    assert set(parameters.GATES) == set(get_args(Gates))

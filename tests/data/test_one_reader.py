@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from a2f.data.index import Settings
+from a2f.data.index import PrepareSettings
 from a2f.data.pairs import find_images, make_pair
-from a2f.data.prepare import plan, run
+from a2f.data.prepare import find_sources, run
 from a2f.errors import ImageReadError
 from a2f.evaluation.sets import load_set
 from a2f.imageio.rgb import read_rgb8, to_uint8
@@ -62,7 +62,7 @@ def test_all_read_the_same_pixels(make, levels: int, tmp_path: Path) -> None:
     (item,) = load_set(tmp_path / "set", scale=2)
     np.testing.assert_array_equal(item.hr, read)
     prepared = tmp_path / "prepared"
-    list(run(plan(tmp_path / "set", prepared, Settings(min_size=1)), jobs=1))
+    list(run(find_sources(tmp_path / "set", prepared, PrepareSettings(min_size=1)), jobs=1))
     (made,) = prepared.rglob("*.png")
     np.testing.assert_array_equal(np.asarray(Image.open(made)), read)
 

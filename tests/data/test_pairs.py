@@ -10,7 +10,7 @@ from a2f.data.pairs import find_images, find_lr, held_out, listed, load_pairs, m
 from a2f.errors import ImageReadError, InputError, UsageError
 from a2f.resize import imresize
 from a2f.training.recipe import Recipe
-from a2f.training.start import Job, _pairs
+from a2f.training.start import TrainingJob, _pairs
 from a2f.variants import config_of
 
 
@@ -101,7 +101,9 @@ def test_training_and_validation_read_them_and_say_so(tmp_path: Path) -> None:
     root, small = standard(tmp_path / "set")
     save(tmp_path / "plain/a.png", 16, 16)
     said: list[str] = []
-    job = Job(config=config_of("sd", scale=4), recipe=Recipe(steps=1), data=root, validation=root, folder=tmp_path)
+    job = TrainingJob(
+        config=config_of("sd", scale=4), recipe=Recipe(steps=1), data=root, validation=root, folder=tmp_path
+    )
     train, validation = _pairs(job, said.append)
     for pairs in (train, validation):
         for (_, lr), expected in zip(pairs, small.values(), strict=True):
@@ -109,7 +111,7 @@ def test_training_and_validation_read_them_and_say_so(tmp_path: Path) -> None:
     assert said[:2] == [f"{root}: LR images read from {root}/LR_bicubic/X4"] * 2
     assert "the validation images are the training images" in said[2]
     said.clear()
-    plain = Job(
+    plain = TrainingJob(
         config=config_of("sd", scale=4),
         recipe=Recipe(steps=1),
         data=tmp_path / "plain",
@@ -135,7 +137,7 @@ def test_listed_pictures_are_held_out_and_cut_to_their_middle(tmp_path: Path) ->
     names = tmp_path / "list.txt"
     save(tmp_path / "data/sub/1_s002.png", 64, 64)  # overlaps what is held out
     names.write_text("# kept out\nsub/1.png\n../data/sub/1.png\n\n", encoding="utf-8-sig")
-    job = Job(
+    job = TrainingJob(
         config=config_of("sd", scale=4),
         recipe=Recipe(steps=1),
         data=tmp_path / "data",
@@ -166,11 +168,13 @@ def test_validation_images_inside_the_data_are_not_trained_on(tmp_path: Path) ->
     for name in ("a", "b", "val/c"):
         save(tmp_path / f"data/{name}.png", 64, 64)
     data, recipe = tmp_path / "data", Recipe(steps=1)
-    job = Job(config=config_of("sd", scale=2), recipe=recipe, data=data, validation=data / "val", folder=tmp_path)
+    job = TrainingJob(
+        config=config_of("sd", scale=2), recipe=recipe, data=data, validation=data / "val", folder=tmp_path
+    )
     train, validation = _pairs(job, lambda line: None)
     assert (len(train), len(validation)) == (2, 1)
     names = tmp_path / "list.txt"
     names.write_text("a.png\nb.png\nval/c.png\n", encoding="utf-8")
-    job = Job(config=config_of("sd", scale=2), recipe=recipe, data=data, validation=names, folder=tmp_path)
+    job = TrainingJob(config=config_of("sd", scale=2), recipe=recipe, data=data, validation=names, folder=tmp_path)
     with pytest.raises(UsageError, match="leave some to train on"):
         _pairs(job, lambda line: None)

@@ -16,14 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from a2f.data.index import Settings
+from a2f.data.index import PrepareSettings
 from a2f.data.pairs import crop_to_multiple, find_images, find_lr, load_pairs
-from a2f.data.prepare import Result, plan, run
+from a2f.data.prepare import Prepared, find_sources, run
 from a2f.data.subimages import positions, sub_images, sub_names, unique_names
 from a2f.errors import A2FError, ImageReadError, UsageError, WriteError
 from a2f.resize import imresize
 
-SMALL = Settings(size=48, step=24, min_size=16, scales=(2, 3, 4))
+SMALL = PrepareSettings(size=48, step=24, min_size=16, scales=(2, 3, 4))
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -38,8 +38,8 @@ def photos(root: Path, count: int = 3) -> Path:
     return root
 
 
-def prepared(source: Path, folder: Path, wanted: Settings = SMALL, jobs: int = 1) -> list[Result]:
-    return list(run(plan(source, folder, wanted), jobs=jobs))
+def prepared(source: Path, folder: Path, wanted: PrepareSettings = SMALL, jobs: int = 1) -> list[Prepared]:
+    return list(run(find_sources(source, folder, wanted), jobs=jobs))
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -124,7 +124,7 @@ def test_every_pixel_is_exact_and_the_index_tells_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_training_reads_what_was_prepared(tmp_path: Path, scale: int) -> None:
     source = photos(tmp_path / "src")  # 61 rows: not a multiple
-    prepared(source, tmp_path / "dst", Settings(size=0, min_size=16, scales=(2, 3, 4)))
+    prepared(source, tmp_path / "dst", PrepareSettings(size=0, min_size=16, scales=(2, 3, 4)))
     paths = find_images(tmp_path / "dst")
     assert [p.name for p in paths] == ["deep_p1.png", "p0.png", "p2.png"]
     found = find_lr(tmp_path / "dst", scale=scale)
@@ -144,7 +144,7 @@ def test_all_kinds_of_files_become_rgb(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(image).save(source / "turned.webp", lossless=True, exif=exif)
-    prepared(source, tmp_path / "dst", Settings(size=0, min_size=16))
+    prepared(source, tmp_path / "dst", PrepareSettings(size=0, min_size=16))
     made = {p.stem: pixels(p) for p in (tmp_path / "dst/HR").iterdir()}
     np.testing.assert_array_equal(made["grey"], image[..., :1].repeat(3, 2))
     alpha = image[..., :1] / 255
@@ -164,7 +164,7 @@ def test_bad_and_small_files_stop_nothing(tmp_path: Path) -> None:
     (source / "cut.png").write_bytes((source / "p0.png").read_bytes()[:5000])
     (source / "gone.png").symlink_to("nowhere.png")
     Image.fromarray(noise(15, 90)).save(source / "small.png")
-    todo = plan(source, tmp_path / "dst", SMALL)
+    todo = find_sources(source, tmp_path / "dst", SMALL)
     assert todo.notes == ("1 file(s) left out that are no images by their names: .txt (1)",)
     results = {r.source: r for r in run(todo, jobs=1)}
     assert {name for name, r in results.items() if r.status == "failed"} == {
@@ -206,14 +206,14 @@ def test_a_second_run_makes_what_is_missing_changed_or_damaged_and_nothing_else(
 
 def test_more_scales_are_added_and_earlier_ones_kept_up(tmp_path: Path) -> None:
     source, folder = photos(tmp_path / "src", 1), tmp_path / "dst"
-    prepared(source, folder, Settings(size=48, step=24, min_size=16, scales=(2,)))
+    prepared(source, folder, PrepareSettings(size=48, step=24, min_size=16, scales=(2,)))
     hr = {n: (folder / n).stat().st_mtime_ns for n in files(folder) if n.startswith("HR")}
-    later = Settings(size=48, step=24, min_size=16, scales=(4,))
+    later = PrepareSettings(size=48, step=24, min_size=16, scales=(4,))
     prepared(source, folder, later)
     assert {n: (folder / n).stat().st_mtime_ns for n in hr} == hr
     assert sorted(p.name for p in (folder / "LR_bicubic").iterdir()) == ["X2", "X4"]
     (folder / "LR_bicubic/X2/p0_s001x2.png").unlink()
-    todo = plan(source, folder, later)
+    todo = find_sources(source, folder, later)
     assert todo.notes == (f"{folder} has LR images of scale 2 too: they are kept up",)
     assert [r.status for r in run(todo, jobs=1)] == ["made"]
     assert (folder / "LR_bicubic/X2/p0_s001x2.png").exists()
@@ -225,7 +225,7 @@ def test_sources_that_are_gone_leave_their_files_until_others_take_the_names(tmp
     (source / "p0.png").rename(tmp_path / "away.png")
     (source / "deep/p1.png").unlink()
     Image.fromarray(noise(48, 48, 7)).save(source / "p0.webp", lossless=True)
-    todo = plan(source, folder, SMALL)
+    todo = find_sources(source, folder, SMALL)
     assert todo.notes == (f"2 image(s) of the index are no longer in {source}; what was made of them is left",)
     list(run(todo, jobs=1))
     images = {i["source"]: i for i in json.loads((folder / "index.json").read_text())["images"]}
@@ -248,7 +248,7 @@ def test_a_source_that_breaks_keeps_what_was_made_of_it(tmp_path: Path) -> None:
 
 def test_a_journal_that_was_cut_off_is_gone_on_from(tmp_path: Path) -> None:
     source, folder = photos(tmp_path / "src", 4), tmp_path / "dst"
-    running = run(plan(source, folder, SMALL), jobs=1)
+    running = run(find_sources(source, folder, SMALL), jobs=1)
     next(running)
     next(running)
     running.close()  # as an interruption does
@@ -310,7 +310,7 @@ def test_killed_at_any_moment_nothing_is_half_written_and_a_rerun_finishes(tmp_p
     done = subprocess.run([*command, "--jobs=1"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "kept from before" in done.stderr
-    prepared(source, tmp_path / "other", Settings(size=32, step=16, min_size=16, scales=(2,)))
+    prepared(source, tmp_path / "other", PrepareSettings(size=32, step=16, min_size=16, scales=(2,)))
     theirs = files(tmp_path / "other")
     assert files(folder) == theirs
 
@@ -326,7 +326,7 @@ def test_several_processes_give_the_same_in_the_same_order(tmp_path: Path) -> No
 @pytest.mark.integration
 def test_a_killed_worker_ends_the_run_with_a_word_and_a_second_one_goes_on(tmp_path: Path) -> None:
     source, folder = photos(tmp_path / "src", 12), tmp_path / "dst"
-    running = run(plan(source, folder, SMALL), jobs=2)
+    running = run(find_sources(source, folder, SMALL), jobs=2)
     assert next(running).status == "made"
     for child in multiprocessing.active_children():
         child.kill()
@@ -361,7 +361,7 @@ def test_requests_that_cannot_be_met(tmp_path: Path) -> None:
     ]
     for given_source, folder, error, message in cases:
         with pytest.raises(error, match=message):
-            plan(given_source, folder, SMALL)
+            find_sources(given_source, folder, SMALL)
     assert not (tmp_path / "d").exists()
 
 
@@ -369,17 +369,17 @@ def test_other_sizes_or_another_source_are_refused(tmp_path: Path) -> None:
     source, folder = photos(tmp_path / "src", 1), tmp_path / "dst"
     prepared(source, folder)
     with pytest.raises(UsageError, match="prepared with --step 24, not 25"):
-        plan(source, folder, Settings(size=48, step=25, min_size=16))
+        find_sources(source, folder, PrepareSettings(size=48, step=25, min_size=16))
     with pytest.raises(UsageError, match="prepared with --min-size 16, not 17"):
-        plan(source, folder, Settings(size=48, step=24, min_size=17))
+        find_sources(source, folder, PrepareSettings(size=48, step=24, min_size=17))
     with pytest.raises(UsageError, match=r"was prepared from .*src, not from .*other"):
-        plan(photos(tmp_path / "other", 1), folder, SMALL)
+        find_sources(photos(tmp_path / "other", 1), folder, SMALL)
     (folder / "index.json").write_text('{"images": 3}')
     with pytest.raises(ImageReadError, match="no index of a2f data prepare"):
-        plan(source, folder, SMALL)
+        find_sources(source, folder, SMALL)
     for bad in ({"size": -1}, {"step": 0}, {"scales": (5,)}, {"size": 3, "scales": (4,)}):
         with pytest.raises(UsageError):
-            Settings(**bad)
+            PrepareSettings(**bad)
 
 
 def test_a_full_disk_ends_the_run_and_a_second_one_goes_on(tmp_path: Path, monkeypatch) -> None:

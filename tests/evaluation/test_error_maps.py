@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from a2f.compare import GAP, MARGIN
 from a2f.evaluation.error_maps import COLOURS, HEAD_PX, NEARER, colour_of, draw_error_maps, error_of
 from a2f.evaluation.sets import Item
+from a2f.sheets import GAP, MARGIN
 
 
 def item(width: int = 200, height: int = 120) -> Item:

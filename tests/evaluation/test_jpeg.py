@@ -13,7 +13,7 @@ from PIL import Image, __version__
 from a2f.cli.main import cli
 from a2f.data.degrade import jpeg
 from a2f.errors import UsageError
-from a2f.evaluation.crops import CELL_PX, cells_of, draw_crops, scenes_of
+from a2f.evaluation.crops import CELL_PX, cells_of, draw_crops, sheet_rows
 from a2f.evaluation.jpeg import condition, encoder, lr_rule, under
 from a2f.evaluation.report import as_json
 from a2f.evaluation.score import protocol, score_set, upscale_uint8
@@ -97,11 +97,11 @@ def test_tables_have_a_column_for_each_quality(data: Path) -> None:
 
 def test_sheet_shows_the_crops_to_the_pixel(data: Path) -> None:
     items = load_set(data, scale=2)
-    scenes = scenes_of(items, scale=2, qualities=(75,), pictures=("b",))
+    scenes = sheet_rows(items, scale=2, qualities=(75,), pictures=("b",))
     (scene,) = scenes
-    x, y, w, h = scene.spot
+    x, y, w, h = scene.crop
     assert (w, h) == (80, 60)
-    assert all(side % 2 == 0 for side in scene.spot)
+    assert all(side % 2 == 0 for side in scene.crop)
     (cell,) = cells_of(scenes, None, scale=2)
     sr = upscale_uint8(jpeg(items[1].lr, quality=75), None, scale=2)
     np.testing.assert_array_equal(cell.image, sr[y : y + h, x : x + w])
@@ -119,11 +119,11 @@ def test_sheet_shows_the_crops_to_the_pixel(data: Path) -> None:
 
 def test_pictures_of_the_sheet(data: Path) -> None:
     items = load_set(data, scale=4)
-    scenes = scenes_of(items, scale=4, qualities=QUALITIES)
+    scenes = sheet_rows(items, scale=4, qualities=QUALITIES)
     assert [(s.item.name, s.quality) for s in scenes] == [(name, q) for name in ("a", "c") for q in QUALITIES]
-    assert all(side % 4 == 0 for scene in scenes for side in scene.spot)
+    assert all(side % 4 == 0 for scene in scenes for side in scene.crop)
     with pytest.raises(UsageError, match="no picture 'd': choose from a, b, c"):
-        scenes_of(items, scale=4, qualities=QUALITIES, pictures=("d",))
+        sheet_rows(items, scale=4, qualities=QUALITIES, pictures=("d",))
 
 
 def test_command(data: Path, tmp_path: Path) -> None:

@@ -47,12 +47,11 @@ def test_equal_to_torch(config: A2FConfig) -> None:
             return model(torch.from_numpy(lr)).numpy()
 
     rng = np.random.default_rng(0)
-    for layout in ("split", "plain"):
-        session = make_session(export_onnx(weights, layout=layout), threads=2)
-        for shape in [(1, 3, 1, 1), (1, 3, 1, 9), (2, 3, 17, 23), (3, 3, 8, 5)]:
-            lr = rng.random(shape, dtype=np.float32)
-            (sr,) = session.run(None, {"lr": lr})
-            assert np.abs(sr - run(lr)).max() <= rounding(run, lr)
+    session = make_session(export_onnx(weights), threads=2)
+    for shape in [(1, 3, 1, 1), (1, 3, 1, 9), (2, 3, 17, 23), (3, 3, 8, 5)]:
+        lr = rng.random(shape, dtype=np.float32)
+        (sr,) = session.run(None, {"lr": lr})
+        assert np.abs(sr - run(lr)).max() <= rounding(run, lr)
 
 
 def test_reference_is_equal_to_torch() -> None:
@@ -100,7 +99,7 @@ def test_files_are_what_onnx_would_write() -> None:
     border = (True, False, True, False)
     for blob in [
         export_onnx(weights),
-        export_onnx(weights, layout="plain", ranges=ranges),
+        export_onnx(weights, ranges=ranges),
         export_onnx(weights, gates_given=True),
         head_step(net, sides=border),
         *(block_step(net, i, sides=border) for i in range(1, weights.config.blocks + 1)),

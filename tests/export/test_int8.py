@@ -5,10 +5,10 @@ import pytest
 
 from a2f.errors import EngineError, WeightsError
 from a2f.export import onnx_file
-from a2f.export.calibrate import calibrate
+from a2f.export.builder import ALL_SIDES, GraphBuilder
 from a2f.export.fold import Conv, FoldedBlock
-from a2f.export.graph import ALL_SIDES, Drawing
-from a2f.export.int8 import LARGEST_KERNEL, METADATA_KEY, Range, draw_res, ranges_of, ranges_text
+from a2f.export.int8 import LARGEST_KERNEL, METADATA_KEY, Range, add_res, ranges_of, ranges_text
+from a2f.export.ranges import calibrate
 from a2f.imageio import read_image
 from a2f.runtime import Limits, load_engine
 from a2f.runtime.fast import choose_fast
@@ -66,10 +66,10 @@ def test_no_sum_of_integers_is_cut_off(sign: int) -> None:
     conv1 = Conv(weight=np.full((hidden, channels, 3, 3), sign, np.float32))
     conv2 = Conv(weight=np.full((channels, hidden, 3, 3), sign, np.float32))
     block = FoldedBlock(conv1=conv1, conv2=conv2, proj=(), gate1=None, gate2=None, lambda_att=0, lambda_x=1)
-    drawing = Drawing()
-    res = draw_res(drawing, block, "x", reach=Range(x=1, hidden=9 * channels), sides=ALL_SIDES)
+    graph = GraphBuilder()
+    res = add_res(graph, block, "x", reach=Range(x=1, hidden=9 * channels), sides=ALL_SIDES)
     blob = onnx_file.model(
-        "res", nodes=drawing.nodes, constants=drawing.constants, inputs={"x": (1, channels, 9, 9)}, outputs={res: None}
+        "res", nodes=graph.nodes, constants=graph.constants, inputs={"x": (1, channels, 9, 9)}, outputs={res: None}
     )
     core = openvino_core()
     model = core.compile_model(core.read_model(blob), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})

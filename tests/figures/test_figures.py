@@ -103,7 +103,7 @@ class Grey:
 
 
 def test_figure_4_shows_each_method_with_its_figures(item: Item, tmp_path: Path) -> None:
-    scene = scene_of(item, {"bicubic": None, "grey": Grey()}, data="Noise", scale=4, box=(8, 4, 60, 40))
+    scene = scene_of(item, {"bicubic": None, "grey": Grey()}, data="Noise", scale=4, crop=(8, 4, 60, 40))
     assert [s.name for s in scene.shown] == ["bicubic", "grey"]
     path = tmp_path / "figure.svg"
     draw_crops([scene], scale=4, output=path)
@@ -116,10 +116,10 @@ def test_figure_4_shows_each_method_with_its_figures(item: Item, tmp_path: Path)
     assert (tmp_path / "figure.pdf").read_bytes().startswith(b"%PDF")
 
 
-@pytest.mark.parametrize("box", [(100, 0, 40, 20), (0, 90, 10, 10), (0, 0, 0, 5)])
-def test_figure_4_refuses_a_box_outside(item: Item, box: tuple[int, int, int, int]) -> None:
+@pytest.mark.parametrize("crop", [(100, 0, 40, 20), (0, 90, 10, 10), (0, 0, 0, 5)])
+def test_figure_4_refuses_a_crop_outside(item: Item, crop: tuple[int, int, int, int]) -> None:
     with pytest.raises(UsageError, match="does not lie in a picture of 128 x 96"):
-        scene_of(item, {"bicubic": None}, data="Noise", scale=4, box=box)
+        scene_of(item, {"bicubic": None}, data="Noise", scale=4, crop=crop)
 
 
 def test_figure_4_refuses_nan(item: Item) -> None:

@@ -89,7 +89,7 @@ def test_samples_beyond_the_maximum_are_white() -> None:
     [(b"P1 3 2 0 0 1 0", 3), (b"P4 8 3 \0\xf0", 12), (b"P2 3 2 9 9 9 9 ", 3), (b"P3 2 2 300 300 300 300", 3)],
 )
 def test_other_kinds_cut_short_are_black_where_they_end(text: bytes, white: int) -> None:
-    with pytest.raises(TruncatedImageError, match=r"--allow-truncated \(allow_truncated=True\) takes what there is"):
+    with pytest.raises(TruncatedImageError, match="allow_truncated=True takes what can be read"):
         read_image(text)
     pixels = read_image(text, allow_truncated=True).pixels.ravel()
     assert np.count_nonzero(pixels) == white
@@ -146,7 +146,7 @@ def test_bmp_whose_pixels_lie_beyond_its_end() -> None:
     Image.new("RGB", (3, 2)).save(out, "BMP")
     blob = bytearray(out.getvalue())
     blob[10:14] = struct.pack("<I", 1_000_000)
-    with pytest.raises(TruncatedImageError, match=r"--allow-truncated \(allow_truncated=True\) takes what there is"):
+    with pytest.raises(TruncatedImageError, match="allow_truncated=True takes what can be read"):
         read_image(bytes(blob))
     with pytest.raises(TruncatedImageError, match="too much of it is missing"):
         read_image(bytes(blob), allow_truncated=True)

@@ -206,7 +206,7 @@ def test_jpeg_keeps_full_colour_resolution_by_default() -> None:
 def test_losing_alpha_needs_force(format: str) -> None:
     pixels = random_pixels((8, 8, 4), np.uint8)
     pixels[0, 0] = (10, 20, 30, 0)
-    with pytest.raises(LossyFormatError, match=r"transparency.*--force"):
+    with pytest.raises(LossyFormatError, match=r"transparency.*force=True"):
         encode_image(Picture(pixels=pixels), format=format)
     flat = read_image(encode_image(Picture(pixels=pixels), format=format, force=True)).pixels
     assert flat.shape[2] == 3
@@ -216,7 +216,7 @@ def test_losing_alpha_needs_force(format: str) -> None:
 
 def test_gif_holds_no_degrees_of_transparency() -> None:
     pixels = random_pixels((20, 30, 4), np.uint8)
-    with pytest.raises(LossyFormatError, match=r"degrees of transparency.*--force"):
+    with pytest.raises(LossyFormatError, match=r"degrees of transparency.*force=True"):
         encode_image(Picture(pixels=pixels), format="gif")
     forced = read_image(encode_image(Picture(pixels=pixels), format="gif", force=True))
     assert set(np.unique(forced.pixels[..., 3])) == {0, 255}

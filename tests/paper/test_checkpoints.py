@@ -9,7 +9,7 @@ from benchmarks.quality import score
 
 from a2f.evaluation.score import score_set
 from a2f.evaluation.sets import load_set
-from a2f.model.convert import convert_official
+from a2f.model.official import convert_official
 from a2f.runtime import load_engine
 
 pytestmark = pytest.mark.paper

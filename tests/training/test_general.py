@@ -11,12 +11,12 @@ from PIL import Image
 from a2f.cli.main import cli
 from a2f.data.patches import Patches
 from a2f.errors import UsageError, WeightsError
+from a2f.figures.curves import plot_runs
 from a2f.peers.files import Network, network_in, open_network, read_network, unique_tensors
 from a2f.resize import imresize
 from a2f.training.general import GeneralNetwork
 from a2f.training.log import read_log
 from a2f.training.loop import Progress, Run
-from a2f.training.plots import plot_runs
 from a2f.training.recipe import Optimiser, Recipe, Stage
 
 RECIPE = Recipe(

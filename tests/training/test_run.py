@@ -25,13 +25,13 @@ from a2f.data.degrade import Degradation, jpeg
 from a2f.data.patches import Patches
 from a2f.errors import InputError, WeightsError
 from a2f.export.graph import export_onnx
+from a2f.figures.curves import plot_runs
 from a2f.metrics import psnr_y
 from a2f.resize import imresize
 from a2f.training.checkpoint import list_checkpoints, load_checkpoint, step_of
 from a2f.training.interrupts import Interrupts
 from a2f.training.log import Log, read_log
 from a2f.training.loop import NonFiniteLossError, Progress, Run, transferred
-from a2f.training.plots import plot_runs
 from a2f.training.recipe import Optimiser, Recipe, Stage, parse_recipe
 from a2f.training.step import loss_of
 from a2f.training.validation import enlarged
@@ -478,7 +478,7 @@ def test_log_and_plot(tmp_path: Path) -> None:
         "x": 2,
     }
     plot_runs({"run": tmp_path}, output=tmp_path / "again.svg")
-    assert CliRunner().invoke(cli, ["train", "plot", str(tmp_path)]).exit_code == 0
+    assert CliRunner().invoke(cli, ["plot", str(tmp_path)]).exit_code == 0
     with Image.open(tmp_path / "curves.png") as picture:
         assert picture.width > 800
 
@@ -694,9 +694,9 @@ def test_command_line_errors(tmp_path: Path, monkeypatch, capsys) -> None:
     for arguments, message in [
         (["train", "sd"], "missing --data and -o"),
         (["train", "sd", "--data", data, "-o", tmp_path / "n", "--teacher", "sd"], "go together"),
-        (["train", "plot", tmp_path / "none"], "is not the folder of a training run"),
-        (["train", "plot"], "Missing argument 'RUN...'"),
-        (["train", "sd", "m"], "one model at a time"),
+        (["plot", tmp_path / "none"], "is not the folder of a training run"),
+        (["plot"], "Missing argument 'RUN...'"),
+        (["train", "sd", "m"], "unexpected extra argument (m)"),
         (["train", "xl", "--data", data, "-o", tmp_path / "n"], "choose one of s, sd, m, l, baseline"),
         (["train", "sd", "--data", data, "-o", data / "0.png/n"], "cannot make the folder"),
         (

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image, ImageCms
 
 import a2f
-from a2f.web.wording import for_clients
 
 pytestmark = pytest.mark.integration
 
@@ -190,26 +189,6 @@ def test_problems_speak_of_options_of_a_request(client, picture, given, query: s
     assert said in detail
     for foreign in ("--", "=True", " -f", "pip install", "weights file", ".safetensors"):
         assert foreign not in detail
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("leave it out (--force, force=True)", "leave it out (force=true)"),
-        ("--allow-truncated (allow_truncated=True) takes what there is", "allow_truncated=true takes what there is"),
-        ("leave out all metadata (--strip)", "leave out all metadata (strip=true)"),
-        (
-            "this CPU does not compute in int8: use --dtype float32",
-            "this CPU does not compute in int8: use dtype=float32",
-        ),
-        ("use another --dtype", "use another dtype"),
-        ("HEIC needs pillow-heif: pip install 'a2f[formats]'", "HEIC needs pillow-heif"),
-        ("needs openvino (pip install 'a2f[openvino]'): exactly instead", "needs openvino: exactly instead"),
-        ("png has no place for JPEG comments: left out", "png has no place for JPEG comments: left out"),
-    ],
-)
-def test_messages_in_the_words_of_a_request(text: str, told: str) -> None:
-    assert for_clients(text) == told
 
 
 @pytest.mark.parametrize("content", [b"hello", b"file:///etc/passwd", b"http://127.0.0.1/a.png"])

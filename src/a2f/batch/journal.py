@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from a2f.errors import JournalError
+from a2f.errors import Hint, JournalError
 from a2f.files import make_folder
 
 FORMAT = 1
 CACHE_KIB = 24_000  # of memory at most for pages of the database
 PAGE = 500  # items that are held in memory at a time
 MOST_STARTS = 5  # of an item that never came to an end: it may be what ends the program
+
+GO_ON = Hint(text="free some space, then go on with {option}", option="resume", value=True)
 
 State = Literal["todo", "running", "done", "skipped", "failed", "quarantined"]
 STATES: tuple[State, ...] = ("todo", "running", "done", "skipped", "failed", "quarantined")
@@ -213,8 +215,8 @@ class Journal:
             try:
                 yield
             except sqlite3.Error as error:
-                full = "; free some space, then --resume goes on" if "full" in str(error) else ""
-                raise JournalError(f"cannot use the journal {self.path}: {error}{full}") from error
+                hints = [GO_ON] if "full" in str(error) else []
+                raise JournalError(f"cannot use the journal {self.path}: {error}", *hints) from error
 
     def _make(self) -> None:
         with self._base:
@@ -383,6 +385,7 @@ def _hold(path: Path, *, patience_s: float = 1) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         holder.close()
         in_use = "locked" in str(error)
-        why = "another run is using it: wait for its end, or give this one another --journal" if in_use else str(error)
-        raise JournalError(f"cannot use the journal {path}: {why}") from error
+        hints = [Hint(text="wait for its end"), Hint(text="give this run another {option}", option="journal")]
+        why = "another run is using it" if in_use else str(error)
+        raise JournalError(f"cannot use the journal {path}: {why}", *(hints if in_use else [])) from error
     return holder

@@ -12,7 +12,7 @@ from typing import Any
 from a2f.batch.journal import MOST_STARTS, PAGE, Journal, as_stored
 from a2f.batch.places import Places, ThisMachine, is_address, joined, sibling
 from a2f.batch.sources import Found, Shard, plain_stem
-from a2f.errors import UsageError
+from a2f.errors import Hint, UsageError
 from a2f.pipeline import BOOK, output_name
 
 # Pixels in a byte of a file, roughly: photographs at usual qualities. The order of work needs no better.
@@ -104,8 +104,9 @@ def plan(
     was_empty = not sum(before.values())
     if not (was_empty or wish.resume or wish.retry_failed or wish.overwrite):
         told = ", ".join(f"{count} {state}" for state, count in before.items() if count)
-        way_out = "--resume goes on with it, --overwrite makes all anew"
-        raise UsageError(f"{journal.path} tells of an earlier run ({told}): {way_out}")
+        go_on = Hint(text="go on with it ({option})", option="resume", value=True)
+        anew = Hint(text="make all anew ({option})", option="overwrite", value=True)
+        raise UsageError(f"{journal.path} tells of an earlier run ({told})", go_on, anew)
     journal.begin(recipe)
     run = journal.run
     _put_in(journal, files, layout, run=run)
@@ -287,5 +288,6 @@ def journal_of(folder: str, shard: Shard | None) -> Path:
     """
     part = f"-{shard.number}-of-{shard.count}" if shard else ""
     if is_address(folder):
-        raise UsageError(f"the journal cannot lie in {folder}: give it a place on this machine with --journal FILE")
+        way_out = Hint(text="give it a place on this machine with {option}", option="journal")
+        raise UsageError(f"the journal cannot lie in {folder}", way_out)
     return Path(folder) / f".a2f-journal{part}.sqlite"

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from a2f.batch.journal import Facts, Item, Journal
+from a2f.batch.journal import GO_ON, Facts, Item, Journal
 from a2f.batch.places import Places, ThisMachine
 from a2f.errors import (
     A2FError,
@@ -21,11 +21,10 @@ from a2f.errors import (
     ImageReadError,
     ImageWriteError,
     JournalError,
-    OutputExistsError,
     UsageError,
     WriteError,
 )
-from a2f.files import Parts, make_folder, write_bytes_atomic
+from a2f.files import Parts, make_folder, output_exists, write_bytes_atomic
 from a2f.pipeline import Enlargement, Request
 from a2f.runtime.options import EngineOptions
 from a2f.weights import AUTO, AUTO_CLEAN, AUTO_ROBUST, is_file_name, read_weights, shipped_models
@@ -128,6 +127,7 @@ class Keeper:
         overwrite: results of others may be replaced.
         places: where sources and results are.
         quarantine: folder that gets bad files; None for none.
+        told: writes errors for the journal, with options as the front end spells them.
     """
 
     def __init__(
@@ -138,7 +138,9 @@ class Keeper:
         overwrite: bool,
         places: Places | None = None,
         quarantine: Path | None = None,
+        told: Callable[[A2FError], str] = str,
     ) -> None:
+        self.told = told
         self.journal, self.recipe, self.overwrite = journal, recipe, overwrite
         self.number = journal.recipe
         self.places = places or ThisMachine()
@@ -198,7 +200,7 @@ class Keeper:
 
             replace = self._may_replace(item)
             if not replace and self.places.state(item.target) is not None:
-                raise OutputExistsError(f"{item.target} exists: --overwrite replaces it, --skip-existing leaves it")
+                raise output_exists(item.target)
             with self.places.writing(item.target) as target:
                 work = Work(source=source, target=target, replace=replace, recorded=recorded)
                 ended = enlarge(work)
@@ -256,12 +258,12 @@ class Keeper:
         full = _is_full(error)
         bad = isinstance(error, BAD_FILE) and not full
         seconds = time.perf_counter() - began
-        self.journal.failed(item, str(error), bad_file=bad, recipe=self.number, seconds=seconds)
+        self.journal.failed(item, self.told(error), bad_file=bad, recipe=self.number, seconds=seconds)
         if bad and self.quarantine is not None:
             with self.places.reading(item.source) as source:
-                set_apart(source, self.quarantine, name=f"{item.id}-{source.name}", reason=str(error))
+                set_apart(source, self.quarantine, name=f"{item.id}-{source.name}", reason=self.told(error))
         if full:
-            raise WriteError(f"{error}. The batch ends here: free some space, then --resume goes on") from error
+            raise WriteError(f"{error.message}. The batch ends here", GO_ON) from error
 
 
 def sha256_of(path: Path) -> str:

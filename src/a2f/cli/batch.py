@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from a2f.batch.book import Book
+from a2f.cli.console import end_at_once_when_asked_again
 from a2f.cli.inputs import STDIN, Task
-from a2f.cli.interrupts import end_at_once_when_asked_again
 from a2f.errors import A2FError, Cancelled, ImageReadError, MemoryLimitError, OutputExistsError, UsageError
 from a2f.files import make_folder, set_times, write_bytes_atomic
 from a2f.imageio import FORMATS, estimate_jpeg_quality
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class BatchOptions:
     """What was asked for, of all images alike.
 
     Attributes:
@@ -99,7 +99,7 @@ class Runner:
             be had.
     """
 
-    def __init__(self, options: Options, *, count: int = 2, first: Path = STDIN) -> None:
+    def __init__(self, options: BatchOptions, *, count: int = 2, first: Path = STDIN) -> None:
         target, memory = options.request.target, options.engine.max_memory
         self.options, self.count = options, count
         self.jobs = min(options.jobs or (1 if memory else 2), max(1, count))
@@ -236,7 +236,7 @@ class Runner:
             raise Cancelled("stopped before writing")
 
 
-def _model_for(first: Path, options: Options) -> str:
+def _model_for(first: Path, options: BatchOptions) -> str:
     """The model of the first pass over an image, as far as it can be told before the image is read."""
     quality = None
     if options.model == AUTO and first.is_file():
@@ -266,9 +266,9 @@ def _no_quality(format: str) -> str:
 
 def _named(error: A2FError, task: Task) -> A2FError:
     """An error that says of which image it is."""
-    if task.source == STDIN or any(name in str(error) for name in (task.source.name, task.target.name)):
+    if task.source == STDIN or any(name in error.message for name in (task.source.name, task.target.name)):
         return error
-    return type(error)(f"{task.source}: {error}")
+    return type(error)(f"{task.source}: {error.message}", *error.hints)
 
 
 def _in_order(

@@ -52,7 +52,7 @@ def report(journal: str, output: str, overwrite: bool) -> int:
     """Write a page with pictures (.html), or a table (.csv)."""
     from a2f.batch.journal import Journal
     from a2f.batch.report import as_csv, as_html
-    from a2f.cli.output import check_output
+    from a2f.cli.parameters import check_output
     from a2f.errors import UsageError
     from a2f.files import write_bytes_atomic
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from a2f.cli.parameters import check_output, complete_model
+
 EPILOG = """\b
 Example:
   a2f calibrate runs/sd_x4/best.safetensors --data photos/ -o mine.safetensors
@@ -12,7 +14,7 @@ Example:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("weights", metavar="WEIGHTS")
+@click.argument("weights", metavar="WEIGHTS", shell_complete=complete_model)
 @click.option("--data", type=Path, required=True, metavar="DIR", help="Folder tree of photographs.")
 @click.option("-o", "--output", type=Path, required=True, metavar="OUT.safetensors", help="The file to write.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
@@ -22,8 +24,7 @@ def calibrate(weights: str, data: Path, output: Path, overwrite: bool) -> None:
     The weights stay as they are. Where OpenVINO is installed, the loss is measured on other photographs of the
     folder, told, and written down too.
     """
-    from a2f.cli.output import check_output
-    from a2f.evaluation.calibrate import calibrated
+    from a2f.evaluation.int8_loss import calibrated
     from a2f.files import write_bytes_atomic
     from a2f.weights import find_weights, write_weights
 

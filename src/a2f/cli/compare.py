@@ -1,16 +1,19 @@
-"""``a2f compare``."""
+"""``a2f compare``: pictures on one sheet, two folders in pairs, one pair as an HTML page."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from a2f.cli.console import printable
-from a2f.cli.contact import compare_folders, compare_pair
-from a2f.errors import UsageError
+from a2f.cli.console import Messages, printable
+from a2f.errors import A2FError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from PIL.Image import Image
+
+    from a2f.contact import Pair, Scene
 
 EPILOG = """\b
 Examples:
@@ -20,6 +23,9 @@ Examples:
   a2f compare photo.jpg photo_x4.jpg -o slider.html
   a2f compare holiday/ large/ -o sheets.pdf
 """
+
+
+SHOWN = 10  # names of files without a partner
 
 
 class CropType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -69,16 +75,16 @@ def compare(
     folders = [path for path in pictures if path.is_dir()]
     if folders:
         _check_folders(pictures, folders, alone={"--hr": hr, "--crop": crops, "--label": labels})
-        compare_folders((folders[0], folders[1]), output, recursive=recursive, overwrite=overwrite)
+        _compare_folders((folders[0], folders[1]), output, recursive=recursive, overwrite=overwrite)
         return
     _check_pictures(pictures, hr, labels, output, overwrite=overwrite)
     if output.suffix.lower() == ".html":
         if len(pictures) != 2 or hr or crops or labels:
             raise UsageError(".html shows two pictures alone, without --hr, --crop and --label: give a .pdf or .png")
-        compare_pair((pictures[0], pictures[1]), output, overwrite=overwrite)
+        _compare_pair((pictures[0], pictures[1]), output, overwrite=overwrite)
         return
-    from a2f.compare import compare_sheet, names_apart
     from a2f.imageio.rgb import read_rgb8
+    from a2f.sheets import compare_sheet, names_apart
 
     named = list(zip(labels or names_apart(pictures), [read_rgb8(p) for p in pictures], strict=True))
     sheet = compare_sheet(named, hr=read_rgb8(hr) if hr else None, crops=crops)
@@ -121,3 +127,116 @@ def _check_folders(pictures: tuple[Path, ...], folders: list[Path], *, alone: di
         raise UsageError(f"{what}. Give two folders, or only pictures.")
     if given := [name for name, value in alone.items() if value]:
         raise UsageError(f"{' and '.join(given)} is for pictures, not for folders: leave it out")
+
+
+def _compare_folders(folders: tuple[Path, Path], output: Path, *, recursive: bool, overwrite: bool) -> None:
+    """Write contact sheets of two folders in pairs.
+
+    Args:
+        folders: before and after.
+        output: a PDF, an HTML page, or a picture, which gets a number if there are several pages.
+        recursive: look into their folders too.
+        overwrite: replace what is there.
+
+    Raises:
+        UsageError: if the output exists or is of another kind, or no file has a partner.
+        A2FError: if no pair could be shown, or the output cannot be written.
+    """
+    from a2f.contact import pair_up, read_scenes
+    from a2f.imageio import format_of_suffix
+    from a2f.imageio.rgb import read_rgb8
+
+    kind = output.suffix.lower()
+    if kind not in (".pdf", ".html"):
+        format_of_suffix(output.suffix)
+    if output.exists() and not overwrite:
+        raise UsageError(f"{output} exists: --overwrite replaces it")
+    before, after = (_images(folder, output, recursive=recursive) for folder in folders)
+    pairing = pair_up(before, after, folders=folders)
+    for folder, alone in zip(folders, (pairing.alone_before, pairing.alone_after), strict=True):
+        if alone:
+            names = ", ".join(path.name for path in alone[:SHOWN]) + (", ..." if len(alone) > SHOWN else "")
+            click.echo(printable(f"{folder}: {len(alone)} file(s) without a partner: {names}"), err=True)
+    if not pairing.pairs:
+        raise UsageError(f"no file of {folders[1]} is named like one of {folders[0]}, as photo_x4.jpg like photo.jpg")
+    failures: list[str] = []
+
+    def failed(pair: "Pair", error: Exception) -> None:
+        failures.append(pair.name)
+        Messages().error(error)
+
+    scenes = read_scenes(pairing.pairs, read_rgb8, failed)
+    first = next(scenes, None)
+    if first is None:
+        raise A2FError("no pair could be shown")
+    made = _write_sheets(_with(first, scenes), output, folders, count=len(pairing.pairs), overwrite=overwrite)
+    click.echo(printable(f"{made} ({len(pairing.pairs) - len(failures)} pairs)"), err=True)
+    if failures:
+        raise A2FError(f"{len(failures)} of {len(pairing.pairs)} pairs could not be shown")
+
+
+def _compare_pair(pictures: tuple[Path, Path], output: Path, *, overwrite: bool) -> None:
+    """Write an HTML page of one pair.
+
+    Args:
+        pictures: before and after.
+        output: the page.
+        overwrite: replace what is there.
+
+    Raises:
+        InputError: if the second picture is smaller, or the proportions differ.
+        A2FError: if a picture cannot be read, or the page cannot be written.
+    """
+    from a2f.contact import Scene, page_of_html
+    from a2f.files import write_bytes_atomic
+    from a2f.imageio.rgb import read_rgb8
+    from a2f.sheets import names_apart
+
+    before, after = pictures
+    scene = Scene(name=before.name, before=read_rgb8(before), after=read_rgb8(after))
+    title = " and ".join(names_apart(pictures))
+    write_bytes_atomic(output, page_of_html([scene], title=title), replace=overwrite)
+    click.echo(printable(f"{output} (1 pair)"), err=True)
+
+
+def _images(folder: Path, output: Path, *, recursive: bool) -> list[Path]:
+    """The pictures of a folder, sorted; what else lies there is told."""
+    from a2f.cli.inputs import passed_over
+    from a2f.imageio.formats import is_image_name
+
+    everything = sorted(folder.rglob("*") if recursive else folder.iterdir())
+    images = [p for p in everything if is_image_name(p) and p.is_file() and not p.name.startswith(".")]
+    for note in passed_over(folder, [p for p in everything if p != output], set(images), recursive=recursive):
+        click.echo(printable(note), err=True)
+    return images
+
+
+def _with(first: "Scene", rest: "Iterator[Scene]") -> "Iterator[Scene]":
+    yield first
+    yield from rest
+
+
+def _write_sheets(
+    scenes: "Iterator[Scene]", output: Path, folders: tuple[Path, Path], *, count: int, overwrite: bool
+) -> str:
+    """Write the sheets, and tell their names."""
+    import numpy as np
+
+    from a2f.contact import ROWS, page_of_html, pages, pdf
+    from a2f.files import write_bytes_atomic
+    from a2f.imageio import Picture, write_image
+
+    title = f"{folders[0].resolve().name} and {folders[1].resolve().name}"
+    if output.suffix.lower() == ".html":
+        write_bytes_atomic(output, page_of_html(scenes, title=title), replace=overwrite)
+        return str(output)
+    sheets = pages(scenes, title=title, count=count)
+    if output.suffix.lower() == ".pdf":
+        write_bytes_atomic(output, pdf(sheets), replace=overwrite)
+        return str(output)
+    names = []
+    for number, sheet in enumerate(sheets, start=1):
+        name = output if count <= ROWS else output.with_name(f"{output.stem}-{number}{output.suffix}")
+        write_image(Picture(pixels=np.asarray(sheet)), name, replace_existing=overwrite)
+        names.append(str(name))
+    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from a2f.cli.parameters import among, check_output, complete_scale
+
 EPILOG = """\b
 Examples:
   A checkpoint of the paper's authors; variant and scale are told by its shapes:
@@ -20,6 +22,9 @@ Exit code: 0 written, 1 failed, 2 wrong request.
 """
 
 
+NETWORKS = ("carn-m", "imdn", "idn", "vdsr", "fsrcnn-shuffle", "falsr-a", "falsr-b", "falsr-c")
+
+
 @click.command(epilog=EPILOG)
 @click.argument("checkpoint", type=Path, metavar="CHECKPOINT")
 @click.argument("output", type=Path, metavar="OUT.safetensors")
@@ -27,9 +32,12 @@ Exit code: 0 written, 1 failed, 2 wrong request.
     "--as",
     "network",
     metavar="NETWORK",
-    help="The network of another paper: carn-m, imdn, idn, vdsr, fsrcnn-shuffle, falsr-a, falsr-b or falsr-c.",
+    shell_complete=among(*NETWORKS),
+    help=f"The network of another paper: {', '.join(NETWORKS[:-1])} or {NETWORKS[-1]}.",
 )
-@click.option("-s", "--scale", type=int, metavar="N", help="2, 3 or 4; needed with --as.")
+@click.option(
+    "-s", "--scale", type=int, metavar="N", shell_complete=complete_scale, help="2, 3 or 4; needed with --as."
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 def convert(checkpoint: Path, output: Path, network: str | None, scale: int | None, overwrite: bool) -> None:
     """Convert a published checkpoint to a weights file (.safetensors).
@@ -38,12 +46,11 @@ def convert(checkpoint: Path, output: Path, network: str | None, scale: int | No
     published: PyTorch, Caffe or TensorFlow. Nothing in it is executed. a2f eval, export and train --init take the
     result; of A²F, a2f upscale -m too. Needs the extra `train`.
     """
-    from a2f.cli.output import check_output
     from a2f.files import write_bytes_atomic
 
     check_output(output, ".safetensors", overwrite=overwrite)
     if network is not None:
-        from a2f.peers.convert import convert_network
+        from a2f.peers.checkpoints import convert_network
         from a2f.peers.files import write_network
 
         if scale is None:
@@ -52,7 +59,7 @@ def convert(checkpoint: Path, output: Path, network: str | None, scale: int | No
         write_bytes_atomic(output, write_network(found), replace=overwrite)
         click.echo(f"{output}: {found.name} x{found.scale}", err=True)
         return
-    from a2f.model.convert import convert_official
+    from a2f.model.official import convert_official
     from a2f.weights import write_weights
 
     weights = convert_official(checkpoint)

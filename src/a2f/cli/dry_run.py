@@ -11,7 +11,7 @@ from typing import Any, Literal
 import click
 
 from a2f.cli.batch import Runner, exists_already
-from a2f.cli.console import json_line, printable
+from a2f.cli.console import json_line, printable, told
 from a2f.cli.inputs import STDIN, Task
 from a2f.cli.report import exit_code_of
 from a2f.errors import A2FError, OutputExistsError, UsageError
@@ -62,7 +62,7 @@ def dry_run(runner: Runner, tasks: Sequence[Task], *, as_json: bool, verbose: bo
 
     Args:
         runner: whose options and engines would do the work.
-        tasks: of `plan`.
+        tasks: of `find_tasks`.
         as_json: a JSON object a line on standard output, errors and the sum on standard error.
         verbose: the model of each image, and what the models run on.
 
@@ -127,7 +127,7 @@ def _checked(runner: Runner, task: Task) -> Planned:
 
 def _line(one: Planned, *, verbose: bool) -> str:
     if one.error is not None:
-        said = str(one.error)
+        said = told(one.error)
         named = one.task.source.name in said or one.task.target.name in said
         return said if named else f"{one.task.source}: {said}"
     if one.status == "skipped":
@@ -148,7 +148,7 @@ def _record(one: Planned) -> dict[str, Any]:
         "height": one.final[1] if one.status == "planned" else None,
         "model": one.models[0] if one.models else None,
         "jpeg_quality": one.jpeg_quality,
-        "error": None if one.error is None else str(one.error),
+        "error": None if one.error is None else told(one.error),
         "notes": [one.note] if one.note else [],
     }
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from a2f.cli.foreign import open_foreign
+from a2f.cli.parameters import open_third_party
 from a2f.errors import UnknownModelError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def names_of(models: Sequence[str]) -> dict[str, str]:
     Raises:
         UsageError: if two models get one name.
     """
-    from a2f.compare import names_apart
+    from a2f.sheets import names_apart
 
     given = dict.fromkeys(split_name(model) for model in models)
     files = list(dict.fromkeys(model for name, model in given if not name and (is_file(model) or is_folder(model))))
@@ -113,7 +113,7 @@ def scale_of(models: Sequence[str], given: int | None, **values: Any) -> int:
     Args:
         models: as given on the command line.
         given: -s.
-        values: the options of `open_foreign`.
+        values: the options of `open_third_party`.
 
     Raises:
         UsageError: if two of them tell different scales, or a folder tells none.
@@ -145,7 +145,7 @@ def _told_scale(model: str, given: int | None, **values: Any) -> int | None:
     if not is_file(model):
         return None
     if is_foreign(model):
-        return None if given else open_foreign(Path(model), scale=None, **values).scale
+        return None if given else open_third_party(Path(model), scale=None, **values).scale
     return scale_in(model) if network_in(model) is not None else read_weights(model).config.scale
 
 
@@ -172,7 +172,7 @@ def open_entrant(
         device: as `a2f.load`.
         dtype: as `a2f.load`.
         network: class of a researcher's own network.
-        values: the options of `open_foreign`.
+        values: the options of `open_third_party`.
 
     Raises:
         UnknownModelError: for an unknown name.
@@ -188,7 +188,7 @@ def open_entrant(
     if is_folder(model):
         return Entrant(name=name, upscaler=None, folder=Path(model), about=_about_name(name, scale))
     if is_foreign(model):
-        upscaler, about = open_foreign(Path(model), scale=scale, **values), About()
+        upscaler, about = open_third_party(Path(model), scale=scale, **values), About()
     else:
         upscaler, about = _opened(model, scale, network, engine=engine, device=device, dtype=dtype)
     upscaler = ensemble_of(upscaler, ensemble, limits=Limits())
@@ -222,7 +222,7 @@ def check_name(model: str, *, ask: str, builtin: Sequence[str] = ()) -> None:
         UnknownModelError: for both.
     """
     from a2f.peers import PEERS
-    from a2f.peers.convert import READERS
+    from a2f.peers.checkpoints import READERS
     from a2f.variants import ABLATIONS, NOT_KNOWN, VARIANTS, unknown_network
     from a2f.weights import AUTO, shipped_names
 

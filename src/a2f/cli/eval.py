@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from a2f.cli.devices import engine_options
 from a2f.cli.entrants import Entrant, is_folder, is_single, kept_as, names_of, open_entrant, scale_of
 from a2f.cli.eval_pictures import Crops, Maps
-from a2f.cli.foreign import foreign_options
-from a2f.cli.qualities import QualitiesType
+from a2f.cli.parameters import (
+    CONVENTION,
+    RUNS,
+    QualitiesType,
+    among,
+    complete_model,
+    complete_scale,
+    convention_options,
+    engine_options,
+)
 
 if TYPE_CHECKING:
     from a2f.evaluation.jpeg import Quality
@@ -21,7 +28,6 @@ if TYPE_CHECKING:
     from a2f.evaluation.sets import Item
     from a2f.evaluation.tables import Shown
 
-FOREIGN = ("input_range", "output_range", "channels", "multiple")  # the options of `foreign_options`
 HELP = """Measure models on benchmark sets, by the paper's protocol, and compare them.
 
 MODEL is one of:
@@ -95,7 +101,7 @@ def _print_schema(ctx: click.Context, param: click.Parameter, value: bool) -> No
 
 
 @dataclass(frozen=True, kw_only=True)
-class Output:
+class Report:
     """What is printed, and how.
 
     Attributes:
@@ -146,12 +152,13 @@ class Output:
 
 
 @click.command(cls=Words, name="eval", help=HELP, epilog=EPILOG)
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_model)
 @click.option(
     "-s",
     "--scale",
     type=click.IntRange(min=2),
     metavar="N",
+    shell_complete=complete_scale,
     help="2, 3 or 4.  [default: that of the files; 4 if no file tells one]",
 )
 @click.option("--data", multiple=True, required=True, type=Path, metavar="SET...", help="Folders of benchmark sets.")
@@ -162,6 +169,7 @@ class Output:
     "--metrics",
     multiple=True,
     metavar="NAME...",
+    shell_complete=among("psnr_y", "ssim_y", "psnr_rgb", "ms_ssim", "lpips"),
     help="psnr_y, ssim_y, psnr_rgb, ms_ssim, lpips.  [default: psnr_y ssim_y]",
 )
 @click.option("--markdown", "form", flag_value="markdown", default=True, help="Print a Markdown table (default).")
@@ -201,11 +209,17 @@ class Output:
 @click.option("--overwrite", is_flag=True, help="Replace kept enlargements, an existing sheet, existing error maps.")
 @engine_options
 @click.option(
-    "--ensemble", type=int, default=1, show_default=True, metavar="N", help="Mean of 2, 4 or 8 runs; not of bicubic."
+    "--ensemble",
+    type=int,
+    default=1,
+    show_default=True,
+    metavar="N",
+    shell_complete=among(*RUNS),
+    help="Mean of 2, 4 or 8 runs; not of bicubic.",
 )
 @click.option("--lpips", type=Path, metavar="FILE", help="alexnet.ckpt for lpips.  [default: $A2F_LPIPS]")
 @click.option("--network", metavar="FILE.py:CLASS", help="The class of your own network, for its weights files.")
-@foreign_options
+@convention_options
 @click.option(
     "--json-schema",
     is_flag=True,
@@ -239,7 +253,7 @@ def eval(
     from a2f.runtime.ensemble import check_ensemble
 
     check_ensemble(ensemble)
-    output = Output(
+    output = Report(
         form=form,
         metrics=metrics or ("psnr_y", "ssim_y"),
         shown=shown or "none",
@@ -252,7 +266,7 @@ def eval(
     named = names_of(models)
     output.check(list(named.values()), qualities)
     metric_functions(output.metrics, lpips=lpips)  # what is missing is said before anything runs
-    scale = scale_of(list(named.values()), scale, **{key: how[key] for key in FOREIGN})
+    scale = scale_of(list(named.values()), scale, **{key: how[key] for key in CONVENTION})
     sets = _sets(data, scale, lr_data)
     crops = Crops(sheet, sets, scale=scale, qualities=qualities, pictures=pictures, overwrite=overwrite)
     _check_save(save, named, sets, qualities, scale=scale, ensemble=ensemble, overwrite=overwrite)
@@ -273,8 +287,8 @@ def eval(
 
 def _sets(data: Sequence[Path], scale: int, lr_data: Path | None) -> "dict[str, list[Item]]":
     """The name of each set and its items."""
-    from a2f.compare import names_apart
     from a2f.evaluation.sets import load_set
+    from a2f.sheets import names_apart
 
     folders = list(dict.fromkeys(data))
     for folder in (*folders, *([] if lr_data is None else [lr_data])):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from a2f.cli.entrants import Entrant
-from a2f.cli.output import check_output
+from a2f.cli.parameters import check_output
 
 if TYPE_CHECKING:
     from a2f.evaluation.crops import Cell
@@ -41,14 +41,14 @@ class Crops:
         pictures: str | None,
         overwrite: bool,
     ) -> None:
-        from a2f.evaluation.crops import scenes_of
+        from a2f.evaluation.crops import sheet_rows
 
         self.path, self.scale = path, scale
         self.data, self.items = next(iter(sets.items()))
         self.columns: dict[str, list[Cell]] = {}
         if path is not None:
             check_output(path, ".png", overwrite=overwrite)
-            self.scenes = scenes_of(self.items, scale=scale, qualities=qualities, pictures=_names(pictures))
+            self.scenes = sheet_rows(self.items, scale=scale, qualities=qualities, pictures=_names(pictures))
 
     def add(self, entrant: Entrant) -> None:
         """A column."""

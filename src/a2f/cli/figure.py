@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from a2f.cli.parameters import among, check_output, complete_scale
+
 if TYPE_CHECKING:
-    from a2f.compare import Crop
     from a2f.figures.factors import Panel
+    from a2f.sheets import Crop
     from a2f.upscaler import Upscaler
 
 EPILOG = """\b
@@ -20,7 +22,9 @@ Examples:
   a2f figure factors sd runs/mine/best.safetensors -o figure3.svg
   a2f figure crops bicubic sd IDN=idn_x4.safetensors --data sets/Set14 --picture barbara -o f4.pdf
 """
-_SCALE = click.option("-s", "--scale", type=int, default=4, show_default=True, help="2, 3 or 4.")
+_SCALE = click.option(
+    "-s", "--scale", type=int, default=4, show_default=True, shell_complete=complete_scale, help="2, 3 or 4."
+)
 
 
 def _output_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -28,7 +32,6 @@ def _output_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def checked(*, output: Path, overwrite: bool, **given: Any) -> None:
-        from a2f.cli.output import check_output
         from a2f.figures.style import SUFFIXES
 
         check_output(output, *SUFFIXES, overwrite=overwrite)
@@ -74,10 +77,10 @@ class PictureType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> "tuple[str, Crop | None]":
         """Read barbara:560,40,120,80."""
-        picture, colon, box = str(value).partition(":")
+        picture, colon, numbers = str(value).partition(":")
         if not colon:
             return picture, None
-        parts = box.split(",")
+        parts = numbers.split(",")
         if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
             self.fail(f"{value!r}: write it as barbara:560,40,120,80 (x, y, width, height in HR pixels)", param, ctx)
         x, y, w, h = (int(part) for part in parts)
@@ -85,8 +88,15 @@ class PictureType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
 
 @figure.command()
-@click.option("--set", "data", default="Manga109", show_default=True, help="Set5, Set14, B100, Urban100 or Manga109.")
-@click.option("-s", "--scale", type=int, default=2, show_default=True, help="2, 3 or 4.")
+@click.option(
+    "--set",
+    "data",
+    default="Manga109",
+    show_default=True,
+    shell_complete=among("Set5", "Set14", "B100", "Urban100", "Manga109"),
+    help="Set5, Set14, B100, Urban100 or Manga109.",
+)
+@click.option("-s", "--scale", type=int, default=2, show_default=True, shell_complete=complete_scale, help="2, 3 or 4.")
 @click.option("--measured", type=MeasuredType(), multiple=True, help="PSNR-Y of weights of your own, as one more mark.")
 @_output_options
 def cost(data: str, scale: int, measured: tuple[tuple[str, float], ...], output: Path) -> None:
@@ -134,7 +144,7 @@ def _panels(name: str) -> "list[Panel]":
     from a2f.weights import read_weights, shipped_models
 
     if Path(name).suffix == ".pt":
-        from a2f.model.convert import convert_official
+        from a2f.model.official import convert_official
 
         return [panel_of(convert_official(Path(name)), whose="authors")]
     if Path(name).suffix == ".safetensors":
@@ -173,7 +183,9 @@ def crops(
     if unknown:
         raise UsageError(f"{data} has no picture {unknown[0]!r}: choose from {', '.join(items)}")
     methods = dict(_named(model, scale=scale) for model in models)
-    scenes = [scene_of(items[name], methods, data=data.resolve().name, scale=scale, box=box) for name, box in pictures]
+    scenes = [
+        scene_of(items[name], methods, data=data.resolve().name, scale=scale, crop=crop) for name, crop in pictures
+    ]
     draw_crops(scenes, scale=scale, output=output)
     click.echo(f"{output}", err=True)
 

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from a2f.cli.console import print_table
+
 if TYPE_CHECKING:
     from a2f.imageio.formats import Format
 
@@ -44,9 +46,7 @@ def formats(markdown: bool) -> None:
         for row in [HEAD, ("---",) * len(HEAD), *rows]:
             click.echo(f"| {' | '.join(row)} |")
         return
-    widths = [max(len(row[i]) for row in [HEAD, *rows]) for i in range(len(HEAD))]
-    for row in [HEAD, *rows]:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print_table(HEAD, rows)
 
 
 def _row(entry: "Format") -> tuple[str, ...]:

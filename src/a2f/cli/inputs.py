@@ -2,11 +2,11 @@
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from a2f.cli.passed_over import passed_over
 from a2f.errors import A2FError, ImageReadError, UsageError
 from a2f.files import Parts, Times, ends_like_a_folder, times_of
 from a2f.imageio import format_of_suffix
@@ -18,7 +18,7 @@ STDIN = Path("-")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Naming:
+class OutputNames:
     """How results are named, and where they go.
 
     Attributes:
@@ -75,7 +75,7 @@ class Task:
         return str(self.target) if self.addresses is None else self.addresses[1]
 
 
-def plan(inputs: list[str], naming: Naming) -> tuple[list[Task], list[str]]:
+def find_tasks(inputs: list[str], naming: OutputNames) -> tuple[list[Task], list[str]]:
     """Find all images and where each goes, before anything runs.
 
     Args:
@@ -101,7 +101,7 @@ def plan(inputs: list[str], naming: Naming) -> tuple[list[Task], list[str]]:
     return tasks, notes
 
 
-def _stream_task(naming: Naming) -> Task:
+def _stream_task(naming: OutputNames) -> Task:
     target = naming.output or STDIN
     if target != STDIN and (target.is_dir() or naming.output_folder):
         raise UsageError(
@@ -112,7 +112,7 @@ def _stream_task(naming: Naming) -> Task:
     return Task(source=STDIN, target=target)
 
 
-def _find(inputs: list[str], naming: Naming) -> tuple[list[tuple[Path, Path]], list[str]]:
+def _find(inputs: list[str], naming: OutputNames) -> tuple[list[tuple[Path, Path]], list[str]]:
     """Every image with the folder part that its output keeps."""
     found: list[tuple[Path, Path]] = []
     notes: list[str] = []
@@ -148,7 +148,7 @@ def _outside(images: list[Path], folder: Path, output: Path | None) -> tuple[lis
     return kept, [f"{folder}: {left_out} file(s) left out that lie in the output folder {output}"] if left_out else []
 
 
-def _images_of(folder: Path, naming: Naming) -> tuple[list[Path], list[str]]:
+def _images_of(folder: Path, naming: OutputNames) -> tuple[list[Path], list[str]]:
     everything = sorted(folder.rglob("*") if naming.recursive else folder.iterdir())
     images = [p for p in everything if _is_taken(p) and p.is_file() and not p.name.startswith(".")]
     suffix, stems = naming.mark, {(p.parent, p.stem) for p in images}
@@ -165,7 +165,36 @@ def _images_of(folder: Path, naming: Naming) -> tuple[list[Path], list[str]]:
     return [p for p in images if p not in earlier], (notes if earlier else []) + passed
 
 
-def _task(path: Path, below: Path, naming: Naming, *, single: bool) -> Task:
+def passed_over(folder: Path, everything: list[Path], images: set[Path], *, recursive: bool) -> list[str]:
+    """What to tell about all that lies in a folder and is no image to enlarge.
+
+    Args:
+        folder: to name in the note.
+        everything: what lies in it.
+        images: what of it is taken.
+        recursive: whether its folders are looked into.
+    """
+    reasons = Counter(_why_passed_over(path, recursive=recursive) for path in everything if path not in images)
+    del reasons[""]
+    if not reasons:
+        return []
+    return [f"{folder}: passed over " + ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))]
+
+
+def _why_passed_over(path: Path, *, recursive: bool) -> str:
+    """Why a path is passed over; nothing for a folder that is looked into."""
+    if path.is_dir():
+        if recursive and not path.is_symlink():
+            return ""
+        return "link(s) to folders" if path.is_symlink() else "folder(s) (-r looks into them)"
+    if not path.is_file():
+        return "broken link(s) or special file(s)"
+    if path.name.startswith("."):
+        return "hidden file(s)"
+    return f"{path.suffix.lower()} file(s)" if path.suffix else "file(s) without a suffix"
+
+
+def _task(path: Path, below: Path, naming: OutputNames, *, single: bool) -> Task:
     times = times_of(path)
     name = output_name(path, mark=naming.mark, format=naming.format)
     out = naming.output

@@ -17,8 +17,9 @@ from a2f.batch.plan import Layout, Wish, journal_of, plan
 from a2f.batch.sources import Found, Scan, Shard
 from a2f.batch.watch import Arrivals
 from a2f.batch.work import Keeper, Recipe, Work, recipe_of
-from a2f.cli.batch import MANY, Options, Outcome, Runner, exists_already
-from a2f.cli.inputs import STDIN, Naming, Task
+from a2f.cli.batch import MANY, BatchOptions, Outcome, Runner, exists_already
+from a2f.cli.console import told
+from a2f.cli.inputs import STDIN, OutputNames, Task
 from a2f.cli.report import Reporter
 from a2f.errors import A2FError, ImageReadError, OutputExistsError, UsageError
 from a2f.files import times_of
@@ -31,7 +32,7 @@ PAUSES = 10  # times as long as a look took, between two looks at a large folder
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
+class JournalOptions:
     """What was asked for of a batch.
 
     Attributes:
@@ -57,7 +58,7 @@ class Batch:
     @property
     def is_asked(self) -> bool:
         """Whether a journal is wanted at all."""
-        return self != Batch(settle_s=self.settle_s)
+        return self != JournalOptions(settle_s=self.settle_s)
 
 
 def shard_of(text: str) -> Shard:
@@ -82,7 +83,9 @@ class Session:
         JournalError: if the journal cannot be used.
     """
 
-    def __init__(self, inputs: Sequence[str], options: Options, naming: Naming, batch: Batch) -> None:
+    def __init__(
+        self, inputs: Sequence[str], options: BatchOptions, naming: OutputNames, batch: JournalOptions
+    ) -> None:
         output = batch.address or _folder_of(naming)
         self.inputs, self.options, self.batch = inputs, options, batch
         self.layout = Layout(mark=naming.mark, format=naming.format, output=output)
@@ -126,11 +129,19 @@ class Session:
             overwrite=self.options.request.overwrite,
             places=self.places,
             quarantine=self.batch.quarantine,
+            told=told,
         )
 
 
 def run_batch(
-    inputs: Sequence[str], options: Options, naming: Naming, batch: Batch, *, as_json: bool, verbose: bool, quiet: bool
+    inputs: Sequence[str],
+    options: BatchOptions,
+    naming: OutputNames,
+    batch: JournalOptions,
+    *,
+    as_json: bool,
+    verbose: bool,
+    quiet: bool,
 ) -> int:
     """Enlarge what the journal says is left to do.
 
@@ -175,7 +186,7 @@ def _watch(session: Session, recipe: Recipe, reporter: Reporter) -> NoReturn:
     with closing(session.journal) as journal:
         arrivals = Arrivals(lambda: session.scan.files(session.inputs), journal, settle_s=session.batch.settle_s)
         runner: Runner | None = None
-        told = set[str]()
+        known = set[str]()
         where = ", ".join(session.inputs)
         reporter.note(f"watching {where}; Ctrl-C ends it")
         while True:
@@ -184,9 +195,9 @@ def _watch(session: Session, recipe: Recipe, reporter: Reporter) -> NoReturn:
             took = time.monotonic() - began
             if ready:
                 for note in session.plan(recipe, ready):
-                    if note not in told:
+                    if note not in known:
                         reporter.note(note)
-                    told.add(note)
+                    known.add(note)
                 runner = runner or Runner(session.options, count=MANY, first=Path(ready[0].source))
                 keeper = session.keeper(recipe)
                 for outcome in runner.run(journal.todo(), functools.partial(_one, runner, keeper)):
@@ -220,8 +231,8 @@ def _one(runner: Runner, keeper: Keeper, item: Item) -> Outcome:
         return replace(runner.one(given, stdin=bytes), task=task)
 
     def failed(error: A2FError) -> Outcome:
-        told = exists_already(task) if isinstance(error, OutputExistsError) else error
-        return Outcome(task=task, status="failed", error=told)
+        named = exists_already(task) if isinstance(error, OutputExistsError) else error
+        return Outcome(task=task, status="failed", error=named)
 
     outcome = keeper.do(item, enlarge, failed)
     if outcome is None:
@@ -242,14 +253,13 @@ def _near(path: str) -> Path:
 
 def _told(counts: dict[State, int], journal: Journal) -> Iterator[str]:
     """What the journal knows of these files already."""
-    known = [f"{count} {state}" for state, count in counts.items() if count and state != "todo"]
-    if known:
-        told = ", ".join(known)
+    before = [f"{count} {state}" for state, count in counts.items() if count and state != "todo"]
+    if before:
         retry = "; --retry-failed tries again what failed" if counts["quarantined"] + counts["failed"] else ""
-        yield f"{journal.path}: {told}, {counts['todo']} to do{retry}"
+        yield f"{journal.path}: {', '.join(before)}, {counts['todo']} to do{retry}"
 
 
-def _folder_of(naming: Naming) -> str | None:
+def _folder_of(naming: OutputNames) -> str | None:
     """The folder of all results; None where each lies beside its source."""
     out = naming.output
     if out is None:

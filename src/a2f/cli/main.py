@@ -8,8 +8,7 @@ from typing import NoReturn
 import click
 
 import a2f
-from a2f.cli.console import never_fatal
-from a2f.cli.interrupts import EXIT_CODE, end_at_once_when_asked_again, is_interrupt
+from a2f.cli.console import INTERRUPTED, end_at_once_when_asked_again, is_interrupt, never_fatal, told
 from a2f.errors import A2FError
 
 COMMANDS = {
@@ -27,6 +26,7 @@ COMMANDS = {
     "profile": "Tell what networks cost: parameters, operations, time.",
     "data": "Prepare images for training, download data sets.",
     "train": "Train a network on a folder of photographs.",
+    "plot": "Draw the curves of training runs.",
     "completion": "Print the completion script for your shell.",
 }
 
@@ -75,7 +75,7 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except A2FError as error:
-        _end(f"error: {error}", error.exit_code)
+        _end(f"error: {told(error)}", error.exit_code)
     except BrokenPipeError:
         # The reader went away; Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -92,7 +92,7 @@ def main() -> None:
 
 def _interrupted() -> NoReturn:
     end_at_once_when_asked_again()
-    _end("interrupted", EXIT_CODE)
+    _end("interrupted", INTERRUPTED)
 
 
 def _end(message: str, code: int) -> NoReturn:

@@ -5,6 +5,8 @@ from dataclasses import asdict
 
 import click
 
+from a2f.cli.console import print_table
+
 SETS = ("Set5", "Set14", "B100")
 QUALITIES = ("75", "50")  # of JPEG input
 
@@ -37,9 +39,7 @@ def models(as_json: bool) -> None:
         )
         for model in shipped
     ]
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    for row in [head, *rows]:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print_table(head, rows)
     click.echo(
         "\nSet5, Set14, B100: PSNR-Y in dB. JPEG 75, JPEG 50: that on Kodak24 where LR is a JPEG of this quality."
     )

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from a2f.cli.devices import engine_options
+from a2f.cli.console import print_table
+from a2f.cli.parameters import POSITIVE, complete_scale, engine_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +57,7 @@ DECIMALS = {
 
 @click.command(epilog=EPILOG)
 @click.argument("model", required=False, metavar="[MODEL]")
-@click.option("-s", "--scale", type=int, metavar="N", help="2, 3 or 4.  [default: all]")
+@click.option("-s", "--scale", type=int, metavar="N", shell_complete=complete_scale, help="2, 3 or 4.  [default: all]")
 @click.option(
     "--network", metavar="FILE.py:CLASS", help="Your own network instead of MODEL; the class takes the scale."
 )
@@ -66,7 +67,7 @@ DECIMALS = {
 @engine_options
 @click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=POSITIVE,
     metavar="N",
     help="Threads of a run, on each engine alike.  [default: $OMP_NUM_THREADS, or all cores]",
 )
@@ -75,7 +76,7 @@ DECIMALS = {
     metavar="ENGINE[:DTYPE]",
     help="What --latency compares with: the same network, device and threads.  [default: torch if installed]",
 )
-@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Turns of --latency.")
+@click.option("--rounds", type=POSITIVE, default=5, show_default=True, help="Turns of --latency.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def profile(
     model: str | None,
@@ -276,9 +277,7 @@ def _threads(row: dict[str, Any]) -> str:
 def _table(rows: list[dict[str, Any]], names: list[str]) -> None:
     head = ["model", *(HEADS[name] for name in names)]
     text = [[f"{row['model']} x{row['scale']}", *(_format(name, row[name]) for name in names)] for row in rows]
-    widths = [max(len(key), *(len(line[i]) for line in text)) for i, key in enumerate(head)]
-    for line in [head, *text]:
-        click.echo("  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)))
+    print_table(head, text, numbers=True)
 
 
 def _format(name: str, value: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 import click
 
 from a2f.cli.batch import Outcome
-from a2f.cli.console import json_line, printable
+from a2f.cli.console import Messages, json_line, printable, told
 from a2f.errors import A2FError, WriteError
 
 
@@ -26,31 +26,29 @@ class Reporter:
         self, count: int, *, as_json: bool, verbose: bool, quiet: bool, go_on: str = "--skip-existing"
     ) -> None:
         self.go_on = go_on
-        self.count, self.as_json, self.verbose, self.quiet = count, as_json, verbose, quiet
+        self.count, self.as_json, self.verbose = count, as_json, verbose
+        self.messages = Messages(quiet=quiet)
         self.failed: list[Outcome] = []
         self.skipped = self.done = 0
         self.engines_told: set[str] = set()
-        self.bar: Any = None
 
     def __enter__(self) -> "Reporter":
-        if sys.stderr.isatty() and not self.quiet:
-            from tqdm import tqdm
-
-            how = {"total": self.count, "unit": "image"}
-            if self.count == 1:  # told in shares of the image, and only if it takes long
-                how = {"total": 1.0, "bar_format": "{percentage:3.0f} %|{bar}| {elapsed}, {remaining} left", "delay": 1}
-            self.bar = tqdm(file=sys.stderr, dynamic_ncols=True, leave=self.count > 1, **how)
+        if self.count == 1:  # told in shares of the image, and only if it takes long
+            shares = "{percentage:3.0f} %|{bar}| {elapsed}, {remaining} left"
+            self.messages.start_bar(total=1.0, bar_format=shares, delay=1, leave=False)
+        else:
+            self.messages.start_bar(total=self.count, unit="image")
         return self
 
     def progress(self, share: float) -> None:
         """Tell how much of a single image is done, in [0, 1]."""
-        if self.bar is not None and self.count == 1:
-            self.bar.n = share
-            self.bar.refresh()
+        bar = self.messages.bar
+        if bar is not None and self.count == 1:
+            bar.n = share
+            bar.refresh()
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if self.bar is not None:
-            self.bar.close()
+        self.messages.end_bar()
         if kind is None:
             self._summary()
 
@@ -60,7 +58,8 @@ class Reporter:
             self.note(note)
         if outcome.status == "failed":
             self.failed.append(outcome)
-            self._line(f"{_red('error')}: {printable(str(outcome.error))}")
+            assert outcome.error is not None
+            self.messages.error(outcome.error)
         elif outcome.status == "skipped":
             self.skipped += 1
             if not outcome.notes:
@@ -69,14 +68,14 @@ class Reporter:
             self._tell_done(outcome)
         if self.as_json:
             click.echo(json_line(_record(outcome)))
-        if self.bar is not None and self.count > 1:
-            self.bar.update()
+        if self.messages.bar is not None and self.count > 1:
+            self.messages.bar.update()
 
     def interrupted(self) -> None:
         """Tell how far the work has come, and how to go on."""
         if self.count > 1:
             done = self.done + self.skipped
-            self._line(f"{done} of {self.count} done; the same command with {self.go_on} goes on from there")
+            self.messages.line(f"{done} of {self.count} done; the same command with {self.go_on} goes on from there")
 
     def _tell_done(self, outcome: Outcome) -> None:
         if outcome.encoded is not None:
@@ -84,7 +83,7 @@ class Reporter:
                 write_all(sys.stdout.buffer, outcome.encoded)
             except WriteError as error:
                 self.failed.append(replace(outcome, status="failed", error=error))
-                self._line(f"{_red('error')}: {error}")
+                self.messages.error(error)
                 return
         self.done += 1
         for description in outcome.engines:
@@ -92,7 +91,7 @@ class Reporter:
         if self.verbose and outcome.choice:
             self.note(f"{outcome.task.name}: {outcome.choice}")
         assert outcome.size is not None
-        if self.bar is None or self.count == 1 or self.verbose:
+        if self.messages.bar is None or self.count == 1 or self.verbose:
             width, height = outcome.size
             where = "standard output" if outcome.encoded is not None else outcome.task.output
             self.note(f"{outcome.task.name} -> {where} ({width} x {height}, {outcome.seconds:.2f} s)")
@@ -105,17 +104,10 @@ class Reporter:
 
     def note(self, text: str) -> None:
         """Tell something that is no error."""
-        if not self.quiet:
-            self._line(printable(text))
-
-    def _line(self, text: str) -> None:
-        if self.bar is not None:
-            self.bar.write(text, file=sys.stderr)
-        else:
-            click.echo(text, err=True)
+        self.messages.note(text)
 
     def _summary(self) -> None:
-        if self.count < 2 or (self.quiet and not self.failed):
+        if self.count < 2 or (self.messages.quiet and not self.failed):
             return
         parts = [f"{self.done} done"]
         parts += [f"{self.skipped} skipped"] if self.skipped else []
@@ -173,10 +165,6 @@ def _record(outcome: Outcome) -> dict[str, Any]:
         "model": outcome.model,
         "jpeg_quality": outcome.jpeg_quality,
         "seconds": round(outcome.seconds, 3),
-        "error": None if outcome.error is None else str(outcome.error),
+        "error": None if outcome.error is None else told(outcome.error),
         "notes": list(outcome.notes),
     }
-
-
-def _red(text: str) -> str:
-    return click.style(text, fg="red") if sys.stderr.isatty() else text

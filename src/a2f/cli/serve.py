@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from a2f.cli.upscale import POSITIVE, BytesType, CountType
+from a2f.cli.parameters import NATURAL, POSITIVE, BytesType, CountType
 from a2f.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ docs/serve.md describes the HTTP interface; so does /docs on the server.
 )
 @click.option("--max-body", type=BytesType(), default="64MB", show_default=True, help="Refuse larger requests.")
 @click.option("--max-pixels", type=CountType(), default="50M", show_default=True, help="Refuse larger pictures.")
-@click.option("--queue", type=click.IntRange(min=0), default=64, show_default=True, help="Most pictures that wait.")
+@click.option("--queue", type=NATURAL, default=64, show_default=True, help="Most pictures that wait.")
 @click.option(
     "--timeout", type=POSITIVE, default=600, show_default=True, metavar="S", help="Seconds that a picture may take."
 )

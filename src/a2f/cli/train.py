@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from a2f.cli.devices import device_option
-from a2f.cli.foreign import foreign_options, open_foreign
-from a2f.cli.train_plot import plot
+from a2f.cli.parameters import (
+    CONVENTION,
+    POSITIVE,
+    among,
+    complete_model,
+    complete_scale,
+    convention_options,
+    device_option,
+    open_third_party,
+)
 
 if TYPE_CHECKING:
     from a2f.peers.files import Network
@@ -27,28 +34,15 @@ Examples:
   a2f train sd -s 4 --data photos/ --recipe taught.toml --teacher big.onnx -o runs/taught
   a2f train idn -s 4 --data photos/ -o runs/idn   a network of another paper
   a2f train --network my.py:Net -s 4 --data photos/ -o runs/mine
-  a2f train plot runs/sd_x4                       curves, and the lambdas of each block (Figure 3)
-  a2f train plot runs/a runs/b sd.safetensors -o compared.svg
+  a2f plot runs/sd_x4                             curves, and the lambdas of each block (Figure 3)
   a2f train --print-recipe fast > mine.toml
   torchrun --nproc-per-node 2 -m a2f train sd -s 4 --data photos/ -o runs/ddp
 """
 
 
-class TrainOrPlot(click.Command):
-    """`a2f train`, with `plot` as its first word a command of its own."""
-
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
-    ) -> click.Context:
-        """Hand over to `a2f train plot`."""
-        if args[:1] == ["plot"]:
-            return plot.make_context(f"{info_name} plot", args[1:], parent=parent, **extra)
-        return super().make_context(info_name, args, parent=parent, **extra)
-
-
-@click.command(cls=TrainOrPlot, epilog=EPILOG)
-@click.argument("words", nargs=-1, metavar="MODEL | plot RUN...")
-@click.option("-s", "--scale", type=int, default=4, show_default=True, help="2, 3 or 4.")
+@click.command(epilog=EPILOG)
+@click.argument("model", required=False, metavar="[MODEL]")
+@click.option("-s", "--scale", type=int, default=4, show_default=True, shell_complete=complete_scale, help="2, 3 or 4.")
 @click.option("--data", type=Path, metavar="DIR", help="Folder tree of training images.")
 @click.option("--lr-data", type=Path, metavar="DIR", help="Your own LR images of --data, by their names.")
 @click.option(
@@ -62,9 +56,10 @@ class TrainOrPlot(click.Command):
 @click.option(
     "--recipe",
     metavar="NAME",
+    shell_complete=among("anytime", "fast", "paper", "robust"),
     help="anytime, fast, paper, robust (for JPEG), or a .toml file.  [default: fast; with --resume that of the run]",
 )
-@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Length in steps.  [default: the recipe's]")
+@click.option("--steps", type=POSITIVE, metavar="N", help="Length in steps.  [default: the recipe's]")
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
@@ -75,6 +70,7 @@ class TrainOrPlot(click.Command):
 @click.option(
     "--teacher",
     metavar="NAME",
+    shell_complete=complete_model,
     help="A model, weights file, ONNX or TorchScript file whose images are learnt too. The recipe's teacher_share says "
     "how much.",
 )
@@ -83,17 +79,21 @@ class TrainOrPlot(click.Command):
     metavar="FILE.py:CLASS",
     help="Train your own network instead of MODEL: a class that is called with the scale.",
 )
-@foreign_options
+@convention_options
 @device_option
 @click.option("--compile", "compiled", is_flag=True, help="Use torch.compile. On a CPU it needs a C++ compiler.")
 @click.option("--resume", is_flag=True, help="Go on from the latest checkpoint in RUN.")
-@click.option("--print-recipe", metavar="NAME", help="Print a built-in recipe as TOML, and stop.")
-def train(words: tuple[str, ...], network: str | None, print_recipe: str | None, **given: Any) -> None:
+@click.option(
+    "--print-recipe",
+    metavar="NAME",
+    shell_complete=among("anytime", "fast", "paper", "robust"),
+    help="Print a built-in recipe as TOML, and stop.",
+)
+def train(model: str | None, network: str | None, print_recipe: str | None, **given: Any) -> None:
     """Train a network on a folder of images. Needs the extra `train`.
 
     MODEL is s, sd, m, l, an ablation of the paper, or a network of another paper (idn, carn-m, ...: docs/peers.md).
-    `a2f train plot RUN` draws the curves of a run as RUN/curves.png. With -o it draws several runs into one plot, and
-    draws the λ of weights files too (a2f train plot --help).
+    `a2f plot RUN` draws the curves of a run.
 
     The folder RUN gets best.safetensors (the highest validation PSNR), last.safetensors, checkpoints, recipe.toml,
     log.csv and events for TensorBoard. At the beginning the PSNR of bicubic interpolation and of the first weights is
@@ -112,24 +112,21 @@ def train(words: tuple[str, ...], network: str | None, print_recipe: str | None,
     if print_recipe is not None:
         click.echo(built_in_text(print_recipe), nl=False)
         return
-    if "plot" in words:
-        runs = " ".join(word for word in words if word != "plot") or "RUN"
-        raise click.UsageError(f"write plot first: a2f train plot {runs} -o FILE")
     from a2f.errors import MissingExtraError
 
-    model = _named(words, network, given)
+    name = _named(model, network, given)
     kept = given["output"] / "recipe.toml"
     asked = given["recipe"] or (kept if given["resume"] and kept.exists() else "fast")
     recipe = read_recipe(asked).bounded(steps=given["steps"], minutes=given["minutes"])
-    config, init = _network(model, given["init"], scale=given["scale"], seed=recipe.seed)
+    config, init = _network(name, given["init"], scale=given["scale"], seed=recipe.seed)
     try:
         from a2f.training.checkpoint import list_checkpoints
-        from a2f.training.start import Job, start
+        from a2f.training.start import TrainingJob, start
     except ImportError as error:
         raise MissingExtraError(f"training needs torch and tensorboard: pip install 'a2f[train]' ({error})") from error
     from a2f.training.log import Log
 
-    job = Job(
+    job = TrainingJob(
         teacher=_teacher(given, scale=config.scale),
         config=config,
         recipe=recipe,
@@ -167,19 +164,16 @@ def train(words: tuple[str, ...], network: str | None, print_recipe: str | None,
         _leave()
 
 
-def _named(words: tuple[str, ...], network: str | None, given: dict[str, Any]) -> str:
+def _named(model: str | None, network: str | None, given: dict[str, Any]) -> str:
     """What is to be trained, once nothing is missing."""
-    if len(words) > 1:
-        raise click.UsageError(f"one model at a time, not {' and '.join(words)}")
-    if network and words:
+    if network and model:
         raise click.UsageError("MODEL or --network, not both")
-    model = network or (words[0] if words else None)
-    missing = [
-        name for name, value in (("MODEL", model), ("--data", given["data"]), ("-o", given["output"])) if not value
-    ]
-    if missing or model is None:
+    name = network or model
+    values = (("MODEL", name), ("--data", given["data"]), ("-o", given["output"]))
+    missing = [what for what, value in values if not value]
+    if missing or name is None:
         raise click.UsageError(f"missing {' and '.join(missing)}")
-    return model
+    return name
 
 
 def _network(
@@ -219,8 +213,8 @@ def _teacher(given: dict[str, Any], *, scale: int) -> "Upscaler | None":
     if not name:
         return None
     if is_foreign(name):
-        values = {key: given[key] for key in ("input_range", "output_range", "channels", "multiple")}
-        return open_foreign(Path(name), scale=scale, **values)
+        values = {key: given[key] for key in CONVENTION}
+        return open_third_party(Path(name), scale=scale, **values)
     return load(name, scale=scale).engine
 
 

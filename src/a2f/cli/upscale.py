@@ -9,12 +9,29 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from a2f.cli.parameters import (
+    DTYPES,
+    ENGINES,
+    FAST,
+    GATES,
+    NATURAL,
+    POSITIVE,
+    RUNS,
+    BytesType,
+    CountType,
+    SizeType,
+    among,
+    complete_format,
+    complete_model,
+    complete_scale,
+    device_option,
+)
 from a2f.errors import UsageError, WeightsError
 
 if TYPE_CHECKING:
-    from a2f.cli.batch import Options, Runner
-    from a2f.cli.inputs import Naming, Task
-    from a2f.cli.journaled import Batch
+    from a2f.cli.batch import BatchOptions, Runner
+    from a2f.cli.inputs import OutputNames, Task
+    from a2f.cli.journaled import JournalOptions
     from a2f.cli.report import Reporter
     from a2f.sizes import Target
 
@@ -31,55 +48,6 @@ Exit code: 0 all done, 1 some failed, 2 wrong request, 3 all failed.
 """
 
 
-class SizeType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """WxH in pixels."""
-
-    name = "WxH"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """Read 1920x1080 as (1920, 1080)."""
-        width, cross, height = str(value).lower().partition("x")
-        if not (cross and width.isdecimal() and height.isdecimal()):
-            self.fail(f"{value!r} is not a size: write it as 1920x1080", param, ctx)
-        return int(width), int(height)
-
-
-class BytesType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """A size of memory."""
-
-    name = "SIZE"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read 1GB, 1.5G or 800MB as bytes; thousands count, as disks and `a2f` do."""
-        text = str(value).upper().removesuffix("B")
-        factor = {"K": 10**3, "M": 10**6, "G": 10**9}.get(text[-1:], 1)
-        try:
-            size = int(float(text[:-1] if factor > 1 else text) * factor)
-        except (ValueError, OverflowError):
-            size = 0
-        if size < 1:
-            self.fail(f"{value!r} is not a size of memory: write it as 800MB or 1.5GB", param, ctx)
-        return size
-
-
-class CountType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """A whole number, with an optional K, M or G for thousands, millions or billions."""
-
-    name = "N"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read 100M as 100,000,000."""
-        text = str(value).upper()
-        factor = {"K": 10**3, "M": 10**6, "G": 10**9}.get(text[-1:], 1)
-        digits = text[:-1] if factor > 1 else text
-        if not digits.isdecimal() or int(digits) < 1:
-            self.fail(f"{value!r} is not a count: write it as 100000000 or 100M", param, ctx)
-        return int(digits) * factor
-
-
-POSITIVE = click.IntRange(min=1)
-
-
 @click.command(epilog=EPILOG)
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option(
@@ -88,17 +56,24 @@ POSITIVE = click.IntRange(min=1)
     metavar="OUT",
     help="File, folder, or - for standard output. A new name without a suffix, or with / at its end, makes a folder.",
 )
-@click.option("-s", "--scale", type=int, help="Enlarge 2, 3 or 4 times.  [default: 4]")
+@click.option("-s", "--scale", type=int, shell_complete=complete_scale, help="Enlarge 2, 3 or 4 times.  [default: 4]")
 @click.option(
     "-m",
     "--model",
     default="auto",
     show_default=True,
     metavar="NAME",
+    shell_complete=complete_model,
     help="One of `a2f models`, a weights file, or auto. auto chooses for each picture: sd-robust for a JPEG of low "
     "quality, if it has weights at this scale; otherwise sd.",
 )
-@click.option("-f", "--format", metavar="FMT", help="As the input by default; a2f formats lists all.")
+@click.option(
+    "-f",
+    "--format",
+    metavar="FMT",
+    shell_complete=complete_format,
+    help="As the input by default; a2f formats lists all.",
+)
 @click.option("-r", "--recursive", is_flag=True, help="Folders below the given ones too, their structure kept.")
 @click.option("--suffix", metavar="TEXT", help="Added to each file's name.  [default: _x4 and the like]")
 @click.option("--skip-existing", is_flag=True, help="Leave outputs that are there, to go on with a batch.")
@@ -130,12 +105,13 @@ POSITIVE = click.IntRange(min=1)
     type=int,
     default=1,
     metavar="N",
+    shell_complete=among(*RUNS),
     help="Mean of N runs, on the image flipped (2, 4) and turned (8): a little better, N times the time.  [default: 1]",
 )
 @click.option(
     "-t",
     "--tile",
-    type=click.IntRange(min=0),
+    type=NATURAL,
     default=0,
     metavar="N",
     help="Side of a tile, pixels; 0 chooses.",
@@ -147,7 +123,7 @@ POSITIVE = click.IntRange(min=1)
 )
 @click.option(
     "--gates",
-    type=click.Choice(["auto", "exact", "sampled"]),
+    type=click.Choice(GATES),
     default="auto",
     help="For images too large for the memory. exact: uses a temporary file. sampled: no temporary file, faster; a few "
     "pixels differ by one grey level.  [default: exact; sampled for openvino, fast]",
@@ -156,15 +132,15 @@ POSITIVE = click.IntRange(min=1)
 @click.option(
     "--threads", type=POSITIVE, metavar="N", help="Threads for the network.  [default: all cores, shared among jobs]"
 )
-@click.option("--engine", metavar="NAME", help="onnxruntime, openvino or torch.  [default: onnxruntime]")
-@click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda or mps.")
+@click.option("--engine", type=click.Choice(ENGINES), help="What computes.  [default: onnxruntime]")
+@device_option
 @click.option(
     "--dtype",
-    default="float32",
+    type=click.Choice((*DTYPES, FAST)),
+    default=DTYPES[0],
     show_default=True,
-    metavar="NAME",
-    help="float32; bfloat16 (openvino, torch), float16 (torch), int8 (openvino); fast: the quickest, at a loss below "
-    "0.01 dB on average (a2f models --json).",
+    help="bfloat16: openvino, torch. float16: torch. int8: openvino. fast: the quickest of this machine, with a loss "
+    "below 0.01 dB on average (a2f models --json).",
 )
 @click.option("--compile", is_flag=True, help="--engine torch: fuse the network first; for many images.")
 @click.option(
@@ -198,7 +174,7 @@ def upscale(inputs: tuple[str, ...], dry_run: bool, as_json: bool, verbose: bool
     replaced unasked, an input never.
     """
     from a2f.cli.batch import Runner
-    from a2f.cli.inputs import STDIN, plan
+    from a2f.cli.inputs import STDIN, find_tasks
     from a2f.cli.report import Reporter
 
     try:
@@ -209,7 +185,7 @@ def upscale(inputs: tuple[str, ...], dry_run: bool, as_json: bool, verbose: bool
             from a2f.cli.journaled import run_batch
 
             return run_batch(inputs, options, naming, batch, as_json=as_json, verbose=verbose, quiet=quiet)
-        tasks, notes = plan(list(inputs), naming)
+        tasks, notes = find_tasks(list(inputs), naming)
         if dry_run and tasks[0].source == STDIN:
             raise click.UsageError("--dry-run looks at files, and - is none")
         if as_json and any(task.target == STDIN for task in tasks):
@@ -223,7 +199,9 @@ def upscale(inputs: tuple[str, ...], dry_run: bool, as_json: bool, verbose: bool
         threading.Thread(target=importlib.import_module, args=("pyvips",), daemon=True).start()
         runner = Runner(options, count=len(tasks), first=tasks[0].source)
     except WeightsError as error:
-        raise UsageError(str(error)) from error  # nothing has been tried: what was asked for is not to be had
+        raise UsageError(
+            error.message, *error.hints
+        ) from error  # nothing has been tried: what was asked for is not to be had
     for note in runner.upscalers.take_notes():
         reporter.note(note)
     if dry_run:
@@ -252,10 +230,10 @@ def _run(runner: "Runner", tasks: "list[Task]", reporter: "Reporter") -> int:
     return reporter.exit_code
 
 
-def _asked(given: dict[str, Any]) -> "tuple[Options, Naming]":
+def _asked(given: dict[str, Any]) -> "tuple[BatchOptions, OutputNames]":
     """The options as values, checked."""
-    from a2f.cli.batch import Options
-    from a2f.cli.inputs import Naming
+    from a2f.cli.batch import BatchOptions
+    from a2f.cli.inputs import OutputNames
     from a2f.files import ends_like_a_folder
     from a2f.imageio import format_of_suffix
     from a2f.pipeline import Encoding, Request
@@ -274,10 +252,10 @@ def _asked(given: dict[str, Any]) -> "tuple[Options, Naming]":
         **some("allow_truncated", "max_pixels", "independent_alpha", "tileable", "never_shrink", "overwrite"),
     )
     on = some("engine", "device", "dtype", "threads", "tile", "max_memory", "gates", "compile", "ensemble")
-    options = Options(
+    options = BatchOptions(
         request=request, engine=EngineOptions(**on), **some("model", "jobs", "skip_existing", "preserve_times")
     )
-    naming = Naming(
+    naming = OutputNames(
         mark=target.mark if given["suffix"] is None else given["suffix"],
         format=format,
         output=None if output is None else Path(output),
@@ -287,10 +265,10 @@ def _asked(given: dict[str, Any]) -> "tuple[Options, Naming]":
     return options, naming
 
 
-def _batch(given: dict[str, Any]) -> "Batch":
-    from a2f.cli.journaled import Batch, shard_of
+def _batch(given: dict[str, Any]) -> "JournalOptions":
+    from a2f.cli.journaled import JournalOptions, shard_of
 
-    return Batch(
+    return JournalOptions(
         journal=None if given["journal"] is None else Path(given["journal"]),
         resume=given["resume"],
         retry_failed=given["retry_failed"],

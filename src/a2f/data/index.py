@@ -15,7 +15,7 @@ INDEX, JOURNAL = "index.json", ".index.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class PrepareSettings:
     """What `a2f data prepare` was asked for.
 
     Attributes:
@@ -86,7 +86,7 @@ class Index:
         ImageReadError: if the index is not one of ours.
     """
 
-    def __init__(self, folder: Path, *, source: Path, settings: Settings) -> None:
+    def __init__(self, folder: Path, *, source: Path, settings: PrepareSettings) -> None:
         self.folder, self.source = folder, source
         self.entries: dict[str, Entry] = {}
         self._owner: dict[str, str] = {}
@@ -98,7 +98,7 @@ class Index:
             for entry in entries:
                 self._put(entry)
             self.exists = True
-        self.settings = Settings(**{**asdict(settings), "scales": tuple(sorted(scales))})
+        self.settings = PrepareSettings(**{**asdict(settings), "scales": tuple(sorted(scales))})
 
     def begin(self) -> None:
         """Start the journal: from here on, files in the folder are known to be ours."""
@@ -166,7 +166,7 @@ def _entry(record: dict[str, Any]) -> Entry:
     return Entry(**{**record, "outputs": tuple(Output(**output) for output in record["outputs"])})
 
 
-def _check_head(head: dict[str, Any], *, folder: Path, source: Path, settings: Settings) -> None:
+def _check_head(head: dict[str, Any], *, folder: Path, source: Path, settings: PrepareSettings) -> None:
     if head.get("format") != FORMAT:
         raise ImageReadError(f"the index of {folder} is of format {head.get('format')!r}, not {FORMAT}")
     if head["source"] != str(source):

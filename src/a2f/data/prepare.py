@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.data.index import Entry, Index, Output, Settings
+from a2f.data.index import Entry, Index, Output, PrepareSettings
 from a2f.data.pairs import crop_to_multiple
 from a2f.data.subimages import sub_images, sub_names, unique_names
 from a2f.errors import A2FError, ImageReadError, UsageError
@@ -32,7 +32,7 @@ Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class Source:
     """One source.
 
     Attributes:
@@ -49,7 +49,7 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class Prepared:
     """What became of a source.
 
     Attributes:
@@ -66,7 +66,7 @@ class Result:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Preparation:
     """All that is to be done.
 
     Attributes:
@@ -78,11 +78,11 @@ class Plan:
 
     folder: Path
     index: Index
-    tasks: tuple[Task, ...]
+    tasks: tuple[Source, ...]
     notes: tuple[str, ...]
 
 
-def plan(source: Path, folder: Path, settings: Settings) -> Plan:
+def find_sources(source: Path, folder: Path, settings: PrepareSettings) -> Preparation:
     """Find all images and their names, before anything is written.
 
     Args:
@@ -109,17 +109,17 @@ def plan(source: Path, folder: Path, settings: Settings) -> Plan:
     if gone:
         notes.append(f"{len(gone)} image(s) of the index are no longer in {source}; what was made of them is left")
     tasks = tuple(
-        Task(path=path, source=relative.as_posix(), name=name, known=index.entries.get(relative.as_posix()))
+        Source(path=path, source=relative.as_posix(), name=name, known=index.entries.get(relative.as_posix()))
         for path, relative, name in zip(found, sources, unique_names(sources), strict=True)
     )
-    return Plan(folder=folder, index=index, tasks=tasks, notes=tuple(notes))
+    return Preparation(folder=folder, index=index, tasks=tasks, notes=tuple(notes))
 
 
-def run(todo: Plan, *, jobs: int) -> Iterator[Result]:
+def run(todo: Preparation, *, jobs: int) -> Iterator[Prepared]:
     """Do what is planned; interrupted at any moment, a second run goes on.
 
     Args:
-        todo: of `plan`.
+        todo: of `find_sources`.
         jobs: processes.
 
     Yields:
@@ -144,7 +144,7 @@ def run(todo: Plan, *, jobs: int) -> Iterator[Result]:
     index.finish()
 
 
-def prepare_one(task: Task, *, folder: Path, settings: Settings) -> Result:
+def prepare_one(task: Source, *, folder: Path, settings: PrepareSettings) -> Prepared:
     """Check one image and write its sub-images and their LR images, unless they are there already.
 
     Raises:
@@ -155,20 +155,20 @@ def prepare_one(task: Task, *, folder: Path, settings: Settings) -> Result:
         digest = hashlib.sha256(data).hexdigest()
         known = task.known
         if known is not None and known.sha256 == digest and _is_whole(task.name, known, folder, settings):
-            return Result(source=task.source, status="kept", entry=known)
+            return Prepared(source=task.source, status="kept", entry=known)
         image = read_rgb8(data, name=str(task.path))
     except ImageReadError as error:
-        return Result(source=task.source, status="failed", reason=str(error))
+        return Prepared(source=task.source, status="failed", reason=str(error))
     except MemoryError:
-        return Result(source=task.source, status="failed", reason=f"{task.path}: out of memory: fewer --jobs")
+        return Prepared(source=task.source, status="failed", reason=f"{task.path}: out of memory: fewer --jobs")
     height, width = image.shape[:2]
     least = max(settings.min_size, *settings.scales, 1)
     if min(height, width) < least:
         reason = f"{task.path} has {width} x {height} pixels, less than {least}"
-        return Result(source=task.source, status="skipped", reason=reason)
+        return Prepared(source=task.source, status="skipped", reason=reason)
     outputs = tuple(_outputs(task.name, image, folder, settings))
     entry = Entry(source=task.source, sha256=digest, width=width, height=height, outputs=outputs)
-    return Result(source=task.source, status="made", entry=entry)
+    return Prepared(source=task.source, status="made", entry=entry)
 
 
 def _read(path: Path) -> bytes:
@@ -178,7 +178,7 @@ def _read(path: Path) -> bytes:
         raise ImageReadError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _outputs(name: str, image: Image, folder: Path, settings: Settings) -> Iterator[Output]:
+def _outputs(name: str, image: Image, folder: Path, settings: PrepareSettings) -> Iterator[Output]:
     crop = {"size": settings.size, "step": settings.step, "threshold": settings.threshold}
     names = sub_names(name, width=image.shape[1], height=image.shape[0], **crop)
     for each, hr in zip(names, sub_images(image, **crop), strict=True):
@@ -191,11 +191,11 @@ def _outputs(name: str, image: Image, folder: Path, settings: Settings) -> Itera
             yield Output(path=path, sha256=digest, width=pixels.shape[1], height=pixels.shape[0])
 
 
-def _paths(name: str, settings: Settings) -> list[str]:
+def _paths(name: str, settings: PrepareSettings) -> list[str]:
     return [f"HR/{name}.png", *(f"LR_bicubic/X{scale}/{name}x{scale}.png" for scale in settings.scales)]
 
 
-def _is_whole(name: str, entry: Entry, folder: Path, settings: Settings) -> bool:
+def _is_whole(name: str, entry: Entry, folder: Path, settings: PrepareSettings) -> bool:
     """Whether all that should be there of an unchanged source is there and undamaged."""
     crop = {"size": settings.size, "step": settings.step, "threshold": settings.threshold}
     names = sub_names(name, width=entry.width, height=entry.height, **crop)
@@ -219,7 +219,7 @@ def _remove_stale(old: Entry | None, new: Entry, folder: Path) -> None:
             (folder / path).unlink(missing_ok=True)
 
 
-def _folders(folder: Path, settings: Settings) -> list[Path]:
+def _folders(folder: Path, settings: PrepareSettings) -> list[Path]:
     return [folder / "HR", *(folder / "LR_bicubic" / f"X{scale}" for scale in settings.scales)]
 
 
@@ -249,14 +249,14 @@ def _find(source: Path) -> tuple[list[Path], list[str]]:
     return found, [f"{others.total()} file(s) left out that are no images by their names: {listed}"] if others else []
 
 
-def _parallel(do: partial[Result], tasks: tuple[Task, ...], *, jobs: int) -> Iterator[Result]:
+def _parallel(do: partial[Prepared], tasks: tuple[Source, ...], *, jobs: int) -> Iterator[Prepared]:
     if jobs == 1:
         yield from map(do, tasks)
         return
     # Spawned, not forked: the parent may hold threads of other libraries, which do not survive a fork.
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_live_with_the_parent) as pool:
         waiting = iter(tasks)
-        futures: list[Future[Result]] = [pool.submit(do, task) for task in islice(waiting, 4 * jobs)]
+        futures: list[Future[Prepared]] = [pool.submit(do, task) for task in islice(waiting, 4 * jobs)]
         try:
             while futures:
                 yield futures.pop(0).result()

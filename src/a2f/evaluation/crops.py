@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from a2f.compare import FAINT, GAP, INK, MARGIN, PAPER, SMALL, Crop, detailed_spots, fit_text
 from a2f.errors import UsageError
 from a2f.evaluation.jpeg import Quality, condition, under
 from a2f.evaluation.score import Method, enlarged
 from a2f.evaluation.sets import Image, Item
 from a2f.lettering import draw_text
 from a2f.metrics import psnr_y
+from a2f.sheets import FAINT, GAP, INK, MARGIN, PAPER, SMALL, Crop, detailed_crops, fit_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Sheet
@@ -25,18 +25,18 @@ PICTURES = 2  # unless they are named
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene:
+class SheetRow:
     """A row of the sheet.
 
     Attributes:
         item: the picture, its LR image in the condition of the row.
         quality: of the JPEG that LR went through.
-        spot: x, y, width and height of the crop in HR pixels, all multiples of the scale.
+        crop: x, y, width and height of the crop in HR pixels, all multiples of the scale.
     """
 
     item: Item
     quality: Quality
-    spot: Crop
+    crop: Crop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +47,9 @@ class Cell:
     foot: str
 
 
-def scenes_of(
+def sheet_rows(
     items: Sequence[Item], *, scale: int, qualities: Sequence[Quality], pictures: Sequence[str] = ()
-) -> list[Scene]:
+) -> list[SheetRow]:
     """Rows for a sheet: each picture in each condition, with one crop where the original is rich in detail.
 
     Args:
@@ -67,29 +67,29 @@ def scenes_of(
         raise UsageError(f"the set has no picture {unknown[0]!r}: choose from {', '.join(by_name)}")
     spread = dict.fromkeys((2 * k + 1) * len(items) // (2 * PICTURES) for k in range(PICTURES))
     chosen = [by_name[name] for name in pictures] or [items[i] for i in spread]
-    spots = {item.name: _spot(item.hr, scale) for item in chosen}
+    crops = {item.name: _crop_of(item.hr, scale) for item in chosen}
     return [
-        Scene(item=made, quality=quality, spot=spots[item.name])
+        SheetRow(item=made, quality=quality, crop=crops[item.name])
         for item in chosen
         for quality in qualities
         for made in under([item], quality)
     ]
 
 
-def _spot(hr: Image, scale: int) -> Crop:
-    """A crop around the most detailed spot, whole LR pixels."""
-    x, y, w, h = detailed_spots(hr)[0]
+def _crop_of(hr: Image, scale: int) -> Crop:
+    """A crop around the most detailed part, whole LR pixels."""
+    x, y, w, h = detailed_crops(hr)[0]
     width, height = (min(most, side) // scale * scale for most, side in zip(CROP_PX, hr.shape[1::-1], strict=True))
     left = min(max(0, x + (w - width) // 2), hr.shape[1] - width) // scale * scale
     top = min(max(0, y + (h - height) // 2), hr.shape[0] - height) // scale * scale
     return left, top, width, height
 
 
-def cells_of(scenes: Sequence[Scene], method: Method, *, scale: int) -> list[Cell]:
-    """A column of the sheet: the crop of each scene's enlargement, and its PSNR-Y over the whole picture.
+def cells_of(rows: Sequence[SheetRow], method: Method, *, scale: int) -> list[Cell]:
+    """A column of the sheet: the crop of each row's enlargement, and its PSNR-Y over the whole picture.
 
     Args:
-        scenes: of `scenes_of`.
+        rows: of `sheet_rows`.
         method: the model, or its finished enlargements; None is bicubic.
         scale: s.
 
@@ -97,23 +97,23 @@ def cells_of(scenes: Sequence[Scene], method: Method, *, scale: int) -> list[Cel
         InputError: if the upscaler gives NaN.
     """
     cells = []
-    for scene in scenes:
-        sr = enlarged(scene.item, method, scale=scale)
-        psnr = psnr_y(sr, scene.item.hr, border=scale)
-        cells.append(Cell(image=_crop(sr, scene.spot), foot=f"{psnr:.2f} dB"))
+    for row in rows:
+        sr = enlarged(row.item, method, scale=scale)
+        psnr = psnr_y(sr, row.item.hr, border=scale)
+        cells.append(Cell(image=_cut(sr, row.crop), foot=f"{psnr:.2f} dB"))
     return cells
 
 
-def _crop(image: Image, spot: Crop) -> Image:
-    x, y, w, h = spot
+def _cut(image: Image, crop: Crop) -> Image:
+    x, y, w, h = crop
     return image[y : y + h, x : x + w].copy()  # the whole is not kept
 
 
-def draw_crops(scenes: Sequence[Scene], columns: Mapping[str, Sequence[Cell]], *, scale: int, note: str) -> "Sheet":
+def draw_crops(rows: Sequence[SheetRow], columns: Mapping[str, Sequence[Cell]], *, scale: int, note: str) -> "Sheet":
     """Draw the sheet.
 
     Args:
-        scenes: of `scenes_of`.
+        rows: of `sheet_rows`.
         columns: model -> its cells, of `cells_of`, in the order from left to right.
         scale: s.
         note: at the foot, in as many lines as it needs.
@@ -124,13 +124,13 @@ def draw_crops(scenes: Sequence[Scene], columns: Mapping[str, Sequence[Cell]], *
     from PIL import Image as Pillow
     from PIL import ImageDraw
 
-    lr = [_lr_cell(scene, scale) for scene in scenes]
-    hr = [Cell(image=_crop(scene.item.hr, scene.spot), foot="") for scene in scenes]
+    lr = [_lr_cell(row, scale) for row in rows]
+    hr = [Cell(image=_cut(row.item.hr, row.crop), foot="") for row in rows]
     every = {f"LR, each pixel shown {scale} x {scale}": lr, **columns, "original": hr}
     across, down = CELL_PX[0] + GAP, CELL_PX[1] + FOOT_PX + GAP
     width = 2 * MARGIN + len(every) * across - GAP
     lines = textwrap.wrap(note, (width - 2 * MARGIN) // CHARACTER_PX)
-    total = width, 2 * MARGIN + TITLE_PX + len(scenes) * down + len(lines) * FOOT_PX
+    total = width, 2 * MARGIN + TITLE_PX + len(rows) * down + len(lines) * FOOT_PX
     sheet = Pillow.new("RGB", total, PAPER)
     pen = ImageDraw.Draw(sheet)
     for column, (name, cells) in enumerate(every.items()):
@@ -143,10 +143,10 @@ def draw_crops(scenes: Sequence[Scene], columns: Mapping[str, Sequence[Cell]], *
     return sheet
 
 
-def _lr_cell(scene: Scene, scale: int) -> Cell:
-    x, y, w, h = (side // scale for side in scene.spot)
-    large = _crop(scene.item.lr, (x, y, w, h)).repeat(scale, 0).repeat(scale, 1)
-    return Cell(image=large, foot=f"{scene.item.name}, {condition(scene.quality)}")
+def _lr_cell(row: SheetRow, scale: int) -> Cell:
+    x, y, w, h = (side // scale for side in row.crop)
+    large = _cut(row.item.lr, (x, y, w, h)).repeat(scale, 0).repeat(scale, 1)
+    return Cell(image=large, foot=f"{row.item.name}, {condition(row.quality)}")
 
 
 def _draw_cell(sheet: "Sheet", pen: "Pen", cell: Cell, at: tuple[int, int]) -> None:

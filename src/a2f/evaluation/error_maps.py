@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.color import rgb_to_y
-from a2f.compare import FAINT, GAP, INK, MARGIN, PAPER, SMALL, fit_text
 from a2f.evaluation.sets import Image, Item
 from a2f.lettering import draw_text
 from a2f.metrics import psnr_y
+from a2f.sheets import FAINT, GAP, INK, MARGIN, PAPER, SMALL, fit_text
 
 WIDEST_PX = 480  # of a picture on the sheet; a larger one is reduced by a whole factor, the mean of its pixels
 NARROWEST_PX = 160

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import UsageError
+from a2f.export.builder import Sides
 from a2f.export.fold import Folded, FoldedBlock, fold
-from a2f.export.graph import Sides
 from a2f.export.steps import block_step, exchange_step, head_step, middle_of, tail_step
 from a2f.weights import Weights
 

@@ -96,6 +96,27 @@ def check_onnx(blob: bytes, weights: Weights, *, seed: int = 0) -> list[Differen
     return found
 
 
+def check_fixed(fixed: bytes, free: bytes, *, lr_size: tuple[int, int]) -> Difference:
+    """Run an ONNX file of fixed sides on a random image, beside the file of the same network for any size.
+
+    Args:
+        fixed: the file.
+        free: the file of `check_onnx`, held to the reference.
+        lr_size: width and height of the LR image, pixels.
+    """
+    from a2f.export.session import make_session
+
+    sessions = [make_session(blob, threads=1) for blob in (fixed, free)]
+
+    def run(lr: NDArray[np.float32], session: int = 0) -> NDArray[np.float32]:
+        return np.asarray(sessions[session].run(None, {"lr": lr})[0], np.float32)
+
+    width, height = lr_size
+    lr = np.random.default_rng(0).random((1, 3, height, width), dtype=np.float32)
+    largest = float(np.abs(run(lr) - run(lr, 1)).max())
+    return Difference(height=height, width=width, largest=largest, allowed=rounding(run, lr))
+
+
 def rounding(run: Callable[[NDArray[np.float32]], NDArray[np.float32]], lr: NDArray[np.float32]) -> float:
     """How far two runs of one network in float32 may lie apart on one image.
 

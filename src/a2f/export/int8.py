@@ -7,16 +7,13 @@ auxiliary features and the sums among it, stays in floating point, so that error
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from a2f.errors import WeightsError
+from a2f.export.builder import GraphBuilder, Sides
 from a2f.export.fold import Conv, FoldedBlock
 from a2f.weights import Weights
-
-if TYPE_CHECKING:
-    from a2f.export.graph import Drawing, Sides
 
 METADATA_KEY = "int8_ranges"
 # Kernels use a bit less than int8 has. CPUs without an 8-bit dot product (VNNI) add two products up in 16 bits: what
@@ -39,20 +36,20 @@ class Range:
     hidden: float
 
 
-def draw_res(
-    drawing: "Drawing",
+def add_res(
+    graph: GraphBuilder,
     block: FoldedBlock,
     x: str,
     *,
     reach: Range | None,
-    sides: "Sides",
+    sides: Sides,
     end: str = "",
     mask: str | None = None,
 ) -> str:
-    """`res` of a block (Eq. 8, times λ_res), in integers where a range is given.
+    """Add `res` of a block (Eq. 8, times λ_res), in integers where a range is given.
 
     Args:
-        drawing: the graph.
+        graph: gets the nodes.
         block: folded.
         x: the features before the block.
         reach: makes 8-bit integers of both convolutions.
@@ -62,34 +59,34 @@ def draw_res(
     """
     conv1, relu, res = f"conv1{end}", f"relu{end}", f"res{end}"
     if reach is None:
-        hidden = drawing.op("Relu", drawing.conv(block.conv1, x, name=conv1, sides=sides), name=relu)
+        hidden = graph.op("Relu", graph.conv(block.conv1, x, name=conv1, sides=sides), name=relu)
         if mask is not None:
-            hidden = drawing.op("Mul", hidden, mask, name=f"masked{end}")
-        return drawing.conv(block.conv2, hidden, name=res, sides=sides)
-    rounded = _rounded(drawing, x, reach.x / 127, np.int8(0))
-    hidden = drawing.op("Relu", _conv(drawing, block.conv1, rounded, name=conv1, sides=sides), name=relu)
-    rounded = _rounded(drawing, hidden, reach.hidden / 255, np.uint8(0))
-    return _conv(drawing, block.conv2, rounded, name=res, sides=sides)
+            hidden = graph.op("Mul", hidden, mask, name=f"masked{end}")
+        return graph.conv(block.conv2, hidden, name=res, sides=sides)
+    rounded = _rounded(graph, x, reach.x / 127, np.int8(0))
+    hidden = graph.op("Relu", _conv(graph, block.conv1, rounded, name=conv1, sides=sides), name=relu)
+    rounded = _rounded(graph, hidden, reach.hidden / 255, np.uint8(0))
+    return _conv(graph, block.conv2, rounded, name=res, sides=sides)
 
 
-def _rounded(drawing: "Drawing", x: str, step: float, zero: np.generic) -> str:
-    scale = drawing.constant(f"{x}.step", np.float32(step))
-    zero_point = drawing.constant(f"{x}.zero", np.asarray(zero))
-    integers = drawing.op("QuantizeLinear", x, scale, zero_point, name=f"{x}.integers")
-    return drawing.op("DequantizeLinear", integers, scale, zero_point, name=f"{x}.rounded")
+def _rounded(graph: GraphBuilder, x: str, step: float, zero: np.generic) -> str:
+    scale = graph.constant(f"{x}.step", np.float32(step))
+    zero_point = graph.constant(f"{x}.zero", np.asarray(zero))
+    integers = graph.op("QuantizeLinear", x, scale, zero_point, name=f"{x}.integers")
+    return graph.op("DequantizeLinear", integers, scale, zero_point, name=f"{x}.rounded")
 
 
-def _conv(drawing: "Drawing", conv: Conv, x: str, *, name: str, sides: "Sides") -> str:
+def _conv(graph: GraphBuilder, conv: Conv, x: str, *, name: str, sides: Sides) -> str:
     steps = np.abs(conv.weight).max(axis=(1, 2, 3)) / LARGEST_KERNEL
     steps = np.where(steps > 0, steps, 1).astype(np.float32)
     integers = np.round(conv.weight / steps[:, None, None, None]).astype(np.int8)
     names = [
-        drawing.constant(f"{name}.weight.integers", integers),
-        drawing.constant(f"{name}.weight.steps", steps),
-        drawing.constant(f"{name}.weight.zero", np.zeros(len(steps), np.int8)),
+        graph.constant(f"{name}.weight.integers", integers),
+        graph.constant(f"{name}.weight.steps", steps),
+        graph.constant(f"{name}.weight.zero", np.zeros(len(steps), np.int8)),
     ]
-    weight = drawing.op("DequantizeLinear", *names, name=f"{name}.weight", axis=0)
-    return drawing.conv_of(x, weight, conv, name=name, sides=sides)
+    weight = graph.op("DequantizeLinear", *names, name=f"{name}.weight", axis=0)
+    return graph.conv_of(x, weight, conv, name=name, sides=sides)
 
 
 def ranges_text(ranges: tuple[Range, ...]) -> str:

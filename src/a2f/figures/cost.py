@@ -16,7 +16,7 @@ HEIGHT_IN = 3.8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
+class MarkStyle:
     """How a kind of point is drawn, and what the key says of it."""
 
     color: str
@@ -25,9 +25,9 @@ class Kind:
     told: str
 
 
-OTHERS = Kind(color=BLUE, marker="o", size=4.0, told="other methods, as printed")
-AUTHORS = Kind(color=RED, marker="*", size=8.0, told="A²F, as printed")
-MEASURED = Kind(color=GREEN, marker="D", size=4.0, told="weights of this project, measured")
+OTHERS = MarkStyle(color=BLUE, marker="o", size=4.0, told="other methods, as printed")
+AUTHORS = MarkStyle(color=RED, marker="*", size=8.0, told="A²F, as printed")
+MEASURED = MarkStyle(color=GREEN, marker="D", size=4.0, told="weights of this project, measured")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Point:
     parameters_k: float
     multi_adds_g: float | None
     psnr_y: float
-    kind: Kind
+    kind: MarkStyle
 
 
 def points_of(data: str, *, scale: int, measured: Mapping[str, float] | None = None) -> list[Point]:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from a2f.compare import Crop, detailed_spots
 from a2f.errors import UsageError
 from a2f.evaluation.score import upscale_uint8
 from a2f.evaluation.sets import Image, Item
 from a2f.figures.style import PAGE_IN, RED, drawing, save
 from a2f.metrics import psnr_y, ssim_y
+from a2f.sheets import Crop, detailed_crops
 from a2f.upscaler import Upscaler
 
 ROWS_OF_CROPS = 2
@@ -45,31 +45,31 @@ class Scene:
     Attributes:
         item: the picture.
         data: name of its set.
-        box: x, y, width and height in HR pixels.
+        crop: x, y, width and height in HR pixels.
         shown: in the order from left to right.
     """
 
     item: Item
     data: str
-    box: Crop
+    crop: Crop
     shown: tuple[Shown, ...]
 
 
-def check_box(box: Crop, hr: Image) -> Crop:
-    """A box that lies in a picture.
+def check_crop(crop: Crop, hr: Image) -> Crop:
+    """A crop that lies in a picture.
 
     Raises:
         UsageError: for one that does not.
     """
-    x, y, w, h = box
+    x, y, w, h = crop
     height, width = hr.shape[:2]
     if min(x, y) < 0 or min(w, h) < 1 or x + w > width or y + h > height:
-        raise UsageError(f"the box {x},{y},{w},{h} does not lie in a picture of {width} x {height} pixels")
-    return box
+        raise UsageError(f"the crop {x},{y},{w},{h} does not lie in a picture of {width} x {height} pixels")
+    return crop
 
 
 def scene_of(
-    item: Item, methods: Mapping[str, Upscaler | None], *, data: str, scale: int, box: Crop | None = None
+    item: Item, methods: Mapping[str, Upscaler | None], *, data: str, scale: int, crop: Crop | None = None
 ) -> Scene:
     """Enlarge a picture with each method and measure the whole of it.
 
@@ -78,19 +78,19 @@ def scene_of(
         methods: name -> upscaler; None is bicubic.
         data: name of the set.
         scale: s.
-        box: x, y, width and height in HR pixels; the most detailed spot by default.
+        crop: x, y, width and height in HR pixels; the most detailed part by default.
 
     Raises:
-        UsageError: for a box that does not lie in the picture.
+        UsageError: for a crop that does not lie in the picture.
         InputError: if an upscaler gives NaN.
     """
-    where = check_box(box or detailed_spots(item.hr)[0], item.hr)
+    where = check_crop(crop or detailed_crops(item.hr)[0], item.hr)
     shown = []
     for name, upscaler in methods.items():
         sr = upscale_uint8(item.lr, upscaler, scale=scale)
         psnr, ssim = psnr_y(sr, item.hr, border=scale), ssim_y(sr, item.hr, border=scale)
         shown.append(Shown(name=name, image=sr, psnr_y=psnr, ssim_y=ssim))
-    return Scene(item=item, data=data, box=where, shown=tuple(shown))
+    return Scene(item=item, data=data, crop=where, shown=tuple(shown))
 
 
 def draw_crops(scenes: Sequence[Scene], *, scale: int, output: Path) -> None:
@@ -130,7 +130,7 @@ class _Row:
     @classmethod
     def of(cls, scene: Scene) -> "_Row":
         across = -(-(len(scene.shown) + 1) // ROWS_OF_CROPS)
-        _, _, w, h = scene.box
+        _, _, w, h = scene.crop
         height, width = scene.item.hr.shape[:2]
         # The picture is as high as both rows of crops with their labels; solved for the width of a crop.
         ratio = width / height
@@ -145,7 +145,7 @@ class _Row:
 
     def draw(self, figure: Any, *, top_in: float, total_in: float, scale: int) -> None:
         """Draw the scene below a height, measured from the foot of the figure."""
-        x, y, w, h = self.scene.box
+        x, y, w, h = self.scene.crop
         wide, tall = self.picture_in
         axis = _axis(figure, 0, top_in - tall + LABEL_IN / 2, wide, tall - LABEL_IN / 2, total_in)
         small, corners = _reduced(self.scene.item.hr, wide)

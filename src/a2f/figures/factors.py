@@ -7,14 +7,12 @@ from typing import Any
 
 from a2f.errors import UsageError, WeightsError
 from a2f.evaluation.published import METHODS
-from a2f.figures.style import BLACK, BLUE, FAINT, ORANGE, PAGE_IN, RED, drawing, save
+from a2f.figures.style import BLACK, FACTOR_LINES, FACTOR_NAMES, PAGE_IN, draw_grid, drawing, save
 from a2f.variants import FACTORS
 from a2f.weights import Weights, lambdas
 
 PANEL_IN = 1.55
 MOST_ACROSS = 4
-LINES = {"res": (RED, "o", "-"), "att": (BLUE, "s", "--"), "x": (ORANGE, "^", ":")}
-NAMES = {"res": r"$\lambda^{res}$", "att": r"$\lambda^{att}$", "x": r"$\lambda^{x}$"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,15 +77,20 @@ def draw_factors(panels: Sequence[Panel], *, output: Path) -> None:
 
 
 def _draw(axis: Any, panel: Panel) -> None:
-    for name, (color, marker, dashes) in LINES.items():
+    for name, (color, marker, dashes) in FACTOR_LINES.items():
         values = panel.values[name]
         axis.plot(
-            range(1, len(values) + 1), values, dashes, color=color, marker=marker, markersize=3, label=NAMES[name]
+            range(1, len(values) + 1),
+            values,
+            dashes,
+            color=color,
+            marker=marker,
+            markersize=3,
+            label=FACTOR_NAMES[name],
         )
     blocks = len(panel.values["res"])
     step = 1 if blocks <= 8 else 2 if blocks <= 12 else 3
     axis.set_xticks(range(1, blocks + 1, step))
     axis.set_title(panel.title)
     axis.axhline(0, color=BLACK, linewidth=0.5)
-    axis.grid(color=FAINT, linewidth=0.4)
-    axis.set_axisbelow(True)
+    draw_grid(axis)

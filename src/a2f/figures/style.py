@@ -10,6 +10,10 @@ from a2f.errors import ImageWriteError, MissingExtraError, UsageError
 # Okabe and Ito's colours, told apart by colour-blind readers; markers and dashes differ as well.
 BLUE, ORANGE, GREEN, RED, PURPLE, BLACK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#000000"
 GREY, FAINT = "#666666", "#DDDDDD"
+COLOURS = (BLUE, RED, GREEN, PURPLE, ORANGE, BLACK)  # of curves, in order
+DASHES = ("-", "--", "-.", ":")  # of curves, in order: they tell curves apart in grey
+FACTOR_LINES = {"res": (RED, "o", "-"), "att": (BLUE, "s", "--"), "x": (ORANGE, "^", ":")}  # of the λ (Eq. 9)
+FACTOR_NAMES = {"res": r"$\lambda^{res}$", "att": r"$\lambda^{att}$", "x": r"$\lambda^{x}$"}
 COLUMN_IN, PAGE_IN = 3.4, 7.0  # widths of one and two columns of a journal, inches
 FONT_PT = 8
 SUFFIXES = (".svg", ".pdf", ".png")
@@ -47,6 +51,12 @@ def drawing(*, width_in: float, height_in: float) -> Iterator[Any]:
         raise MissingExtraError(f"figures need matplotlib: pip install 'a2f[train]' ({error})") from error
     with rc_context(SETTINGS):
         yield Figure(figsize=(width_in, height_in), layout="constrained")
+
+
+def draw_grid(axis: Any) -> None:
+    """A faint grid behind what is drawn."""
+    axis.grid(color=FAINT, linewidth=0.4)
+    axis.set_axisbelow(True)
 
 
 def save(figure: Any, output: Path) -> None:

@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from a2f.errors import MissingExtraError
+from a2f.errors import Hint, MissingExtraError
 
 PACKAGES = {
     "pillow_heif": "pillow-heif",
@@ -36,8 +36,7 @@ def library(module: str, what: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         package = PACKAGES[module]
-        raise MissingExtraError(
-            f"{what} needs the package {package}, which is not installed: pip install 'a2f[formats]'"
-            if error.name == module
-            else f"{what} needs the package {package}, which does not load here ({error})"
-        ) from error
+        if error.name == module:
+            missing, install = "which is not installed", Hint(text="pip install 'a2f[formats]'")
+            raise MissingExtraError(f"{what} needs the package {package}, {missing}", install) from error
+        raise MissingExtraError(f"{what} needs the package {package}, which does not load here ({error})") from error

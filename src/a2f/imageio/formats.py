@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import LossyFormatError, UsageError, did_you_mean
+from a2f.errors import Hint, LossyFormatError, UsageError, did_you_mean
 from a2f.imageio.colour import is_matrix_profile
 from a2f.imageio.extras import check_extra
 from a2f.imageio.picture import Metadata, Picture
@@ -95,6 +95,7 @@ _ALL = (
 )  # fmt: skip
 FORMATS = {entry.name: entry for entry in _ALL}
 _BY_SUFFIX = {suffix: entry.name for entry in _ALL for suffix in entry.suffixes}
+ACCEPT_THE_LOSS = Hint(text="accept the loss with {option}", option="force", value=True)
 
 
 def format_of_suffix(suffix: str) -> str:
@@ -151,27 +152,28 @@ def check_format(picture: Picture, format: str, *, force: bool = False, strip: b
         return
     if not holds.alpha and picture.is_transparent:
         raise LossyFormatError(
-            f"{format} cannot hold transparency: choose png, webp or tiff, or accept the loss (--force, force=True)"
+            f"{format} cannot hold transparency", Hint(text="choose png, webp or tiff"), ACCEPT_THE_LOSS
         )
     if holds.alpha and not holds.soft and picture.has_degrees:
         raise LossyFormatError(
-            f"{format} holds no degrees of transparency: choose png, webp or tiff, or accept the loss "
-            "(--force, force=True)"
+            f"{format} holds no degrees of transparency", Hint(text="choose png, webp or tiff"), ACCEPT_THE_LOSS
         )
     if picture.data_band and not holds.data_band:
         raise LossyFormatError(
-            f"{format} has no place for the channel of data behind the colours (an extra sample that is not alpha): "
-            "choose tiff, or leave it out (--force, force=True)"
+            f"{format} has no place for the channel of data behind the colours (an extra sample that is not alpha)",
+            Hint(text="choose tiff"),
+            Hint(text="leave it out with {option}", option="force", value=True),
         )
     if picture.metadata.signal and picture.metadata.signal.is_hdr and (strip or not holds.cicp):
         without = "a file without metadata" if strip and holds.cicp else format
         raise LossyFormatError(
-            f"{without} cannot say that the colours are HDR (PQ or HLG): choose png, avif or heic with their metadata, "
-            "or accept sRGB with the highlights clipped (--force, force=True)"
+            f"{without} cannot say that the colours are HDR (PQ or HLG)",
+            Hint(text="choose png, avif or heic with their metadata"),
+            Hint(text="accept sRGB and clipped highlights with {option}", option="force", value=True),
         )
     if not holds.deep and picture.is_deep and picture.light is None:
         raise LossyFormatError(
-            f"{format} cannot hold 16 bits a channel: choose png or tiff, or accept the loss (--force, force=True)"
+            f"{format} cannot hold 16 bits a channel", Hint(text="choose png or tiff"), ACCEPT_THE_LOSS
         )
     _check_light(picture, holds)
     if format == "jpeg" and not strip:
@@ -183,8 +185,10 @@ def _check_lengths(metadata: Metadata) -> None:
     for what, block in (("EXIF", metadata.exif), ("XMP", metadata.xmp), ("IPTC", metadata.iptc)):
         if not fits_jpeg(block):
             raise LossyFormatError(
-                f"jpeg cannot hold {len(block or b''):,} bytes of {what}: choose another format, leave them out "
-                "(--force, force=True), or leave out all metadata (--strip at the command line)"
+                f"jpeg cannot hold {len(block or b''):,} bytes of {what}",
+                Hint(text="choose another format"),
+                Hint(text="leave them out with {option}", option="force", value=True),
+                Hint(text="leave out all metadata with {option}", option="strip", value=True),
             )
 
 
@@ -204,8 +208,9 @@ def _check_light(picture: Picture, holds: Format) -> None:
         return
     if not holds.floats:
         raise LossyFormatError(
-            f"{holds.name} cannot hold floating-point values (here from {light.low:g} to {light.high:g}, white is 1): "
-            "choose tiff or exr, or accept integers, clipped to black and white (--force, force=True)"
+            f"{holds.name} cannot hold floating-point values (here from {light.low:g} to {light.high:g}, white is 1)",
+            Hint(text="choose tiff or exr"),
+            Hint(text="accept integers, clipped to black and white, with {option}", option="force", value=True),
         )
 
 

@@ -1,6 +1,6 @@
 """How large a picture may be, asked before it is decoded."""
 
-from a2f.errors import ImageReadError, PixelLimitError
+from a2f.errors import Hint, ImageReadError, PixelLimitError
 
 DEFAULT_MAX_PIXELS = 256_000_000
 
@@ -22,6 +22,6 @@ def check_size(width: int, height: int, name: str, max_pixels: int | None) -> No
         raise ImageReadError(f"{name} is empty ({width} x {height} pixels)")
     if max_pixels is not None and width * height > max_pixels:
         raise PixelLimitError(
-            f"{name} has {width} x {height} = {width * height:,} pixels, more than the limit of {max_pixels:,}: "
-            "raise --max-pixels (max_pixels in Python) if the file is to be trusted"
+            f"{name} has {width} x {height} = {width * height:,} pixels, more than the limit of {max_pixels:,}",
+            Hint(text="raise {option} if you trust the file", option="max_pixels"),
         )

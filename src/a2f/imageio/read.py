@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import TAKE_WHAT_THERE_IS, ImageReadError, TruncatedImageError
+from a2f.errors import ALLOW_TRUNCATED, ImageReadError, TruncatedImageError
 from a2f.imageio.colour import is_linear, widened, without_premultiplied
 from a2f.imageio.containers import is_lossless
 from a2f.imageio.described import conversion_notes, described, left_out_notes
@@ -370,7 +370,7 @@ def _as_ours(error: "VipsError", data: bytes, format: str, name: str) -> ImageRe
 
 
 def _in_part(name: str) -> TruncatedImageError:
-    return TruncatedImageError(f"{name} is truncated or damaged; {TAKE_WHAT_THERE_IS}")
+    return TruncatedImageError(f"{name} is truncated or damaged", ALLOW_TRUNCATED)
 
 
 def _ends_too_early(data: bytes, format: str) -> bool:

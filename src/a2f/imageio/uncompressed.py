@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import TAKE_WHAT_THERE_IS, ImageReadError, TruncatedImageError
+from a2f.errors import ALLOW_TRUNCATED, ImageReadError, TruncatedImageError
 from a2f.imageio.bmp_colour import bmp_profile
 from a2f.imageio.colour import fitting
 from a2f.imageio.limits import check_size
@@ -136,8 +136,10 @@ def _loaded(
             raise ImageReadError(f"cannot decode {name}: {error}") from error
         if fill is not None and (more := fill()):
             return _loaded(opened, data + more, name, fill=bytes)
-        way_out = "too much of it is missing" if fill else TAKE_WHAT_THERE_IS
-        raise TruncatedImageError(f"{name} is truncated or damaged ({error}); {way_out}") from error
+        damaged = f"{name} is truncated or damaged ({error})"
+        if fill is not None:
+            raise TruncatedImageError(f"{damaged}; too much of it is missing") from error
+        raise TruncatedImageError(damaged, ALLOW_TRUNCATED) from error
     return image
 
 

@@ -41,11 +41,6 @@ def multi_adds(config: A2FConfig, *, width: int, height: int, convention: Conven
     return per_pixel * width * height + once
 
 
-def stored_features(config: A2FConfig, *, width: int, height: int) -> int:
-    """Values of x_0 .. x_L, all of which are alive until the last block (Eq. 6)."""
-    return config.channels * (config.blocks + 1) * width * height
-
-
 def activations(config: A2FConfig, *, width: int, height: int) -> int:
     """Output elements of all convolutions, the field's "activations" (NTIRE efficiency challenges).
 

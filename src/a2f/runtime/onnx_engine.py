@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import Cancelled, EngineError
+from a2f.export.builder import Sides
 from a2f.export.fold import fold
-from a2f.export.graph import Sides, export_onnx
+from a2f.export.graph import export_onnx
 from a2f.export.session import make_session
 from a2f.export.steps import block_step, exchange_step, head_step, tail_step
 from a2f.runtime.arrays import to_batch, to_image

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from a2f.errors import Cancelled, EngineError, MissingExtraError
+from a2f.errors import Cancelled, EngineError, Hint, MissingExtraError
 from a2f.export.fold import fold
 from a2f.export.graph import export_onnx
 from a2f.export.int8 import Range, ranges_of
@@ -118,10 +118,13 @@ class _Graph:
 
 def _check(weights: Weights, dtype: str, ranges: tuple[Range, ...] | None, limits: Limits) -> None:
     if not computes(dtype):
-        raise EngineError(f"this CPU does not compute in {dtype}: use --dtype float32")
+        exact = Hint(text="use {option}", option="dtype", value="float32")
+        raise EngineError(f"this CPU does not compute in {dtype}", exact)
     if dtype == "int8" and ranges is None:
         raise EngineError(
-            f"{weights.label} has no ranges for int8: make them with `a2f calibrate`, or use another --dtype"
+            f"{weights.label} has no ranges for int8",
+            Hint(text="make them with `a2f calibrate`"),
+            Hint(text="use another {option}", option="dtype"),
         )
     if limits.gates == "exact":
         raise EngineError(

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import Cancelled
+from a2f.export.builder import ALL_SIDES
 from a2f.export.fold import Folded
-from a2f.export.graph import ALL_SIDES
 from a2f.export.steps import middle_of, slots_of
 from a2f.runtime.plan import session_bytes
 from a2f.runtime.tiled import Array, Means, Rows, Step, Steps, gate_of

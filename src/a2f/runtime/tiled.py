@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import Cancelled
+from a2f.export.builder import ALL_SIDES, Sides
 from a2f.export.fold import Conv, Folded, FoldedBlock
-from a2f.export.graph import ALL_SIDES, Sides
 from a2f.export.steps import BLOCK_HALO_PX, TAIL_HALO_PX, middle_of, slots_of
 from a2f.runtime.features import Features, FeaturesInFile, FeaturesInMemory
 from a2f.runtime.plan import LEAST_PX, Plan

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from a2f.errors import MemoryLimitError
+from a2f.export.builder import ALL_SIDES, Sides
 from a2f.export.fold import Conv, Folded, FoldedBlock
-from a2f.export.graph import ALL_SIDES, Sides
 from a2f.export.steps import BLOCK_HALO_PX, middle_of
 from a2f.runtime.tiled import Array, Step, Steps
 

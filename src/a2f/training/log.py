@@ -1,4 +1,4 @@
-"""What a run leaves for people: a CSV and TensorBoard events; `a2f.training.plots` draws them."""
+"""What a run leaves for people: a CSV and TensorBoard events; `a2f.figures.curves` draws them."""
 
 import csv
 import io

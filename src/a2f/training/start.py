@@ -35,7 +35,7 @@ VALIDATION_LR_PX = 128  # side of what is evaluated of images taken out of the t
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class TrainingJob:
     """What `a2f train` was asked for.
 
     Attributes:
@@ -67,7 +67,7 @@ class Job:
     resume: bool = False
 
 
-def start(job: Job, *, report: Callable[[Run], Callable[[Progress], None]], tell: Callable[[str], None]) -> Run:
+def start(job: TrainingJob, *, report: Callable[[Run], Callable[[Progress], None]], tell: Callable[[str], None]) -> Run:
     """Run a job to its end.
 
     Args:
@@ -148,7 +148,7 @@ def _folder(path: Path) -> Iterator[None]:
                 path.rmdir()
 
 
-def _check_sizes(pairs: Sequence[Pair], job: Job) -> None:
+def _check_sizes(pairs: Sequence[Pair], job: TrainingJob) -> None:
     """Refuse images of which none holds a patch, before anything is computed; InputError."""
     patch = max(stage.patch for stage in job.recipe.stages)
     if not any(min(lr.shape[:2]) >= patch for _, lr in pairs):
@@ -176,7 +176,7 @@ def processes(device: str) -> Iterator[tuple[Processes, torch.device]]:
     """Join the other processes that torchrun started, if it did.
 
     Args:
-        device: as in `Job`; "cuda" becomes the card of this process.
+        device: as in `TrainingJob`; "cuda" becomes the card of this process.
 
     Raises:
         EngineError: if the device is not there.
@@ -200,7 +200,7 @@ def processes(device: str) -> Iterator[tuple[Processes, torch.device]]:
         dist.destroy_process_group()
 
 
-def _check_teacher(job: Job) -> None:
+def _check_teacher(job: TrainingJob) -> None:
     if (job.teacher is None) != (job.recipe.teacher_share == 0):
         have = "no teacher is given" if job.teacher is None else "a teacher is given"
         raise UsageError(
@@ -242,7 +242,7 @@ def taught_images(
     return images
 
 
-def _pairs(job: Job, tell: Callable[[str], None]) -> tuple[list[Pair], list[Pair]]:
+def _pairs(job: TrainingJob, tell: Callable[[str], None]) -> tuple[list[Pair], list[Pair]]:
     scale = job.config.scale
 
     def load(paths: list[Path], lr: dict[Path, Path]) -> list[Pair]:
@@ -275,7 +275,7 @@ def _pairs(job: Job, tell: Callable[[str], None]) -> tuple[list[Pair], list[Pair
     return train, validation if job.validation is None else _some(validation, job.validation)
 
 
-def _left(paths: list[Path], held: list[Path], job: Job) -> list[Path]:
+def _left(paths: list[Path], held: list[Path], job: TrainingJob) -> list[Path]:
     """The images to train on.
 
     Raises:

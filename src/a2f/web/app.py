@@ -98,7 +98,7 @@ class Service:
         if job.result is None:
             self.jobs.forget(job)
             raise job.error or ProblemError("stopping", "the server is shutting down", retry_after_s=5)
-        return Picture(self.jobs, job, job.result, forget=True)
+        return PictureAnswer(self.jobs, job, job.result, forget=True)
 
     async def submit(self, request: Request) -> Response:
         """`POST /v1/jobs`."""
@@ -123,7 +123,7 @@ class Service:
         job = self.jobs.find(request.path_params["id"])
         if job.result is None:
             raise job.error or ProblemError("not-ready", f"the job is {job.status}")
-        return Picture(self.jobs, job, job.result, forget=False)
+        return PictureAnswer(self.jobs, job, job.result, forget=False)
 
     async def openapi(self, request: Request) -> Response:
         """`GET /openapi.json`."""
@@ -207,7 +207,7 @@ def _work_px(pixels: int, scales: tuple[int, ...]) -> float:
     return work
 
 
-class Picture:
+class PictureAnswer:
     """Answers with an enlarged picture, in parts, so that a client that takes none of them is noticed.
 
     Args:

@@ -21,9 +21,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from a2f.errors import A2FError
 from a2f.web.metrics import Metrics, log_request
+from a2f.web.options import in_requests
 from a2f.web.problems import MEDIA_TYPE, ProblemError, problem_name
 from a2f.web.settings import Settings
-from a2f.web.wording import for_clients
 
 LOG = logging.getLogger("a2f.web")
 OPEN_PATHS = ("/healthz", "/readyz")  # probes have no key
@@ -72,7 +72,7 @@ class Guard:
         except ProblemError as problem:
             await exchange.problem(problem)
         except A2FError as error:
-            await exchange.problem(ProblemError(problem_name(error), for_clients(str(error))))
+            await exchange.problem(ProblemError(problem_name(error), in_requests(error)))
         except Exception as error:
             LOG.exception("unexpected error")
             await exchange.problem(ProblemError("failed", f"unexpected {type(error).__name__}"))

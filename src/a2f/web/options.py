@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from a2f.errors import A2FError, Hint, MissingExtraError
 from a2f.imageio import FORMATS, format_of_suffix
 from a2f.imageio.extras import NEEDED
 from a2f.sizes import Size, Target
@@ -115,6 +116,29 @@ def parameters() -> dict[str, Schema]:
         "force": _flag("Accept a format that loses transparency, 16 bits or long metadata."),
         "allow_truncated": _flag("Enlarge what can be read of a damaged picture."),
     }  # fmt: skip
+
+
+def in_requests(error: Exception) -> str:
+    """The message of an error as a client of the server needs it: its options are those of a request.
+
+    Args:
+        error: of any kind.
+
+    Returns:
+        Its message, without hints to options that requests do not have, or to install something on the server.
+    """
+    if isinstance(error, MissingExtraError):
+        return error.message
+    return error.text(_as_parameter) if isinstance(error, A2FError) else str(error)
+
+
+def _as_parameter(hint: Hint) -> str:
+    """The option of a hint in a request: ``force=true``, ``dtype=float32``, ``quality``; nothing for other options."""
+    if hint.option not in parameters():
+        return ""
+    if hint.value is None:
+        return hint.option
+    return f"{hint.option}={str(hint.value).lower() if isinstance(hint.value, bool) else hint.value}"
 
 
 def read_options(given: Iterable[tuple[str, str]]) -> Options:

@@ -21,7 +21,7 @@ MEDIA_TYPE = "application/problem+json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
+class ProblemKind:
     """One kind of problem.
 
     Attributes:
@@ -38,47 +38,47 @@ class Kind:
 
 
 _ALL = (
-    Kind(name="bad-request", status=400, title="The request is malformed",
+    ProblemKind(name="bad-request", status=400, title="The request is malformed",
          remedy="Send the picture as the body, or multipart/form-data with one file in the field `image`."),
-    Kind(name="unauthorized", status=401, title="The API key is missing or wrong",
+    ProblemKind(name="unauthorized", status=401, title="The API key is missing or wrong",
          remedy="Send `Authorization: Bearer KEY`; browsers ask for the key as a password, with any user name."),
-    Kind(name="wrong-origin", status=403, title="Another site may not use this server",
+    ProblemKind(name="wrong-origin", status=403, title="Another site may not use this server",
          remedy="Use the page of this server, or a program: CORS is off."),
-    Kind(name="not-found", status=404, title="There is nothing at this address",
+    ProblemKind(name="not-found", status=404, title="There is nothing at this address",
          remedy="`/docs` lists the addresses. A job is forgotten some time after it is done: send the picture again."),
-    Kind(name="method-not-allowed", status=405, title="This address does not take this method",
+    ProblemKind(name="method-not-allowed", status=405, title="This address does not take this method",
          remedy="The header `Allow` lists the methods."),
-    Kind(name="not-acceptable", status=406, title="None of the accepted types can be made",
+    ProblemKind(name="not-acceptable", status=406, title="None of the accepted types can be made",
          remedy="Accept an image type from `GET /v1/models`, or `*/*`."),
-    Kind(name="too-slow", status=408, title="The request arrived too slowly",
+    ProblemKind(name="too-slow", status=408, title="The request arrived too slowly",
          remedy="Send it again over a faster connection."),
-    Kind(name="not-ready", status=409, title="The job has no result",
+    ProblemKind(name="not-ready", status=409, title="The job has no result",
          remedy="Wait for the status `done`; the job tells why it failed."),
-    Kind(name="too-large", status=413, title="The request has too many bytes",
+    ProblemKind(name="too-large", status=413, title="The request has too many bytes",
          remedy="`limits.body_bytes` of `GET /v1/models` is the limit."),
-    Kind(name="too-many-pixels", status=413, title="The picture or its result has too many pixels",
+    ProblemKind(name="too-many-pixels", status=413, title="The picture or its result has too many pixels",
          remedy="`limits.pixels` of `GET /v1/models` is the limit of a picture; a result may have 16 times as many."),
-    Kind(name="too-much-memory", status=413, title="The picture needs more memory than there is",
+    ProblemKind(name="too-much-memory", status=413, title="The picture needs more memory than there is",
          remedy="Send a smaller picture, or ask for a smaller size."),
-    Kind(name="not-a-picture", status=415, title="The body is not a picture that can be read",
+    ProblemKind(name="not-a-picture", status=415, title="The body is not a picture that can be read",
          remedy="`formats` of `GET /v1/models` lists the formats."),
-    Kind(name="wrong-host", status=421, title="This server does not go by this name",
+    ProblemKind(name="wrong-host", status=421, title="This server does not go by this name",
          remedy="Ask for it by an IP address or localhost; `a2f serve --host-name NAME` adds a name."),
-    Kind(name="bad-option", status=422, title="An option is unknown or has a wrong value",
+    ProblemKind(name="bad-option", status=422, title="An option is unknown or has a wrong value",
          remedy="`/docs` lists the options."),
-    Kind(name="damaged-picture", status=422, title="The picture is damaged or ends too early",
+    ProblemKind(name="damaged-picture", status=422, title="The picture is damaged or ends too early",
          remedy="Send the whole file; `allow_truncated=true` takes what there is."),
-    Kind(name="format-loses", status=422, title="The format cannot hold all of the picture",
+    ProblemKind(name="format-loses", status=422, title="The format cannot hold all of the picture",
          remedy="Choose png or tiff; `force=true` accepts the loss."),
-    Kind(name="queue-full", status=429, title="Too many requests are waiting",
+    ProblemKind(name="queue-full", status=429, title="Too many requests are waiting",
          remedy="Send it again after the seconds in `Retry-After`."),
-    Kind(name="failed", status=500, title="The picture could not be enlarged",
+    ProblemKind(name="failed", status=500, title="The picture could not be enlarged",
          remedy="Try again; if it fails again, report the picture."),
-    Kind(name="busy", status=503, title="The server has no room at the moment",
+    ProblemKind(name="busy", status=503, title="The server has no room at the moment",
          remedy="Send it again after the seconds in `Retry-After`."),
-    Kind(name="stopping", status=503, title="The server is shutting down",
+    ProblemKind(name="stopping", status=503, title="The server is shutting down",
          remedy="Send it again after the seconds in `Retry-After`."),
-    Kind(name="took-too-long", status=504, title="The picture took too long",
+    ProblemKind(name="took-too-long", status=504, title="The picture took too long",
          remedy="Send a smaller picture, or ask for a smaller scale."),
 )  # fmt: skip
 KINDS = {kind.name: kind for kind in _ALL}

@@ -28,9 +28,8 @@ from a2f.runtime.memory import give_back_freed
 from a2f.runtime.options import EngineOptions
 from a2f.sizes import Size
 from a2f.upscalers import Models, Upscalers
-from a2f.web.options import Options, from_message
+from a2f.web.options import Options, from_message, in_requests
 from a2f.web.problems import problem_name
-from a2f.web.wording import for_clients
 from a2f.weights import available_scales
 
 LENGTHS = struct.Struct("<IQ")
@@ -46,7 +45,7 @@ def packed(header: dict[str, Any], payload: bytes | bytearray = b"") -> bytes:
     return LENGTHS.pack(len(text), len(payload)) + text
 
 
-class Progress:
+class PictureProgress:
     """How much of a picture is done, over all runs of its networks.
 
     Args:
@@ -105,7 +104,7 @@ class Worker:
         decided = decide(data, models, request, name=NAME)
         if not decided.passes:
             self._check_resizing(decided.picture.size, decided.final)
-        upscalers.on_progress = Progress(_work(decided), tell)
+        upscalers.on_progress = PictureProgress(_work(decided), tell)
         file, notes = write(decided)
         told = {
             "format": decided.format,
@@ -126,7 +125,7 @@ class Worker:
 
 
 def _note(text: str) -> str:
-    return for_clients(text.removeprefix(f"{NAME}: "))
+    return text.removeprefix(f"{NAME}: ")
 
 
 def _work(decided: Enlargement) -> list[float]:
@@ -155,7 +154,7 @@ def _answer(worker: Worker, header: dict[str, Any], data: bytes, send: Callable[
         send({"kind": "done", **told}, file)
     except Exception as error:
         name = problem_name(error)
-        detail = for_clients(str(error))
+        detail = in_requests(error)
         if name == "failed":
             detail = f"unexpected {type(error).__name__}"
             sys.excepthook(type(error), error, error.__traceback__)

@@ -9,7 +9,7 @@ import torch
 
 from a2f.errors import WeightsError
 from a2f.model.a2f import A2F, normed_convolutions, to_weights
-from a2f.model.convert import convert_official, official_name
+from a2f.model.official import convert_official, official_name
 from a2f.variants import SCALES, VARIANTS, config_of
 from a2f.weights import Weights
 

@@ -1,13 +1,15 @@
-"""``a2f train plot``."""
+"""``a2f plot``."""
 
 from pathlib import Path
 
 import click
 
+from a2f.cli.parameters import check_output
+
 EPILOG = """\b
 Examples:
-  a2f train plot runs/sd_x4                       RUN/curves.png
-  a2f train plot runs/a runs/b sd.safetensors -o compared.svg
+  a2f plot runs/sd_x4                          RUN/curves.png
+  a2f plot runs/a runs/b sd.safetensors -o compared.svg
 
 \b
 Exit code: 0 drawn, 1 failed, 2 wrong request.
@@ -29,10 +31,9 @@ def plot(runs: tuple[Path, ...], output: Path | None, overwrite: bool) -> None:
     sources = list(dict.fromkeys(runs))
     if output is None and (len(sources) > 1 or sources[0].is_file()):
         raise click.UsageError("name the picture: -o OUT.png, OUT.svg or OUT.pdf")
-    from a2f.cli.output import check_output
-    from a2f.compare import names_apart
+    from a2f.figures.curves import plot_runs
     from a2f.figures.style import SUFFIXES
-    from a2f.training.plots import plot_runs
+    from a2f.sheets import names_apart
 
     if output is not None:
         check_output(output, *SUFFIXES, overwrite=overwrite)

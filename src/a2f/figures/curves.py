@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from a2f.errors import A2FError, ImageWriteError, MissingExtraError
+from a2f.errors import A2FError
+from a2f.figures.style import COLOURS, DASHES, FACTOR_LINES, FACTOR_NAMES, GREY, draw_grid, drawing, save
 from a2f.peers.files import network_in
 from a2f.training.log import read_log
 from a2f.weights import lambdas, read_weights
@@ -15,15 +16,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CURVES = {"loss": "training loss", "psnr_y": "validation PSNR-Y, dB", "lr": "learning rate"}
-# Colours of Okabe and Ito, told apart by all who see colours differently; the line style tells the runs apart in grey.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-GREY = "#666666"  # of bicubic
-STYLES = ("-", "--", "-.", ":")
-FACTOR_STYLES = {"res": ("o", COLOURS[0]), "att": ("s", COLOURS[1]), "x": ("^", COLOURS[2])}
 FEW_POINTS = 60  # of a curve: each gets a dot
 ACROSS = 3  # panels in a row
-PANEL_INCHES = (4.6, 3.4)
-PAD_INCHES = 0.12  # around each panel
+PANEL_IN = (3.4, 2.5)  # width and height
+PAD_IN = 0.1  # around each panel
 TICKS = 5  # of the steps, at most: more touch each other
 
 
@@ -63,13 +59,9 @@ def plot_runs(sources: Mapping[str, Path], *, output: Path) -> list[str]:
     Raises:
         A2FError: if a folder holds no log or an empty one, a file is no weights file, or nothing can be drawn.
         MissingExtraError: if matplotlib is not installed.
+        UsageError: for another suffix.
         ImageWriteError: if the picture cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.layout_engine import ConstrainedLayoutEngine
-    except ImportError as error:
-        raise MissingExtraError("plots need matplotlib: pip install 'a2f[train]'") from error
     drawn = [_source(path, label) for label, path in sources.items()]
     runs, with_factors = [s for s in drawn if s.rows], [s for s in drawn if s.factors]
     notes = [note for source in drawn for note in source.notes]
@@ -77,20 +69,17 @@ def plot_runs(sources: Mapping[str, Path], *, output: Path) -> list[str]:
     if panels == 0:
         raise A2FError(f"there is nothing to draw: {'; '.join(notes)}")
     across, down = min(ACROSS, panels), -(-panels // ACROSS)
-    padded = ConstrainedLayoutEngine(w_pad=PAD_INCHES, h_pad=PAD_INCHES)
-    figure = Figure(figsize=(PANEL_INCHES[0] * across, PANEL_INCHES[1] * down), layout=padded)
-    axes = list(figure.subplots(down, across, squeeze=False).flat)
-    for axis, name in zip(axes, CURVES if runs else (), strict=False):
-        notes += _draw_curves(axis, name, runs)
-    first = len(CURVES) if runs else 0
-    for axis, source in zip(axes[first:], with_factors, strict=False):
-        _draw_factors(axis, source)
-    for axis in axes[panels:]:
-        axis.set_axis_off()
-    try:
-        figure.savefig(output, dpi=120)
-    except (OSError, ValueError) as error:
-        raise ImageWriteError(f"cannot write {output}: {error}") from error
+    with drawing(width_in=PANEL_IN[0] * across, height_in=PANEL_IN[1] * down) as figure:
+        figure.get_layout_engine().set(w_pad=PAD_IN, h_pad=PAD_IN)
+        axes = list(figure.subplots(down, across, squeeze=False).flat)
+        for axis, name in zip(axes, CURVES if runs else (), strict=False):
+            notes += _draw_curves(axis, name, runs)
+        first = len(CURVES) if runs else 0
+        for axis, source in zip(axes[first:], with_factors, strict=False):
+            _draw_factors(axis, source)
+        for axis in axes[panels:]:
+            axis.set_axis_off()
+        save(figure, output)
     return notes
 
 
@@ -122,25 +111,25 @@ def _draw_curves(axis: "Axes", name: str, runs: Sequence[Source]) -> list[str]:
 
     notes = []
     for number, run in enumerate(runs):
-        how: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "linestyle": STYLES[number % len(STYLES)]}
+        how: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "linestyle": DASHES[number % len(DASHES)]}
         steps, values = run.points(name)
         if not values:
             notes.append(f"{run.label}: the log has no {CURVES[name]}")
             continue
-        how["marker"] = "." if len(steps) < FEW_POINTS else None
+        how |= {"marker": ".", "markersize": 3} if len(steps) < FEW_POINTS else {}
         axis.plot(steps, values, label=run.label, **how)
         steps, values = run.points("psnr_y_jpeg") if name == "psnr_y" else ([], [])
         if values:
-            axis.plot(steps, values, label=f"{run.label}, JPEG files", linewidth=0.8, **how)
+            axis.plot(steps, values, label=f"{run.label}, JPEG files", linewidth=0.6, **how)
     if name == "psnr_y":
         _draw_bicubic(axis, runs)
     axis.set(xlabel="step", ylabel=CURVES[name])
     axis.xaxis.set_major_locator(MaxNLocator(TICKS, integer=True))
-    axis.grid(alpha=0.3)
+    draw_grid(axis)
     if name == "loss" and all(value > 0 for run in runs for value in run.points(name)[1]):
         axis.set_yscale("log")
     if len(axis.lines) > 1:
-        axis.legend(fontsize="small")
+        axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)  # over the panel: it covers no curve
     return notes
 
 
@@ -159,10 +148,13 @@ def _draw_factors(axis: "Axes", source: Source) -> None:
     from matplotlib.ticker import MaxNLocator
 
     for name, values in source.factors.items():
-        marker, colour = FACTOR_STYLES[name]
-        axis.plot(range(1, len(values) + 1), values, marker=marker, markersize=4, color=colour, label=f"λ {name}")
+        colour, marker, dashes = FACTOR_LINES[name]
+        how: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 3, "linestyle": dashes}
+        axis.plot(range(1, len(values) + 1), values, label=FACTOR_NAMES[name], **how)
     axis.set(xlabel="block", ylabel="λ (Eq. 9)", title=source.label)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_xlim(0.5, len(next(iter(source.factors.values()))) + 0.5)
-    axis.grid(alpha=0.3)
-    axis.legend(fontsize="small")
+    draw_grid(axis)
+    low, high = axis.get_ylim()
+    axis.set_ylim(low, high + 0.15 * (high - low))  # room for the legend
+    axis.legend(loc="upper center", ncols=3)

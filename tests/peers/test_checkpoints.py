@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from a2f.errors import UsageError, WeightsError
-from a2f.peers.convert import READERS, convert_network
+from a2f.peers.checkpoints import READERS, convert_network
 from a2f.peers.files import open_network, unique_tensors
 from a2f.peers.pickled import read_pickled
 from a2f.peers.protobuf import _message_class, read_caffe, read_tensorflow

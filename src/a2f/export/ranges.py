@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from a2f.errors import WeightsError
 from a2f.export import onnx_file
+from a2f.export.builder import GraphBuilder
 from a2f.export.fold import Folded, fold
-from a2f.export.graph import LR_SHAPE, Drawing
+from a2f.export.graph import LR_SHAPE, add_network
 from a2f.export.int8 import Range
 from a2f.export.session import make_session
 from a2f.weights import Weights
@@ -41,12 +42,12 @@ def calibrate(weights: Weights, images: Iterable[NDArray[np.float32]], *, thread
 
 
 def _with_outputs(net: Folded, names: list[str]) -> bytes:
-    drawing = Drawing()
-    drawing.network(net, "split")
+    graph = GraphBuilder()
+    add_network(graph, net)
     return onnx_file.model(
         "calibration",
-        nodes=drawing.nodes,
-        constants=drawing.constants,
+        nodes=graph.nodes,
+        constants=graph.constants,
         inputs={"lr": LR_SHAPE},
         outputs=dict.fromkeys(names),
     )

@@ -60,7 +60,7 @@ def compare_sheet(
         hr: the original, [H, W, 3] uint8; it stands last, and the label of each picture of its size tells its PSNR-Y;
             that of a picture a whole number of times smaller tells the PSNR-Y of its bicubic enlargement. An original
             up to 3 pixels larger is cut at its right and lower edge, as benchmarks cut it to a multiple of the scale.
-        crops: x, y, width and height in pixels of the largest picture; by default two spots rich in detail.
+        crops: x, y, width and height in pixels of the largest picture; by default two crops rich in detail.
 
     Returns:
         A PIL image in RGB.
@@ -82,11 +82,11 @@ def compare_sheet(
         entry = _entry("original", original, (width, height), None)
         cut = "" if hr is original else f", cut from {hr.shape[1]} x {hr.shape[0]}"
         entries.append(replace(entry, detail=entry.detail + cut))
-    spots = list(crops) or detailed_spots(entries[-1].image)
-    for x, y, w, h in spots:
+    shown = list(crops) or detailed_crops(entries[-1].image)
+    for x, y, w, h in shown:
         if min(x, y) < 0 or w < 1 or h < 1 or x + w > width or y + h > height:
             raise InputError(f"crop {x},{y},{w},{h} lies outside the {width} x {height} pixels of the largest picture")
-    return _draw(entries, spots)
+    return _draw(entries, shown)
 
 
 def _cut(hr: Image, size: tuple[int, int]) -> Image:
@@ -133,7 +133,7 @@ def _bicubic(image: Image, size: tuple[int, int]) -> Image:
     return np.asarray(Pillow.fromarray(image).resize(size, Pillow.Resampling.BICUBIC))
 
 
-def detailed_spots(image: Image) -> list[Crop]:
+def detailed_crops(image: Image) -> list[Crop]:
     """Two crops with much fine detail, apart from each other, 4:3, enlarged by a whole number where there is room."""
     height, width = image.shape[:2]
     whole = [CELL_PX // k for k in (6, 5, 4, 3, 2, 1) if CELL_PX // k <= max(width // 5, 60)]
@@ -143,26 +143,26 @@ def detailed_spots(image: Image) -> list[Crop]:
     energy = np.abs(np.diff(grey, axis=1, prepend=grey[:, :1])) + np.abs(np.diff(grey, axis=0, prepend=grey[:1]))
     sums = np.pad(np.minimum(energy, 60), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
     boxes = sums[h:, w:] - sums[:-h, w:] - sums[h:, :-w] + sums[:-h, :-w]
-    spots: list[Crop] = []
+    crops: list[Crop] = []
     for _ in range(2):
         y, x = np.unravel_index(int(boxes.argmax()), boxes.shape)
-        spots.append((int(x), int(y), w, h))
+        crops.append((int(x), int(y), w, h))
         boxes = boxes.copy()
         boxes[max(0, y - h) : y + h, max(0, x - w) : x + w] = -1
         if boxes.max() < 0:
             break
-    return spots
+    return crops
 
 
-def _draw(entries: list[_Entry], spots: list[Crop]) -> "Sheet":
+def _draw(entries: list[_Entry], crops: list[Crop]) -> "Sheet":
     from PIL import Image, ImageDraw
 
     height, width = entries[0].image.shape[:2]
-    whole, rows = fitted(width, height), [fitted(w, h) for _, _, w, h in spots]
+    whole, rows = fitted(width, height), [fitted(w, h) for _, _, w, h in crops]
     measured = any(entry.psnr is not None for entry in entries)
     total = (
         2 * MARGIN + len(entries) * CELL_PX + (len(entries) - 1) * GAP,
-        2 * MARGIN + TITLE_PX + sum(row[1] for row in [whole, *rows]) + len(spots) * GAP + measured * FOOT_PX,
+        2 * MARGIN + TITLE_PX + sum(row[1] for row in [whole, *rows]) + len(crops) * GAP + measured * FOOT_PX,
     )
     sheet = Image.new("RGB", total, PAPER)
     pen = ImageDraw.Draw(sheet)
@@ -171,10 +171,10 @@ def _draw(entries: list[_Entry], spots: list[Crop]) -> "Sheet":
         draw_text(pen, (left, top - 4), fit_text(entry.label, LARGE, CELL_PX), size=LARGE, fill=INK)
         draw_text(pen, (left, top + 24), fit_text(entry.detail, SMALL, CELL_PX), size=SMALL, fill=FAINT)
         top += TITLE_PX
-        draw_whole(sheet, entry.image, whole, spots, (left, top))
+        draw_whole(sheet, entry.image, whole, crops, (left, top))
         top += whole[1] + GAP
-        for number, (spot, row) in enumerate(zip(spots, rows, strict=True)):
-            draw_crop(sheet, entry.image, spot, row, (left, top), FRAMES[number % len(FRAMES)])
+        for number, (crop, row) in enumerate(zip(crops, rows, strict=True)):
+            draw_crop(sheet, entry.image, crop, row, (left, top), FRAMES[number % len(FRAMES)])
             top += row[1] + GAP
     if measured:
         note = f"PSNR-Y: BT.601 luma of 8-bit RGB, {_border(entries[-1].image)} pixels cut from each side"
@@ -189,28 +189,28 @@ def fitted(width: int, height: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def draw_whole(sheet: "Sheet", image: Image, size: tuple[int, int], spots: list[Crop], at: tuple[int, int]) -> None:
-    """The whole picture, centred in its cell, with a frame around each spot."""
+def draw_whole(sheet: "Sheet", image: Image, size: tuple[int, int], crops: list[Crop], at: tuple[int, int]) -> None:
+    """The whole picture, centred in its cell, with a frame around each crop."""
     from PIL import Image as Pillow
     from PIL import ImageDraw
 
     left, top = at[0] + (CELL_PX - size[0]) // 2, at[1]
     sheet.paste(Pillow.fromarray(image).resize(size, Pillow.Resampling.LANCZOS), (left, top))
     across, down = size[0] / image.shape[1], size[1] / image.shape[0]
-    for number, (x, y, w, h) in enumerate(spots):
+    for number, (x, y, w, h) in enumerate(crops):
         box = [left + x * across, top + y * down, left + (x + w) * across - 1, top + (y + h) * down - 1]
         box[2:] = max(box[0], box[2]), max(box[1], box[3])
         ImageDraw.Draw(sheet).rectangle(box, outline=FRAMES[number % len(FRAMES)], width=3)
 
 
 def draw_crop(
-    sheet: "Sheet", image: Image, spot: Crop, size: tuple[int, int], at: tuple[int, int], colour: tuple[int, int, int]
+    sheet: "Sheet", image: Image, crop: Crop, size: tuple[int, int], at: tuple[int, int], colour: tuple[int, int, int]
 ) -> None:
-    """One spot, centred in its cell, in a frame of its colour."""
+    """One crop, centred in its cell, in a frame of its colour."""
     from PIL import Image as Pillow
     from PIL import ImageDraw
 
-    x, y, w, h = spot
+    x, y, w, h = crop
     left, top = at[0] + (CELL_PX - size[0]) // 2, at[1]
     # nearest when enlarging: the sheet must show pixels, not the sheet's own smoothing
     method = Pillow.Resampling.NEAREST if size[0] >= w else Pillow.Resampling.LANCZOS

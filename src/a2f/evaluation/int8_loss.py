@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from a2f.data.degrade import jpeg
 from a2f.data.pairs import find_images
 from a2f.errors import InputError
-from a2f.export.calibrate import calibrate
 from a2f.export.int8 import METADATA_KEY, ranges_text
+from a2f.export.ranges import calibrate
 from a2f.imageio.rgb import read_rgb8, to_uint8
 from a2f.metrics import psnr_y
 from a2f.resize import imresize

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from a2f.compare import compare_sheet, names_apart
 from a2f.errors import ImageReadError, InputError
 from a2f.imageio.rgb import read_rgb8
 from a2f.metrics import psnr_y
+from a2f.sheets import compare_sheet, names_apart
 
 
 def scene(height: int = 96, width: int = 128) -> np.ndarray:
@@ -54,9 +54,9 @@ def test_smaller_pictures_are_enlarged_for_the_display() -> None:
 
 
 def test_default_crops_lie_where_the_detail_is() -> None:
-    from a2f.compare import detailed_spots
+    from a2f.sheets import detailed_crops
 
-    x, y, w, h = detailed_spots(scene())[0]
+    x, y, w, h = detailed_crops(scene())[0]
     assert x < 70
     assert y < 50
     assert x + w > 20
@@ -64,10 +64,10 @@ def test_default_crops_lie_where_the_detail_is() -> None:
 
 
 def test_default_crops_are_enlarged_by_a_whole_number() -> None:
-    from a2f.compare import CELL_PX, detailed_spots
+    from a2f.sheets import CELL_PX, detailed_crops
 
     for side in (128, 256, 500, 1024, 4000):
-        assert all(CELL_PX % w == 0 and h == w * 3 // 4 for _, _, w, h in detailed_spots(scene(side, side)))
+        assert all(CELL_PX % w == 0 and h == w * 3 // 4 for _, _, w, h in detailed_crops(scene(side, side)))
 
 
 def test_psnr_is_that_of_the_protocol(said: list[str]) -> None:
