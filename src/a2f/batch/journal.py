@@ -287,7 +287,7 @@ class Journal:
     def items(self, *states: State) -> Iterator[Item]:
         """All items in these states, by source, a page at a time."""
         marks, last = ", ".join("?" * len(states)), ""
-        query = f"SELECT {_COLUMNS} FROM items WHERE state IN ({marks}) AND source > ? ORDER BY source LIMIT {PAGE}"
+        query = f"SELECT {_COLUMNS} FROM items WHERE +state IN ({marks}) AND source > ? ORDER BY source LIMIT {PAGE}"
         while rows := self.rows(query, *states, as_stored(last)):
             yield from map(_item, rows)
             last = _item(rows[-1]).source

@@ -266,7 +266,8 @@ def _pages(journal: Journal, *, run: int) -> Iterator[list[tuple[Any, ...]]]:
     """Items that have a result, or that may have one."""
     last = 0
     while page := journal.rows(
-        "SELECT id, target, state, output_bytes, coalesce(output_sha256, placing) FROM items "
+        "SELECT id, target, state, output_bytes, coalesce(output_sha256, placing) "
+        "FROM items NOT INDEXED "  # by id: an index of states would have to be sorted again for each page
         "WHERE seen = ? AND id > ? AND (state IN ('todo', 'done') OR (state = 'skipped' AND recipe IS NULL)) "
         f"ORDER BY id LIMIT {PAGE}",
         run,
