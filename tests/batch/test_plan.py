@@ -145,7 +145,9 @@ def test_addresses(folder: str, address: str) -> None:
 
 @pytest.mark.integration
 @pytest.mark.skipif(sys.platform != "linux", reason="the unit of ru_maxrss differs elsewhere")
-def test_memory_does_not_grow_with_the_number_of_files(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_number_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("a2f.batch.journal.CACHE_KIB", 1_000)  # what the database may take is bounded by itself
+
     def files(count: int):
         for i in range(count):
             name = f"{i % 7}/a-photo-with-a-long-name-{i}.png"
