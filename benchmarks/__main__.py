@@ -19,6 +19,7 @@ PARTS = (
     "path",
     "exactness",
     "memory",
+    "batch",
     "loader",
     "steps",
     "learning",

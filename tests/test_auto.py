@@ -188,9 +188,8 @@ def test_each_engine_is_opened_once_and_only_if_it_is_needed(robust_shipped: Pat
 def test_an_engine_keeps_no_memory_that_another_one_needs(
     here: Path, monkeypatch, options: list[object], alone: bool
 ) -> None:
-    from a2f.runtime.engines import open_upscaler
-
     from a2f import upscalers
+    from a2f.runtime.opening import open_upscaler
 
     given = []
 

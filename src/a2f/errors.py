@@ -15,6 +15,7 @@
     │       └── LossyFormatError  2  the format would lose alpha, bit depth or metadata
     ├── DownloadError          1  a file that cannot be fetched or unpacked, or has the wrong checksum
     │   └── ArchiveError       1  an archive that is damaged or not to be trusted
+    ├── JournalError           1  the journal of a batch that is damaged, in use, or cannot be written
     ├── WeightsError           1  a weights file that is missing, truncated, foreign or of the wrong shape
     ├── EngineError            2  an engine, device or precision that is not available on this machine
     ├── MissingExtraError      2  an optional package is not installed; tells the pip command
@@ -134,6 +135,10 @@ class DownloadError(A2FError):
 
 class ArchiveError(DownloadError):
     """An archive that is damaged, lacks what is wanted, or holds members that are not to be trusted."""
+
+
+class JournalError(A2FError):
+    """The journal of a batch that is missing, damaged, in use by another run, or cannot be written."""
 
 
 class WeightsError(A2FError):

@@ -66,7 +66,7 @@ def write_bytes_atomic(path: Path | str, data: bytes | Parts, *, replace: bool =
                 temporary.unlink()
 
 
-def output_exists(path: Path) -> OutputExistsError:
+def output_exists(path: Path | str) -> OutputExistsError:
     """The error for a file at the output that nobody asked to replace."""
     replace_it = Hint(text="replace it with {option}", option="overwrite", value=True)
     return OutputExistsError(f"{path} exists", Hint(text="choose another output"), replace_it)

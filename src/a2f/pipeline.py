@@ -4,13 +4,14 @@
 """
 
 import os
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
 from a2f.errors import UsageError, WriteError
-from a2f.files import Times, make_folder, output_exists, set_times, write_bytes_atomic
+from a2f.files import Parts, Times, make_folder, output_exists, set_times, write_bytes_atomic
 from a2f.imageio import (
     DEFAULT_MAX_PIXELS,
     FORMATS,
@@ -28,6 +29,7 @@ from a2f.upscaler import UNWATCHED, Control
 from a2f.upscalers import Models, Pass
 
 Source = Path | bytes  # a file, or all that it holds
+BOOK = ".cbz"  # a comic book: an archive of pages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +124,8 @@ def output_name(path: Path, *, mark: str, format: str | None = None) -> str:
         format: of the result; None for that of the picture, which its content tells. A suffix that does not fit that
             format is replaced, one that fits stays as it is written.
     """
+    if path.suffix.lower() == BOOK:
+        return path.stem + mark + path.suffix
     if format is not None:
         return path.stem + mark + FORMATS[format].suffixes[0]
     found = format_of_file(path) or (format_of_suffix(path.suffix) if is_image_name(path) else "png")
@@ -180,12 +184,18 @@ def decide(
     )
 
 
-def write(enlargement: Enlargement, *, control: Control = UNWATCHED) -> tuple[bytes, list[str]]:
+def write(
+    enlargement: Enlargement,
+    *,
+    control: Control = UNWATCHED,
+    recorded: Callable[[Parts, Enlargement], Parts] = lambda parts, enlargement: parts,
+) -> tuple[bytes, list[str]]:
     """Enlarge a picture and write the file, whole or not at all.
 
     Args:
         enlargement: as `decide` gives it.
         control: watches the work, and ends it.
+        recorded: gets the parts of a file and gives them on; it sees the last one before the file has its name.
 
     Returns:
         The bytes of the file where there is no output, otherwise nothing; and notes.
@@ -217,7 +227,7 @@ def write(enlargement: Enlargement, *, control: Control = UNWATCHED) -> tuple[by
         control.check()
         if request.make_folders:
             make_folder(output.parent)
-        write_bytes_atomic(output, parts, replace=request.overwrite)
+        write_bytes_atomic(output, recorded(parts, enlargement), replace=request.overwrite)
     return b"", set_times(output, enlargement.times) if enlargement.times else []
 
 

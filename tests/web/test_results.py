@@ -53,7 +53,7 @@ def with_jobs(use: Callable[[Jobs], Any], **settings: Any) -> Any:
     async def run() -> Any:
         given = {"memory_bytes": 2 * GB, "keep_bytes": 100, **settings}
         jobs = Jobs(Settings(**given), Metrics())
-        jobs.workers, jobs.inspector = [Worker()], Worker()  # type: ignore[list-item, assignment]
+        jobs.workers, jobs.inspector = [Worker()], Worker()
         await jobs.start()
         try:
             async with asyncio.timeout(FAILS_AFTER_S):
@@ -127,7 +127,7 @@ def test_a_job_that_a_request_waits_for_is_not_cancelled_by_the_limit_for_keepin
     monkeypatch.setattr("a2f.web.jobs.SWEEP_S", 0)
 
     async def use(jobs: Jobs) -> None:
-        jobs.workers[0].ask = lambda *given, **named: asyncio.Event().wait()  # type: ignore[assignment, method-assign]
+        jobs.workers[0].ask = lambda *given, **named: asyncio.Event().wait()
         watched, unwatched = a_job(1), a_job(1)
         with jobs.watch(watched):
             await jobs.submit(watched)
@@ -149,7 +149,7 @@ def test_without_a_queue_a_free_worker_takes_a_picture() -> None:
             await go_on.wait()
             return await running(*given, **named)
 
-        jobs.workers[0].ask = ask  # type: ignore[method-assign]
+        jobs.workers[0].ask = ask
         first = a_job(1)
         await jobs.submit(first)
         for status in ("queued", "running"):
@@ -169,9 +169,9 @@ def test_pictures_whose_headers_are_read_count_as_waiting(monkeypatch) -> None:
     monkeypatch.setattr("a2f.web.jobs.INSPECTED_WITHIN_S", 0.1)
 
     async def use(jobs: Jobs) -> None:
-        jobs.inspector.ask = lambda *given, **named: asyncio.Event().wait()  # type: ignore[assignment, method-assign]
+        jobs.inspector.ask = lambda *given, **named: asyncio.Event().wait()
         asked = await asyncio.gather(*(jobs.inspect(b"") for _ in range(4)), return_exceptions=True)
-        assert [problem.kind.name for problem in asked] == ["busy", "busy", "busy", "queue-full"]  # type: ignore[union-attr]
+        assert [problem.kind.name for problem in asked] == ["busy", "busy", "busy", "queue-full"]
         jobs.check_room()
 
     with_jobs(use, queue=2)
@@ -229,7 +229,7 @@ def sending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WorkerProcess:
 def test_a_worker_that_is_killed_while_its_pipe_is_full_is_replaced(sending: WorkerProcess, why: str) -> None:
     async def full(share: float) -> None:
         assert sending._process is not None
-        while sending._process.stdout._transport.is_reading():  # type: ignore[union-attr]
+        while getattr(sending._process.stdout, "_transport").is_reading():  # noqa: B009
             await asyncio.sleep(0.01)
         if why == "cancelled":
             raise asyncio.CancelledError

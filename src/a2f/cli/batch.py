@@ -1,22 +1,23 @@
 """A batch of images: several at a time, each a success or a failure of its own."""
 
-import functools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
+from a2f.batch.book import Book
 from a2f.cli.console import end_at_once_when_asked_again
 from a2f.cli.inputs import STDIN, Task
 from a2f.errors import A2FError, ImageReadError, MemoryLimitError, OutputExistsError, UsageError
+from a2f.files import make_folder, set_times, write_bytes_atomic
 from a2f.imageio import FORMATS, estimate_jpeg_quality
-from a2f.pipeline import Enlargement, Request, decide, write
+from a2f.pipeline import BOOK, Enlargement, Request, check_output, decide, write
 from a2f.runtime.options import EngineOptions
 from a2f.sizes import Size
 from a2f.upscaler import Control
@@ -25,6 +26,9 @@ from a2f.weights import AUTO, AUTO_ROBUST, available_scales, pass_models, robust
 
 HEARD_AFTER_S = 0.2  # Ctrl-C, at the latest
 MANY = 8  # images for each job: from then on it hardly counts that the last of them leave cores idle
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,19 +122,19 @@ class Runner:
                 asked = f"-s {target.scale}: the weights {options.model} enlarge {scale} times"
                 raise UsageError(f"{asked}; leave out -s")
 
-    def run(self, tasks: list[Task], *, stdin: Callable[[], bytes]) -> Iterator[Outcome]:
+    def run(self, tasks: Iterable[T], do: Callable[[T], Outcome]) -> Iterator[Outcome]:
         """Do all tasks, `jobs` at a time, and give what became of each in the order of the tasks.
 
         A failure is an outcome, not an exception.
 
         Args:
-            tasks: of `find_tasks`.
-            stdin: reads the whole standard input.
+            tasks: what `do` takes; each is asked for when its turn is near.
+            do: does one, in a thread.
         """
         jobs = self.jobs
         with ThreadPoolExecutor(jobs, thread_name_prefix="a2f") as pool:
             try:
-                yield from _in_order(pool, tasks, functools.partial(self.one, stdin=stdin), ahead=2 * jobs)
+                yield from _in_order(pool, tasks, do, ahead=2 * jobs)
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):
                     end_at_once_when_asked_again()
@@ -139,7 +143,12 @@ class Runner:
                 raise
 
     def one(self, task: Task, *, stdin: Callable[[], bytes]) -> Outcome:
-        """Do one task."""
+        """Do one task.
+
+        Args:
+            task: which.
+            stdin: reads the whole standard input.
+        """
         began = time.perf_counter()
         try:
             outcome = self._done(task, stdin)
@@ -158,16 +167,19 @@ class Runner:
         if task.failure is not None:
             raise task.failure
         output = None if task.target == STDIN else task.target
-        if self.options.skip_existing and output is not None and os.path.lexists(output):
+        if self.options.skip_existing and not task.replace and output is not None and os.path.lexists(output):
             return Outcome(task=task, status="skipped")
         source = stdin() if task.source == STDIN else task.source
+        if task.source.suffix.lower() == BOOK:
+            return self._book(task, source, output)
         times = task.times if self.options.preserve_times else None
-        enlargement = decide(source, self.models, self.request, output=output, name=task.name, times=times)
+        request = replace(self.request, overwrite=True) if task.replace else self.request
+        enlargement = decide(source, self.models, request, output=output, name=task.name, times=times)
         if enlargement.left_alone:
             return Outcome(task=task, status="skipped", notes=(enlargement.left_alone,))
         notes = [*enlargement.notes, *self._notes(enlargement, task.name), *self.upscalers.take_notes()]
         control = Control(progress=self.progress, cancelled=self.stopping.is_set)
-        encoded, late = write(enlargement, control=control)
+        encoded, late = write(enlargement, control=control, recorded=task.recorded)
         passes = enlargement.passes
         return Outcome(
             task=task,
@@ -180,6 +192,27 @@ class Runner:
             choice=_choice(enlargement) if self.options.model == AUTO and passes else "",
             engines=tuple(one.upscaler.description for one in passes),
         )
+
+    def _book(self, task: Task, source: Path | bytes, output: Path | None) -> Outcome:
+        """Enlarge all pages of a comic book."""
+        if isinstance(source, bytes) or output is None:
+            raise UsageError(f"{task.name}: a comic book goes from a file to a file: give -o a name")
+        request = replace(self.request, overwrite=self.request.overwrite or task.replace)
+        check_output(source, output, request)
+        book, sizes = Book(source=source, format=request.encoding.format), list[Size]()
+
+        def page(data: bytes, name: str) -> bytes:
+            enlargement = decide(data, self.models, self.request, name=name)
+            sizes.append(enlargement.final)
+            if enlargement.left_alone:
+                return data
+            return write(enlargement, control=Control(cancelled=self.stopping.is_set))[0]
+
+        make_folder(output.parent)
+        write_bytes_atomic(output, task.recorded(book.parts(page), None), replace=request.overwrite)
+        late = set_times(output, task.times) if self.options.preserve_times and task.times else []
+        told = f"{task.name}: {book.pages} pages enlarged, {book.others} other file(s) kept"
+        return Outcome(task=task, status="done", size=sizes[0], notes=(told, *self.upscalers.take_notes(), *late))
 
     def _notes(self, enlargement: Enlargement, name: str) -> Iterator[str]:
         """What people at the command line should know besides."""
@@ -223,7 +256,7 @@ def _choice(enlargement: Enlargement) -> str:
 
 def exists_already(task: Task) -> OutputExistsError:
     """The error of an output that is there, with the options that help."""
-    return OutputExistsError(f"{task.target} exists: --overwrite replaces it, --skip-existing leaves it")
+    return OutputExistsError(f"{task.output} exists: --overwrite replaces it, --skip-existing leaves it")
 
 
 def _no_quality(format: str) -> str:
@@ -238,7 +271,7 @@ def _named(error: A2FError, task: Task) -> A2FError:
 
 
 def _in_order(
-    pool: ThreadPoolExecutor, tasks: list[Task], do: Callable[[Task], Outcome], *, ahead: int
+    pool: ThreadPoolExecutor, tasks: Iterable[T], do: Callable[[T], Outcome], *, ahead: int
 ) -> Iterator[Outcome]:
     """Map over tasks with at most `ahead` unfinished or unfetched ones: results would pile up otherwise."""
     waiting = iter(tasks)

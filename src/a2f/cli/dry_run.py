@@ -14,10 +14,10 @@ from a2f.cli.batch import Runner, exists_already
 from a2f.cli.console import json_line, printable, told
 from a2f.cli.inputs import STDIN, Task
 from a2f.cli.report import exit_code_of
-from a2f.errors import A2FError, OutputExistsError
+from a2f.errors import A2FError, OutputExistsError, UsageError
 from a2f.imageio import estimate_jpeg_quality
 from a2f.imageio.read import size_of_file
-from a2f.pipeline import check_output, why_left_alone
+from a2f.pipeline import BOOK, check_output, why_left_alone
 from a2f.sizes import Size
 from a2f.weights import pass_models
 
@@ -103,6 +103,8 @@ def _checked(runner: Runner, task: Task) -> Planned:
     there = task.target != STDIN and os.path.lexists(task.target)
     if there and runner.options.skip_existing:
         return Planned(task=task, status="skipped", note=f"{task.target} exists, skipped")
+    if task.source.suffix.lower() == BOOK:
+        raise UsageError(f"{task.source}: --dry-run does not look into comic books")
     if task.target != STDIN:
         check_output(task.source, task.target, runner.request)
     target, given = runner.request.target, size_of_file(task.source)

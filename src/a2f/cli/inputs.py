@@ -3,14 +3,15 @@
 import glob
 import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from a2f.errors import A2FError, ImageReadError, UsageError
-from a2f.files import Times, ends_like_a_folder, times_of
+from a2f.files import Parts, Times, ends_like_a_folder, times_of
 from a2f.imageio import format_of_suffix
 from a2f.imageio.formats import is_image_name
-from a2f.pipeline import output_name
+from a2f.pipeline import BOOK, Enlargement, output_name
 from a2f.sizes import OWN_SUFFIX
 
 STDIN = Path("-")
@@ -48,17 +49,30 @@ class Task:
         target: the file to write, or `STDIN` for the standard output.
         failure: why it can't be done, known before it starts.
         times: of the file, from before it was looked into; None if they are not told.
+        replace: the target may be replaced, whatever was asked for all images: a batch's own earlier result.
+        recorded: as `a2f.pipeline.write`.
+        addresses: of source and target, where the files are copies on this machine.
     """
 
     source: Path
     target: Path
     failure: A2FError | None = None
     times: Times | None = None
+    replace: bool = False
+    recorded: Callable[[Parts, Enlargement | None], Parts] = lambda parts, enlargement: parts
+    addresses: tuple[str, str] | None = None
 
     @property
     def name(self) -> str:
         """What people call the input."""
+        if self.addresses is not None:
+            return self.addresses[0]
         return "standard input" if self.source == STDIN else str(self.source)
+
+    @property
+    def output(self) -> str:
+        """What people call the output."""
+        return str(self.target) if self.addresses is None else self.addresses[1]
 
 
 def find_tasks(inputs: list[str], naming: OutputNames) -> tuple[list[Task], list[str]]:
@@ -113,7 +127,7 @@ def _find(inputs: list[str], naming: OutputNames) -> tuple[list[tuple[Path, Path
             found += [(p, p.parent.relative_to(path)) for p in inside] or [(path, Path())]
         elif not os.path.lexists(path) and glob.has_magic(given):
             everything = [Path(m) for m in sorted(glob.glob(given, recursive=True))]
-            matches = [path for path in everything if is_image_name(path)]
+            matches = [path for path in everything if _is_taken(path)]
             notes += passed_over(path, everything, set(matches), recursive=True)
             found += [(p, Path()) for p in matches] or [(path, Path())]
         else:
@@ -136,7 +150,7 @@ def _outside(images: list[Path], folder: Path, output: Path | None) -> tuple[lis
 
 def _images_of(folder: Path, naming: OutputNames) -> tuple[list[Path], list[str]]:
     everything = sorted(folder.rglob("*") if naming.recursive else folder.iterdir())
-    images = [p for p in everything if is_image_name(p) and p.is_file() and not p.name.startswith(".")]
+    images = [p for p in everything if _is_taken(p) and p.is_file() and not p.name.startswith(".")]
     suffix, stems = naming.mark, {(p.parent, p.stem) for p in images}
 
     def made_earlier(p: Path) -> bool:
@@ -197,11 +211,11 @@ def _task(path: Path, below: Path, naming: OutputNames, *, single: bool) -> Task
     else:
         if not single:
             raise UsageError(f"-o {out} is a file, but the input is several images or a folder: give a folder")
-        if not is_image_name(out):
+        if not is_image_name(out) and not _is_book(path, out):
             raise UsageError(
                 f"-o {out}: {out.suffix!r} is no image format; a folder of that name is written with a / at its end"
             )
-        if naming.format not in (None, format_of_suffix(out.suffix)):
+        if not _is_book(path, out) and naming.format not in (None, format_of_suffix(out.suffix)):
             raise UsageError(f"-o {out} and -f {naming.format} name two formats: leave one of them out")
         target = out
     failure = None
@@ -209,6 +223,15 @@ def _task(path: Path, below: Path, naming: OutputNames, *, single: bool) -> Task
         deeper = "" if naming.recursive else " (-r looks into its folders too)"
         failure = ImageReadError(f"{path} holds no images{deeper}")
     return Task(source=path, target=target, failure=failure, times=times)
+
+
+def _is_taken(path: Path) -> bool:
+    """Whether a file in a folder is enlarged: an image, or a comic book."""
+    return is_image_name(path) or path.suffix.lower() == BOOK
+
+
+def _is_book(source: Path, target: Path) -> bool:
+    return source.suffix.lower() == target.suffix.lower() == BOOK
 
 
 def _refuse_clashes(tasks: list[Task], output: Path | None) -> None:

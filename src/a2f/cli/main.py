@@ -14,6 +14,7 @@ from a2f.errors import A2FError
 COMMANDS = {
     "upscale": "Enlarge images: files, folders, or a stream.",
     "compare": "Lay pictures side by side on one sheet, crops enlarged.",
+    "batch": "Tell how far a batch is, and what became of its files.",
     "serve": "Serve a page and an HTTP interface.",
     "formats": "List the file formats, and what each can hold.",
     "models": "List the models in this package, and how good they are.",
@@ -29,6 +30,8 @@ COMMANDS = {
     "completion": "Print the completion script for your shell.",
 }
 
+MODULES = {"batch": "batches"}  # where they are not named after the command
+
 
 class LazyGroup(click.Group):
     """Knows its commands by name and one line; a command's module is imported when it runs."""
@@ -41,7 +44,8 @@ class LazyGroup(click.Group):
         """The command of that name, imported now."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"a2f.cli.{cmd_name}"), cmd_name)
+        module = MODULES.get(cmd_name, cmd_name)
+        command: click.Command = getattr(import_module(f"a2f.cli.{module}"), cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -19,9 +19,13 @@ class Reporter:
         as_json: a JSON object a line on standard output.
         verbose: times for each image.
         quiet: errors only.
+        go_on: the option that goes on with the batch after Ctrl-C.
     """
 
-    def __init__(self, count: int, *, as_json: bool, verbose: bool, quiet: bool) -> None:
+    def __init__(
+        self, count: int, *, as_json: bool, verbose: bool, quiet: bool, go_on: str = "--skip-existing"
+    ) -> None:
+        self.go_on = go_on
         self.count, self.as_json, self.verbose = count, as_json, verbose
         self.messages = Messages(quiet=quiet)
         self.failed: list[Outcome] = []
@@ -59,7 +63,7 @@ class Reporter:
         elif outcome.status == "skipped":
             self.skipped += 1
             if not outcome.notes:
-                self.note(f"{outcome.task.target} exists, skipped")
+                self.note(f"{outcome.task.output} exists, skipped")
         else:
             self._tell_done(outcome)
         if self.as_json:
@@ -71,7 +75,7 @@ class Reporter:
         """Tell how far the work has come, and how to go on."""
         if self.count > 1:
             done = self.done + self.skipped
-            self.messages.line(f"{done} of {self.count} done; the same command with --skip-existing goes on from there")
+            self.messages.line(f"{done} of {self.count} done; the same command with {self.go_on} goes on from there")
 
     def _tell_done(self, outcome: Outcome) -> None:
         if outcome.encoded is not None:
@@ -89,7 +93,7 @@ class Reporter:
         assert outcome.size is not None
         if self.messages.bar is None or self.count == 1 or self.verbose:
             width, height = outcome.size
-            where = "standard output" if outcome.encoded is not None else outcome.task.target
+            where = "standard output" if outcome.encoded is not None else outcome.task.output
             self.note(f"{outcome.task.name} -> {where} ({width} x {height}, {outcome.seconds:.2f} s)")
 
     def tell_engine(self, description: str) -> None:
@@ -153,8 +157,8 @@ def write_all(stream: BinaryIO, data: bytes) -> None:
 def _record(outcome: Outcome) -> dict[str, Any]:
     size = outcome.size or (None, None)
     return {
-        "input": str(outcome.task.source),
-        "output": str(outcome.task.target) if outcome.status != "failed" else None,
+        "input": outcome.task.name if outcome.task.addresses else str(outcome.task.source),
+        "output": outcome.task.output if outcome.status != "failed" else None,
         "status": outcome.status,
         "width": size[0],
         "height": size[1],

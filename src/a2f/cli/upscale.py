@@ -1,5 +1,6 @@
 """``a2f upscale``."""
 
+import functools
 import importlib
 import sys
 import threading
@@ -30,6 +31,7 @@ from a2f.errors import UsageError, WeightsError
 if TYPE_CHECKING:
     from a2f.cli.batch import BatchOptions, Runner
     from a2f.cli.inputs import OutputNames, Task
+    from a2f.cli.journaled import JournalOptions
     from a2f.cli.report import Reporter
     from a2f.sizes import Target
 
@@ -145,6 +147,24 @@ Exit code: 0 all done, 1 some failed, 2 wrong request, 3 all failed.
     "--dry-run", is_flag=True, help="Tell files, sizes, time and disk space; write nothing. With -v the models too."
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each image, on standard output.")
+@click.option("--resume", is_flag=True, help="Keep a journal, and do only what it lacks or what has changed.")
+@click.option("--retry-failed", is_flag=True, help="As --resume, and try files again that failed.")
+@click.option(
+    "--journal",
+    metavar="FILE",
+    help="Where the journal lies.  [default: .a2f-journal.sqlite in the output folder]",
+)
+@click.option("--quarantine", metavar="FOLDER", help="Bad files are linked into it, each with its reason beside it.")
+@click.option("--watch", is_flag=True, help="Go on with what arrives in the folders, until Ctrl-C.")
+@click.option(
+    "--settle",
+    type=click.FloatRange(min=0),
+    default=2.0,
+    show_default=True,
+    metavar="S",
+    help="--watch: take a file when it has not changed for S seconds.",
+)
+@click.option("--shard", metavar="I/N", help="Only the I-th of N parts of the files, for several machines.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell engine, device, precision, threads and times.")
 @click.option("-q", "--quiet", is_flag=True, help="Errors only.")
 def upscale(inputs: tuple[str, ...], dry_run: bool, as_json: bool, verbose: bool, quiet: bool, **given: Any) -> int:
@@ -159,6 +179,12 @@ def upscale(inputs: tuple[str, ...], dry_run: bool, as_json: bool, verbose: bool
 
     try:
         options, naming = _asked(given)
+        if (batch := _batch(given)).is_asked or any("://" in text for text in inputs):
+            if dry_run:
+                raise click.UsageError("--dry-run looks at all files: leave out the options of the journal")
+            from a2f.cli.journaled import run_batch
+
+            return run_batch(inputs, options, naming, batch, as_json=as_json, verbose=verbose, quiet=quiet)
         tasks, notes = find_tasks(list(inputs), naming)
         if dry_run and tasks[0].source == STDIN:
             raise click.UsageError("--dry-run looks at files, and - is none")
@@ -194,7 +220,7 @@ def _run(runner: "Runner", tasks: "list[Task]", reporter: "Reporter") -> int:
     runner.progress = reporter.progress
     with reporter:
         try:
-            for outcome in runner.run(tasks, stdin=sys.stdin.buffer.read):
+            for outcome in runner.run(tasks, functools.partial(runner.one, stdin=sys.stdin.buffer.read)):
                 reporter(outcome)
         except KeyboardInterrupt:
             reporter.interrupted()
@@ -237,6 +263,21 @@ def _asked(given: dict[str, Any]) -> "tuple[BatchOptions, OutputNames]":
         recursive=given["recursive"],
     )
     return options, naming
+
+
+def _batch(given: dict[str, Any]) -> "JournalOptions":
+    from a2f.cli.journaled import JournalOptions, shard_of
+
+    return JournalOptions(
+        journal=None if given["journal"] is None else Path(given["journal"]),
+        resume=given["resume"],
+        retry_failed=given["retry_failed"],
+        address=given["output"] if "://" in (given["output"] or "") else None,
+        quarantine=None if given["quarantine"] is None else Path(given["quarantine"]),
+        watch=given["watch"],
+        settle_s=given["settle"],
+        shard=None if given["shard"] is None else shard_of(given["shard"]),
+    )
 
 
 def _target(given: dict[str, Any]) -> "Target":

@@ -1,0 +1,391 @@
+"""The journal of a batch: what was made of which file, in an SQLite database that survives a kill.
+
+An item goes from ``todo`` to ``running`` and ends as ``done``, ``skipped``, ``failed`` (the surroundings failed: a full
+disk, a network) or ``quarantined`` (the file itself is bad). Before the result gets its name, the journal knows the
+checksum of what is about to appear. So a later run can tell its own files from those of others, whenever it was killed.
+"""
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from a2f.errors import Hint, JournalError
+from a2f.files import make_folder
+
+FORMAT = 1
+CACHE_KIB = 24_000  # of memory at most for pages of the database
+PAGE = 500  # items that are held in memory at a time
+MOST_STARTS = 5  # of an item that never came to an end: it may be what ends the program
+
+GO_ON = Hint(text="free some space, then go on with {option}", option="resume", value=True)
+
+State = Literal["todo", "running", "done", "skipped", "failed", "quarantined"]
+STATES: tuple[State, ...] = ("todo", "running", "done", "skipped", "failed", "quarantined")
+
+_SCHEMA = """
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE recipes (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+CREATE TABLE runs (id INTEGER PRIMARY KEY, began REAL NOT NULL, ended REAL, recipe INTEGER NOT NULL);
+CREATE TABLE items (
+    id INTEGER PRIMARY KEY,
+    source TEXT NOT NULL UNIQUE,
+    target TEXT NOT NULL,
+    folder TEXT NOT NULL,
+    stem TEXT NOT NULL,
+    key TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    version TEXT NOT NULL,
+    weight REAL NOT NULL,
+    sha256 TEXT,
+    recipe INTEGER,
+    model TEXT,
+    model_sha256 TEXT,
+    state TEXT NOT NULL,
+    starts INTEGER NOT NULL DEFAULT 0,
+    tries INTEGER NOT NULL DEFAULT 0,
+    placing TEXT,
+    output_sha256 TEXT,
+    output_bytes INTEGER,
+    output_version TEXT,
+    width INTEGER,
+    height INTEGER,
+    seconds REAL,
+    ended REAL,
+    error TEXT,
+    seen INTEGER NOT NULL
+);
+CREATE INDEX items_key ON items (key);
+CREATE INDEX items_todo ON items (state, starts, weight DESC, id);
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One file of a batch, as the journal knows it.
+
+    Attributes:
+        id: in this journal.
+        source: path or address of the picture.
+        target: path or address of the result.
+        bytes: size of the source file.
+        version: changes when the source does: its time, or the tag that an object store gives it.
+        weight: about how many pixels it has, for the order.
+        sha256: checksum of the source; None before its first end.
+        state: how far it is.
+        starts: how often it was begun without an end since.
+        tries: how often it was begun at all.
+        placing: checksum of the result that was about to appear when the journal last heard of it.
+        output_sha256: checksum of the result; None where there is none.
+        output_bytes: size of the result.
+        output_version: as `version`, of the result.
+        recipe: number of the options that the result was made with; None for a file that was there before.
+        width: of the result.
+        height: of the result.
+        model: what enlarged it, in its first pass.
+        model_sha256: checksum of the weights of all passes.
+        seconds: that it took.
+        ended: when it came to an end, seconds since 1970.
+        error: why it failed.
+    """
+
+    id: int
+    source: str
+    target: str
+    bytes: int
+    version: str
+    weight: float
+    sha256: str | None
+    state: State
+    starts: int
+    tries: int
+    placing: str | None
+    output_sha256: str | None
+    output_bytes: int | None
+    output_version: str | None
+    recipe: int | None
+    width: int | None
+    height: int | None
+    model: str | None
+    model_sha256: str | None
+    seconds: float | None
+    ended: float | None
+    error: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a result was made of and by.
+
+    Attributes:
+        bytes: size of the source that was read.
+        version: of that source, as `Item.version`.
+        sha256: its checksum.
+        recipe: number of the options.
+        size: width and height of the result; None for what is no single picture.
+        model: what enlarged it, in its first pass.
+        model_sha256: checksums of the weights of all passes, with commas between them.
+    """
+
+    bytes: int
+    version: str
+    sha256: str
+    recipe: int
+    size: tuple[int, int] | None = None
+    model: str | None = None
+    model_sha256: str | None = None
+
+
+_COLUMNS = ", ".join(Item.__dataclass_fields__)
+
+
+def as_stored(path: str) -> str | bytes:
+    """A path for the database: as bytes where it is no Unicode text, which file systems allow."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+    return path
+
+
+def _item(row: tuple[Any, ...]) -> Item:
+    plain: list[Any] = [os.fsdecode(value) if isinstance(value, bytes) else value for value in row]
+    return Item(**dict(zip(Item.__dataclass_fields__, plain, strict=True)))
+
+
+class Journal:
+    """An open journal; safe to share between threads, and closed to other runs while it is open for writing.
+
+    Args:
+        path: of the database. It is made if it is missing, unless `read_only`.
+        read_only: look only, as `a2f batch status` does, even while a run is writing.
+
+    Raises:
+        JournalError: if the file is missing, no journal, of a newer a2f, in use by another run, or cannot be written.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path, self._mutex = path, threading.RLock()
+        self.is_new = not path.exists()
+        if self.is_new and read_only:
+            raise JournalError(f"there is no journal {path}: give the file that a2f upscale --resume has written")
+        self._holder = None if read_only else _hold(path)
+        self._base = _open(path, read_only=read_only)
+        with self._told():
+            if self.is_new or not self._base.execute("SELECT 1 FROM sqlite_master").fetchone():
+                self._make()
+            found = self._base.execute("SELECT value FROM about WHERE name = 'format'").fetchone()
+        if found is None or int(found[0]) != FORMAT:
+            raise JournalError(
+                f"{path} is a journal of another a2f (format {found and found[0]}): this one has {FORMAT}"
+            )
+        self.run = self.recipe = 0
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database, and let other runs have it."""
+        with self._mutex:
+            self._base.close()
+            if self._holder is not None:
+                self._holder.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing of what is written inside; on the disk at the end.
+
+        Raises:
+            JournalError: if it cannot be written, as on a full disk.
+        """
+        with self._told(), self._base:
+            yield self._base
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        with self._mutex:
+            try:
+                yield
+            except sqlite3.Error as error:
+                hints = [GO_ON] if "full" in str(error) else []
+                raise JournalError(f"cannot use the journal {self.path}: {error}", *hints) from error
+
+    def _make(self) -> None:
+        with self._base:
+            self._base.execute("BEGIN")  # a kill in between leaves an empty file, which is filled the next time
+            for statement in _SCHEMA.split(";"):
+                self._base.execute(statement)
+            self._base.execute("INSERT INTO about VALUES ('format', ?)", (str(FORMAT),))
+
+    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """What a query finds."""
+        with self._told():
+            return self._base.execute(query, values).fetchall()
+
+    def is_in_use(self) -> bool:
+        """Whether a run has the journal open for writing, here or in another process."""
+        if self._holder is not None:
+            return True
+        if not _lock_of(self.path).exists():
+            return False
+        try:
+            _hold(self.path, patience_s=0).close()
+        except JournalError:
+            return True
+        return False
+
+    def begin(self, recipe: str) -> None:
+        """Begin a run, whose number is then `run`, and that of its recipe `recipe`.
+
+        Args:
+            recipe: all options that the result depends on, as text.
+        """
+        with self.writing() as base:
+            base.execute("INSERT OR IGNORE INTO recipes (text) VALUES (?)", (recipe,))
+            (self.recipe,) = base.execute("SELECT id FROM recipes WHERE text = ?", (recipe,)).fetchone()
+            base.execute("INSERT INTO runs (began, recipe) VALUES (?, ?)", (time.time(), self.recipe))
+            (self.run,) = base.execute("SELECT max(id) FROM runs").fetchone()
+
+    def end(self) -> None:
+        """Note that the run came to its end."""
+        with self.writing() as base:
+            base.execute("UPDATE runs SET ended = ? WHERE id = ?", (time.time(), self.run))
+
+    def counts(self, *, run: int | None = None) -> dict[State, int]:
+        """How many items there are in each state, of one run or of all."""
+        where, values = ("", ()) if run is None else ("WHERE seen = ?", (run,))
+        found = dict(self.rows(f"SELECT state, count(*) FROM items {where} GROUP BY state", *values))
+        return {state: found.get(state, 0) for state in STATES}
+
+    def todo(self) -> Iterator[Item]:
+        """What is left to do of this run, the largest first, a page at a time; what was begun before comes last.
+
+        A file that ends the program whenever it is tried thus keeps nothing else from being done.
+        """
+        last: tuple[float, ...] = (-1, 0, 0)
+        while True:
+            rows = self.rows(
+                f"SELECT {_COLUMNS} FROM items WHERE state = 'todo' AND seen = ? AND (starts, -weight, id) > (?, ?, ?) "
+                f"ORDER BY starts, weight DESC, id LIMIT {PAGE}",
+                self.run,
+                *last,
+            )
+            if not rows:
+                return
+            for item in map(_item, rows):
+                yield item
+                last = (item.starts, -item.weight, item.id)
+
+    def items(self, *states: State) -> Iterator[Item]:
+        """All items in these states, by source, a page at a time."""
+        marks, last = ", ".join("?" * len(states)), ""
+        query = f"SELECT {_COLUMNS} FROM items WHERE +state IN ({marks}) AND source > ? ORDER BY source LIMIT {PAGE}"
+        while rows := self.rows(query, *states, as_stored(last)):
+            yield from map(_item, rows)
+            last = _item(rows[-1]).source
+
+    def find(self, source: str) -> Item | None:
+        """The item of a source."""
+        rows = self.rows(f"SELECT {_COLUMNS} FROM items WHERE source = ?", as_stored(source))
+        return _item(rows[0]) if rows else None
+
+    def is_result(self, key: str) -> bool:
+        """Whether a file is the result of an item; `key` as `a2f.batch.plan.key_of`."""
+        return bool(self.rows("SELECT 1 FROM items WHERE key = ? LIMIT 1", as_stored(key)))
+
+    def start(self, item: Item) -> None:
+        """Note that an item is begun."""
+        self._set(item, state="running", starts=item.starts + 1, tries=item.tries + 1)
+
+    def placing(self, item: Item, output_sha256: str, facts: Facts) -> None:
+        """Note what a whole result is and what it was made of, before it gets its name."""
+        width, height = facts.size or (None, None)
+        values = {name: getattr(facts, name) for name in Facts.__dataclass_fields__ if name != "size"}
+        self._set(item, placing=output_sha256, width=width, height=height, **values)
+
+    def done(self, item: Item, output: tuple[int, str], *, seconds: float) -> None:
+        """Note that the result is at its place.
+
+        Args:
+            item: which.
+            output: size and version of the result.
+            seconds: that it took.
+        """
+        with self.writing() as base:
+            base.execute(
+                "UPDATE items SET state = 'done', starts = 0, error = NULL, seconds = ?, ended = ?, output_bytes = ?, "
+                "output_version = ?, output_sha256 = coalesce(placing, output_sha256), placing = NULL WHERE id = ?",
+                (seconds, time.time(), *output, item.id),
+            )
+
+    def skipped(self, item: Item, note: str, *, recipe: int | None, sha256: str | None) -> None:
+        """Note that there is nothing to do for an item, and why; `recipe` is None if that is a file of others."""
+        self._set(item, state="skipped", starts=0, error=note, recipe=recipe, sha256=sha256, ended=time.time())
+
+    def failed(self, item: Item, error: str, *, bad_file: bool, recipe: int, seconds: float) -> None:
+        """Note an item that failed.
+
+        Args:
+            item: which.
+            error: why.
+            bad_file: the file is the reason, so that it fails again until it or the options change.
+            recipe: the options.
+            seconds: that it took.
+        """
+        state: State = "quarantined" if bad_file else "failed"
+        told = {"error": error, "recipe": recipe, "seconds": seconds, "ended": time.time()}
+        self._set(item, state=state, starts=0, sha256=None, **told)  # what lies at the target is not of this recipe
+
+    def put_back(self, item: Item) -> None:
+        """An item that was begun is left to do."""
+        self._set(item, state="todo", starts=item.starts)
+
+    def _set(self, item: Item, **values: object) -> None:
+        names = ", ".join(f"{name} = ?" for name in values)
+        with self.writing() as base:
+            base.execute(f"UPDATE items SET {names} WHERE id = ?", (*values.values(), item.id))
+
+
+def _open(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    try:
+        base = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}",
+            uri=True,
+            check_same_thread=False,
+            timeout=30,
+        )
+        if not read_only:
+            base.execute("PRAGMA journal_mode = WAL")
+            base.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+            base.execute("PRAGMA synchronous = FULL")  # what is told as done survives a power cut too
+        base.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.DatabaseError as error:
+        raise JournalError(f"cannot open the journal {path}: {error}") from error
+    return base
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
+def _hold(path: Path, *, patience_s: float = 1) -> sqlite3.Connection:
+    """Keep other runs away for as long as this connection lives; the system ends that with the process."""
+    make_folder(path.parent)
+    holder = sqlite3.connect(_lock_of(path), check_same_thread=False, timeout=patience_s, isolation_level=None)
+    try:
+        holder.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        holder.close()
+        in_use = "locked" in str(error)
+        hints = [Hint(text="wait for its end"), Hint(text="give this run another {option}", option="journal")]
+        why = "another run is using it" if in_use else str(error)
+        raise JournalError(f"cannot use the journal {path}: {why}", *(hints if in_use else [])) from error
+    return holder

@@ -1,0 +1,187 @@
+"""The files of a batch: found one after the other, never held all at once."""
+
+import glob
+import hashlib
+import os
+import posixpath
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from a2f.errors import UsageError
+from a2f.imageio.formats import FORMATS
+from a2f.pipeline import BOOK
+from a2f.sizes import OWN_SUFFIX
+
+IMAGES = frozenset(suffix for format in FORMATS.values() for suffix in format.suffixes) | {BOOK}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """One file that a batch may enlarge.
+
+    Attributes:
+        source: its path or address.
+        below: where it lies below the folder that was given, with its name and with / between the parts.
+        bytes: its size; 0 if it is missing, which reading it will say better.
+        version: changes when the file does.
+    """
+
+    source: str
+    below: str
+    bytes: int
+    version: str
+
+    @property
+    def stem(self) -> str:
+        """The name without its suffix."""
+        return os.path.splitext(posixpath.basename(self.below))[0]
+
+    @property
+    def suffix(self) -> str:
+        """The end of the name, in small letters: ``.jpg``."""
+        return os.path.splitext(self.below)[1].lower()
+
+
+def plain_stem(stem: str, mark: str) -> str:
+    """What a name would be without the mark of a result: ``photo`` of ``photo_x4``; the name itself if it has none."""
+    plain = stem.removesuffix(mark) if mark else stem
+    return OWN_SUFFIX.sub("", stem) if plain == stem else plain
+
+
+def is_image(name: str) -> bool:
+    """Whether a name ends as those of images do; quicker than a `Path`, since there may be many."""
+    return os.path.splitext(name)[1].lower() in IMAGES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One of several parts of a batch, which may run on machines that know nothing of each other.
+
+    A file belongs to a part by its place below the folder that was given, so that it stays there whatever else comes
+    and goes, and wherever a machine has mounted the folder. Suffixes and marks of results do not count: files that
+    could clash, and results beside their sources, belong to one part.
+
+    Attributes:
+        number: from 1 to `count`.
+        count: of parts.
+        mark: added to the names of results.
+    """
+
+    number: int
+    count: int
+    mark: str = ""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.count:
+            raise UsageError(f"--shard {self.number}/{self.count}: the first number goes from 1 to {self.count}")
+
+    def has(self, found: Found) -> bool:
+        """Whether a file belongs to this part."""
+        place = posixpath.join(posixpath.dirname(found.below), plain_stem(found.stem, self.mark)).casefold()
+        digest = hashlib.sha256(os.fsencode(place)).digest()
+        return int.from_bytes(digest[:8], "big") % self.count == self.number - 1
+
+
+@dataclass(kw_only=True)
+class Scan:
+    """A search for files, and what it passes over.
+
+    Attributes:
+        recursive: look into the folders of a folder too.
+        output: a folder that is not looked into, since results go there.
+        shard: the part of the files to take; None takes all.
+        passed: how many files were passed over, by folder and reason.
+    """
+
+    recursive: bool = False
+    output: str | None = None
+    shard: Shard | None = None
+    passed: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def files(self, inputs: Sequence[str]) -> Iterator[Found]:
+        """All images in folders, files and patterns.
+
+        Args:
+            inputs: paths on this machine.
+        """
+        self.passed.clear()
+        found = self._all(inputs)
+        return found if self.shard is None else filter(self.shard.has, found)
+
+    def _all(self, inputs: Sequence[str]) -> Iterator[Found]:
+        for given in inputs:
+            if os.path.isdir(given):
+                yield from self._folder(given)
+            elif not os.path.lexists(given) and glob.has_magic(given):
+                yield from (file_of(path) for path in glob.iglob(given, recursive=True) if is_image(path))
+            else:
+                yield file_of(given)
+
+    def _folder(self, root: str) -> Iterator[Found]:
+        waiting = [root]
+        while waiting:
+            folder = waiting.pop()
+            below = "" if folder == root else os.path.relpath(folder, root).replace(os.sep, "/") + "/"
+            try:
+                with os.scandir(folder) as entries:
+                    yield from self._files_of(root, below, entries, waiting)
+            except OSError as error:
+                self.passed[root, f"folder(s) that cannot be read ({error.strerror or error})"] += 1
+
+    def _files_of(
+        self, root: str, below: str, entries: "Iterator[os.DirEntry[str]]", waiting: list[str]
+    ) -> Iterator[Found]:
+        for entry in entries:
+            if self._is_to_enter(entry):
+                waiting.append(entry.path)
+            elif reason := _why_not(entry, recursive=self.recursive):
+                self.passed[root, reason] += 1
+            elif not entry.is_dir():
+                state = state_of(entry.path)
+                if state is not None:  # it may have gone since the folder was opened
+                    size, version = state
+                    source = os.path.abspath(entry.path)
+                    yield Found(source=source, below=below + entry.name, bytes=size, version=version)
+
+    def _is_to_enter(self, entry: "os.DirEntry[str]") -> bool:
+        if not (self.recursive and entry.is_dir(follow_symlinks=False)):
+            return False
+        return self.output is None or os.path.realpath(entry.path) != self.output
+
+    def notes(self) -> list[str]:
+        """What was passed over, for people; a line a folder."""
+        folders = dict.fromkeys(folder for folder, _ in self.passed)
+        told = {f: sorted((why, n) for (of, why), n in self.passed.items() if of == f) for f in folders}
+        return [f"{f}: passed over " + ", ".join(f"{n} {why}" for why, n in told[f]) for f in folders]
+
+
+def file_of(path: str) -> Found:
+    """A single file."""
+    size, version = state_of(path) or (0, "missing")
+    return Found(source=os.path.abspath(path), below=os.path.basename(path), bytes=size, version=version)
+
+
+def state_of(path: str) -> tuple[int, str] | None:
+    """Size and version of a file; None if there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_size, str(status.st_mtime_ns)
+
+
+def _why_not(entry: "os.DirEntry[str]", *, recursive: bool) -> str:
+    """Why a file is passed over; empty for one that is not, and for a folder that is the output."""
+    if entry.is_dir():
+        if entry.is_symlink():
+            return "link(s) to folders"
+        return "" if recursive else "folder(s) (-r looks into them)"
+    if entry.name.startswith("."):
+        return "hidden file(s)"
+    if not entry.is_file():
+        return "broken link(s) or special file(s)"
+    suffix = os.path.splitext(entry.name)[1].lower()
+    if suffix in IMAGES:
+        return ""
+    return f"{suffix} file(s)" if suffix else "file(s) without a suffix"

@@ -1,0 +1,315 @@
+"""One item of a batch, from its beginning to its end in the journal."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from a2f.batch.journal import GO_ON, Facts, Item, Journal
+from a2f.batch.places import Places, ThisMachine
+from a2f.errors import (
+    A2FError,
+    Cancelled,
+    ImageReadError,
+    ImageWriteError,
+    JournalError,
+    UsageError,
+    WriteError,
+)
+from a2f.files import Parts, make_folder, output_exists, write_bytes_atomic
+from a2f.pipeline import Enlargement, Request
+from a2f.runtime.options import EngineOptions
+from a2f.weights import AUTO, AUTO_CLEAN, AUTO_ROBUST, is_file_name, read_weights, shipped_models
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+BAD_FILE = (ImageReadError, ImageWriteError, UsageError)  # errors that come again until the file or the options change
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All options that a result depends on.
+
+    Attributes:
+        text: as JSON, for the journal.
+        sha256: checksums of the weights, by name and scale.
+    """
+
+    text: str
+    sha256: Mapping[tuple[str, int], str]
+
+
+def recipe_of(model: str, request: Request, engine: EngineOptions) -> Recipe:
+    """The recipe of a batch; what only says where and how quickly it runs is no part of it.
+
+    Raises:
+        WeightsError: if the weights file cannot be read.
+    """
+    if is_file_name(model):
+        weights = read_weights(model)
+        sha256 = {(model, weights.config.scale): weights.sha256}
+    else:
+        names, target = {AUTO_CLEAN, AUTO_ROBUST} if model == AUTO else {model}, request.target
+        shipped = [m for m in shipped_models() if m.name in names]
+        sha256 = {(m.name, m.scale): m.sha256 for m in shipped if target.is_exact or m.scale == target.scale}
+    counts = {
+        "target": asdict(request.target),
+        "encoding": asdict(request.encoding),
+        "allow_truncated": request.allow_truncated,
+        "independent_alpha": request.independent_alpha,
+        "tileable": request.tileable,
+        "never_shrink": request.never_shrink,
+        "engine": engine.engine,
+        "device": engine.device,
+        "dtype": engine.dtype,
+        "gates": engine.gates,
+        "ensemble": engine.ensemble,
+        "model": model,
+        "weights": {f"{name} x{scale}": sum for (name, scale), sum in sorted(sha256.items())},
+    }
+    return Recipe(text=json.dumps(counts, sort_keys=True), sha256=sha256)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What is to be done for one item.
+
+    Attributes:
+        source: the file to read.
+        target: the file to write.
+        replace: a file at the target is ours, or may be replaced.
+        recorded: to be put around the parts of the result: it notes their checksum before the file gets its name.
+    """
+
+    source: Path
+    target: Path
+    replace: bool
+    recorded: Callable[[Parts, Enlargement | None], Parts]
+
+
+class Ended(Protocol):
+    """What a front end knows of an image that it has done, or tried to do."""
+
+    @property
+    def error(self) -> A2FError | None:
+        """Why it failed."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a person should know."""
+
+    @property
+    def status(self) -> str:
+        """Either "done", "skipped" or "failed"."""
+
+
+E = TypeVar("E", bound=Ended)
+
+
+class _NotDone(Exception):  # noqa: N818 - it only leaves the block that would put the result at its place
+    def __init__(self, ended: Any, sha256: str) -> None:
+        self.ended, self.sha256 = ended, sha256
+
+
+class Keeper:
+    """Does items by the journal: nothing is lost, nothing is done twice that is whole, nothing of others is replaced.
+
+    Args:
+        journal: open for writing, in a run.
+        recipe: of the run.
+        overwrite: results of others may be replaced.
+        places: where sources and results are.
+        quarantine: folder that gets bad files; None for none.
+        told: writes errors for the journal, with options as the front end spells them.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        recipe: Recipe,
+        *,
+        overwrite: bool,
+        places: Places | None = None,
+        quarantine: Path | None = None,
+        told: Callable[[A2FError], str] = str,
+    ) -> None:
+        self.told = told
+        self.journal, self.recipe, self.overwrite = journal, recipe, overwrite
+        self.number = journal.recipe
+        self.places = places or ThisMachine()
+        self.quarantine = quarantine
+        self._alone = threading.Lock()
+
+    def do(self, item: Item, enlarge: Callable[[Work], E], failed: Callable[[A2FError], E]) -> E | None:
+        """Do one item.
+
+        Args:
+            item: which.
+            enlarge: makes the result, or tells why not. It may run in several threads at a time.
+            failed: what became of the item where reading it or putting its result somewhere failed.
+
+        Returns:
+            What `enlarge` or `failed` gave; None where neither was called, since the result is there already.
+
+        Raises:
+            WriteError: if the disk is full: nothing else can be done either.
+            JournalError: if the journal cannot be written.
+        """
+        # What was begun before without an end may have ended the program: it takes nothing with it but itself.
+        with self._alone if item.starts else contextlib.nullcontext():
+            self.journal.start(item)
+            began = time.perf_counter()
+            try:
+                return self._done(item, enlarge, began)
+            except _NotDone as end:
+                ended: E = end.ended
+                if ended.error is None:
+                    self.journal.skipped(item, "; ".join(ended.notes), recipe=self.number, sha256=end.sha256)
+                else:
+                    self._note_failure(item, ended.error, began)
+                return ended
+            except JournalError:
+                raise
+            except A2FError as error:
+                self._note_failure(item, error, began)
+                return failed(error)
+
+    def _done(self, item: Item, enlarge: Callable[[Work], E], began: float) -> E | None:
+        before = self.places.state(item.source)
+        with self.places.reading(item.source) as source:
+            sha256 = sha256_of(source)
+            if self._is_there(item, sha256):
+                self._note_whole(item, began)
+                return None
+
+            def recorded(parts: Parts, enlargement: Enlargement | None) -> Parts:
+                digest = hashlib.sha256()
+                for part in parts:
+                    digest.update(part)
+                    yield part
+                if self.places.state(item.source) != before:
+                    raise WriteError(f"{item.source} was changed while it was read: nothing is written")
+                self.journal.placing(item, digest.hexdigest(), self._facts(before, sha256, enlargement))
+
+            replace = self._may_replace(item)
+            if not replace and self.places.state(item.target) is not None:
+                raise output_exists(item.target)
+            with self.places.writing(item.target) as target:
+                work = Work(source=source, target=target, replace=replace, recorded=recorded)
+                ended = enlarge(work)
+                if ended.status != "done":
+                    raise _NotDone(ended, sha256)
+        self._note_whole(item, began)
+        return ended
+
+    def _facts(self, before: tuple[int, str] | None, sha256: str, enlargement: Enlargement | None) -> Facts:
+        passes = enlargement.passes if enlargement else ()
+        sums = [self.recipe.sha256.get((one.model, one.upscaler.scale), "") for one in passes]
+        size, version = before or (0, "missing")
+        return Facts(
+            bytes=size,
+            version=version,
+            sha256=sha256,
+            recipe=self.number,
+            size=enlargement.final if enlargement else None,
+            model=passes[0].model if passes else None,
+            model_sha256=",".join(sums) or None,
+        )
+
+    def _is_there(self, item: Item, sha256: str) -> bool:
+        """Whether the result of this very source and these options lies at its place, whole and untouched."""
+        if self.overwrite or (item.recipe, item.sha256) != (self.number, sha256):
+            return False
+        there = self.places.state(item.target)
+        if there is None:
+            return False
+        if item.placing is not None:  # the program ended just before or just after the result got its name
+            return self._sha256_at(item.target) == item.placing
+        return item.output_sha256 is not None and there == (item.output_bytes, item.output_version)
+
+    def _may_replace(self, item: Item) -> bool:
+        """Whether what lies at the target, if anything, is ours or may be replaced anyway."""
+        if self.overwrite:
+            return True
+        own = {item.output_sha256, item.placing} - {None}
+        return bool(own) and self.places.state(item.target) is not None and self._sha256_at(item.target) in own
+
+    def _sha256_at(self, address: str) -> str:
+        with self.places.reading(address) as path:
+            return sha256_of(path)
+
+    def _note_whole(self, item: Item, began: float) -> None:
+        there = self.places.state(item.target)
+        if there is None:
+            raise WriteError(f"{item.target} vanished right after it was written")
+        self.journal.done(item, there, seconds=time.perf_counter() - began)
+
+    def _note_failure(self, item: Item, error: A2FError, began: float) -> None:
+        if isinstance(error, Cancelled):
+            self.journal.put_back(item)
+            return
+        full = _is_full(error)
+        bad = isinstance(error, BAD_FILE) and not full
+        seconds = time.perf_counter() - began
+        self.journal.failed(item, self.told(error), bad_file=bad, recipe=self.number, seconds=seconds)
+        if bad and self.quarantine is not None:
+            with self.places.reading(item.source) as source:
+                set_apart(source, self.quarantine, name=f"{item.id}-{source.name}", reason=self.told(error))
+        if full:
+            raise WriteError(f"{error.message}. The batch ends here", GO_ON) from error
+
+
+def sha256_of(path: Path) -> str:
+    """Checksum of a file, hexadecimal.
+
+    Raises:
+        ImageReadError: if it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ImageReadError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def set_apart(source: Path, folder: Path, *, name: str, reason: str) -> None:
+    """Put a bad file into a folder, with a text beside it that tells the reason. The source stays where it is.
+
+    Args:
+        source: the file.
+        folder: it is made if it is missing.
+        name: of the file there.
+        reason: what is wrong with it.
+
+    Raises:
+        WriteError: if that cannot be.
+    """
+    make_folder(folder)
+    copy = folder / name
+    try:
+        copy.unlink(missing_ok=True)
+        try:
+            os.link(source, copy)
+        except OSError:  # another file system
+            shutil.copy2(source, copy)
+    except FileNotFoundError:  # a source that is missing has a reason all the same
+        pass
+    except OSError as error:
+        raise WriteError(f"cannot set {source} apart in {folder}: {error.strerror or error}") from error
+    write_bytes_atomic(folder / f"{name}.txt", f"{reason}\n".encode(errors="backslashreplace"))
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether a full disk, or a quota that is used up, is what an error came of."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        error = error.__cause__ or error.__context__
+    return False

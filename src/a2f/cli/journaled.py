@@ -1,0 +1,271 @@
+"""``a2f upscale`` by a journal: --journal, --resume, --retry-failed, --shard and --watch."""
+
+import functools
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NoReturn
+
+from a2f.batch.archive import SCHEME as ZIP
+from a2f.batch.archive import ArchiveTarget
+from a2f.batch.journal import Item, Journal, State
+from a2f.batch.places import Places, ThisMachine, is_address
+from a2f.batch.plan import Layout, Wish, journal_of, plan
+from a2f.batch.sources import Found, Scan, Shard
+from a2f.batch.watch import Arrivals
+from a2f.batch.work import Keeper, Recipe, Work, recipe_of
+from a2f.cli.batch import MANY, BatchOptions, Outcome, Runner, exists_already
+from a2f.cli.console import told
+from a2f.cli.inputs import STDIN, OutputNames, Task
+from a2f.cli.report import Reporter
+from a2f.errors import A2FError, ImageReadError, OutputExistsError, UsageError
+from a2f.files import times_of
+from a2f.imageio.formats import is_image_name
+
+SETTLE_S = 2.0
+LOOKS = 4  # while a file settles
+SHORTEST_PAUSE_S = 0.05
+PAUSES = 10  # times as long as a look took, between two looks at a large folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class JournalOptions:
+    """What was asked for of a batch.
+
+    Attributes:
+        journal: the file; None for the usual place.
+        resume: go on with it, or begin it.
+        retry_failed: go on with it, and try failed files again.
+        shard: the part of the files to take.
+        address: where results go, if that is no folder of this machine.
+        quarantine: folder that gets bad files; None for none.
+        watch: go on with what arrives, until Ctrl-C.
+        settle_s: how long a file that arrives must not change, seconds.
+    """
+
+    journal: Path | None = None
+    resume: bool = False
+    retry_failed: bool = False
+    shard: Shard | None = None
+    address: str | None = None
+    quarantine: Path | None = None
+    watch: bool = False
+    settle_s: float = SETTLE_S
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether a journal is wanted at all."""
+        return self != JournalOptions(settle_s=self.settle_s)
+
+
+def shard_of(text: str) -> Shard:
+    """Read ``3/8``."""
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal()):
+        raise UsageError(f"--shard {text}: write it as 3/8, the third of eight parts")
+    return Shard(number=int(number), count=int(count))
+
+
+class Session:
+    """A batch with its journal open.
+
+    Args:
+        inputs: files, folders, patterns.
+        options: what counts for all images alike.
+        naming: how results are named, and where they go.
+        batch: what was asked for of the journal.
+
+    Raises:
+        UsageError: if the request contradicts itself.
+        JournalError: if the journal cannot be used.
+    """
+
+    def __init__(
+        self, inputs: Sequence[str], options: BatchOptions, naming: OutputNames, batch: JournalOptions
+    ) -> None:
+        output = batch.address or _folder_of(naming)
+        self.inputs, self.options, self.batch = inputs, options, batch
+        self.layout = Layout(mark=naming.mark, format=naming.format, output=output)
+        closed = None if output is None else os.path.realpath(output)
+        shard = None if batch.shard is None else replace(batch.shard, mark=naming.mark)
+        self.scan = Scan(recursive=naming.recursive, output=closed, shard=shard)
+        if STDIN.name in inputs or "" in inputs:
+            raise UsageError("a journal is about files: give files or folders, not standard input")
+        remote = [text for text in (*inputs, output or "") if is_address(text)]
+        if remote and batch.watch:
+            raise UsageError(f"--watch looks at folders of this machine, not at {remote[0]}")
+        self.places: Places = ThisMachine()
+        if remote:
+            from a2f.batch.remote import Remote, check_target
+
+            check_target(output or inputs[0])
+            self.places = Remote()
+        self.archive: ArchiveTarget | None = None
+        if output is not None and output.startswith(ZIP):
+            self.places = self.archive = ArchiveTarget(output, self.places)
+        first = inputs[0] if is_address(inputs[0]) or os.path.isdir(inputs[0]) else os.path.dirname(inputs[0])
+        self.journal = Journal(batch.journal or _near(str(journal_of(output or first, batch.shard))))
+
+    def plan(self, recipe: Recipe, files: Iterable[Found] | None = None) -> list[str]:
+        """Begin a run, and settle what is left to do; notes for people."""
+        wish = Wish(
+            resume=self.batch.resume or self.batch.watch,
+            retry_failed=self.batch.retry_failed,
+            overwrite=self.options.request.overwrite,
+            skip_existing=self.options.skip_existing,
+        )
+        found = self.places.files(self.inputs, self.scan) if files is None else files
+        notes = plan(self.journal, found, self.layout, wish, recipe=recipe.text, places=self.places)
+        return notes + self.scan.notes()
+
+    def keeper(self, recipe: Recipe) -> Keeper:
+        """Does the items of the run that `plan` has begun."""
+        return Keeper(
+            self.journal,
+            recipe,
+            overwrite=self.options.request.overwrite,
+            places=self.places,
+            quarantine=self.batch.quarantine,
+            told=told,
+        )
+
+
+def run_batch(
+    inputs: Sequence[str],
+    options: BatchOptions,
+    naming: OutputNames,
+    batch: JournalOptions,
+    *,
+    as_json: bool,
+    verbose: bool,
+    quiet: bool,
+) -> int:
+    """Enlarge what the journal says is left to do.
+
+    Args:
+        inputs: files, folders, patterns.
+        options: what counts for all images alike.
+        naming: how results are named, and where they go.
+        batch: what was asked for of the journal.
+        as_json: as `Reporter`.
+        verbose: as `Reporter`.
+        quiet: as `Reporter`.
+
+    Returns:
+        The exit code.
+    """
+    session = Session(inputs, options, naming, batch)
+    recipe = recipe_of(options.model, options.request, options.engine)
+    if batch.watch:
+        _watch(session, recipe, Reporter(MANY, as_json=as_json, verbose=verbose, quiet=quiet, go_on="--watch"))
+    with closing(session.journal) as journal:
+        notes = session.plan(recipe)
+        counts = journal.counts(run=journal.run)
+        if not sum(counts.values()) and batch.shard is None:
+            deeper = "" if naming.recursive else " (-r looks into its folders too)"
+            raise ImageReadError(f"{', '.join(inputs)}: no images{deeper}")
+        reporter = Reporter(counts["todo"], as_json=as_json, verbose=verbose, quiet=quiet, go_on="--resume")
+        for note in [*notes, *_told(counts, journal)]:
+            reporter.note(note)
+        if counts["todo"]:
+            first = next(journal.todo())
+            runner = Runner(options, count=counts["todo"], first=Path(first.source))
+            _work(runner, session.keeper(recipe), reporter)
+        if session.archive is not None:
+            session.archive.pack()
+        journal.end()
+        left = journal.counts(run=journal.run)
+    return reporter.exit_code or int(left["failed"] + left["quarantined"] > 0)
+
+
+def _watch(session: Session, recipe: Recipe, reporter: Reporter) -> NoReturn:
+    """Do what arrives, until Ctrl-C."""
+    with closing(session.journal) as journal:
+        arrivals = Arrivals(lambda: session.scan.files(session.inputs), journal, settle_s=session.batch.settle_s)
+        runner: Runner | None = None
+        known = set[str]()
+        where = ", ".join(session.inputs)
+        reporter.note(f"watching {where}; Ctrl-C ends it")
+        while True:
+            began = time.monotonic()
+            ready = list(arrivals.settled(began))
+            took = time.monotonic() - began
+            if ready:
+                for note in session.plan(recipe, ready):
+                    if note not in known:
+                        reporter.note(note)
+                    known.add(note)
+                runner = runner or Runner(session.options, count=MANY, first=Path(ready[0].source))
+                keeper = session.keeper(recipe)
+                for outcome in runner.run(journal.todo(), functools.partial(_one, runner, keeper)):
+                    reporter(outcome)
+                journal.end()
+            time.sleep(max(session.batch.settle_s / LOOKS, PAUSES * took, SHORTEST_PAUSE_S))
+
+
+def _work(runner: Runner, keeper: Keeper, reporter: Reporter) -> None:
+    runner.progress = reporter.progress
+    with reporter:
+        try:
+            for outcome in runner.run(keeper.journal.todo(), functools.partial(_one, runner, keeper)):
+                reporter(outcome)
+        except KeyboardInterrupt:
+            reporter.interrupted()
+            raise
+        for note in runner.upscalers.take_notes():
+            reporter.note(note)
+
+
+def _one(runner: Runner, keeper: Keeper, item: Item) -> Outcome:
+    task = _shown(item)
+
+    def enlarge(work: Work) -> Outcome:
+        given = replace(task, replace=work.replace, recorded=work.recorded)
+        if task.addresses is None:
+            given = replace(given, times=times_of(work.source))
+        else:
+            given = replace(given, source=work.source, target=work.target)
+        return replace(runner.one(given, stdin=bytes), task=task)
+
+    def failed(error: A2FError) -> Outcome:
+        named = exists_already(task) if isinstance(error, OutputExistsError) else error
+        return Outcome(task=task, status="failed", error=named)
+
+    outcome = keeper.do(item, enlarge, failed)
+    if outcome is None:
+        return Outcome(task=task, status="skipped", notes=(f"{task.name}: the result is there and whole",))
+    return outcome
+
+
+def _shown(item: Item) -> Task:
+    """An item as people gave it: below this folder where it lies there."""
+    remote = is_address(item.source) or is_address(item.target)
+    addresses = (item.source, item.target) if remote else None
+    return Task(source=_near(item.source), target=_near(item.target), addresses=addresses)
+
+
+def _near(path: str) -> Path:
+    return Path(os.path.relpath(path)) if Path(path).is_relative_to(Path.cwd()) else Path(path)
+
+
+def _told(counts: dict[State, int], journal: Journal) -> Iterator[str]:
+    """What the journal knows of these files already."""
+    before = [f"{count} {state}" for state, count in counts.items() if count and state != "todo"]
+    if before:
+        retry = "; --retry-failed tries again what failed" if counts["quarantined"] + counts["failed"] else ""
+        yield f"{journal.path}: {', '.join(before)}, {counts['todo']} to do{retry}"
+
+
+def _folder_of(naming: OutputNames) -> str | None:
+    """The folder of all results; None where each lies beside its source."""
+    out = naming.output
+    if out is None:
+        return None
+    if out == STDIN:
+        raise UsageError("a journal is about files, and -o - is standard output: give -o a folder")
+    if not naming.output_folder and not out.is_dir() and (is_image_name(out) or out.exists()):
+        raise UsageError(f"-o {out} is a file: with a journal, -o is a folder")
+    return os.path.abspath(out)

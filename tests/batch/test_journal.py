@@ -1,0 +1,297 @@
+"""What a journal keeps: only what is missing or changed is done, and nothing of others is replaced."""
+
+import errno
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from a2f.batch.journal import MOST_STARTS, Journal
+from a2f.batch.plan import Wish
+from a2f.errors import ImageReadError, JournalError, MemoryLimitError, OutputExistsError, UsageError, WriteError
+
+
+def test_only_what_is_missing_is_done(batch) -> None:
+    batch.put("a.png")
+    batch.put("deep/b.png")
+    batch.run()
+    assert sorted(batch.worked) == ["a.png", "b.png"]
+    batch.put("c.png")
+    (batch.out / "deep/b_x4.png").unlink()
+    batch.run()
+    assert sorted(batch.worked) == ["b.png", "c.png"]
+    batch.run()
+    assert batch.worked == []
+
+
+def test_the_journal_tells_what_was_made_of_what(batch) -> None:
+    path = batch.put("a.png", b"abc")
+    batch.run()
+    item = batch.item("a.png")
+    status = path.stat()
+    assert (item.bytes, item.version) == (3, str(status.st_mtime_ns))
+    assert item.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert item.target == str(batch.out / "a_x4.png")
+    assert (item.state, item.output_bytes, item.error, item.tries) == ("done", 5, None, 1)
+    assert item.output_sha256 is not None
+    assert item.seconds is not None
+
+
+def test_a_changed_file_replaces_its_own_result(batch) -> None:
+    batch.put("a.png", b"old")
+    batch.put("b.png", b"old")
+    batch.run()
+    batch.put("a.png", b"newer")
+    batch.run()
+    assert batch.worked == ["a.png"]
+    assert (batch.out / "a_x4.png").read_bytes() == b"newer{}"
+
+
+def test_a_touched_file_is_not_done_again(batch) -> None:
+    path = batch.put("a.png")
+    batch.run()
+    os.utime(path, ns=(1, 1))
+    batch.run()
+    assert batch.worked == []
+    assert batch.item("a.png").state == "done"
+
+
+def test_other_options_make_all_anew(batch) -> None:
+    batch.put("a.png", b"x")
+    batch.run()
+    batch.options = '{"quality": 3}'
+    batch.run()
+    assert batch.worked == ["a.png"]
+    assert (batch.out / "a_x4.png").read_bytes() == b'x{"quality": 3}'
+
+
+def test_a_failure_under_new_options_does_not_pass_for_the_old_result(batch) -> None:
+    batch.put("a.png", b"x")
+    batch.run()
+    batch.options = "[2]"
+    batch.fails = lambda work: MemoryLimitError("too little")
+    batch.run()
+    batch.fails = lambda work: None
+    batch.run()
+    assert batch.worked == ["a.png"]
+    assert (batch.out / "a_x4.png").read_bytes() == b"x[2]"
+
+
+def test_a_file_of_others_is_never_replaced(batch) -> None:
+    batch.put("a.png")
+    batch.run()
+    batch.put("b.png")
+    (batch.out / "b_x4.png").write_bytes(b"mine")
+    batch.run()
+    assert batch.states() == {"a.png": "done", "b.png": "failed"}
+    assert "exists" in str(batch.item("b.png").error)
+    assert (batch.out / "b_x4.png").read_bytes() == b"mine"
+    batch.run(Wish(resume=True, overwrite=True))
+    assert sorted(batch.worked) == ["a.png", "b.png"]
+    assert (batch.out / "b_x4.png").read_bytes() == b"content{}"
+
+
+def test_a_result_that_was_edited_is_left_and_told(batch) -> None:
+    batch.put("a.png")
+    batch.run()
+    (batch.out / "a_x4.png").write_bytes(b"edited by hand")
+    assert "1 result(s) were changed since they were written" in batch.run()[0]
+    batch.put("a.png", b"changed too")
+    batch.run()
+    assert batch.item("a.png").state == "failed"
+    assert (batch.out / "a_x4.png").read_bytes() == b"edited by hand"
+
+
+def test_results_of_a_run_without_a_journal_are_taken_as_they_are(batch) -> None:
+    batch.put("a.png")
+    batch.put("b.png")
+    batch.out.mkdir()
+    (batch.out / "a_x4.png").write_bytes(b"there before")
+    assert batch.run() == ["1 result(s) that were there before are left as they are"]
+    assert batch.worked == ["b.png"]
+    assert batch.states() == {"a.png": "skipped", "b.png": "done"}
+    (batch.out / "a_x4.png").unlink()
+    batch.run()
+    assert batch.worked == ["a.png"]
+
+
+def test_bad_files_stay_in_quarantine_until_they_change(batch) -> None:
+    batch.put("a.png", b"bad")
+    batch.put("b.png")
+    batch.fails = lambda work: ImageReadError("no image") if work.source.read_bytes() == b"bad" else None
+    batch.run()
+    assert batch.states() == {"a.png": "quarantined", "b.png": "done"}
+    number = batch.item("a.png").id
+    assert (batch.root / f"bad/{number}-a.png").read_bytes() == b"bad"
+    assert (batch.root / f"bad/{number}-a.png.txt").read_text() == "no image\n"
+    assert batch.put("a.png", b"bad").exists(), "the source stays"
+    os.utime(batch.given / "a.png", ns=(5, int(batch.item("a.png").version)))
+    batch.run()
+    assert batch.worked == []
+    batch.run(Wish(retry_failed=True))
+    assert batch.worked == ["a.png"]
+    batch.put("a.png", b"good now")
+    batch.run()
+    assert batch.worked == ["a.png"]
+    assert batch.item("a.png").error is None
+
+
+def test_what_failed_for_other_reasons_is_tried_again(batch) -> None:
+    batch.put("a.png")
+    batch.fails = lambda work: MemoryLimitError("too little memory")
+    batch.run()
+    assert batch.states() == {"a.png": "failed"}
+    batch.run()
+    assert batch.worked == ["a.png"]
+
+
+def test_a_full_disk_ends_the_batch_and_nothing_is_lost(batch) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        batch.put(name, name.encode())
+    full = WriteError("cannot write: No space left on device")
+    full.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    batch.fails = lambda work: full if work.source.name == "b.png" else None
+    with pytest.raises(WriteError, match="The batch ends here: free some space, then go on with resume=True"):
+        batch.run()
+    batch.fails = lambda work: None
+    batch.run()
+    assert "b.png" in batch.worked
+    assert set(batch.states().values()) == {"done"}
+    with Journal(batch.journal_path, read_only=True) as journal:
+        assert [tries for (tries,) in journal.rows("SELECT tries FROM items ORDER BY tries")] == [1, 1, 2]
+
+
+def test_a_journal_that_cannot_grow_says_so_and_stays_whole(batch) -> None:
+    batch.put("a.png")
+    batch.run()
+    with Journal(batch.journal_path) as journal:
+        (pages,) = journal.rows("PRAGMA page_count")[0]
+        journal.rows(f"PRAGMA max_page_count = {pages}")  # what a full disk does to SQLite
+        with (
+            pytest.raises(JournalError, match="full: free some space, then go on with resume=True"),
+            journal.writing() as base,
+        ):
+            base.executemany("INSERT INTO recipes (text) VALUES (?)", [(f"{i}" * 999,) for i in range(99)])
+    batch.put("b.png")
+    batch.run()
+    assert batch.worked == ["b.png"]
+
+
+@pytest.mark.parametrize("placed", [True, False])
+def test_killed_right_before_or_after_the_result_got_its_name(batch, monkeypatch, placed: bool) -> None:
+    batch.put("a.png", b"x")
+    done = Journal.done
+
+    class Killed(BaseException):
+        pass
+
+    def kill(self, *args, **kwargs):
+        if not placed:
+            (batch.out / "a_x4.png").unlink()
+        raise Killed
+
+    monkeypatch.setattr(Journal, "done", kill)
+    with pytest.raises(Killed):
+        batch.run()
+    monkeypatch.setattr(Journal, "done", done)
+    assert batch.item("a.png").state == "running"
+    batch.run()
+    assert batch.worked == ([] if placed else ["a.png"])
+    item = batch.item("a.png")
+    assert item.state == "done"
+    assert item.placing is None
+    assert item.output_sha256 is not None
+    assert (batch.out / "a_x4.png").read_bytes() == b"x{}"
+
+
+def test_a_file_that_ends_the_program_again_and_again_is_quarantined(batch) -> None:
+    batch.put("poison.png", b"a large file comes first, but not this one")
+    batch.put("b.png")
+
+    class Crash(BaseException):
+        pass
+
+    def crash(work):
+        if work.source.name == "poison.png":
+            raise Crash
+        return
+
+    batch.fails = crash
+    for number in range(MOST_STARTS):
+        with pytest.raises(Crash):
+            batch.run()
+        assert batch.states()["b.png"] == ("todo" if number == 0 else "done"), "the others come first"
+    batch.run()
+    assert batch.worked == []
+    assert batch.states() == {"poison.png": "quarantined", "b.png": "done"}
+    assert f"begun {MOST_STARTS} times" in str(batch.item("poison.png").error)
+
+
+def test_a_file_that_changes_while_it_is_read_makes_nothing(batch) -> None:
+    path = batch.put("a.png", b"half")
+    batch.fails = lambda work: path.write_bytes(b"half and more") and None
+    batch.run()
+    assert batch.states() == {"a.png": "failed"}
+    assert "changed while it was read" in str(batch.item("a.png").error)
+    assert not (batch.out / "a_x4.png").exists()
+    batch.fails = lambda work: None
+    batch.run()
+    assert (batch.out / "a_x4.png").read_bytes() == b"half and more{}"
+
+
+def test_a_journal_is_for_one_run_at_a_time(batch, tmp_path: Path) -> None:
+    batch.put("a.png")
+    with Journal(batch.journal_path) as journal:
+        assert journal.is_in_use()
+        with Journal(batch.journal_path, read_only=True) as other:
+            assert other.is_in_use()
+        with pytest.raises(JournalError, match="another run is using it"):
+            Journal(batch.journal_path)
+    batch.run()
+    with Journal(batch.journal_path, read_only=True) as other:
+        assert not other.is_in_use()
+
+
+def test_an_earlier_journal_is_not_ignored(batch) -> None:
+    batch.put("a.png")
+    batch.run(Wish())
+    with pytest.raises(UsageError, match=r"tells of an earlier run \(1 done\): go on with it \(resume=True\)"):
+        batch.run(Wish())
+
+
+def test_what_is_no_journal(tmp_path: Path) -> None:
+    other = tmp_path / "other.sqlite"
+    other.write_bytes(b"this is no database, whatever its name says" * 99)
+    with pytest.raises(JournalError, match="cannot open the journal"):
+        Journal(other)
+    newer = tmp_path / "newer.sqlite"
+    with Journal(newer):
+        pass
+    with sqlite3.connect(newer) as base:
+        base.execute("UPDATE about SET value = '99'")
+    base.close()
+    with pytest.raises(JournalError, match="is a journal of another a2f"):
+        Journal(newer)
+    with pytest.raises(JournalError, match="there is no journal"):
+        Journal(tmp_path / "missing.sqlite", read_only=True)
+
+
+def test_names_that_are_no_unicode(batch) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    try:
+        batch.put(name)
+    except OSError:
+        pytest.skip("this file system takes Unicode names only")
+    batch.run()
+    batch.run()
+    assert batch.worked == []
+    with Journal(batch.journal_path, read_only=True) as journal:
+        (item,) = journal.items("done")
+    assert item.source == str(batch.given / name)
+
+
+def test_output_exists_is_no_bad_file() -> None:
+    from a2f.batch.work import BAD_FILE
+
+    assert not issubclass(OutputExistsError, BAD_FILE)

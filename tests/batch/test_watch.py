@@ -1,0 +1,119 @@
+"""Files that arrive: taken when they have stopped changing, once."""
+
+from pathlib import Path
+
+import pytest
+
+from a2f.batch.journal import Journal
+from a2f.batch.plan import Layout, Wish, plan
+from a2f.batch.sources import Scan
+from a2f.batch.watch import Arrivals
+from a2f.batch.work import Keeper, Recipe
+from a2f.errors import TruncatedImageError
+
+SETTLE_S = 2.0
+END = b"<end>"
+
+
+class Watched:
+    """A watched folder, on a clock of its own; what arrives is copied if it ends as a whole file does."""
+
+    def __init__(self, batch, journal: Journal) -> None:
+        self.batch, self.journal, self.now = batch, journal, 0.0
+        self.layout = Layout(mark="_x4", output=str(batch.out))
+        self.scan = Scan(recursive=True)
+        self.arrivals = Arrivals(lambda: self.scan.files([str(batch.given)]), journal, settle_s=SETTLE_S)
+        batch.given.mkdir()
+        batch.fails = lambda work: None if work.source.read_bytes().endswith(END) else TruncatedImageError("cut off")
+
+    def look(self, *, after: float) -> list[str]:
+        """Look once, some seconds later, and do what has settled."""
+        self.now += after
+        ready = list(self.arrivals.settled(self.now))
+        self.batch.worked.clear()
+        if ready:
+            plan(self.journal, ready, self.layout, Wish(resume=True), recipe="{}")
+            keeper = Keeper(self.journal, Recipe(text="{}", sha256={}), overwrite=False)
+            for item in self.journal.todo():
+                keeper.do(item, self.batch.enlarge, lambda error: pytest.fail(str(error)))
+        return sorted(self.batch.worked)
+
+
+@pytest.fixture
+def watched(batch, tmp_path: Path):
+    with Journal(batch.journal_path) as journal:
+        yield Watched(batch, journal)
+
+
+def test_what_arrives_whole_is_done_once(watched) -> None:
+    watched.batch.put("a.png", b"pixels" + END)
+    assert watched.look(after=0) == []
+    assert watched.look(after=1) == []
+    watched.batch.put("b.png", b"pixels" + END)
+    assert watched.look(after=1) == ["a.png"]
+    assert watched.look(after=1) == []
+    assert watched.look(after=1) == ["b.png"]
+    assert watched.look(after=99) == []
+    assert watched.arrivals.waiting == 0
+
+
+def test_a_file_that_grows_is_left_until_it_stops(watched) -> None:
+    path = watched.batch.put("a.png", b"")
+    for _ in range(9):
+        assert watched.look(after=1.5) == []
+        path.write_bytes(path.read_bytes() + b"pixels")
+    path.write_bytes(path.read_bytes() + END)
+    assert watched.look(after=1.5) == []
+    assert watched.look(after=1.5) == []
+    assert watched.look(after=0.5) == ["a.png"]
+    assert (watched.batch.out / "a_x4.png").read_bytes() == 9 * b"pixels" + END + b"{}"
+
+
+def test_a_copy_that_pauses_is_taken_again_when_it_is_whole(watched) -> None:
+    path = watched.batch.put("a.png", b"pix")
+    watched.look(after=0)
+    assert watched.look(after=2) == ["a.png"]
+    assert watched.batch.item("a.png").state == "quarantined"
+    assert not (watched.batch.out / "a_x4.png").exists()
+    assert watched.look(after=9) == []
+    path.write_bytes(b"pixels" + END)
+    assert watched.look(after=9) == []
+    assert watched.look(after=2) == ["a.png"]
+    assert watched.batch.item("a.png").state == "done"
+
+
+def test_a_file_that_is_renamed_into_place(watched) -> None:
+    hidden = watched.batch.put(".a.png.tmp", b"pixels" + END)
+    watched.look(after=0)
+    assert watched.look(after=9) == []
+    hidden.rename(watched.batch.given / "a.png")
+    assert watched.look(after=1) == []
+    assert watched.look(after=2) == ["a.png"]
+
+
+def test_a_file_that_goes_before_it_settled(watched) -> None:
+    path = watched.batch.put("a.png", b"pixels" + END)
+    watched.look(after=0)
+    path.unlink()
+    assert watched.look(after=2) == []
+    assert watched.arrivals.waiting == 0
+
+
+def test_results_beside_their_sources_do_not_arrive(watched) -> None:
+    watched.layout = Layout(mark="_x4")
+    watched.batch.put("a.png", b"pixels" + END)
+    watched.look(after=0)
+    assert watched.look(after=2) == ["a.png"]
+    assert (watched.batch.given / "a_x4.png").exists()
+    watched.look(after=0)
+    assert watched.look(after=9) == []
+
+
+def test_a_changed_file_is_done_again(watched) -> None:
+    watched.batch.put("a.png", b"pixels" + END)
+    watched.look(after=0)
+    assert watched.look(after=2) == ["a.png"]
+    watched.batch.put("a.png", b"other pixels" + END)
+    assert watched.look(after=2) == []
+    assert watched.look(after=2) == ["a.png"]
+    assert (watched.batch.out / "a_x4.png").read_bytes() == b"other pixels" + END + b"{}"
