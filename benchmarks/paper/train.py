@@ -32,7 +32,7 @@ NETWORKS = {
     2: ("s-baseline", "s-baseline-mp", "s-noca", "s-noca-mp", "s"),
     3: ("sd-head1", "sd-head3", "sd-head5", "sd-head7"),
 }
-SEEDS, STEPS, RECIPE = (0, 1, 2), 5000, "fast"
+SEEDS, STEPS, RECIPE = (0, 1, 2), 2000, "fast"
 RESULTS = ROOT / "docs" / "runs" / "ablation"
 VALIDATION = ROOT / "docs" / "validation-pictures.txt"
 SETS = ("Set5", "Set14", "B100", "Urban100", "Manga109")  # those that are there are measured
