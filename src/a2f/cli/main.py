@@ -13,6 +13,7 @@ from a2f.errors import A2FError
 
 COMMANDS = {
     "upscale": "Enlarge images: files, folders, or a stream.",
+    "video": "Enlarge a video, with its sound and all other streams.",
     "compare": "Lay pictures side by side on one sheet, crops enlarged.",
     "serve": "Serve a page and an HTTP interface.",
     "formats": "List the file formats, and what each can hold.",
