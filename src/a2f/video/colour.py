@@ -15,6 +15,7 @@ import av
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.plane import VideoPlane
+from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 
 from a2f.errors import ImageReadError
@@ -140,7 +141,8 @@ class Layout:
     """How the planes of a format hold an image.
 
     Attributes:
-        format: as FFmpeg names it.
+        format: as FFmpeg names it; planar.
+        coded: the format of the file, whose samples may be packed in another way.
         kind: "yuv", "rgb" or "grey".
         bits: of a sample.
         alpha: whether there is a plane of transparency.
@@ -149,6 +151,7 @@ class Layout:
     """
 
     format: str
+    coded: str
     kind: Literal["yuv", "rgb", "grey"]
     bits: int
     alpha: bool
@@ -178,7 +181,7 @@ def layout_of(format: str) -> Layout:
         raise ImageReadError(f"frames of the pixel format {format} are not read here: convert them to yuv420p first")
     kind: Literal["yuv", "rgb", "grey"] = "grey" if colours == 1 else "rgb" if known.is_rgb else "yuv"
     across, down = (64 // parts[1].width, 64 // parts[1].height) if kind == "yuv" else (1, 1)
-    return Layout(format=name, kind=kind, bits=bits, alpha=alpha, across=across, down=down)
+    return Layout(format=name, coded=format, kind=kind, bits=bits, alpha=alpha, across=across, down=down)
 
 
 def is_full(colours: Colours, format: str) -> bool:
@@ -243,7 +246,7 @@ def to_image(planes: Planes, layout: Layout, *, matrix: int, full: bool) -> Arra
     return np.ascontiguousarray(x.clip(0, 1).transpose(1, 2, 0))
 
 
-def to_frame(image: Array, layout: Layout, *, matrix: int, full: bool) -> VideoFrame:
+def to_frame(image: Array, layout: Layout, *, matrix: int, full: bool, like: VideoFrame | None = None) -> VideoFrame:
     """An image as a frame; rounded once, here.
 
     Args:
@@ -251,6 +254,7 @@ def to_frame(image: Array, layout: Layout, *, matrix: int, full: bool) -> VideoF
         layout: of the frame.
         matrix: code point, for "yuv".
         full: range.
+        like: a frame of another size whose side data the new one gets.
     """
     height, width, channels = image.shape
     x = np.ascontiguousarray(image.transpose(2, 0, 1)).clip(0, 1)  # [C, H, W]
@@ -271,7 +275,10 @@ def to_frame(image: Array, layout: Layout, *, matrix: int, full: bool) -> VideoF
     if layout.alpha:
         alpha = x[3] if channels == 4 else np.ones((height, width), np.float32)
         made.append(alpha * np.float32(2**layout.bits - 1))
-    frame = VideoFrame(width, height, layout.format)
+    if like is None:
+        frame = VideoFrame(width, height, layout.format)
+    else:  # PyAV has no other way to copy them
+        frame = like.reformat(width=width, height=height, format=layout.format, interpolation=Interpolation.POINT)
     for plane, values in zip(frame.planes, made, strict=True):
         room = _samples(plane, layout.bits)
         room[:, : plane.width] = np.add(values, np.float32(0.5), out=values)  # cuts off what is behind the point

@@ -14,6 +14,7 @@ from a2f.sizes import Size
 from a2f.video.colour import BT601, SD_HEIGHT, SD_WIDTH, UNSPECIFIED, Colours, Hdr, Layout, layout_of
 from a2f.video.source import Clip
 
+PROGRESSIVE = 1  # as FFmpeg numbers the orders of fields
 KEYFRAMES = 250  # frames from one to the next, at most
 
 
@@ -110,11 +111,12 @@ class Encoding:
     def prepare(self, context: VideoCodecContext) -> None:
         """Set up an encoder that is not open yet."""
         context.width, context.height = self.size
-        context.pix_fmt = self.layout.format
+        context.pix_fmt = self.layout.coded
         context.time_base, context.framerate = self.time_base, self.rate
         context.color_range = 2 if self.full else 1
         context.colorspace = 0 if self.layout.kind == "rgb" else self.colours.matrix
         context.color_primaries, context.color_trc = self.colours.primaries, self.colours.transfer
+        context.field_order = PROGRESSIVE
         if self.aspect is not None:
             context.sample_aspect_ratio = self.aspect
         context.gop_size = 1 if self.codec.crf is None else KEYFRAMES
@@ -204,13 +206,12 @@ def told_colours(clip: Clip, size: Size, matrix: int) -> Colours:
 
 
 def _layouts(codec: Codec) -> list[Layout]:
-    """The planar pixel formats that an encoder takes."""
+    """The pixel formats that an encoder takes."""
     names = [known.name for known in av.Codec(codec.encoder, "w").video_formats or []]
     found = []
     for name in names:
         with suppress(ImageReadError):  # one that is not used here
-            layout = layout_of(name)
-            found += [layout] if layout.format == name else []
+            found.append(layout_of(name))
     return found
 
 
@@ -226,4 +227,5 @@ def _loss(given: Layout, layout: Layout) -> tuple[bool, ...]:
 
 def _samples(given: Layout, layout: Layout) -> tuple[int, ...]:
     """How much more a format holds than is needed."""
-    return layout.kind != given.kind, layout.alpha, layout.bits, -layout.across * layout.down
+    packed = layout.format != layout.coded
+    return layout.kind != given.kind, layout.alpha, layout.bits, -layout.across * layout.down, packed

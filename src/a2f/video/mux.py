@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import av
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
-from av.stream import Disposition, Stream
+from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
 from a2f.errors import ImageWriteError, LossyFormatError
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from av.container.core import Chapter
 
 STATISTICS = ("BPS", "NUMBER_OF_BYTES", "NUMBER_OF_FRAMES", "DURATION", "encoder", "ENCODER")  # of the input's packets
-CHAPTER_TAGS = ("text", "tmcd")  # streams of MP4 that its writer makes anew from chapters and the time code
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,13 +187,15 @@ def _holds(format: str, stream: Stream) -> bool:
 
 def _is_made_anew(stream: Stream, format: str) -> bool:
     """Whether a stream only stands for chapters or the time code, as MP4 keeps them."""
-    tag = (stream.codec_tag or "") if stream.type == "data" else ""
-    return tag in CHAPTER_TAGS and (tag == "text" or format in ("mp4", "mov"))
+    if stream.type != "data":
+        return False
+    is_chapters = stream.discard == Discard.all  # which FFmpeg has read as chapters already
+    return is_chapters or ("timecode" in stream.metadata and format in ("mp4", "mov"))
 
 
 def _told(stream: Stream) -> str:
-    name = stream.codec_context.name if stream.codec_context else (stream.codec_tag or "").strip("\0")
-    told = stream.metadata.get("filename") or name or "unknown"
+    context = stream.codec_context
+    told = stream.metadata.get("filename") or (context.name if context else None) or stream.name or "unknown"
     return f"stream {stream.index} ({stream.type}, {told})"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import av
 
 import a2f
-from a2f.errors import OutputExistsError, UsageError, WriteError
+from a2f.errors import LossyFormatError, OutputExistsError, UsageError, WriteError
 from a2f.sizes import Size, Target
 from a2f.upscaler import Upscaler
 from a2f.upscalers import Models
@@ -20,6 +20,7 @@ from a2f.video.source import STREAM, Clip, Range, Source, interlaced
 from a2f.video.y4m import Y4M_LAYOUTS
 
 Y4M = ".y4m"
+IN_STREAM = ("h264", "hevc")  # codecs that tell the shape of the pixels themselves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +154,7 @@ def plan_video(source: Source, models: Models, request: Request) -> Plan:
             time_base=clip.time_base,
             threads=request.threads,
         )
+        _check_aspect(encoding, output, force=request.force)
         copied, left_out = check_streams(source, encoding, output, force=request.force)
         notes += left_out
     return Plan(
@@ -192,6 +194,16 @@ def _check_output(request: Request) -> None:
 def _check_fields(clip: Clip, request: Request) -> None:
     if clip.interlaced and not request.deinterlace:
         raise interlaced(clip.name)
+
+
+def _check_aspect(encoding: Encoding, output: Path, *, force: bool) -> None:
+    """Refuse pixels that are not square where neither the codec nor PyAV's Matroska writer tells of them."""
+    in_file, in_stream = output.suffix.lower() in (".mp4", ".m4v", ".mov"), encoding.codec.name in IN_STREAM
+    if encoding.aspect not in (None, 1) and not in_file and not in_stream and not force:
+        raise LossyFormatError(
+            f"{output.suffix} with {encoding.codec.name} cannot tell that pixels have the shape {encoding.aspect}: "
+            f"choose .mp4, or --codec {' or '.join(IN_STREAM)}, or accept square ones (--force)"
+        )
 
 
 def _crf(name: str, default: int | None, worst: int, asked: int | None) -> int | None:

@@ -5,12 +5,12 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from av.packet import Packet
@@ -194,12 +194,21 @@ def _write_y4m(source: Source, plan: Plan, tell: Callable[[Progress], None]) -> 
 def _frames(steps: Iterator[_Step], plan: Plan) -> Iterator[tuple[_Step, VideoFrame]]:
     """The frames of the result, each with its time."""
     frame: VideoFrame | None = None
+    image: Array | None = None
     for step in steps:
-        if step.image is not None:
-            frame = to_frame(_padded(step.image, plan), plan.layout, matrix=plan.matrix, full=plan.full)
+        image = image if step.image is None else _padded(step.image, plan)
+        assert image is not None
+        like = step.timed.frame if _has_captions(step.timed.frame) else None
+        if step.image is not None or like is not None:
+            frame = to_frame(image, plan.layout, matrix=plan.matrix, full=plan.full, like=like)
         assert frame is not None
         frame.pts, frame.time_base = step.timed.pts, plan.time_base
         yield step, frame
+
+
+def _has_captions(frame: VideoFrame) -> bool:
+    """Whether closed captions come with a frame (CEA-608 and CEA-708), which H.264 and HEVC hand on."""
+    return any(data.type.name == "A53_CC" for data in cast("Iterable[Any]", frame.side_data))
 
 
 def _padded(image: Array, plan: Plan) -> Array:
