@@ -102,5 +102,6 @@ def planned(source: Source, output: Path, upscaler: Nearest, **options: Any) -> 
 
 def enlarged(given: Path, output: Path, upscaler: Nearest | None = None, **options: Any) -> Progress:
     """Enlarge a video."""
+    note = options.pop("note", lambda text: None)
     with Source(given) as source:
-        return enlarge_video(source, planned(source, output, upscaler or Nearest(), **options))
+        return enlarge_video(source, planned(source, output, upscaler or Nearest(), **options), note=note)
