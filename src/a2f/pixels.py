@@ -14,7 +14,9 @@ from a2f.color import LUMA
 from a2f.depth import check_pixels, from_float, to_float
 from a2f.footprint import check_memory, enlarged_size
 from a2f.imageio import FORMATS, Picture, encode_bands, encode_image, encoding_bytes, is_transparent
-from a2f.imageio.picture import without_degrees
+from a2f.imageio.animation import frames_of, is_transparent_anywhere
+from a2f.imageio.animation_write import encode_animation
+from a2f.imageio.picture import Animation, without_degrees
 from a2f.resample import resize
 from a2f.runtime.memory import give_back_freed
 from a2f.runtime.plan import checked, reserve
@@ -87,6 +89,17 @@ def encode_enlarged(
         A2FError: as `upscale_pixels` and `encode_image`.
     """
     check_memory(_wrapped_picture(picture, passes) if tileable else picture, passes, size=size, format=format)
+    if picture.animation is not None and FORMATS[format].moves:
+
+        def enlarge(frame: NDArray[Any]) -> NDArray[Any]:
+            watch()
+            return upscale_pixels(frame, passes, size=size, independent=independent, tileable=tileable)
+
+        final = size or enlarged_size(picture.size, passes)
+        made = _each_frame(picture.animation, enlarge)
+        with checked():
+            yield encode_animation(picture, made, size=final, format=format, quality=quality, strip=strip)
+        return
     if tileable or size is not None or len(passes) != 1 or not isinstance(passes[0], BandUpscaler):
         with checked():
             large = upscale_picture(picture, passes, size=size, independent=independent, tileable=tileable)
@@ -110,6 +123,16 @@ def encode_enlarged(
         first = next(bands)  # all that runs has been planned then
     bands = chain([first], bands)
     yield from encode_bands(picture, bands, size=final, format=format, quality=quality, strip=strip, force=force)
+
+
+def _each_frame(animation: Animation, enlarge: Callable[[NDArray[Any]], NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    """The frames of an animation, enlarged; one that is equal to the frame before it is not computed again."""
+    transparent, _ = is_transparent_anywhere(animation)
+    before: NDArray[Any] | None = None
+    for frame in frames_of(animation, colours=4 if transparent else 3):
+        if before is None or not np.array_equal(frame, before):
+            before, large = frame, enlarge(frame)
+        yield large
 
 
 def upscale_pixels(
