@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from a2f.sizes import Target
+from a2f.upscaler import Upscaler
 from a2f.upscalers import Models
 from a2f.video.plan import Plan, Request, plan_video
 from a2f.video.run import Progress, enlarge_video
@@ -90,7 +91,7 @@ def decoded(path: Path) -> list[str]:
     return [line for line in lines if not line.startswith("#")]
 
 
-def planned(source: Source, output: Path, upscaler: Nearest, **options: Any) -> Plan:
+def planned(source: Source, output: Path, upscaler: Upscaler, **options: Any) -> Plan:
     """The plan for a video with a quick upscaler."""
     models = Models(model="nearest", scales=(upscaler.scale,), open=lambda model, scale: upscaler)
     target = options.pop("target", Target(scale=upscaler.scale))
@@ -100,7 +101,7 @@ def planned(source: Source, output: Path, upscaler: Nearest, **options: Any) -> 
     )
 
 
-def enlarged(given: Path, output: Path, upscaler: Nearest | None = None, **options: Any) -> Progress:
+def enlarged(given: Path, output: Path, upscaler: Upscaler | None = None, **options: Any) -> Progress:
     """Enlarge a video."""
     note = options.pop("note", lambda text: None)
     with Source(given) as source:

@@ -11,7 +11,9 @@ import pytest
 from tests.video.clips import Nearest, decoded, enlarged, made, needs_ffmpeg, packets, times
 
 from a2f.errors import OutputExistsError, WriteError
+from a2f.runtime.temporal import TemporalUpscaler
 from a2f.video import run as run_module
+from a2f.weights import find_weights
 
 pytestmark = [pytest.mark.integration, needs_ffmpeg]
 
@@ -137,3 +139,26 @@ def test_a_file_that_appeared_meanwhile_stays_and_so_do_the_parts(
         enlarged(given, output)
     assert output.read_text() == "mine"
     assert any(folder_of(output).glob("*.part"))
+
+
+def test_temporal_gates_go_on_as_in_a_run_that_was_not_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "FRAMES", 4)
+    picture = "testsrc2=size=24x16:rate=5:duration=2,fps=2.5,fps=5"  # each frame twice
+    given = made(tmp_path / "a.mkv", "-map", "0:v", "-c:v", "ffv1", "-pix_fmt", "yuv420p", picture=picture)
+    weights = find_weights("sd", scale=2)
+    enlarged(given, tmp_path / "whole.mkv", TemporalUpscaler(weights, threads=1))
+    encoded, stopped = run_module._encoded, list[int]()
+
+    def stops(*arguments: Any) -> Any:
+        if len(stopped) == 1:
+            raise WriteError("stopped")
+        stopped.append(1)
+        return encoded(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "_encoded", stops)
+        with pytest.raises(WriteError, match="stopped"):
+            enlarged(given, tmp_path / "large.mkv", TemporalUpscaler(weights, threads=1))
+    ended = enlarged(given, tmp_path / "large.mkv", TemporalUpscaler(weights, threads=1))
+    assert ended.resumed == 4
+    assert decoded(tmp_path / "large.mkv") == decoded(tmp_path / "whole.mkv")

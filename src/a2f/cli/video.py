@@ -11,6 +11,11 @@ from a2f.cli.console import json_line, printable
 from a2f.cli.upscale import POSITIVE, BytesType
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from a2f.runtime.options import EngineOptions
+    from a2f.upscaler import Upscaler
+    from a2f.upscalers import Models
     from a2f.video.plan import Plan, Request
     from a2f.video.run import Progress
 
@@ -62,6 +67,13 @@ class TimeType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.option("--deinterlace", is_flag=True, help="Make whole frames of fields first; otherwise they are refused.")
 @click.option("--overwrite", is_flag=True, help="Replace the output if it is there. The input never.")
 @click.option("--force", is_flag=True, help="Leave out what the output cannot hold: streams, depth, chroma.")
+@click.option(
+    "--gates",
+    type=click.Choice(["frame", "temporal"]),
+    default="frame",
+    show_default=True,
+    help="temporal: channel gates follow those of the frames before, against flicker.",
+)
 @click.option("--max-memory", type=BytesType(), help="Memory limit for the network.  [default: half of what is free]")
 @click.option("--threads", type=POSITIVE, metavar="N", help="Threads for the network.  [default: all cores]")
 @click.option("--engine", metavar="NAME", help="onnxruntime, openvino or torch.  [default: onnxruntime]")
@@ -198,17 +210,32 @@ def _request(source: str, output: str, given: dict[str, Any]) -> "Request":
     )
 
 
-def _models(given: dict[str, Any]) -> Any:
+def _models(given: dict[str, Any]) -> "Models":
     from a2f.runtime.options import EngineOptions
     from a2f.upscalers import Models, Upscalers
     from a2f.weights import available_scales, is_file_name, read_weights
 
     options = EngineOptions(**{name: given[name] for name in ("engine", "device", "dtype", "threads", "max_memory")})
     model = given["model"]
+    opened = _temporal(options) if given["gates"] == "temporal" else Upscalers(options).open
     own = read_weights(model).config.scale if is_file_name(model) else None
     if own is not None and given["scale"] not in (None, own):
         raise click.UsageError(f"-s {given['scale']}: the weights {model} enlarge {own} times; leave out -s")
-    return Models(model=model, scales=available_scales(model), open=Upscalers(options).open)
+    return Models(model=model, scales=available_scales(model), open=opened)
+
+
+def _temporal(options: "EngineOptions") -> "Callable[[str, int], Upscaler]":
+    """Opens networks whose gates follow those of the frames before."""
+    from a2f.runtime.engines import default_threads
+    from a2f.runtime.temporal import TemporalUpscaler
+    from a2f.weights import find_weights
+
+    if (options.engine or "onnxruntime", options.device, options.dtype) != ("onnxruntime", "cpu", "float32"):
+        raise click.UsageError(
+            "--gates temporal runs on onnxruntime, cpu, float32: leave out --engine, --device, --dtype"
+        )
+    threads = options.threads or default_threads()
+    return lambda model, scale: TemporalUpscaler(find_weights(model, scale=scale), threads=threads)
 
 
 def _clock(seconds: float) -> str:

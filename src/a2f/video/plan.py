@@ -10,6 +10,7 @@ import av
 
 import a2f
 from a2f.errors import LossyFormatError, OutputExistsError, UsageError, WriteError
+from a2f.runtime.temporal import TemporalUpscaler
 from a2f.sizes import Size, Target
 from a2f.upscaler import Upscaler
 from a2f.upscalers import Models
@@ -92,6 +93,11 @@ class Plan:
     copied: tuple[int, ...]
     frames: int
     notes: tuple[str, ...]
+
+    @property
+    def is_temporal(self) -> bool:
+        """Whether a frame's result depends on the frames before it."""
+        return any(isinstance(upscaler, TemporalUpscaler) for upscaler in self.passes)
 
     def told(self) -> dict[str, Any]:
         """All that the bytes of the frames depend on, as JSON."""

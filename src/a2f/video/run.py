@@ -20,6 +20,7 @@ from av.video.frame import VideoFrame
 from a2f.errors import ImageReadError
 from a2f.files import place, write_all, write_bytes_atomic
 from a2f.pixels import upscale_pixels
+from a2f.runtime.temporal import TemporalUpscaler
 from a2f.video.colour import Array, Planes, planes_of, to_frame, to_image
 from a2f.video.mux import write_file
 from a2f.video.parts import FRAMES, Encoded, Part, Parts
@@ -223,7 +224,9 @@ def _enlarged(source: Source, plan: Plan, *, skip: int) -> Generator[_Step, None
 
     def made() -> Generator[_Step, None, None]:
         with closing(ahead(_given(source, plan, skip=skip), depth=DEPTH)) as steps:
-            for step in steps:
+            for number, step in enumerate(steps, start=skip):
+                if plan.is_temporal and number % FRAMES == 0:
+                    _forget(plan)
                 yield step if step.image is None else replace(step, image=_large(step.image, plan))
 
     return ahead(made(), depth=DEPTH)
@@ -233,13 +236,23 @@ def _given(source: Source, plan: Plan, *, skip: int) -> Generator[_Step, None, N
     """Frames of the input behind those that are done."""
     before: Planes | None = None
     request = plan.request
-    for timed in islice(source.frames(request.wanted, deinterlace=request.deinterlace), skip, None):
+    frames = islice(source.frames(request.wanted, deinterlace=request.deinterlace), skip, None)
+    for number, timed in enumerate(frames, start=skip):
         planes = planes_of(timed.frame, plan.given)
+        if plan.is_temporal and number % FRAMES == 0:
+            before = None
         if before is not None and all(map(np.array_equal, planes, before)):
             yield _Step(timed=timed, image=None)
             continue
         before = planes
         yield _Step(timed=timed, image=to_image(planes, plan.given, matrix=plan.matrix, full=plan.given_full))
+
+
+def _forget(plan: Plan) -> None:
+    """Begin a part as a run begins that goes on there."""
+    for upscaler in plan.passes:
+        if isinstance(upscaler, TemporalUpscaler):
+            upscaler.reset()
 
 
 def _large(image: Array, plan: Plan) -> Array:
