@@ -203,7 +203,7 @@ def _request(source: str, output: str, given: dict[str, Any]) -> "Request":
     return Request(
         source=source if source == STREAM else Path(source),
         output=output if output == STREAM else Path(output),
-        target=Target(scale=given["scale"] or 4, height=given["height"]),
+        target=Target(scale=given["scale"] or _scale_of(given["model"]) or 4, height=given["height"]),
         wanted=Range(start=given["start"] or Fraction(0), end=given["end"], count=given["preview"]),
         threads=default_threads(),
         **{name: given[name] for name in ("codec", "crf", "deinterlace", "force", "overwrite")},
@@ -213,15 +213,22 @@ def _request(source: str, output: str, given: dict[str, Any]) -> "Request":
 def _models(given: dict[str, Any]) -> "Models":
     from a2f.runtime.options import EngineOptions
     from a2f.upscalers import Models, Upscalers
-    from a2f.weights import available_scales, is_file_name, read_weights
+    from a2f.weights import available_scales
 
     options = EngineOptions(**{name: given[name] for name in ("engine", "device", "dtype", "threads", "max_memory")})
     model = given["model"]
     opened = _temporal(options) if given["gates"] == "temporal" else Upscalers(options).open
-    own = read_weights(model).config.scale if is_file_name(model) else None
+    own = _scale_of(model)
     if own is not None and given["scale"] not in (None, own):
         raise click.UsageError(f"-s {given['scale']}: the weights {model} enlarge {own} times; leave out -s")
     return Models(model=model, scales=available_scales(model), open=opened)
+
+
+def _scale_of(model: str) -> int | None:
+    """Of a weights file; None for a model by name."""
+    from a2f.weights import is_file_name, read_weights
+
+    return read_weights(model).config.scale if is_file_name(model) else None
 
 
 def _temporal(options: "EngineOptions") -> "Callable[[str, int], Upscaler]":

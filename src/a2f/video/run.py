@@ -29,7 +29,7 @@ from a2f.video.source import STREAM, Source, Timed
 from a2f.video.y4m import y4m_frame, y4m_head
 
 T = TypeVar("T")
-DEPTH = 3  # frames that wait between two steps
+DECODED, LARGE = 2, 1  # frames that wait for the network and, large, for the encoder
 HEARD_AFTER_S = 0.2  # Ctrl-C, and the end of the step that takes what is made, at the latest
 
 
@@ -223,13 +223,13 @@ def _enlarged(source: Source, plan: Plan, *, skip: int) -> Generator[_Step, None
     """Frames of the result, made in a thread while others decode and encode."""
 
     def made() -> Generator[_Step, None, None]:
-        with closing(ahead(_given(source, plan, skip=skip), depth=DEPTH)) as steps:
+        with closing(ahead(_given(source, plan, skip=skip), depth=DECODED)) as steps:
             for number, step in enumerate(steps, start=skip):
                 if plan.is_temporal and number % FRAMES == 0:
                     _forget(plan)
                 yield step if step.image is None else replace(step, image=_large(step.image, plan))
 
-    return ahead(made(), depth=DEPTH)
+    return ahead(made(), depth=LARGE)
 
 
 def _given(source: Source, plan: Plan, *, skip: int) -> Generator[_Step, None, None]:
