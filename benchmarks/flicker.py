@@ -1,6 +1,6 @@
 """What smoothing the gates of neighbouring frames changes.
 
-    python -m benchmarks.flicker [--data DIR] [--frames 24] [--write]
+    python -m benchmarks.flicker [--data DIR] [--frames 24] [--photos 4] [--write]
 
 A camera pans and zooms over photographs of Kodak24, with the noise of a sensor that is new in each frame. Each frame is
 enlarged by itself and with temporal gates. Warping error: the result of a frame, moved as the camera moved, against the
@@ -138,10 +138,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "eval" / "Kodak24" / "HR")
     parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--photos", type=int, default=len(PHOTOS), help="how many of them")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--write", action="store_true", help="update docs/video.md")
     a = parser.parse_args()
-    photos = {name: _wide(Image.open(next(a.data.glob(f"{name}.*"))).convert("RGB")) for name in PHOTOS}
+    photos = {name: _wide(Image.open(next(a.data.glob(f"{name}.*"))).convert("RGB")) for name in PHOTOS[: a.photos]}
     rows = []
     for share in SHARES:
         rows.append(measured(share, photos, a.frames, a.threads))

@@ -1,5 +1,6 @@
 """What a video keeps when it is enlarged; ffprobe is the judge, before and after."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +174,26 @@ def test_mp4_keeps_sound_subtitles_chapters_cover_and_rotation(tmp_path: Path) -
     assert [s["codec_name"] for s in streams(output)] == [s["codec_name"] for s in streams(given)]
     assert probed(output, "-show_chapters") == probed(given, "-show_chapters")
     assert streams(output)[2]["disposition"] == streams(given)[2]["disposition"]
+
+
+def captioned(stream: bytes) -> bytes:
+    """A bare H.264 stream with a closed caption (CEA-708 in an SEI message) before each picture."""
+    caption = bytes.fromhex("b5003147413934" + "03" + "42ff" + "fc9420" + "fc9421" + "ff")
+    message = b"\x00\x00\x01\x06\x04" + bytes([len(caption)]) + caption + b"\x80"
+    pieces = re.split(rb"(?=\x00\x00\x01[\x41\x65\x01\x61\x21\x25])", stream)
+    return pieces[0] + b"".join(message + piece for piece in pieces[1:])
+
+
+def test_closed_captions_inside_the_picture_are_kept_or_told(tmp_path: Path) -> None:
+    plain = made(tmp_path / "plain.h264", *X264, "-pix_fmt", "yuv420p", "-bf", "0", "-x264-params", "slices=1")
+    (tmp_path / "told.h264").write_bytes(captioned(plain.read_bytes()))
+    given = tmp_path / "given.mkv"
+    ffmpeg("-r", "25", "-i", tmp_path / "told.h264", "-c", "copy", given)
+    enlarged(given, tmp_path / "large.mkv")
+    for file in (given, tmp_path / "large.mkv"):
+        frames = probed(file, "-select_streams", "v:0", "-show_frames")["frames"]
+        with_captions = [f for f in frames if "Closed Captions" in str(f.get("side_data_list"))]
+        assert len(with_captions) == len(frames) == 25
+    notes = list[str]()
+    enlarged(given, tmp_path / "other.mkv", codec="vp9", note=notes.append)
+    assert notes == ["closed captions inside the picture are left out: --codec h264 keeps them"]

@@ -25,6 +25,8 @@ from tests.video.clips import (
 
 from a2f.errors import ImageReadError, LossyFormatError, OutputExistsError, UsageError, WriteError
 from a2f.sizes import Target
+from a2f.video import source as source_module
+from a2f.video.colour import layout_of, planes_of
 from a2f.video.source import Range, Source, seconds_of
 
 pytestmark = [pytest.mark.integration, needs_ffmpeg]
@@ -73,9 +75,21 @@ def test_a_part_of_a_video_begins_at_0_and_has_its_own_sound(tmp_path: Path) -> 
 
 
 def test_a_preview_has_as_many_frames_as_are_asked_for(tmp_path: Path) -> None:
-    given = made(tmp_path / "a.mkv", *H264)
+    given = made(tmp_path / "a.mkv", *H264, "-map", "1:a", "-c:a", "flac")
     assert enlarged(given, tmp_path / "look.mkv", wanted=Range(count=7)).done == 7
     assert len(decoded(tmp_path / "look.mkv")) == 7
+    sound = [float(at) for at, _, _ in packets(given, "a")]
+    assert [float(at) for at, _, _ in packets(tmp_path / "look.mkv", "a")] == [at for at in sound if at < 7 / 25]
+
+
+def test_a_part_is_counted_from_the_beginning_of_a_file_whose_timestamps_begin_late(tmp_path: Path) -> None:
+    given = made(tmp_path / "a.ts", *H264, "-muxdelay", "0", "-output_ts_offset", "100")
+    assert min(times(given)) >= 100
+    enlarged(given, tmp_path / "whole.mkv")
+    assert sorted(times(tmp_path / "whole.mkv"))[0] == pytest.approx(100, abs=0.1)
+    wanted = Range(start=Fraction("0.2"), end=Fraction("0.4"))
+    assert enlarged(given, tmp_path / "part.mkv", wanted=wanted).done == 5
+    assert min(times(tmp_path / "part.mkv")) == 0
 
 
 def test_frames_that_do_not_change_are_not_computed_again(tmp_path: Path) -> None:
@@ -142,6 +156,24 @@ def test_requests_that_cannot_work(tmp_path: Path) -> None:
     made(tmp_path / "sound.mkv", "-map", "1:a")
     with pytest.raises(ImageReadError, match="no video stream"):
         Source(tmp_path / "sound.mkv")
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".ts"])
+def test_a_part_that_begins_late_has_the_frames_of_the_whole(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = "testsrc2=size=32x24:rate=25:duration=4"
+    given = made(tmp_path / f"a{suffix}", *H264, "-g", "25", picture=picture)
+    wanted = Range(start=Fraction("2.5"), end=Fraction("2.8"))
+    with Source(given) as source:
+        part = source.in_its_time(wanted)
+        plain = [planes_of(timed.frame, layout_of("yuv420p")) for timed in source.frames(part)]
+    monkeypatch.setattr(source_module, "SEEK_FROM_S", 1)
+    monkeypatch.setattr(source_module, "MARGIN_S", 1)
+    with Source(given) as source:
+        sought = [planes_of(timed.frame, layout_of("yuv420p")) for timed in source.frames(part)]
+    assert len(plain) == len(sought) > 5
+    assert all((a == b).all() for one, two in zip(plain, sought, strict=True) for a, b in zip(one, two, strict=True))
 
 
 def test_times_as_people_write_them() -> None:

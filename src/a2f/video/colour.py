@@ -34,6 +34,7 @@ WEIGHTS = {  # of red and blue in luma, by the code point of the matrix (H.273, 
     7: (0.212, 0.087),
     9: (0.2627, 0.0593),
 }
+ROWS = 32  # at a time, so that what is computed on the way stays in the cache
 SD_WIDTH, SD_HEIGHT = 1280, 576  # players take a video that tells no matrix as BT.709 from there on
 
 # Formats whose samples are packed, and the planar ones that hold the same samples.
@@ -256,12 +257,28 @@ def to_frame(image: Array, layout: Layout, *, matrix: int, full: bool, like: Vid
         full: range.
         like: a frame of another size whose side data the new one gets.
     """
-    height, width, channels = image.shape
-    x = np.ascontiguousarray(image.transpose(2, 0, 1)).clip(0, 1)  # [C, H, W]
-    rgb = x[:3] if channels > 1 else x[:1].repeat(3, axis=0)
+    height, width, _ = image.shape
+    if like is None or (like.width, like.height) == (width, height):  # of which `reformat` would give the frame itself
+        frame = VideoFrame(width, height, layout.format)
+    else:  # PyAV has no other way to copy them
+        frame = like.reformat(width=width, height=height, format=layout.format, interpolation=Interpolation.POINT)
+    rooms = [_samples(plane, layout.bits)[:, : plane.width] for plane in frame.planes]
+    for top in range(0, height, ROWS):
+        made = _samples_of(image[top : top + ROWS].transpose(2, 0, 1), layout, matrix=matrix, full=full)
+        for n, (room, values) in enumerate(zip(rooms, made, strict=True)):
+            begin = top // layout.down if layout.kind == "yuv" and n in (1, 2) else top
+            values += np.float32(0.5)  # what is behind the point is cut off
+            room[begin : begin + len(values)] = values
+    return frame
+
+
+def _samples_of(band: Array, layout: Layout, *, matrix: int, full: bool) -> list[Array]:
+    """Rows of an image, [C, rows, W], as samples of each plane, not rounded."""
+    x = band.clip(0, 1)
+    rgb = x[:3] if len(x) > 1 else x[:1].repeat(3, axis=0)
     made: list[Array]
     if layout.kind == "grey":
-        luma = x[0] if channels == 1 else _weighted(rgb, _luma_weights(BT601))
+        luma = x[0] if len(x) == 1 else _weighted(rgb, _luma_weights(BT601))
         made = [_to_samples(luma, layout.bits, full)]
     elif layout.kind == "rgb":
         made = [_to_samples(rgb[channel], layout.bits, full) for channel in (1, 2, 0)]
@@ -271,18 +288,11 @@ def to_frame(image: Array, layout: Layout, *, matrix: int, full: bool, like: Vid
         small_luma = _weighted(small, weights)
         made = [_to_samples(_weighted(rgb, weights), layout.bits, full)]
         for channel, own in ((2, weights[2]), (0, weights[0])):
-            made.append(_to_chroma((small[channel] - small_luma) / (2 * (1 - own)), layout.bits, full))
+            made.append(_to_chroma((small[channel] - small_luma) / np.float32(2 * (1 - own)), layout.bits, full))
     if layout.alpha:
-        alpha = x[3] if channels == 4 else np.ones((height, width), np.float32)
+        alpha = x[3] if len(x) == 4 else np.ones(x.shape[1:], np.float32)
         made.append(alpha * np.float32(2**layout.bits - 1))
-    if like is None:
-        frame = VideoFrame(width, height, layout.format)
-    else:  # PyAV has no other way to copy them
-        frame = like.reformat(width=width, height=height, format=layout.format, interpolation=Interpolation.POINT)
-    for plane, values in zip(frame.planes, made, strict=True):
-        room = _samples(plane, layout.bits)
-        room[:, : plane.width] = np.add(values, np.float32(0.5), out=values)  # cuts off what is behind the point
-    return frame
+    return made
 
 
 def _samples(plane: VideoPlane, bits: int) -> NDArray[Any]:
@@ -345,13 +355,12 @@ def _downsampled(rgb: Array, layout: Layout) -> Array:
     across, down = layout.across, layout.down
     if down > 1:
         rgb = np.pad(rgb, ((0, 0), (0, -height % down), (0, 0)), mode="edge")
-        rgb = rgb.reshape(3, -1, down, width).mean(axis=2)
+        rows = [rgb[:, n::down] for n in range(down)]
+        rgb = sum(rows[1:], start=rows[0]) * np.float32(1 / down)
     if across > 1:
         count = -(-width // across)
         wide = np.pad(rgb, ((0, 0), (0, 0), (across - 1, count * across - width + across)), mode="edge")
-        parts = [
-            wide[..., n : n + count * across : across] * np.float32((across - abs(n + 1 - across)) / across**2)
-            for n in range(2 * across - 1)
-        ]
+        weights = [np.float32((across - abs(n + 1 - across)) / across**2) for n in range(2 * across - 1)]
+        parts = [wide[..., n : n + count * across : across] * weight for n, weight in enumerate(weights)]
         rgb = sum(parts[1:], start=parts[0])
     return np.ascontiguousarray(rgb)

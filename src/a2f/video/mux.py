@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -124,10 +124,12 @@ def write_file(
     options = {"movflags": "+faststart"} if format in ("mp4", "mov") else {}
     try:
         with av.open(str(path), "w", format=format, container_options=options) as target:
+            order = _times(parts, encoding)
+            wanted = _as_long_as(order, wanted, encoding)
             pairs = _set_up(target, source, encoding, copied)
             target.set_chapters(_chapters(source.container, wanted))
             target.start_encoding()
-            frames = _packets(parts, encoding, pairs.pop(source.stream.index))
+            frames = _packets(parts, order, encoding, pairs.pop(source.stream.index))
             waiting = next(frames, None)
             for packet in _others(source, pairs, wanted):
                 while waiting is not None and _seconds(waiting) <= _seconds(packet):
@@ -215,13 +217,27 @@ def _chapters(container: InputContainer, wanted: Range) -> "list[Chapter]":
     return made
 
 
-def _packets(parts: Parts, encoding: Encoding, stream: Stream) -> "Iterator[Packet[Stream]]":
-    """The enlarged frames as packets of the result."""
+def _times(parts: Parts, encoding: Encoding) -> list[Stamped]:
+    """Times of all frames of the result, in the order of decoding."""
     order, durations = list[int](), dict[int, int]()
     for part in parts:
         order += [packet.pts for packet in part.packets]
         durations |= part.durations
-    times = iter(stamps(order, durations, last=max(1, round(1 / encoding.rate / encoding.time_base))))
+    return stamps(order, durations, last=max(1, round(1 / encoding.rate / encoding.time_base)))
+
+
+def _as_long_as(order: list[Stamped], wanted: Range, encoding: Encoding) -> Range:
+    """The wanted part; where frames are counted, it ends with the last one."""
+    if wanted.count is None or not order:
+        return wanted
+    last = max(order, key=lambda stamp: stamp.pts)
+    end = wanted.start + (last.pts + last.duration) * encoding.time_base
+    return replace(wanted, end=end if wanted.end is None else min(end, wanted.end))
+
+
+def _packets(parts: Parts, order: list[Stamped], encoding: Encoding, stream: Stream) -> "Iterator[Packet[Stream]]":
+    """The enlarged frames as packets of the result."""
+    times = iter(order)
     for part in parts:
         for encoded in part.packets:
             stamp, packet = next(times), Packet(encoded.data)
@@ -250,7 +266,8 @@ def _is_wanted(packet: "Packet[Stream]", wanted: Range) -> bool:
     at, unit = packet.pts if packet.pts is not None else packet.dts, packet.time_base
     if wanted.is_all or at is None or packet.stream.disposition & Disposition.attached_pic:
         return True
-    if at * unit < wanted.start or (wanted.end is not None and at * unit >= wanted.end):
+    early = bool(wanted.start) and at * unit < wanted.start  # sound may begin a little before 0
+    if early or (wanted.end is not None and at * unit >= wanted.end):
         return False
     offset = round(wanted.start / unit)
     packet.pts = None if packet.pts is None else packet.pts - offset

@@ -75,6 +75,7 @@ class Plan:
         time_base: seconds of a tick.
         encoding: of the result's frames; None for y4m.
         copied: indices of the streams that are copied.
+        wanted: which part of the video, in the timestamps of the file.
         frames: of the result, about; 0 if nothing tells.
         notes: what a person should know.
     """
@@ -91,6 +92,7 @@ class Plan:
     time_base: Fraction
     encoding: Encoding | None
     copied: tuple[int, ...]
+    wanted: Range
     frames: int
     notes: tuple[str, ...]
 
@@ -176,6 +178,7 @@ def plan_video(source: Source, models: Models, request: Request) -> Plan:
         time_base=clip.time_base,
         encoding=encoding,
         copied=copied,
+        wanted=source.in_its_time(request.wanted),
         frames=_frames(clip, request.wanted),
         notes=tuple(notes),
     )

@@ -29,6 +29,7 @@ from a2f.video.source import STREAM, Source, Timed
 from a2f.video.y4m import y4m_frame, y4m_head
 
 T = TypeVar("T")
+Note = Callable[[str], None]
 DECODED, LARGE = 2, 1  # frames that wait for the network and, large, for the encoder
 HEARD_AFTER_S = 0.2  # Ctrl-C, and the end of the step that takes what is made, at the latest
 
@@ -80,14 +81,20 @@ class _Step:
 class _Count:
     """Counts frames and tells of them."""
 
-    def __init__(self, plan: Plan, tell: Callable[[Progress], None], *, done: int = 0, repeats: int = 0) -> None:
-        self._plan, self._tell, self._began = plan, tell, time.perf_counter()
+    def __init__(
+        self, plan: Plan, tell: Callable[[Progress], None], note: Note, *, done: int = 0, repeats: int = 0
+    ) -> None:
+        self._plan, self._tell, self._note, self._began = plan, tell, note, time.perf_counter()
+        self._captions_told = plan.encoding is not None and plan.encoding.codec.name == "h264"  # which holds them
         self.done = self._resumed = done
         self.repeats = repeats
 
     def add(self, step: _Step) -> None:
         self.done += 1
         self.repeats += step.image is None
+        if not self._captions_told and _has_captions(step.timed.frame):
+            self._captions_told = True
+            self._note("closed captions inside the picture are left out: --codec h264 keeps them")
         self._tell(self.progress)
 
     @property
@@ -106,7 +113,7 @@ def enlarge_video(
     plan: Plan,
     *,
     tell: Callable[[Progress], None] = lambda progress: None,
-    note: Callable[[str], None] = lambda text: None,
+    note: Note = lambda text: None,
 ) -> Progress:
     """Enlarge a video and write the result, whole or not at all.
 
@@ -127,7 +134,7 @@ def enlarge_video(
         ImageWriteError, WriteError: if the result cannot be written.
     """
     if plan.encoding is None:
-        return _write_y4m(source, plan, tell)
+        return _write_y4m(source, plan, tell, note)
     output, request = Path(plan.request.output), plan.request
     folder = output.with_name(f"{output.name}.a2f-parts")
     parts = Parts(folder, plan.told() if source.is_file else {"stream": os.urandom(8).hex()})
@@ -136,14 +143,14 @@ def enlarge_video(
     done = parts.frames
     if done:
         note(f"{done} frames were finished by an earlier run")
-    count = _Count(plan, tell, done=done, repeats=parts.repeats)
+    count = _Count(plan, tell, note, done=done, repeats=parts.repeats)
     if done % FRAMES == 0:  # a shorter part is the last one
         _make_parts(source, plan, parts, count)
     if not count.done:
         parts.remove()
         raise ImageReadError(f"{source.name} holds no frame in the part that is asked for")
     made = folder / f"whole{output.suffix}"
-    write_file(made, source, parts, encoding=plan.encoding, wanted=request.wanted, copied=plan.copied)
+    write_file(made, source, parts, encoding=plan.encoding, wanted=plan.wanted, copied=plan.copied)
     place(made, output, replace=request.overwrite)
     parts.remove()
     return count.progress
@@ -174,8 +181,8 @@ def _encoded(frames: Iterator[tuple[_Step, VideoFrame]], plan: Plan, count: _Cou
     return Part(packets=packets, durations=durations, repeats=count.repeats - repeats, setup=setup)
 
 
-def _write_y4m(source: Source, plan: Plan, tell: Callable[[Progress], None]) -> Progress:
-    count, clip = _Count(plan, tell), source.clip
+def _write_y4m(source: Source, plan: Plan, tell: Callable[[Progress], None], note: Note) -> Progress:
+    count, clip = _Count(plan, tell, note), source.clip
     with closing(_enlarged(source, plan, skip=0)) as steps:
 
         def blocks() -> Iterator[bytes]:
@@ -208,7 +215,7 @@ def _frames(steps: Iterator[_Step], plan: Plan) -> Iterator[tuple[_Step, VideoFr
 
 
 def _has_captions(frame: VideoFrame) -> bool:
-    """Whether closed captions come with a frame (CEA-608 and CEA-708), which H.264 and HEVC hand on."""
+    """Whether closed captions come with a frame (CEA-608 and CEA-708), which x264 hands on."""
     return any(data.type.name == "A53_CC" for data in cast("Iterable[Any]", frame.side_data))
 
 
@@ -235,8 +242,7 @@ def _enlarged(source: Source, plan: Plan, *, skip: int) -> Generator[_Step, None
 def _given(source: Source, plan: Plan, *, skip: int) -> Generator[_Step, None, None]:
     """Frames of the input behind those that are done."""
     before: Planes | None = None
-    request = plan.request
-    frames = islice(source.frames(request.wanted, deinterlace=request.deinterlace), skip, None)
+    frames = islice(source.frames(plan.wanted, deinterlace=plan.request.deinterlace), skip, None)
     for number, timed in enumerate(frames, start=skip):
         planes = planes_of(timed.frame, plan.given)
         if plan.is_temporal and number % FRAMES == 0:

@@ -22,6 +22,7 @@ from a2f.sizes import Size
 from a2f.video.colour import Colours, Hdr, hdr_of, layout_of
 
 STREAM = "-"  # standard input or output, as y4m
+SEEK_FROM_S, MARGIN_S = 30, 10  # where a part begins so late, decoding begins a little before it
 PROGRESSIVE = (0, 1)  # field orders: not told, progressive
 NOT_KEPT = {"DOVI_METADATA": "Dolby Vision", "DYNAMIC_HDR_PLUS": "HDR10+", "DYNAMIC_HDR_VIVID": "HDR Vivid"}
 
@@ -71,7 +72,7 @@ class Range:
     """The part of a video that is wanted.
 
     Attributes:
-        start: seconds from the first timestamp 0; frames before it are left out.
+        start: seconds; frames before it are left out.
         end: seconds; frames from it on are left out. None: to the end.
         count: frames at most; None: all.
     """
@@ -120,7 +121,7 @@ class Source:
         self.path, self.is_file = path, str(path) != STREAM
         self.container = open_container(path)
         self.stream = _video_of(self.container, self.name)
-        self._frames = self._decoded()
+        self._frames = self._decoded(self.container, self.stream)
         first = next(self._frames, None)
         if first is None:
             raise ImageReadError(f"{self.name} holds no frame that can be decoded")
@@ -133,11 +134,18 @@ class Source:
     def __exit__(self, *_: object) -> None:
         self.container.close()
 
+    def in_its_time(self, wanted: Range) -> Range:
+        """A part that is counted from the beginning, in the timestamps of the file, which may begin late."""
+        begin = Fraction(max(0, self.container.start_time or 0), av.time_base)
+        if wanted.is_all or not begin:
+            return wanted
+        return replace(wanted, start=begin + wanted.start, end=None if wanted.end is None else begin + wanted.end)
+
     def frames(self, wanted: Range, *, deinterlace: bool = False) -> Iterator[Timed]:
         """The frames of the wanted part, in the order in which they are shown; once.
 
         Args:
-            wanted: which part.
+            wanted: which part, in the timestamps of the file.
             deinterlace: make a frame of each two fields, by bwdif.
 
         Raises:
@@ -145,10 +153,9 @@ class Source:
                 two frames have one timestamp.
         """
         clip, decoded = self.clip, self._frames
-        offset = round(wanted.start / clip.time_base)
-        if offset and self.is_file:
-            self.container.seek(offset, stream=self.stream)
-            decoded = self._decoded()
+        offset, begin = round(wanted.start / clip.time_base), Fraction(self.container.start_time or 0, av.time_base)
+        if self.is_file and wanted.start - begin > SEEK_FROM_S:
+            decoded = self._decoded_from(offset)
         count, last = 0, None
         for frame in _deinterlaced(decoded, self.stream) if deinterlace else decoded:
             _check_frame(frame, clip)
@@ -164,10 +171,23 @@ class Source:
             count += 1
             yield replace(timed, pts=timed.pts - offset)
 
-    def _decoded(self) -> Iterator[VideoFrame]:
+    def _decoded_from(self, offset: int) -> Iterator[VideoFrame]:
+        """Frames from some way before a timestamp; all of them where the kind of file does not find it."""
+        for before in (round(MARGIN_S / self.clip.time_base), None):
+            with open_container(self.path) as container:
+                stream = _video_of(container, self.name)
+                if before is not None:
+                    container.seek(offset - before, stream=stream)
+                frames = self._decoded(container, stream)
+                first = next(frames, None)
+                if first is not None and (before is None or (first.pts is not None and first.pts <= offset)):
+                    yield from chain([first], frames)
+                    return
+
+    def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
         at = 0.0
         try:
-            for frame in self.container.decode(self.stream):
+            for frame in container.decode(stream):
                 at = frame.time or at
                 yield frame
         except av.FFmpegError as error:
