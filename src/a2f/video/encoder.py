@@ -42,8 +42,8 @@ class Codec:
 CODECS = {
     codec.name: codec
     for codec in (
-        Codec(name="h264", encoder="libx264", crf=17, options=(("preset", "veryfast"),)),
-        Codec(name="hevc", encoder="libx265", crf=18, options=(("preset", "veryfast"),)),
+        Codec(name="h264", encoder="libx264", crf=17, options=(("preset", "superfast"),)),
+        Codec(name="hevc", encoder="libx265", crf=18, options=(("preset", "superfast"),)),
         Codec(
             name="av1",
             encoder="libsvtav1",
