@@ -196,4 +196,4 @@ def test_closed_captions_inside_the_picture_are_kept_or_told(tmp_path: Path) -> 
         assert len(with_captions) == len(frames) == 25
     notes = list[str]()
     enlarged(given, tmp_path / "other.mkv", codec="vp9", note=notes.append)
-    assert notes == ["closed captions inside the picture are left out: --codec h264 keeps them"]
+    assert notes == ["closed captions inside the picture are left out; h264 keeps them"]

@@ -108,7 +108,7 @@ def test_interlaced_video_is_refused_or_deinterlaced_on_request(tmp_path: Path) 
     mpeg2 = ("-map", "0:v", "-c:v", "mpeg2video", "-q:v", "2", "-flags", "+ildct+ilme", "-top", "1")
     given = made(tmp_path / "a.mkv", *mpeg2, picture=fields)
     assert video_of(given)["field_order"] in ("tt", "tb", "bt", "bb")
-    with pytest.raises(ImageReadError, match="--deinterlace"):
+    with pytest.raises(ImageReadError, match="deinterlace=True"):
         enlarged(given, tmp_path / "large.mkv")
     enlarged(given, tmp_path / "large.mkv", deinterlace=True)
     assert video_of(tmp_path / "large.mkv")["field_order"] == "progressive"
@@ -129,7 +129,7 @@ def test_what_the_file_cannot_hold_is_refused_unless_forced(tmp_path: Path) -> N
     enlarged(given, tmp_path / "large.webm", force=True)
     assert [stream["codec_name"] for stream in streams(tmp_path / "large.webm")] == ["vp9"]
     deep = made(tmp_path / "deep.mkv", *LOSSLESS, "-pix_fmt", "yuv444p12le")
-    with pytest.raises(LossyFormatError, match=r"12 bits.*--codec hevc or ffv1"):
+    with pytest.raises(LossyFormatError, match=r"12 bits.*choose codec=.hevc., or choose codec=.ffv1."):
         enlarged(deep, tmp_path / "deep.mp4", codec="h264")
 
 
@@ -141,8 +141,8 @@ def test_requests_that_cannot_work(tmp_path: Path) -> None:
         ("large.mp4", {"codec": "h265"}, UsageError, "did you mean 'h264'"),
         ("large.webm", {"codec": "h264"}, UsageError, ".webm does not hold h264"),
         ("large.mp4", {"crf": 90}, UsageError, "0 (the best) to 51"),
-        ("large.mkv", {"codec": "ffv1", "crf": 9}, UsageError, "lossless"),
-        ("there.mkv", {}, OutputExistsError, "--overwrite"),
+        ("large.mkv", {"codec": "ffv1", "crf": 9}, UsageError, "leave out crf"),
+        ("there.mkv", {}, OutputExistsError, "overwrite=True"),
         ("a.mkv", {"overwrite": True}, WriteError, "never replaced"),
         ("none/large.mkv", {}, WriteError, "no folder"),
     ):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from a2f.cli.console import json_line, printable
-from a2f.cli.upscale import POSITIVE, BytesType
+from a2f.cli.parameters import ENGINES, POSITIVE, BytesType, among, complete_scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,7 @@ A run that was stopped goes on: give the same command again.
 """
 LINE_EVERY_S = 10.0  # where there is no terminal
 JSON_EVERY_S = 1.0
+NAMES = ("h264", "hevc", "av1", "vp9", "ffv1")
 
 
 class TimeType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -54,12 +55,23 @@ class TimeType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.option(
     "-o", "--output", required=True, metavar="OUT", help=".mp4, .mov, .mkv, .webm or .y4m; - for y4m to a pipe."
 )
-@click.option("-s", "--scale", type=click.IntRange(2, 4), help="Enlarge 2, 3 or 4 times.  [default: 4]")
+@click.option(
+    "-s",
+    "--scale",
+    type=click.IntRange(2, 4),
+    shell_complete=complete_scale,
+    help="Enlarge 2, 3 or 4 times.  [default: 4]",
+)
 @click.option("--height", type=POSITIVE, metavar="H", help="Exact height as shown; the width follows.")
 @click.option(
     "-m", "--model", default="auto", show_default=True, metavar="NAME", help="One of `a2f models`, or a file."
 )
-@click.option("--codec", metavar="NAME", help="h264, hevc, av1, vp9 or ffv1 (lossless).  [default: as the input]")
+@click.option(
+    "--codec",
+    metavar="NAME",
+    shell_complete=among(*NAMES),
+    help="h264, hevc, av1, vp9 or ffv1 (lossless).  [default: as the input]",
+)
 @click.option("--crf", type=int, metavar="N", help="Quality: 0 is best.  [default: h264 17, hevc 18, av1 24, vp9 22]")
 @click.option("--start", type=TimeType(), help="Leave out what is before: seconds, or h:mm:ss.")
 @click.option("--end", type=TimeType(), help="Leave out what is from there on.")
@@ -76,7 +88,12 @@ class TimeType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 )
 @click.option("--max-memory", type=BytesType(), help="Memory limit for the network.  [default: half of what is free]")
 @click.option("--threads", type=POSITIVE, metavar="N", help="Threads for the network.  [default: all cores]")
-@click.option("--engine", metavar="NAME", help="onnxruntime, openvino or torch.  [default: onnxruntime]")
+@click.option(
+    "--engine",
+    metavar="NAME",
+    shell_complete=among(*ENGINES),
+    help="onnxruntime, openvino or torch.  [default: onnxruntime]",
+)
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda or mps.")
 @click.option(
     "--dtype", default="float32", show_default=True, metavar="NAME", help="As of a2f upscale; fast for speed."

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import ImageReadError
+from a2f.errors import Hint, ImageReadError
 from a2f.imageio.picture import Animation, has_degrees
 from a2f.imageio.png_chunks import chunks_of
 
@@ -62,7 +62,8 @@ def frames_of(animation: Animation, *, colours: int) -> Iterator[Frame]:
                 yield np.asarray(image.convert("RGB" if colours == 3 else "RGBA"))
             except (OSError, ValueError, SyntaxError, EOFError) as error:
                 told = f"frame {number + 1} of {animation.count} cannot be read: {error}"
-                raise ImageReadError(f"{told}; -f tiff takes the first frame alone") from error
+                still = Hint(text="{option} takes the first frame alone", option="format", value="tiff")
+                raise ImageReadError(told, still) from error
 
 
 def is_transparent_anywhere(animation: Animation) -> tuple[bool, bool]:

@@ -48,7 +48,7 @@ class TemporalUpscaler(Described):
     def __init__(self, weights: Weights, *, threads: int, share: float = OWN_SHARE) -> None:
         config = weights.config
         if not (config.attention and config.projection):
-            raise UsageError(f"{weights.name} has no channel gates to smooth: leave out --gates temporal")
+            raise UsageError(f"{weights.name} has no channel gates, which temporal gates are made of")
         if not 0 < share <= 1:
             raise UsageError(f"a share of {share}: choose one over 0, up to 1")
         self.scale, self._share, self._blocks, self._channels = config.scale, share, config.blocks, config.channels

@@ -9,7 +9,8 @@ import av
 from av.codec.context import Flags
 from av.video.codeccontext import VideoCodecContext
 
-from a2f.errors import ImageReadError, LossyFormatError, UsageError, did_you_mean
+from a2f.errors import Hint, ImageReadError, LossyFormatError, UsageError, did_you_mean
+from a2f.imageio.formats import ACCEPT_THE_LOSS
 from a2f.sizes import Size
 from a2f.video.colour import BT601, SD_HEIGHT, SD_WIDTH, UNSPECIFIED, Colours, Hdr, Layout, layout_of
 from a2f.video.source import Clip
@@ -188,8 +189,9 @@ def output_layout(given: Layout, holder: Codec | tuple[Layout, ...], *, force: b
         lost = " and ".join(told for told, is_lost in zip(what, _loss(given, best), strict=True) if is_lost)
         able = [other.name for other in CODECS.values() if any(not any(_loss(given, kept)) for kept in _layouts(other))]
         raise LossyFormatError(
-            f"{holder.name if isinstance(holder, Codec) else 'y4m'} cannot hold {lost} of {given.format}: choose "
-            f"--codec {' or '.join(able)}, or accept the loss (--force)"
+            f"{holder.name if isinstance(holder, Codec) else 'y4m'} cannot hold {lost} of {given.format}",
+            *(Hint(text="choose {option}", option="codec", value=name) for name in able),
+            ACCEPT_THE_LOSS,
         )
     return best
 

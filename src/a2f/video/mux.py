@@ -14,7 +14,7 @@ from av.packet import Packet
 from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
-from a2f.errors import ImageWriteError, LossyFormatError
+from a2f.errors import Hint, ImageWriteError, LossyFormatError
 from a2f.video.encoder import CONTAINERS, Encoding
 from a2f.video.parts import Parts
 from a2f.video.source import Range, Source, open_container
@@ -93,7 +93,9 @@ def check_streams(
             refused.append(_told(stream))
     if refused and not force:
         raise LossyFormatError(
-            f"{suffix} cannot hold {' and '.join(refused)}: choose .mkv, or leave them out (--force)"
+            f"{suffix} cannot hold {' and '.join(refused)}",
+            Hint(text="choose .mkv"),
+            Hint(text="leave out what it cannot hold with {option}", option="force", value=True),
         )
     trial = av.open(io.BytesIO(), "w", format=CONTAINERS[suffix])
     try:

@@ -9,7 +9,8 @@ from typing import Any
 import av
 
 import a2f
-from a2f.errors import LossyFormatError, OutputExistsError, UsageError, WriteError
+from a2f.errors import Hint, LossyFormatError, UsageError, WriteError
+from a2f.files import output_exists
 from a2f.runtime.temporal import TemporalUpscaler
 from a2f.sizes import Size, Target
 from a2f.upscaler import Upscaler
@@ -197,7 +198,7 @@ def _check_output(request: Request) -> None:
         if source.exists() and output.exists() and output.samefile(source):
             raise WriteError(f"{output} is the input itself, which is never replaced: choose another output")
         if not request.overwrite:
-            raise OutputExistsError(f"{output} exists: choose another output, or replace it (--overwrite)")
+            raise output_exists(output)
 
 
 def _check_fields(clip: Clip, request: Request) -> None:
@@ -210,8 +211,10 @@ def _check_aspect(encoding: Encoding, output: Path, *, force: bool) -> None:
     in_file, in_stream = output.suffix.lower() in (".mp4", ".m4v", ".mov"), encoding.codec.name in IN_STREAM
     if encoding.aspect not in (None, 1) and not in_file and not in_stream and not force:
         raise LossyFormatError(
-            f"{output.suffix} with {encoding.codec.name} cannot tell that pixels have the shape {encoding.aspect}: "
-            f"choose .mp4, or --codec {' or '.join(IN_STREAM)}, or accept square ones (--force)"
+            f"{output.suffix} with {encoding.codec.name} cannot tell that pixels have the shape {encoding.aspect}",
+            Hint(text="choose .mp4"),
+            *(Hint(text="choose {option}", option="codec", value=name) for name in IN_STREAM),
+            Hint(text="accept square ones with {option}", option="force", value=True),
         )
 
 
@@ -219,15 +222,15 @@ def _crf(name: str, default: int | None, worst: int, asked: int | None) -> int |
     if asked is None:
         return default
     if default is None:
-        raise UsageError(f"{name} is lossless: leave out --crf")
+        raise UsageError(f"{name} is lossless", Hint(text="leave out {option}", option="crf"))
     if not 0 <= asked <= worst:
-        raise UsageError(f"--crf {asked}: {name} takes 0 (the best) to {worst}")
+        raise UsageError(f"crf {asked}: {name} takes 0 (the best) to {worst}")
     return asked
 
 
 def _y4m_layout(given: Layout, request: Request) -> Layout:
     if request.codec is not None or request.crf is not None:
-        raise UsageError("y4m holds raw frames: leave out --codec and --crf")
+        raise UsageError("y4m holds raw frames, which have neither a codec nor a crf: leave them out")
     return output_layout(given, Y4M_LAYOUTS, force=request.force)
 
 

@@ -94,7 +94,7 @@ class _Count:
         self.repeats += step.image is None
         if not self._captions_told and _has_captions(step.timed.frame):
             self._captions_told = True
-            self._note("closed captions inside the picture are left out: --codec h264 keeps them")
+            self._note("closed captions inside the picture are left out; h264 keeps them")
         self._tell(self.progress)
 
     @property

@@ -17,7 +17,7 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from a2f.errors import ImageReadError, UsageError
+from a2f.errors import Hint, ImageReadError, UsageError
 from a2f.sizes import Size
 from a2f.video.colour import Colours, Hdr, hdr_of, layout_of
 
@@ -191,9 +191,9 @@ class Source:
                 at = frame.time or at
                 yield frame
         except av.FFmpegError as error:
+            before = Hint(text="{option} takes what is before", option="end", value=f"{at:.3f}")
             raise ImageReadError(
-                f"{self.name} is damaged after {at:.3f} s: {error.strerror or error}; --end {at:.3f} takes what is "
-                "before"
+                f"{self.name} is damaged after {at:.3f} s ({error.strerror or error})", before
             ) from error
 
 
@@ -279,9 +279,8 @@ def seconds_of(text: str) -> Fraction:
 
 def interlaced(name: str) -> ImageReadError:
     """The error for a video whose frames are two fields each."""
-    return ImageReadError(
-        f"{name} is interlaced: a network enlarges whole frames, not fields; --deinterlace makes frames of them"
-    )
+    make_whole = Hint(text="{option} makes frames of them", option="deinterlace", value=True)
+    return ImageReadError(f"{name} is interlaced; a network enlarges whole frames, not fields", make_whole)
 
 
 def _check_frame(frame: VideoFrame, clip: Clip) -> None:
