@@ -64,7 +64,13 @@ class TimeType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 )
 @click.option("--height", type=POSITIVE, metavar="H", help="Exact height as shown; the width follows.")
 @click.option(
-    "-m", "--model", default="auto", show_default=True, metavar="NAME", help="One of `a2f models`, or a file."
+    "-m",
+    "--model",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    shell_complete=complete_model,
+    help="One of `a2f models`, or a file.",
 )
 @click.option(
     "--codec",
