@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from a2f.cli.console import json_line, printable
-from a2f.cli.parameters import ENGINES, POSITIVE, BytesType, among, complete_scale
+from a2f.cli.parameters import ENGINES, POSITIVE, BytesType, among, complete_model, complete_scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -68,7 +68,12 @@ def _metadata(weights: Weights) -> dict[str, str]:
 
 
 def add_network(
-    graph: GraphBuilder, net: Folded, ranges: tuple[Range, ...] | None = None, *, gates_given: bool = False
+    graph: GraphBuilder,
+    net: Folded,
+    ranges: tuple[Range, ...] | None = None,
+    *,
+    gates_given: bool = False,
+    gates_mixed: bool = False,
 ) -> None:
     """Add a whole network to a graph, from "lr" to "sr".
 
@@ -77,19 +82,28 @@ def add_network(
         net: folded.
         ranges: as `export_onnx`.
         gates_given: as `export_onnx`.
+        gates_mixed: the gate of a block, "used_1" .. "used_L", is its own times the input "share" plus the input
+            "before_1" .. "before_L" times the input "rest".
     """
     centred = graph.op("Sub", "lr", graph.constant("mean", net.mean), name="centred")
     xs = [graph.conv(net.head, centred, name="x_0")]  # Eq. 1
     for i, block in enumerate(net.blocks, start=1):
         reach = None if ranges is None else ranges[i - 1]
-        xs.append(_add_block(graph, block, xs, i, reach, gates_given=gates_given))  # Eq. 2
+        xs.append(_add_block(graph, block, xs, i, reach, gates_given=gates_given, gates_mixed=gates_mixed))  # Eq. 2
     skip = graph.conv(net.skip, centred, name="skip")  # Eq. 4
     features = graph.op("Add", graph.conv(net.tail, xs[-1], name="tail"), skip, name="tail+skip")  # Eq. 3, 5
     graph.op("DepthToSpace", features, name="sr", blocksize=net.config.scale, mode="CRD")
 
 
 def _add_block(
-    graph: GraphBuilder, block: FoldedBlock, xs: list[str], i: int, reach: Range | None, *, gates_given: bool
+    graph: GraphBuilder,
+    block: FoldedBlock,
+    xs: list[str],
+    i: int,
+    reach: Range | None,
+    *,
+    gates_given: bool,
+    gates_mixed: bool,
 ) -> str:
     """The i-th block on x_0 .. x_{i-1}: x_i."""
     res = add_res(graph, block, xs[-1], reach=reach, sides=ALL_SIDES, end=f"_{i}")  # Eq. 8, times λ_res
@@ -98,6 +112,7 @@ def _add_block(
         return graph.op("Add", res, carried, name=f"x_{i}")
     p = _add_projection(graph, block, xs, i)  # Eq. 6
     gate = f"gate_{i}" if gates_given else _add_gate(graph, block, p, i)
+    gate = _add_mixture(graph, gate, i) if gates_mixed else gate
     att = graph.op("Mul", p, gate, name=f"att_{i}")  # Eq. 7, times λ_att
     auxiliary = graph.op("Add", att, carried, name=f"auxiliary_{i}")
     return graph.op("Add", res, auxiliary, name=f"x_{i}")  # Eq. 9
@@ -121,3 +136,10 @@ def _add_gate(graph: GraphBuilder, block: FoldedBlock, p: str, i: int) -> str:
     inner = graph.op("Relu", graph.conv(block.gate1, pooled, name=f"gate1_{i}"), name=f"gate_relu_{i}")
     opened = graph.op("Sigmoid", graph.conv(block.gate2, inner, name=f"gate2_{i}"), name=f"gate_{i}")
     return graph.op("Mul", opened, factor, name=f"lambda_gate_{i}")
+
+
+def _add_mixture(graph: GraphBuilder, gate: str, i: int) -> str:
+    """The gate of a block, mixed with a given one."""
+    own = graph.op("Mul", gate, "share", name=f"own_{i}")
+    kept = graph.op("Mul", f"before_{i}", "rest", name=f"kept_{i}")
+    return graph.op("Add", own, kept, name=f"used_{i}")

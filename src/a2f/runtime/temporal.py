@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from a2f.errors import UsageError
 from a2f.export import onnx_file
-from a2f.export.fold import FoldedBlock, fold
-from a2f.export.graph import LR_SHAPE, Drawing
+from a2f.export.builder import GraphBuilder
+from a2f.export.fold import fold
+from a2f.export.graph import LR_SHAPE, add_network
 from a2f.export.session import make_session
 from a2f.runtime.arrays import to_batch, to_image
 from a2f.upscaler import Described
@@ -21,16 +22,6 @@ from a2f.weights import Weights
 
 OWN_SHARE = 0.25  # of a frame's own gates; the rest is those of the frame before
 CUT = 0.08  # mean difference of two frames, from which on they are taken for two scenes
-
-
-class _Drawing(Drawing):
-    """A network whose gates are mixed with given ones."""
-
-    def gate(self, block: FoldedBlock, p: str, i: int) -> str:
-        """The gate used: own * share + before * (1 - share)."""
-        own = self.op("Mul", super().gate(block, p, i), "share", name=f"own_{i}")
-        kept = self.op("Mul", f"before_{i}", "rest", name=f"kept_{i}")
-        return self.op("Add", own, kept, name=f"used_{i}")
 
 
 class TemporalUpscaler(Described):
@@ -53,7 +44,7 @@ class TemporalUpscaler(Described):
             raise UsageError(f"a share of {share}: choose one over 0, up to 1")
         self.scale, self._share, self._blocks, self._channels = config.scale, share, config.blocks, config.channels
         self.description = f"onnxruntime, {weights.label}, cpu, float32, {threads} threads, temporal gates {share:g}"
-        self._session = make_session(_drawn(weights), threads=threads)
+        self._session = make_session(_graph_of(weights), threads=threads)
         self._names = [output.name for output in self._session.get_outputs()]
         self.reset()
 
@@ -84,15 +75,15 @@ def _number(value: float) -> NDArray[np.float32]:
     return np.full((1, 1, 1, 1), value, np.float32)
 
 
-def _drawn(weights: Weights) -> bytes:
-    drawing, config = _Drawing(), weights.config
-    drawing.network(fold(weights), "split")
+def _graph_of(weights: Weights) -> bytes:
+    graph, config = GraphBuilder(), weights.config
+    add_network(graph, fold(weights), gates_mixed=True)
     gate, one = (1, config.channels, 1, 1), (1, 1, 1, 1)
     numbers = range(1, config.blocks + 1)
     return onnx_file.model(
         f"a2f_{config.variant}_x{config.scale}_temporal",
-        nodes=drawing.nodes,
-        constants=drawing.constants,
+        nodes=graph.nodes,
+        constants=graph.constants,
         inputs={"lr": LR_SHAPE, "share": one, "rest": one, **{f"before_{i}": gate for i in numbers}},
         outputs={"sr": ("batch", 3, f"{config.scale}*height", f"{config.scale}*width")}
         | {f"used_{i}": gate for i in numbers},
