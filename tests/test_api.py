@@ -268,10 +268,11 @@ def test_moving_pictures_are_told_of(tmp_path: Path) -> None:
     photo().save(out, "GIF", save_all=True, append_images=[photo("L"), photo()])
     path = tmp_path / "moving.gif"
     path.write_bytes(out.getvalue())
-    for given in (path, out.getvalue()):
-        with pytest.warns(UserWarning, match="only the first is read") as caught:
-            a2f.upscale(given, scale=2)
-        assert caught[0].filename == __file__
+    with pytest.warns(UserWarning, match="only the first is read") as caught:
+        a2f.upscale(path, scale=2, output=tmp_path / "still.jpg")
+    assert caught[0].filename == __file__
+    with Image.open(io.BytesIO(a2f.upscale(out.getvalue(), scale=2))) as large:
+        assert getattr(large, "n_frames") == 3  # noqa: B009
 
 
 def test_all_ways_give_the_same_pixels(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import av
 import jsonschema
 import numpy as np
 import pytest
@@ -23,6 +24,17 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", ROOT / "RESULTS.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
+def write_film(path: Path) -> None:
+    """Three small frames."""
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
+        for level in (50, 100, 150):
+            pixels = np.full((24, 32, 3), level, np.uint8)
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
+        file.mux(stream.encode(None))
+
+
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch) -> Path:
     """A folder as the README assumes it: a photo and a folder of photos."""
@@ -31,6 +43,7 @@ def desk(tmp_path: Path, monkeypatch) -> Path:
     (tmp_path / "holiday").mkdir()
     for name in ("photo.jpg", "holiday/a.jpg"):
         Image.fromarray(rng.integers(0, 256, (60, 300, 3)).astype(np.uint8)).save(name)
+    write_film(tmp_path / "film.mkv")
     return tmp_path
 
 

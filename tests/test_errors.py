@@ -13,6 +13,7 @@ import a2f
 from a2f import errors
 from a2f.cli.console import told
 from a2f.cli.upscale import upscale
+from a2f.cli.video import video
 from a2f.errors import A2FError, EngineError, Hint, LossyFormatError, MissingExtraError
 from a2f.metrics import ssim_y
 from a2f.peers import build_peer
@@ -108,10 +109,13 @@ def test_clients_of_a_server_are_not_told_to_install_something() -> None:
 
 
 def test_hints_name_options_that_all_front_ends_know() -> None:
-    sources = [path.read_text(encoding="utf-8") for path in (Path(a2f.__file__).parent).rglob("*.py")]
-    named = {name for text in sources for name in re.findall(r'Hint\([^()]*option="(\w+)"', text)}
-    assert {"force", "allow_truncated", "max_pixels", "overwrite", "strip"} <= named
-    assert named <= {parameter.name for parameter in upscale.params}
+    named: dict[bool, set[str]] = {True: set(), False: set()}  # in messages about videos, and in all others
+    for path in Path(a2f.__file__).parent.rglob("*.py"):
+        found = re.findall(r'Hint\([^()]*option="(\w+)"', path.read_text(encoding="utf-8"))
+        named[path.parent.name == "video"].update(found)
+    assert {"force", "allow_truncated", "max_pixels", "overwrite", "strip"} <= named[False]
+    assert named[False] <= {parameter.name for parameter in upscale.params}
+    assert {"codec", "deinterlace", "end", "force"} <= named[True] <= {parameter.name for parameter in video.params}
 
 
 def test_what_all_front_ends_share_names_no_option_of_the_command_line() -> None:

@@ -35,6 +35,7 @@ def test_import_a2f_loads_nothing_else() -> None:
         ["--help"],
         ["upscale", "--help"],
         ["serve", "--help"],
+        ["video", "--help"],
         ["models", "--help"],
         ["completion", "bash"],
     ],

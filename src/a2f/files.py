@@ -72,6 +72,53 @@ def output_exists(path: Path | str) -> OutputExistsError:
     return OutputExistsError(f"{path} exists", Hint(text="choose another output"), replace_it)
 
 
+def place(made: Path, target: Path, *, replace: bool) -> None:
+    """Give a finished file its name, as `write_bytes_atomic` does, without writing it once more.
+
+    Args:
+        made: the file, on the same disk as the target.
+        target: its name.
+        replace: take the place of a file that is there.
+
+    Raises:
+        OutputExistsError: if there is a file and `replace` is not set.
+        WriteError: if the system does not let us.
+    """
+    try:
+        kept = stat.S_IMODE(target.stat().st_mode) & 0o777 if target.exists() else 0o666 & ~_umask()
+        made.chmod(kept)
+        with made.open("rb+") as file:
+            os.fsync(file.fileno())
+        target = Path(os.path.realpath(target))
+        if replace:
+            made.replace(target)
+        else:
+            _place_exclusively(made, target)
+            made.unlink(missing_ok=True)
+        _sync_folder(target.parent)
+    except FileExistsError as error:
+        raise output_exists(target) from error
+    except OSError as error:
+        raise WriteError(f"cannot write {target}: {error.strerror or error}") from error
+
+
+def write_all(stream: BinaryIO, data: bytes) -> None:
+    """Write to a stream that may take less at a time, as unbuffered ones do.
+
+    Raises:
+        WriteError: if it takes no more; BrokenPipeError if its reader went away.
+    """
+    rest = memoryview(data)
+    try:
+        while rest:
+            rest = rest[stream.write(rest) or 0 :]
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise WriteError(f"cannot write to standard output: {error.strerror or error}") from error
+
+
 def _place_exclusively(temporary: Path, target: Path) -> None:
     """Give a finished file its name, unless that is taken; FileExistsError then."""
     if os.name == "nt":

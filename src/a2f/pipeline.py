@@ -6,11 +6,13 @@
 import os
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
-from a2f.errors import UsageError, WriteError
+import numpy as np
+
+from a2f.errors import Hint, LossyFormatError, UsageError, WriteError
 from a2f.files import Parts, Times, make_folder, output_exists, set_times, write_bytes_atomic
 from a2f.imageio import (
     DEFAULT_MAX_PIXELS,
@@ -21,7 +23,9 @@ from a2f.imageio import (
     left_out_note,
     read_image,
 )
-from a2f.imageio.formats import is_image_name
+from a2f.imageio.animation import is_transparent_anywhere
+from a2f.imageio.formats import ACCEPT_THE_LOSS, is_image_name
+from a2f.imageio.picture import ONLY_ONE
 from a2f.imageio.read import format_of_file
 from a2f.pixels import encode_enlarged
 from a2f.sizes import Size, Target
@@ -169,6 +173,8 @@ def decide(
     if told := why_left_alone(given, request, called):
         return Enlargement(picture=picture, request=request, output=output, format=format, final=final, left_alone=told)
     check_format(picture, format, force=encoding.force, strip=encoding.strip, factor=max(final) / max(given))
+    if picture.animation is not None and FORMATS[format].moves:
+        picture = _moving(picture, format, called, force=encoding.force)
     passes = models.passes(given, request.target, jpeg_quality=picture.jpeg_quality)
     left_out = left_out_note(picture, format, strip=encoding.strip)
     return Enlargement(
@@ -255,6 +261,33 @@ def check_output(source: Source, output: Path, request: Request) -> None:
             raise output_exists(output)
     elif not request.make_folders and not output.parent.is_dir():
         raise WriteError(f"cannot write {output}: there is no folder {output.parent}")
+
+
+def _moving(picture: Picture, format: str, name: str, *, force: bool) -> Picture:
+    """A picture whose frames all go along, and what to tell of them.
+
+    Raises:
+        LossyFormatError: if the format cannot hold all that a frame has.
+    """
+    assert picture.animation is not None
+    if picture.is_deep and not force:
+        raise LossyFormatError(
+            f"{name} moves and has more than 8 bits a channel; frames are enlarged with 8 bits",
+            ACCEPT_THE_LOSS,
+        )
+    transparent, degrees = is_transparent_anywhere(picture.animation)
+    if degrees and not FORMATS[format].soft and not force:
+        raise LossyFormatError(
+            f"{format} holds no degrees of transparency, which frames of {name} have",
+            Hint(text="choose png or webp"),
+            ACCEPT_THE_LOSS,
+        )
+    if transparent and picture.pixels.shape[2] == 3:
+        picture = replace(picture, pixels=np.pad(picture.pixels, ((0, 0), (0, 0), (0, 1)), constant_values=255))
+    notes = [note for note in picture.notes if not note.endswith(ONLY_ONE)]
+    if "avif" in (format, picture.format):
+        notes.append(f"{name}: how often an AVIF repeats is neither read nor written: it repeats on and on")
+    return replace(picture, notes=tuple(notes))
 
 
 def _read(source: Source, request: Request, name: str) -> Picture:

@@ -1,7 +1,7 @@
 """A picture of any channels, depth and size through upscalers that know RGB in float32 alone."""
 
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -12,7 +12,10 @@ from a2f.alpha import enlarge_alpha, fill_hidden
 from a2f.color import LUMA
 from a2f.depth import Plane, check_pixels, from_float, to_float
 from a2f.footprint import Run, Runs, Workload, enlarged_size, planned
-from a2f.imageio import Picture, encode_bands, encoding_bytes, is_transparent
+from a2f.imageio import FORMATS, Picture, encode_bands, encoding_bytes, is_transparent
+from a2f.imageio.animation import frames_of, is_transparent_anywhere
+from a2f.imageio.animation_write import encode_animation
+from a2f.imageio.picture import Animation
 from a2f.resample import Box, Method, Resampler
 from a2f.runtime.engine import Engine, engine_of
 from a2f.runtime.memory import give_back_freed
@@ -61,6 +64,16 @@ def encode_enlarged(
     """
     engines, apart = [engine_of(upscaler) for upscaler in passes], independent or picture.data_band
     final = size or enlarged_size(picture.size, engines)
+    if picture.animation is not None and FORMATS[format].moves:
+
+        def enlarge(frame: NDArray[Any]) -> NDArray[Any]:
+            quiet = Control(cancelled=control.cancelled)
+            quiet.check()
+            return upscale_pixels(frame, passes, size=size, independent=independent, tileable=tileable, control=quiet)
+
+        made = _each_frame(picture.animation, enlarge)
+        yield encode_animation(picture, made, size=final, format=format, quality=quality, strip=strip)
+        return
     channels, light = picture.pixels.shape[2], picture.light is not None
     file = encoding_bytes(format, size=final, channels=channels, deep=picture.is_deep, light=light, streamed=True)
     work = _workload(picture.pixels, engines, size, independent=apart, tileable=tileable, held_bytes=file)
@@ -86,6 +99,16 @@ def _with_enlarged_map(picture: Picture, passes: Sequence[Upscaler], *, size: Si
     quiet = Control(cancelled=control.cancelled)
     large = upscale_pixels(given, passes, size=target, control=quiet)
     return replace(picture, gain_map=replace(picture.gain_map, pixels=large))
+
+
+def _each_frame(animation: Animation, enlarge: Callable[[NDArray[Any]], NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    """The frames of an animation, enlarged; one that is equal to the frame before it is not computed again."""
+    transparent, _ = is_transparent_anywhere(animation)
+    before: NDArray[Any] | None = None
+    for frame in frames_of(animation, colours=4 if transparent else 3):
+        if before is None or not np.array_equal(frame, before):
+            before, large = frame, enlarge(frame)
+        yield large
 
 
 def upscale_pixels(

@@ -26,6 +26,7 @@ from a2f.runtime import options as engines
 from a2f.runtime.plan import Gates
 from a2f.training.recipe import BUILT_IN
 from a2f.variants import config_of
+from a2f.video.encoder import CODECS
 from a2f.weights import read_weights, shipped_models
 
 
@@ -196,6 +197,7 @@ def test_a_graph_that_differs_from_the_reference_is_not_written(largest: float, 
         (["upscale", "-s"], "", {"2", "3", "4"}),
         (["upscale", "-m"], "sd", {"sd", "sd-robust"}),
         (["upscale", "-f"], "we", {"webp"}),
+        (["video", "--codec"], "", set(CODECS)),
         (["eval", "--metrics"], "psnr", {"psnr_y", "psnr_rgb"}),
         (["profile", "--dtype"], "f", {"float32", "float16"}),
         (["train", "--recipe"], "", set(BUILT_IN)),

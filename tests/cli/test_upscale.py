@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 import a2f
-from a2f.cli.report import write_all
 from a2f.errors import WriteError
+from a2f.files import write_all
 from a2f.imageio import read_image
 from a2f.weights import find_shipped
 

@@ -13,6 +13,7 @@ from a2f.errors import A2FError
 
 COMMANDS = {
     "upscale": "Enlarge images: files, folders, or a stream.",
+    "video": "Enlarge a video, with its sound and all other streams.",
     "compare": "Lay pictures side by side on one sheet, crops enlarged.",
     "batch": "Tell how far a batch is, and what became of its files.",
     "serve": "Serve a page and an HTTP interface.",

@@ -2,13 +2,14 @@
 
 import sys
 from dataclasses import replace
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 
 from a2f.cli.batch import Outcome
 from a2f.cli.console import Messages, json_line, printable, told
 from a2f.errors import A2FError, WriteError
+from a2f.files import write_all
 
 
 class Reporter:
@@ -135,23 +136,6 @@ def exit_code_of(errors: list[A2FError], *, others: int) -> int:
     if others:
         return 1
     return 2 if all(error.exit_code == 2 for error in errors) else 3
-
-
-def write_all(stream: BinaryIO, data: bytes) -> None:
-    """Write to a stream that may take less at a time, as unbuffered ones do.
-
-    Raises:
-        WriteError: if it takes no more; BrokenPipeError if its reader went away.
-    """
-    rest = memoryview(data)
-    try:
-        while rest:
-            rest = rest[stream.write(rest) or 0 :]
-        stream.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise WriteError(f"cannot write to standard output: {error.strerror or error}") from error
 
 
 def _record(outcome: Outcome) -> dict[str, Any]:

@@ -64,7 +64,12 @@ def _metadata(weights: Weights) -> dict[str, str]:
 
 
 def add_network(
-    graph: GraphBuilder, net: Folded, ranges: tuple[Range, ...] | None = None, *, gates_given: bool = False
+    graph: GraphBuilder,
+    net: Folded,
+    ranges: tuple[Range, ...] | None = None,
+    *,
+    gates_given: bool = False,
+    gates_mixed: bool = False,
 ) -> None:
     """Add a whole network to a graph, from "lr" to "sr".
 
@@ -73,6 +78,8 @@ def add_network(
         net: folded.
         ranges: as `export_onnx`.
         gates_given: as `export_onnx`.
+        gates_mixed: the gate of a block, "used_1" .. "used_L", is its own times the input "share" plus the input
+            "before_1" .. "before_L" times the input "rest".
     """
     centred = graph.op("Sub", "lr", graph.constant("mean", net.mean), name="centred")
     xs = [graph.conv(net.head, centred, name="x_0")]  # Eq. 1
@@ -81,7 +88,8 @@ def add_network(
 
         def auxiliary(x: str, block: FoldedBlock = block, i: int = i) -> tuple[str, str]:
             p = _add_projection(graph, block, xs, i)
-            return p, f"gate_{i}" if gates_given else _add_gate(graph, block, p, i)
+            gate = f"gate_{i}" if gates_given else _add_gate(graph, block, p, i)
+            return p, _add_mixture(graph, gate, i) if gates_mixed else gate
 
         xs.append(add_block(graph, block, xs[-1], auxiliary=auxiliary, reach=reach, end=f"_{i}"))  # Eq. 2
     skip = graph.conv(net.skip, centred, name="skip")  # Eq. 4
@@ -142,3 +150,10 @@ def _add_gate(graph: GraphBuilder, block: FoldedBlock, p: str, i: int) -> str:
     inner = graph.op("Relu", graph.conv(block.gate1, pooled, name=f"gate1_{i}"), name=f"gate_relu_{i}")
     opened = graph.op("Sigmoid", graph.conv(block.gate2, inner, name=f"gate2_{i}"), name=f"gate_{i}")
     return graph.op("Mul", opened, factor, name=f"lambda_gate_{i}")
+
+
+def _add_mixture(graph: GraphBuilder, gate: str, i: int) -> str:
+    """The gate of a block, mixed with a given one."""
+    own = graph.op("Mul", gate, "share", name=f"own_{i}")
+    kept = graph.op("Mul", f"before_{i}", "rest", name=f"kept_{i}")
+    return graph.op("Add", own, kept, name=f"used_{i}")

@@ -39,6 +39,7 @@ class Format:
         lossless: whether a lossy format loses nothing at quality 100.
         vips: suffix by which libvips knows it; None if another library or a few lines here do it.
         extra: whether it takes a library of the extra `formats`.
+        moves: whether it holds animations.
         max_side: largest width or height, pixels.
     """
 
@@ -61,6 +62,7 @@ class Format:
     lossless: bool = False
     vips: str | None = None
     extra: bool = False
+    moves: bool = False
     max_side: int = 2**31 - 1
 
     @property
@@ -72,18 +74,19 @@ class Format:
 _ALL = (
     Format(name="jpeg", suffixes=(".jpg", ".jpeg", ".jpe", ".jfif"), alpha=False, quality=92, vips=".jpg",
            max_side=65535, metadata=("exif", "xmp", "iptc"), also=("aspect", "comments", "gain map"), encoding=5),
-    Format(name="png", suffixes=(".png",), alpha=True, bits=16, cicp=True, also=("aspect", "texts"), vips=".png"),
+    Format(name="png", suffixes=(".png",), alpha=True, bits=16, cicp=True, also=("aspect", "texts"), vips=".png",
+           moves=True),
     Format(name="webp", suffixes=(".webp",), alpha=True, grey=False, quality=90, lossless=True, vips=".webp",
-           max_side=16383, encoding=4.5),
+           max_side=16383, moves=True, encoding=4.5),
     Format(name="tiff", suffixes=(".tif", ".tiff"), alpha=True, bits=16, floats=True, data_band=True, vips=".tif",
            metadata=("exif", "xmp", "iptc"), also=("aspect", "tags")),
     Format(name="bmp", suffixes=(".bmp",), alpha=True, icc=False, max_side=32767, metadata=(), encoding=3.7),
-    Format(name="gif", suffixes=(".gif",), alpha=True, soft=False, icc=False, grey=False, vips=".gif",
+    Format(name="gif", suffixes=(".gif",), alpha=True, soft=False, icc=False, grey=False, vips=".gif", moves=True,
            max_side=65535, metadata=(), dpi=False, encoding=5.2),
     Format(name="ppm", suffixes=(".ppm", ".pgm", ".pnm"), alpha=False, bits=16, icc=False, metadata=(), dpi=False,
            encoding=3.2),
     Format(name="avif", suffixes=(".avif",), alpha=True, bits=12, grey=False, cicp=True, quality=80, vips=".avif",
-           max_side=16384, encoding=14),
+           max_side=16384, moves=True, encoding=14),
     Format(name="heic", suffixes=(".heic", ".heif", ".hif"), alpha=True, bits=10, cicp=True, quality=80, extra=True,
            max_side=16384, encoding=14),
     Format(name="jxl", suffixes=(".jxl",), alpha=True, bits=16, deep_icc=False, quality=90, lossless=True, extra=True,

@@ -1,6 +1,7 @@
 """What a file becomes: pixels, and what is known about them."""
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from a2f.errors import InputError
 from a2f.imageio.tiff_directory import Field
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+ONLY_ONE = ("only the first is read", "only its still picture is read")  # how notes about other frames end
 MAX_DPI = 1e6  # what damaged files say goes far beyond
 
 
@@ -129,6 +131,26 @@ class Light:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Animation:
+    """The frames of a file that moves, and when they are shown.
+
+    Attributes:
+        data: the file.
+        durations: how long each frame is shown, seconds.
+        plays: how often all of them are shown; 0 is on and on.
+    """
+
+    data: bytes = field(repr=False, compare=False)
+    durations: tuple[Fraction, ...]
+    plays: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many frames there are."""
+        return len(self.durations)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Picture:
     """A decoded still image, upright and in grey or RGB.
 
@@ -139,6 +161,7 @@ class Picture:
             files hold it.
         metadata: kept from the file.
         gain_map: of an Ultra HDR file.
+        animation: of a file with several frames in time; `pixels` is the first one.
         light: of a floating-point file: what its pixels stand for.
         format: name of the file's format, a key of `FORMATS`.
         lossless: it comes from a file without loss in a format that can also lose, WebP.
@@ -150,6 +173,7 @@ class Picture:
     metadata: Metadata = field(default_factory=Metadata)
     data_band: bool = False
     gain_map: GainMap | None = None
+    animation: Animation | None = None
     light: Light | None = None
     format: str = "png"
     lossless: bool = False

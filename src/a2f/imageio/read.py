@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import ALLOW_TRUNCATED, ImageReadError, TruncatedImageError
+from a2f.imageio.animation import animation_of
 from a2f.imageio.colour import is_linear, widened, without_premultiplied
 from a2f.imageio.containers import is_lossless
 from a2f.imageio.described import conversion_notes, described, left_out_notes
@@ -19,7 +20,7 @@ from a2f.imageio.exr import exr_samples, exr_size, read_exr
 from a2f.imageio.formats import FORMATS
 from a2f.imageio.gain_map import read_gain_map
 from a2f.imageio.heic import heic_samples, heic_size, read_heic
-from a2f.imageio.heif_boxes import brands_of, ends_early, is_premultiplied
+from a2f.imageio.heif_boxes import brands_of, ends_early, is_premultiplied, is_sequence
 from a2f.imageio.jpeg_parts import (
     gain_map_note,
     jpeg_parts,
@@ -29,7 +30,7 @@ from a2f.imageio.jxl import jxl_samples, jxl_size, read_jxl
 from a2f.imageio.light import light_of, to_network
 from a2f.imageio.limits import DEFAULT_MAX_PIXELS, Layout, check_memory, check_size
 from a2f.imageio.loaders import open_vips
-from a2f.imageio.picture import GainMap, Light, Picture, Pixels
+from a2f.imageio.picture import Animation, GainMap, Light, Picture, Pixels
 from a2f.imageio.png_chunks import check_chunks
 from a2f.imageio.textures import is_tga, read_texture, texture_size
 from a2f.imageio.tiff import (
@@ -278,6 +279,7 @@ def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *,
     raw, lab_coding = lab_as_rgb(data) if format == "tiff" else (data, None)
     image = open_vips(raw, format, fail_on=fail_on)
     check_size(image.width, image.height, name, max_pixels)
+    animation = _animation(image, data, format)
     notes = (*_frames_note(image, name), *left_out_notes(data, format, name))
     upright = image.autorot()
     if lab_coding is not None:
@@ -304,6 +306,7 @@ def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *,
         metadata=metadata,
         data_band=data_band,
         gain_map=gain_map,
+        animation=animation,
         light=light,
         format=format,
         lossless=format == "webp" and is_lossless(data),
@@ -364,8 +367,18 @@ def _named_lab(image: "VipsImage", coding: int) -> "VipsImage":
     return named
 
 
+def _pages(image: "VipsImage") -> int:
+    return int(image.get("n-pages")) if image.get_typeof("n-pages") else 1
+
+
+def _animation(image: "VipsImage", data: bytes, format: str) -> Animation | None:
+    """The frames in time of a file that may have some."""
+    several = {"gif": _pages(image) > 1, "webp": _pages(image) > 1, "png": True, "avif": is_sequence(data)}
+    return animation_of(data, format) if several.get(format) else None
+
+
 def _frames_note(image: "VipsImage", name: str) -> tuple[str, ...]:
-    pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
+    pages = _pages(image)
     return (f"{name} has {pages} frames or pages; only the first is read",) if pages > 1 else ()
 
 

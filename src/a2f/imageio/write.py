@@ -32,7 +32,7 @@ from a2f.imageio.heif_boxes import with_nclx
 from a2f.imageio.iptc import photoshop_of, records_of
 from a2f.imageio.jxl import encode_jxl
 from a2f.imageio.light import from_network, without_light
-from a2f.imageio.picture import Metadata, Picture
+from a2f.imageio.picture import Animation, Metadata, Picture
 from a2f.imageio.png_text import updated_texts
 from a2f.imageio.stream import feed
 from a2f.imageio.textures import encode_texture
@@ -133,6 +133,7 @@ def encode_bands(
     quality: int | None = None,
     strip: bool = False,
     force: bool = False,
+    timing: Animation | None = None,
 ) -> Iterator[bytes | memoryview]:
     """Encode pixels that come band by band; JPEG, PNG, TIFF and PPM never hold all of them, decoded, in memory.
 
@@ -144,6 +145,7 @@ def encode_bands(
         quality: the same.
         strip: the same.
         force: the same.
+        timing: the bands are the frames of an animation, one below the other, and these are its times; GIF and WebP.
 
     Returns:
         The file in parts: PPM band by band, all others in one.
@@ -163,7 +165,7 @@ def encode_bands(
     final = _quality(picture, format, quality)
     metadata, map_data = _gain_map(picture, metadata, format, final, strip=strip)
     try:
-        blob = _encode_vips(image, metadata, format, final, deep=deep)
+        blob = _encode_vips(image, metadata, format, final, deep=deep, timing=timing)
     except ImageWriteError:
         if fed.errors:
             raise fed.errors[0] from None
@@ -315,11 +317,20 @@ def _interpretation(pixels: NDArray[Any]) -> str:
     return "grey16" if deep else "b-w"
 
 
-def _encode_vips(image: "VipsImage", metadata: Metadata, format: str, quality: int | None, *, deep: bool) -> bytes:
+def _encode_vips(
+    image: "VipsImage",
+    metadata: Metadata,
+    format: str,
+    quality: int | None,
+    *,
+    deep: bool,
+    timing: Animation | None = None,
+) -> bytes:
     import pyvips
 
-    exif = _exif_to_write(metadata, format, width=image.width, height=image.height)
-    metadata = _updated(metadata, (image.width, image.height))
+    height = image.height // timing.count if timing else image.height
+    exif = _exif_to_write(metadata, format, width=image.width, height=height)
+    metadata = _updated(metadata, (image.width, height))
     if format == "jpeg":
         xmp, iptc = (block if fits_jpeg(block) else None for block in (metadata.xmp, metadata.iptc))
         metadata = replace(metadata, xmp=xmp, iptc=iptc)
@@ -327,6 +338,11 @@ def _encode_vips(image: "VipsImage", metadata: Metadata, format: str, quality: i
         texts = updated_texts(metadata.texts, size=(image.width, image.height), given=metadata.size)
         metadata = replace(metadata, texts=tuple(texts))
     image = _with_metadata(image, metadata, format, exif)
+    if timing:
+        image = image.copy()
+        image.set_type(pyvips.GValue.gint_type, "page-height", height)
+        image.set_type(pyvips.GValue.array_int_type, "delay", [round(1000 * time) for time in timing.durations])
+        image.set_type(pyvips.GValue.gint_type, "loop", timing.plays)
     pixels, sample = image.width * image.height, {"uchar": 1, "ushort": 2, "float": 4}[image.format]
     try:
         blob: bytes = image.write_to_buffer(

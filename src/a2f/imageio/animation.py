@@ -1,0 +1,104 @@
+"""Animations: GIF, WebP, PNG and AVIF files with several frames, each with its time.
+
+Pillow reads them: it lays each frame over what is left of those before it, so that every frame here is a whole image.
+"""
+
+import io
+import struct
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from a2f.errors import Hint, ImageReadError
+from a2f.imageio.picture import Animation, has_degrees
+from a2f.imageio.png_chunks import chunks_of
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
+
+Frame = NDArray[np.uint8]
+ANIMATED = ("gif", "webp", "png", "avif")
+MILLISECOND = Fraction(1, 1000)
+
+
+def animation_of(data: bytes, format: str) -> Animation | None:
+    """What tells of the frames of a file; None for a still image, a damaged one, or another format.
+
+    Args:
+        data: the file.
+        format: of it, a key of `FORMATS`.
+    """
+    if format not in ANIMATED or (format == "png" and b"acTL" not in data[:4096]):
+        return None
+    try:
+        with _opened(data) as image:
+            count = getattr(image, "n_frames", 1)
+            if count < 2 or getattr(image, "default_image", None):  # a still image beside the frames
+                return None
+            durations = _exact_durations(data) if format == "png" else _durations(image, count)
+            plays = _plays(image, format)
+    except (OSError, ValueError, SyntaxError, EOFError):
+        return None
+    return Animation(data=data, durations=durations, plays=plays) if len(durations) == count else None
+
+
+def frames_of(animation: Animation, *, colours: int) -> Iterator[Frame]:
+    """The frames of an animation, [H, W, colours] each, one after the other.
+
+    Args:
+        animation: of `animation_of`.
+        colours: 3 RGB, 4 RGB and alpha.
+
+    Raises:
+        ImageReadError: if one of them is damaged.
+    """
+    with _opened(animation.data) as image:
+        for number in range(animation.count):
+            try:
+                image.seek(number)
+                yield np.asarray(image.convert("RGB" if colours == 3 else "RGBA"))
+            except (OSError, ValueError, SyntaxError, EOFError) as error:
+                told = f"frame {number + 1} of {animation.count} cannot be read: {error}"
+                still = Hint(text="{option} takes the first frame alone", option="format", value="tiff")
+                raise ImageReadError(told, still) from error
+
+
+def is_transparent_anywhere(animation: Animation) -> tuple[bool, bool]:
+    """Whether any frame is transparent, and whether any has pixels that are neither opaque nor fully transparent."""
+    transparent = degrees = False
+    for frame in frames_of(animation, colours=4):
+        transparent |= bool((frame[..., 3] < 255).any())
+        degrees |= has_degrees(frame)
+    return transparent, degrees
+
+
+def _opened(data: bytes) -> "PillowImage":
+    from PIL import Image
+
+    return cast("PillowImage", Image.open(io.BytesIO(data), formats=("GIF", "WEBP", "PNG", "AVIF")))
+
+
+def _durations(image: "PillowImage", count: int) -> tuple[Fraction, ...]:
+    told = []
+    for number in range(count):
+        image.seek(number)
+        image.load()
+        told.append(Fraction(image.info.get("duration") or 0) * MILLISECOND)
+    return tuple(told)
+
+
+def _exact_durations(data: bytes) -> tuple[Fraction, ...]:
+    """Of a PNG, whose times are fractions of a second."""
+    controls = [chunk.body(data) for chunk in chunks_of(data) if chunk.kind == b"fcTL"]
+    pairs = [struct.unpack_from(">HH", body, 20) for body in controls if len(body) == 26]
+    return tuple(Fraction(above, below or 100) for above, below in pairs)
+
+
+def _plays(image: "PillowImage", format: str) -> int:
+    told = image.info.get("loop")
+    if format == "gif":  # which tells how often it is repeated, or nothing
+        return 1 if told is None else int(told) + 1 if told else 0
+    return int(told or 0)  # of AVIF, Pillow tells nothing

@@ -1,0 +1,366 @@
+"""Colours of videos: what files tell about them, and frames as RGB in [0, 1] and back (ITU-T H.273).
+
+swscale loses up to one level of chroma in full range and takes chroma as centred between two luma samples, where
+H.264, HEVC, VP9 and AV1 put it on the left one. Twice a wrong place, before and after the enlargement, would shift the
+colours by more than a pixel of the result.
+"""
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.plane import VideoPlane
+from av.video.reformatter import Interpolation
+from numpy.typing import NDArray
+
+from a2f.errors import ImageReadError
+
+Array = NDArray[np.float32]
+Planes = list[NDArray[Any]]
+Point = tuple[Fraction, Fraction]
+
+FULL, LIMITED, UNSPECIFIED = 2, 1, 2  # range, range, and a matrix, primaries or transfer function that is not told
+BT601, BT709 = 6, 1
+WEIGHTS = {  # of red and blue in luma, by the code point of the matrix (H.273, table 4)
+    1: (0.2126, 0.0722),
+    4: (0.30, 0.11),
+    5: (0.299, 0.114),
+    6: (0.299, 0.114),
+    7: (0.212, 0.087),
+    9: (0.2627, 0.0593),
+}
+ROWS = 32  # at a time, so that what is computed on the way stays in the cache
+SD_WIDTH, SD_HEIGHT = 1280, 576  # players take a video that tells no matrix as BT.709 from there on
+
+# Formats whose samples are packed, and the planar ones that hold the same samples.
+PLANAR = {
+    **dict.fromkeys(("nv12", "nv21"), "yuv420p"),
+    **dict.fromkeys(("nv16", "yuyv422", "uyvy422", "yvyu422"), "yuv422p"),
+    **dict.fromkeys(("nv24", "nv42"), "yuv444p"),
+    **dict.fromkeys(("rgb24", "bgr24", "rgb0", "bgr0", "0rgb", "0bgr"), "gbrp"),
+    **dict.fromkeys(("rgba", "bgra", "argb", "abgr", "pal8"), "gbrap"),
+    **dict.fromkeys(("monob", "monow"), "gray"),
+    "p010le": "yuv420p10le",
+    "p210le": "yuv422p10le",
+    "rgb48le": "gbrp16le",
+    "rgba64le": "gbrap16le",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Colours:
+    """What a video tells about its colours: code points of ITU-T H.273, and the range of its samples.
+
+    Attributes:
+        range: 1 limited, 2 full, 0 not told.
+        matrix: from RGB to luma and chroma.
+        primaries: of red, green, blue and white.
+        transfer: function between light and value.
+    """
+
+    range: int = 0
+    matrix: int = UNSPECIFIED
+    primaries: int = UNSPECIFIED
+    transfer: int = UNSPECIFIED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mastering:
+    """The display (SMPTE ST 2086).
+
+    Attributes:
+        red: x and y.
+        green: x and y.
+        blue: x and y.
+        white: x and y.
+        darkest: luminance, cd/m2.
+        brightest: luminance, cd/m2.
+    """
+
+    red: Point
+    green: Point
+    blue: Point
+    white: Point
+    darkest: Fraction
+    brightest: Fraction
+
+    def told(self, *, colour_unit: int, light_unit: int) -> str:
+        """As encoders take it, in parts of a unit; 1 gives decimal numbers."""
+
+        def number(value: Fraction, unit: int) -> str:
+            return str(round(value * unit)) if unit > 1 else f"{float(value):.6g}"
+
+        def point(letter: str, at: Point) -> str:
+            return f"{letter}({number(at[0], colour_unit)},{number(at[1], colour_unit)})"
+
+        colours = point("G", self.green) + point("B", self.blue) + point("R", self.red) + point("WP", self.white)
+        return f"{colours}L({number(self.brightest, light_unit)},{number(self.darkest, light_unit)})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hdr:
+    """HDR10 metadata.
+
+    Attributes:
+        mastering: of the display; None where it is not told.
+        light: brightest pixel and brightest mean of a frame (MaxCLL, MaxFALL), cd/m2; None where they are not told.
+    """
+
+    mastering: Mastering | None = None
+    light: tuple[int, int] | None = None
+
+
+def hdr_of(side_data: Mapping[str, bytes]) -> Hdr:
+    """HDR10 metadata from the side data of a frame, by FFmpeg's names."""
+    mastering, light = None, None
+    if (block := side_data.get("MASTERING_DISPLAY_METADATA")) and len(block) >= 88:
+        numbers = struct.unpack_from("<22i", block)  # AVMasteringDisplayMetadata: ten fractions, two flags
+        red_x, red_y, green_x, green_y, blue_x, blue_y, white_x, white_y, dark, bright = (
+            Fraction(numbers[2 * n], numbers[2 * n + 1] or 1) for n in range(10)
+        )
+        if numbers[20] and numbers[21]:
+            mastering = Mastering(
+                red=(red_x, red_y),
+                green=(green_x, green_y),
+                blue=(blue_x, blue_y),
+                white=(white_x, white_y),
+                darkest=dark,
+                brightest=bright,
+            )
+    if (block := side_data.get("CONTENT_LIGHT_LEVEL")) and len(block) >= 8:
+        light = struct.unpack_from("<2I", block)
+    return Hdr(mastering=mastering, light=light)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How the planes of a format hold an image.
+
+    Attributes:
+        format: as FFmpeg names it; planar.
+        coded: the format of the file, whose samples may be packed in another way.
+        kind: "yuv", "rgb" or "grey".
+        bits: of a sample.
+        alpha: whether there is a plane of transparency.
+        across: luma samples to one of chroma in a row.
+        down: luma samples to one of chroma in a column.
+    """
+
+    format: str
+    coded: str
+    kind: Literal["yuv", "rgb", "grey"]
+    bits: int
+    alpha: bool
+    across: int
+    down: int
+
+    @property
+    def channels(self) -> int:
+        """Of the images that `to_image` gives: 1 grey, 3 RGB, 4 RGB and alpha."""
+        return 4 if self.alpha else 1 if self.kind == "grey" else 3
+
+
+def layout_of(format: str) -> Layout:
+    """The layout of a pixel format, or of the planar one that holds the same samples.
+
+    Raises:
+        ImageReadError: for a format that is not read here, such as raw sensor data.
+    """
+    name = PLANAR.get(format, format).replace("yuvj", "yuv")
+    known = av.VideoFormat(name, 64, 64)
+    parts = known.components
+    bits, alpha = parts[0].bits, any(part.is_alpha for part in parts)
+    colours = len(parts) - alpha
+    separate = len({part.plane for part in parts}) == len(parts)
+    plain = separate and not known.has_palette and not (known.is_big_endian and bits > 8)
+    if not plain or colours not in (1, 3) or not 8 <= bits <= 16 or (alpha and colours == 1):
+        raise ImageReadError(f"frames of the pixel format {format} are not read here: convert them to yuv420p first")
+    kind: Literal["yuv", "rgb", "grey"] = "grey" if colours == 1 else "rgb" if known.is_rgb else "yuv"
+    across, down = (64 // parts[1].width, 64 // parts[1].height) if kind == "yuv" else (1, 1)
+    return Layout(format=name, coded=format, kind=kind, bits=bits, alpha=alpha, across=across, down=down)
+
+
+def is_full(colours: Colours, format: str) -> bool:
+    """Whether samples take the full range of their bits; RGB does, and YUV where it is told."""
+    if colours.range == 0:
+        return format.startswith("yuvj") or layout_of(format).kind == "rgb"
+    return colours.range == FULL or format.startswith("yuvj")
+
+
+def matrix_of(colours: Colours, *, width: int, height: int) -> int:
+    """The matrix of a video; where none is told, the one that players assume for this size.
+
+    Raises:
+        ImageReadError: for a matrix that is not linear, or not known.
+    """
+    if colours.matrix in (UNSPECIFIED, 0, 3):
+        return BT709 if width >= SD_WIDTH or height > SD_HEIGHT else BT601
+    if colours.matrix not in WEIGHTS:
+        raise ImageReadError(
+            f"the colours use the matrix {colours.matrix} of ITU-T H.273, which is not read here: "
+            f"convert the video to one of {', '.join(map(str, WEIGHTS))} first"
+        )
+    return colours.matrix
+
+
+def planes_of(frame: VideoFrame, layout: Layout) -> Planes:
+    """The planes of a frame in the order of the format, [H, W] each, as views; unpacked first if need be."""
+    if frame.format.name.replace("yuvj", "yuv") != layout.format:
+        frame = frame.reformat(format=layout.format)
+    return [_samples(plane, layout.bits)[:, : plane.width] for plane in frame.planes]
+
+
+def to_image(planes: Planes, layout: Layout, *, matrix: int, full: bool) -> Array:
+    """Planes as an image.
+
+    Args:
+        planes: of `planes_of`.
+        layout: of them.
+        matrix: code point, for "yuv".
+        full: range.
+
+    Returns:
+        [H, W, 1, 3 or 4] in [0, 1]: grey, RGB, RGB and alpha.
+    """
+    top = np.float32(2**layout.bits - 1)
+    luma = _from_samples(planes[0], layout.bits, full)
+    if layout.kind == "grey":
+        return luma[..., None].clip(0, 1)
+    height, width = luma.shape
+    x = np.empty((layout.channels, height, width), np.float32)
+    if layout.kind == "rgb":
+        for target, plane in ((1, 0), (2, 1), (0, 2)):  # planes are G, B, R
+            x[target] = planes[plane] / top if full else _from_samples(planes[plane], layout.bits, full)
+    else:
+        cb, cr = (_upsampled(_from_chroma(p, layout.bits, full), layout, height, width) for p in planes[1:3])
+        red, blue = WEIGHTS[matrix]
+        x[0] = luma + 2 * (1 - red) * cr
+        x[2] = luma + 2 * (1 - blue) * cb
+        x[1] = (luma - red * x[0] - blue * x[2]) / (1 - red - blue)
+    if layout.alpha:
+        x[3] = planes[-1] / top
+    return np.ascontiguousarray(x.clip(0, 1).transpose(1, 2, 0))
+
+
+def to_frame(image: Array, layout: Layout, *, matrix: int, full: bool, like: VideoFrame | None = None) -> VideoFrame:
+    """An image as a frame; rounded once, here.
+
+    Args:
+        image: [H, W, 1, 3 or 4]; values outside [0, 1] are clipped.
+        layout: of the frame.
+        matrix: code point, for "yuv".
+        full: range.
+        like: a frame of another size whose side data the new one gets.
+    """
+    height, width, _ = image.shape
+    if like is None or (like.width, like.height) == (width, height):  # of which `reformat` would give the frame itself
+        frame = VideoFrame(width, height, layout.format)
+    else:  # PyAV has no other way to copy them
+        frame = like.reformat(width=width, height=height, format=layout.format, interpolation=Interpolation.POINT)
+    rooms = [_samples(plane, layout.bits)[:, : plane.width] for plane in frame.planes]
+    for top in range(0, height, ROWS):
+        made = _samples_of(image[top : top + ROWS].transpose(2, 0, 1), layout, matrix=matrix, full=full)
+        for n, (room, values) in enumerate(zip(rooms, made, strict=True)):
+            begin = top // layout.down if layout.kind == "yuv" and n in (1, 2) else top
+            values += np.float32(0.5)  # what is behind the point is cut off
+            room[begin : begin + len(values)] = values
+    return frame
+
+
+def _samples_of(band: Array, layout: Layout, *, matrix: int, full: bool) -> list[Array]:
+    """Rows of an image, [C, rows, W], as samples of each plane, not rounded."""
+    x = band.clip(0, 1)
+    rgb = x[:3] if len(x) > 1 else x[:1].repeat(3, axis=0)
+    made: list[Array]
+    if layout.kind == "grey":
+        luma = x[0] if len(x) == 1 else _weighted(rgb, _luma_weights(BT601))
+        made = [_to_samples(luma, layout.bits, full)]
+    elif layout.kind == "rgb":
+        made = [_to_samples(rgb[channel], layout.bits, full) for channel in (1, 2, 0)]
+    else:
+        weights = _luma_weights(matrix)
+        small = _downsampled(rgb, layout)  # sampling and matrix are both linear: the smaller image first
+        small_luma = _weighted(small, weights)
+        made = [_to_samples(_weighted(rgb, weights), layout.bits, full)]
+        for channel, own in ((2, weights[2]), (0, weights[0])):
+            made.append(_to_chroma((small[channel] - small_luma) / np.float32(2 * (1 - own)), layout.bits, full))
+    if layout.alpha:
+        alpha = x[3] if len(x) == 4 else np.ones(x.shape[1:], np.float32)
+        made.append(alpha * np.float32(2**layout.bits - 1))
+    return made
+
+
+def _samples(plane: VideoPlane, bits: int) -> NDArray[Any]:
+    """The memory of a plane, its rows as long as FFmpeg makes them; it may be written to."""
+    kind = np.dtype("u1") if bits == 8 else np.dtype("<u2")
+    return np.frombuffer(memoryview(plane), kind).reshape(plane.height, -1)
+
+
+def _luma_weights(matrix: int) -> tuple[float, float, float]:
+    red, blue = WEIGHTS[matrix]
+    return red, 1 - red - blue, blue
+
+
+def _weighted(rgb: Array, weights: tuple[float, float, float]) -> Array:
+    flat = np.array(weights, np.float32) @ rgb.reshape(3, -1)
+    return np.asarray(flat.reshape(rgb.shape[1:]), np.float32)
+
+
+def _from_samples(plane: NDArray[Any], bits: int, full: bool) -> Array:
+    low, reach = (0, 2**bits - 1) if full else (16 << (bits - 8), 219 << (bits - 8))
+    return (plane.astype(np.float32) - np.float32(low)) * np.float32(1 / reach)
+
+
+def _from_chroma(plane: NDArray[Any], bits: int, full: bool) -> Array:
+    reach = 2**bits - 1 if full else 224 << (bits - 8)
+    return (plane.astype(np.float32) - np.float32(1 << (bits - 1))) * np.float32(1 / reach)
+
+
+def _to_samples(values: Array, bits: int, full: bool) -> Array:
+    low, reach = (0, 2**bits - 1) if full else (16 << (bits - 8), 219 << (bits - 8))
+    return values * np.float32(reach) + np.float32(low)
+
+
+def _to_chroma(values: Array, bits: int, full: bool) -> Array:
+    reach = 2**bits - 1 if full else 224 << (bits - 8)
+    scaled = values * np.float32(reach) + np.float32(1 << (bits - 1))
+    return scaled.clip(0, 2**bits - 1)
+
+
+def _upsampled(chroma: Array, layout: Layout, height: int, width: int) -> Array:
+    """Chroma at every luma sample, linearly: in a row it lies on the left one, in a column between two."""
+    if layout.down > 1:
+        chroma = _between(chroma, (np.arange(height) + 0.5) / layout.down - 0.5)
+    if layout.across > 1:
+        chroma = _between(chroma.T, np.arange(width) / layout.across).T
+    return chroma
+
+
+def _between(rows: Array, places: NDArray[np.float64]) -> Array:
+    first = np.floor(places).astype(np.intp)
+    share = (places - first).astype(np.float32)[:, None]
+    last = len(rows) - 1
+    above, below = rows[first.clip(0, last)], rows[(first + 1).clip(0, last)]
+    return np.asarray(above + (below - above) * share, np.float32)
+
+
+def _downsampled(rgb: Array, layout: Layout) -> Array:
+    """[3, H, W] at the places of chroma: the mean of a column's samples, a triangle around the left one of a row's."""
+    _, height, width = rgb.shape
+    across, down = layout.across, layout.down
+    if down > 1:
+        rgb = np.pad(rgb, ((0, 0), (0, -height % down), (0, 0)), mode="edge")
+        rows = [rgb[:, n::down] for n in range(down)]
+        rgb = sum(rows[1:], start=rows[0]) * np.float32(1 / down)
+    if across > 1:
+        count = -(-width // across)
+        wide = np.pad(rgb, ((0, 0), (0, 0), (across - 1, count * across - width + across)), mode="edge")
+        weights = [np.float32((across - abs(n + 1 - across)) / across**2) for n in range(2 * across - 1)]
+        parts = [wide[..., n : n + count * across : across] * weight for n, weight in enumerate(weights)]
+        rgb = sum(parts[1:], start=parts[0])
+    return np.ascontiguousarray(rgb)

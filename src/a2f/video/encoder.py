@@ -1,0 +1,233 @@
+"""Which encoder makes the result, and with which settings."""
+
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.codec.context import Flags
+from av.video.codeccontext import VideoCodecContext
+
+from a2f.errors import Hint, ImageReadError, LossyFormatError, UsageError, did_you_mean
+from a2f.imageio.formats import ACCEPT_THE_LOSS
+from a2f.sizes import Size
+from a2f.video.colour import BT601, SD_HEIGHT, SD_WIDTH, UNSPECIFIED, Colours, Hdr, Layout, layout_of
+from a2f.video.source import Clip
+
+PROGRESSIVE = 1  # as FFmpeg numbers the orders of fields
+KEYFRAMES = 250  # frames from one to the next, at most
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codec:
+    """One way to encode.
+
+    Attributes:
+        name: that people give.
+        encoder: FFmpeg's name of the encoder.
+        crf: default constant rate factor, the lower the better; None for a lossless codec.
+        worst: largest constant rate factor.
+        options: of the encoder.
+        suffixes: of the files that hold it.
+    """
+
+    name: str
+    encoder: str
+    crf: int | None
+    worst: int = 51
+    options: tuple[tuple[str, str], ...] = ()
+    suffixes: tuple[str, ...] = (".mp4", ".m4v", ".mov", ".mkv")
+
+
+CODECS = {
+    codec.name: codec
+    for codec in (
+        Codec(name="h264", encoder="libx264", crf=17, options=(("preset", "superfast"),)),
+        Codec(name="hevc", encoder="libx265", crf=18, options=(("preset", "superfast"),)),
+        Codec(
+            name="av1",
+            encoder="libsvtav1",
+            crf=24,
+            worst=63,
+            options=(("preset", "8"),),
+            suffixes=(".mp4", ".m4v", ".mkv", ".webm"),
+        ),
+        Codec(
+            name="vp9",
+            encoder="libvpx-vp9",
+            crf=22,
+            worst=63,
+            options=(("b", "0"), ("deadline", "good"), ("cpu-used", "4"), ("row-mt", "1")),
+            suffixes=(".mp4", ".mkv", ".webm"),
+        ),
+        Codec(name="ffv1", encoder="ffv1", crf=None, options=(("level", "3"), ("slicecrc", "1")), suffixes=(".mkv",)),
+    )
+}
+CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """How the frames of the result are encoded: all that an encoder needs, so that two of them make the same bytes.
+
+    Attributes:
+        codec: which.
+        layout: of the frames.
+        size: width and height, pixels.
+        crf: constant rate factor; None for a lossless codec.
+        colours: told in the stream.
+        full: whether samples take the full range.
+        matrix: from RGB to the samples.
+        aspect: width of a pixel by its height; None where it is not told.
+        hdr: HDR10 metadata.
+        rate: frames a second, on average.
+        time_base: seconds of a tick.
+        threads: of the encoder, which its bytes depend on.
+    """
+
+    codec: Codec
+    layout: Layout
+    size: Size
+    crf: int | None
+    colours: Colours
+    full: bool
+    matrix: int
+    aspect: Fraction | None
+    hdr: Hdr = field(default_factory=Hdr)
+    rate: Fraction
+    time_base: Fraction
+    threads: int
+
+    def options(self) -> dict[str, str]:
+        """Of the encoder, as FFmpeg takes them."""
+        made = dict(self.codec.options)
+        if self.crf is not None:
+            made["crf"] = str(self.crf)
+        own = self._parameters()
+        if own:
+            made[f"{'svtav1' if self.codec.name == 'av1' else self.codec.encoder.removeprefix('lib')}-params"] = own
+        return made
+
+    def prepare(self, context: VideoCodecContext) -> None:
+        """Set up an encoder that is not open yet."""
+        context.width, context.height = self.size
+        context.pix_fmt = self.layout.coded
+        context.time_base, context.framerate = self.time_base, self.rate
+        context.color_range = 2 if self.full else 1
+        context.colorspace = 0 if self.layout.kind == "rgb" else self.colours.matrix
+        context.color_primaries, context.color_trc = self.colours.primaries, self.colours.transfer
+        context.field_order = PROGRESSIVE
+        if self.aspect is not None:
+            context.sample_aspect_ratio = self.aspect
+        context.gop_size = 1 if self.codec.crf is None else KEYFRAMES
+        context.thread_count = self.threads
+        context.flags |= Flags.global_header
+        context.options = self.options()
+
+    def open(self) -> VideoCodecContext:
+        """An encoder that takes frames."""
+        context = av.CodecContext.create(self.codec.encoder, "w")
+        assert isinstance(context, VideoCodecContext)
+        self.prepare(context)
+        context.open()
+        return context
+
+    def _parameters(self) -> str:
+        """What FFmpeg hands on to the encoder's own library: HDR10 metadata, and silence."""
+        parts = ["log-level=error"] if self.codec.name == "hevc" else []
+        mastering, light = self.hdr.mastering, self.hdr.light
+        if self.codec.name == "hevc":
+            parts += [f"master-display={mastering.told(colour_unit=50_000, light_unit=10_000)}"] if mastering else []
+            parts += [f"max-cll={light[0]},{light[1]}"] if light else []
+        elif self.codec.name == "h264":
+            parts += [f"mastering-display={mastering.told(colour_unit=50_000, light_unit=10_000)}"] if mastering else []
+            parts += [f"cll={light[0]},{light[1]}"] if light else []
+        elif self.codec.name == "av1":
+            parts += [f"mastering-display={mastering.told(colour_unit=1, light_unit=1)}"] if mastering else []
+            parts += [f"content-light={light[0]},{light[1]}"] if light else []
+        return ":".join(parts)
+
+
+def codec_for(clip: Clip, output: Path, asked: str | None) -> Codec:
+    """The codec asked for; otherwise that of the input if it is one of `CODECS` and the file can hold it.
+
+    Raises:
+        UsageError: for an unknown codec or kind of file, or one that does not hold the other.
+    """
+    suffix = output.suffix.lower()
+    if suffix not in CONTAINERS:
+        raise UsageError(f"{output}: name the output with {', '.join(CONTAINERS)} or .y4m at its end")
+    if asked is not None:
+        if asked not in CODECS:
+            raise UsageError(f"unknown codec {asked!r}{did_you_mean(asked, CODECS)}: choose one of {', '.join(CODECS)}")
+        if suffix not in CODECS[asked].suffixes:
+            able = ", ".join(CODECS[asked].suffixes)
+            raise UsageError(f"{suffix} does not hold {asked}: name the output with {able} at its end")
+        return CODECS[asked]
+    own = CODECS.get(clip.codec)
+    if own is not None and suffix in own.suffixes:
+        return own
+    return CODECS["vp9" if suffix == ".webm" else "h264"]
+
+
+def output_layout(given: Layout, holder: Codec | tuple[Layout, ...], *, force: bool) -> Layout:
+    """The pixel format of the result: that of the input, or the nearest that loses nothing.
+
+    Args:
+        given: layout of the input.
+        holder: the codec, or the layouts of y4m.
+        force: accept a loss of depth, chroma or transparency.
+
+    Raises:
+        LossyFormatError: if there is none, without `force`.
+    """
+    layouts = _layouts(holder) if isinstance(holder, Codec) else holder
+    best = min(layouts, key=lambda layout: (_loss(given, layout), _samples(given, layout)))
+    if any(_loss(given, best)) and not force:
+        what = ("transparency", "RGB without chroma", "colours", f"{given.bits} bits a sample", "all of its chroma")
+        lost = " and ".join(told for told, is_lost in zip(what, _loss(given, best), strict=True) if is_lost)
+        able = [other.name for other in CODECS.values() if any(not any(_loss(given, kept)) for kept in _layouts(other))]
+        raise LossyFormatError(
+            f"{holder.name if isinstance(holder, Codec) else 'y4m'} cannot hold {lost} of {given.format}",
+            *(Hint(text="choose {option}", option="codec", value=name) for name in able),
+            ACCEPT_THE_LOSS,
+        )
+    return best
+
+
+def told_colours(clip: Clip, size: Size, matrix: int) -> Colours:
+    """What the result tells about its colours: what the input told.
+
+    A video that tells no matrix is shown with one that players choose by its size. Where the result is of the other
+    kind of size, it tells the one that the input was shown with.
+    """
+    colours = clip.colours
+    grown = (size[0] >= SD_WIDTH or size[1] > SD_HEIGHT) and matrix == BT601
+    return replace(colours, matrix=BT601) if colours.matrix == UNSPECIFIED and grown else colours
+
+
+def _layouts(codec: Codec) -> list[Layout]:
+    """The pixel formats that an encoder takes."""
+    names = [known.name for known in av.Codec(codec.encoder, "w").video_formats or []]
+    found = []
+    for name in names:
+        with suppress(ImageReadError):  # one that is not used here
+            found.append(layout_of(name))
+    return found
+
+
+def _loss(given: Layout, layout: Layout) -> tuple[bool, ...]:
+    return (
+        given.alpha and not layout.alpha,
+        given.kind != "grey" and (given.kind == "rgb") != (layout.kind == "rgb"),
+        given.kind != "grey" and layout.kind == "grey",
+        given.bits > layout.bits,
+        layout.across > given.across or layout.down > given.down if given.kind != "grey" else False,
+    )
+
+
+def _samples(given: Layout, layout: Layout) -> tuple[int, ...]:
+    """How much more a format holds than is needed."""
+    packed = layout.format != layout.coded
+    return layout.kind != given.kind, layout.alpha, layout.bits, -layout.across * layout.down, packed

@@ -1,0 +1,252 @@
+"""What is decided about a video before a frame is enlarged."""
+
+import os
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+
+import a2f
+from a2f.errors import Hint, LossyFormatError, UsageError, WriteError
+from a2f.files import output_exists
+from a2f.runtime.temporal import TemporalUpscaler
+from a2f.sizes import Size, Target
+from a2f.upscaler import Upscaler
+from a2f.upscalers import Models
+from a2f.video.colour import Layout, is_full, layout_of, matrix_of
+from a2f.video.encoder import Encoding, codec_for, output_layout, told_colours
+from a2f.video.mux import check_streams
+from a2f.video.source import STREAM, Clip, Range, Source, interlaced
+from a2f.video.y4m import Y4M_LAYOUTS
+
+Y4M = ".y4m"
+IN_STREAM = ("h264", "hevc")  # codecs that tell the shape of the pixels themselves
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked for.
+
+    Attributes:
+        source: the video; "-" reads y4m from the standard input.
+        output: the file to write; "-" writes y4m to the standard output.
+        target: the size of the result, as it is shown.
+        codec: name of a codec; None: that of the input.
+        crf: constant rate factor; None: that of the codec.
+        wanted: which part of the video.
+        deinterlace: make whole frames of interlaced ones first.
+        force: accept the loss of streams, depth or chroma that the result cannot hold.
+        overwrite: replace a file at the output.
+        threads: of the encoder.
+    """
+
+    source: Path | str
+    output: Path | str
+    target: Target = field(default_factory=Target)
+    codec: str | None = None
+    crf: int | None = None
+    wanted: Range = field(default_factory=Range)
+    deinterlace: bool = False
+    force: bool = False
+    overwrite: bool = False
+    threads: int = 1
+
+    @property
+    def is_y4m(self) -> bool:
+        """Whether the result is raw frames in a row."""
+        return str(self.output) == STREAM or Path(self.output).suffix.lower() == Y4M
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All that is decided before a frame is enlarged.
+
+    Attributes:
+        request: what was asked for.
+        size: width and height of the coded frames of the result.
+        exact: size to which frames are resized; None where the factor of the single pass says it.
+        passes: upscalers to run, one after the other.
+        given: layout of the input's frames.
+        given_full: whether they take the full range.
+        layout: of the result's frames.
+        full: whether they take the full range.
+        matrix: of both.
+        time_base: seconds of a tick.
+        encoding: of the result's frames; None for y4m.
+        copied: indices of the streams that are copied.
+        wanted: which part of the video, in the timestamps of the file.
+        frames: of the result, about; 0 if nothing tells.
+        notes: what a person should know.
+    """
+
+    request: Request
+    size: Size
+    exact: Size | None
+    passes: tuple[Upscaler, ...]
+    given: Layout
+    given_full: bool
+    layout: Layout
+    full: bool
+    matrix: int
+    time_base: Fraction
+    encoding: Encoding | None
+    copied: tuple[int, ...]
+    wanted: Range
+    frames: int
+    notes: tuple[str, ...]
+
+    @property
+    def is_temporal(self) -> bool:
+        """Whether a frame's result depends on the frames before it."""
+        return any(isinstance(upscaler, TemporalUpscaler) for upscaler in self.passes)
+
+    def told(self) -> dict[str, Any]:
+        """All that the bytes of the frames depend on, as JSON."""
+        source = Path(self.request.source)
+        status = source.stat()
+        return {
+            "a2f": a2f.__version__,
+            "av": {name: list(version) for name, version in av.library_versions.items()},
+            "input": [str(source.absolute()), status.st_size, status.st_mtime_ns],
+            "wanted": repr(self.request.wanted),
+            "deinterlace": self.request.deinterlace,
+            "networks": [upscaler.description for upscaler in self.passes],
+            "exact": self.exact,
+            "encoding": repr(self.encoding),
+        }
+
+
+def plan_video(source: Source, models: Models, request: Request) -> Plan:
+    """Decide everything about a video.
+
+    Args:
+        source: it, open.
+        models: which networks there are.
+        request: what is asked for.
+
+    Raises:
+        WriteError, OutputExistsError: if the output cannot be written.
+        ImageReadError: if the video is interlaced, without `deinterlace`, or its colours are not read here.
+        LossyFormatError: if the result cannot hold all of it, without `force`.
+        UsageError: for an unknown codec or kind of file, or a size that cannot be reached.
+        UnknownModelError, WeightsError, EngineError, MissingExtraError: if a network cannot be opened.
+    """
+    clip = source.clip
+    _check_output(request)
+    _check_fields(clip, request)
+    given = layout_of(clip.format)
+    full = is_full(clip.colours, clip.format)
+    matrix = matrix_of(clip.colours, width=clip.size[0], height=clip.size[1])
+    output = Path(request.output)
+    codec = None if request.is_y4m else codec_for(clip, output, request.codec)
+    layout = output_layout(given, codec, force=request.force) if codec else _y4m_layout(given, request)
+    exact, size = _sizes(clip, request.target, layout)
+    passes = models.passes(clip.size, Target(scale=request.target.scale, size=exact), jpeg_quality=None)
+    # RGB is full; where chroma is made of it, it is limited, as players expect
+    out_full = full if layout.kind == given.kind or given.kind == "grey" else layout.kind == "rgb"
+    notes = [f"{clip.name}: {what} is not carried over" for what in clip.lost]
+    encoding, copied = None, tuple[int, ...]()
+    if codec is not None:
+        encoding = Encoding(
+            codec=codec,
+            layout=layout,
+            size=size,
+            crf=_crf(codec.name, codec.crf, codec.worst, request.crf),
+            colours=told_colours(clip, size, matrix),
+            full=out_full,
+            matrix=matrix,
+            aspect=clip.aspect,
+            hdr=clip.hdr,
+            rate=clip.rate,
+            time_base=clip.time_base,
+            threads=request.threads,
+        )
+        _check_aspect(encoding, output, force=request.force)
+        copied, left_out = check_streams(source, encoding, output, force=request.force)
+        notes += left_out
+    return Plan(
+        request=request,
+        size=size,
+        exact=exact,
+        passes=tuple(one.upscaler for one in passes),
+        given=given,
+        given_full=full,
+        layout=layout,
+        full=out_full,
+        matrix=matrix,
+        time_base=clip.time_base,
+        encoding=encoding,
+        copied=copied,
+        wanted=source.in_its_time(request.wanted),
+        frames=_frames(clip, request.wanted),
+        notes=tuple(notes),
+    )
+
+
+def _check_output(request: Request) -> None:
+    if str(request.output) == STREAM:
+        return
+    output = Path(request.output)
+    if output.is_dir():
+        raise WriteError(f"{output} is a folder: give the name of a file")
+    if not output.parent.is_dir():
+        raise WriteError(f"cannot write {output}: there is no folder {output.parent}")
+    if os.path.lexists(output):
+        source = Path(request.source)
+        if source.exists() and output.exists() and output.samefile(source):
+            raise WriteError(f"{output} is the input itself, which is never replaced: choose another output")
+        if not request.overwrite:
+            raise output_exists(output)
+
+
+def _check_fields(clip: Clip, request: Request) -> None:
+    if clip.interlaced and not request.deinterlace:
+        raise interlaced(clip.name)
+
+
+def _check_aspect(encoding: Encoding, output: Path, *, force: bool) -> None:
+    """Refuse pixels that are not square where neither the codec nor PyAV's Matroska writer tells of them."""
+    in_file, in_stream = output.suffix.lower() in (".mp4", ".m4v", ".mov"), encoding.codec.name in IN_STREAM
+    if encoding.aspect not in (None, 1) and not in_file and not in_stream and not force:
+        raise LossyFormatError(
+            f"{output.suffix} with {encoding.codec.name} cannot tell that pixels have the shape {encoding.aspect}",
+            Hint(text="choose .mp4"),
+            *(Hint(text="choose {option}", option="codec", value=name) for name in IN_STREAM),
+            Hint(text="accept square ones with {option}", option="force", value=True),
+        )
+
+
+def _crf(name: str, default: int | None, worst: int, asked: int | None) -> int | None:
+    if asked is None:
+        return default
+    if default is None:
+        raise UsageError(f"{name} is lossless", Hint(text="leave out {option}", option="crf"))
+    if not 0 <= asked <= worst:
+        raise UsageError(f"crf {asked}: {name} takes 0 (the best) to {worst}")
+    return asked
+
+
+def _y4m_layout(given: Layout, request: Request) -> Layout:
+    if request.codec is not None or request.crf is not None:
+        raise UsageError("y4m holds raw frames, which have neither a codec nor a crf: leave them out")
+    return output_layout(given, Y4M_LAYOUTS, force=request.force)
+
+
+def _sizes(clip: Clip, target: Target, layout: Layout) -> tuple[Size | None, Size]:
+    """The size that frames are resized to, if any, and that of the coded frames, which chroma divides."""
+    shown = (clip.size[1], clip.size[0]) if clip.is_turned else clip.size
+    final = target.final(shown)
+    width, height = (final[1], final[0]) if clip.is_turned else final
+    size = width + -width % layout.across, height + -height % layout.down
+    return (size if target.is_exact else None), size
+
+
+def _frames(clip: Clip, wanted: Range) -> int:
+    """About."""
+    frames = clip.frames
+    if wanted.end is not None:
+        frames = min(frames or round(wanted.end * clip.rate), round(wanted.end * clip.rate))
+    frames = max(0, frames - round(wanted.start * clip.rate))
+    return frames if wanted.count is None else min(frames or wanted.count, wanted.count)

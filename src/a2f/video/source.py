@@ -1,0 +1,324 @@
+"""What a video file holds, and its frames."""
+
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import Any, cast
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.filter import Graph
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from a2f.errors import Hint, ImageReadError, UsageError
+from a2f.sizes import Size
+from a2f.video.colour import Colours, Hdr, hdr_of, layout_of
+
+STREAM = "-"  # standard input or output, as y4m
+SEEK_FROM_S, MARGIN_S = 30, 10  # where a part begins so late, decoding begins a little before it
+PROGRESSIVE = (0, 1)  # field orders: not told, progressive
+NOT_KEPT = {"DOVI_METADATA": "Dolby Vision", "DYNAMIC_HDR_PLUS": "HDR10+", "DYNAMIC_HDR_VIVID": "HDR Vivid"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """What there is to know of a video before its frames are enlarged.
+
+    Attributes:
+        name: of the file, for people.
+        size: width and height of the coded frames, pixels, before any rotation.
+        format: pixel format, as FFmpeg names it.
+        codec: as FFmpeg names it.
+        colours: what the file tells about them.
+        hdr: HDR10 metadata.
+        aspect: width of a pixel by its height; None where it is not told.
+        turn: the display matrix, nine numbers; None where the frames are shown as they are.
+        rate: frames a second, on average.
+        time_base: seconds of one tick of the timestamps.
+        frames: how many there are, about; 0 if nothing tells.
+        interlaced: whether the frames are two fields each.
+        lost: what frames hold that is not carried over, for people.
+    """
+
+    name: str
+    size: Size
+    format: str
+    codec: str
+    colours: Colours
+    hdr: Hdr
+    aspect: Fraction | None
+    turn: tuple[int, ...] | None
+    rate: Fraction
+    time_base: Fraction
+    frames: int
+    interlaced: bool
+    lost: tuple[str, ...] = ()
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether the video is shown with its width and height exchanged."""
+        return self.turn is not None and self.turn[0] == 0 and self.turn[4] == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """The part of a video that is wanted.
+
+    Attributes:
+        start: seconds; frames before it are left out.
+        end: seconds; frames from it on are left out. None: to the end.
+        count: frames at most; None: all.
+    """
+
+    start: Fraction = Fraction(0)
+    end: Fraction | None = None
+    count: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.end is not None and self.end <= self.start:
+            raise UsageError(f"the end, {float(self.end):g} s, is not after the start, {float(self.start):g} s")
+
+    @property
+    def is_all(self) -> bool:
+        """Whether nothing is left out by time."""
+        return self.start == 0 and self.end is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timed:
+    """A frame and when it is shown.
+
+    Attributes:
+        frame: as decoded, or deinterlaced.
+        pts: when, in ticks of the time base, from the start of the wanted part.
+        duration: how long, in ticks; 0 if nothing tells.
+    """
+
+    frame: VideoFrame
+    pts: int
+    duration: int
+
+
+class Source:
+    """A video that is open: what is known of it, and its frames.
+
+    Args:
+        path: of the file; "-" reads y4m from the standard input.
+
+    Raises:
+        ImageReadError: if it cannot be read or holds no video.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.name = "the standard input" if str(path) == STREAM else str(path)
+        self.path, self.is_file = path, str(path) != STREAM
+        self.container = open_container(path)
+        self.stream = _video_of(self.container, self.name)
+        self._frames = self._decoded(self.container, self.stream)
+        first = next(self._frames, None)
+        if first is None:
+            raise ImageReadError(f"{self.name} holds no frame that can be decoded")
+        self.clip = _described(self.container, self.stream, first, self.name)
+        self._frames = chain([first], self._frames)
+
+    def __enter__(self) -> "Source":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.container.close()
+
+    def in_its_time(self, wanted: Range) -> Range:
+        """A part that is counted from the beginning, in the timestamps of the file, which may begin late."""
+        begin = Fraction(max(0, self.container.start_time or 0), av.time_base)
+        if wanted.is_all or not begin:
+            return wanted
+        return replace(wanted, start=begin + wanted.start, end=None if wanted.end is None else begin + wanted.end)
+
+    def frames(self, wanted: Range, *, deinterlace: bool = False) -> Iterator[Timed]:
+        """The frames of the wanted part, in the order in which they are shown; once.
+
+        Args:
+            wanted: which part, in the timestamps of the file.
+            deinterlace: make a frame of each two fields, by bwdif.
+
+        Raises:
+            ImageReadError: if the file is damaged, a frame is interlaced without `deinterlace`, the size changes, or
+                two frames have one timestamp.
+        """
+        clip, decoded = self.clip, self._frames
+        offset, begin = round(wanted.start / clip.time_base), Fraction(self.container.start_time or 0, av.time_base)
+        if self.is_file and wanted.start - begin > SEEK_FROM_S:
+            decoded = self._decoded_from(offset)
+        count, last = 0, None
+        for frame in _deinterlaced(decoded, self.stream) if deinterlace else decoded:
+            _check_frame(frame, clip)
+            timed = _timed(frame, clip, last)
+            if last is not None and timed.pts <= last.pts:
+                at = float(timed.pts * clip.time_base)
+                raise ImageReadError(f"{self.name}: the frame at {at:.3f} s does not come after the one before it")
+            last = timed
+            if timed.pts < offset:
+                continue
+            if (wanted.end is not None and timed.pts * clip.time_base >= wanted.end) or count == wanted.count:
+                return
+            count += 1
+            yield replace(timed, pts=timed.pts - offset)
+
+    def _decoded_from(self, offset: int) -> Iterator[VideoFrame]:
+        """Frames from some way before a timestamp; all of them where the kind of file does not find it."""
+        for before in (round(MARGIN_S / self.clip.time_base), None):
+            with open_container(self.path) as container:
+                stream = _video_of(container, self.name)
+                if before is not None:
+                    container.seek(offset - before, stream=stream)
+                frames = self._decoded(container, stream)
+                first = next(frames, None)
+                if first is not None and (before is None or (first.pts is not None and first.pts <= offset)):
+                    yield from chain([first], frames)
+                    return
+
+    def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+        at = 0.0
+        try:
+            for frame in container.decode(stream):
+                at = frame.time or at
+                yield frame
+        except av.FFmpegError as error:
+            before = Hint(text="{option} takes what is before", option="end", value=f"{at:.3f}")
+            raise ImageReadError(
+                f"{self.name} is damaged after {at:.3f} s ({error.strerror or error})", before
+            ) from error
+
+
+def open_container(path: Path | str) -> InputContainer:
+    """Open a video file, or y4m from the standard input for "-".
+
+    Raises:
+        ImageReadError: if there is none.
+    """
+    try:
+        if str(path) == STREAM:
+            return av.open(sys.stdin.buffer, "r", format="yuv4mpegpipe")
+        if not Path(path).is_file():
+            kind = "is a folder" if Path(path).is_dir() else "does not exist"
+            raise ImageReadError(f"{path} {kind}: give the name of a video")
+        return av.open(str(path), "r")
+    except av.FFmpegError as error:
+        raise ImageReadError(f"{path} is not a video that can be read: {error.strerror or error}") from error
+
+
+def _video_of(container: InputContainer, name: str) -> VideoStream:
+    """The stream that is enlarged: the first one that is no cover picture."""
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:
+            if stream.codec_context is None:
+                raise ImageReadError(f"{name}: there is no decoder for its video")
+            stream.thread_type = "AUTO"
+            return stream
+    raise ImageReadError(f"{name} holds no video stream")
+
+
+def _described(container: InputContainer, stream: VideoStream, first: VideoFrame, name: str) -> Clip:
+    context = stream.codec_context
+    layout_of(first.format.name)  # refuses what is not read
+    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+    sides = {data.type.name: bytes(data) for data in cast("Iterable[Any]", first.side_data)}
+    turn, aspect = sides.get("DISPLAYMATRIX"), stream.sample_aspect_ratio
+    return Clip(
+        name=name,
+        size=(first.width, first.height),
+        format=first.format.name,
+        codec=context.codec.canonical_name,
+        colours=Colours(
+            range=int(context.color_range),
+            matrix=int(context.colorspace),
+            primaries=int(context.color_primaries),
+            transfer=int(context.color_trc),
+        ),
+        hdr=hdr_of(sides),
+        aspect=aspect if aspect and aspect > 0 else None,
+        turn=None if turn is None else tuple(int(n) for n in np.frombuffer(turn, np.int32)),
+        rate=rate,
+        time_base=stream.time_base or 1 / rate,
+        frames=_about(container, stream, rate),
+        interlaced=first.interlaced_frame or int(context.field_order) not in PROGRESSIVE,
+        lost=tuple(told for key, told in NOT_KEPT.items() if key in sides),
+    )
+
+
+def _timed(frame: VideoFrame, clip: Clip, before: Timed | None) -> Timed:
+    """A frame in ticks of the clip; where the file tells no times, each frame follows the one before it."""
+    unit = (frame.time_base or clip.time_base) / clip.time_base
+    duration = round(frame.duration * unit)
+    if frame.pts is not None:
+        return Timed(frame=frame, pts=round(frame.pts * unit), duration=duration)
+    step = max(1, duration or round(1 / clip.rate / clip.time_base))
+    return Timed(frame=frame, pts=0 if before is None else before.pts + step, duration=duration)
+
+
+def seconds_of(text: str) -> Fraction:
+    """A time as people write it: 90, 90.5, 1:30 or 0:01:30.5, in seconds.
+
+    Raises:
+        UsageError: for anything else.
+    """
+    if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", text):
+        raise UsageError(f"{text!r} is not a time: write seconds (90.5) or h:mm:ss (0:01:30.5)")
+    total = Fraction(0)
+    for part in text.split(":"):
+        total = total * 60 + Fraction(part)
+    return total
+
+
+def interlaced(name: str) -> ImageReadError:
+    """The error for a video whose frames are two fields each."""
+    make_whole = Hint(text="{option} makes frames of them", option="deinterlace", value=True)
+    return ImageReadError(f"{name} is interlaced; a network enlarges whole frames, not fields", make_whole)
+
+
+def _check_frame(frame: VideoFrame, clip: Clip) -> None:
+    if frame.interlaced_frame:
+        raise interlaced(clip.name)
+    if (frame.width, frame.height) != clip.size or frame.format.name != clip.format:
+        raise ImageReadError(
+            f"{clip.name} changes from {clip.size[0]} x {clip.size[1]} {clip.format} to {frame.width} x {frame.height} "
+            f"{frame.format.name} on its way: cut it there (--start, --end) and enlarge the parts"
+        )
+
+
+def _deinterlaced(frames: Iterator[VideoFrame], stream: VideoStream) -> Iterator[VideoFrame]:
+    """One frame of each two fields; frames that are none of fields stay as they are."""
+    graph = Graph()
+    source, filter, sink = graph.add_buffer(template=stream), graph.add("bwdif", "0:-1:1"), graph.add("buffersink")
+    source.link_to(filter)
+    filter.link_to(sink)
+    graph.configure()
+    for frame in _and_end(frames):
+        graph.push(frame)
+        while True:
+            try:
+                made = graph.pull()
+            except (av.BlockingIOError, av.EOFError):
+                break
+            assert isinstance(made, VideoFrame)
+            yield made
+
+
+def _and_end(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame | None]:
+    yield from frames
+    yield None
+
+
+def _about(container: InputContainer, stream: VideoStream, rate: Fraction) -> int:
+    if stream.frames:
+        return stream.frames
+    if stream.duration and stream.time_base:
+        return round(stream.duration * stream.time_base * rate)
+    return round(Fraction(container.duration, av.time_base) * rate) if container.duration else 0

@@ -1,0 +1,170 @@
+"""Animations: every frame, its time, how often they play, and what is transparent."""
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageSequence
+
+import a2f
+from a2f.errors import ImageReadError, LossyFormatError
+from a2f.imageio import read_image
+from a2f.imageio.animation import frames_of
+from a2f.imageio.png_chunks import SIGNATURE, chunk_bytes, chunks_of
+
+TIMES = [100, 40, 40, 250, 70]
+SIZE = (24, 16)
+
+
+class Nearest:
+    """Repeats each pixel, and counts images."""
+
+    scale = 2
+    description = "nearest x2"
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    def __call__(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        self.runs += 1
+        return image.repeat(2, axis=0).repeat(2, axis=1)
+
+
+def pictures(*, clear: bool) -> list[Image.Image]:
+    """A square that moves, over nothing or over grey; the third picture is the second one again."""
+    made = []
+    for at in (0, 4, 4, 8, 12):
+        image = Image.new("RGBA", SIZE, (0, 0, 0, 0) if clear else (90, 90, 90, 255))
+        image.paste((230, 40 + 10 * at, 20, 255), (at, 4, at + 8, 12))
+        made.append(image if clear else image.convert("RGB"))
+    return made
+
+
+def saved(format: str, *, clear: bool, **options: Any) -> bytes:
+    out, made = io.BytesIO(), pictures(clear=clear)
+    made[0].save(out, format, save_all=True, append_images=made[1:], duration=TIMES, **options)
+    return out.getvalue()
+
+
+def told(data: bytes) -> tuple[list[float], Any, list[NDArray[np.uint8]]]:
+    """Times, loop and whole frames, as Pillow reads them."""
+    image = Image.open(io.BytesIO(data))
+    times, frames = [], []
+    for frame in ImageSequence.Iterator(image):
+        frame.load()
+        times.append(round(frame.info["duration"]))
+        frames.append(np.asarray(frame.convert("RGBA")))
+    return times, image.info.get("loop"), frames
+
+
+GIVEN: dict[str, Callable[[bool], bytes]] = {
+    "GIF": lambda clear: saved("GIF", clear=clear, loop=3, disposal=2 if clear else 1),
+    "PNG": lambda clear: saved("PNG", clear=clear, loop=3),
+    "WEBP": lambda clear: saved("WEBP", clear=clear, loop=3, lossless=True, exact=True),
+    "AVIF": lambda clear: saved("AVIF", clear=clear, quality=100, subsampling="4:4:4"),
+}
+
+
+@pytest.mark.parametrize("clear", [False, True])
+@pytest.mark.parametrize("format", GIVEN)
+def test_frames_times_loop_and_transparency_are_kept(format: str, clear: bool, tmp_path: Path) -> None:
+    given, upscaler = GIVEN[format](clear), Nearest()
+    path = tmp_path / f"a.{format.lower()}"
+    path.write_bytes(given)
+    if format == "AVIF":
+        with pytest.warns(UserWarning, match="on and on"):
+            made = a2f.upscale(path, model=upscaler)
+    else:
+        made = a2f.upscale(path, model=upscaler)
+    times, loop, frames = told(given)
+    new_times, new_loop, large = told(made.read_bytes())
+    assert (new_times, new_loop) == (times, loop)
+    assert sum(times) == sum(TIMES)
+    assert len(large) == len(frames)
+    for frame, big in zip(frames, large, strict=True):
+        assert big.shape == (32, 48, 4)
+        expected = frame.repeat(2, axis=0).repeat(2, axis=1).astype(int)
+        off = np.abs(big[..., 3] - expected[..., 3])
+        assert (off <= (4 if format == "AVIF" else 0)).mean() > (0.9 if clear else 0.9999)  # edges are enlarged softly
+        visible = (expected[..., 3:] > 127) & (off <= 4)[..., None]
+        assert np.abs((big[..., :3] - expected[..., :3]) * visible).mean() < (6 if format == "AVIF" else 1)
+    distinct = 1 + sum(not np.array_equal(a, b) for a, b in pairwise(frames))
+    assert upscaler.runs <= distinct * (2 if clear else 1)  # alpha runs by itself
+
+
+@pytest.mark.parametrize(("plays", "loop"), [(0, 0), (1, None), (2, 1), (6, 5)])
+def test_how_often_a_gif_plays_stays(plays: int, loop: int | None, tmp_path: Path) -> None:
+    path = tmp_path / "a.gif"
+    path.write_bytes(saved("GIF", clear=False, **({} if loop is None else {"loop": loop})))
+    animation = read_image(path).animation
+    assert animation is not None
+    assert animation.plays == plays
+    assert told(a2f.upscale(path, model=Nearest()).read_bytes())[1] == loop
+
+
+def with_checksums(data: bytes) -> bytes:
+    """A PNG whose chunks have been changed, with the checksums of what they hold now."""
+    return SIGNATURE + b"".join(chunk_bytes(chunk.kind, chunk.body(data)) for chunk in chunks_of(data))
+
+
+def test_times_of_a_png_are_exact_fractions(tmp_path: Path) -> None:
+    given = saved("PNG", clear=False)
+    exact = given.replace(
+        (40).to_bytes(2, "big") + (1000).to_bytes(2, "big"), (1).to_bytes(2, "big") + (30).to_bytes(2, "big")
+    )
+    path = tmp_path / "a.png"
+    path.write_bytes(exact)
+    with Image.open(path) as image:
+        assert getattr(image, "n_frames") >= 4  # noqa: B009
+    animation = read_image(path).animation
+    assert animation is not None
+    made = read_image(a2f.upscale(path, model=Nearest())).animation
+    assert made is not None
+    assert made.durations == animation.durations
+
+
+def test_another_format_keeps_all_frames_where_it_holds_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.gif"
+    path.write_bytes(GIVEN["GIF"](True))
+    for suffix in ("png", "webp"):
+        made = a2f.upscale(path, model=Nearest(), output=tmp_path / f"b.{suffix}")
+        assert told(made.read_bytes())[0] == told(path.read_bytes())[0]
+    with pytest.warns(UserWarning, match="only the first is read"):
+        a2f.upscale(path, model=Nearest(), output=tmp_path / "b.tif")
+
+
+def test_degrees_of_transparency_in_a_later_frame_do_not_go_into_a_gif(tmp_path: Path) -> None:
+    first, second = pictures(clear=True)[:2]
+    second.putalpha(second.getchannel("A").point(lambda a: a // 2))
+    path = tmp_path / "a.webp"
+    first.save(path, save_all=True, append_images=[second], duration=50, lossless=True)
+    with pytest.raises(LossyFormatError, match="frames of"):
+        a2f.upscale(path, model=Nearest(), output=tmp_path / "a.gif")
+    assert len(told(a2f.upscale(path, model=Nearest(), output=tmp_path / "b.gif", force=True).read_bytes())[0]) == 2
+
+
+def test_a_frame_that_is_cut_off_is_told() -> None:
+    animation = read_image(GIVEN["PNG"](False)).animation
+    assert animation is not None
+    assert [frame.shape for frame in frames_of(animation, colours=3)] == [(16, 24, 3)] * animation.count
+    cut = replace(animation, data=animation.data[: len(animation.data) * 3 // 4])
+    with pytest.raises(ImageReadError, match="cannot be read"):
+        list(frames_of(cut, colours=3))
+
+
+def test_the_profile_and_exif_go_along(tmp_path: Path) -> None:
+    from PIL import ImageCms
+
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for format in ("PNG", "WEBP"):
+        path = tmp_path / f"a.{format.lower()}"
+        path.write_bytes(saved(format, clear=False, icc_profile=profile))
+        made = a2f.upscale(path, model=Nearest())
+        with Image.open(made) as image:
+            assert image.info["icc_profile"] == profile

@@ -1,0 +1,50 @@
+"""Gates that follow those of the frames before."""
+
+import numpy as np
+import pytest
+
+from a2f.errors import UsageError
+from a2f.runtime import load_engine
+from a2f.runtime.temporal import CUT, TemporalUpscaler
+from a2f.weights import find_weights
+
+WEIGHTS = find_weights("sd", scale=2)
+
+
+def frames(count: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    base = np.linspace(0.2, 0.8, 20 * 24 * 3, dtype=np.float32).reshape(20, 24, 3)
+    return [(base + rng.normal(0, 0.02, base.shape)).clip(0, 1).astype(np.float32) for _ in range(count)]
+
+
+def test_with_all_of_its_own_gates_a_frame_is_what_the_engine_gives() -> None:
+    engine, temporal = load_engine(WEIGHTS, threads=1), TemporalUpscaler(WEIGHTS, threads=1, share=1)
+    for frame in frames(3):
+        assert np.abs(temporal(frame) - engine(frame)).max() < 1e-5
+
+
+def test_the_first_frame_of_a_scene_has_its_own_gates_and_later_ones_do_not() -> None:
+    engine, temporal = load_engine(WEIGHTS, threads=1), TemporalUpscaler(WEIGHTS, threads=1, share=0.25)
+    first, second = frames(2)
+    assert np.abs(temporal(first) - engine(first)).max() < 1e-5
+    assert np.abs(temporal(second) - engine(second)).max() > 1e-5
+    other = 1 - first
+    assert np.abs(other - second).mean() > CUT
+    assert np.abs(temporal(other) - engine(other)).max() < 1e-5
+    temporal.reset()
+    assert np.abs(temporal(second) - engine(second)).max() < 1e-5
+
+
+def test_the_frames_before_count_less_and_less() -> None:
+    temporal, engine = TemporalUpscaler(WEIGHTS, threads=1, share=0.5), load_engine(WEIGHTS, threads=1)
+    first, second = frames(2)
+    temporal(first)
+    off = [float(np.abs(temporal(second) - engine(second)).max()) for _ in range(5)]
+    assert off == sorted(off, reverse=True)
+    assert off[-1] < off[0] / 4
+
+
+def test_what_cannot_be_smoothed_is_refused() -> None:
+    for share in (0, 1.5):
+        with pytest.raises(UsageError, match="share"):
+            TemporalUpscaler(WEIGHTS, threads=1, share=share)

@@ -1,0 +1,199 @@
+"""What a video keeps when it is enlarged; ffprobe is the judge, before and after."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.video.clips import PICTURE, enlarged, ffmpeg, made, needs_ffmpeg, packets, probed, streams, times, video_of
+
+from a2f.errors import LossyFormatError
+from a2f.video.source import Source
+
+pytestmark = [pytest.mark.integration, needs_ffmpeg]
+SRT = "1\n00:00:00,100 --> 00:00:00,500\nOne\n\n2\n00:00:00,600 --> 00:00:00,900\nTwo\n"
+CHAPTERS = (
+    ";FFMETADATA1\ntitle=A film\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=400\ntitle=First\n"
+    "[CHAPTER]\nTIMEBASE=1/1000\nSTART=400\nEND=1000\ntitle=Second\n"
+)
+COLOURS = ("color_range", "color_space", "color_transfer", "color_primaries")
+SHAPE = ("pix_fmt", "sample_aspect_ratio", "field_order", "avg_frame_rate", "r_frame_rate", "start_time")
+HDR10 = (
+    "hdr10=1:repeat-headers=1:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc:max-cll=1000,400:"
+    "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
+)
+X264 = ("-map", "0:v", "-c:v", "libx264")
+TAGGED = ("-colorspace", "bt709", "-color_trc", "bt709", "-color_primaries", "bt709", "-color_range", "tv")
+SD = ("-colorspace", "bt470bg", "-color_trc", "gamma28", "-color_primaries", "bt470bg", "-color_range", "tv")
+FULL = ("-pix_fmt", "yuvj420p", "-color_range", "pc", "-colorspace", "bt709")
+
+# What FFmpeg makes of the test picture: one line of the table each.
+CASES = {
+    "h264 bt709": ("a.mp4", (*X264, "-pix_fmt", "yuv420p", *TAGGED)),
+    "h264 bt470bg": ("a.mkv", (*X264, "-pix_fmt", "yuv420p", *SD)),
+    "h264 full range": ("a.mp4", (*X264, *FULL)),
+    "h264 10 bits": ("a.mkv", (*X264, "-pix_fmt", "yuv420p10le", *TAGGED)),
+    "h264 4:2:2 10 bits": ("a.mov", (*X264, "-pix_fmt", "yuv422p10le")),
+    "h264 4:4:4": ("a.mp4", (*X264, "-pix_fmt", "yuv444p", *TAGGED)),
+    "h264 grey": ("a.mkv", (*X264, "-pix_fmt", "gray")),
+    "h264 pixels 4:3": ("a.mp4", (*X264, "-pix_fmt", "yuv420p", "-vf", "setsar=4/3")),
+    "hevc HDR10": (
+        "a.mp4",
+        ("-map", "0:v", "-c:v", "libx265", "-pix_fmt", "yuv420p10le", "-x265-params", f"log-level=error:{HDR10}"),
+    ),
+    "vp9": ("a.webm", ("-map", "0:v", "-c:v", "libvpx-vp9", "-pix_fmt", "yuv420p", *TAGGED)),
+    "ffv1 RGB": ("a.mkv", ("-map", "0:v", "-c:v", "ffv1", "-pix_fmt", "gbrp")),
+    "ffv1 alpha": ("a.mkv", ("-map", "0:v", "-c:v", "ffv1", "-pix_fmt", "yuva444p")),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_colours_depth_shape_and_times_are_those_of_the_input(name: str, tmp_path: Path) -> None:
+    file, arguments = CASES[name]
+    given = made(tmp_path / file, *arguments)
+    output = tmp_path / f"large{given.suffix}"
+    enlarged(given, output)
+    before, after = video_of(given), video_of(output)
+    for key in ("codec_name", *SHAPE, *COLOURS):
+        assert after.get(key) == before.get(key) or (key, before[key]) == ("sample_aspect_ratio", "1:1"), key
+    assert (after["width"], after["height"]) == (2 * before["width"], 2 * before["height"])
+    assert sorted(times(output)) == sorted(times(given))
+    assert times(given)[0] == 0
+
+
+def side_data(path: Path) -> list[dict[str, Any]]:
+    entries = ("-select_streams", "v:0", "-read_intervals", "%+#1", "-show_frames")
+    found: list[dict[str, Any]] = probed(path, *entries)["frames"][0]["side_data_list"]
+    return [entry for entry in found if "Unregistered" not in entry["side_data_type"]]
+
+
+@pytest.mark.parametrize("codec", ["hevc", "av1"])
+def test_hdr10_metadata_are_kept_by_every_codec_that_holds_them(codec: str, tmp_path: Path) -> None:
+    file, arguments = CASES["hevc HDR10"]
+    given = made(tmp_path / file, *arguments)
+    output = tmp_path / "large.mp4"
+    enlarged(given, output, codec=codec)
+    before, after = side_data(given), side_data(output)
+    assert {entry["side_data_type"] for entry in before} == {
+        "Mastering display metadata",
+        "Content light level metadata",
+    }
+    for told, kept in zip(before, after, strict=True):
+        for key, value in told.items():
+            number = as_number(value)
+            assert as_number(kept[key]) == (number if isinstance(number, str) else pytest.approx(number, rel=2e-3)), key
+
+
+def test_hdr10_metadata_in_h264_are_what_newer_ffmpeg_reads(tmp_path: Path) -> None:
+    file, arguments = CASES["hevc HDR10"]
+    given = made(tmp_path / file, *arguments)
+    enlarged(given, tmp_path / "large.mp4", codec="h264")
+    with Source(given) as before, Source(tmp_path / "large.mp4") as after:  # FFmpeg 5.1 does not read them in H.264
+        assert before.clip.hdr.mastering is not None
+        assert after.clip.hdr == before.clip.hdr
+
+
+def as_number(value: Any) -> Any:
+    """A fraction of ffprobe as a number, since codecs have units of their own."""
+    if isinstance(value, str) and "/" in value:
+        above, below = value.split("/")
+        return int(above) / int(below)
+    return value
+
+
+def test_pixels_that_are_not_square_are_refused_where_the_file_cannot_say_so(tmp_path: Path) -> None:
+    given = made(tmp_path / "a.mkv", "-map", "0:v", "-c:v", "ffv1", "-pix_fmt", "yuv420p", "-vf", "setsar=4/3")
+    with pytest.raises(LossyFormatError, match="4/3"):
+        enlarged(given, tmp_path / "large.mkv")
+    enlarged(given, tmp_path / "large.mkv", codec="h264")
+    assert video_of(tmp_path / "large.mkv")["sample_aspect_ratio"] == "4:3"
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    """Two sounds, two kinds of subtitles, a font, chapters, languages, and frames at a variable rate."""
+    (tmp_path / "a.srt").write_text(SRT)
+    (tmp_path / "chapters.txt").write_text(CHAPTERS)
+    (tmp_path / "font.ttf").write_bytes(bytes(range(256)) * 8)
+    given = tmp_path / "film.mkv"
+    ffmpeg(
+        *("-f", "lavfi", "-i", PICTURE, "-f", "lavfi", "-i", "sine=frequency=440:duration=1:sample_rate=48000"),
+        *("-i", tmp_path / "a.srt", "-i", tmp_path / "chapters.txt"),
+        *("-map", "1:a", "-map", "0:v", "-map", "1:a", "-map", "2:s", "-map", "2:s", "-map_metadata", "3"),
+        *("-c:v", "libx264", "-pix_fmt", "yuv420p", "-vf", "select='not(mod(n,3))+eq(mod(n,7),2)'", "-fps_mode", "vfr"),
+        *("-c:a:0", "flac", "-c:a:1", "ac3", "-c:s:0", "srt", "-c:s:1", "ass", "-metadata:s:a:0", "language=deu"),
+        *("-metadata:s:s:1", "title=Signs", "-disposition:s:1", "forced", "-disposition:a:1", "default"),
+        *("-attach", tmp_path / "font.ttf", "-metadata:s:t", "mimetype=application/x-truetype-font"),
+        given,
+    )
+    return given
+
+
+def test_all_other_streams_are_copied_bit_for_bit(film: Path, tmp_path: Path) -> None:
+    output = tmp_path / "large.mkv"
+    enlarged(film, output)
+    for kind in ("a", "s"):
+        assert packets(film, kind) == packets(output, kind), kind
+        assert packets(film, kind)
+    assert sorted(times(film)) == sorted(times(output))
+    assert len({b - a for a, b in zip(sorted(times(film)), sorted(times(film))[1:], strict=False)}) > 1  # variable
+    before, after = streams(film), streams(output)
+    assert [s["codec_type"] for s in after] == [s["codec_type"] for s in before]
+    for given, copied in zip(before, after, strict=True):
+        assert copied["disposition"] == given["disposition"]
+        for key in ("language", "title", "filename", "mimetype"):
+            assert copied.get("tags", {}).get(key) == given.get("tags", {}).get(key)
+    dump = [
+        ffmpeg("-dump_attachment:t:0", tmp_path / f"{n}.ttf", "-i", f, "-t", "0", "-f", "null", "-")
+        for n, f in enumerate((film, output))
+    ]
+    assert len(dump) == 2
+    assert (tmp_path / "1.ttf").read_bytes() == (tmp_path / "font.ttf").read_bytes()
+    assert probed(output, "-show_chapters") == probed(film, "-show_chapters")
+    title = ("-show_entries", "format_tags=title")
+    assert probed(output, *title)["format"] == probed(film, *title)["format"] == {"tags": {"title": "A film"}}
+
+
+def test_mp4_keeps_sound_subtitles_chapters_cover_and_rotation(tmp_path: Path) -> None:
+    (tmp_path / "a.srt").write_text(SRT)
+    (tmp_path / "chapters.txt").write_text(CHAPTERS)
+    ffmpeg("-f", "lavfi", "-i", PICTURE, "-frames:v", "1", tmp_path / "cover.png")
+    made(tmp_path / "plain.mp4", *X264, "-map", "1:a", "-pix_fmt", "yuv420p", "-c:a", "aac")
+    given = tmp_path / "given.mp4"
+    ffmpeg(
+        *("-i", tmp_path / "plain.mp4", "-i", tmp_path / "a.srt", "-i", tmp_path / "cover.png"),
+        *("-i", tmp_path / "chapters.txt", "-map", "0", "-map", "1", "-map", "2", "-map_metadata", "3"),
+        *("-c", "copy", "-c:s", "mov_text", "-disposition:v:1", "attached_pic", "-metadata:s:v:0", "rotate=90", given),
+    )
+    output = tmp_path / "large.mp4"
+    enlarged(given, output)
+    for kind in ("a", "s", "v:1"):
+        assert packets(output, kind) == packets(given, kind), kind
+        assert packets(given, kind)
+    assert video_of(output)["side_data_list"] == video_of(given)["side_data_list"]
+    assert [s["codec_name"] for s in streams(output)] == [s["codec_name"] for s in streams(given)]
+    assert probed(output, "-show_chapters") == probed(given, "-show_chapters")
+    assert streams(output)[2]["disposition"] == streams(given)[2]["disposition"]
+
+
+def captioned(stream: bytes) -> bytes:
+    """A bare H.264 stream with a closed caption (CEA-708 in an SEI message) before each picture."""
+    caption = bytes.fromhex("b5003147413934" + "03" + "42ff" + "fc9420" + "fc9421" + "ff")
+    message = b"\x00\x00\x01\x06\x04" + bytes([len(caption)]) + caption + b"\x80"
+    pieces = re.split(rb"(?=\x00\x00\x01[\x41\x65\x01\x61\x21\x25])", stream)
+    return pieces[0] + b"".join(message + piece for piece in pieces[1:])
+
+
+def test_closed_captions_inside_the_picture_are_kept_or_told(tmp_path: Path) -> None:
+    plain = made(tmp_path / "plain.h264", *X264, "-pix_fmt", "yuv420p", "-bf", "0", "-x264-params", "slices=1")
+    (tmp_path / "told.h264").write_bytes(captioned(plain.read_bytes()))
+    given = tmp_path / "given.mkv"
+    ffmpeg("-r", "25", "-i", tmp_path / "told.h264", "-c", "copy", given)
+    enlarged(given, tmp_path / "large.mkv")
+    for file in (given, tmp_path / "large.mkv"):
+        frames = probed(file, "-select_streams", "v:0", "-show_frames")["frames"]
+        with_captions = [f for f in frames if "Closed Captions" in str(f.get("side_data_list"))]
+        assert len(with_captions) == len(frames) == 25
+    notes = list[str]()
+    enlarged(given, tmp_path / "other.mkv", codec="vp9", note=notes.append)
+    assert notes == ["closed captions inside the picture are left out; h264 keeps them"]
