@@ -60,7 +60,7 @@ def test_what_is_not_installed_is_told_with_the_pip_command(
     monkeypatch: pytest.MonkeyPatch, module: str, ask: Callable[[], object], extra: str
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    for loaded in [name for name in sys.modules if name.startswith("a2f.peers.")]:
+    for loaded in [name for name in sys.modules if name.startswith(("a2f.peers.", "a2f.runtime.torch"))]:
         monkeypatch.delitem(sys.modules, loaded)
     with pytest.raises(MissingExtraError, match=rf"pip install 'a2f\[{extra}\]'"):
         ask()

@@ -32,8 +32,8 @@ def test_tiles_are_invisible_with_16_bits_and_alpha(photo: Path, tmp_path: Path)
     results = []
     for number, options in enumerate(([], ["-t", "16"], ["-t", "33", "--max-memory", "2GB", "--threads", "1"])):
         out = tmp_path / f"{number}.png"
-        done = run.invoke(cli, ["upscale", str(photo), "-s", "2", "-o", str(out), *options])
-        assert done.exit_code == 0, done.output
+        done = run.invoke(cli, ["upscale", str(photo), "-s", "2", "-o", str(out), *options], standalone_mode=False)
+        assert done.return_value == 0, done.output
         results.append(read_image(out).pixels)
     assert results[0].shape == (140, 180, 4)
     assert results[0].dtype == np.uint16

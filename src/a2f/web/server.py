@@ -76,6 +76,7 @@ async def serve(settings: Settings, listener: socket.socket, *, tell: Callable[[
         listener: of `listen`.
         tell: says something to people.
     """
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # what is wrong with a body is told to its sender
     service = Service(settings)
     patient = patient_for(
         seconds=settings.header_s,
