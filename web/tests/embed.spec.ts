@@ -48,6 +48,12 @@ test("Vite finds the worker, the networks and the engine; errors and cancelling 
     const wrong = [
       await upscale(image, { scale: 40 }).catch(code),
       await upscale(image, { model: "xl" }).catch(code),
+      await upscale(image, { format: "image/avif" as "image/png" }).catch(code),
+      await upscale(image, { device: "cuda" as "wasm" }).catch(code),
+      await upscale(image, { metadata: "none" as "all" }).catch(code),
+      await upscale(image, null as unknown as object).catch(code),
+      await upscale(image, { size: 5 as unknown as object }).catch(code),
+      await upscale(new Image()).catch(code),
       await upscale(new Blob(["no"])).catch(code),
       await upscale(image, { signal: AbortSignal.abort() }).catch(code),
     ];
@@ -55,10 +61,14 @@ test("Vite finds the worker, the networks and the engine; errors and cancelling 
     const running = upscale(new ImageData(300, 300), { signal: stop.signal, onProgress: () => stop.abort() });
     wrong.push(await running.then(() => "made", code));
     const after = await upscale(image, { size: { width: 5, height: 4 } }); // the worker lives on
-    return { size: [made.width, made.height], wrong, after: [after.width, after.height], names: models().map(({ name }) => name) };
+    const floating = new ImageData(8, 8, { pixelFormat: "rgba-float16" } as ImageDataSettings);
+    (floating.data as unknown as number[]).fill(floating.data instanceof Uint8ClampedArray ? 128 : 0.5);
+    const half = [...(await upscale(floating, { scale: 2 })).data.slice(0, 4)];
+    return { size: [made.width, made.height], half, wrong, after: [after.width, after.height], names: models().map(({ name }) => name) };
   });
   expect(found.size).toEqual([18, 12]);
-  expect(found.wrong).toEqual(["option", "model", "picture", "AbortError", "AbortError"]);
+  expect(found.wrong).toEqual(["option", "model", "option", "option", "option", "option", "option", "picture", "picture", "AbortError", "AbortError"]);
+  for (const value of found.half) expect(Math.abs(value - 128)).toBeLessThanOrEqual(2);
   expect(found.after).toEqual([5, 4]);
   expect(found.names).toContain("sd-robust");
 });

@@ -122,7 +122,26 @@ export function close(): void {
   failAll(new UpscaleError("engine", "closed"));
 }
 
-function checkOptions({ quality, tile, maxMemory, scale, size }: UpscaleOptions): void {
+const CHOICES = {
+  format: ["auto", "image/png", "image/jpeg", "image/webp"],
+  metadata: ["all", "profile"],
+  device: ["auto", "webgpu", "wasm"],
+} as const;
+
+function checkOptions(options: UpscaleOptions): void {
+  if (typeof options !== "object" || options === null) {
+    throw new UpscaleError("option", `the options are ${String(options)}: an object is needed, or none`);
+  }
+  const { quality, tile, maxMemory, scale, size } = options;
+  for (const [name, allowed] of Object.entries(CHOICES)) {
+    const value = options[name as keyof typeof CHOICES];
+    if (value !== undefined && !(allowed as readonly unknown[]).includes(value)) {
+      throw new UpscaleError("option", `${name} is ${String(value)}: ${allowed.join(", ")} are allowed`);
+    }
+  }
+  if (size !== undefined && (typeof size !== "object" || size === null)) {
+    throw new UpscaleError("option", `size is ${String(size)}: an object with width, height or maxSide is needed`);
+  }
   const within = (name: string, value: number | undefined, low: number, high: number): void => {
     if (value !== undefined && !(value >= low && value <= high)) {
       throw new UpscaleError("option", `${name} is ${value}: ${low} to ${high} is needed`);
@@ -142,14 +161,24 @@ function checkOptions({ quality, tile, maxMemory, scale, size }: UpscaleOptions)
 async function sourceOf(image: ImageData | Blob | HTMLImageElement): Promise<Source> {
   if (image instanceof Blob) return { blob: image };
   if (image instanceof ImageData) {
-    const data = Uint8ClampedArray.from(image.data);
-    return { raw: { data, width: image.width, height: image.height } };
+    return { raw: { data: bytesOf(image), width: image.width, height: image.height } };
   }
   if (image instanceof HTMLImageElement) {
-    await image.decode();
+    await image.decode().catch(() => {
+      throw new UpscaleError("picture", "the image cannot be decoded: it is broken, or it has no source");
+    });
     return { bitmap: await createImageBitmap(image, { colorSpaceConversion: "none", premultiplyAlpha: "none" }) };
   }
   throw new UpscaleError("picture", "a picture is an ImageData, a Blob or an HTMLImageElement");
+}
+
+/** The pixels of an ImageData, 8 bits a channel. Floating point, where a browser has it, is rounded. */
+function bytesOf(image: ImageData): Uint8ClampedArray<ArrayBuffer> {
+  const given: Uint8ClampedArray | ArrayLike<number> = image.data;
+  if (given.length !== image.width * image.height * 4) {
+    throw new UpscaleError("picture", "the ImageData has lost its pixels: they were transferred elsewhere");
+  }
+  return given instanceof Uint8ClampedArray ? new Uint8ClampedArray(given) : Uint8ClampedArray.from(given, (value) => value * 255);
 }
 
 function requestOf(id: number, source: Source, options: UpscaleOptions): Request {
@@ -160,7 +189,7 @@ function requestOf(id: number, source: Source, options: UpscaleOptions): Request
     models: places.models,
     engines: places.engines,
     scale: options.scale ?? null,
-    size: options.size ?? null,
+    size: options.size ? { width: options.size.width, height: options.size.height, maxSide: options.size.maxSide } : null,
     model: options.model ?? "auto",
     format: options.format ?? "auto",
     quality: options.quality ?? 92,
