@@ -49,6 +49,7 @@ test.describe("without a service worker", () => {
 
   test.beforeEach(async ({ page }) => {
     await page.goto(address);
+    await expect(page.locator("input[type=file]")).toBeAttached(); // the page is built by its script
   });
 
   test("pictures are enlarged, one after the other, and downloaded", async ({ page }) => {
