@@ -1,6 +1,8 @@
 """What a video keeps when it is enlarged; ffprobe is the judge, before and after."""
 
+import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 from tests.video.clips import PICTURE, enlarged, ffmpeg, made, needs_ffmpeg, packets, probed, streams, times, video_of
 
 from a2f.errors import LossyFormatError
+from a2f.video.encoder import Encoding
 from a2f.video.source import Source
 
 pytestmark = [pytest.mark.integration, needs_ffmpeg]
@@ -82,6 +85,25 @@ def test_hdr10_metadata_are_kept_by_every_codec_that_holds_them(codec: str, tmp_
         for key, value in told.items():
             number = as_number(value)
             assert as_number(kept[key]) == (number if isinstance(number, str) else pytest.approx(number, rel=2e-3)), key
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="the system has no such scheduling")
+@pytest.mark.parametrize("codec", ["av1", "hevc", "h264"])
+def test_no_encoder_takes_the_machine_for_itself(codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SVT-AV1 asks for real-time threads where root runs it."""
+    opened, seen = Encoding.open, set[int]()
+
+    def watched(encoding: Encoding) -> Any:
+        context = opened(encoding)
+        with suppress(ProcessLookupError):
+            seen.update(os.sched_getscheduler(int(thread)) for thread in os.listdir("/proc/self/task"))
+        return context
+
+    monkeypatch.setattr(Encoding, "open", watched)
+    file, arguments = CASES["hevc HDR10"]
+    enlarged(made(tmp_path / file, *arguments), tmp_path / "large.mp4", codec=codec)
+    assert seen == {os.SCHED_OTHER}
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 def test_hdr10_metadata_in_h264_are_what_newer_ffmpeg_reads(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Which encoder makes the result, and with which settings."""
 
-from contextlib import suppress
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -67,6 +69,24 @@ CODECS = {
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 
 
+@contextmanager
+def usual_scheduling() -> Iterator[None]:
+    """Run with threads that are scheduled as before, those that are started meanwhile too.
+
+    SVT-AV1 makes its threads and the calling one real-time threads where it may, which is where root runs it: then
+    nothing else on the machine gets a turn.
+    """
+    if not hasattr(os, "sched_setscheduler"):
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    yield
+    for thread in map(int, os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else (0,):
+        with suppress(ProcessLookupError):
+            if os.sched_getscheduler(thread) != policy:
+                os.sched_setscheduler(thread, policy, parameters)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
     """How the frames of the result are encoded: all that an encoder needs, so that two of them make the same bytes.
@@ -130,7 +150,8 @@ class Encoding:
         context = av.CodecContext.create(self.codec.encoder, "w")
         assert isinstance(context, VideoCodecContext)
         self.prepare(context)
-        context.open()
+        with usual_scheduling():
+            context.open()
         return context
 
     def _parameters(self) -> str:

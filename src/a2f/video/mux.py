@@ -15,7 +15,7 @@ from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
 from a2f.errors import Hint, ImageWriteError, LossyFormatError
-from a2f.video.encoder import CONTAINERS, Encoding
+from a2f.video.encoder import CONTAINERS, Encoding, usual_scheduling
 from a2f.video.parts import Parts
 from a2f.video.source import Range, Source, open_container
 
@@ -100,7 +100,8 @@ def check_streams(
     trial = av.open(io.BytesIO(), "w", format=CONTAINERS[suffix])
     try:
         _set_up(trial, source, encoding, copied)
-        trial.start_encoding()
+        with usual_scheduling():
+            trial.start_encoding()
     except (av.FFmpegError, ValueError) as error:
         raise ImageWriteError(f"cannot begin {output}: {error}") from error
     return tuple(copied), [f"{suffix} cannot hold {what}: left out" for what in refused]
@@ -130,7 +131,8 @@ def write_file(
             wanted = _as_long_as(order, wanted, encoding)
             pairs = _set_up(target, source, encoding, copied)
             target.set_chapters(_chapters(source.container, wanted))
-            target.start_encoding()
+            with usual_scheduling():
+                target.start_encoding()
             frames = _packets(parts, order, encoding, pairs.pop(source.stream.index))
             waiting = next(frames, None)
             for packet in _others(source, pairs, wanted):
