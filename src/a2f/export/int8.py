@@ -13,13 +13,13 @@ import numpy as np
 from a2f.errors import WeightsError
 from a2f.export.builder import GraphBuilder, Sides
 from a2f.export.fold import Conv, FoldedBlock
+from a2f.export.rounding import round_kernels
 from a2f.weights import Weights
 
 METADATA_KEY = "int8_ranges"
 # Kernels use a bit less than int8 has. CPUs without an 8-bit dot product (VNNI) add two products up in 16 bits: what
 # they read, shifted to uint8, is at most 255, and 2 * 255 * 64 is the most that fits. So no sum is cut off anywhere,
-# and CPUs differ only by the rounding of the values in floating point among the integers. What is lost stays as
-# little, 0.001 to 0.007 dB on Set5 and B100.
+# and CPUs differ only by the rounding of the values in floating point among the integers.
 LARGEST_KERNEL = 64
 
 
@@ -79,7 +79,7 @@ def _rounded(graph: GraphBuilder, x: str, step: float, zero: np.generic) -> str:
 def _conv(graph: GraphBuilder, conv: Conv, x: str, *, name: str, sides: Sides) -> str:
     steps = np.abs(conv.weight).max(axis=(1, 2, 3)) / LARGEST_KERNEL
     steps = np.where(steps > 0, steps, 1).astype(np.float32)
-    integers = np.round(conv.weight / steps[:, None, None, None]).astype(np.int8)
+    integers = round_kernels(conv.weight, steps, largest=LARGEST_KERNEL)
     names = [
         graph.constant(f"{name}.weight.integers", integers),
         graph.constant(f"{name}.weight.steps", steps),

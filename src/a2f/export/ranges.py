@@ -13,7 +13,7 @@ from a2f.export.int8 import Range
 from a2f.export.session import make_session
 from a2f.weights import Weights
 
-PERCENTILE = 99.997  # rarer values are clipped: steps that reach them would be coarse for all others
+PERCENTILE = 99.9999  # rarer values are clipped: steps that reach them would be coarse for all others
 
 
 def calibrate(weights: Weights, images: Iterable[NDArray[np.float32]], *, threads: int = 1) -> tuple[Range, ...]:
@@ -25,7 +25,7 @@ def calibrate(weights: Weights, images: Iterable[NDArray[np.float32]], *, thread
         threads: of one run.
 
     Returns:
-        One a block: over the images, the largest 99.997th percentile.
+        One a block: over the images, the largest 99.9999th percentile.
     """
     net = fold(weights)
     names = [name for i in range(1, len(net.blocks) + 1) for name in (f"x_{i - 1}", f"relu_{i}")]
