@@ -62,3 +62,27 @@ def test_train_all_starts_from_the_best_weights_there_are(tmp_path: Path) -> Non
     assert (tasks[0].variant, tasks[0].scale) == ("sd", 4)
     assert sum(t.minutes for t in tasks) == pytest.approx(100)
     assert all(0 < t.minutes <= 25 for t in tasks)
+
+
+def test_training_mix_keeps_validation_images_apart(tmp_path: Path) -> None:
+    names = ["photos/a.png", "photos/b.png", "photos/little.png", "photos/judge.png"]
+    names += [f"drawn/{number}.png" for number in range(4)]
+    for name in names:
+        path = tmp_path / "train" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        side = 300 if "little" in name else 600
+        Image.fromarray(np.zeros((side, side, 3), np.uint8)).save(path)
+    (tmp_path / "judges.txt").write_text("photos/judge.png\n")
+    words = [sys.executable, str(ROOT / "tools/training_mix.py"), str(tmp_path / "train"), str(tmp_path / "out")]
+    words += ["--drawn", "2", "--validation", str(tmp_path / "judges.txt")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    made = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")}
+    expected = {*names[:4], "drawn/0.png", "drawn/2.png"}
+    expected |= {f"smaller-{factor}/photos/{name}.png" for factor in (0.7, 0.5) for name in "ab"}
+    assert made == expected
+    with Image.open(tmp_path / "out/smaller-0.7/photos/a.png") as small:
+        assert small.size == (420, 420)
+    again = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert again.returncode == 2
+    assert "is not empty" in again.stderr

@@ -1,0 +1,70 @@
+"""Make the folder of training images that the longer runs use: fewer drawn images, smaller copies of the photographs.
+
+python tools/training_mix.py TRAIN OUT [--factors 0.7 0.5] [--drawn 3]
+
+A network that sees the same 52 drawn images again and again learns these images, not how to enlarge drawings, and it
+loses quality on photographs. So OUT holds every third drawn image only. Smaller copies of the photographs (Lanczos)
+show the same scenes with finer detail, and their JPEG artefacts are gone. The validation images are in OUT as they are,
+without copies: `a2f train --data OUT --val docs/validation-pictures.txt` takes them out of the training.
+"""
+
+import argparse
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from PIL import Image
+
+from a2f.data.pairs import find_images, listed, without
+
+VALIDATION = Path(__file__).resolve().parents[1] / "docs" / "validation-pictures.txt"
+DRAWN = "drawn"  # the folder of drawn images in TRAIN
+MIN_SIDE_PX = 240  # smaller copies have no room for the patches of x4
+
+
+def keep(path: Path, *, source: Path, out: Path) -> None:
+    """Copy an image as it is."""
+    target = out / path.relative_to(source)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(path, target)
+
+
+def shrink(path: Path, *, source: Path, out: Path, factor: float) -> None:
+    """Write a smaller copy as PNG, unless it would be too small."""
+    with Image.open(path) as image:
+        size = (round(image.width * factor), round(image.height * factor))
+        if min(size) < MIN_SIDE_PX:
+            return
+        small = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    target = (out / f"smaller-{factor:g}" / path.relative_to(source)).with_suffix(".png")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    small.save(target, compress_level=1)
+
+
+def main() -> None:
+    """Fill OUT, which must be empty or missing."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("train", type=Path, help="folder of training images, with a subfolder drawn/")
+    parser.add_argument("out", type=Path, help="empty or new folder")
+    parser.add_argument("--factors", type=float, nargs="*", default=[0.7, 0.5], help="sizes of the smaller copies")
+    parser.add_argument("--drawn", type=int, default=3, metavar="N", help="keep every Nth drawn image (default: 3)")
+    parser.add_argument("--validation", type=Path, default=VALIDATION, help="list of the validation images")
+    a = parser.parse_args()
+    if a.out.exists() and any(a.out.iterdir()):
+        parser.error(f"{a.out} is not empty: give an empty or new folder")
+    images = find_images(a.train)
+    validation = listed(a.validation, folder=a.train, among=images)
+    trained = without(images, validation)
+    drawn = [path for path in trained if path.is_relative_to(a.train / DRAWN)]
+    photographs = without(trained, drawn)
+    whole = photographs + drawn[:: a.drawn] + validation
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(partial(keep, source=a.train, out=a.out), whole))
+        for factor in a.factors:
+            list(pool.map(partial(shrink, source=a.train, out=a.out, factor=factor), photographs))
+    print(f"{a.out}: {len(find_images(a.out))} images, of which {len(validation)} are for validation")
+
+
+if __name__ == "__main__":
+    main()
