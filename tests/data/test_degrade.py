@@ -19,12 +19,12 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 
 def photograph(height: int, width: int, *, seed: int = 0) -> np.ndarray:
-    """Noise in spots of several sizes: edges for JPEG, and nothing that a kernel drives beyond 0..255."""
+    """Noise in positions of several sizes: edges for JPEG, and nothing that a kernel drives beyond 0..255."""
     rng = np.random.default_rng(seed)
     total = np.full((height, width, 3), 128.0)
     for size in (1, 3, 8, 24):
-        spots = rng.uniform(-20, 20, (-(-height // size), -(-width // size), 3))
-        total += spots.repeat(size, 0).repeat(size, 1)[:height, :width]
+        positions = rng.uniform(-20, 20, (-(-height // size), -(-width // size), 3))
+        total += positions.repeat(size, 0).repeat(size, 1)[:height, :width]
     return total.clip(0, 255).astype(np.uint8)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from a2f.data.pairs import find_images, find_lr, held_out, listed, load_pairs, make_pair
+from a2f.data.pairs import find_images, find_lr, held_out, load_pairs, make_pair, read_image_list
 from a2f.errors import ImageReadError, InputError, UsageError
 from a2f.resize import imresize
 from a2f.training.recipe import Recipe
@@ -163,9 +163,9 @@ def test_lists_of_pictures_that_are_wrong(tmp_path: Path, text: str, message: st
     names = tmp_path / "list.txt"
     names.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=message):
-        listed(names, folder=tmp_path, among=[])
+        read_image_list(names, folder=tmp_path, among=[])
     with pytest.raises(InputError, match="cannot read the list"):
-        listed(tmp_path / "none.txt", folder=tmp_path, among=[])
+        read_image_list(tmp_path / "none.txt", folder=tmp_path, among=[])
 
 
 @pytest.mark.integration

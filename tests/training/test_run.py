@@ -31,7 +31,7 @@ from a2f.resize import imresize
 from a2f.training.checkpoint import list_checkpoints, load_checkpoint, step_of
 from a2f.training.interrupts import Interrupts
 from a2f.training.log import Log, read_log
-from a2f.training.loop import NonFiniteLossError, Progress, Run, transferred
+from a2f.training.loop import NonFiniteLossError, Progress, Run, transfer_weights
 from a2f.training.recipe import Optimiser, Recipe, Stage, parse_recipe
 from a2f.training.step import loss_of
 from a2f.training.validation import enlarged
@@ -449,11 +449,11 @@ def test_a_second_interrupt_ends_at_once() -> None:
 @pytest.mark.integration
 def test_start_from_another_scale_takes_head_and_blocks() -> None:
     init = read_weights(find_shipped("sd", scale=4).path)
-    start, fresh = transferred(init, config_of("sd", scale=3))
+    start, fresh = transfer_weights(init, config_of("sd", scale=3))
     assert {name.split(".")[0] for name in fresh} == {"tail", "skip"}
     np.testing.assert_array_equal(start.tensors["head.weight"], init.tensors["head.weight"])
     with pytest.raises(WeightsError, match="cannot start m x4"):
-        transferred(init, config_of("m", scale=4))
+        transfer_weights(init, config_of("m", scale=4))
 
 
 def test_losses() -> None:
@@ -660,7 +660,7 @@ def test_two_processes_are_one_with_the_same_batch(tmp_path: Path) -> None:
 
 @pytest.mark.integration
 def test_teacher_takes_its_share_and_is_asked_once(tmp_path: Path) -> None:
-    from a2f.training.start import taught_images
+    from a2f.training.start import teacher_images
 
     class White:
         scale, description, calls = 2, "white", 0
@@ -671,7 +671,7 @@ def test_teacher_takes_its_share_and_is_asked_once(tmp_path: Path) -> None:
 
     teacher, lines = White(), []
     for _ in range(2):
-        taught = taught_images(images(), teacher, tmp_path / "kept", tell=lines.append)
+        taught = teacher_images(images(), teacher, tmp_path / "kept", tell=lines.append)
     assert teacher.calls == 3
     assert lines[0].startswith("3 images made")
     assert lines[1].startswith("0 images made")

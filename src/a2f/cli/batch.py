@@ -24,7 +24,7 @@ from a2f.upscaler import Control
 from a2f.upscalers import Models, Upscalers
 from a2f.weights import AUTO, AUTO_ROBUST, available_scales, pass_models, robust_below
 
-HEARD_AFTER_S = 0.2  # Ctrl-C, at the latest
+CANCEL_POLL_S = 0.2  # Ctrl-C, at the latest
 MANY = 8  # images for each job: from then on it hardly counts that the last of them leave cores idle
 
 
@@ -175,8 +175,8 @@ class Runner:
         times = task.times if self.options.preserve_times else None
         request = replace(self.request, overwrite=True) if task.replace else self.request
         enlargement = decide(source, self.models, request, output=output, name=task.name, times=times)
-        if enlargement.left_alone:
-            return Outcome(task=task, status="skipped", notes=(enlargement.left_alone,))
+        if enlargement.skip_reason:
+            return Outcome(task=task, status="skipped", notes=(enlargement.skip_reason,))
         notes = [*enlargement.notes, *self._notes(enlargement, task.name), *self.upscalers.take_notes()]
         control = Control(progress=self.progress, cancelled=self.stopping.is_set)
         encoded, late = write(enlargement, control=control, recorded=task.recorded)
@@ -204,7 +204,7 @@ class Runner:
         def page(data: bytes, name: str) -> bytes:
             enlargement = decide(data, self.models, self.request, name=name)
             sizes.append(enlargement.final)
-            if enlargement.left_alone:
+            if enlargement.skip_reason:
                 return data
             return write(enlargement, control=Control(cancelled=self.stopping.is_set))[0]
 
@@ -278,6 +278,6 @@ def _in_order(
     futures: list[Future[Outcome]] = [pool.submit(do, task) for task in islice(waiting, ahead)]
     while futures:
         while not futures[0].done():
-            wait(futures[:1], timeout=HEARD_AFTER_S)  # a signal just before an endless wait would be heard at its end
+            wait(futures[:1], timeout=CANCEL_POLL_S)  # a signal just before an endless wait would be heard at its end
         yield futures.pop(0).result()
         futures += [pool.submit(do, task) for task in islice(waiting, 1)]

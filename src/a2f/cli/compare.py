@@ -84,9 +84,9 @@ def compare(
         _compare_pair((pictures[0], pictures[1]), output, overwrite=overwrite)
         return
     from a2f.imageio.rgb import read_rgb8
-    from a2f.sheets import compare_sheet, names_apart
+    from a2f.sheets import compare_sheet, distinct_labels
 
-    named = list(zip(labels or names_apart(pictures), [read_rgb8(p) for p in pictures], strict=True))
+    named = list(zip(labels or distinct_labels(pictures), [read_rgb8(p) for p in pictures], strict=True))
     sheet = compare_sheet(named, hr=read_rgb8(hr) if hr else None, crops=crops)
     _write(sheet, output, overwrite=overwrite)
     click.echo(printable(f"{output} ({sheet.width} x {sheet.height})"), err=True)
@@ -190,11 +190,11 @@ def _compare_pair(pictures: tuple[Path, Path], output: Path, *, overwrite: bool)
     from a2f.contact import Scene, page_of_html
     from a2f.files import write_bytes_atomic
     from a2f.imageio.rgb import read_rgb8
-    from a2f.sheets import names_apart
+    from a2f.sheets import distinct_labels
 
     before, after = pictures
     scene = Scene(name=before.name, before=read_rgb8(before), after=read_rgb8(after))
-    title = " and ".join(names_apart(pictures))
+    title = " and ".join(distinct_labels(pictures))
     write_bytes_atomic(output, page_of_html([scene], title=title), replace=overwrite)
     click.echo(printable(f"{output} (1 pair)"), err=True)
 

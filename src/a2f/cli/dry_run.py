@@ -17,7 +17,7 @@ from a2f.cli.report import exit_code_of
 from a2f.errors import A2FError, OutputExistsError, UsageError
 from a2f.imageio import estimate_jpeg_quality
 from a2f.imageio.read import size_of_file
-from a2f.pipeline import BOOK, check_output, why_left_alone
+from a2f.pipeline import BOOK, check_output, skip_reason_of
 from a2f.sizes import Size
 from a2f.weights import pass_models
 
@@ -109,7 +109,7 @@ def _checked(runner: Runner, task: Task) -> Planned:
         check_output(task.source, task.target, runner.request)
     target, given = runner.request.target, size_of_file(task.source)
     final = target.final(given)
-    if told := why_left_alone(given, runner.request, str(task.source)):
+    if told := skip_reason_of(given, runner.request, str(task.source)):
         return Planned(task=task, status="skipped", given=given, final=final, note=told)
     scales = target.scales(given, available=runner.models.scales)
     quality = estimate_jpeg_quality(task.source)

@@ -68,13 +68,13 @@ def names_of(models: Sequence[str]) -> dict[str, str]:
     Raises:
         UsageError: if two models get one name.
     """
-    from a2f.sheets import names_apart
+    from a2f.sheets import distinct_labels
 
     given = dict.fromkeys(split_name(model) for model in models)
     files = list(dict.fromkeys(model for name, model in given if not name and (is_file(model) or is_folder(model))))
-    whole = dict(zip(files, names_apart([Path(model) for model in files]), strict=True))
+    whole = dict(zip(files, distinct_labels([Path(model) for model in files]), strict=True))
     stems = [Path(model) if is_folder(model) else Path(model).with_suffix("") for model in files]
-    bare = dict(zip(files, names_apart(stems), strict=True))
+    bare = dict(zip(files, distinct_labels(stems), strict=True))
     taken = Counter(bare.values())
     labels = {model: bare[model] if taken[bare[model]] == 1 else whole[model] for model in files}
     named: dict[str, str] = {}
@@ -222,13 +222,13 @@ def check_name(model: str, *, ask: str, builtin: Sequence[str] = ()) -> None:
     """
     from a2f.peers import PEERS
     from a2f.peers.checkpoints import READERS
-    from a2f.variants import ABLATIONS, NOT_KNOWN, VARIANTS, unknown_network
+    from a2f.variants import ABLATIONS, CANNOT_BE_BUILT, VARIANTS, unknown_network
     from a2f.weights import AUTO, shipped_names
 
     shipped = shipped_names()
     if is_file(model) or model in (*shipped, *VARIANTS, AUTO):  # what `auto` is not is said by `find_shipped`
         return
-    if model in NOT_KNOWN:
+    if model in CANNOT_BE_BUILT:
         raise unknown_network(model, ABLATIONS)
     if model in PEERS or model in ABLATIONS:
         how = f"made by a2f convert --as {model}" if model in READERS else f"trained by a2f train {model}"

@@ -288,13 +288,13 @@ def eval(
 def _sets(data: Sequence[Path], scale: int, lr_data: Path | None) -> "dict[str, list[Item]]":
     """The name of each set and its items."""
     from a2f.evaluation.sets import load_set
-    from a2f.sheets import names_apart
+    from a2f.sheets import distinct_labels
 
     folders = list(dict.fromkeys(data))
     for folder in (*folders, *([] if lr_data is None else [lr_data])):
         if not folder.is_dir():
             raise click.UsageError(f"{folder} is not a folder: --data and --lr-data take folders of images")
-    titles = names_apart([folder.resolve() for folder in folders])
+    titles = distinct_labels([folder.resolve() for folder in folders])
     return {t: load_set(f, scale=scale, lr_data=lr_data) for t, f in zip(titles, folders, strict=True)}
 
 

@@ -33,12 +33,12 @@ def plot(runs: tuple[Path, ...], output: Path | None, overwrite: bool) -> None:
         raise click.UsageError("name the picture: -o OUT.png, OUT.svg or OUT.pdf")
     from a2f.figures.curves import plot_runs
     from a2f.figures.style import SUFFIXES
-    from a2f.sheets import names_apart
+    from a2f.sheets import distinct_labels
 
     if output is not None:
         check_output(output, *SUFFIXES, overwrite=overwrite)
     target = output or sources[0] / "curves.png"
-    labels = names_apart([source.resolve() for source in sources])
+    labels = distinct_labels([source.resolve() for source in sources])
     for note in plot_runs(dict(zip(labels, sources, strict=True)), output=target):
         click.echo(note, err=True)
     click.echo(f"{target}", err=True)

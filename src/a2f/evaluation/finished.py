@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from a2f.data.names import branch, find_partners, told_scale
+from a2f.data.names import branch, find_partners, scales_in_names
 from a2f.data.pairs import images_below
 from a2f.errors import InputError
 from a2f.evaluation.sets import Image, Item
@@ -76,7 +76,7 @@ def scale_of_folder(folder: Path) -> int | None:
     found = set[int | None]()
     for path in images_below(folder):
         inside = path.relative_to(folder.parent)
-        found |= told_scale(path.stem) or told_scale(*inside.parts[:-1]) or {None}
+        found |= scales_in_names(path.stem) or scales_in_names(*inside.parts[:-1]) or {None}
     return found.pop() if len(found) == 1 else None
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import ALLOW_TRUNCATED, ImageReadError, TruncatedImageError
+from a2f.errors import ALLOW_TRUNCATED_HINT, ImageReadError, TruncatedImageError
 from a2f.imageio.animation import animation_of
 from a2f.imageio.colour import is_linear, widened, without_premultiplied
 from a2f.imageio.containers import is_lossless
@@ -427,7 +427,7 @@ def _as_ours(error: "VipsError", data: bytes, format: str, name: str) -> ImageRe
 
 
 def _in_part(name: str) -> TruncatedImageError:
-    return TruncatedImageError(f"{name} is truncated or damaged", ALLOW_TRUNCATED)
+    return TruncatedImageError(f"{name} is truncated or damaged", ALLOW_TRUNCATED_HINT)
 
 
 def _ends_too_early(data: bytes, format: str) -> bool:

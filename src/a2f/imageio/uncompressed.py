@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import ALLOW_TRUNCATED, ImageReadError, TruncatedImageError
+from a2f.errors import ALLOW_TRUNCATED_HINT, ImageReadError, TruncatedImageError
 from a2f.imageio.bmp_colour import bmp_profile
 from a2f.imageio.colour import fitting
 from a2f.imageio.limits import check_size
@@ -145,7 +145,7 @@ def _loaded(
         damaged = f"{name} is truncated or damaged ({error})"
         if fill is not None:
             raise TruncatedImageError(f"{damaged}; too much of it is missing") from error
-        raise TruncatedImageError(damaged, ALLOW_TRUNCATED) from error
+        raise TruncatedImageError(damaged, ALLOW_TRUNCATED_HINT) from error
     return image
 
 

@@ -47,7 +47,7 @@ def own_network(name: str, *, scale: int) -> "nn.Module":
         raise
     except (Exception, SystemExit) as error:  # whatever a researcher's class raises; a script may end by itself
         raise UsageError(
-            f"network {name!r}: {class_name}({scale}) failed{at_line(error, path)}: {told(error)}; it is called with "
+            f"network {name!r}: {class_name}({scale}) failed{at_line(error, path)}: {reason(error)}; it is called with "
             "the scale alone"
         ) from error
     if not isinstance(network, nn.Module):
@@ -56,7 +56,7 @@ def own_network(name: str, *, scale: int) -> "nn.Module":
     return network
 
 
-def told(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """An error of someone else's code on one line: its type and the first line of its text."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
@@ -80,7 +80,7 @@ def _imported(path: Path, name: str) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise UsageError(
-            f"network {name!r}: the file cannot be imported{at_line(error, path)}: {told(error)}"
+            f"network {name!r}: the file cannot be imported{at_line(error, path)}: {reason(error)}"
         ) from error
     return module
 
@@ -109,7 +109,7 @@ def _try(network: "nn.Module", name: str, path: Path, scale: int) -> None:
             y = network.eval()(x)
     except (Exception, SystemExit) as error:
         raise UsageError(
-            f"network {name!r}: forward failed on an image of {list(x.shape)}{at_line(error, path)}: {told(error)}"
+            f"network {name!r}: forward failed on an image of {list(x.shape)}{at_line(error, path)}: {reason(error)}"
         ) from error
     finally:
         network.train(training)

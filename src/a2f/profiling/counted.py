@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from a2f.errors import UsageError
 from a2f.peers.files import Network
-from a2f.peers.own import told
+from a2f.peers.own import reason
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ def count_network(network: Network, *, width: int, height: int) -> Counted:
         return count(network.module, width=width, height=height)
     except (Exception, SystemExit) as error:  # whatever a researcher's network raises
         raise UsageError(
-            f"{network.name} cannot be counted on {width} x {height} pixels: {told(error)}. It is run on shapes "
+            f"{network.name} cannot be counted on {width} x {height} pixels: {reason(error)}. It is run on shapes "
             "without values: forward makes tensors on the device of its input and reads no values (.item(), float())"
         ) from error
 
