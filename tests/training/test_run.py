@@ -441,7 +441,7 @@ def test_another_precision_is_another_recipe(tmp_path, monkeypatch) -> None:
 def test_a_second_interrupt_ends_at_once() -> None:
     with Interrupts() as interrupts:
         os.kill(os.getpid(), signal.SIGINT)
-        assert interrupts.asked
+        assert interrupts.requested
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from a2f.evaluation.latex import Marks
     from a2f.evaluation.score import SetScore
     from a2f.evaluation.sets import Item
-    from a2f.evaluation.tables import Shown
+    from a2f.evaluation.tables import ShownRows
 
 HELP = """Measure models on benchmark sets, by the paper's protocol, and compare them.
 
@@ -115,7 +115,7 @@ class Report:
 
     form: Literal["markdown", "csv", "json", "latex"]
     metrics: tuple[str, ...]
-    shown: "Shown"
+    shown: "ShownRows"
     marks: "Marks"
     significance: bool
     lr_data: str | None
@@ -347,14 +347,14 @@ def _scores(
     lpips: Path | None,
 ) -> "list[SetScore]":
     """A model on all sets, in each JPEG quality."""
-    from a2f.evaluation.jpeg import under
+    from a2f.evaluation.jpeg import compressed
     from a2f.evaluation.score import score_set
 
     scores = []
     for (title, items), quality in product(sets.items(), qualities):
         score = score_set(
             entrant.method(items, data=title, scale=scale),
-            under(items, quality),
+            compressed(items, quality),
             model=entrant.name,
             data=title,
             scale=scale,
