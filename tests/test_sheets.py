@@ -110,7 +110,7 @@ def test_any_shape_gives_a_sheet_of_reasonable_size(height: int, width: int) -> 
 def test_other_arrays_are_refused() -> None:
     wrongs: list[Any] = [scene()[..., 0], scene() / 255, scene()[:0]]
     for wrong in wrongs:
-        with pytest.raises(InputError, match="uint8 and not empty"):
+        with pytest.raises(InputError, match="a sheet takes non-empty"):
             compare_sheet([("a", wrong)])
 
 

@@ -75,13 +75,13 @@ def test_missing_and_wrong_lr_images_are_told(tmp_path: Path) -> None:
         list(load_pairs(find_images(root), scale=4, lr=find_lr(root, scale=4), on_error=pytest.fail))
     for name in ("a", "b"):
         (root / f"LR_bicubic/X4/{name}x4.png").unlink()
-    with pytest.raises(InputError, match=r"X4 lacks .* 2 of the 3 images .*: ax4.png, bx4.png; add them"):
+    with pytest.raises(InputError, match=r"X4 has no LR image for 2 of the 3 images .*: ax4.png, bx4.png; add them"):
         find_lr(root, scale=4)
 
 
 def test_a_folder_of_several_parts_of_a_set_is_refused(tmp_path: Path) -> None:
     standard(tmp_path, "DIV2K_valid_HR", "DIV2K_valid_LR_bicubic")
-    with pytest.raises(InputError, match=r"name the folder of the HR images, .*DIV2K_valid_HR"):
+    with pytest.raises(InputError, match=r"give the folder of the HR images, .*DIV2K_valid_HR"):
         find_images(tmp_path)
 
 

@@ -205,7 +205,7 @@ def test_damaged_checkpoints_are_refused_and_the_one_before_offered(tmp_path: Pa
     blob = bytearray(last.read_bytes())
     for spoiled in (blob[: len(blob) // 2], blob[:500] + b"\xff" + blob[501:], b""):
         last.write_bytes(spoiled)
-        with pytest.raises(WeightsError, match=f"damaged.*the one before it is .*{before.name}"):
+        with pytest.raises(WeightsError, match=f"damaged.*the checkpoint before it is .*{before.name}"):
             load_checkpoint(last)
     with pytest.raises(WeightsError, match="names are step_"):
         load_checkpoint(tmp_path / "last.safetensors")
@@ -616,7 +616,7 @@ def test_resume_takes_the_recipe_of_the_run(tmp_path: Path, monkeypatch, capsys)
             main()
         assert end.value.code == 0
     said = capsys.readouterr().err
-    assert "going on from step 4" in said
+    assert "resuming from step 4" in said
     assert "s x2: 319,648 parameters; training on cpu" in said
     assert re.search(r"PSNR-Y on the validation images: bicubic \d+\.\d{3} dB, the network now \d+\.\d{3} dB", said)
 
@@ -728,7 +728,7 @@ def test_command_line_errors(tmp_path: Path, monkeypatch, capsys) -> None:
             ["train", "sd", "--data", data, "-o", tmp_path / "n", "--recipe", "quick"],
             "choose anytime, fast, paper or robust",
         ),
-        (["train", "sd", "--data", data, "-o", tmp_path / "n", "--steps", 1, "--minutes", 1], "bounded by one"),
+        (["train", "sd", "--data", data, "-o", tmp_path / "n", "--steps", 1, "--minutes", 1], "choose one of them"),
         (["train", "sd", "--data", data, "-o", tmp_path / "run"], "go on with --resume"),
         (["train", "sd", "--data", tmp_path / "none", "-o", tmp_path / "n"], "is not a folder"),
         (["train", "sd", "--data", data, "-o", tmp_path / "n", "--device", "gpu"], "'gpu': choose cpu, cuda"),

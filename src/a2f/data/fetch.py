@@ -112,7 +112,7 @@ def fetch(
                 best, failures = part.size_bytes, 0
             failures += 1
             if failures >= TRIES:
-                raise DownloadError(f"{url}: {cut}after {failures} tries{_kept(part)}{MIRROR_HINT}") from cut
+                raise DownloadError(f"{url}: {cut}; gave up after {failures} tries{_kept(part)}{MIRROR_HINT}") from cut
             wait_s = min(cut.wait_s if cut.wait_s is not None else 2.0 ** (failures - 1), 60.0)
             tell(f"{cut}; again in {wait_s:g} s")
             pause(wait_s)

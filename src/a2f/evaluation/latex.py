@@ -35,7 +35,7 @@ def as_latex(
     r"""Make a tabular, with the note as comments.
 
     Figures have the digits of the paper: PSNR 2, all others 4. A figure that is printed like the best one gets the same
-        mark. Figures of the paper are not ranked if its set has other pictures (`Row.not_comparable`).
+    mark. Figures of the paper are not ranked if its set has other pictures (`Row.not_comparable`).
 
     Args:
         rows: rows of `table_rows`.

@@ -88,7 +88,7 @@ def draw_labels(axis: Any, labels: Sequence[Label], *, size_pt: float) -> list[B
     """Draw labels at positions where they cover nothing; earlier labels are closer to their points.
 
     The search is deterministic: each label takes the cheapest position of a fixed set, given the other labels,
-        repeatedly.
+    repeatedly.
 
     Args:
         axis: a matplotlib axis with final limits; the layout must not change afterwards.

@@ -140,7 +140,7 @@ class _Auxiliary:
         """Zeros of [N, H·W, count · C], with the columns padded to a multiple of 32.
 
         The padding must be zero: for widths that are not a multiple of 32, products in bfloat16 (oneDNN on AMX) read
-            beyond the used columns and multiply the values there by 0, and NaN times 0 is NaN.
+        beyond the used columns and multiply the values there by 0, and NaN times 0 is NaN.
         """
         return torch.zeros(self.n, self.pixels, -(-count * self.c // 32) * 32, dtype=self.dtype)
 
@@ -235,7 +235,7 @@ def _relu_backward(grad: Tensor, hidden: Tensor) -> None:
     """Set the gradient to 0, in place, where the output of ReLU is 0.
 
     The bits are compared as integers: a float is positive if and only if its bits are a positive integer. On bfloat16
-        PyTorch is several times slower, because it converts to float32 and back.
+    PyTorch is several times slower, because it converts to float32 and back.
     """
     integer = torch.int16 if hidden.dtype == torch.bfloat16 else torch.int32
     bits = grad.view(integer)
