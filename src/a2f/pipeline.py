@@ -24,7 +24,7 @@ from a2f.imageio import (
     read_image,
 )
 from a2f.imageio.animation import is_transparent_anywhere
-from a2f.imageio.formats import ACCEPT_THE_LOSS, is_image_name
+from a2f.imageio.formats import ACCEPT_LOSS_HINT, is_image_name
 from a2f.imageio.picture import ONLY_ONE
 from a2f.imageio.read import format_of_file
 from a2f.pixels import encode_enlarged
@@ -276,14 +276,14 @@ def _moving(picture: Picture, format: str, name: str, *, force: bool) -> Picture
     if picture.is_deep and not force:
         raise LossyFormatError(
             f"{name} is animated and has more than 8 bits per channel; frames are enlarged with 8 bits",
-            ACCEPT_THE_LOSS,
+            ACCEPT_LOSS_HINT,
         )
     transparent, degrees = is_transparent_anywhere(picture.animation)
     if degrees and not FORMATS[format].soft and not force:
         raise LossyFormatError(
             f"{format} cannot store partial transparency, which frames of {name} have",
             Hint(text="choose png or webp"),
-            ACCEPT_THE_LOSS,
+            ACCEPT_LOSS_HINT,
         )
     if transparent and picture.pixels.shape[2] == 3:
         picture = replace(picture, pixels=np.pad(picture.pixels, ((0, 0), (0, 0), (0, 1)), constant_values=255))
