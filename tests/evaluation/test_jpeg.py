@@ -145,7 +145,7 @@ def test_command(data: Path, tmp_path: Path) -> None:
     for more, message in [
         (["--sheet", sheet], "exists: --overwrite replaces it"),
         (["--pictures", "a"], "add --sheet"),
-        (["--jpeg", "75,best"], "'best': give qualities from 1 to 100 and clean"),
+        (["--jpeg", "75,best"], "'best': give qualities from 1 to 100, or clean"),
         (["--jpeg", "101"], "'101': give qualities"),
     ]:
         done = run(*given, *more)

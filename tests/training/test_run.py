@@ -729,10 +729,10 @@ def test_command_line_errors(tmp_path: Path, monkeypatch, capsys) -> None:
             "choose anytime, fast, paper or robust",
         ),
         (["train", "sd", "--data", data, "-o", tmp_path / "n", "--steps", 1, "--minutes", 1], "choose one of them"),
-        (["train", "sd", "--data", data, "-o", tmp_path / "run"], "go on with --resume"),
+        (["train", "sd", "--data", data, "-o", tmp_path / "run"], "resume it with --resume"),
         (["train", "sd", "--data", tmp_path / "none", "-o", tmp_path / "n"], "is not a folder"),
         (["train", "sd", "--data", data, "-o", tmp_path / "n", "--device", "gpu"], "'gpu': choose cpu, cuda"),
-        (["train", "sd", "--data", data, "-o", tmp_path / "n", "--device", "cuda"], "sees no CUDA"),
+        (["train", "sd", "--data", data, "-o", tmp_path / "n", "--device", "cuda"], "has no CUDA"),
     ]:
         if arguments[-1] == "cuda" and torch.cuda.is_available():
             continue
