@@ -18,7 +18,7 @@ import numpy as np
 from a2f.api import load
 from a2f.evaluation import tables
 from a2f.evaluation.crops import cells_of, draw_crops, sheet_rows
-from a2f.evaluation.jpeg import Quality, under
+from a2f.evaluation.jpeg import Quality, compressed
 from a2f.evaluation.score import SetScore, protocol, score_set
 from a2f.evaluation.sets import Item, load_set
 from a2f.imageio import Picture, write_image
@@ -44,7 +44,7 @@ def models_of(scale: int) -> dict[str, Upscaler | None]:
 
 def psnr(upscaler: Upscaler | None, items: list[Item], *, scale: int, quality: Quality) -> float:
     """Mean PSNR-Y of a model under a condition, dB."""
-    found = score_set(upscaler, under(items, quality), model="", data=SET, scale=scale, metrics=["psnr_y"])
+    found = score_set(upscaler, compressed(items, quality), model="", data=SET, scale=scale, metrics=["psnr_y"])
     return found.mean("psnr_y")
 
 
@@ -112,7 +112,7 @@ def main() -> None:
                 scores.append(
                     score_set(
                         upscaler,
-                        under(items, quality),
+                        compressed(items, quality),
                         model=name,
                         data=SET,
                         scale=scale,

@@ -18,7 +18,7 @@ from a2f.data.degrade import Degradation
 from a2f.data.patches import Batch, Patches
 from a2f.model.a2f import A2F, to_weights
 from a2f.training.network import TrainingNetwork
-from a2f.training.precision import as_computed
+from a2f.training.precision import for_device
 from a2f.training.processes import Processes
 from a2f.training.recipe import Recipe, read_recipe
 from a2f.training.step import Step
@@ -48,11 +48,11 @@ def photographs(scale: int, count: int = 60) -> list[tuple[np.ndarray, np.ndarra
 
 
 def noise(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Noise as strong in large spots as in small ones, as in photographs; [height, width, 3] uint8."""
+    """Noise as strong in large positions as in small ones, as in photographs; [height, width, 3] uint8."""
     total = np.full((height, width, 3), 128, dtype=np.float32)
     for size in (1, 2, 4, 8, 16, 32, 64):
-        spots = rng.normal(0, 12, (-(-height // size), -(-width // size), 3)).astype(np.float32)
-        total += spots.repeat(size, 0).repeat(size, 1)[:height, :width]
+        positions = rng.normal(0, 12, (-(-height // size), -(-width // size), 3)).astype(np.float32)
+        total += positions.repeat(size, 0).repeat(size, 1)[:height, :width]
     return total.clip(0, 255).astype(np.uint8)
 
 
@@ -134,7 +134,7 @@ def rates(a: argparse.Namespace) -> str:
     for variant in a.models:
         for scale in (2, 4):
             for name in ("fast", "robust", "paper"):
-                recipe = as_computed(read_recipe(name).bounded(steps=10**6), device)
+                recipe = for_device(read_recipe(name).bounded(steps=10**6), device)
                 stage = recipe.stage(step=0, done=0.0)
                 loader, fixed = measure(recipe, variant, scale, device, a.rounds)
                 shape = f"{stage.batch} x {stage.patch}, {stage.precision}"

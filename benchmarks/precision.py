@@ -29,7 +29,7 @@ from benchmarks.quality import score
 PAGES = ROOT / "docs" / "benchmarks"
 KINDS = ("", "_without_bfloat16")  # of CPUs
 SETS = ("Set5", "B100")
-MOST_DB = 0.01  # that `--dtype fast` may lose
+MAX_DB = 0.01  # that `--dtype fast` may lose
 COLORS = (BLUE, ORANGE, GREEN, RED, PURPLE, BLACK)
 STYLES: dict[str, dict[str, Any]] = {
     "Set5": {"marker": "o", "markersize": 9, "fillstyle": "none", "markeredgewidth": 1.2, "linestyle": "none"},
@@ -98,10 +98,10 @@ def draw(rows: list[Row], after: str) -> None:
         for data, style in STYLES.items():
             axis.plot([], [], color=GREY, label=data, **style)
         axis.axhline(0, color=BLACK, linewidth=0.6)
-        axis.axhline(MOST_DB, color=GREY, linestyle="--", linewidth=0.8)
+        axis.axhline(MAX_DB, color=GREY, linestyle="--", linewidth=0.8)
         axis.annotate(
-            f"{MOST_DB:g} dB: the most that --dtype fast may lose",
-            (0.01, MOST_DB),
+            f"{MAX_DB:g} dB: the most that --dtype fast may lose",
+            (0.01, MAX_DB),
             xycoords=axis.get_yaxis_transform(),
             xytext=(0, 3),
             textcoords="offset points",

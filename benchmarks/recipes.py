@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from a2f.data.pairs import find_images, listed, load_pairs, middle
+from a2f.data.pairs import central_crop, find_images, load_pairs, read_image_list
 from a2f.data.patches import Patches
 from a2f.evaluation.score import score_set
 from a2f.evaluation.sets import load_set
@@ -107,13 +107,13 @@ class Images:
 def load_images(data: Path) -> Images:
     """All pictures of a folder, decoded once."""
     paths = find_images(data)
-    kept = listed(VALIDATION, folder=data, among=paths)
+    kept = read_image_list(VALIDATION, folder=data, among=paths)
     rest = [path for path in paths if path not in set(kept)]
 
     def load(some: list[Path]) -> list[tuple[Path, Pair]]:
         return list(load_pairs(some, scale=SCALE, on_error=lambda error: print(f"left out: {error}")))
 
-    held = [(path, middle(pair, side_px=VALIDATION_LR_PX)) for path, pair in load(kept)]
+    held = [(path, central_crop(pair, side_px=VALIDATION_LR_PX)) for path, pair in load(kept)]
     return Images(training=load(rest), held_out=held)
 
 

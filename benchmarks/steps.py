@@ -34,9 +34,9 @@ from a2f.data.patches import Patches
 from a2f.model.a2f import A2F, to_weights, with_weight_norm
 from a2f.runtime.memory import keep_freed_memory, use_huge_pages
 from a2f.training.log import read_log
-from a2f.training.muon import orthogonal
+from a2f.training.muon import orthogonalised
 from a2f.training.network import TrainingNetwork
-from a2f.training.precision import as_computed
+from a2f.training.precision import for_device
 from a2f.training.processes import Processes
 from a2f.training.recipe import Optimiser, Recipe, Stage
 from a2f.training.step import Step
@@ -93,7 +93,7 @@ class Plain:
             gradients = [kernel.grad for kernel in kernels if kernel.grad is not None]
             torch._foreach_lerp_(momenta, gradients, 1 - OPTIMISER.momentum)
             ahead = torch._foreach_lerp(gradients, momenta, OPTIMISER.momentum)
-            update = orthogonal(torch.stack([x.flatten(1) for x in ahead]))
+            update = orthogonalised(torch.stack([x.flatten(1) for x in ahead]))
             update *= update.shape[1] ** 0.5 / (update.norm(dim=(1, 2), keepdim=True) + 1e-7)
             changes = [u.view_as(k) for u, k in zip(update, kernels, strict=True)]
             torch._foreach_add_(kernels, changes, alpha=-OPTIMISER.kernel_lr)
@@ -102,7 +102,7 @@ class Plain:
 def both(scale: int, *, batch: int, patch: int, rounds: int) -> tuple[float, float]:
     """Median seconds of processor time of a step: plain PyTorch, `a2f train`."""
     stage = Stage(batch=batch, patch=patch, precision="bf16")
-    recipe = as_computed(Recipe(steps=1, ema=0.999, busiest_of=2, optimiser=OPTIMISER, stages=(stage,)), CPU)
+    recipe = for_device(Recipe(steps=1, ema=0.999, busiest_of=2, optimiser=OPTIMISER, stages=(stage,)), CPU)
     torch.manual_seed(0)
     model = A2F(config_of("sd", scale=scale))
     patches = Patches(photographs(scale, 20), scale=scale, seed=0, device=CPU)

@@ -258,7 +258,7 @@ def test_path_refuses_what_cannot_be_written_before_running(tmp_path: Path) -> N
     Image.new("RGB", (20000, 1)).save(wide, "JPEG")
     (tmp_path / "wide.jpg").write_bytes(wide.getvalue())
     for given in (tmp_path / "wide.jpg", wide.getvalue()):
-        with pytest.raises(UsageError, match="65535 pixels a side"):
+        with pytest.raises(UsageError, match="65535 pixels per side"):
             a2f.upscale(given, model=nearest)
     assert nearest.runs == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "wide.jpg"]
@@ -340,7 +340,7 @@ def test_bad_images(given: Any) -> None:
 
 def test_bad_models_and_files(tmp_path: Path) -> None:
     image = np.zeros((4, 4, 3), np.uint8)
-    with pytest.raises(UnknownModelError, match=r"unknown model 'xl'\. There are: sd x2"):
+    with pytest.raises(UnknownModelError, match=r"unknown model 'xl'\. Choose one of: sd x2"):
         a2f.upscale(image, model="xl")
     for nothing in (None, 4, object()):
         with pytest.raises(UnknownModelError, match="a model is a name"):
@@ -377,7 +377,7 @@ def test_damaged_files_are_taken_where_that_is_allowed(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(TruncatedImageError, match="allow_truncated=True"):
         a2f.upscale(path)
-    with pytest.warns(UserWarning, match="what is missing is grey or black"):
+    with pytest.warns(UserWarning, match="the missing part is grey or black"):
         large = a2f.upscale(path.read_bytes(), allow_truncated=True)
     assert Image.open(io.BytesIO(large)).size == (256, 256)
 

@@ -72,7 +72,7 @@ def test_names(robust_shipped: Path) -> None:
     assert weights.config == read_weights(find_shipped("sd", scale=2).path).config
     assert find_shipped("sd", scale=2).kind == "clean"
     assert [network_of(name) for name in ("sd-robust", "sd", "baseline")] == ["sd", "sd", "baseline"]
-    with pytest.raises(UnknownModelError, match=r"sd-robust has no weights for 3x\. There are: sd x"):
+    with pytest.raises(UnknownModelError, match=r"sd-robust has no weights for 3x\. Choose one of: sd x"):
         find_shipped("sd-robust", scale=3)
     assert available_scales("sd-robust") == (2, 4)
     assert available_scales("sd") == available_scales("auto") == (2, 3, 4)
@@ -142,7 +142,7 @@ def test_commands_know_robust_weights(robust_shipped: Path, here: Path) -> None:
 
 
 def test_auto_is_no_model_for_other_commands(robust_shipped: Path, here: Path) -> None:
-    with pytest.raises(UnknownModelError, match="auto chooses the weights for each picture"):
+    with pytest.raises(UnknownModelError, match="auto chooses a model for each picture"):
         a2f.load("auto", scale=2)
     assert "auto chooses" in str(run("export", "auto", "-o", "a.onnx").exception)
 

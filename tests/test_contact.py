@@ -70,7 +70,9 @@ def test_folders_below_are_apart() -> None:
 
 def test_scenes_that_are_none() -> None:
     small, large = np.zeros((15, 20, 3), np.uint8), np.zeros((60, 80, 3), np.uint8)
-    with pytest.raises(InputError, match="20 x 15 pixels after and 80 x 60 before: give the enlargements second"):
+    with pytest.raises(
+        InputError, match="20 x 15 pixels after, 80 x 60 before: give the folder of enlargements second"
+    ):
         Scene(name="p", before=large, after=small)
     with pytest.raises(InputError, match=r"different proportions \(20 x 15 and 40 x 60\)\. Compare"):
         Scene(name="p", before=small, after=large[:, :40])
@@ -155,11 +157,11 @@ def test_what_is_left_out_is_told(folders: Path) -> None:
         (("holiday", "large", "holiday/p0.png", "-o", "s.pdf"), r"holiday/p0.png is not a folder\. Give two folders"),
         (("holiday", "large", "--label", "a", "-o", "s.pdf"), "--label is for pictures"),
         (("holiday", "large", "-o", "s.txt"), "unknown image format"),
-        (("holiday", "empty", "-o", "s.pdf"), "no file of empty is named like one of holiday"),
+        (("holiday", "empty", "-o", "s.pdf"), "no file of empty matches a name of holiday"),
         (("holiday", "nothing", "-o", "s.pdf"), "nothing is not a folder"),
-        (("holiday/p0.png", "-o", "s.html"), ".html shows two pictures alone"),
+        (("holiday/p0.png", "-o", "s.html"), ".html shows exactly two pictures"),
         (("holiday/p0.png", "large/p0_x4.png", "--label", "a", "--label", "b", "-o", "s.html"), "without --hr"),
-        (("large/p0_x4.png", "holiday/p0.png", "-o", "s.html"), "give the enlargements second"),
+        (("large/p0_x4.png", "holiday/p0.png", "-o", "s.html"), "give the folder of enlargements second"),
     ],
 )
 def test_requests_that_cannot_work(folders: Path, arguments: tuple[str, ...], message: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import a2f
 from a2f import errors
-from a2f.cli.console import told
+from a2f.cli.console import error_text
 from a2f.cli.upscale import upscale
 from a2f.cli.video import video
 from a2f.errors import A2FError, EngineError, Hint, LossyFormatError, MissingExtraError
@@ -79,7 +79,7 @@ IMPRECISE = EngineError("this CPU does not compute in int8", Hint(text="use {opt
     ("words", "saved", "imprecise"),
     [
         (str, "choose png, or accept the loss with force=True, or raise max_pixels", "use dtype='float32'"),
-        (told, "choose png, or accept the loss with --force, or raise --max-pixels", "use --dtype float32"),
+        (error_text, "choose png, or accept the loss with --force, or raise --max-pixels", "use --dtype float32"),
         (in_requests, "choose png, or accept the loss with force=true", "use dtype=float32"),  # has no max_pixels
     ],
     ids=["Python", "command line", "HTTP"],
@@ -99,7 +99,8 @@ def test_hints_survive_pickling() -> None:
 
 def test_a_message_with_braces_stays_as_it_is() -> None:
     assert (
-        told(A2FError("{option} {0}.png", Hint(text="see {option}", option="strip"))) == "{option} {0}.png: see --strip"
+        error_text(A2FError("{option} {0}.png", Hint(text="see {option}", option="strip")))
+        == "{option} {0}.png: see --strip"
     )
 
 

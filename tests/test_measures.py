@@ -65,7 +65,7 @@ def test_bicubic_keeps_flat_images_flat() -> None:
 def test_bicubic_refuses(bad: np.ndarray) -> None:
     with pytest.raises(InputError):
         imresize(bad, scale=2)
-    with pytest.raises(InputError, match="over 0"):
+    with pytest.raises(InputError, match="greater than 0"):
         imresize(np.zeros((4, 4), np.uint8), scale=0)
 
 

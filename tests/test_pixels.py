@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from a2f import load
-from a2f.alpha import FAINT, fill_hidden
+from a2f.alpha import FAINT_ALPHA, fill_hidden
 from a2f.errors import Cancelled, InputError, MemoryLimitError
 from a2f.imageio import Picture, read_image
 from a2f.pixels import encode_enlarged, upscale_pixels
@@ -165,7 +165,7 @@ def test_colour_of_faint_pixels_hardly_reaches_opaque_ones(network: Upscaler, fa
     stray = upscale_pixels(np.where(inside, red, np.array([0, 255, 0, faint], np.uint8)), [network]).astype(int)
     opaque = expected[..., 3] > 240
     # of its own colour a faint pixel keeps this share, and the colours differ by 225; taken as it is, it changes 79
-    share = faint / 255 / FAINT
+    share = faint / 255 / FAINT_ALPHA
     assert np.abs(stray - expected)[opaque, :3].max() <= share * 225
 
 

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from a2f.errors import ImageReadError, InputError
 from a2f.imageio.rgb import read_rgb8
 from a2f.metrics import psnr_y
-from a2f.sheets import compare_sheet, names_apart
+from a2f.sheets import compare_sheet, distinct_labels
 
 
 def scene(height: int = 96, width: int = 128) -> np.ndarray:
@@ -110,7 +110,7 @@ def test_any_shape_gives_a_sheet_of_reasonable_size(height: int, width: int) -> 
 def test_other_arrays_are_refused() -> None:
     wrongs: list[Any] = [scene()[..., 0], scene() / 255, scene()[:0]]
     for wrong in wrongs:
-        with pytest.raises(InputError, match="uint8 and not empty"):
+        with pytest.raises(InputError, match="a sheet takes non-empty"):
             compare_sheet([("a", wrong)])
 
 
@@ -129,8 +129,8 @@ def test_other_scenes_are_refused() -> None:
 
 def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("x/a.png", "y/a.png", "x/z/a.png", "b.png")]
-    assert names_apart(paths) == ["x/a.png", "y/a.png", "z/a.png", "b.png"]
-    assert names_apart([paths[3], paths[3]]) == ["b.png", "b.png"]
+    assert distinct_labels(paths) == ["x/a.png", "y/a.png", "z/a.png", "b.png"]
+    assert distinct_labels([paths[3], paths[3]]) == ["b.png", "b.png"]
 
 
 def test_errors_of_files_name_no_option_that_is_not_there(tmp_path: Path) -> None:

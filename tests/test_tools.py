@@ -37,7 +37,7 @@ def test_train_all_trains_several_networks_side_by_side_and_goes_on(tmp_path: Pa
     assert "2 training images" in said
     again = subprocess.run([*words, "sd:2"], capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stdout + again.stderr
-    assert "going on from step" in (tmp_path / "out/sd_x2.txt").read_text()
+    assert "resuming from step" in (tmp_path / "out/sd_x2.txt").read_text()
 
 
 def test_train_all_starts_from_the_best_weights_there_are(tmp_path: Path) -> None:

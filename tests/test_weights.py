@@ -62,7 +62,7 @@ def test_shipped_files_are_what_the_index_says(model) -> None:
 
 
 def test_unknown_models_list_what_there_is() -> None:
-    with pytest.raises(UnknownModelError, match=r"^l has no weights for 4x\. There are: sd x2"):
+    with pytest.raises(UnknownModelError, match=r"^l has no weights for 4x\. Choose one of: sd x2"):
         find_shipped("l", scale=4)
 
 
@@ -73,7 +73,7 @@ def blob() -> bytes:
 
 def test_damaged_files(blob: bytes, tmp_path) -> None:
     for cut in (0, 4, 100, len(blob) // 2, len(blob) - 1):
-        with pytest.raises(WeightsError, match="not a whole safetensors file"):
+        with pytest.raises(WeightsError, match="not a complete safetensors file"):
             weights_from_bytes(blob[:cut], name="w")
     with pytest.raises(WeightsError, match="No such file"):
         read_weights(tmp_path / "none")
@@ -133,5 +133,5 @@ def test_a_file_of_another_network_is_told_by_its_name() -> None:
         with pytest.raises(WeightsError) as told:
             weights_from_bytes(blob, name="x.safetensors")
         assert str(told.value) == (
-            f"x.safetensors holds {network}, {whose}. a2f upscale takes A²F only; use a2f eval or a2f export."
+            f"x.safetensors holds {network}, {whose}. a2f upscale takes only A²F networks: use a2f eval or a2f export."
         )

@@ -3,8 +3,8 @@
 import os
 from typing import TYPE_CHECKING, Any
 
-# onnxruntime from 1.29 on sends usage data to its maker and keeps an identifier on the disk, unless this is set before
-# its import. Who wants that sets the variable to 0.
+# onnxruntime 1.29 and later sends usage data to its maker and stores an identifier on the disk, unless this variable is
+# set before its import. Set it to 0 to opt in.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
@@ -60,17 +60,17 @@ if TYPE_CHECKING:
     )
     from a2f.upscaler import Upscaler
 
-# all others are errors
-_HOME = {"LoadedUpscaler": "a2f.api", "Upscaler": "a2f.upscaler", "load": "a2f.api", "upscale": "a2f.api"}
+# all other public names are in a2f.errors
+_MODULE_OF = {"LoadedUpscaler": "a2f.api", "Upscaler": "a2f.upscaler", "load": "a2f.api", "upscale": "a2f.api"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import the public names when first asked for: ``import a2f`` alone costs nothing (PEP 562)."""
+    """Import a public name at its first use, so that ``import a2f`` alone is fast (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module 'a2f' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOME.get(name, "a2f.errors")), name)
+    return getattr(import_module(_MODULE_OF.get(name, "a2f.errors")), name)
 
 
 def __dir__() -> list[str]:

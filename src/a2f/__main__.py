@@ -1,4 +1,4 @@
-"""``python -m a2f`` is the command ``a2f``."""
+"""Run the command ``a2f`` with ``python -m a2f``."""
 
 from a2f.cli.main import main
 

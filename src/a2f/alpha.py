@@ -1,4 +1,4 @@
-"""Transparency: colour under it, and its own enlargement."""
+"""Transparency: the colour of transparent pixels, and the enlargement of alpha."""
 
 from collections.abc import Iterator
 
@@ -9,25 +9,26 @@ from a2f.depth import Plane
 from a2f.resample import resampled
 from a2f.runtime.memory import give_back_freed
 
-FAINT = 1 / 16  # of the strongest alpha: below this a pixel's own colour counts ever less
+FAINT_ALPHA = 1 / 16  # share of the largest alpha; below it a pixel's own colour is mixed with its surroundings
 
 
 def fill_hidden(rgb: Plane, alpha: Plane) -> Plane:
-    """Give fully transparent pixels the colour of what is visible around them, and faint ones a share of it.
+    """Replace the colour of transparent pixels by the visible colour around them, and mix it into faint pixels.
 
-    Colours, weighted with alpha, are averaged into ever smaller images and taken back from the first that has any. What
-    an exporter leaves at an alpha of 1 in 255 is as little chosen as what lies at 0: below `FAINT` of the strongest
-    alpha the colour passes gradually from the pixel's own to that of its surroundings.
+    Colours are weighted with alpha and averaged into smaller and smaller images. A transparent pixel takes its colour
+    from the first of these images that has one. An alpha of 1 in 255 is treated like 0, because exporters leave
+    arbitrary colours there too: below `FAINT_ALPHA` of the largest alpha the colour changes gradually from that of the
+        pixel to that of its surroundings.
 
     Args:
         rgb: [H, W, 3].
         alpha: [H, W] in [0, 1].
 
     Returns:
-        [H, W, 3]; all other pixels keep their colour exactly. Without a single visible pixel, `rgb` as it is.
+        [H, W, 3]; all other pixels keep their exact colour. If no pixel is visible, the result is `rgb`.
     """
     peak = alpha.max()
-    if peak == 0 or alpha.min() >= FAINT * peak:
+    if peak == 0 or alpha.min() >= FAINT_ALPHA * peak:
         return rgb
     levels = [(rgb * alpha[..., None], alpha)]
     while max(levels[-1][1].shape) > 1:
@@ -39,27 +40,27 @@ def fill_hidden(rgb: Plane, alpha: Plane) -> Plane:
             colour = own
             continue
         coarse = colour.repeat(2, 0).repeat(2, 1)[: weight.shape[0], : weight.shape[1]]
-        share = (weight / (FAINT * peak)).clip(0, 1)[..., None]
+        share = (weight / (FAINT_ALPHA * peak)).clip(0, 1)[..., None]
         colour = share * own + (1 - share) * coarse
     return np.asarray(colour, dtype=np.float32)
 
 
 def _halve(x: Plane) -> Plane:
-    """Mean of 2x2 blocks; odd edges are padded with nothing."""
+    """Mean of 2x2 blocks; odd edges are padded with zeros."""
     padded = np.pad(x, ((0, x.shape[0] % 2), (0, x.shape[1] % 2), (0, 0)))
     blocks = padded.reshape(padded.shape[0] // 2, 2, padded.shape[1] // 2, 2, -1)
     return np.asarray(blocks.mean((1, 3)), dtype=np.float32)
 
 
 def enlarge_alpha(alpha: Plane, bands: Iterator[Plane], *, scale: int) -> Plane:
-    """Enlarge alpha, held to the range of its neighbourhood, so that opaque stays opaque and empty stays empty.
+    """Enlarge alpha and limit it to the range of its neighbourhood: opaque stays opaque, empty stays empty.
 
-    The network's sharp edge is taken where bicubic sees one, and bicubic in its tails, where ringing would show as
-    specks.
+    At an edge the network's result is used. Elsewhere bicubic is used, because the ringing of the network would be
+    visible as specks.
 
     Args:
         alpha: [H, W] in [0, 1].
-        bands: of what the network makes of alpha as a grey image, [rows, sW, 3], from the top.
+        bands: the network's enlargement of alpha as a grey image, [rows, sW, 3] at a time, from the top.
         scale: s.
 
     Returns:
@@ -76,7 +77,7 @@ def enlarge_alpha(alpha: Plane, bands: Iterator[Plane], *, scale: int) -> Plane:
         lr_rows = np.arange(rows.start, rows.stop) // scale
         large[rows] = soft.clip(low[lr_rows].repeat(scale, 1), high[lr_rows].repeat(scale, 1))
         top = rows.stop
-    give_back_freed()  # before the colours take theirs
+    give_back_freed()  # before the colours need memory
     return large
 
 

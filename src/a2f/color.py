@@ -1,4 +1,4 @@
-"""RGB to luma, as video and the benchmarks of super-resolution define it."""
+"""RGB to BT.601 luma, the definition of video and of super-resolution benchmarks."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BT601 = (65.481, 128.553, 24.966)
-LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # of RGB in full range
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # weights of full-range RGB
 
 
 def rgb_to_y(image: NDArray[Any]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Contact sheets: two folders in pairs, before and after, as pages of a PDF, as pictures or as one HTML page."""
+"""Contact sheets: pairs of pictures from two folders (before, after), as a PDF, as images or as an HTML page."""
 
 import base64
 import html
@@ -37,21 +37,21 @@ Image = NDArray[np.uint8]
 
 PAGE_PX = (1240, 1754)  # A4 at 150 dots per inch
 DPI = 150
-TITLE, TEXT = 28, 18  # letters, pixels
+TITLE, TEXT = 28, 18  # height of the letters, pixels
 ROW_PX, HEAD_PX, CAPTION_PX, FOOT_PX = 378, 70, 52, 30
 PICTURE_PX = ROW_PX - CAPTION_PX - GAP
 ROWS = (PAGE_PX[1] - 2 * MARGIN - HEAD_PX - FOOT_PX) // ROW_PX
-WEB_PX, WEB_QUALITY = 1200, 85  # the longer side of a picture in HTML
+WEB_PX, WEB_QUALITY = 1200, 85  # the longer side and the JPEG quality of a picture in HTML
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two files of one scene.
+    """A picture before and after enlargement.
 
     Attributes:
-        name: what to call them: the path of the first below its folder.
-        before: the file before enlarging.
-        after: the file that was made of it.
+        name: for display: the path of `before`, relative to its folder.
+        before: the original file.
+        after: the enlarged file.
     """
 
     name: str
@@ -61,12 +61,12 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Pairing:
-    """Which files belong together.
+    """The files of two folders, in pairs.
 
     Attributes:
-        pairs: in the order of their names.
+        pairs: sorted by name.
         alone_before: files of the first folder without a partner.
-        alone_after: files of the second folder without one.
+        alone_after: files of the second folder without a partner.
     """
 
     pairs: tuple[Pair, ...]
@@ -76,12 +76,12 @@ class Pairing:
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """A pair that was read.
+    """The pixels of a pair.
 
     Attributes:
-        name: what to call it.
+        name: for display.
         before: [h, w, 3].
-        after: [H, W, 3], not smaller.
+        after: [H, W, 3], at least as large as `before`.
     """
 
     name: str
@@ -92,7 +92,7 @@ class Scene:
         (h, w), (high, wide) = self.before.shape[:2], self.after.shape[:2]
         if high < h or wide < w:
             raise InputError(
-                f"{self.name}: {wide} x {high} pixels after and {w} x {h} before: give the enlargements second"
+                f"{self.name}: {wide} x {high} pixels after, {w} x {h} before: give the folder of enlargements second"
             )
         if abs(w * high - h * wide) > max(wide, high) * 2 * max(1, wide // w):
             raise InputError(
@@ -102,12 +102,12 @@ class Scene:
 
 
 def pair_up(before: Sequence[Path], after: Sequence[Path], *, folders: tuple[Path, Path]) -> Pairing:
-    """Pair files by their names: equal ones, or with what an enlargement's name gets, as ``_x4`` or ``_w3840``.
+    """Pair files by name; the second may have a suffix of a2f, for example ``_x4`` or ``_w3840``.
 
     Args:
         before: files of the first folder.
         after: files of the second.
-        folders: both, which the names are taken below.
+        folders: the two folders; names are compared relative to them.
     """
     by_stem: dict[tuple[Path, str], list[Path]] = {}
     for path in before:
@@ -129,12 +129,13 @@ def pair_up(before: Sequence[Path], after: Sequence[Path], *, folders: tuple[Pat
 
 
 def pages(scenes: Iterable[Scene], *, title: str, count: int) -> Iterator["Sheet"]:
-    """Draw the pages of a contact sheet, each as soon as its scenes are there.
+    """Draw the pages of a contact sheet, each as soon as its scenes are read.
 
     Args:
-        scenes: what to show, `ROWS` on a page.
-        title: in the head of each page.
-        count: of the scenes, as far as it is known before all are read.
+        scenes: the pairs to show, `ROWS` on a page.
+        title: printed at the top of each page.
+        count: the expected number of scenes; it may be larger than the real number, because some pairs may fail to be
+            read.
 
     Returns:
         PIL images in RGB of `PAGE_PX`.
@@ -152,7 +153,7 @@ def pages(scenes: Iterable[Scene], *, title: str, count: int) -> Iterator["Sheet
 
 
 def pdf(sheets: Iterable["Sheet"]) -> bytes:
-    """A PDF file of these pages; one page at a time is held in memory."""
+    """Write the pages as a PDF file; one page at a time is in memory."""
     out = io.BytesIO()
     for number, sheet in enumerate(sheets):
         out.seek(0)
@@ -164,14 +165,14 @@ def pdf(sheets: Iterable["Sheet"]) -> bytes:
 
 
 def page_of_html(scenes: Iterable[Scene], *, title: str) -> Iterator[bytes]:
-    """An HTML page with a slider over each scene; it holds its pictures, and loads nothing.
+    """Write an HTML page with a slider over each scene; the pictures are embedded in it.
 
     Args:
-        scenes: what to show.
-        title: of the page.
+        scenes: the pairs to show.
+        title: title of the page.
 
     Returns:
-        The page in parts.
+        The page in parts, as bytes.
     """
     yield HTML_HEAD.substitute(title=html.escape(title)).encode()
     for scene in scenes:
@@ -195,9 +196,9 @@ def read_scenes(
     """Read pairs, one at a time.
 
     Args:
-        pairs: which.
+        pairs: the pairs to read.
         read: reads a file as [H, W, 3].
-        failed: is told of a pair that cannot be shown, and why.
+        failed: called with each pair that cannot be shown, and the error.
     """
     from a2f.errors import A2FError
 
@@ -217,7 +218,7 @@ def _page(scenes: Sequence[Scene], title: str) -> "Sheet":
     draw_text(pen, (MARGIN, MARGIN), fit_text(title, TITLE, PAGE_PX[0] - 2 * MARGIN), size=TITLE, fill=INK)
     for row, scene in enumerate(scenes):
         _draw_row(sheet, scene, MARGIN + HEAD_PX + row * ROW_PX)
-    note = "left: the whole; then one part before, enlarged by bicubic, and after"
+    note = "left: the whole picture; middle: a crop before (bicubic); right: the crop after"
     draw_text(pen, (MARGIN, PAGE_PX[1] - MARGIN), note, size=TEXT, fill=FAINT, anchor="ls")
     return sheet
 
@@ -243,13 +244,13 @@ def _draw_row(sheet: "Sheet", scene: Scene, top: int) -> None:
 
 
 def _inside(width: int, height: int) -> tuple[int, int]:
-    """Width and height inside a cell of a row."""
+    """Width and height of a picture that is fitted into a cell of a row."""
     scale = min(CELL_PX / width, PICTURE_PX / height)
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _detail(image: Image, crop: Crop, largest: Image) -> Image:
-    """A part, in pixels of the largest picture; of a smaller one enlarged by bicubic."""
+    """Cut out a crop, given in pixels of the largest picture; a smaller picture is enlarged by bicubic."""
     from PIL import Image as Pillow
 
     x, y, w, h = crop
@@ -261,7 +262,7 @@ def _detail(image: Image, crop: Crop, largest: Image) -> Image:
 
 
 def _embedded(image: Image) -> str:
-    """A picture as the address that holds it, its longer side at most `WEB_PX`."""
+    """The picture as a data URL, its longer side at most `WEB_PX`."""
     from PIL import Image as Pillow
 
     picture = Pillow.fromarray(np.ascontiguousarray(image))
@@ -290,11 +291,11 @@ figcaption span { color: #6e6e73 }
 .crops img { width: 100%; image-rendering: pixelated }
 </style></head><body><main><h1>$title</h1>
 <p>Left of the line: the photo before, enlarged to the same size. Right: after. Move the line with the mouse.
-Below: one part, before (bicubic) and after.</p>
+Below: a crop before (bicubic) and after.</p>
 """)
 HTML_SCENE = Template("""<figure><figcaption>$name <span>$small before, $large after</span></figcaption>
 <div class="pair"><img alt="after" src="$after"><img class="before" alt="before" src="$before">
-<input type="range" min="0" max="100" value="50" aria-label="how much of before is shown: $name"
+<input type="range" min="0" max="100" value="50" aria-label="share of the picture before: $name"
  oninput="this.parentNode.style.setProperty('--at', this.value + '%')"></div>
 <div class="crops">$crops</div></figure>
 """)

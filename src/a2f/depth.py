@@ -1,4 +1,4 @@
-"""Bit depth: pixels of any kind as floats in [0, 1], and back. Rounding happens here, once."""
+"""Bit depth: convert pixels of any dtype to floats in [0, 1] and back. All rounding happens here."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from a2f.errors import InputError
 
 Plane = NDArray[np.float32]
 
-ROWS_AT_A_TIME = 32  # so that what is computed on the way stays in the cache
+ROWS_AT_A_TIME = 32  # so that intermediate values stay in the cache
 
 
 def check_pixels(pixels: NDArray[Any]) -> None:
-    """Refuse what is no image; InputError.
+    """Raise InputError unless the array is an image.
 
     Args:
         pixels: [H, W, C], C from 1 to 4, of uint8, uint16, or float32 in [0, 1].
@@ -36,14 +36,14 @@ def check_pixels(pixels: NDArray[Any]) -> None:
 
 
 def to_float(pixels: NDArray[Any]) -> Plane:
-    """Pixels as float32 in [0, 1]; InputError for what `check_pixels` refuses."""
+    """Convert pixels to float32 in [0, 1]; InputError if `check_pixels` rejects them."""
     check_pixels(pixels)
     values = pixels.astype(np.float32, copy=False)
     return values if pixels.dtype.kind == "f" else values / np.float32(np.iinfo(pixels.dtype.newbyteorder("=")).max)
 
 
 def from_float(values: Plane, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Floats, clipped to [0, 1], as pixels of a dtype: integers are rounded half up."""
+    """Clip floats to [0, 1] and convert them to a dtype; integers are rounded half up."""
     if dtype.kind == "f":
         return values.clip(0, 1).astype(dtype, copy=False)
     top = np.iinfo(dtype).max
@@ -51,5 +51,5 @@ def from_float(values: Plane, dtype: np.dtype[Any]) -> NDArray[Any]:
     out = np.empty(values.shape, dtype)
     for row in range(0, len(values), ROWS_AT_A_TIME):
         part = values[row : row + ROWS_AT_A_TIME].clip(0, 1)
-        out[row : row + ROWS_AT_A_TIME] = part * kind(top) + kind(0.5)  # the assignment cuts off the fraction
+        out[row : row + ROWS_AT_A_TIME] = part * kind(top) + kind(0.5)  # the assignment truncates
     return out

@@ -1,30 +1,30 @@
-"""What can go wrong, as one tree. The number is the exit code of the command line.
+"""The tree of errors. The number is the exit code of the command line.
 
 ::
 
     A2FError                   1
     ├── UsageError             2  a request that can never work: unknown option values, clashing outputs
-    │   └── UnknownModelError  2  no such model or scale; lists what there is
+    │   └── UnknownModelError  2  no such model or scale; the message lists the models
     ├── InputError             1  an array or image object of the wrong type, shape, dtype or range
     ├── ImageReadError         1  a file that is missing, unreadable, empty or not an image
     │   ├── TruncatedImageError  1  the file ends too early
     │   └── PixelLimitError    1  more pixels than the limit allows
-    ├── WriteError             1  a file, of any kind, that cannot be written; nothing half done is left
-    │   ├── OutputExistsError  1  there is a file, and nobody asked to replace it
+    ├── WriteError             1  a file that cannot be written; no partial file remains
+    │   ├── OutputExistsError  1  the output exists and overwriting was not requested
     │   └── ImageWriteError    1  a picture that cannot be encoded
     │       └── LossyFormatError  2  the format would lose alpha, bit depth or metadata
     ├── DownloadError          1  a file that cannot be fetched or unpacked, or has the wrong checksum
-    │   └── ArchiveError       1  an archive that is damaged or not to be trusted
+    │   └── ArchiveError       1  an archive that is damaged or unsafe
     ├── JournalError           1  the journal of a batch that is damaged, in use, or cannot be written
-    ├── WeightsError           1  a weights file that is missing, truncated, foreign or of the wrong shape
+    ├── WeightsError           1  a weights file that is missing, truncated, of another program or of the wrong shape
     ├── EngineError            2  an engine, device or precision that is not available on this machine
-    ├── MissingExtraError      2  an optional package is not installed; tells the pip command
-    ├── MemoryLimitError       1  more memory than is allowed, or than there is; tells the least that works if known
+    ├── MissingExtraError      2  an optional package is missing; the message has the pip command
+    ├── MemoryLimitError       1  too little memory; the message has the least that works, if known
     └── Cancelled            130  the work was stopped on request
 
-Every message says what was got, what is allowed and what to do. What to do may name an option, which is `max_pixels` in
-Python and in HTTP requests and `--max-pixels` on the command line: such advice is a `Hint`, and each front end writes
-the option in its own way.
+Every message says what was got, what is allowed and what to do. The advice may name an option, for example `max_pixels`
+in Python and in HTTP requests, and `--max-pixels` on the command line. Such advice is a `Hint`; each front end formats
+the option in its own syntax.
 """
 
 from collections.abc import Callable, Iterable
@@ -36,9 +36,9 @@ class Hint:
     """Advice at the end of an error's message.
 
     Attributes:
-        text: what to do, with ``{option}`` where the option belongs: "accept the loss with {option}".
-        option: its name in Python: "max_pixels"; empty for advice that names none.
-        value: to give it; None where the reader chooses one.
+        text: what to do; ``{option}`` stands for the option: "accept the loss with {option}".
+        option: its name in Python, for example "max_pixels"; empty if the advice names no option.
+        value: the value to set; None if the reader chooses it.
     """
 
     text: str
@@ -46,11 +46,11 @@ class Hint:
     value: bool | int | str | None = None
 
 
-Spelling = Callable[[Hint], str]  # writes the option of a hint; nothing if the front end has no such option
+Spelling = Callable[[Hint], str]  # formats the option of a hint; empty if the front end has no such option
 
 
 def in_python(hint: Hint) -> str:
-    """The option of a hint as a keyword argument: ``force=True``, ``max_pixels``."""
+    """Format the option of a hint as a keyword argument: ``force=True``, ``max_pixels``."""
     return hint.option if hint.value is None else f"{hint.option}={hint.value!r}"
 
 
@@ -62,8 +62,8 @@ class A2FError(Exception):
         hints: what to do; one of them is enough.
 
     Attributes:
-        exit_code: what the command line exits with when this error ends it: 1 a failure, 2 a wrong request, 130 a
-            stop on request, as after Ctrl-C.
+        exit_code: exit code of the command line: 1 for a failure, 2 for a wrong request, 130 for a stop on request
+            (Ctrl-C).
     """
 
     exit_code = 1
@@ -76,20 +76,20 @@ class A2FError(Exception):
         return self.text(in_python)
 
     def text(self, spelled: Spelling) -> str:
-        """The message and its hints in the words of a front end, without hints whose option it does not have."""
+        """Format the message and its hints for a front end; hints whose option it does not have are left out."""
         names = [(hint.text, spelled(hint) if hint.option else "") for hint in self.hints]
         hints = [text.replace("{option}", name) for text, name in names if name or "{option}" not in text]
         return f"{self.message}: {', or '.join(hints)}" if hints else self.message
 
 
 class UsageError(A2FError):
-    """A request that can never work, whatever the files hold."""
+    """A request that can never work, independent of the content of the files."""
 
     exit_code = 2
 
 
 class UnknownModelError(UsageError):
-    """No such model, or no weights for this model and scale; the message lists what there is."""
+    """No such model, or no weights for this model and scale; the message lists the models."""
 
 
 class InputError(A2FError, ValueError):
@@ -100,7 +100,7 @@ class ImageReadError(A2FError):
     """A file that is missing, unreadable, empty, damaged or not an image."""
 
 
-ALLOW_TRUNCATED = Hint(text="{option} takes what can be read", option="allow_truncated", value=True)
+ALLOW_TRUNCATED_HINT = Hint(text="{option} takes what can be read", option="allow_truncated", value=True)
 
 
 class TruncatedImageError(ImageReadError):
@@ -112,11 +112,11 @@ class PixelLimitError(ImageReadError):
 
 
 class WriteError(A2FError):
-    """A file that cannot be written: no such folder, no permission, a full disk. Nothing half done is left behind."""
+    """A file that cannot be written: no such folder, no permission, a full disk. No partial file remains."""
 
 
 class OutputExistsError(WriteError):
-    """There is a file at the output, and nobody asked to replace it; it may have appeared a moment ago."""
+    """The output exists and overwriting was not requested; the file may have appeared during the run."""
 
 
 class ImageWriteError(WriteError):
@@ -124,7 +124,7 @@ class ImageWriteError(WriteError):
 
 
 class LossyFormatError(ImageWriteError):
-    """The chosen format would lose transparency, bit depth or metadata, and nobody asked for that."""
+    """The chosen format would lose transparency, bit depth or metadata, and `force` is not set."""
 
     exit_code = 2
 
@@ -134,7 +134,7 @@ class DownloadError(A2FError):
 
 
 class ArchiveError(DownloadError):
-    """An archive that is damaged, lacks what is wanted, or holds members that are not to be trusted."""
+    """An archive that is damaged, lacks an expected file, or has unsafe members."""
 
 
 class JournalError(A2FError):
@@ -142,7 +142,7 @@ class JournalError(A2FError):
 
 
 class WeightsError(A2FError):
-    """A weights or checkpoint file that is missing, truncated, foreign or of the wrong shape."""
+    """A weights or checkpoint file that is missing, truncated, of another program or of the wrong shape."""
 
 
 class EngineError(A2FError):
@@ -152,16 +152,16 @@ class EngineError(A2FError):
 
 
 class MissingExtraError(A2FError):
-    """An optional package is not installed. The message tells the pip command that installs it."""
+    """An optional package is not installed. The message has the pip command that installs it."""
 
     exit_code = 2
 
 
 class MemoryLimitError(A2FError):
-    """The work needs more memory than is allowed, or than there is; the message tells the least that works."""
+    """The work needs more memory than is allowed or available; the message has the least that works."""
 
 
-class Cancelled(A2FError):  # noqa: N818 - nothing went wrong: somebody asked to stop
+class Cancelled(A2FError):  # noqa: N818 - a stop on request is not an error
     """The work was stopped on request."""
 
     exit_code = 130
@@ -172,11 +172,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
     Args:
         name: what was given.
-        known: what there is.
+        known: the names that exist.
 
     Returns:
-        ``" (did you mean 'carn-m'?)"``, or nothing if no known name is near. Case, underscores and a leading "A2F-"
-        make no difference.
+        ``" (did you mean 'carn-m'?)"``, or an empty string if no known name is similar. Case, underscores and a leading
+        "A2F-" are ignored.
     """
     import difflib
 

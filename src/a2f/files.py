@@ -1,4 +1,4 @@
-"""A file is written whole or not at all."""
+"""Write files atomically: the whole file or nothing."""
 
 import contextlib
 import os
@@ -9,30 +9,30 @@ from typing import BinaryIO
 
 from a2f.errors import A2FError, Hint, OutputExistsError, WriteError
 
-COPIED_BYTES = 2**20  # at a time
+COPIED_BYTES = 2**20  # per read
 
-Parts = Iterable[bytes | memoryview]  # of a file, from its beginning
-Times = tuple[int, int]  # of the last reading and the last change, nanoseconds
+Parts = Iterable[bytes | memoryview]  # consecutive parts of a file
+Times = tuple[int, int]  # times of the last access and the last change, nanoseconds
 
 
 def write_bytes_atomic(path: Path | str, data: bytes | Parts, *, replace: bool = True) -> None:
-    """Write a file so that a crash, a full disk or Ctrl-C leaves the old file or none, never half of one.
+    """Write a file so that a crash, a full disk or Ctrl-C leaves the old file or none, never a part of one.
 
-    The bytes go to a temporary file in the same folder, which is flushed to the disk and then renamed. Where the system
-    can (Linux, on most file systems), that file has no name before it is whole, so that a kill leaves nothing of it,
-    but for the instant between its two names. A link is followed: what it points to is replaced. The permissions of an
-    existing file are kept. A device or a pipe is written to, not replaced.
+    The bytes are written to a temporary file in the same folder, which is flushed to the disk and then renamed. On
+    Linux, with most file systems, the temporary file has no name until it is complete, so a killed process leaves no
+    file behind; only a kill between the two renames can leave one. Links are followed: their target is replaced. The
+    permissions of an existing file are kept. Devices and pipes are written to, not replaced.
 
     Args:
-        path: of the file.
-        data: the whole file, or its parts, which are asked for one after the other as they are written.
-        replace: take the place of a file that is there. Without it such a file stays, even one that appears while the
-            parts are made: of several writers at a time one succeeds.
+        path: the file to write.
+        data: the whole file, or its parts; each part is requested when the part before it is written.
+        replace: replace an existing file. If False, an existing file stays, even one that appears while the parts are
+            made: of several concurrent writers one succeeds.
 
     Raises:
-        OutputExistsError: if there is a file and `replace` is not set.
-        WriteError: if the folder is missing or cannot be written, or the disk is full. What making a part raises
-            comes through, and nothing is left either.
+        OutputExistsError: if the file exists and `replace` is False.
+        WriteError: if the folder is missing or cannot be written, or the disk is full. An error that is raised while a
+            part is made is passed on; no file remains then either.
     """
     path, parts = Path(path), [data] if isinstance(data, bytes) else data
     temporary: Path | None = None
@@ -41,12 +41,12 @@ def write_bytes_atomic(path: Path | str, data: bytes | Parts, *, replace: bool =
             raise output_exists(path)
         kind = path.stat().st_mode if path.exists() else None
         if kind is not None and not stat.S_ISREG(kind):
-            with path.open("wb") as file:  # says itself that a folder is none
+            with path.open("wb") as file:  # raises an error for a folder
                 file.writelines(parts)
             return
         target = Path(os.path.realpath(path))
         mode = 0o666 & ~_umask() if kind is None else stat.S_IMODE(kind) & 0o777
-        temporary = target.parent / f".a2f-{os.urandom(8).hex()}.tmp"  # short: the target's name may fill the limit
+        temporary = target.parent / f".a2f-{os.urandom(8).hex()}.tmp"  # a short name always fits
         if not _written_unnamed(temporary, parts, mode):
             _write_named(temporary, parts, mode)
         if replace:
@@ -54,7 +54,7 @@ def write_bytes_atomic(path: Path | str, data: bytes | Parts, *, replace: bool =
         else:
             _place_exclusively(temporary, target)
         _sync_folder(target.parent)
-    except A2FError:  # of the parts
+    except A2FError:  # raised while a part was made
         raise
     except FileExistsError as error:
         raise output_exists(path) from error
@@ -67,22 +67,22 @@ def write_bytes_atomic(path: Path | str, data: bytes | Parts, *, replace: bool =
 
 
 def output_exists(path: Path | str) -> OutputExistsError:
-    """The error for a file at the output that nobody asked to replace."""
+    """The error for an output that exists and is not to be overwritten."""
     replace_it = Hint(text="replace it with {option}", option="overwrite", value=True)
     return OutputExistsError(f"{path} exists", Hint(text="choose another output"), replace_it)
 
 
 def place(made: Path, target: Path, *, replace: bool) -> None:
-    """Give a finished file its name, as `write_bytes_atomic` does, without writing it once more.
+    """Rename a finished file to its target, atomically and without a copy.
 
     Args:
-        made: the file, on the same disk as the target.
-        target: its name.
-        replace: take the place of a file that is there.
+        made: the finished file, on the same disk as the target.
+        target: its new name.
+        replace: replace an existing file.
 
     Raises:
-        OutputExistsError: if there is a file and `replace` is not set.
-        WriteError: if the system does not let us.
+        OutputExistsError: if the file exists and `replace` is False.
+        WriteError: if the system does not allow it.
     """
     try:
         kept = stat.S_IMODE(target.stat().st_mode) & 0o777 if target.exists() else 0o666 & ~_umask()
@@ -103,10 +103,10 @@ def place(made: Path, target: Path, *, replace: bool) -> None:
 
 
 def write_all(stream: BinaryIO, data: bytes) -> None:
-    """Write to a stream that may take less at a time, as unbuffered ones do.
+    """Write all bytes to a stream whose `write` may accept fewer, as unbuffered streams do.
 
     Raises:
-        WriteError: if it takes no more; BrokenPipeError if its reader went away.
+        WriteError: if writing fails; BrokenPipeError if the reader has closed the stream.
     """
     rest = memoryview(data)
     try:
@@ -120,35 +120,36 @@ def write_all(stream: BinaryIO, data: bytes) -> None:
 
 
 def _place_exclusively(temporary: Path, target: Path) -> None:
-    """Give a finished file its name, unless that is taken; FileExistsError then."""
+    """Rename a finished file; raise FileExistsError if the target exists."""
     if os.name == "nt":
-        temporary.rename(target)  # which replaces nothing on this system
+        temporary.rename(target)  # on Windows this raises if the target exists
         return
     try:
         os.link(temporary, target)
     except FileExistsError:
         raise
-    except OSError:  # a file system without hard links: the name is taken first, then filled in one step
+    except OSError:  # no hard links here: reserve the name first, then replace it in one step
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         temporary.replace(target)
 
 
 def _written_unnamed(name: Path, parts: Parts, mode: int) -> bool:
-    """Write a file that gets its name when it is whole, and vanishes if we are killed before; False where none can."""
+    """Write a file that has no name until it is complete; return False if the system does not support this."""
     flag = getattr(os, "O_TMPFILE", None)
     if flag is None or not Path("/proc/self/fd").is_dir():
         return False
     try:
         handle = os.open(name.parent, flag | os.O_RDWR, 0o600)
     except OSError:
-        return False  # whatever it is, the attempt with a name says it better
+        return False  # the attempt with a name gives the better error message
     with os.fdopen(handle, "w+b") as file:
         os.fchmod(handle, mode)
         _fill(file, parts)
         try:
-            # Any number of a folder makes Python take the call that follows the link in /proc; this one is not used.
+            # With any folder descriptor Python uses the call that follows the link in /proc; the descriptor itself is
+            # not used.
             os.link(f"/proc/self/fd/{handle}", name, src_dir_fd=handle, follow_symlinks=True)
-        except OSError:  # a file system without hard links; the parts may not come twice
+        except OSError:  # no hard links here; the parts cannot be requested twice
             file.seek(0)
             _write_named(name, iter(lambda: file.read(COPIED_BYTES), b""), mode)
     return True
@@ -167,11 +168,11 @@ def _fill(file: BinaryIO, parts: Parts) -> None:
         file.flush()
         os.fsync(file.fileno())
     except OSError as error:
-        raise OSError(error.errno, f"{error.strerror or error}; nothing was left behind") from error
+        raise OSError(error.errno, f"{error.strerror or error}; no partial file remains") from error
 
 
 def _umask() -> int:
-    """The mask for new files; the system tells it only to who sets it."""
+    """The file mode mask of the process; without /proc it can only be read by setting it."""
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text().splitlines():
@@ -183,7 +184,7 @@ def _umask() -> int:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut, where folders can be opened."""
+    """Flush the folder, so that the rename survives a power failure, on systems that can open folders."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -193,16 +194,16 @@ def _sync_folder(folder: Path) -> None:
 
 
 def times_of(path: Path) -> Times | None:
-    """When a file was last read and changed; None if the system does not tell. To be asked before it is read."""
+    """The times of the last access and change, or None if unknown. Call this before reading the file."""
     try:
         status = path.stat()
-    except OSError:  # which reading it will say better
+    except OSError:  # reading the file gives the better error message
         return None
     return status.st_atime_ns, status.st_mtime_ns
 
 
 def set_times(path: Path, times: Times) -> list[str]:
-    """Give a file the times of another; a note where the system does not let us."""
+    """Set the times of a file; return a note if the system does not allow it."""
     try:
         os.utime(path, ns=times)
     except OSError as error:
@@ -211,10 +212,10 @@ def set_times(path: Path, times: Times) -> list[str]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it, unless it is there.
+    """Make a folder and its parents, unless it exists.
 
     Raises:
-        WriteError: if that cannot be.
+        WriteError: if the folder cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -223,5 +224,5 @@ def make_folder(folder: Path) -> None:
 
 
 def ends_like_a_folder(path: str) -> bool:
-    """Whether a path is meant as a folder, whatever is there: `Path` forgets the separator at its end."""
+    """Whether a path ends with a separator, which means a folder; `Path` drops the separator."""
     return path.endswith(("/", os.sep))

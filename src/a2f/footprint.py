@@ -1,4 +1,4 @@
-"""The runs of networks that one enlargement takes, all planned within the memory before anything is computed."""
+"""Plan all network runs of an enlargement within the memory limit, before anything is computed."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -15,22 +15,22 @@ from a2f.runtime.plan import Plan
 from a2f.sizes import Size
 from a2f.upscaler import Control, Upscaler
 
-MIXED_BYTES = 28  # of a pixel whose colour is filled from what is visible around it: float copies, smaller images
-ALPHA_BYTES = 20  # of a pixel of enlarged alpha while it is made: two planes, bounds, bands
+MIXED_BYTES = 28  # per pixel of an image whose transparent pixels are filled: float copies, smaller images
+ALPHA_BYTES = 20  # per pixel of enlarged alpha while it is made: two planes, bounds, bands
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """What an enlargement computes, as far as its memory depends on it.
+    """The properties of an enlargement that decide its memory.
 
     Attributes:
         given: width and height of the image, pixels.
         channels: 1 to 4.
-        itemsize: bytes of a value, as it is given and as it comes out.
-        alpha: "none", also for opaque alpha; "soft", which belongs to the colours; "data", which has nothing to do with
-            them.
-        resized: exact width and height of the result; None where the factor of the passes says it.
-        held_bytes: of memory that the caller comes to hold meanwhile: an encoder, the result.
+        itemsize: bytes of one value of the input and of the output.
+        alpha: "none", also for opaque alpha; "soft": alpha that belongs to the colours; "data": a channel independent
+            of the colours.
+        resized: exact width and height of the result; None if the factor of the passes gives the size.
+        held_bytes: memory that the caller holds during the work: an encoder, the result.
     """
 
     given: Size
@@ -43,12 +43,12 @@ class Workload:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run of a network, planned.
+    """One planned run of a network.
 
     Attributes:
-        engine: of the network.
-        plan: how it runs.
-        control: watches this run, and ends it.
+        engine: runs the network.
+        plan: how the engine runs.
+        control: progress and cancellation of this run.
     """
 
     engine: Engine
@@ -62,11 +62,11 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Runs:
-    """All runs of an enlargement, in their order: first those of alpha, then those of the colours.
+    """All runs of an enlargement, in order: first the runs for alpha, then the runs for the colours.
 
     Attributes:
-        alpha: a run for each pass; none where alpha is opaque, or there is none.
-        colours: a run for each pass.
+        alpha: one run per pass; empty if alpha is opaque or missing.
+        colours: one run per pass.
     """
 
     alpha: tuple[Run, ...]
@@ -75,17 +75,17 @@ class Runs:
 
 @contextmanager
 def planned(work: Workload, engines: Sequence[Engine], *, what: str, control: Control) -> Iterator[Runs]:
-    """Plan all runs of an enlargement, and hold the memory for them.
+    """Plan all runs of an enlargement and reserve their memory.
 
     Args:
-        work: what is computed.
-        engines: of the passes, in order.
-        what: is enlarged, for errors.
-        control: watches all of the work; it ends the waiting for memory that others hold, too.
+        work: the properties of the enlargement.
+        engines: one per pass, in order.
+        what: description of the image, for errors.
+        control: progress and cancellation of all runs, also while this call waits for memory.
 
     Raises:
-        MemoryLimitError: if the memory does not suffice; says the least that works.
-        Cancelled: if it is cancelled while it waits.
+        MemoryLimitError: if there is too little memory; the message has the least that works.
+        Cancelled: if it is cancelled while it waits for memory.
     """
     stages = _stages(work, engines)
     budgets = {id(engine): engine.memory.budget() for engine in engines}
@@ -104,19 +104,19 @@ def planned(work: Workload, engines: Sequence[Engine], *, what: str, control: Co
     before = len(runs) - len(engines)
     with ExitStack() as stack:
         memories = {id(engine.memory): engine.memory for engine in engines}
-        for _, memory in sorted(memories.items()):  # in one order, or two threads could wait for each other
+        for _, memory in sorted(memories.items()):  # in a fixed order, so that two threads never wait for each other
             stack.enter_context(memory.take(needed, control))
         yield Runs(alpha=tuple(runs[:before]), colours=tuple(runs[before:]))
 
 
 def enlarged_size(size: Size, passes: Sequence[Upscaler]) -> Size:
-    """Width and height behind all passes."""
+    """Width and height after all passes."""
     factor = math.prod(upscaler.scale for upscaler in passes)
     return size[0] * factor, size[1] * factor
 
 
 def _stages(work: Workload, engines: Sequence[Engine]) -> list[tuple[Engine, Size, int]]:
-    """Each run: who runs, on what size, and the bytes that are held meanwhile."""
+    """The engine, the image size and the bytes held during the run, for each run."""
     sizes = [enlarged_size(work.given, engines[:number]) for number in range(len(engines) + 1)]
     given_px, made_px = _area(sizes[0]), _area(sizes[-1])
     found, held = [], work.held_bytes
@@ -139,7 +139,7 @@ def _stages(work: Workload, engines: Sequence[Engine]) -> list[tuple[Engine, Siz
 
 
 def _alpha_bytes(work: Workload, made_px: int) -> int:
-    """The enlarged alpha while the colours are made: resized with them if it belongs to them, otherwise finished."""
+    """Memory of the enlarged alpha while the colours are made; alpha that belongs to them is not resized yet."""
     if work.resized is None:
         return work.itemsize * made_px
     return 4 * made_px if work.alpha == "soft" else work.itemsize * _area(work.resized)
@@ -152,7 +152,7 @@ def _resizing_bytes(work: Workload, made: Size) -> int:
 
 
 def _shares(work: list[int], control: Control) -> list[Control]:
-    """The control of each run, by its share of the work."""
+    """A control for each run that reports its share of the whole work."""
     total, done, found = sum(work), 0, []
     for one in work:
         found.append(control.part(done / total, (done + one) / total))

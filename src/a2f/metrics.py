@@ -1,4 +1,4 @@
-"""PSNR and SSIM as the super-resolution literature measures them: on BT.601 luma, borders cut.
+"""PSNR and SSIM by the convention of super-resolution papers: on BT.601 luma, borders cut.
 
 Protocol: uint8 RGB → Y in float, not rounded → cut `border` pixels on each side → PSNR with peak 255; SSIM with an
 11x11 Gaussian (σ 1.5), valid window, population covariance.
@@ -19,14 +19,14 @@ def psnr_y(sr: NDArray[np.uint8], hr: NDArray[np.uint8], *, border: int) -> floa
 
     Args:
         sr: [H, W, 3] uint8, the result.
-        hr: [H, W, 3] uint8, the original.
-        border: pixels cut from each side; the scale, by convention.
+        hr: [H, W, 3] uint8, the original image.
+        border: pixels to cut from each side; by convention the scale.
 
     Returns:
         dB; infinite for equal images.
 
     Raises:
-        InputError: if the shapes differ, are not those, or nothing is left inside the border.
+        InputError: if the shapes differ or are not [H, W, 3], or no pixel is left inside the border.
     """
     a, b = _inner_luma(sr, hr, border)
     mse = float(np.mean((a - b) ** 2))
@@ -38,14 +38,14 @@ def ssim_y(sr: NDArray[np.uint8], hr: NDArray[np.uint8], *, border: int) -> floa
 
     Args:
         sr: [H, W, 3] uint8, the result.
-        hr: [H, W, 3] uint8, the original.
-        border: pixels cut from each side; the scale, by convention.
+        hr: [H, W, 3] uint8, the original image.
+        border: pixels to cut from each side; by convention the scale.
 
     Returns:
         At most 1.
 
     Raises:
-        InputError: as `psnr_y`, or if fewer than 11 pixels a side are left.
+        InputError: if the shapes differ or are not [H, W, 3], or fewer than 11 pixels per side are left.
         MissingExtraError: if scikit-image is not installed.
     """
     try:
@@ -66,8 +66,9 @@ def _inner_luma(sr: NDArray[Any], hr: NDArray[Any], border: int) -> tuple[NDArra
     if sr.shape != hr.shape:
         raise InputError(f"the images differ in size: {sr.shape[1]} x {sr.shape[0]} and {hr.shape[1]} x {hr.shape[0]}")
     if border < 0 or min(sr.shape[:2]) <= 2 * border:
-        raise InputError(f"nothing of {sr.shape[1]} x {sr.shape[0]} pixels is left inside a border of {border}")
+        raise InputError(f"no pixel of {sr.shape[1]} x {sr.shape[0]} is left inside a border of {border}")
     inner = slice(border, -border or None)
-    # One layout in memory: sums in another order differ in the last digit, and equal images would have other figures.
+    # Use one memory layout: a sum in another order differs in the last digit, so equal images could get different
+    # figures.
     a, b = (rgb_to_y(np.ascontiguousarray(image)) for image in (sr, hr))
     return a[inner, inner], b[inner, inner]

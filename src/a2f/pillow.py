@@ -1,4 +1,4 @@
-"""PIL images: to arrays, and back with what they tell beside their pixels."""
+"""Convert PIL images to arrays, and arrays back to PIL images with their metadata."""
 
 import io
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ def is_pillow(image: object) -> bool:
 
 
 def upright_of(image: "PillowImage") -> "PillowImage":
-    """The decoded image, turned as its EXIF says.
+    """Decode an image and turn it upright by its EXIF orientation.
 
     Raises:
         InputError: if it has no pixels.
@@ -42,7 +42,7 @@ def upright_of(image: "PillowImage") -> "PillowImage":
 
 
 def pixels_of(upright: "PillowImage") -> NDArray[Any]:
-    """The pixels [H, W, C], uint8 or uint16, in the natural richer mode of palettes, 1 bit, CMYK and the like.
+    """The pixels [H, W, C], uint8 or uint16; palettes, 1 bit, CMYK and similar modes are converted to grey or RGB.
 
     Raises:
         InputError: for a mode that is not supported.
@@ -53,24 +53,24 @@ def pixels_of(upright: "PillowImage") -> NDArray[Any]:
 
 
 def image_of(pixels: NDArray[Any], *, given: "PillowImage", upright: "PillowImage") -> "PillowImage":
-    """An enlargement as a PIL image, with the profile, the resolution, EXIF and XMP of the image that was given.
+    """Make a PIL image of an enlargement, with the ICC profile, the resolution, EXIF and XMP of the input.
 
     Args:
-        pixels: [H, W, C] of the enlargement.
-        given: the image.
-        upright: the same, as `upright_of` gives it.
+        pixels: the enlargement, [H, W, C].
+        given: the input.
+        upright: the input, turned upright by `upright_of`.
     """
     from PIL import Image
 
     large = Image.fromarray(pixels if pixels.shape[2] > 1 else pixels[..., 0])
     kept = {key: upright.info[key] for key in ("icc_profile", "dpi", "xmp") if key in upright.info}
     if given.mode in ("CMYK", "LAB"):
-        kept.pop("icc_profile", None)  # it tells of the inks, and the pixels are sRGB now
+        kept.pop("icc_profile", None)  # it describes the old colours; the pixels are sRGB now
     if isinstance(kept.get("xmp"), bytes):
         turned = given.getexif().get(ORIENTATION, 1) != 1
         packet, _ = cleaned_xmp(kept["xmp"], upright=True, turned=turned)
         kept["xmp"] = updated_xmp(packet, size=large.size, given=upright.size)
-        if not packet:  # it told nothing but of what is gone
+        if not packet:  # only outdated properties were in it
             del kept["xmp"]
     block = _exif(given, large.size)
     large.info.update(kept | ({"exif": block} if block else {}))
@@ -78,7 +78,7 @@ def image_of(pixels: NDArray[Any], *, given: "PillowImage", upright: "PillowImag
 
 
 def jpeg_quality_of(image: Any) -> int | None:
-    """Of a JPEG as it was opened; Pillow forgets the tables of an image that was changed or copied."""
+    """The quality of an opened JPEG; None for other images, and after changes or copies, which drop the tables."""
     tables, layers = getattr(image, "quantization", None), getattr(image, "layer", None)
     table = tables.get(layers[0][3]) if tables and layers else None
     return quality_of_table(table) if table else None
@@ -86,19 +86,19 @@ def jpeg_quality_of(image: Any) -> int | None:
 
 def _exif(image: "PillowImage", size: tuple[int, int]) -> bytes | None:
     exif = image.getexif()
-    # What Pillow calls the EXIF of a TIFF also tells where in that file the pixels lie.
+    # For a TIFF, Pillow's EXIF also has the tags that locate the pixels in the file.
     block = exif_of_tiff(exif.tobytes()) if image.format == "TIFF" else exif.tobytes() if exif else None
     return updated_exif(block, width=size[0], height=size[1]) if block else None
 
 
 def _rich_mode(image: Any) -> tuple[Any, str]:
-    """The image in L, LA, RGB, RGBA or I;16, whichever holds all of it, and the name of that mode."""
+    """Convert the image to L, LA, RGB, RGBA or I;16 without loss; return it and the mode."""
     mode = image.mode
-    if "transparency" in image.info and mode in ("1", "L", "RGB"):  # one colour that stands for transparent
+    if "transparency" in image.info and mode in ("1", "L", "RGB"):  # one colour means transparent
         rich = "RGBA" if mode == "RGB" else "LA"
         return image.convert(rich), rich
     if "transparency" in image.info and mode.startswith("I"):
-        raise InputError("Pillow has no 16-bit grey with transparency: hand over the file's path or bytes instead")
+        raise InputError("Pillow has no 16-bit grey with transparency: give the path or the bytes of the file instead")
     if mode in ("L", "LA", "RGB", "RGBA", "I;16"):
         return image, mode
     if mode in ("I;16B", "I;16L", "I"):

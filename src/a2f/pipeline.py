@@ -1,6 +1,6 @@
-"""One picture, from its file to the file of its enlargement; the Python interface and the command line both call it.
+"""Enlarge one picture file; used by the Python interface and by the command line.
 
-`decide` reads the picture and settles everything before a network runs; `write` then makes the file.
+`decide` reads the picture and makes all decisions before a network runs; `write` makes the file.
 """
 
 import os
@@ -24,7 +24,7 @@ from a2f.imageio import (
     read_image,
 )
 from a2f.imageio.animation import is_transparent_anywhere
-from a2f.imageio.formats import ACCEPT_THE_LOSS, is_image_name
+from a2f.imageio.formats import ACCEPT_LOSS_HINT, is_image_name
 from a2f.imageio.picture import ONLY_ONE
 from a2f.imageio.read import format_of_file
 from a2f.pixels import encode_enlarged
@@ -32,7 +32,7 @@ from a2f.sizes import Size, Target
 from a2f.upscaler import UNWATCHED, Control
 from a2f.upscalers import Models, Pass
 
-Source = Path | bytes  # a file, or all that it holds
+Source = Path | bytes  # the path of a file, or its content
 BOOK = ".cbz"  # a comic book: an archive of pages
 
 
@@ -41,8 +41,9 @@ class Encoding:
     """How the result is encoded.
 
     Attributes:
-        format: name of the format; None: what the name of the output says, otherwise the format of the picture.
-        quality: from 1 to 100, of JPEG, WebP and AVIF; None: as `encode_image`.
+        format: name of the format; None: the format of the output's suffix, or the format of the picture if there is no
+            output.
+        quality: from 1 to 100, for JPEG, WebP and AVIF; None: the default of `encode_image`.
         strip: leave out all metadata.
         force: accept that the format loses transparency, bit depth or long metadata.
     """
@@ -61,20 +62,20 @@ class Encoding:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is asked for, of all pictures alike.
+    """Options that apply to all pictures of a run.
 
     Attributes:
         target: the size of the result.
-        encoding: how it is encoded.
-        allow_truncated: take what there is of a damaged file.
-        max_pixels: refuse a larger file before it is decoded; None for no limit.
-        max_memory: limit of the whole process, bytes; None: not told.
-        jobs: pictures at a time, which share that.
-        independent_alpha: alpha is data of its own.
-        tileable: the picture goes on at its other side.
-        never_shrink: leave a picture alone that is larger than the result would be.
-        overwrite: replace a file at the output; the input is never replaced.
-        make_folders: make the folder of the output.
+        encoding: how the result is encoded.
+        allow_truncated: read the intact part of a damaged file.
+        max_pixels: reject a larger picture before it is decoded; None for no limit.
+        max_memory: limit of the whole process, bytes; None: not given.
+        jobs: number of pictures at a time; they share `max_memory`.
+        independent_alpha: treat alpha as data that is independent of the colours.
+        tileable: the picture continues at its opposite side, like a seamless texture.
+        never_shrink: skip a picture that is larger than its result would be.
+        overwrite: replace an existing output; the input is never replaced.
+        make_folders: make the folder of the output if it is missing.
     """
 
     target: Target = field(default_factory=Target)
@@ -92,19 +93,19 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Enlargement:
-    """A picture, and all that is decided about its enlargement before a network runs.
+    """A picture, and all decisions about its enlargement that are made before a network runs.
 
     Attributes:
-        picture: as it was read.
-        request: what was asked for.
-        output: the file to write; None: the bytes of the file are wanted.
-        format: of the result.
-        passes: through networks, in order; none where the picture is only resized.
-        size: exact width and height; None where the factor of the single pass says it.
+        picture: the input.
+        request: the options.
+        output: the file to write; None: return the bytes of the file.
+        format: format of the result.
+        passes: passes through networks, in order; empty if the picture is only resized.
+        size: exact width and height; None if the factor of the single pass gives it.
         final: width and height of the result.
-        notes: what a person should know.
-        left_alone: why there is nothing to do; empty where there is.
-        times: that the output is to get; None for its own.
+        notes: messages for the user.
+        skip_reason: why the picture is not enlarged; empty if it is.
+        times: file times to set on the output; None to set none.
     """
 
     picture: Picture
@@ -115,18 +116,18 @@ class Enlargement:
     size: Size | None = None
     final: Size
     notes: tuple[str, ...] = ()
-    left_alone: str = ""
+    skip_reason: str = ""
     times: Times | None = None
 
 
 def output_name(path: Path, *, mark: str, format: str | None = None) -> str:
-    """The name of a result: ``photo_x4.jpg`` of ``photo.jpg``.
+    """The file name of a result, for example ``photo_x4.jpg`` for ``photo.jpg``.
 
     Args:
-        path: of the picture.
-        mark: what is added to its name.
-        format: of the result; None for that of the picture, which its content tells. A suffix that does not fit that
-            format is replaced, one that fits stays as it is written.
+        path: the path of the picture.
+        mark: text to add to the name.
+        format: format of the result; None for the format of the picture's content. A suffix that does not match the
+            format is replaced; a matching suffix is kept as it is.
     """
     if path.suffix.lower() == BOOK:
         return path.stem + mark + path.suffix
@@ -146,15 +147,15 @@ def decide(
     name: str | None = None,
     times: Times | None = None,
 ) -> Enlargement:
-    """Read a picture and settle how it is enlarged; nothing is written.
+    """Read a picture and decide how to enlarge it; nothing is written.
 
     Args:
-        source: a file, or all that it holds.
-        models: which networks there are.
-        request: what is asked for.
-        output: the file to write; None for the bytes.
-        name: what to call the picture in notes and errors; the path by default.
-        times: that the output is to get.
+        source: the path of a file, or its content.
+        models: the networks to choose from.
+        request: the options.
+        output: the file to write; None to get the bytes.
+        name: name of the picture in notes and errors; the path by default.
+        times: file times to set on the output.
 
     Raises:
         WriteError, OutputExistsError: if the output cannot be written.
@@ -170,8 +171,10 @@ def decide(
     encoding, given = request.encoding, picture.size
     format = encoding.format or (picture.format if output is None else format_of_suffix(output.suffix))
     final = request.target.final(given)
-    if told := why_left_alone(given, request, called):
-        return Enlargement(picture=picture, request=request, output=output, format=format, final=final, left_alone=told)
+    if told := skip_reason_of(given, request, called):
+        return Enlargement(
+            picture=picture, request=request, output=output, format=format, final=final, skip_reason=told
+        )
     check_format(picture, format, force=encoding.force, strip=encoding.strip, factor=max(final) / max(given))
     if picture.animation is not None and FORMATS[format].moves:
         picture = _moving(picture, format, called, force=encoding.force)
@@ -199,18 +202,18 @@ def write(
     """Enlarge a picture and write the file, whole or not at all.
 
     Args:
-        enlargement: as `decide` gives it.
-        control: watches the work, and ends it.
-        recorded: gets the parts of a file and gives them on; it sees the last one before the file has its name.
+        enlargement: the result of `decide`.
+        control: progress and cancellation.
+        recorded: wraps the parts of the file; it sees the last part before the file gets its final name.
 
     Returns:
-        The bytes of the file where there is no output, otherwise nothing; and notes.
+        The bytes of the file if there is no output, otherwise empty bytes; and notes.
 
     Raises:
-        WriteError: if the file cannot be written; OutputExistsError also for one that has appeared meanwhile.
+        WriteError: if the file cannot be written; OutputExistsError also for a file that has appeared since `decide`.
         ImageWriteError: if the result cannot be encoded.
-        MemoryLimitError: if the memory does not suffice.
-        Cancelled: once it is cancelled.
+        MemoryLimitError: if there is too little memory.
+        Cancelled: if the work is cancelled.
     """
     output, request = enlargement.output, enlargement.request
     encoding = request.encoding
@@ -229,7 +232,7 @@ def write(
     with closing(encoded) as made:
         if output is None:
             return b"".join(made), []
-        parts = chain([next(made)], made)  # before there is something to write, no folder is made
+        parts = chain([next(made)], made)  # make no folder before there is something to write
         control.check()
         if request.make_folders:
             make_folder(output.parent)
@@ -237,20 +240,20 @@ def write(
     return b"", set_times(output, enlargement.times) if enlargement.times else []
 
 
-def why_left_alone(given: Size, request: Request, name: str) -> str:
-    """Why there is nothing to do for a picture of this width and height; empty where there is."""
+def skip_reason_of(given: Size, request: Request, name: str) -> str:
+    """Why a picture of this width and height is not enlarged; empty if it is."""
     final = request.target.final(given)
     if not request.never_shrink or (final[0] >= given[0] and final[1] >= given[1]):
         return ""
-    return f"{name}: {given[0]} x {given[1]} is larger than {final[0]} x {final[1]}: left alone"
+    return f"{name}: {given[0]} x {given[1]} is larger than {final[0]} x {final[1]}: skipped"
 
 
 def check_output(source: Source, output: Path, request: Request) -> None:
-    """Refuse an output that cannot be written, before anything is computed.
+    """Raise an error for an output that cannot be written, before anything is computed.
 
     Raises:
-        WriteError: if it is a folder or the input itself, or its folder is missing and not to be made.
-        OutputExistsError: if there is a file that is not to be replaced.
+        WriteError: if it is a folder or the input itself, or its folder is missing and `make_folders` is False.
+        OutputExistsError: if the output exists and `overwrite` is False.
     """
     if output.is_dir():
         raise WriteError(f"{output} is a folder: give the name of a file")
@@ -264,29 +267,29 @@ def check_output(source: Source, output: Path, request: Request) -> None:
 
 
 def _moving(picture: Picture, format: str, name: str, *, force: bool) -> Picture:
-    """A picture whose frames all go along, and what to tell of them.
+    """Prepare an animation whose frames are all enlarged, and add notes about them.
 
     Raises:
-        LossyFormatError: if the format cannot hold all that a frame has.
+        LossyFormatError: if the format cannot store all properties of a frame.
     """
     assert picture.animation is not None
     if picture.is_deep and not force:
         raise LossyFormatError(
-            f"{name} moves and has more than 8 bits a channel; frames are enlarged with 8 bits",
-            ACCEPT_THE_LOSS,
+            f"{name} is animated and has more than 8 bits per channel; frames are enlarged with 8 bits",
+            ACCEPT_LOSS_HINT,
         )
     transparent, degrees = is_transparent_anywhere(picture.animation)
     if degrees and not FORMATS[format].soft and not force:
         raise LossyFormatError(
-            f"{format} holds no degrees of transparency, which frames of {name} have",
+            f"{format} cannot store partial transparency, which frames of {name} have",
             Hint(text="choose png or webp"),
-            ACCEPT_THE_LOSS,
+            ACCEPT_LOSS_HINT,
         )
     if transparent and picture.pixels.shape[2] == 3:
         picture = replace(picture, pixels=np.pad(picture.pixels, ((0, 0), (0, 0), (0, 1)), constant_values=255))
     notes = [note for note in picture.notes if not note.endswith(ONLY_ONE)]
     if "avif" in (format, picture.format):
-        notes.append(f"{name}: how often an AVIF repeats is neither read nor written: it repeats on and on")
+        notes.append(f"{name}: the number of repetitions of an AVIF is neither read nor written: it repeats forever")
     return replace(picture, notes=tuple(notes))
 
 

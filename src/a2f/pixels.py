@@ -1,4 +1,4 @@
-"""A picture of any channels, depth and size through upscalers that know RGB in float32 alone."""
+"""Enlarge pictures of any channels, bit depth and size with upscalers that take RGB in float32."""
 
 import math
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -23,10 +23,10 @@ from a2f.sizes import Size
 from a2f.upscaler import UNWATCHED, Control, Upscaler
 from a2f.variants import VARIANTS, config_of
 
-BAND_ROWS = 256  # of what comes in one piece, at a time
+BAND_ROWS = 256  # per band
 
 RECEPTIVE_PX = max(config_of(variant, scale=2).receptive_radius_px for variant in VARIANTS)
-RESIZED_PX = 8  # on each side, for Lanczos of a reduction to a quarter at least
+RESIZED_PX = 8  # on each side; enough for Lanczos when shrinking to a quarter
 
 
 def encode_enlarged(
@@ -42,25 +42,25 @@ def encode_enlarged(
     tileable: bool = False,
     control: Control = UNWATCHED,
 ) -> Generator[bytes | memoryview, None, None]:
-    """Enlarge a picture and encode it while it is made.
+    """Enlarge a picture and encode it band by band.
 
     Args:
-        picture: to enlarge.
-        passes: upscalers to run, one after the other; none only resizes.
+        picture: the picture to enlarge.
+        passes: upscalers to run, one after the other; with an empty list the picture is only resized.
         size: exact width and height of the result.
-        format: as `encode_image`.
-        quality: as `encode_image`.
-        strip: as `encode_image`.
-        force: as `encode_image`.
-        independent: as `upscale_pixels`.
-        tileable: as `upscale_pixels`.
-        control: watches the work, and ends it.
+        format: name of the format of the result.
+        quality: from 1 to 100, for JPEG, WebP and AVIF; None: the default of `encode_image`.
+        strip: leave out all metadata.
+        force: accept that the format loses transparency, bit depth or long metadata.
+        independent: treat alpha as data that is independent of the colours.
+        tileable: the picture continues at its opposite side, like a seamless texture.
+        control: progress and cancellation.
 
     Returns:
-        The file in parts, made as they are asked for.
+        The parts of the file; each part is made when it is requested.
 
     Raises:
-        A2FError: as `upscale_pixels` and `encode_image`.
+        A2FError: all errors of `upscale_pixels` and of `encode_image`.
     """
     engines, apart = [engine_of(upscaler) for upscaler in passes], independent or picture.data_band
     final = size or enlarged_size(picture.size, engines)
@@ -87,7 +87,7 @@ def encode_enlarged(
 
 
 def _with_enlarged_map(picture: Picture, passes: Sequence[Upscaler], *, size: Size | None, control: Control) -> Picture:
-    """The picture with its gain map, if it has one, enlarged as much as the picture will be."""
+    """Enlarge the gain map of a picture, if it has one, by the factor of the picture."""
     if picture.gain_map is None:
         return picture
     given = picture.gain_map.pixels
@@ -102,7 +102,7 @@ def _with_enlarged_map(picture: Picture, passes: Sequence[Upscaler], *, size: Si
 
 
 def _each_frame(animation: Animation, enlarge: Callable[[NDArray[Any]], NDArray[Any]]) -> Iterator[NDArray[Any]]:
-    """The frames of an animation, enlarged; one that is equal to the frame before it is not computed again."""
+    """Enlarge the frames of an animation; a frame equal to the frame before it is not computed again."""
     transparent, _ = is_transparent_anywhere(animation)
     before: NDArray[Any] | None = None
     for frame in frames_of(animation, colours=4 if transparent else 3):
@@ -120,30 +120,30 @@ def upscale_pixels(
     tileable: bool = False,
     control: Control = UNWATCHED,
 ) -> NDArray[Any]:
-    """Enlarge an image of any depth and channels.
+    """Enlarge an image of any bit depth and number of channels.
 
-    Grey runs through the network as RGB and comes back as its luma. Colour under full transparency, which nobody has
-    chosen, is filled from what is visible before it can bleed into the edges; alpha is enlarged by itself and held to
-    the range of its neighbourhood, so that opaque stays opaque and empty stays empty to the last bit.
+    A grey image runs through the network as RGB; the result is the luma. The arbitrary colour of transparent pixels is
+    replaced by the visible colour around them, so that it does not bleed into the edges. Alpha is enlarged separately
+    and limited to the range of its neighbourhood, so that opaque stays opaque and empty stays empty to the last bit.
 
     Args:
         pixels: [H, W, C], C 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha; uint8, uint16, or float32 in [0, 1].
-        passes: upscalers to run, one after the other; none only resizes.
-        size: exact width and height of the result; it is resized if need be, antialiased: by Lanczos, or with
-            transparency by bicubic, which leaves no second wave beside an edge.
-        independent: the last of 2 or 4 channels says nothing about the others: it is enlarged like a grey image, and
-            the colours are enlarged as they are, whatever it holds.
-        tileable: the image goes on at its left where it ends at its right, and at its top where it ends at its bottom,
-            as seamless textures do; so does the result.
-        control: watches the work, and ends it.
+        passes: upscalers to run, one after the other; with an empty list the picture is only resized.
+        size: exact width and height of the result. The result of the passes is resized to it with antialiasing, by
+            Lanczos, or by bicubic if there is transparency: bicubic has no second ripple beside an edge.
+        independent: the last of 2 or 4 channels is independent of the others: it is enlarged like a grey image, and the
+            colours are enlarged without regard to it.
+        tileable: the right edge of the image continues at its left edge, and the bottom at the top, as in a seamless
+            texture. The result has this property too.
+        control: progress and cancellation.
 
     Returns:
-        Same dtype and C.
+        The enlarged image, with the dtype and C of the input.
 
     Raises:
         InputError: for another shape or dtype, an empty image, NaN, or floats outside [0, 1].
-        MemoryLimitError: if the memory does not suffice; nothing has been computed then.
-        Cancelled: once it is cancelled.
+        MemoryLimitError: if there is too little memory; then nothing has been computed.
+        Cancelled: if the work is cancelled.
     """
     check_pixels(pixels)
     engines, given = [engine_of(upscaler) for upscaler in passes], (pixels.shape[1], pixels.shape[0])
@@ -169,7 +169,7 @@ def _workload(
     tileable: bool,
     held_bytes: int,
 ) -> Workload:
-    """What enlarging an image computes; arguments as `upscale_pixels`."""
+    """The properties of an enlargement that decide its memory."""
     margin = 2 * _margin_px(engines) if tileable else 0
     given = pixels.shape[1] + margin, pixels.shape[0] + margin
     if pixels.shape[2] in (2, 4) and independent:
@@ -191,13 +191,13 @@ def _cut_size(pixels: NDArray[Any], engines: Sequence[Engine]) -> Size:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Frame:
-    """What is kept of an image behind all passes: a part of it, resized or not.
+class _Crop:
+    """The part of an image after all passes that is kept, and its final size.
 
     Attributes:
-        made: width and height of the image.
-        box: left, upper, right and lower edge of the part.
-        resized: width and height of the result, if that is not the size of the part.
+        made: width and height of the image after all passes.
+        box: left, upper, right and lower edge of the kept part.
+        resized: width and height of the result; None if the part is not resized.
     """
 
     made: Size
@@ -206,14 +206,14 @@ class _Frame:
 
     @property
     def width(self) -> int:
-        """Of the result."""
+        """Width of the result, pixels."""
         return self.resized[0] if self.resized else self.box[2] - self.box[0]
 
 
 def _enlarged(
     pixels: NDArray[Any], runs: Runs, *, size: Size | None, independent: bool, tileable: bool, control: Control
 ) -> Iterator[NDArray[Any]]:
-    """Bands of the enlarged image, [rows, W, C], from the top; arguments as `upscale_pixels`."""
+    """Bands of the enlarged image, [rows, W, C], from the top."""
     check_pixels(pixels)
     engines = [run.engine for run in runs.colours]
     margin, factor = _margin_px(engines) if tileable else 0, math.prod(engine.scale for engine in engines)
@@ -222,54 +222,54 @@ def _enlarged(
     if tileable:
         native = _wrapped(native, margin)
     left = margin * factor
-    frame = _Frame(
+    crop = _Crop(
         made=enlarged_size((native.shape[1], native.shape[0]), engines),
         box=(left, left, left + cut[0], left + cut[1]),
         resized=None if size == cut else size,
     )
     colours = native[..., :3] if native.shape[2] > 2 else native[..., :1]
     if independent and native.shape[2] in (2, 4):
-        alpha = np.concatenate(list(_opaque(native[..., -1:], runs.alpha, frame, control)))
+        alpha = np.concatenate(list(_opaque(native[..., -1:], runs.alpha, crop, control)))
         give_back_freed()
-        made = _beside(_opaque(colours, runs.colours, frame, control), alpha)
+        made = _with_alpha(_opaque(colours, runs.colours, crop, control), alpha)
     elif is_transparent(native):
-        made = _transparent(native, runs, frame, control)
+        made = _transparent(native, runs, crop, control)
     else:
-        made = _opaque(colours, runs.colours, frame, control)
+        made = _opaque(colours, runs.colours, crop, control)
         if native.shape[2] in (2, 4):
-            made = _beside(made, None)
+            made = _with_alpha(made, None)
     for band in made:
         yield band.astype(pixels.dtype, copy=False)
 
 
-def _opaque(colours: NDArray[Any], runs: Sequence[Run], frame: _Frame, control: Control) -> Iterator[NDArray[Any]]:
+def _opaque(colours: NDArray[Any], runs: Sequence[Run], crop: _Crop, control: Control) -> Iterator[NDArray[Any]]:
     """Bands of enlarged colours, [rows, W, 3], or of grey, [rows, W, 1]."""
     grey, dtype = colours.shape[2] == 1, colours.dtype
     bands = _last_pass(colours.repeat(3, axis=2) if grey else colours, runs, control)
-    for band in _framed(bands, frame, "LANCZOS"):
-        if grey or frame.resized:
+    for band in _cropped(bands, crop, "LANCZOS"):
+        if grey or crop.resized:
             band = np.clip(band, 0, 1)
         yield from_float((band @ LUMA)[..., None] if grey else band, dtype)
 
 
-def _transparent(native: NDArray[Any], runs: Runs, frame: _Frame, control: Control) -> Iterator[NDArray[Any]]:
-    """Bands of colours, or grey, and of the alpha that belongs to them."""
+def _transparent(native: NDArray[Any], runs: Runs, crop: _Crop, control: Control) -> Iterator[NDArray[Any]]:
+    """Bands of colours or grey with the alpha that belongs to them."""
     values, grey, dtype = to_float(native), native.shape[2] == 2, native.dtype
     rgb = fill_hidden(values[..., :1].repeat(3, axis=2) if grey else values[..., :3], values[..., -1])
     alpha = values[..., -1]
     del values
     for run in runs.alpha:
-        alpha = enlarge_alpha(alpha, _short(run.bands(alpha[..., None].repeat(3, axis=2))), scale=run.engine.scale)
-    if frame.resized is None:
+        alpha = enlarge_alpha(alpha, _split(run.bands(alpha[..., None].repeat(3, axis=2))), scale=run.engine.scale)
+    if crop.resized is None:
         alpha = from_float(alpha, dtype)
     bands = _last_pass(rgb, runs.colours, control)
-    if frame.resized is None:
-        left, upper, right, lower = frame.box
-        colours = (from_float(_grey_or_rgb(band, grey), dtype) for band in _framed(bands, frame, "BICUBIC"))
-        yield from _beside(colours, alpha[upper:lower, left:right, None])
+    if crop.resized is None:
+        left, upper, right, lower = crop.box
+        colours = (from_float(_grey_or_rgb(band, grey), dtype) for band in _cropped(bands, crop, "BICUBIC"))
+        yield from _with_alpha(colours, alpha[upper:lower, left:right, None])
         return
-    for band in _framed(_weighted(bands, alpha), frame, "BICUBIC"):
-        # Nothing is clipped before the division: colour and alpha overshoot alike, and the quotient does not.
+    for band in _cropped(_weighted(bands, alpha), crop, "BICUBIC"):
+        # Do not clip before the division: colour and alpha overshoot by the same factor, so the quotient does not.
         weight, weighted, plain = band[..., :1], band[..., 1:4], band[..., 4:]
         colour = np.where(weight > 0.02, weighted / np.maximum(weight, 0.02), plain).clip(0, 1)
         both = np.concatenate([_grey_or_rgb(colour, grey), weight.clip(0, 1)], axis=2)
@@ -281,7 +281,7 @@ def _grey_or_rgb(band: Plane, grey: bool) -> Plane:
 
 
 def _weighted(bands: Iterator[Plane], alpha: Plane) -> Iterator[Plane]:
-    """Bands of alpha, of colours times alpha, and of colours: 7 channels."""
+    """Bands with 7 channels: alpha, colours times alpha, and colours."""
     top = 0
     for band in bands:
         weight, rgb = alpha[top : top + len(band), :, None], band.clip(0, 1)
@@ -289,8 +289,8 @@ def _weighted(bands: Iterator[Plane], alpha: Plane) -> Iterator[Plane]:
         yield np.concatenate([weight, rgb * weight, rgb], axis=2)
 
 
-def _beside(bands: Iterator[NDArray[Any]], alpha: NDArray[Any] | None) -> Iterator[NDArray[Any]]:
-    """Bands with finished alpha [H, W, 1] as their last channel; opaque without one."""
+def _with_alpha(bands: Iterator[NDArray[Any]], alpha: NDArray[Any] | None) -> Iterator[NDArray[Any]]:
+    """Add alpha [H, W, 1] as the last channel of the bands; opaque alpha if it is None."""
     top = 0
     for band in bands:
         rows, dtype = band.shape[:2], band.dtype
@@ -301,7 +301,7 @@ def _beside(bands: Iterator[NDArray[Any]], alpha: NDArray[Any] | None) -> Iterat
 
 
 def _last_pass(image: NDArray[Any], runs: Sequence[Run], control: Control) -> Iterator[Plane]:
-    """Bands of an image behind all passes; the result of each pass but the last is held whole."""
+    """Bands of an image after all passes; the whole result of each pass but the last is held in memory."""
     for run in runs[:-1]:
         s, (height, width) = run.engine.scale, image.shape[:2]
         large, top = np.empty((s * height, s * width, 3), np.float32), 0
@@ -310,25 +310,25 @@ def _last_pass(image: NDArray[Any], runs: Sequence[Run], control: Control) -> It
             top += len(band)
         image = large
     if runs:
-        yield from _short(runs[-1].bands(image))
+        yield from _split(runs[-1].bands(image))
         return
     for top in range(0, len(image), BAND_ROWS):
         control.check()
         yield to_float(image[top : top + BAND_ROWS])
 
 
-def _short(bands: Iterator[Plane]) -> Iterator[Plane]:
-    """Bands of at most `BAND_ROWS` rows, whatever comes."""
+def _split(bands: Iterator[Plane]) -> Iterator[Plane]:
+    """Split bands into bands of at most `BAND_ROWS` rows."""
     for band in bands:
         for top in range(0, len(band), BAND_ROWS):
             yield band[top : top + BAND_ROWS]
 
 
-def _framed(bands: Iterator[Plane], frame: _Frame, method: Method) -> Iterator[Plane]:
-    """The part of an image that is kept, resized if need be."""
-    left, upper, right, lower = frame.box
-    if frame.resized is not None:
-        resampler = Resampler(frame.made, frame.resized, box=frame.box, method=method)
+def _cropped(bands: Iterator[Plane], crop: _Crop, method: Method) -> Iterator[Plane]:
+    """Cut the kept part out of the bands and resize it if needed."""
+    left, upper, right, lower = crop.box
+    if crop.resized is not None:
+        resampler = Resampler(crop.made, crop.resized, box=crop.box, method=method)
         for band in bands:
             if method == "LANCZOS":
                 band = band.clip(0, 1)
@@ -343,7 +343,7 @@ def _framed(bands: Iterator[Plane], frame: _Frame, method: Method) -> Iterator[P
 
 
 def _margin_px(passes: Sequence[Upscaler]) -> int:
-    """As far as the networks look, each at the size that it is given, and what resizing takes."""
+    """The margin of a tileable image: the receptive radius of each network and the kernel of the resizing."""
     return RECEPTIVE_PX * len(passes) + RESIZED_PX
 
 

@@ -1,8 +1,8 @@
-"""Resizing to an exact size, band by band, with the pixels of Pillow's resizing of the whole image.
+"""Resize to an exact size, band by band; the pixels equal those of Pillow's resizing of the whole image.
 
-Pillow resizes in two passes, rows first, then columns. Rows need nothing of each other, so Pillow itself does the first
-pass on each band. The second pass needs some rows above and below; it is done here, with Pillow's coefficients and in
-its order of summation.
+Pillow resizes in two passes, rows first, then columns. Rows are independent of each other, so Pillow itself does the
+first pass on each band. The second pass needs some rows above and below; it is done here, with Pillow's coefficients
+and order of summation.
 """
 
 import math
@@ -18,17 +18,17 @@ from a2f.sizes import Size
 Box = tuple[int, int, int, int]  # left, upper, right, lower
 Method = Literal["LANCZOS", "BICUBIC"]
 
-ROWS_AT_A_TIME = 32  # of what is given
-SUPPORT = {"LANCZOS": 3.0, "BICUBIC": 2.0}  # half of the kernel's width, pixels
+ROWS_AT_A_TIME = 32  # input rows per step
+SUPPORT = {"LANCZOS": 3.0, "BICUBIC": 2.0}  # half the width of the kernel, pixels
 
 
 class Resampler:
-    """Resizes an image that comes in bands; it is used once.
+    """Resizes one image that arrives in bands.
 
     Args:
         given: width and height of the image.
         final: width and height of the result.
-        box: the part of the image that is resized; all of it by default.
+        box: the part of the image to resize; by default the whole image.
         method: Lanczos with 3 lobes, or bicubic with a = -0.5; widened when shrinking (antialiasing).
     """
 
@@ -40,13 +40,13 @@ class Resampler:
         self._top = self._given = self._done = 0
 
     def add(self, band: Plane) -> Iterator[Plane]:
-        """Take the next rows.
+        """Add the next rows.
 
         Args:
             band: [rows, width, C].
 
         Returns:
-            Rows of the result that are complete by now, [rows, final width, C] at a time.
+            The rows of the result that are complete now, [rows, final width, C] at a time.
         """
         for first in range(0, len(band), ROWS_AT_A_TIME):
             made = self._add(band[first : first + ROWS_AT_A_TIME])
@@ -85,14 +85,14 @@ class Resampler:
 
 
 def resampled(plane: Plane, size: Size, method: Method, box: Box | None = None) -> Plane:
-    """One channel to width and height, by Pillow in float32."""
+    """Resize one channel to width and height with Pillow in float32."""
     from PIL import Image
 
     return np.asarray(Image.fromarray(np.ascontiguousarray(plane)).resize(size, Image.Resampling[method], box=box))
 
 
 def resampling_bytes(given: Size, final: Size, *, channels: int) -> int:
-    """About what a `Resampler` takes, besides the bands: its window, and what it takes and gives at a time."""
+    """The approximate memory of a `Resampler`, besides the bands: its window, its input and output of one step."""
     factor = final[1] / given[1]
     window = ROWS_AT_A_TIME + 2 * SUPPORT["LANCZOS"] * max(1.0, 1 / factor) + 2
     made = ROWS_AT_A_TIME * factor + 1
@@ -100,7 +100,7 @@ def resampling_bytes(given: Size, final: Size, *, channels: int) -> int:
 
 
 def _taps(upper: int, lower: int, given: int, final: int, method: Method) -> list[tuple[int, list[float]]]:
-    """For each row of the result, the first row that it is made of, and the weights of that and the next ones."""
+    """For each row of the result: the first source row, and the weights of this row and the following rows."""
     scale = (lower - upper) / final
     widened = max(scale, 1.0)
     support, kernel = SUPPORT[method] * widened, _KERNELS[method]

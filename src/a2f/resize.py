@@ -1,7 +1,7 @@
-"""Bicubic resizing as MATLAB's ``imresize`` does it, exact to the pixel.
+"""Bicubic resizing with exactly the pixels of MATLAB's ``imresize``.
 
 Cubic kernel with a = -0.5, widened by 1/scale when shrinking (antialiasing), symmetric border, and uint8 rounding
-between the vertical and the horizontal pass: what the LR images of the benchmarks are made with.
+between the vertical and the horizontal pass. The LR images of the benchmarks are made this way.
 """
 
 import functools
@@ -18,19 +18,19 @@ def imresize(image: NDArray[np.uint8], *, scale: float) -> NDArray[np.uint8]:
 
     Args:
         image: [H, W] or [H, W, C] uint8.
-        scale: of both sides, e.g. 1/4 or 2.
+        scale: factor of both sides, e.g. 1/4 or 2.
 
     Returns:
         uint8 [ceil(H * scale), ceil(W * scale)] or with C.
 
     Raises:
-        InputError: for another dtype or shape, an empty image, or a scale that is not over 0.
+        InputError: for another dtype or shape, an empty image, or a scale that is not greater than 0.
     """
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.size == 0:
         raise InputError(f"imresize takes [H, W] or [H, W, C] uint8, not {image.dtype} {image.shape}")
     if not scale > 0:
-        raise InputError(f"imresize takes a scale over 0, not {scale}")
-    # A whole number over a whole number, not a float a hair above it: 7 * (1/7) must not give 2 rows.
+        raise InputError(f"imresize takes a scale greater than 0, not {scale}")
+    # Round before the ceiling, because of floating-point error: 7 * (1/7) must not give 2 rows.
     rows, cols = (max(1, math.ceil(round(side * scale, 9))) for side in image.shape[:2])
     return _along_rows(_along_rows(image, rows, scale).swapaxes(0, 1), cols, scale).swapaxes(0, 1)
 

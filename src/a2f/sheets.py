@@ -1,4 +1,4 @@
-"""Sheets that lay pictures of one scene side by side, with crops enlarged."""
+"""Comparison sheets: pictures of one scene side by side, with enlarged crops."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,13 +25,13 @@ PAPER, INK, FAINT, FRAMES = (
     ((255, 190, 0), (52, 138, 189), (70, 160, 90)),
 )
 MARGIN, GAP, CELL_PX, TITLE_PX, FOOT_PX = 36, 16, 360, 58, 30
-LARGE, SMALL = 20, 14  # letters, pixels
-TALLEST_PX = 540  # of a cell: a strip of 1 x 1000 pixels must not make a sheet of 360,000
+LARGE, SMALL = 20, 14  # height of the letters, pixels
+MAX_CELL_HEIGHT_PX = 540  # of a cell: a picture of 1 x 1000 pixels must not give a sheet of 360,000 rows
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Entry:
-    """One picture on the sheet, brought to the common size; PSNR-Y in dB where it can be told."""
+    """One picture on the sheet, resized to the common size; PSNR-Y in dB if it can be measured."""
 
     label: str
     detail: str
@@ -39,8 +39,8 @@ class _Entry:
     psnr: float | None = None
 
 
-def names_apart(paths: Sequence[Path]) -> list[str]:
-    """A label for each file: its name, and where names are the same as much of its folders as tells them apart."""
+def distinct_labels(paths: Sequence[Path]) -> list[str]:
+    """A label for each file: its name, and as many of its parent folders as needed to distinguish equal names."""
     whole = [path.absolute().parts for path in paths]
     labels = []
     for parts in whole:
@@ -53,26 +53,27 @@ def names_apart(paths: Sequence[Path]) -> list[str]:
 def compare_sheet(
     pictures: Sequence[tuple[str, Image]], *, hr: Image | None = None, crops: Sequence[Crop] = ()
 ) -> "Sheet":
-    """Draw the sheet.
+    """Draw a comparison sheet.
 
     Args:
-        pictures: label and [H, W, 3] uint8, of one scene; smaller ones are enlarged by bicubic for the display.
-        hr: the original, [H, W, 3] uint8; it stands last, and the label of each picture of its size tells its PSNR-Y;
-            that of a picture a whole number of times smaller tells the PSNR-Y of its bicubic enlargement. An original
-            up to 3 pixels larger is cut at its right and lower edge, as benchmarks cut it to a multiple of the scale.
-        crops: x, y, width and height in pixels of the largest picture; by default two crops rich in detail.
+        pictures: label and [H, W, 3] uint8 of each picture of the scene; smaller pictures are shown enlarged by
+            bicubic.
+        hr: the original, [H, W, 3] uint8, shown last. The label of each picture of this size has its PSNR-Y. A picture
+            that is smaller by a whole factor has the PSNR-Y of its bicubic enlargement. An original that is up to 3
+            pixels larger is cut at its right and lower edge, as benchmarks cut it to a multiple of the scale.
+        crops: x, y, width and height in pixels of the largest picture; by default two crops with much detail.
 
     Returns:
         A PIL image in RGB.
 
     Raises:
-        InputError: if there is no picture, the proportions differ, or a crop lies outside.
+        InputError: if there is no picture, the proportions differ, or a crop is outside the picture.
     """
     if not pictures:
         raise InputError("nothing to compare: give at least one picture")
     for label, image in [*pictures, *([("the original", hr)] if hr is not None else [])]:
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-            raise InputError(f"{label}: a sheet takes [H, W, 3] uint8 and not empty, not {image.dtype} {image.shape}")
+            raise InputError(f"{label}: a sheet takes non-empty [H, W, 3] uint8, not {image.dtype} {image.shape}")
     height, width = max((image.shape[:2] for _, image in pictures), key=lambda s: s[0] * s[1])
     original = None if hr is None else _cut(hr, (width, height))
     if original is not None and original.size > height * width * 3:
@@ -90,7 +91,7 @@ def compare_sheet(
 
 
 def _cut(hr: Image, size: tuple[int, int]) -> Image:
-    """The original at the size of what was made from its multiple-of-the-scale part; itself if it is no such thing."""
+    """Cut the original to `size` if it is at most 3 pixels larger; otherwise return it unchanged."""
     more = hr.shape[1] - size[0], hr.shape[0] - size[1]
     return hr[: size[1], : size[0]] if max(more) > 0 and all(0 <= m < 4 for m in more) else hr
 
@@ -115,7 +116,7 @@ def _entry(label: str, image: Image, size: tuple[int, int], hr: Image | None) ->
 
 
 def _psnr(image: Image, hr: Image) -> float | None:
-    """PSNR-Y at the original's size, of a picture of that size or its bicubic enlargement by a whole factor."""
+    """PSNR-Y of a picture, or of its bicubic enlargement by a whole factor; None if the sizes do not match."""
     (height, width), (h, w) = hr.shape[:2], image.shape[:2]
     if (h * (width // w), w * (width // w)) != (height, width):
         return None
@@ -134,7 +135,7 @@ def _bicubic(image: Image, size: tuple[int, int]) -> Image:
 
 
 def detailed_crops(image: Image) -> list[Crop]:
-    """Two crops with much fine detail, apart from each other, 4:3, enlarged by a whole number where there is room."""
+    """Two separate 4:3 crops with much fine detail; their size divides the cell by a whole number if possible."""
     height, width = image.shape[:2]
     whole = [CELL_PX // k for k in (6, 5, 4, 3, 2, 1) if CELL_PX // k <= max(width // 5, 60)]
     w = min(width, whole[-1])
@@ -184,13 +185,13 @@ def _draw(entries: list[_Entry], crops: list[Crop]) -> "Sheet":
 
 
 def fitted(width: int, height: int) -> tuple[int, int]:
-    """Width and height inside a cell."""
-    scale = min(CELL_PX / width, TALLEST_PX / height)
+    """Width and height of a picture that is fitted into a cell."""
+    scale = min(CELL_PX / width, MAX_CELL_HEIGHT_PX / height)
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def draw_whole(sheet: "Sheet", image: Image, size: tuple[int, int], crops: list[Crop], at: tuple[int, int]) -> None:
-    """The whole picture, centred in its cell, with a frame around each crop."""
+    """Draw the whole picture, centred in its cell, with a frame around each crop."""
     from PIL import Image as Pillow
     from PIL import ImageDraw
 
@@ -206,13 +207,13 @@ def draw_whole(sheet: "Sheet", image: Image, size: tuple[int, int], crops: list[
 def draw_crop(
     sheet: "Sheet", image: Image, crop: Crop, size: tuple[int, int], at: tuple[int, int], colour: tuple[int, int, int]
 ) -> None:
-    """One crop, centred in its cell, in a frame of its colour."""
+    """Draw one crop, centred in its cell, with a frame of its colour."""
     from PIL import Image as Pillow
     from PIL import ImageDraw
 
     x, y, w, h = crop
     left, top = at[0] + (CELL_PX - size[0]) // 2, at[1]
-    # nearest when enlarging: the sheet must show pixels, not the sheet's own smoothing
+    # nearest neighbour when enlarging: the sheet must show the pixels without smoothing
     method = Pillow.Resampling.NEAREST if size[0] >= w else Pillow.Resampling.LANCZOS
     sheet.paste(Pillow.fromarray(image[y : y + h, x : x + w]).resize(size, method), (left, top))
     frame = [left - 3, top - 3, left + size[0] + 2, top + size[1] + 2]
@@ -220,7 +221,7 @@ def draw_crop(
 
 
 def fit_text(text: str, size: int, width: int) -> str:
-    """Shorten a text in its middle until it fits."""
+    """Shorten a text in the middle until it fits the width."""
     shown, keep = text, len(text)
     while keep > 2 and text_width(shown, size) > width:
         keep -= 1

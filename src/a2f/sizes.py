@@ -1,4 +1,4 @@
-"""The size asked for, and the passes through the network that reach it."""
+"""The requested size, and the network passes that reach it."""
 
 import itertools
 import math
@@ -10,15 +10,15 @@ from a2f.errors import UsageError
 
 Size = tuple[int, int]
 
-OWN_SUFFIX = re.compile(r"_(x[234]|[wh]\d+|max\d+|\d+x\d+)$")  # what an enlargement's name gets, unless asked
+OWN_SUFFIX = re.compile(r"_(x[234]|[wh]\d+|max\d+|\d+x\d+)$")  # the default suffix of an enlargement
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """The size that is asked for, of all pictures alike: a factor, or one of four exact sizes.
+    """The requested size for all pictures of a run: a factor, or one of four exact sizes.
 
     Attributes:
-        scale: the factor; it counts where no exact size is given.
+        scale: the factor; ignored if an exact size is given.
         width: of the result, pixels; the height follows.
         height: of the result, pixels; the width follows.
         size: width and height of the result; the proportions may change.
@@ -33,11 +33,11 @@ class Target:
 
     def __post_init__(self) -> None:
         if self.is_exact:
-            self.exact((1, 1))  # checks what is given
+            self.exact((1, 1))  # validates the size
 
     @property
     def is_exact(self) -> bool:
-        """Whether an exact size is asked for."""
+        """Whether an exact size is requested."""
         return any(side is not None for side in (self.width, self.height, self.size, self.max_side))
 
     def exact(self, given: Size) -> Size | None:
@@ -51,21 +51,21 @@ class Target:
         return self.exact(given) or (given[0] * self.scale, given[1] * self.scale)
 
     def scales(self, given: Size, *, available: Iterable[int]) -> tuple[int, ...]:
-        """The scale of each pass through a network for a picture of this size; none where it is not enlarged.
+        """The scale of each network pass for a picture of this size; empty if the picture is not enlarged.
 
         Args:
             given: width and height of the picture.
-            available: scales of the networks that an exact size may take.
+            available: scales of the networks that may be used for an exact size.
 
         Raises:
-            UsageError: as `plan_scales`.
+            UsageError: if two passes do not reach the exact size.
         """
         final = self.exact(given)
         return (self.scale,) if final is None else plan_scales(given, final, available=available)
 
     @property
     def mark(self) -> str:
-        """What the name of a result gets by default: ``_x4``, ``_w3840``, ``_1920x1080`` and the like."""
+        """The default suffix of the result's name: ``_x4``, ``_w3840``, ``_1920x1080`` or similar."""
         for mark, side in (("w", self.width), ("h", self.height), ("max", self.max_side)):
             if side is not None:
                 return f"_{mark}{side}"
@@ -80,12 +80,12 @@ def target_size(
     size: Size | None = None,
     max_side: int | None = None,
 ) -> Size:
-    """The exact output size that was asked for.
+    """The exact output size of a request.
 
     Args:
         given: width and height of the input, pixels.
-        width: of the output; the height follows.
-        height: of the output; the width follows.
+        width: width of the output; the height follows from the proportions.
+        height: height of the output; the width follows from the proportions.
         size: both; the proportions may change.
         max_side: the longer side of the output; the shorter one follows.
 
@@ -93,7 +93,7 @@ def target_size(
         Width and height, at least 1 each.
 
     Raises:
-        UsageError: unless exactly one of the four is given and over 0.
+        UsageError: unless exactly one of the four is given and greater than 0.
     """
     asked = {"width": width, "height": height, "size": size, "max_side": max_side}
     chosen = {name: value for name, value in asked.items() if value is not None}
@@ -101,7 +101,7 @@ def target_size(
         raise UsageError(f"choose one of {', '.join(asked)}, not {' and '.join(chosen) or 'none'}")
     ((name, value),) = chosen.items()
     if min(value if isinstance(value, tuple) else (value,)) < 1:
-        raise UsageError(f"{name} {value}: at least 1 pixel")
+        raise UsageError(f"{name} {value}: give at least 1 pixel")
     if size is not None:
         return size
     w, h = given
@@ -118,7 +118,7 @@ def _follow(side: int, new: int, old: int) -> int:
 
 
 def plan_scales(given: Size, target: Size, *, available: Iterable[int]) -> tuple[int, ...]:
-    """The scale of each pass through a network: the smallest that suffice, at most two.
+    """The scale of each network pass: the smallest sufficient scales, at most two passes.
 
     Args:
         given: width and height of the input.
@@ -126,8 +126,8 @@ def plan_scales(given: Size, target: Size, *, available: Iterable[int]) -> tuple
         available: scales for which there are weights.
 
     Returns:
-        Nothing if the output is not larger than the input; otherwise one or two scales, the smaller one first (the
-        second pass runs on more pixels, the first one should make few).
+        Empty if the output is not larger than the input; otherwise one or two scales. The smaller one is first, because
+        the second pass runs on the result of the first.
 
     Raises:
         UsageError: if two passes are not enough.
@@ -142,6 +142,6 @@ def plan_scales(given: Size, target: Size, *, available: Iterable[int]) -> tuple
         most = scales[-1] ** 2
         raise UsageError(
             f"{target[0]} x {target[1]} is {factor:.1f} times {given[0]} x {given[1]}: "
-            f"at most {most} times is possible, which gives {given[0] * most} x {given[1] * most}"
+            f"at most {most} times is possible, {given[0] * most} x {given[1] * most}"
         )
     return min(enough, key=lambda plan: (len(plan), math.prod(plan)))

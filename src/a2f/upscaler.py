@@ -1,4 +1,4 @@
-"""The protocol of everything that enlarges an image, and how a caller watches and ends a run."""
+"""The protocol of all upscalers, and the control of a run (progress and cancellation)."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -11,25 +11,25 @@ from numpy.typing import NDArray
 
 from a2f.errors import Cancelled
 
-HEARD_AFTER_S = 0.05  # a cancelled run, at the latest, where somebody has to ask
+CANCEL_POLL_S = 0.05  # interval at which `Control.ending` checks for cancellation
 
 
 @runtime_checkable
 class Upscaler(Protocol):
     """Anything that enlarges an RGB image by a fixed factor.
 
-    Implementations are safe to share between threads. Networks of this project answer `a2f.runtime.engine.Engine` as
-    well, which plans a run before it starts.
+    Implementations are safe to share between threads. Networks of this project also implement
+    `a2f.runtime.engine.Engine`, which plans a run before it starts.
     """
 
     @property
     def scale(self) -> int:
-        """The factor by which both sides grow."""
+        """The factor by which both sides are enlarged."""
         ...
 
     @property
     def description(self) -> str:
-        """One line for people: engine, model, device, precision, threads."""
+        """One readable line: engine, model, device, precision, threads."""
         ...
 
     def __call__(self, image: NDArray[np.float32], /) -> NDArray[np.float32]:
@@ -49,39 +49,39 @@ class Upscaler(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-    """How a caller watches one run, and ends it; other runs of the same upscaler go on.
+    """Progress and cancellation of one run; other runs of the same upscaler are not affected.
 
     Attributes:
-        progress: called with the share of the work that is done, in [0, 1], from any thread.
-        cancelled: asked now and then, from any thread; once it is true, the run raises `Cancelled`. The `is_set` of a
-            `threading.Event` will do.
+        progress: called from any thread with the share of the work that is done, in [0, 1].
+        cancelled: called repeatedly from any thread; when it returns True, the run raises `Cancelled`. The method
+            `is_set` of a `threading.Event` is suitable.
     """
 
     progress: Callable[[float], None] | None = None
     cancelled: Callable[[], bool] | None = None
 
     def check(self) -> None:
-        """Go on, or raise Cancelled."""
+        """Raise Cancelled if the run is cancelled."""
         if self.cancelled is not None and self.cancelled():
             raise Cancelled("stopped")
 
     def tell(self, share: float) -> None:
-        """Tell the share of the work that is done."""
+        """Report the share of the work that is done."""
         if self.progress is not None:
             self.progress(min(1.0, share))
 
     def part(self, first: float, last: float) -> "Control":
-        """The control of a part of the work, which begins at the share `first` and ends at `last`."""
+        """The control of a part of the work, from the share `first` to the share `last`."""
         if self.progress is None:
             return self
         return Control(progress=lambda share: self.tell(first + share * (last - first)), cancelled=self.cancelled)
 
     @contextmanager
     def ending(self, end: Callable[[], None]) -> Iterator[None]:
-        """Call `end`, from another thread, soon after what runs inside is cancelled.
+        """Call `end` from another thread soon after the work in this context is cancelled.
 
         Args:
-            end: makes what runs inside return or raise; it may be called after that, too.
+            end: makes the work return or raise; it may also be called after the work has ended.
         """
         if self.cancelled is None:
             yield
@@ -89,7 +89,7 @@ class Control:
         cancelled, over = self.cancelled, threading.Event()
 
         def watch() -> None:
-            while not over.wait(HEARD_AFTER_S):
+            while not over.wait(CANCEL_POLL_S):
                 if cancelled():
                     end()
                     return

@@ -1,4 +1,4 @@
-"""Which networks enlarge a picture, and the open upscalers that are kept for the next one."""
+"""Choose the networks for a picture, and keep the open upscalers for the next picture."""
 
 import functools
 import os
@@ -15,7 +15,7 @@ from a2f.sizes import Size, Target
 from a2f.upscaler import Upscaler
 from a2f.weights import find_shipped, find_weights, is_file_name, pass_models, read_weights
 
-KEPT = 4  # upscalers of earlier calls
+MAX_CACHED = 4  # number of upscalers of earlier calls that stay open
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +23,8 @@ class Pass:
     """One run of a network over a picture.
 
     Attributes:
-        model: what was opened.
-        upscaler: that it was opened as.
+        model: name or path of the model.
+        upscaler: the opened upscaler.
     """
 
     model: str
@@ -33,12 +33,12 @@ class Pass:
 
 @dataclass(frozen=True, kw_only=True)
 class Models:
-    """The networks that there are for a request.
+    """The networks that a request may use.
 
     Attributes:
-        model: what was asked for.
-        scales: those that may be taken for an exact size.
-        open: gives the upscaler of a model and scale.
+        model: the requested model.
+        scales: the scales that may be used for an exact size.
+        open: returns the upscaler of a model and scale.
     """
 
     model: str
@@ -46,12 +46,12 @@ class Models:
     open: Callable[[str, int], Upscaler]
 
     def passes(self, given: Size, target: Target, *, jpeg_quality: int | None) -> tuple[Pass, ...]:
-        """The passes over a picture, opened.
+        """Open the upscalers of all passes over a picture.
 
         Args:
             given: width and height of the picture.
-            target: the size that is asked for.
-            jpeg_quality: of the picture's file, as `pass_models`.
+            target: the requested size.
+            jpeg_quality: JPEG quality of the picture's file; None if it is no JPEG.
 
         Raises:
             UsageError: if two passes do not reach the size.
@@ -63,13 +63,13 @@ class Models:
 
 
 class Upscalers:
-    """Opens upscalers when they are needed and keeps them, all within one memory; safe to share between threads.
+    """Opens upscalers when they are needed and keeps them; all share one memory limit. Safe to share between threads.
 
     Args:
-        options: what all of them run on.
-        jobs: images at a time, which share the memory.
-        alone: whether there will be one upscaler only.
-        share_cores: as `open_upscaler`.
+        options: engine options of all upscalers.
+        jobs: number of images at a time; they share the memory.
+        alone: whether only one upscaler will be opened.
+        share_cores: whether the upscalers run at the same time and share the cores.
     """
 
     def __init__(self, options: EngineOptions, *, jobs: int = 1, alone: bool = True, share_cores: bool = False) -> None:
@@ -91,24 +91,24 @@ class Upscalers:
             return self._opened[model, scale]
 
     def descriptions(self) -> list[str]:
-        """Of the upscalers that are open."""
+        """The descriptions of the open upscalers."""
         with self._lock:
             return [upscaler.description for upscaler in self._opened.values()]
 
     def take_notes(self) -> list[str]:
-        """What there is to tell of upscalers that were opened since the last call."""
+        """Return the notes about upscalers that were opened since the last call."""
         with self._lock:
             notes, self._notes = self._notes, []
         return notes
 
 
 def kept_upscaler(model: str, scale: int, *, options: EngineOptions) -> Engine:
-    """An upscaler of an earlier call in this process, unless its weights file has changed since; or a new one.
+    """An upscaler of an earlier call in this process, or a new one if its weights file has changed.
 
     Args:
         model: a name, or the path of a weights file.
-        scale: of a model by name.
-        options: what it runs on.
+        scale: the scale, for a model by name.
+        options: engine options.
 
     Raises:
         UnknownModelError, WeightsError, EngineError, MissingExtraError: if it cannot be opened.
@@ -122,6 +122,6 @@ def _open_file(path: Path, stamp: tuple[int, int] | None, options: EngineOptions
     return open_upscaler(read_weights(path), options).upscaler
 
 
-_kept = functools.lru_cache(maxsize=KEPT)(_open_file)
+_kept = functools.lru_cache(maxsize=MAX_CACHED)(_open_file)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_kept.cache_clear)  # sessions do not survive a fork

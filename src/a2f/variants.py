@@ -15,15 +15,15 @@ class A2FConfig:
 
     Attributes:
         variant: name, e.g. "sd" or "baseline-mp".
-        scale: enlargement of each side: 2, 3 or 4.
+        scale: factor of each side: 2, 3 or 4.
         channels: C, the width of x_0 .. x_L.
         blocks: L, the number of attentive auxiliary feature blocks.
         hidden: channels between the two convolutions of `res`.
         head_kernel: side of the `head` convolution (Table 3), odd.
         projection: whether a block has `proj`, the auxiliary features (column PU of Table 2).
         attention: whether a block has `att`, the channel gates (column CA of Table 2); needs `projection`.
-        factors: which feature factors a block holds, of "res", "att" and "x" (Eq. 9). One without use is counted too:
-            the printed size of BASELINE has λ_att, that of BASELINE-MP has not.
+        factors: the feature factors of a block: "res", "att" and "x" (Eq. 9). An unused factor is counted too: the
+            printed size of BASELINE includes λ_att, the size of BASELINE-MP does not.
     """
 
     variant: str
@@ -40,7 +40,7 @@ class A2FConfig:
         if self.scale not in SCALES:
             raise UsageError(f"scale {self.scale} is not supported: choose one of 2, 3, 4")
         if min(self.channels, self.blocks, self.hidden) < 1 or self.head_kernel % 2 == 0:
-            raise UsageError(f"not a network: {self}: channels, blocks and hidden are at least 1, head_kernel is odd")
+            raise UsageError(f"invalid network {self}: channels, blocks and hidden are at least 1, head_kernel is odd")
         if self.attention and not self.projection:
             raise UsageError("attention without projection: the gates act on the projected features (Eq. 7)")
         needed = {"res", "x"} | ({"att"} if self.projection else set())
@@ -49,7 +49,7 @@ class A2FConfig:
 
     @property
     def receptive_radius_px(self) -> int:
-        """How far, in LR pixels, an output pixel looks (leaving aside the gates, which pool over the whole image)."""
+        """Receptive radius of an output pixel in LR pixels, without the gates, which pool over the whole image."""
         return self.head_kernel // 2 + 2 * self.blocks + 1
 
 
@@ -89,11 +89,11 @@ def config_of(variant: str, *, scale: int) -> A2FConfig:
 def ablation_of(name: str, *, scale: int) -> A2FConfig:
     """The configuration of one of the networks of Tables 2 and 3.
 
-    A²F-L-NOCA-MP is not among them: `NOT_KNOWN` says why.
+    A²F-L-NOCA-MP is not among them; `CANNOT_BE_BUILT` has the reason.
 
-    Those that begin with "s-" are Table 2 for A²F-S. The paper has that table in its supplement, without the shapes.
-    In place of more blocks, "s-baseline-mp" and "s-noca-mp" have more hidden channels (136 and 132): that brings them
-    within 0.3 % of the parameters of A²F-S, where a fifth block is 24 % more.
+    Names that begin with "s-" are the networks of Table 2 for A²F-S. The supplement of the paper has this table,
+    without the shapes. "s-baseline-mp" and "s-noca-mp" have more hidden channels (136 and 132) instead of more blocks:
+    their parameters are within 0.3 % of A²F-S, while a fifth block would add 24 %.
 
     Args:
         name: a key of `ABLATIONS`.
@@ -127,32 +127,32 @@ def _ablations() -> dict[str, A2FConfig]:
 
 
 ABLATIONS = _ablations()
-# networks of the paper that cannot be built -> why; tests/test_variants.py holds the figures
-NOT_KNOWN = {
+# network of the paper -> why it cannot be built; tests/test_variants.py checks the figures
+CANNOT_BE_BUILT = {
     "l-noca-mp": (
-        "the paper prints its size (Table 2: 1368K parameters, 315.1G Multi-Adds at x2) and not what was added to "
-        "A²F-L-NOCA (1329K, 306.0G). No plain step gives both numbers: with 132 hidden channels it is 1366K and "
-        "314.5G, with 133 it is 1375K and 316.7G, with 17 blocks 1420K and 327.1G. Take l-noca, or write a network "
+        "the paper prints its size (Table 2: 1368K parameters, 315.1G Multi-Adds at x2), but not how it differs from "
+        "A²F-L-NOCA (1329K, 306.0G). No simple change gives both numbers: with 132 hidden channels it is 1366K and "
+        "314.5G, with 133 it is 1375K and 316.7G, with 17 blocks 1420K and 327.1G. Use l-noca, or write a network "
         "of your own"
     )
 }
 
 
 def unknown_network(name: str, known: Iterable[str]) -> UnknownModelError:
-    """The error for a name that no network has; of a network that cannot be built it says why.
+    """The error for an unknown network name; for a network that cannot be built it gives the reason.
 
     Args:
         name: what was given.
         known: names of networks.
     """
-    if name in NOT_KNOWN:
-        return UnknownModelError(f"{name} cannot be built: {NOT_KNOWN[name]}")
+    if name in CANNOT_BE_BUILT:
+        return UnknownModelError(f"{name} cannot be built: {CANNOT_BE_BUILT[name]}")
     names = list(known)
     return UnknownModelError(f"unknown network {name!r}{did_you_mean(name, names)}: choose one of {', '.join(names)}")
 
 
 def count_parameters(config: A2FConfig, *, weight_norm: bool = True) -> int:
-    """Number of parameters, by arithmetic alone.
+    """The number of parameters, computed from the configuration.
 
     Args:
         config: the network.

@@ -1,9 +1,9 @@
-"""Weights files: which models are shipped, and how one file is read and written.
+"""Weights files: the shipped models, and how to read and write a file.
 
-A file is safetensors with the folded weights (weight norm multiplied out, the three λ kept apart) and the
-configuration as JSON under the metadata key ``config``. `MODEL_CARDS` of the shipped models lie beside the weights.
-A network may have two files a scale: clean weights for LR without compression, and robust ones for JPEG input, whose
-metadata has ``kind`` = "robust".
+A file is a safetensors file with the folded weights (weight norm multiplied in, the three λ separate) and the
+configuration as JSON under the metadata key ``config``. Each shipped model has a model card beside its weights. A
+network may have two files per scale: clean weights for input without compression, and robust weights for JPEG input,
+whose metadata has ``kind`` = "robust".
 """
 
 import functools
@@ -27,29 +27,29 @@ Tensors = Mapping[str, NDArray[np.float32]]
 FORMAT = "a2f-1"
 
 Kind = Literal["clean", "robust"]
-AUTO = "auto"  # in the place of a model's name: clean or robust weights for each picture, by `auto_model`
+AUTO = "auto"  # model name that chooses clean or robust weights for each picture, by `auto_model`
 AUTO_CLEAN, AUTO_ROBUST = "sd", "sd-robust"
 
 
 def model_name(variant: str, kind: str) -> str:
-    """The name that people give: "sd", or "sd-robust" for the robust weights of SD."""
+    """The name of a model: "sd", or "sd-robust" for the robust weights of SD."""
     return f"{variant}-robust" if kind == "robust" else variant
 
 
 def network_of(name: str) -> str:
-    """The network of a model's name: "sd" of "sd-robust"; another name as it is."""
+    """The network of a model name, for example "sd" for "sd-robust"; other names are returned unchanged."""
     return next((variant for variant in VARIANTS if name == model_name(variant, "robust")), name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """One network's weights in memory.
+    """The weights of one network in memory.
 
     Attributes:
         config: the network they belong to.
-        tensors: name -> float32 array, exactly the names and shapes of `expected_shapes(config)`.
-        metadata: what else the file says: licence, training steps, figures.
-        sha256: checksum of the file, hexadecimal; empty for weights that never were a file.
+        tensors: name -> float32 array; the names and shapes are those of `expected_shapes(config)`.
+        metadata: other metadata of the file: licence, training steps, figures.
+        sha256: checksum of the file, hexadecimal; empty for weights that were not read from a file.
     """
 
     config: A2FConfig
@@ -59,34 +59,35 @@ class Weights:
 
     @property
     def name(self) -> str:
-        """The network, and what its weights are for: "sd" or "sd-robust"."""
+        """The model name: "sd" or "sd-robust"."""
         return model_name(self.config.variant, self.metadata.get("kind", "clean"))
 
     @property
     def label(self) -> str:
-        """Model, scale and the start of the checksum, for people: "sd x4 51d0cbdf"."""
+        """A readable label: model, scale and the start of the checksum, for example "sd x4 51d0cbdf"."""
         return f"{self.name} x{self.config.scale} {self.sha256[:8]}".rstrip()
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShippedModel:
-    """One line of the index of shipped weights.
+    """One entry of the index of shipped weights.
 
     Attributes:
         variant: "s", "sd", "m" or "l".
         scale: 2, 3 or 4.
         file: name of the weights file in the package.
-        parameters: as the paper counts them, weight-norm gains included.
+        parameters: number of parameters, counted as in the paper: with the gains of weight normalisation.
         sha256: checksum of the file, hexadecimal.
         licence: SPDX name of the licence of the weights.
         psnr_y: benchmark set -> PSNR-Y in dB.
         ssim_y: benchmark set -> SSIM-Y.
-        int8_loss_db: benchmark set -> PSNR-Y in dB that 8-bit integers lose (``--dtype fast``); empty if not measured.
+        int8_loss_db: benchmark set -> loss of PSNR-Y in dB with 8-bit integers (``--dtype fast``); empty if not
+            measured.
         kind: "clean", or "robust" for weights that were trained on JPEG input.
-        jpeg_psnr_y: "clean" or the quality of the JPEG that LR went through -> PSNR-Y in dB on Kodak24, by
-            ``python -m benchmarks.jpeg``; empty if not measured.
-        jpeg_below: of robust weights: the JPEG quality below which their PSNR-Y is higher than that of the clean ones,
-            by ``python -m benchmarks.jpeg --write``; 0 if it never is, or if it is not measured.
+        jpeg_psnr_y: "clean" or the JPEG quality of the LR images -> PSNR-Y in dB on Kodak24, by ``python -m
+            benchmarks.jpeg``; empty if not measured.
+        jpeg_below: for robust weights: the JPEG quality below which their PSNR-Y is higher than that of the clean
+            weights, by ``python -m benchmarks.jpeg --write``; 0 if it is never higher or not measured.
     """
 
     variant: str
@@ -104,12 +105,12 @@ class ShippedModel:
 
     @property
     def name(self) -> str:
-        """What ``-m`` calls it: "sd" or "sd-robust"."""
+        """The model name, as for ``-m``: "sd" or "sd-robust"."""
         return model_name(self.variant, self.kind)
 
     @property
     def path(self) -> Path:
-        """Where the file lies."""
+        """The path of the weights file."""
         return _folder() / self.file
 
 
@@ -128,11 +129,11 @@ def find_shipped(name: str, *, scale: int) -> ShippedModel:
     """The shipped model of this name and scale.
 
     Args:
-        name: "s", "sd", "m" or "l", or with "-robust" at its end.
+        name: "s", "sd", "m" or "l", optionally with the suffix "-robust".
         scale: 2, 3 or 4.
 
     Raises:
-        UnknownModelError: if there is none; the message lists what there is.
+        UnknownModelError: if there is none; the message lists the shipped models.
     """
     for model in shipped_models():
         if (model.name, model.scale) == (name, scale):
@@ -143,47 +144,47 @@ def find_shipped(name: str, *, scale: int) -> ShippedModel:
         hint = did_you_mean(str(name), [AUTO, *shipped_names()])
         what = f"unknown model {name!r}{hint}."
     if name == AUTO:
-        what = "auto chooses the weights for each picture that is enlarged. It is not a model by itself."
+        what = "auto chooses a model for each picture; it is not a model itself."
     listed = ", ".join(f"{m.name} x{m.scale}" for m in shipped_models())
-    raise UnknownModelError(f"{what} There are: {listed}. You can also give a .safetensors file.")
+    raise UnknownModelError(f"{what} Choose one of: {listed}. You can also give a .safetensors file.")
 
 
 def auto_model(jpeg_quality: int | None, *, scale: int) -> str:
-    """The model that ``auto`` stands for.
+    """The model that ``auto`` chooses.
 
     Args:
-        jpeg_quality: of the picture's file, by `a2f.imageio.estimate_jpeg_quality`; None if it is no JPEG.
+        jpeg_quality: JPEG quality of the picture's file, by `a2f.imageio.estimate_jpeg_quality`; None if it is no JPEG.
         scale: 2, 3 or 4.
 
     Returns:
-        "sd-robust" for a JPEG of a quality below `ShippedModel.jpeg_below`; otherwise, and where no robust weights of
-        this scale are shipped, "sd".
+        "sd-robust" for a JPEG with a quality below `ShippedModel.jpeg_below`; "sd" otherwise, and if no robust weights
+        of this scale are shipped.
     """
     return AUTO_CLEAN if jpeg_quality is None or jpeg_quality >= robust_below(scale) else AUTO_ROBUST
 
 
 def robust_below(scale: int) -> int:
-    """The JPEG quality below which ``auto`` takes robust weights; 0 where none of this scale are shipped."""
+    """The JPEG quality below which ``auto`` chooses robust weights; 0 if none of this scale are shipped."""
     return next((m.jpeg_below for m in shipped_models() if (m.name, m.scale) == (AUTO_ROBUST, scale)), 0)
 
 
 def is_file_name(model: str | os.PathLike[str]) -> bool:
-    """Whether a model is meant as the path of a weights file."""
+    """Whether a model is given as the path of a weights file."""
     return not isinstance(model, str) or model.endswith(".safetensors") or os.sep in model
 
 
 def find_weights(model: str | os.PathLike[str], *, scale: int) -> Weights:
-    """Weights by name and scale, or from a file, which has its own scale.
+    """Read weights by name and scale, or from a file; a file has its own scale.
 
     Raises:
-        UnknownModelError: as `find_shipped`.
-        WeightsError: as `read_weights`.
+        UnknownModelError: if no model of this name and scale is shipped.
+        WeightsError: if the file is missing, truncated, no a2f weights file, or has wrong tensors.
     """
     return read_weights(os.fspath(model) if is_file_name(model) else find_shipped(str(model), scale=scale).path)
 
 
 def lambdas(weights: Weights) -> dict[str, list[float]]:
-    """λ_res, λ_att and λ_x of each block, in order (Eq. 9), as far as the network has them."""
+    """λ_res, λ_att and λ_x of each block, in order (Eq. 9); only the factors that the network has."""
     config = weights.config
     return {
         name: [float(weights.tensors[f"blocks.{i}.lambda_{name}"][0]) for i in range(config.blocks)]
@@ -192,12 +193,12 @@ def lambdas(weights: Weights) -> dict[str, list[float]]:
 
 
 def shipped_names() -> list[str]:
-    """The names of the shipped models, each once."""
+    """The names of the shipped models, without duplicates."""
     return list(dict.fromkeys(model.name for model in shipped_models()))
 
 
 def available_scales(model: str | os.PathLike[str]) -> tuple[int, ...]:
-    """The scales for which a model has weights, "auto" included; errors as `find_weights`."""
+    """The scales for which a model has weights; "auto" is allowed."""
     if is_file_name(model):
         return (read_weights(os.fspath(model)).config.scale,)
     name = AUTO_CLEAN if model == AUTO else str(model)
@@ -205,15 +206,15 @@ def available_scales(model: str | os.PathLike[str]) -> tuple[int, ...]:
 
 
 def pass_models(model: str, scales: Sequence[int], *, jpeg_quality: int | None) -> list[str]:
-    """The model of each pass through a network.
+    """The model of each network pass.
 
     Args:
         model: a name, "auto", or the path of a weights file.
-        scales: of the passes.
-        jpeg_quality: of the picture's file; None if it is no JPEG.
+        scales: the scale of each pass.
+        jpeg_quality: JPEG quality of the picture's file; None if it is no JPEG.
 
     Returns:
-        `model` each time. "auto" chooses for the first pass alone: what that pass gives has no JPEG blocks any more.
+        `model` for each pass. "auto" chooses only for the first pass: its result has no JPEG blocks.
     """
     if model != AUTO or not scales:
         return [model] * len(scales)
@@ -221,7 +222,7 @@ def pass_models(model: str, scales: Sequence[int], *, jpeg_quality: int | None) 
 
 
 def expected_shapes(config: A2FConfig) -> dict[str, tuple[int, ...]]:
-    """Tensor name -> shape of a folded weights file, in the order of the network."""
+    """The name and shape of each tensor of a folded weights file, in the order of the network."""
     c, hidden, out = config.channels, config.hidden, 3 * config.scale**2
     shapes: dict[str, tuple[int, ...]] = {}
 
@@ -250,7 +251,7 @@ def read_weights(path: Path | str) -> Weights:
     """Read a weights file.
 
     Raises:
-        WeightsError: if the file is missing, truncated, no safetensors file, not one of ours, or has wrong tensors.
+        WeightsError: if the file is missing, truncated, no safetensors file, no a2f weights file, or has wrong tensors.
     """
     path = Path(path)
     try:
@@ -265,10 +266,10 @@ def weights_from_bytes(blob: bytes, *, name: str) -> Weights:
 
     Args:
         blob: the whole safetensors file.
-        name: what to call it in errors.
+        name: name of the file in errors.
 
     Raises:
-        WeightsError: as `read_weights`.
+        WeightsError: if the file is missing, truncated, no a2f weights file, or has wrong tensors.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load
@@ -276,7 +277,7 @@ def weights_from_bytes(blob: bytes, *, name: str) -> Weights:
     try:
         tensors = load(blob)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise WeightsError(f"{name} is not a whole safetensors file: {error}") from error
+        raise WeightsError(f"{name} is not a complete safetensors file: {error}") from error
     metadata = _metadata(blob)
     config = _config(metadata, name)
     _check_tensors(tensors, config, name)
@@ -288,7 +289,7 @@ def write_weights(weights: Weights) -> bytes:
     """The bytes of a weights file.
 
     Raises:
-        WeightsError: if the tensors are not those of the configuration.
+        WeightsError: if the tensors do not match the configuration.
     """
     from safetensors.numpy import save
 
@@ -322,10 +323,10 @@ def _config(metadata: Mapping[str, str], name: str) -> A2FConfig:
             if not config.variant.isprintable():
                 raise TypeError("the name cannot be printed")
             return config
-        if "network" in metadata and "variant" not in metadata:  # as `a2f.peers.files` writes
-            whose = "a network of your own" if ":" in metadata["network"] else "a network of another paper"
-            told = f"{name} holds {metadata['network']}, {whose}"
-            raise WeightsError(f"{told}. a2f upscale takes A²F only; use a2f eval or a2f export.")
+        if "network" in metadata and "variant" not in metadata:  # written by `a2f.peers.files`
+            kind = "a network of your own" if ":" in metadata["network"] else "a network of another paper"
+            text = f"{name} holds {metadata['network']}, {kind}"
+            raise WeightsError(f"{text}. a2f upscale takes only A²F networks: use a2f eval or a2f export.")
         return config_of(metadata["variant"], scale=int(metadata["scale"]))
     except WeightsError:
         raise
@@ -334,7 +335,7 @@ def _config(metadata: Mapping[str, str], name: str) -> A2FConfig:
 
 
 def _check_tensors(tensors: Tensors, config: A2FConfig, name: str) -> None:
-    if config.blocks > len(tensors) + 100:  # far too many to make a list of
+    if config.blocks > len(tensors) + 100:  # too many to list
         raise WeightsError(f"{name} names {config.blocks} blocks and holds {len(tensors)} tensors")
     expected = expected_shapes(config)
     missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())

@@ -106,7 +106,7 @@ def test_prepare_interrupted_says_how_to_go_on(tmp_path: Path, monkeypatch, caps
     monkeypatch.setattr(module, "_outputs", stop)
     code, text = fails(monkeypatch, capsys, "prepare", tmp_path / "src", tmp_path / "dst", "-j", 1)
     assert code == 130
-    assert text == f"the same command goes on from here ({tmp_path}/dst)\n\ninterrupted\n"
+    assert text == f"run the same command to continue ({tmp_path}/dst)\n\ninterrupted\n"
 
 
 # download
@@ -148,7 +148,7 @@ def test_download_from_a_mirror(tmp_path: Path, mirror: str, monkeypatch, capsys
     assert text.splitlines() == [
         "tiny: a test; terms: free",
         f"{mirror}/some.host/sets/tiny.tar.gz -> {out}/archives/tiny.tar.gz",
-        "tiny.tar.gz: checksum as published",
+        "tiny.tar.gz: the checksum is the published one",
         f"{out}/Tiny: 1 file(s)",
     ]
     assert (out / "Tiny/HR/a.png").read_bytes() == b"abc"
@@ -184,14 +184,14 @@ def test_download_interrupted_says_how_to_go_on(tmp_path: Path, mirror: str, mon
     code, text = fails(monkeypatch, capsys, "download", "tiny", "-o", tmp_path / "out", "--base-url", mirror)
     assert code == 130
     assert text.endswith(
-        f"what is there is kept in {tmp_path}/out/archives; the same command goes on from there\n\ninterrupted\n"
+        f"partial downloads are kept in {tmp_path}/out/archives; run the same command to continue\n\ninterrupted\n"
     )
 
 
 def test_a_set_that_must_be_asked_for(tmp_path: Path) -> None:
     done = run("download", "set5", "manga109", "-o", tmp_path)
     assert done.exit_code == 2
-    assert "manga109 cannot be fetched by a program: ask for it at http://www.manga109.org/en/" in done.output
+    assert "manga109 cannot be downloaded by a2f: ask for it at http://www.manga109.org/en/" in done.output
     assert "Terms: academic use only" in done.output
     assert list(tmp_path.iterdir()) == []
 

@@ -61,9 +61,9 @@ def test_exact_sizes_and_what_is_there(run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "ends", "told"),
     [
-        (["-s", 2], 3, "a_x2.png exists: --overwrite replaces it, --skip-existing leaves it"),
+        (["-s", 2], 3, "a_x2.png exists: --overwrite replaces it, --skip-existing skips it"),
         (["-s", 2, "--skip-existing"], 0, "a_x2.png exists, skipped"),
-        (["--max-side", 20, "--never-shrink", "-o", "b.png"], 0, "a.png: 30 x 20 is larger than 20 x 13: left alone"),
+        (["--max-side", 20, "--never-shrink", "-o", "b.png"], 0, "a.png: 30 x 20 is larger than 20 x 13: skipped"),
         (["--width", 999, "-o", "b.png"], 2, "at most 16 times is possible"),
     ],
 )
@@ -109,7 +109,7 @@ def test_times_in_a_unit_that_suits(seconds: float, text: str) -> None:
 def test_standard_input_is_no_file(run) -> None:
     code, _, err = run("upscale", "-", "-o", "a.png", "--dry-run")
     assert code == 2
-    assert "--dry-run looks at files" in err
+    assert "--dry-run needs files" in err
 
 
 @pytest.mark.parametrize("format", list(FORMATS))

@@ -88,7 +88,7 @@ def test_enlargements_that_do_not_pair_or_fit_are_refused(here: Path) -> None:
     large = imresize(np.asarray(Image.open("Set5/HR/baby.png"))[:64], scale=1.0)
     Image.fromarray(large).save(made / "baby.png")
     silent = run("made", "--data", "Set5")
-    assert "do not tell its scale: add -s" in str(silent.exception)
+    assert "have no scale: add -s" in str(silent.exception)
     lacking = run("made", "-s", "4", "--data", "Set5")
     assert "no enlargement for 1 of the 2 images of Set5: bird" in str(lacking.exception)
     Image.fromarray(large[:, :76]).save(made / "bird.png")
@@ -102,7 +102,7 @@ def test_enlargements_that_do_not_pair_or_fit_are_refused(here: Path) -> None:
     told = run("made", "-s", "4", "--data", "Set5")
     assert told.exit_code == 0
     assert "made: 1 image(s) belong to no image of the sets: other.png" in told.stderr
-    assert "made already" in run("made", "-s", "4", "--data", "Set5", "--jpeg", "75").output
+    assert "are finished" in run("made", "-s", "4", "--data", "Set5", "--jpeg", "75").output
 
 
 def test_a_picture_equal_to_its_original_is_valid_json(here: Path) -> None:
@@ -128,7 +128,7 @@ def test_files_tell_their_scale(here: Path) -> None:
         "two.onnx enlarges 2 times and three.safetensors enlarges 3 times. Measure one scale at a time.",
         2,
     )
-    assert "three.safetensors enlarges 3 times, not 4. Leave out -s, or measure this file alone." in str(
+    assert "three.safetensors enlarges 3 times, not 4. Leave out -s, or measure this file separately." in str(
         run("three.safetensors", "-s", "4", "--data", "Set5").exception
     )
     assert scores("bicubic", "--data", "Set5")[0]["scale"] == 4
@@ -159,7 +159,7 @@ def test_own_lr_images(here: Path) -> None:
 def test_names_of_ones_own_in_tables(here: Path) -> None:
     run("sd", "-s", "2", "--data", "Set5", "--save", "out")
     text = run("carn-m=out/sd", "my net=sd", "-s", "2", "--data", "Set5", "--published").stdout
-    assert "Set5 here has 2 pictures, the paper's has 5: not comparable." in text
+    assert "Set5 here has 2 pictures, the set of the paper has 5: not comparable." in text
     assert "| carn-m x2 |" in text
     assert "the paper's CARN-M x2 (412K, 91.2G)" in text
     assert "| my net x2 |" in text
@@ -179,7 +179,7 @@ def test_the_papers_row_of_a_weights_file_once_and_no_row_of_dashes(here: Path) 
     Path("Set5").rename("Mine")
     text = run("aaf_sd_x4.safetensors", "--data", "Mine", "--published-all").stdout
     assert "the paper's" not in text
-    assert "The paper prints no figures of these networks on these sets" in text
+    assert "The paper has no figures of these networks for these sets" in text
     (row,) = scores("aaf_sd_x4.safetensors", "--data", "Mine")
     assert (row["network"], row["parameters"], round(row["multi_adds"] / 1e9, 2)) == ("sd", 319_672, 18.15)
 
@@ -208,8 +208,8 @@ def test_significance_and_error_maps(here: Path) -> None:
     assert chosen.exit_code == 0
     assert (here / "maps" / "Set14_zebra.png").exists()
     assert "no picture 'fox'" in run(*words, "--error-maps", "m", "--pictures", "fox").output
-    assert "name two or more" in run("sd", "--data", "Set5", "--significance").output
-    assert "--csv has each image" in run(*words, "--significance", "--csv").output
+    assert "give two or more" in run("sd", "--data", "Set5", "--significance").output
+    assert "leave out --csv" in run(*words, "--significance", "--csv").output
 
 
 @pytest.mark.integration

@@ -67,7 +67,7 @@ def test_resume_does_what_is_missing(run, folder: Path, tmp_path: Path) -> None:
     code, _, said = run(*UPSCALE, "--resume")
     assert code == 1, "a bad file is left"
     journal = Path("out/.a2f-journal.sqlite")
-    assert said == f"{journal}: 3 done, 1 quarantined, 0 to do; --retry-failed tries again what failed\n"
+    assert said == f"{journal}: 3 done, 1 quarantined, 0 to do; --retry-failed retries failed files\n"
     photo(folder / "bad.png")
     (tmp_path / "out/a_x2.png").unlink()
     code, out, _ = run(*UPSCALE, "--resume", "--json")
@@ -118,7 +118,7 @@ def test_status(run, folder: Path) -> None:
     code, out, _ = run("batch", "status", "out")
     assert code == 0
     first, *rest = out.splitlines()
-    assert first == "out/.a2f-journal.sqlite: 4 files, the last run came to its end"
+    assert first == "out/.a2f-journal.sqlite: 4 files, the last run is finished"
     assert rest[0].split() == ["3", "done"]
     assert rest[1].split() == ["1", "quarantined"]
     assert rest[-1].startswith("  quarantined: in/bad.png is not an image")
@@ -172,8 +172,8 @@ def test_reports(run, folder: Path, tmp_path: Path) -> None:
     [
         (["--shard", "3"], "write it as 3/8"),
         (["--resume", "--dry-run"], "leave out the options of the journal"),
-        (["--resume", "-o", "-"], "give -o a folder"),
-        (["--resume", "-o", "a.png"], "with a journal, -o is a folder"),
+        (["--resume", "-o", "-"], "give a folder with -o"),
+        (["--resume", "-o", "a.png"], "with a journal give a folder"),
         (["--resume", "-o", "s3://bucket"], "give it a place on this machine with --journal"),
         (["--journal", "j.sqlite", "-o", "https://x.org/"], "can only be read"),
     ],

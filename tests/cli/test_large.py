@@ -111,7 +111,7 @@ def test_a_loss_that_is_not_measured_anew_is_not_kept(pytestconfig, tmp_path: Pa
     weights, told = read_weights(find_shipped("sd", scale=4).path), []
     before = replace(weights, metadata={**weights.metadata, LOSS_KEY: "9.9"})
     assert LOSS_KEY not in calibrated(before, tmp_path, tell=told.append).metadata
-    assert told[-1] == "the loss was not measured: that takes 4 photographs or more"
+    assert told[-1] == "the loss was not measured: give at least 4 photographs"
 
 
 WITH_PEAK = """

@@ -87,10 +87,10 @@ def test_export(here: Path, monkeypatch, capsys) -> None:
     )
     assert fails(monkeypatch, capsys, "export", "sd", "-o", "a.txt")[0] == 2
     code, said = fails(monkeypatch, capsys, "export", "l", "-o", "b.onnx")
-    assert (code, "There are: sd x2" in said) == (2, True)
+    assert (code, "Choose one of: sd x2" in said) == (2, True)
     Path("torn.safetensors").write_bytes(shipped_models()[0].path.read_bytes()[:1000])
     code, said = fails(monkeypatch, capsys, "export", "torn.safetensors", "-o", "b.onnx")
-    assert (code, "not a whole safetensors file" in said) == (1, True)
+    assert (code, "not a complete safetensors file" in said) == (1, True)
     assert not Path("b.onnx").exists()
 
 
@@ -174,7 +174,7 @@ def test_unexpected_errors_are_one_line(monkeypatch, capsys) -> None:
     monkeypatch.setattr("a2f.weights.shipped_models", broken)
     code, said = fails(monkeypatch, capsys, "models")
     assert code == 1
-    assert said == "error: unexpected RuntimeError: surprise (a bug: A2F_DEBUG=1 shows where)\n"
+    assert said == "error: unexpected RuntimeError: surprise (this is a bug: set A2F_DEBUG=1 for a traceback)\n"
 
 
 @pytest.mark.parametrize("largest", [1.0, float("nan")])

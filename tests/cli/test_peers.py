@@ -154,8 +154,8 @@ def test_convert_reads_a_checkpoint_of_another_network(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        ("sdd", "unknown model 'sdd' (did you mean 'sd'?): name one of sd, sd-robust, or a weights file"),
-        ("imdn", "no weights of imdn are shipped: name a weights file, made by a2f convert --as imdn"),
+        ("sdd", "unknown model 'sdd' (did you mean 'sd'?): give one of sd, sd-robust, or a weights file"),
+        ("imdn", "no weights of imdn are shipped: give a weights file, made by a2f convert --as imdn"),
     ],
 )
 def test_export_says_what_to_do_about_a_name_without_weights(model: str, said: str, tmp_path: Path) -> None:

@@ -19,12 +19,12 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 
 def photograph(height: int, width: int, *, seed: int = 0) -> np.ndarray:
-    """Noise in spots of several sizes: edges for JPEG, and nothing that a kernel drives beyond 0..255."""
+    """Noise in positions of several sizes: edges for JPEG, and nothing that a kernel drives beyond 0..255."""
     rng = np.random.default_rng(seed)
     total = np.full((height, width, 3), 128.0)
     for size in (1, 3, 8, 24):
-        spots = rng.uniform(-20, 20, (-(-height // size), -(-width // size), 3))
-        total += spots.repeat(size, 0).repeat(size, 1)[:height, :width]
+        positions = rng.uniform(-20, 20, (-(-height // size), -(-width // size), 3))
+        total += positions.repeat(size, 0).repeat(size, 1)[:height, :width]
     return total.clip(0, 255).astype(np.uint8)
 
 
@@ -79,7 +79,7 @@ def test_draws_have_the_shares_that_were_asked_for() -> None:
         ({"quality_max": 101}, "quality_max = 101"),
         ({"quality_min": 96}, "quality_min = 96, quality_max = 95"),
         *(({kernel: -0.1}, "weights of at least 0") for kernel in KERNELS),
-        (dict.fromkeys(KERNELS, 0.0), "one weight is over 0"),
+        (dict.fromkeys(KERNELS, 0.0), "give one weight over 0"),
     ],
 )
 def test_bad_ranges(given: dict[str, float], message: str) -> None:

@@ -165,7 +165,7 @@ def test_a_server_that_sends_another_part_is_not_believed(server: Server, tmp_pa
     server.faults, server.shift = [300_000], 1
     assert ear.fetch(server, tmp_path / "f.part") == DATA
     assert server.asked == [None, "bytes=300000-", None]
-    assert ear.told[1] == "the server sent another part than was asked for; again in 2 s"
+    assert ear.told[1] == "the server sent another part than requested; again in 2 s"
 
 
 def test_a_server_without_ranges_starts_over(server: Server, tmp_path: Path, ear: Ear) -> None:
@@ -213,7 +213,7 @@ def test_a_part_that_is_whole_already(server: Server, tmp_path: Path, ear: Ear) 
     assert ear.fetch(server, tmp_path / "f.part") == DATA
 
 
-@pytest.mark.parametrize(("status", "text"), [(404, "has no such file"), (403, "refuses it"), (418, "does not send")])
+@pytest.mark.parametrize(("status", "text"), [(404, "has no such file"), (403, "refuses it"), (418, "refuses it")])
 def test_what_cannot_be_had_is_told_at_once(server: Server, tmp_path: Path, ear: Ear, status: int, text: str) -> None:
     server.faults = [status]
     with pytest.raises(DownloadError, match=rf"f.bin: the server {text}.*\({status} .*--base-url"):
@@ -230,7 +230,7 @@ def test_a_server_in_trouble_is_asked_again_when_it_says(server: Server, tmp_pat
 
 def test_without_progress_it_gives_up_and_a_later_run_goes_on(server: Server, tmp_path: Path, ear: Ear) -> None:
     server.faults = [300_000] + [0] * (TRIES - 1)
-    with pytest.raises(DownloadError, match=r"given up after 6 tries; .*f.part keeps 300,000 bytes"):
+    with pytest.raises(DownloadError, match=r"gave up after 6 tries; .*f.part keeps 300,000 bytes"):
         ear.fetch(server, tmp_path / "f.part")
     assert ear.pauses == [1, 2, 4, 8, 16]
     assert ear.fetch(server, tmp_path / "f.part") == DATA
@@ -269,7 +269,7 @@ def test_a_disk_that_fills_up(server: Server, tmp_path: Path, ear: Ear) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, hard))
     try:
-        with pytest.raises(DownloadError, match=r"cannot write .*f.part: File too large; what is there is kept"):
+        with pytest.raises(DownloadError, match=r"cannot write .*f.part: File too large; the downloaded part is kept"):
             ear.fetch(server, tmp_path / "f.part")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -307,7 +307,7 @@ def test_published_checksums(server: Server, tmp_path: Path, ear: Ear) -> None:
         folder = tmp_path / str(number)
         path = obtain(archive_of(server, **known), folder, listener=ear.listener)
         assert path.read_bytes() == DATA
-        assert ear.told[-1] == "f.bin: checksum as published"
+        assert ear.told[-1] == "f.bin: the checksum is the published one"
         assert {p.name for p in folder.iterdir()} == {"f.bin", "f.bin.sha256"}
         assert (folder / "f.bin.sha256").read_text() == f"{sha256}  f.bin\n"
     asked = len(server.asked)
@@ -331,7 +331,7 @@ def test_without_a_published_checksum_the_first_download_vouches_for_the_second(
     assert ear.told[-1] == f"f.bin: not verified, no checksum is published; SHA-256 {sha256}"
     path.unlink()
     obtain(archive, tmp_path, listener=ear.listener)
-    assert ear.told[-1] == "f.bin: SHA-256 as in the earlier download"
+    assert ear.told[-1] == "f.bin: the SHA-256 is that of the earlier download"
     path.unlink()
     archive_of(server, DATA[:-1])
     with pytest.raises(DownloadError, match=r"wrong checksum: .* earlier download \(.*f.bin.sha256; remove it"):
@@ -377,7 +377,7 @@ def test_one_archive_serves_several_parts_and_nothing_is_fetched_twice(
     assert ear.told[-1] == f"{tmp_path / 'Set/HR'}: 1 file(s)"
     download((hr, lr), tmp_path, listener=ear.listener)
     assert (tmp_path / "Set/LR_bicubic/X4/ax4.png").exists()
-    assert f"{tmp_path / 'Set/HR'} is there already: left as it is" in ear.told
+    assert f"{tmp_path / 'Set/HR'} exists already: not changed" in ear.told
     download((hr, lr), tmp_path, listener=ear.listener)
     assert server.asked == [None]
 

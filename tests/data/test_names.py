@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from a2f.data.names import branch, find_partners, told_scale
+from a2f.data.names import branch, find_partners, scales_in_names
 from a2f.errors import InputError
 
 NAMES = ["baby", "bird", "a", "a_b", "101085"]
@@ -65,6 +65,6 @@ def test_branches_of_a_folder(tmp_path: Path) -> None:
 
 
 def test_told_scales() -> None:
-    assert told_scale("babyx4_SR") == {4}
-    assert told_scale("X4", "baby") == {4}
-    assert told_scale("baby", "x40") == set()
+    assert scales_in_names("babyx4_SR") == {4}
+    assert scales_in_names("X4", "baby") == {4}
+    assert scales_in_names("baby", "x40") == set()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from a2f.data.pairs import find_images, find_lr, held_out, listed, load_pairs, make_pair
+from a2f.data.pairs import find_images, find_lr, held_out, load_pairs, make_pair, read_image_list
 from a2f.errors import ImageReadError, InputError, UsageError
 from a2f.resize import imresize
 from a2f.training.recipe import Recipe
@@ -75,13 +75,13 @@ def test_missing_and_wrong_lr_images_are_told(tmp_path: Path) -> None:
         list(load_pairs(find_images(root), scale=4, lr=find_lr(root, scale=4), on_error=pytest.fail))
     for name in ("a", "b"):
         (root / f"LR_bicubic/X4/{name}x4.png").unlink()
-    with pytest.raises(InputError, match=r"X4 lacks .* 2 of the 3 images .*: ax4.png, bx4.png; add them"):
+    with pytest.raises(InputError, match=r"X4 has no LR image for 2 of the 3 images .*: ax4.png, bx4.png; add them"):
         find_lr(root, scale=4)
 
 
 def test_a_folder_of_several_parts_of_a_set_is_refused(tmp_path: Path) -> None:
     standard(tmp_path, "DIV2K_valid_HR", "DIV2K_valid_LR_bicubic")
-    with pytest.raises(InputError, match=r"name the folder of the HR images, .*DIV2K_valid_HR"):
+    with pytest.raises(InputError, match=r"give the folder of the HR images, .*DIV2K_valid_HR"):
         find_images(tmp_path)
 
 
@@ -163,9 +163,9 @@ def test_lists_of_pictures_that_are_wrong(tmp_path: Path, text: str, message: st
     names = tmp_path / "list.txt"
     names.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=message):
-        listed(names, folder=tmp_path, among=[])
+        read_image_list(names, folder=tmp_path, among=[])
     with pytest.raises(InputError, match="cannot read the list"):
-        listed(tmp_path / "none.txt", folder=tmp_path, among=[])
+        read_image_list(tmp_path / "none.txt", folder=tmp_path, among=[])
 
 
 @pytest.mark.integration

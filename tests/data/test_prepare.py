@@ -171,7 +171,7 @@ def test_bad_and_small_files_stop_nothing(tmp_path: Path) -> None:
     (source / "gone.png").symlink_to("nowhere.png")
     Image.fromarray(noise(15, 90)).save(source / "small.png")
     todo = find_sources(source, tmp_path / "dst", SMALL)
-    assert todo.notes == ("1 file(s) left out that are no images by their names: .txt (1)",)
+    assert todo.notes == ("1 file(s) skipped that are no images by their names: .txt (1)",)
     results = {r.source: r for r in run(todo, jobs=1)}
     assert {name for name, r in results.items() if r.status == "failed"} == {
         "a_empty.png", "text.jpg", "cut.png", "gone.png",
@@ -221,7 +221,7 @@ def test_more_scales_are_added_and_earlier_ones_kept_up(tmp_path: Path) -> None:
     assert sorted(p.name for p in (folder / "LR_bicubic").iterdir()) == ["X2", "X4"]
     (folder / "LR_bicubic/X2/p0_s001x2.png").unlink()
     todo = find_sources(source, folder, later)
-    assert todo.notes == (f"{folder} has LR images of scale 2 too: they are kept up",)
+    assert todo.notes == (f"{folder} has LR images of scale 2 too: they are updated",)
     assert [r.status for r in run(todo, jobs=1)] == ["made"]
     assert (folder / "LR_bicubic/X2/p0_s001x2.png").exists()
 
@@ -234,7 +234,7 @@ def test_sources_that_are_gone_leave_their_files_until_others_take_the_names(tmp
     (source / "deep/p1.png").unlink()
     Image.fromarray(noise(48, 48, 7)).save(source / "p0.webp", lossless=True)
     todo = find_sources(source, folder, SMALL)
-    assert todo.notes == (f"2 image(s) of the index are no longer in {source}; what was made of them is left",)
+    assert todo.notes == (f"2 image(s) of the index are no longer in {source}; their outputs are kept",)
     list(run(todo, jobs=1))
     images = {i["source"]: i for i in json.loads((folder / "index.json").read_text())["images"]}
     assert {o["path"] for o in images["p0.webp"]["outputs"]} >= {"HR/p0_s001.png"}
@@ -331,7 +331,7 @@ def test_a_killed_worker_ends_the_run_with_a_word_and_a_second_one_goes_on(tmp_p
     assert next(running).status == "made"
     for child in multiprocessing.active_children():
         child.kill()
-    with pytest.raises(A2FError, match=r"a process was killed.*fewer --jobs"):
+    with pytest.raises(A2FError, match=r"a process was killed.*lower --jobs"):
         list(running)
     statuses = [r.status for r in prepared(source, folder)]
     assert statuses[0] == "kept"
@@ -356,7 +356,7 @@ def test_requests_that_cannot_be_met(tmp_path: Path) -> None:
         (source, source, UsageError, "outputs would become inputs"),
         (source, source / "deep/out", UsageError, "outputs would become inputs"),
         (source, tmp_path / "link/out", UsageError, "outputs would become inputs"),
-        (tmp_path / "out/HR", tmp_path / "out", UsageError, "where the outputs"),
+        (tmp_path / "out/HR", tmp_path / "out", UsageError, "is a folder of the outputs"),
         (source, tmp_path / "file", UsageError, "is a file"),
         (source, tmp_path / "mine", UsageError, "did not make"),
     ]

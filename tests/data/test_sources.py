@@ -31,7 +31,7 @@ def test_mirrors_and_unknown_names() -> None:
     assert archive.address(None) == "https://cv.snu.ac.kr/research/EDSR/benchmark.tar"
     assert archive.address("http://mirror/x/") == "http://mirror/x/cv.snu.ac.kr/research/EDSR/benchmark.tar"
     for bad in ("file:///etc", "ftp://mirror/", "mirror"):
-        with pytest.raises(UsageError, match="only http"):
+        with pytest.raises(UsageError, match="give an address with http"):
             archive.address(bad)
     with pytest.raises(UsageError, match=r"unknown data set 'set6' \(did you mean 'set5'\?\): choose from div2k"):
         find_set("set6")

@@ -6,7 +6,15 @@ import math
 import numpy as np
 import pytest
 
-from a2f.evaluation.differences import ALL_SETS, UNCLEAR, as_markdown, compare, comparison_rows, interval, note_of
+from a2f.evaluation.differences import (
+    ALL_SETS,
+    UNCLEAR,
+    as_markdown,
+    compare,
+    comparison_note,
+    comparison_rows,
+    interval,
+)
 from a2f.evaluation.score import SetScore
 
 
@@ -70,8 +78,8 @@ def test_all_pairs_and_all_sets_together() -> None:
     ]
     assert len(found) == 9
     assert found[2].mean == pytest.approx((0 + 1 + 1) / 3)
-    assert "3 pairs are compared" in note_of(found)
-    assert "fewer than 20 images" in note_of(found)
+    assert "3 pairs are compared" in comparison_note(found)
+    assert "fewer than 20 images" in comparison_note(found)
     assert [row[0] for row in comparison_rows(found)] == ["first", *(p.first for p in found)]
     assert as_markdown(found).count("\n| ") == 9
 
@@ -93,9 +101,9 @@ def test_one_image_shows_no_winner() -> None:
     assert math.isnan(pair.high)
     assert pair.verdict == "no clear difference"
     assert comparison_rows(found)[1][6:8] == ["none", "no clear difference"]
-    assert "With one image there is no interval." in note_of(found)
-    assert "too narrow" not in note_of(found)
-    assert "no interval" not in note_of(compare(scores({"a": [1, 2], "b": [3, 4]}), ["psnr_y"]))
+    assert "With one image there is no interval." in comparison_note(found)
+    assert "too narrow" not in comparison_note(found)
+    assert "no interval" not in comparison_note(compare(scores({"a": [1, 2], "b": [3, 4]}), ["psnr_y"]))
 
 
 def test_json_of_what_is_not_finite_is_null() -> None:

@@ -51,7 +51,7 @@ def test_ready_lr_images_are_taken(data: Path) -> None:
     folder = data / "LR_bicubic" / "X4"
     folder.mkdir(parents=True)
     Image.new("RGB", (20, 16), (1, 2, 3)).save(folder / "ax4.png")
-    with pytest.raises(InputError, match=r"lacks the LR images of 1 of the 2 .*: bx4\.png"):
+    with pytest.raises(InputError, match=r"has no LR image for 1 of the 2 .*: bx4\.png"):
         load_set(data, scale=4)
     Image.new("RGB", (19, 16)).save(folder / "bx4.png")
     np.testing.assert_array_equal(load_set(data, scale=4)[0].lr[0, 0], (1, 2, 3))
@@ -120,7 +120,7 @@ def test_tables(data: Path) -> None:
     assert told in as_markdown(rows, footnote(metrics))
     printed = table_rows(scores, metrics, shown="own")
     assert "Tables 5 (LPIPS) and 6" in footnote(metrics, printed, shown="own")
-    assert "prints no figures of these networks" in footnote(metrics, printed[:2], shown="own")
+    assert "has no figures of these networks" in footnote(metrics, printed[:2], shown="own")
     every = rows_of(scores, metrics, shown="all")
     assert len(every) == 3 + 23
     assert ["the paper's CARN-M x4 (412K, 32.5G)", "31.92/0.8903"] in every
@@ -212,7 +212,7 @@ def test_command(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     rows = [line.split("|") for line in done.stdout.splitlines()]
     assert rows[3][1] == " own x4 "
     assert rows[3][2] == rows[2][2]  # our own network, by both ways
-    assert "prints no figures of these networks on these sets" in done.stdout
+    assert "has no figures of these networks for these sets" in done.stdout
     named = shutil.copytree(data, tmp_path / "Set5")
     done = run.invoke(cli, ["eval", "sd", "--data", str(named), "--published-all"])
     assert "MSRN x4 (6078K, 349.8G)" in done.stdout

@@ -14,7 +14,7 @@ from a2f.cli.main import cli
 from a2f.data.degrade import jpeg
 from a2f.errors import UsageError
 from a2f.evaluation.crops import CELL_PX, cells_of, draw_crops, sheet_rows
-from a2f.evaluation.jpeg import condition, encoder, lr_rule, under
+from a2f.evaluation.jpeg import compressed, condition, encoder, lr_rule
 from a2f.evaluation.report import as_json
 from a2f.evaluation.score import protocol, score_set, upscale_uint8
 from a2f.evaluation.sets import load_set
@@ -54,8 +54,8 @@ def test_jpeg_is_the_one_that_is_stated(data: Path) -> None:
 
 def test_only_lr_goes_through_it(data: Path) -> None:
     items = load_set(data, scale=2)
-    assert under(items, None) == items
-    for before, after in zip(items, under(items, 50), strict=True):
+    assert compressed(items, None) == items
+    for before, after in zip(items, compressed(items, 50), strict=True):
         assert after.name == before.name
         np.testing.assert_array_equal(after.hr, before.hr)
         np.testing.assert_array_equal(after.lr, jpeg(before.lr, quality=50))
@@ -75,7 +75,7 @@ def test_rule_names_quality_subsampling_and_encoder() -> None:
 def test_tables_have_a_column_for_each_quality(data: Path) -> None:
     items, metrics = load_set(data, scale=2), ("psnr_y",)
     scores = [
-        score_set(None, under(items, q), model="sd", data="Set5", scale=2, metrics=metrics, jpeg_quality=q)
+        score_set(None, compressed(items, q), model="sd", data="Set5", scale=2, metrics=metrics, jpeg_quality=q)
         for q in QUALITIES
     ]
     assert qualities_of(scores) == list(QUALITIES)
@@ -145,7 +145,7 @@ def test_command(data: Path, tmp_path: Path) -> None:
     for more, message in [
         (["--sheet", sheet], "exists: --overwrite replaces it"),
         (["--pictures", "a"], "add --sheet"),
-        (["--jpeg", "75,best"], "'best': give qualities from 1 to 100 and clean"),
+        (["--jpeg", "75,best"], "'best': give qualities from 1 to 100, or clean"),
         (["--jpeg", "101"], "'101': give qualities"),
     ]:
         done = run(*given, *more)

@@ -64,7 +64,7 @@ def test_a_pickle_of_arrays_is_read_and_any_other_refused_unrun(tmp_path: Path, 
     given = {"a": {"b": np.arange(6, dtype=np.float32).reshape(2, 3)}}
     np.testing.assert_array_equal(read_arrays(pickle.dumps(given))["a"]["b"], given["a"]["b"])
     for hostile in (Hostile(), {"a": Hostile()}, {"a": np.array([Hostile()], object)}):
-        with pytest.raises(WeightsError, match=r"wants to call (posix|nt)\.system"):
+        with pytest.raises(WeightsError, match=r"calls (posix|nt)\.system"):
             read_arrays(pickle.dumps(hostile))
     assert not (tmp_path / "executed").exists()
     for broken in (b"", b"no pickle", pickle.dumps(given)[:-20], pickle.dumps([1])):

@@ -175,7 +175,7 @@ def test_an_existing_picture_is_replaced_on_request_alone(run: Path, tmp_path: P
 
 def test_what_cannot_be_drawn(run: Path, tmp_path: Path) -> None:
     assert command(SHIPPED).exit_code == 2
-    assert "name the picture" in command(run, SHIPPED).output
+    assert "give an output" in command(run, SHIPPED).output
     assert "Missing argument 'RUN...'" in command().output
     path = tmp_path / "idn.safetensors"
     path.write_bytes(write_network(open_network("idn", scale=2)))

@@ -77,7 +77,7 @@ def test_figure_3_shows_the_factors_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "figure.svg"
     draw_factors([panel, Panel(title="another", values=panel.values)], output=path)
     assert {"A²F-SD ×4, ours", "another", "block"} <= set(texts(path))
-    with pytest.raises(UsageError, match="name a model"):
+    with pytest.raises(UsageError, match="give a model"):
         draw_factors([], output=path)
 
 
@@ -85,7 +85,7 @@ def test_figure_3_shows_the_factors_of_the_file(tmp_path: Path) -> None:
 def test_figure_3_needs_all_factors() -> None:
     from a2f.model.a2f import A2F, to_weights
 
-    with pytest.raises(WeightsError, match="lacks a factor"):
+    with pytest.raises(WeightsError, match="has not all factors"):
         panel_of(to_weights(A2F(ablation_of("baseline-mp", scale=2))), whose="x")
 
 
@@ -122,7 +122,7 @@ def test_figure_4_shows_each_method_with_its_figures(item: Item, tmp_path: Path)
 
 @pytest.mark.parametrize("crop", [(100, 0, 40, 20), (0, 90, 10, 10), (0, 0, 0, 5)])
 def test_figure_4_refuses_a_crop_outside(item: Item, crop: tuple[int, int, int, int]) -> None:
-    with pytest.raises(UsageError, match="does not lie in a picture of 128 x 96"):
+    with pytest.raises(UsageError, match="is not inside a picture of 128 x 96"):
         scene_of(item, {"bicubic": None}, data="Noise", scale=4, crop=crop)
 
 

@@ -262,7 +262,7 @@ def test_losing_depth_needs_force() -> None:
 
 
 def test_too_wide_for_the_format() -> None:
-    with pytest.raises(UsageError, match="16383 pixels a side"):
+    with pytest.raises(UsageError, match="16383 pixels per side"):
         encode_image(Picture(pixels=np.zeros((1, 16384, 1), np.uint8)), format="webp")
 
 

@@ -151,7 +151,7 @@ def test_an_old_pickled_network_is_read(tmp_path: Path) -> None:
     assert list(found) == ["model.conv.weight"]
     np.testing.assert_array_equal(found["model.conv.weight"], values[1:5].reshape(2, 2).T)
     path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(WeightsError, match="ends within a tensor"):
+    with pytest.raises(WeightsError, match="ends inside a tensor"):
         read_pickled(path)
     path.write_bytes(b"".join(parts) + pickle.dumps(["7"], 2) + np.int64(4).tobytes() + values[:4].tobytes())
     with pytest.raises(WeightsError, match="reaches beyond its storage of 4 values"):
@@ -180,5 +180,5 @@ def test_a_checkpoint_of_another_scale_tells_its_own(tmp_path: Path) -> None:
         constants[f"b{i + 1}"] = state[f"network.body.{2 * i}.bias"]
         constants[f"alpha{i + 1}"] = state[f"network.body.{2 * i + 1}.weight"]
     path = tensorflow(tmp_path / "x4.pb", constants)
-    with pytest.raises(WeightsError, match="the file seems to be of x4, not x3: give -s 4"):
+    with pytest.raises(WeightsError, match="seems to be for x4, not x3: give -s 4"):
         convert_network(path, name="fsrcnn-shuffle", scale=3)

@@ -108,7 +108,7 @@ def test_a_network_of_ones_own(own: str, tmp_path: Path) -> None:
     path.write_bytes(write_network(network))
     assert network_in(path) == "my.py:Net"
     assert str(tmp_path) not in str(path.read_bytes()[:500])
-    with pytest.raises(UsageError, match=r"of the network 'my\.py:Net': say where its class is, --network"):
+    with pytest.raises(UsageError, match=r"to the network 'my\.py:Net': give its class with --network"):
         read_network(path)
     again = read_network(path, own=own)
     assert torch.equal(unique_tensors(again.module)["up.0.bias"], unique_tensors(network.module)["up.0.bias"])

@@ -42,5 +42,5 @@ def test_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert threads_of_run(None) == default_threads()
     for wrong in ("0", "two", "1,2"):
         monkeypatch.setenv("OMP_NUM_THREADS", wrong)
-        with pytest.raises(UsageError, match="a whole number over 0"):
+        with pytest.raises(UsageError, match="a whole number greater than 0"):
             threads_of_run(None)

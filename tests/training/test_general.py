@@ -176,5 +176,5 @@ def test_a_network_that_makes_nan_is_told_and_leaves_nothing(
     monkeypatch.chdir(tmp_path)
     command = ["train", "--network", "nan.py:Nan", "-s", "2", "--data", str(photos), "-o", "run"]
     done = CliRunner().invoke(cli, command)
-    assert "the network makes values that are NaN or infinite of an image of" in str(done.exception or done.output)
+    assert "the network gives NaN or infinite values for an image of" in str(done.exception or done.output)
     assert not (tmp_path / "run").exists()

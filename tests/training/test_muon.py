@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from a2f.model.a2f import A2F, to_weights
-from a2f.training.muon import Muon, orthogonal
+from a2f.training.muon import Muon, orthogonalised
 from a2f.training.network import TrainingNetwork
 from a2f.training.recipe import Optimiser
 from a2f.training.step import Optimisers
@@ -14,7 +14,7 @@ from a2f.variants import config_of
 @pytest.mark.parametrize("shape", [(3, 16, 144), (2, 128, 16), (1, 20, 20)])
 def test_singular_values_come_near_one_and_directions_stay(shape: tuple[int, int, int]) -> None:
     matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    found = orthogonal(matrices * 1e-3)
+    found = orthogonalised(matrices * 1e-3)
     assert found.shape == shape
     values = torch.linalg.svdvals(found)
     assert values.max() < 1.25

@@ -22,8 +22,8 @@ def test_paper_recipe_is_the_papers() -> None:
     assert (recipe.steps, recipe.ema, o.lr, o.halve_every) == (1_000_000, 0, 1e-3, 200_000)
     assert (o.beta1, o.beta2, o.eps, o.schedule, o.clip) == (0.9, 0.999, 1e-8, "halving", 0)
     assert (stage.batch, stage.patch, stage.loss, stage.precision) == (16, 48, "l1", "fp32")
-    assert o.share(step=199_999, done=0.2) == 1
-    assert o.share(step=200_000, done=0.2) == 0.5
+    assert o.lr_factor(step=199_999, done=0.2) == 1
+    assert o.lr_factor(step=200_000, done=0.2) == 0.5
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
@@ -51,17 +51,17 @@ def test_the_robust_recipe_tells_every_number_of_the_degradation() -> None:
 
 def test_cosine_rises_falls_and_ends_at_its_floor() -> None:
     o = Optimiser(lr=1.0, schedule="cosine", warmup=10, floor=0.01)
-    assert o.share(step=0, done=0) == pytest.approx(0.1)
-    assert o.share(step=100, done=0) == pytest.approx(1.0)
-    assert o.share(step=100, done=0.5) == pytest.approx(0.505)
-    assert o.share(step=100, done=1) == pytest.approx(0.01)
+    assert o.lr_factor(step=0, done=0) == pytest.approx(0.1)
+    assert o.lr_factor(step=100, done=0) == pytest.approx(1.0)
+    assert o.lr_factor(step=100, done=0.5) == pytest.approx(0.505)
+    assert o.lr_factor(step=100, done=1) == pytest.approx(0.01)
 
 
 def test_the_warm_up_takes_at_most_a_tenth_of_a_planned_run() -> None:
     o = Optimiser(lr=1.0, schedule="halving", warmup=200)
-    assert [o.share(step=step, done=step / 20) for step in (0, 1, 2, 19)] == pytest.approx([0.005, 0.5, 1, 1])
-    assert o.share(step=99, done=99 / 100_000) == pytest.approx(0.5)  # a long run warms up as its recipe says
-    assert o.share(step=99, done=0) == pytest.approx(0.5)  # a run without an end as well
+    assert [o.lr_factor(step=step, done=step / 20) for step in (0, 1, 2, 19)] == pytest.approx([0.005, 0.5, 1, 1])
+    assert o.lr_factor(step=99, done=99 / 100_000) == pytest.approx(0.5)  # a long run warms up as its recipe says
+    assert o.lr_factor(step=99, done=0) == pytest.approx(0.5)  # a run without an end as well
 
 
 def test_stages_follow_each_other() -> None:
@@ -73,9 +73,9 @@ def test_stages_follow_each_other() -> None:
 
 def test_the_anytime_rate_falls_with_the_root_of_the_step() -> None:
     o = Optimiser(schedule="anytime", anytime_steps=1000, warmup=10)
-    assert o.share(step=0, done=0) == pytest.approx(0.1, rel=1e-3)
-    assert o.share(step=3000, done=0) == pytest.approx(0.5)
-    assert o.share(step=99_000, done=0.9) == pytest.approx(0.1)  # whatever part of the run is over
+    assert o.lr_factor(step=0, done=0) == pytest.approx(0.1, rel=1e-3)
+    assert o.lr_factor(step=3000, done=0) == pytest.approx(0.5)
+    assert o.lr_factor(step=99_000, done=0.9) == pytest.approx(0.1)  # whatever part of the run is over
 
 
 def test_only_an_anytime_recipe_may_have_no_end() -> None:
@@ -89,7 +89,7 @@ def test_only_an_anytime_recipe_may_have_no_end() -> None:
     ("text", "message"),
     [
         ("stpes = 3", "unknown key stpes, did you mean steps?"),
-        ("minutes = inf", "wants a finite number"),
+        ("minutes = inf", "must be a finite number"),
         ("steps = 3\nseed = -1", "seed = -1: at least 0"),
         ('[optimiser]\nschedule = "anytime"\n[[stages]]\nuntil = 0.5\n[[stages]]', "have `until_step`"),
         ("steps = 3\n[[stages]]\npatch = 5000", "from 8 to 4,096"),
@@ -101,9 +101,9 @@ def test_only_an_anytime_recipe_may_have_no_end() -> None:
         ("steps = 3\n[[stages]]\nuntil = 0.5\nuntil_step = 5\n[[stages]]", "no `until`"),
         ("steps = 3\n[optimiser]\nlearning = 1", "unknown key optimiser.learning"),
         ("steps = 3\n[[stages]]\nbtach = 1", r"unknown key stages\[0\].btach, did you mean batch"),
-        ("steps = 'many'", "wants int"),
-        ("steps = 3.5", "wants int"),
-        ("steps = true", "wants int"),
+        ("steps = 'many'", "must be int"),
+        ("steps = 3.5", "must be int"),
+        ("steps = true", "must be int"),
         ("steps = 3\nema = nan", "finite"),
         ("steps = 3\nema = 1.0", "below 1"),
         ("steps = 3\nminutes = 3", "exactly one of steps and minutes"),
@@ -118,7 +118,7 @@ def test_only_an_anytime_recipe_may_have_no_end() -> None:
         ("steps = 3\n[optimiser]\nkind = 'sgd'", "one of 'adam', 'muon'"),
         ("steps = 3\ndegradation = 4", r"a table, \[degradation\]"),
         ("steps = 3\n[degradation]\njpg = 1", "unknown key degradation.jpg, did you mean jpeg?"),
-        ("steps = 3\n[degradation]\nquality_min = 30.5", "degradation.quality_min = 30.5: wants int"),
+        ("steps = 3\n[degradation]\nquality_min = 30.5", "degradation.quality_min = 30.5: must be int"),
         ("steps = 3\n[degradation]\nblur = 2", "degradation: blur = 2.0: a share between 0 and 1"),
         ("steps =", "not TOML"),
     ],

@@ -31,7 +31,7 @@ from a2f.resize import imresize
 from a2f.training.checkpoint import list_checkpoints, load_checkpoint, step_of
 from a2f.training.interrupts import Interrupts
 from a2f.training.log import Log, read_log
-from a2f.training.loop import NonFiniteLossError, Progress, Run, transferred
+from a2f.training.loop import NonFiniteLossError, Progress, Run, transfer_weights
 from a2f.training.recipe import Optimiser, Recipe, Stage, parse_recipe
 from a2f.training.step import loss_of
 from a2f.training.validation import enlarged
@@ -205,7 +205,7 @@ def test_damaged_checkpoints_are_refused_and_the_one_before_offered(tmp_path: Pa
     blob = bytearray(last.read_bytes())
     for spoiled in (blob[: len(blob) // 2], blob[:500] + b"\xff" + blob[501:], b""):
         last.write_bytes(spoiled)
-        with pytest.raises(WeightsError, match=f"damaged.*the one before it is .*{before.name}"):
+        with pytest.raises(WeightsError, match=f"damaged.*the checkpoint before it is .*{before.name}"):
             load_checkpoint(last)
     with pytest.raises(WeightsError, match="names are step_"):
         load_checkpoint(tmp_path / "last.safetensors")
@@ -441,7 +441,7 @@ def test_another_precision_is_another_recipe(tmp_path, monkeypatch) -> None:
 def test_a_second_interrupt_ends_at_once() -> None:
     with Interrupts() as interrupts:
         os.kill(os.getpid(), signal.SIGINT)
-        assert interrupts.asked
+        assert interrupts.requested
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -449,11 +449,11 @@ def test_a_second_interrupt_ends_at_once() -> None:
 @pytest.mark.integration
 def test_start_from_another_scale_takes_head_and_blocks() -> None:
     init = read_weights(find_shipped("sd", scale=4).path)
-    start, fresh = transferred(init, config_of("sd", scale=3))
+    start, fresh = transfer_weights(init, config_of("sd", scale=3))
     assert {name.split(".")[0] for name in fresh} == {"tail", "skip"}
     np.testing.assert_array_equal(start.tensors["head.weight"], init.tensors["head.weight"])
     with pytest.raises(WeightsError, match="cannot start m x4"):
-        transferred(init, config_of("m", scale=4))
+        transfer_weights(init, config_of("m", scale=4))
 
 
 def test_losses() -> None:
@@ -616,7 +616,7 @@ def test_resume_takes_the_recipe_of_the_run(tmp_path: Path, monkeypatch, capsys)
             main()
         assert end.value.code == 0
     said = capsys.readouterr().err
-    assert "going on from step 4" in said
+    assert "resuming from step 4" in said
     assert "s x2: 319,648 parameters; training on cpu" in said
     assert re.search(r"PSNR-Y on the validation images: bicubic \d+\.\d{3} dB, the network now \d+\.\d{3} dB", said)
 
@@ -660,7 +660,7 @@ def test_two_processes_are_one_with_the_same_batch(tmp_path: Path) -> None:
 
 @pytest.mark.integration
 def test_teacher_takes_its_share_and_is_asked_once(tmp_path: Path) -> None:
-    from a2f.training.start import taught_images
+    from a2f.training.start import teacher_images
 
     class White:
         scale, description, calls = 2, "white", 0
@@ -671,7 +671,7 @@ def test_teacher_takes_its_share_and_is_asked_once(tmp_path: Path) -> None:
 
     teacher, lines = White(), []
     for _ in range(2):
-        taught = taught_images(images(), teacher, tmp_path / "kept", tell=lines.append)
+        taught = teacher_images(images(), teacher, tmp_path / "kept", tell=lines.append)
     assert teacher.calls == 3
     assert lines[0].startswith("3 images made")
     assert lines[1].startswith("0 images made")
@@ -728,11 +728,11 @@ def test_command_line_errors(tmp_path: Path, monkeypatch, capsys) -> None:
             ["train", "sd", "--data", data, "-o", tmp_path / "n", "--recipe", "quick"],
             "choose anytime, fast, paper or robust",
         ),
-        (["train", "sd", "--data", data, "-o", tmp_path / "n", "--steps", 1, "--minutes", 1], "bounded by one"),
-        (["train", "sd", "--data", data, "-o", tmp_path / "run"], "go on with --resume"),
+        (["train", "sd", "--data", data, "-o", tmp_path / "n", "--steps", 1, "--minutes", 1], "choose one of them"),
+        (["train", "sd", "--data", data, "-o", tmp_path / "run"], "resume it with --resume"),
         (["train", "sd", "--data", tmp_path / "none", "-o", tmp_path / "n"], "is not a folder"),
         (["train", "sd", "--data", data, "-o", tmp_path / "n", "--device", "gpu"], "'gpu': choose cpu, cuda"),
-        (["train", "sd", "--data", data, "-o", tmp_path / "n", "--device", "cuda"], "sees no CUDA"),
+        (["train", "sd", "--data", data, "-o", tmp_path / "n", "--device", "cuda"], "has no CUDA"),
     ]:
         if arguments[-1] == "cuda" and torch.cuda.is_available():
             continue

@@ -1,4 +1,4 @@
-"""A batch of images: several at a time, each a success or a failure of its own."""
+"""Run a batch of images, several at a time; one failure does not stop the others."""
 
 import os
 import threading
@@ -24,8 +24,8 @@ from a2f.upscaler import Control
 from a2f.upscalers import Models, Upscalers
 from a2f.weights import AUTO, AUTO_ROBUST, available_scales, pass_models, robust_below
 
-HEARD_AFTER_S = 0.2  # Ctrl-C, at the latest
-MANY = 8  # images for each job: from then on it hardly counts that the last of them leave cores idle
+CANCEL_POLL_S = 0.2  # interval at which Ctrl-C is noticed
+MANY = 8  # images per job; with more, the idle cores at the end of a batch hardly matter
 
 
 T = TypeVar("T")
@@ -33,15 +33,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class BatchOptions:
-    """What was asked for, of all images alike.
+    """Options for all images of a batch.
 
     Attributes:
         model: a name, "auto", or the path of a weights file.
-        request: sizes, encoding and what else counts for each image.
-        engine: what the network runs on.
-        jobs: images at a time; None chooses.
-        skip_existing: leave outputs that are there.
-        preserve_times: outputs get the times of their inputs.
+        request: sizes, encoding and other options for each image.
+        engine: engine options.
+        jobs: number of images at a time; None chooses it.
+        skip_existing: skip images whose output exists.
+        preserve_times: set the file times of the inputs on the outputs.
     """
 
     model: str = AUTO
@@ -58,20 +58,20 @@ class BatchOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a task.
+    """The result of a task.
 
     Attributes:
-        task: which.
+        task: the task.
         status: "done", "skipped" or "failed".
         size: width and height of the result, if done.
-        seconds: from opening the file to its last byte on the disk.
-        error: why it failed.
-        notes: what a person should know.
-        encoded: the file itself, where it goes to the standard output.
-        model: what enlarged it, in its first pass; None where nothing did.
-        jpeg_quality: at which the picture was saved, about; None if it is no JPEG, or not known.
-        choice: why this model, where ``-m auto`` chose it.
-        engines: descriptions of what ran, a pass each.
+        seconds: time from opening the file to its last byte on the disk.
+        error: the error, if failed.
+        notes: messages for the user.
+        encoded: the bytes of the file, if it goes to standard output.
+        model: model of the first pass; None if no network ran.
+        jpeg_quality: estimated JPEG quality of the picture; None if it is no JPEG or unknown.
+        choice: reason for the model, if ``-m auto`` chose it.
+        engines: description of the upscaler of each pass.
     """
 
     task: Task
@@ -91,13 +91,14 @@ class Runner:
     """Runs the tasks of a batch with shared upscalers.
 
     Args:
-        options: what was asked for.
-        count: of images.
-        first: of them; ``-m auto`` opens its network at once, the other one when an image needs it.
+        options: the options of the batch.
+        count: number of images.
+        first: the first image; ``-m auto`` opens the network for it at once, and the other network when an image needs
+            it.
 
     Raises:
         UsageError, UnknownModelError, WeightsError, EngineError, MissingExtraError: if the model or the engine cannot
-            be had.
+        be opened.
     """
 
     def __init__(self, options: BatchOptions, *, count: int = 2, first: Path = STDIN) -> None:
@@ -114,7 +115,7 @@ class Runner:
         scales = available_scales(options.model) if target.is_exact else (target.scale,)
         self.models = Models(model=options.model, scales=scales, open=self.upscalers.open)
         self.stopping = threading.Event()
-        self.progress: Callable[[float], None] | None = None  # told the share of an image that is done
+        self.progress: Callable[[float], None] | None = None  # called with the share of an image that is done
         self._told, self._lock = set[tuple[int, ...]](), threading.Lock()
         if not target.is_exact:
             scale = self.upscalers.open(_model_for(first, options), target.scale).scale
@@ -123,13 +124,13 @@ class Runner:
                 raise UsageError(f"{asked}; leave out -s")
 
     def run(self, tasks: Iterable[T], do: Callable[[T], Outcome]) -> Iterator[Outcome]:
-        """Do all tasks, `jobs` at a time, and give what became of each in the order of the tasks.
+        """Do all tasks, `jobs` at a time, and return the results in the order of the tasks.
 
-        A failure is an outcome, not an exception.
+        A failure is a result, not an exception.
 
         Args:
-            tasks: what `do` takes; each is asked for when its turn is near.
-            do: does one, in a thread.
+            tasks: arguments for `do`; each is requested shortly before it runs.
+            do: does one task, in a thread.
         """
         jobs = self.jobs
         with ThreadPoolExecutor(jobs, thread_name_prefix="a2f") as pool:
@@ -146,7 +147,7 @@ class Runner:
         """Do one task.
 
         Args:
-            task: which.
+            task: the task.
             stdin: reads the whole standard input.
         """
         began = time.perf_counter()
@@ -159,7 +160,7 @@ class Runner:
         except A2FError as error:
             outcome = Outcome(task=task, status="failed", error=_named(error, task))
         except MemoryError:
-            full = MemoryLimitError(f"{task.source}: out of memory: take a smaller image or fewer --jobs")
+            full = MemoryLimitError(f"{task.source}: out of memory: use a smaller image or lower --jobs")
             outcome = Outcome(task=task, status="failed", error=full)
         return replace(outcome, seconds=time.perf_counter() - began)
 
@@ -175,8 +176,8 @@ class Runner:
         times = task.times if self.options.preserve_times else None
         request = replace(self.request, overwrite=True) if task.replace else self.request
         enlargement = decide(source, self.models, request, output=output, name=task.name, times=times)
-        if enlargement.left_alone:
-            return Outcome(task=task, status="skipped", notes=(enlargement.left_alone,))
+        if enlargement.skip_reason:
+            return Outcome(task=task, status="skipped", notes=(enlargement.skip_reason,))
         notes = [*enlargement.notes, *self._notes(enlargement, task.name), *self.upscalers.take_notes()]
         control = Control(progress=self.progress, cancelled=self.stopping.is_set)
         encoded, late = write(enlargement, control=control, recorded=task.recorded)
@@ -196,7 +197,7 @@ class Runner:
     def _book(self, task: Task, source: Path | bytes, output: Path | None) -> Outcome:
         """Enlarge all pages of a comic book."""
         if isinstance(source, bytes) or output is None:
-            raise UsageError(f"{task.name}: a comic book goes from a file to a file: give -o a name")
+            raise UsageError(f"{task.name}: a comic book needs an output file: give it with -o")
         request = replace(self.request, overwrite=self.request.overwrite or task.replace)
         check_output(source, output, request)
         book, sizes = Book(source=source, format=request.encoding.format), list[Size]()
@@ -204,7 +205,7 @@ class Runner:
         def page(data: bytes, name: str) -> bytes:
             enlargement = decide(data, self.models, self.request, name=name)
             sizes.append(enlargement.final)
-            if enlargement.left_alone:
+            if enlargement.skip_reason:
                 return data
             return write(enlargement, control=Control(cancelled=self.stopping.is_set))[0]
 
@@ -215,20 +216,20 @@ class Runner:
         return Outcome(task=task, status="done", size=sizes[0], notes=(told, *self.upscalers.take_notes(), *late))
 
     def _notes(self, enlargement: Enlargement, name: str) -> Iterator[str]:
-        """What people at the command line should know besides."""
+        """More notes for the command line."""
         format, scales = enlargement.format, [one.upscaler.scale for one in enlargement.passes]
         if enlargement.request.encoding.quality is not None and FORMATS[format].quality is None:
-            yield f"{name}: {format} is lossless: --quality changes nothing"
+            yield f"{name}: {format} is lossless: --quality has no effect"
         if len(scales) == 2 and self._first_time(scales):
-            once = " (told once, for all such images)" if self.count > 1 else ""
+            once = " (printed once for all such images)" if self.count > 1 else ""
             most = max(self.models.scales)
-            yield f"{name}: more than {most}x: the network runs twice, x{scales[0]} then x{scales[1]}{once}"
+            yield f"{name}: more than {most}x, so the network runs twice, x{scales[0]} then x{scales[1]}{once}"
         if not scales:
             width, height = enlargement.final
-            yield f"{name}: {width} x {height} is no enlargement: only resized, without the network"
+            yield f"{name}: {width} x {height} is not larger: only resized, without the network"
 
     def _first_time(self, scales: list[int]) -> bool:
-        """Whether these passes have not been told yet."""
+        """Whether these passes have not been reported yet."""
         with self._lock:
             new = tuple(scales) not in self._told
             self._told.add(tuple(scales))
@@ -236,16 +237,16 @@ class Runner:
 
 
 def _model_for(first: Path, options: BatchOptions) -> str:
-    """The model of the first pass over an image, as far as it can be told before the image is read."""
+    """The model of the first pass over an image, estimated before the image is read."""
     quality = None
     if options.model == AUTO and first.is_file():
-        with suppress(ImageReadError):  # said when its turn comes
+        with suppress(ImageReadError):  # reported when the image is read
             quality = estimate_jpeg_quality(first)
     return pass_models(options.model, [options.request.target.scale], jpeg_quality=quality)[0]
 
 
 def _choice(enlargement: Enlargement) -> str:
-    """What ``-m auto`` saw and chose, for people."""
+    """The reason for the choice of ``-m auto``, readable."""
     picture = enlargement.picture
     quality = picture.jpeg_quality
     seen = _no_quality(picture.format) if quality is None else f"JPEG quality about {quality}"
@@ -255,8 +256,8 @@ def _choice(enlargement: Enlargement) -> str:
 
 
 def exists_already(task: Task) -> OutputExistsError:
-    """The error of an output that is there, with the options that help."""
-    return OutputExistsError(f"{task.output} exists: --overwrite replaces it, --skip-existing leaves it")
+    """The error for an output that exists, with options to solve it."""
+    return OutputExistsError(f"{task.output} exists: --overwrite replaces it, --skip-existing skips it")
 
 
 def _no_quality(format: str) -> str:
@@ -264,7 +265,7 @@ def _no_quality(format: str) -> str:
 
 
 def _named(error: A2FError, task: Task) -> A2FError:
-    """An error that says of which image it is."""
+    """Add the name of the image to an error, unless it has one."""
     if task.source == STDIN or any(name in error.message for name in (task.source.name, task.target.name)):
         return error
     return type(error)(f"{task.source}: {error.message}", *error.hints)
@@ -273,11 +274,11 @@ def _named(error: A2FError, task: Task) -> A2FError:
 def _in_order(
     pool: ThreadPoolExecutor, tasks: Iterable[T], do: Callable[[T], Outcome], *, ahead: int
 ) -> Iterator[Outcome]:
-    """Map over tasks with at most `ahead` unfinished or unfetched ones: results would pile up otherwise."""
+    """Map over tasks with at most `ahead` unfinished or unfetched results, to limit memory."""
     waiting = iter(tasks)
     futures: list[Future[Outcome]] = [pool.submit(do, task) for task in islice(waiting, ahead)]
     while futures:
         while not futures[0].done():
-            wait(futures[:1], timeout=HEARD_AFTER_S)  # a signal just before an endless wait would be heard at its end
+            wait(futures[:1], timeout=CANCEL_POLL_S)  # without a timeout, a signal would only be noticed at the end
         yield futures.pop(0).result()
         futures += [pool.submit(do, task) for task in islice(waiting, 1)]

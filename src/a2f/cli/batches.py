@@ -1,4 +1,4 @@
-"""``a2f batch``: what a journal tells."""
+"""``a2f batch``: report about the journal of a batch."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,24 +11,24 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Examples:
-  a2f batch status large/                    a folder that a2f upscale --resume fills
-  a2f batch report large/ -o report.html     a page, failures first; .csv is a table of all files
+  a2f batch status large/                    the folder of an a2f upscale --resume run
+  a2f batch report large/ -o report.html     a page, failures first; .csv: a table of all files
 """
 
 
 @click.group(epilog=EPILOG)
 def batch() -> None:
-    """Tell how far a batch is, and what became of its files.
+    """Show the progress of a batch and the results of its files.
 
-    JOURNAL is the file that a2f upscale --resume writes, or the folder in which it lies.
+    JOURNAL is the file that a2f upscale --resume writes, or its folder.
     """
 
 
 @batch.command()
 @click.argument("journal")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each journal.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line, one for each journal.")
 def status(journal: str, as_json: bool) -> int:
-    """Tell counts, time left and the reasons of failures."""
+    """Print counts, remaining time and the reasons of failures."""
     from a2f.batch.journal import Journal
     from a2f.batch.report import status_of
     from a2f.cli.console import json_line, printable
@@ -46,8 +46,8 @@ def status(journal: str, as_json: bool) -> int:
 
 @batch.command()
 @click.argument("journal")
-@click.option("-o", "--output", required=True, metavar="FILE", help="Ends in .html or .csv.")
-@click.option("--overwrite", is_flag=True, help="Replace a report that is there.")
+@click.option("-o", "--output", required=True, metavar="FILE", help="The report: .html or .csv.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing report.")
 def report(journal: str, output: str, overwrite: bool) -> int:
     """Write a page with pictures (.html), or a table (.csv)."""
     from a2f.batch.journal import Journal
@@ -61,7 +61,7 @@ def report(journal: str, output: str, overwrite: bool) -> int:
     found = _journals(journal)
     if len(found) > 1:
         listed = ", ".join(str(one) for one in found)
-        raise UsageError(f"{journal} holds {len(found)} journals: give one of {listed}")
+        raise UsageError(f"{journal} has {len(found)} journals: give one of {listed}")
     with Journal(found[0], read_only=True) as opened:
         parts = as_csv(opened) if path.suffix.lower() == ".csv" else as_html(opened)
         write_bytes_atomic(path, parts)
@@ -70,7 +70,7 @@ def report(journal: str, output: str, overwrite: bool) -> int:
 
 
 def _journals(given: str) -> list[Path]:
-    """The journal that was given, or those in the folder that was given."""
+    """The given journal, or the journals in the given folder."""
     from a2f.errors import JournalError
 
     path = Path(given)
@@ -78,7 +78,7 @@ def _journals(given: str) -> list[Path]:
         return [path]
     found = sorted(path.glob(".a2f-journal*.sqlite"))
     if not found:
-        raise JournalError(f"{path} holds no journal (.a2f-journal.sqlite): a2f upscale --resume writes one")
+        raise JournalError(f"{path} has no journal (.a2f-journal.sqlite): a2f upscale --resume writes one")
     return found
 
 
@@ -91,7 +91,7 @@ def _lines(status: "Status") -> Iterator[str]:
         if count := status.counts[state]:
             yield f"  {count:>9,} {state}"
     if done := status.counts["done"]:
-        yield f"  {status.seconds / done:.2f} s a file, {status.output_bytes / 1e6:,.1f} MB of results"
+        yield f"  {status.seconds / done:.2f} s per file, {status.output_bytes / 1e6:,.1f} MB of results"
     if status.seconds_left is not None:
         yield f"  {time_text(status.seconds_left)} left"
     for item in status.failures:
@@ -101,13 +101,13 @@ def _lines(status: "Status") -> Iterator[str]:
     if unnamed:
         yield f"  and {unnamed:,} more: a2f batch report {status.journal} -o report.html"
     if not status.in_use and status.counts["todo"] + status.counts["running"]:
-        yield "  the same a2f upscale with --resume goes on from there"
+        yield "  run the same a2f upscale command with --resume to continue"
 
 
 def _how(status: "Status") -> str:
     if status.in_use:
-        return "a run is under way"
-    return "the last run came to its end" if status.ended else "the last run was ended before it was done"
+        return "a run is in progress"
+    return "the last run is finished" if status.ended else "the last run was stopped before its end"
 
 
 def _record(status: "Status") -> dict[str, Any]:

@@ -15,14 +15,14 @@ Example:
 
 @click.command(epilog=EPILOG)
 @click.argument("weights", metavar="WEIGHTS", shell_complete=complete_model)
-@click.option("--data", type=Path, required=True, metavar="DIR", help="Folder tree of photographs.")
+@click.option("--data", type=Path, required=True, metavar="DIR", help="Folder of photographs, searched recursively.")
 @click.option("-o", "--output", type=Path, required=True, metavar="OUT.safetensors", help="The file to write.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 def calibrate(weights: str, data: Path, output: Path, overwrite: bool) -> None:
-    """Take the ranges of 8-bit integers (upscale --dtype fast) from photographs, and write them into a weights file.
+    """Measure the ranges for 8-bit integers (upscale --dtype fast) on photographs, and write them to a weights file.
 
-    The weights stay as they are. Where OpenVINO is installed, the loss is measured on other photographs of the
-    folder, told, and written down too.
+    The weights do not change. If OpenVINO is installed, the loss is measured on other photographs of the folder,
+    printed, and written to the file too.
     """
     from a2f.evaluation.int8_loss import calibrated
     from a2f.files import write_bytes_atomic

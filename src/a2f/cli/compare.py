@@ -1,4 +1,4 @@
-"""``a2f compare``: pictures on one sheet, two folders in pairs, one pair as an HTML page."""
+"""``a2f compare``: pictures on one sheet, pairs of two folders, or one pair as an HTML page."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ Examples:
 """
 
 
-SHOWN = 10  # names of files without a partner
+SHOWN = 10  # printed names of files without a partner
 
 
 class CropType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -43,17 +43,25 @@ class CropType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
 @click.command(epilog=EPILOG)
 @click.argument("pictures", nargs=-1, required=True, type=Path, metavar="PICTURE...")
-@click.option("--hr", type=Path, help="The original: shown too, and PSNR-Y is measured against it.")
-@click.option("--crop", "crops", type=CropType(), multiple=True, help="A part to enlarge; chosen by detail by default.")
-@click.option("--label", "labels", multiple=True, metavar="TEXT", help="One a picture; the file name by default.")
-@click.option("-r", "--recursive", is_flag=True, help="Of two folders: look into their folders too.")
+@click.option("--hr", type=Path, help="The original; it is shown, and PSNR-Y is measured against it.")
+@click.option(
+    "--crop", "crops", type=CropType(), multiple=True, help="A part to enlarge.  [default: parts with much detail]"
+)
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="TEXT",
+    help="Label of a picture; give one per picture.  [default: file names]",
+)
+@click.option("-r", "--recursive", is_flag=True, help="For two folders: include their subfolders.")
 @click.option(
     "-o",
     "--output",
     type=Path,
     required=True,
     metavar="SHEET.png",
-    help="The sheet: a picture, or .pdf; for two pictures or two folders .html too.",
+    help="The sheet: an image or .pdf; .html is possible for two pictures or two folders.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing sheet.")
 def compare(
@@ -65,12 +73,12 @@ def compare(
     output: Path,
     overwrite: bool,
 ) -> None:
-    """Lay pictures of one scene side by side: the whole, and crops enlarged to the pixel.
+    """Show pictures of one scene side by side: the whole pictures and enlarged crops.
 
-    Smaller pictures, such as the photo before enlarging, are shown as large as the others (bicubic), and say so.
+    Smaller pictures, for example the original photo, are enlarged by bicubic to the common size; their labels say so.
 
-    Two folders are shown in pairs: photo.jpg of the first beside photo.jpg or photo_x4.jpg of the second. The output is
-    a .pdf of several pages, one .html page that holds all pictures, or a picture for each page (sheet-1.png).
+    Two folders are shown in pairs: photo.jpg of the first and photo.jpg or photo_x4.jpg of the second. The output is a
+    .pdf file, one .html page with all pictures, or one image per page (sheet-1.png).
     """
     folders = [path for path in pictures if path.is_dir()]
     if folders:
@@ -80,13 +88,13 @@ def compare(
     _check_pictures(pictures, hr, labels, output, overwrite=overwrite)
     if output.suffix.lower() == ".html":
         if len(pictures) != 2 or hr or crops or labels:
-            raise UsageError(".html shows two pictures alone, without --hr, --crop and --label: give a .pdf or .png")
+            raise UsageError(".html shows exactly two pictures, without --hr, --crop and --label: give a .pdf or .png")
         _compare_pair((pictures[0], pictures[1]), output, overwrite=overwrite)
         return
     from a2f.imageio.rgb import read_rgb8
-    from a2f.sheets import compare_sheet, names_apart
+    from a2f.sheets import compare_sheet, distinct_labels
 
-    named = list(zip(labels or names_apart(pictures), [read_rgb8(p) for p in pictures], strict=True))
+    named = list(zip(labels or distinct_labels(pictures), [read_rgb8(p) for p in pictures], strict=True))
     sheet = compare_sheet(named, hr=read_rgb8(hr) if hr else None, crops=crops)
     _write(sheet, output, overwrite=overwrite)
     click.echo(printable(f"{output} ({sheet.width} x {sheet.height})"), err=True)
@@ -113,7 +121,7 @@ def _check_pictures(
     if output.suffix.lower() not in (".pdf", ".html"):
         format_of_suffix(output.suffix)
     if labels and len(labels) != len(pictures):
-        raise UsageError(f"{len(labels)} labels for {len(pictures)} pictures: give one each, or none")
+        raise UsageError(f"{len(labels)} labels for {len(pictures)} pictures: give one per picture, or none")
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists: --overwrite replaces it")
     if output.exists() and any(p.exists() and output.samefile(p) for p in (*pictures, *([hr] if hr else []))):
@@ -134,9 +142,9 @@ def _compare_folders(folders: tuple[Path, Path], output: Path, *, recursive: boo
 
     Args:
         folders: before and after.
-        output: a PDF, an HTML page, or a picture, which gets a number if there are several pages.
-        recursive: look into their folders too.
-        overwrite: replace what is there.
+        output: a PDF, an HTML page, or an image; image names get a number if there are several pages.
+        recursive: include subfolders.
+        overwrite: replace an existing output.
 
     Raises:
         UsageError: if the output exists or is of another kind, or no file has a partner.
@@ -158,7 +166,7 @@ def _compare_folders(folders: tuple[Path, Path], output: Path, *, recursive: boo
             names = ", ".join(path.name for path in alone[:SHOWN]) + (", ..." if len(alone) > SHOWN else "")
             click.echo(printable(f"{folder}: {len(alone)} file(s) without a partner: {names}"), err=True)
     if not pairing.pairs:
-        raise UsageError(f"no file of {folders[1]} is named like one of {folders[0]}, as photo_x4.jpg like photo.jpg")
+        raise UsageError(f"no file of {folders[1]} matches a name of {folders[0]}, like photo_x4.jpg and photo.jpg")
     failures: list[str] = []
 
     def failed(pair: "Pair", error: Exception) -> None:
@@ -181,7 +189,7 @@ def _compare_pair(pictures: tuple[Path, Path], output: Path, *, overwrite: bool)
     Args:
         pictures: before and after.
         output: the page.
-        overwrite: replace what is there.
+        overwrite: replace an existing output.
 
     Raises:
         InputError: if the second picture is smaller, or the proportions differ.
@@ -190,17 +198,17 @@ def _compare_pair(pictures: tuple[Path, Path], output: Path, *, overwrite: bool)
     from a2f.contact import Scene, page_of_html
     from a2f.files import write_bytes_atomic
     from a2f.imageio.rgb import read_rgb8
-    from a2f.sheets import names_apart
+    from a2f.sheets import distinct_labels
 
     before, after = pictures
     scene = Scene(name=before.name, before=read_rgb8(before), after=read_rgb8(after))
-    title = " and ".join(names_apart(pictures))
+    title = " and ".join(distinct_labels(pictures))
     write_bytes_atomic(output, page_of_html([scene], title=title), replace=overwrite)
     click.echo(printable(f"{output} (1 pair)"), err=True)
 
 
 def _images(folder: Path, output: Path, *, recursive: bool) -> list[Path]:
-    """The pictures of a folder, sorted; what else lies there is told."""
+    """The pictures of a folder, sorted; other files are reported."""
     from a2f.cli.inputs import passed_over
     from a2f.imageio.formats import is_image_name
 
@@ -219,7 +227,7 @@ def _with(first: "Scene", rest: "Iterator[Scene]") -> "Iterator[Scene]":
 def _write_sheets(
     scenes: "Iterator[Scene]", output: Path, folders: tuple[Path, Path], *, count: int, overwrite: bool
 ) -> str:
-    """Write the sheets, and tell their names."""
+    """Write the sheets and return their names."""
     import numpy as np
 
     from a2f.contact import ROWS, page_of_html, pages, pdf

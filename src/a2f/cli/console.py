@@ -1,4 +1,4 @@
-"""What the command line writes, on consoles whose encoding may not hold every name; and Ctrl-C, heard at any time."""
+"""Output of the command line, also on consoles with a limited encoding, and the handling of Ctrl-C."""
 
 import json
 import os
@@ -17,13 +17,13 @@ INTERRUPTED = 130  # exit code
 
 
 class Messages:
-    """Lines for people on standard error; on a terminal above a progress bar.
+    """Messages for the user on standard error; on a terminal they are above the progress bar.
 
     Args:
-        quiet: errors only, and no bar.
+        quiet: print only errors, and no bar.
 
     Attributes:
-        bar: of tqdm; None while there is none.
+        bar: the tqdm bar; None if there is none.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
@@ -32,7 +32,7 @@ class Messages:
     bar: Any
 
     def start_bar(self, **how: Any) -> None:
-        """Show a bar of tqdm, on a terminal and unless quiet."""
+        """Show a tqdm bar, if there is a terminal and unless quiet."""
         if sys.stderr.isatty() and not self.quiet:
             from tqdm import tqdm
 
@@ -45,25 +45,25 @@ class Messages:
         self.bar = None
 
     def note(self, text: str) -> None:
-        """Tell something that is no error."""
+        """Print a message that is no error."""
         if not self.quiet:
             self.line(printable(text))
 
     def error(self, error: Exception | str) -> None:
-        """Tell what went wrong."""
+        """Print an error."""
         title = click.style("error", fg="red") if sys.stderr.isatty() else "error"
-        self.line(f"{title}: {printable(told(error) if isinstance(error, Exception) else error)}")
+        self.line(f"{title}: {printable(error_text(error) if isinstance(error, Exception) else error)}")
 
     def line(self, text: str) -> None:
-        """Tell a line, whatever it holds."""
+        """Print a line without escaping it."""
         if self.bar is not None:
             self.bar.write(text, file=sys.stderr)
         else:
             click.echo(text, err=True)
 
 
-def told(error: Exception) -> str:
-    """The message of an error, with the options that it names as flags: ``--max-pixels``, ``--dtype float32``."""
+def error_text(error: Exception) -> str:
+    """The message of an error, with option names as flags: ``--max-pixels``, ``--dtype float32``."""
     return error.text(_as_flag) if isinstance(error, A2FError) else str(error)
 
 
@@ -73,12 +73,12 @@ def _as_flag(hint: Hint) -> str:
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = False) -> None:
-    """Print a table on standard output, its columns as wide as their longest cells.
+    """Print a table on standard output; each column is as wide as its longest cell.
 
     Args:
-        head: of each column.
-        rows: cells, as many as `head`.
-        numbers: align columns right.
+        head: header of each column.
+        rows: cells, as many per row as in `head`.
+        numbers: align columns to the right.
     """
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     for row in [head, *rows]:
@@ -87,25 +87,25 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: 
 
 
 def never_fatal() -> None:
-    """Let standard output and standard error escape what their encoding does not hold, where they would raise."""
+    """Make standard output and standard error escape characters outside their encoding instead of raising."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # not everything that stands in for them has it
+        if hasattr(stream, "reconfigure"):  # replacements of these streams may lack it
             stream.reconfigure(errors="backslashreplace")
 
 
 def printable(text: str) -> str:
-    """One line in which control characters, as names may hold them, are escaped."""
+    """Escape control characters, which file names may contain, so that the text is one line."""
     return "".join(_escaped(c) if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in text)
 
 
 def _escaped(character: str) -> str:
-    if character == "\u200d":  # which joins letters and emoji into one
+    if character == "\u200d":  # zero-width joiner: it combines letters and emoji
         return character
     return character.encode("unicode_escape").decode("ascii")
 
 
 def json_line(record: dict[str, Any]) -> str:
-    """A JSON object on one line: as it reads best where standard output holds every letter, else in ASCII alone."""
+    """A JSON object on one line: in Unicode if standard output can encode it, otherwise in ASCII."""
     text = json.dumps(record, ensure_ascii=False)
     try:
         text.encode(sys.stdout.encoding or "ascii")
@@ -115,12 +115,12 @@ def json_line(record: dict[str, Any]) -> str:
 
 
 def end_at_once_when_asked_again() -> None:
-    """A second Ctrl-C does not wait for what is still under way; files under way have no name yet, or a hidden one."""
+    """Let a second Ctrl-C end the process at once; unfinished files have no name yet, or a hidden one."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, lambda number, frame: os._exit(INTERRUPTED))
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Whether Ctrl-C is what an error came of, as where it falls into the import of a compiled module."""
+    """Whether Ctrl-C caused an error, for example during the import of a compiled module."""
     cause = error.__cause__ or error.__context__
     return isinstance(error, KeyboardInterrupt) or (cause is not None and is_interrupt(cause))

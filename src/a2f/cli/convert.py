@@ -8,7 +8,7 @@ from a2f.cli.parameters import among, check_output, complete_scale
 
 EPILOG = """\b
 Examples:
-  A checkpoint of the paper's authors; variant and scale are told by its shapes:
+  A checkpoint of the paper's authors; its shapes give variant and scale:
     a2f convert AAF_SD_x4.pt aaf_sd_x4.safetensors
   Checkpoints of other networks: PyTorch, Caffe, TensorFlow:
     a2f convert --as carn-m -s 4 CARN-M_x2x3x4.pth carn_m_x4.safetensors
@@ -18,7 +18,7 @@ Examples:
     a2f eval aaf_sd_x4.safetensors carn_m_x4.safetensors --data sets/Set5 --published
 
 \b
-Exit code: 0 written, 1 failed, 2 wrong request.
+Exit code: 0 written, 1 failed, 2 usage error.
 """
 
 
@@ -36,15 +36,15 @@ NETWORKS = ("carn-m", "imdn", "idn", "vdsr", "fsrcnn-shuffle", "falsr-a", "falsr
     help=f"The network of another paper: {', '.join(NETWORKS[:-1])} or {NETWORKS[-1]}.",
 )
 @click.option(
-    "-s", "--scale", type=int, metavar="N", shell_complete=complete_scale, help="2, 3 or 4; needed with --as."
+    "-s", "--scale", type=int, metavar="N", shell_complete=complete_scale, help="2, 3 or 4; required with --as."
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 def convert(checkpoint: Path, output: Path, network: str | None, scale: int | None, overwrite: bool) -> None:
     """Convert a published checkpoint to a weights file (.safetensors).
 
-    CHECKPOINT is a file of the A²F paper's authors, or of another network, named by --as and -s. It is read as it was
-    published: PyTorch, Caffe or TensorFlow. Nothing in it is executed. a2f eval, export and train --init take the
-    result; of A²F, a2f upscale -m too. Needs the extra `train`.
+    CHECKPOINT is a file of the A²F paper's authors, or of another network given by --as and -s, in its published
+    format: PyTorch, Caffe or TensorFlow. Nothing in it is executed. The result works with a2f eval, export and train
+    --init; results of A²F also with a2f upscale -m. Needs the extra `train`.
     """
     from a2f.files import write_bytes_atomic
 

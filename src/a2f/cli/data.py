@@ -1,4 +1,4 @@
-"""``a2f data``: what prepares and fetches images."""
+"""``a2f data``: prepare and download images."""
 
 import os
 import sys
@@ -20,23 +20,23 @@ Examples:
     a2f data prepare photos/ train/ --lr 2,3,4
   Download benchmark sets:
     a2f data download set5 set14 -o sets/
-  List all sets with sources, sizes and terms:
+  List all sets with sources, sizes and terms of use:
     a2f data download --list
 """
 PREPARE_EPILOG = """\b
 Examples:
   a2f data prepare photos/ train/                        sub-images of 480 pixels, 240 apart
-  a2f data prepare photos/ train/ --lr 2,3,4             their LR images too
+  a2f data prepare photos/ train/ --lr 2,3,4             and their LR images
   a2f data prepare photos/ whole/ --size 0 --lr 4        whole images
-  a2f train sd -s 4 --data train/ -o runs/sd_x4          what it is for
+  a2f train sd -s 4 --data train/ -o runs/sd_x4          train on the result
 
 \b
-The same command again makes only what is missing, changed or damaged, also after a crash.
-Exit code: 0 all done, 1 some failed, 2 wrong request, 3 all failed.
+Running the command again makes only missing, changed or damaged files, also after a crash.
+Exit code: 0 all done, 1 some failed, 2 usage error, 3 all failed.
 """
 DOWNLOAD_EPILOG = """\b
 Examples:
-  What there is, from where, on which terms:
+  List all sets with sources, sizes and terms of use:
     a2f data download --list
   The benchmark sets of the paper, for a2f eval --data sets/Set5 sets/Set14:
     a2f data download set5 set14 b100 urban100 -o sets/
@@ -46,11 +46,11 @@ Examples:
     a2f data download lpips -o sets/
 
 \b
-After an interruption, the same command goes on where it stopped. If you have an archive already,
-put it into OUT/archives. Manga109 must be asked for: --list says where.
+After an interruption, run the same command to continue. If you have an archive already,
+put it into OUT/archives. Manga109 must be requested from its authors: see --list.
 
 \b
-Exit code: 0 done, 1 failed, 2 wrong request.
+Exit code: 0 done, 1 failed, 2 usage error.
 """
 
 
@@ -65,25 +65,25 @@ def data() -> None:
 @click.option(
     "--size", type=NATURAL, default=480, show_default=True, metavar="N", help="Side of sub-images; 0: whole images."
 )
-@click.option("--step", type=POSITIVE, default=240, show_default=True, metavar="N", help="From one to the next.")
+@click.option("--step", type=POSITIVE, default=240, show_default=True, metavar="N", help="Step between sub-images.")
 @click.option(
     "--threshold",
     type=NATURAL,
     default=0,
     show_default=True,
     metavar="N",
-    help="A rest of more pixels at the edge gets a sub-image of its own.",
+    help="A remainder of more pixels at the edge gets its own sub-image.",
 )
-@click.option("--min-size", type=POSITIVE, default=64, show_default=True, metavar="N", help="Skip images below this.")
+@click.option("--min-size", type=POSITIVE, default=64, show_default=True, metavar="N", help="Skip smaller images.")
 @click.option("--lr", "scales", type=ScalesType(), default=(), help="Make bicubic LR images of these scales.")
-@click.option("-j", "--jobs", type=POSITIVE, metavar="N", help="Processes.  [default: all cores]")
-@click.option("-q", "--quiet", is_flag=True, help="Errors only.")
+@click.option("-j", "--jobs", type=POSITIVE, metavar="N", help="Number of processes.  [default: all cores]")
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
 def prepare(source: Path, target: Path, jobs: int | None, quiet: bool, **given: Any) -> int:
-    """Check a folder tree of images, cut them into sub-images, and write these to DST/HR as PNG.
+    """Check the images of a folder, cut them into sub-images, and write these to DST/HR as PNG.
 
     LR images go to DST/LR_bicubic/X4/<name>x4.png, MATLAB-compatible bicubic, where a2f train finds them.
-    DST/index.json tells source, size and SHA-256 of each file. Files that cannot be read stop nothing: they are listed
-    at the end.
+    DST/index.json has source, size and SHA-256 of each file. Unreadable files do not stop the run; they are listed at
+    the end.
     """
     from a2f.data.index import PrepareSettings
     from a2f.data.prepare import find_sources, run
@@ -96,17 +96,17 @@ def prepare(source: Path, target: Path, jobs: int | None, quiet: bool, **given: 
             for result in run(todo, jobs=jobs or os.cpu_count() or 1):
                 reporter(result)
         except KeyboardInterrupt:
-            reporter.messages.note(f"the same command goes on from here ({target})")
+            reporter.messages.note(f"run the same command to continue ({target})")
             raise
     return reporter.exit_code
 
 
 class PrepareReporter:
-    """Tells what becomes of each image, and the count at the end.
+    """Prints the result of each image, and a summary at the end.
 
     Args:
-        count: of images.
-        quiet: errors only.
+        count: number of images.
+        quiet: print only errors.
     """
 
     def __init__(self, count: int, *, quiet: bool) -> None:
@@ -124,7 +124,7 @@ class PrepareReporter:
             self._summary()
 
     def __call__(self, result: "Prepared") -> None:
-        """Tell one result."""
+        """Print one result."""
         self.results[result.status].append(result)
         if result.entry is not None:
             files = len(result.entry.outputs)
@@ -140,7 +140,7 @@ class PrepareReporter:
         made, kept, skipped, failed = (self.results[name] for name in ("made", "kept", "skipped", "failed"))
         if self.messages.quiet and not failed:
             return
-        parts = [f"{len(made)} done", *([f"{len(kept)} kept from before"] if kept else [])]
+        parts = [f"{len(made)} done", *([f"{len(kept)} kept from an earlier run"] if kept else [])]
         click.echo(f"{', '.join(parts)}: {self.files} files", err=True)
         for title, listed in (("skipped, too small", skipped), ("failed", failed)):
             if listed:
@@ -150,7 +150,7 @@ class PrepareReporter:
 
     @property
     def exit_code(self) -> int:
-        """0 all done, 1 some failed, 3 nothing came out."""
+        """0 all done, 1 some failed, 3 no image is done."""
         if self.results["made"] or self.results["kept"]:
             return 1 if self.results["failed"] else 0
         return 3
@@ -158,18 +158,20 @@ class PrepareReporter:
 
 @data.command(epilog=DOWNLOAD_EPILOG, short_help="Download data sets: checked, resumed, unpacked.")
 @click.argument("names", nargs=-1, metavar="NAME...")
-@click.option("-o", "--output", type=Path, metavar="OUT", help="The folder of all sets; a set becomes OUT/Set5.")
 @click.option(
-    "--lr", "scales", type=ScalesType(), default=(), help="Fetch LR images of these scales too (div2k, flickr2k)."
+    "-o", "--output", type=Path, metavar="OUT", help="Folder of all sets; each set has a subfolder, e.g. OUT/Set5."
 )
-@click.option("--base-url", metavar="URL", help="Fetch from a mirror: URL/HOST/PATH for https://HOST/PATH.")
+@click.option(
+    "--lr", "scales", type=ScalesType(), default=(), help="Download LR images of these scales too (div2k, flickr2k)."
+)
+@click.option("--base-url", metavar="URL", help="Download from a mirror: URL/HOST/PATH for https://HOST/PATH.")
 @click.option("--remove-archives", is_flag=True, help="Remove each archive after it is unpacked.")
-@click.option("--list", "listing", is_flag=True, help="List all sets with sources, sizes and terms, and stop.")
-@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@click.option("--list", "listing", is_flag=True, help="List all sets with sources, sizes and terms of use, and exit.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
 def download(names: tuple[str, ...], output: Path | None, listing: bool, quiet: bool, **given: Any) -> None:
-    """Download data sets, check them, and unpack them in the layout that a2f train and a2f eval read.
+    """Download data sets, check them, and unpack them in the layout for a2f train and a2f eval.
 
-    What is there already is not fetched again. Read the terms first (--list): most sets are for research only.
+    Existing files are not downloaded again. Read the terms first (--list): most sets are for research only.
     """
     if listing:
         click.echo(_table())
@@ -182,11 +184,11 @@ def download(names: tuple[str, ...], output: Path | None, listing: bool, quiet: 
     sets = {name: find_set(name) for name in names}
     for name, chosen in sets.items():
         if chosen.by_hand:
-            raise click.UsageError(f"{name} cannot be fetched by a program: {chosen.by_hand}. Terms: {chosen.terms}.")
+            raise click.UsageError(f"{name} cannot be downloaded by a2f: {chosen.by_hand}. Terms: {chosen.terms}.")
     meter = Meter(quiet=quiet)
     for name, chosen in sets.items():
         if given["scales"] and not chosen.lr:
-            raise click.UsageError(f"--lr is for sets whose LR images are apart, div2k and flickr2k, not {name}")
+            raise click.UsageError(f"--lr is for sets with separate LR images, div2k and flickr2k, not {name}")
     with meter:
         for name, chosen in sets.items():
             meter.tell(f"{name}: {chosen.about}; terms: {chosen.terms}")
@@ -201,7 +203,9 @@ def download(names: tuple[str, ...], output: Path | None, listing: bool, quiet: 
             )
         except KeyboardInterrupt:
             meter.close()
-            click.echo(f"what is there is kept in {output / 'archives'}; the same command goes on from there", err=True)
+            click.echo(
+                f"partial downloads are kept in {output / 'archives'}; run the same command to continue", err=True
+            )
             raise
 
 
@@ -238,7 +242,7 @@ def _size(size_bytes: int | None) -> str:
 
 
 class Meter:
-    """Shows how a download goes: a bar on a terminal, a line each tenth of what is large otherwise.
+    """Shows the progress of a download: a bar on a terminal, otherwise a line per tenth of a large file.
 
     Args:
         quiet: show nothing.
@@ -260,12 +264,12 @@ class Meter:
         self.messages.end_bar()
 
     def tell(self, text: str) -> None:
-        """Tell a line."""
+        """Print a line."""
         self.close()
         self.messages.note(text)
 
     def report(self, name: str, done: int, total: int | None) -> None:
-        """Show how much is there."""
+        """Show the progress."""
         if self.messages.quiet:
             return
         if self._terminal:

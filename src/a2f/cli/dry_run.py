@@ -1,4 +1,4 @@
-"""What a batch would do, without doing it."""
+"""Dry run: show what a batch would do."""
 
 import os
 import shutil
@@ -11,35 +11,35 @@ from typing import Any, Literal
 import click
 
 from a2f.cli.batch import Runner, exists_already
-from a2f.cli.console import json_line, printable, told
+from a2f.cli.console import error_text, json_line, printable
 from a2f.cli.inputs import STDIN, Task
 from a2f.cli.report import exit_code_of
 from a2f.errors import A2FError, OutputExistsError, UsageError
 from a2f.imageio import estimate_jpeg_quality
 from a2f.imageio.read import size_of_file
-from a2f.pipeline import BOOK, check_output, why_left_alone
+from a2f.pipeline import BOOK, check_output, skip_reason_of
 from a2f.sizes import Size
 from a2f.weights import pass_models
 
-PROBE_PX = 160  # side of the image on which the network is timed
-BYTES_PX = 3  # of a pixel before it is compressed; formats with alpha or 16 bits take more
+PROBE_PX = 160  # side of the image for the time measurement
+BYTES_PX = 3  # per pixel without compression; formats with alpha or 16 bits need more
 
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """What would become of one image.
+    """The planned result of one image.
 
     Attributes:
-        task: which.
+        task: the task.
         status: "planned", "skipped" or "failed".
         given: width and height of the image.
         final: width and height of the result.
-        scales: of the passes through the network.
-        models: of the passes.
-        jpeg_quality: at which the image was saved, about; None if it is no JPEG, or not known.
-        replaces: whether there is an output that would be replaced.
-        note: why it would be skipped.
-        error: why it would fail.
+        scales: scales of the network passes.
+        models: models of the network passes.
+        jpeg_quality: estimated JPEG quality of the image; None if it is no JPEG or unknown.
+        replaces: whether an existing output would be replaced.
+        note: reason for skipping it.
+        error: the expected error.
     """
 
     task: Task
@@ -55,19 +55,18 @@ class Planned:
 
 
 def dry_run(runner: Runner, tasks: Sequence[Task], *, as_json: bool, verbose: bool) -> int:
-    """Tell what would become of each image, and what all of it would cost.
+    """Print the planned result of each image, and the total time and disk space.
 
-    The size of the files is that of the pixels, which compression makes smaller; the time is that of the network on
-    what it is given, measured here on a small image.
+    The disk space is that of the uncompressed pixels. The time is that of the network, measured on a small image.
 
     Args:
-        runner: whose options and engines would do the work.
-        tasks: of `find_tasks`.
-        as_json: a JSON object a line on standard output, errors and the sum on standard error.
-        verbose: the model of each image, and what the models run on.
+        runner: runner with the options and engines.
+        tasks: result of `find_tasks`.
+        as_json: print one JSON object per line on standard output; errors and the total go to standard error.
+        verbose: also print the model of each image and the engines.
 
     Returns:
-        The exit code that the work itself would have, as far as it can be told.
+        The expected exit code of the real run.
     """
     planned = []
     for task in tasks:
@@ -97,19 +96,19 @@ def _planned(runner: Runner, task: Task) -> Planned:
 
 
 def _checked(runner: Runner, task: Task) -> Planned:
-    """The image as the work itself would check it, without its pixels."""
+    """Check an image like the real run, without decoding its pixels."""
     if task.failure is not None:
         raise task.failure
     there = task.target != STDIN and os.path.lexists(task.target)
     if there and runner.options.skip_existing:
         return Planned(task=task, status="skipped", note=f"{task.target} exists, skipped")
     if task.source.suffix.lower() == BOOK:
-        raise UsageError(f"{task.source}: --dry-run does not look into comic books")
+        raise UsageError(f"{task.source}: --dry-run does not support comic books")
     if task.target != STDIN:
         check_output(task.source, task.target, runner.request)
     target, given = runner.request.target, size_of_file(task.source)
     final = target.final(given)
-    if told := why_left_alone(given, runner.request, str(task.source)):
+    if told := skip_reason_of(given, runner.request, str(task.source)):
         return Planned(task=task, status="skipped", given=given, final=final, note=told)
     scales = target.scales(given, available=runner.models.scales)
     quality = estimate_jpeg_quality(task.source)
@@ -127,7 +126,7 @@ def _checked(runner: Runner, task: Task) -> Planned:
 
 def _line(one: Planned, *, verbose: bool) -> str:
     if one.error is not None:
-        said = told(one.error)
+        said = error_text(one.error)
         named = one.task.source.name in said or one.task.target.name in said
         return said if named else f"{one.task.source}: {said}"
     if one.status == "skipped":
@@ -139,7 +138,7 @@ def _line(one: Planned, *, verbose: bool) -> str:
 
 
 def _record(one: Planned) -> dict[str, Any]:
-    """The keys of ``a2f upscale --json``, but for the time."""
+    """The keys of ``a2f upscale --json``, without the time."""
     return {
         "input": str(one.task.source),
         "output": None if one.status == "failed" else str(one.task.target),
@@ -148,13 +147,13 @@ def _record(one: Planned) -> dict[str, Any]:
         "height": one.final[1] if one.status == "planned" else None,
         "model": one.models[0] if one.models else None,
         "jpeg_quality": one.jpeg_quality,
-        "error": None if one.error is None else told(one.error),
+        "error": None if one.error is None else error_text(one.error),
         "notes": [one.note] if one.note else [],
     }
 
 
 def _sum(runner: Runner, planned: Sequence[Planned]) -> str:
-    given_px: dict[tuple[int, str], int] = {}  # by scale and model, what the network is given
+    given_px: dict[tuple[int, str], int] = {}  # input pixels by scale and model
     todo = [one for one in planned if one.status == "planned"]
     for one in todo:
         for number, which in enumerate(zip(one.scales, one.models, strict=True)):
@@ -173,7 +172,7 @@ def _sum(runner: Runner, planned: Sequence[Planned]) -> str:
 
 
 def time_text(seconds: float) -> str:
-    """A time in the unit that suits it."""
+    """Format a time in a suitable unit."""
     if seconds < 1:
         return "less than a second"
     if seconds < 90:
@@ -182,7 +181,7 @@ def time_text(seconds: float) -> str:
 
 
 def _seconds_px(runner: Runner, scale: int, model: str) -> float:
-    """How long the network takes for a pixel that it is given."""
+    """The time of the network per input pixel, seconds."""
     import numpy as np
 
     image = np.zeros((PROBE_PX, PROBE_PX, 3), np.float32)

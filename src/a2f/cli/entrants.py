@@ -1,4 +1,4 @@
-"""What `a2f eval` compares: models, files of networks, and folders of finished enlargements."""
+"""The models that `a2f eval` compares: shipped models, network files and folders of finished enlargements."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from a2f.variants import A2FConfig
 
 BICUBIC = "bicubic"
-DEFAULT_SCALE = 4  # where neither -s nor a file tells one
+DEFAULT_SCALE = 4  # if neither -s nor a file gives one
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entrant:
-    """A model that takes part.
+    """A model in the comparison.
 
     Attributes:
-        name: in tables.
-        upscaler: what enlarges; None for bicubic and for a folder.
-        folder: of finished enlargements; None for what enlarges here.
-        about: the network.
-        runs: of an ensemble.
+        name: name in tables.
+        upscaler: the upscaler; None for bicubic and for a folder.
+        folder: folder of finished enlargements; None for an upscaler.
+        about: properties of the model.
+        runs: number of runs of an ensemble.
     """
 
     name: str
@@ -39,68 +39,70 @@ class Entrant:
     runs: int = 1
 
     def method(self, items: "Sequence[Item]", *, data: str, scale: int) -> "Method":
-        """What is measured on a set; InputError if a folder lacks an enlargement."""
+        """The method to measure on a set; InputError if a folder has not all enlargements."""
         from a2f.evaluation.finished import find_finished
 
         return self.upscaler if self.folder is None else find_finished(self.folder, items, data=data, scale=scale)
 
 
 def kept_as(name: str, runs: int) -> str:
-    """The folder of a model's enlargements below --save."""
+    """The subfolder of --save for a model's enlargements."""
     return name if runs == 1 else f"{name}_ensemble{runs}"
 
 
 def is_single(model: str) -> bool:
-    """Whether a model runs once in an ensemble too: bicubic, and finished enlargements."""
+    """Whether a model runs only once in an ensemble: bicubic and finished enlargements."""
     return model == BICUBIC or is_folder(model)
 
 
 def names_of(models: Sequence[str]) -> dict[str, str]:
-    """A name for each model.
+    """Choose a name for each model.
 
     Args:
-        models: as given on the command line: a model, or NAME=MODEL.
+        models: arguments of the command line: a model, or NAME=MODEL.
 
     Returns:
-        Name -> model. The name is that before the "=", or else the model as given; of a file its stem, of a folder its
-        own name, with as much of the folders above as tells the files apart.
+        Name -> model. The name is the text before the "=", or the model as given. For a file it is the stem, for a
+        folder its name, with as many parent folders as needed to distinguish equal names.
 
     Raises:
         UsageError: if two models get one name.
     """
-    from a2f.sheets import names_apart
+    from a2f.sheets import distinct_labels
 
     given = dict.fromkeys(split_name(model) for model in models)
     files = list(dict.fromkeys(model for name, model in given if not name and (is_file(model) or is_folder(model))))
-    whole = dict(zip(files, names_apart([Path(model) for model in files]), strict=True))
+    whole = dict(zip(files, distinct_labels([Path(model) for model in files]), strict=True))
     stems = [Path(model) if is_folder(model) else Path(model).with_suffix("") for model in files]
-    bare = dict(zip(files, names_apart(stems), strict=True))
+    bare = dict(zip(files, distinct_labels(stems), strict=True))
     taken = Counter(bare.values())
     labels = {model: bare[model] if taken[bare[model]] == 1 else whole[model] for model in files}
     named: dict[str, str] = {}
     for name, model in given:
         label = name or labels.get(model, model)
         if label in named:
-            raise UsageError(f"{named[label]} and {model} are both named {label}: give one another name, NAME={model}")
+            raise UsageError(
+                f"{named[label]} and {model} are both named {label}: give one of them another name, NAME={model}"
+            )
         named[label] = model
     return named
 
 
 def split_name(word: str) -> tuple[str, str]:
-    """Name and model of NAME=MODEL; no name for a bare model, or a file that has a "=" in its name."""
+    """Split NAME=MODEL; the name is empty for a model without a name, and for a file with "=" in its name."""
     name, sign, model = word.partition("=")
     return (name, model) if sign and name and model and not Path(word).exists() else ("", word)
 
 
 def is_folder(model: str) -> bool:
-    """Whether a model is a folder of finished enlargements; a model's name comes before a folder of that name."""
+    """Whether a model is a folder of finished enlargements; the name of a shipped model has priority."""
     from a2f.weights import shipped_names
 
     return model not in {BICUBIC, *shipped_names()} and Path(model).is_dir()
 
 
 def is_file(model: str) -> bool:
-    """Whether a model is meant as a file."""
+    """Whether a model is given as a file."""
     from a2f.runtime.foreign import is_foreign
     from a2f.weights import is_file_name
 
@@ -108,20 +110,22 @@ def is_file(model: str) -> bool:
 
 
 def scale_of(models: Sequence[str], given: int | None, **values: Any) -> int:
-    """The scale of a comparison: that of -s, or what the files tell; 4 if nothing tells one.
+    """The scale of a comparison: that of -s or of the files; 4 if there is none.
 
     Args:
-        models: as given on the command line.
-        given: -s.
-        values: the options of `open_third_party`.
+        models: arguments of the command line.
+        given: the value of -s.
+        values: options of `open_third_party`.
 
     Raises:
-        UsageError: if two of them tell different scales, or a folder tells none.
+        UsageError: if two of them have different scales, or a folder has none.
     """
     told = {model: scale for model in models if (scale := _told_scale(model, given, **values)) is not None}
     for model, scale in told.items():
         if given not in (None, scale):
-            raise UsageError(f"{model} enlarges {scale} times, not {given}. Leave out -s, or measure this file alone.")
+            raise UsageError(
+                f"{model} enlarges {scale} times, not {given}. Leave out -s, or measure this file separately."
+            )
     if len(set(told.values())) > 1:
         one_of = {scale: model for model, scale in told.items()}
         listed = " and ".join(f"{model} enlarges {scale} times" for scale, model in sorted(one_of.items()))
@@ -129,12 +133,12 @@ def scale_of(models: Sequence[str], given: int | None, **values: Any) -> int:
     scale = given or next(iter(told.values()), None)
     silent = [model for model in models if is_folder(model) and model not in told]
     if scale is None and silent:
-        raise UsageError(f"the names in {silent[0]} do not tell its scale: add -s 2, -s 3 or -s 4")
+        raise UsageError(f"the names in {silent[0]} have no scale: add -s 2, -s 3 or -s 4")
     return scale or DEFAULT_SCALE
 
 
 def _told_scale(model: str, given: int | None, **values: Any) -> int | None:
-    """What a file or a folder says about its scale; None for a name."""
+    """The scale of a file or a folder; None for a model name."""
     from a2f.evaluation.finished import scale_of_folder
     from a2f.peers.files import network_in, scale_in
     from a2f.runtime.foreign import is_foreign
@@ -164,19 +168,19 @@ def open_entrant(
     """Open a model.
 
     Args:
-        name: in tables.
-        model: as given on the command line.
+        name: name in tables.
+        model: argument of the command line.
         scale: s.
-        ensemble: runs, of what enlarges here.
-        engine: as `a2f.load`.
-        device: as `a2f.load`.
-        dtype: as `a2f.load`.
-        network: class of a researcher's own network.
-        values: the options of `open_third_party`.
+        ensemble: number of runs of an upscaler.
+        engine: engine of `a2f.load`.
+        device: device of `a2f.load`.
+        dtype: precision of `a2f.load`.
+        network: class of the user's own network, "file.py:Class".
+        values: options of `open_third_party`.
 
     Raises:
         UnknownModelError: for an unknown name.
-        A2FError: whatever opening a file raises.
+        A2FError: all errors of opening a file.
     """
     from a2f.evaluation.score import About
     from a2f.runtime.ensemble import ensemble_of
@@ -204,41 +208,41 @@ def _opened(model: str, scale: int, network: str | None, **how: Any) -> "tuple[U
         found = read_network(model, own=network)
         return open_network_engine(found, threads=None, **how), _about_network(found)
     kinds = "a file of weights or of another network, or a folder of enlargements"
-    check_name(model, ask=f"name a model ({BICUBIC}, {', '.join(shipped_names())}), {kinds}", builtin=(BICUBIC,))
+    check_name(model, ask=f"give a model ({BICUBIC}, {', '.join(shipped_names())}), {kinds}", builtin=(BICUBIC,))
     weights = find_weights(model, scale=scale)
     return load_engine(weights, **how), _about(weights.config)
 
 
 def check_name(model: str, *, ask: str, builtin: Sequence[str] = ()) -> None:
-    """Say what to do about a network without shipped weights, or a name that nothing has.
+    """Raise a helpful error for a network without shipped weights or an unknown name.
 
     Args:
-        model: as given on the command line.
-        ask: what a command takes, for people.
-        builtin: names that need no weights.
+        model: argument of the command line.
+        ask: what the command accepts, for the message.
+        builtin: names without weights.
 
     Raises:
-        UnknownModelError: for both.
+        UnknownModelError: in both cases.
     """
     from a2f.peers import PEERS
     from a2f.peers.checkpoints import READERS
-    from a2f.variants import ABLATIONS, NOT_KNOWN, VARIANTS, unknown_network
+    from a2f.variants import ABLATIONS, CANNOT_BE_BUILT, VARIANTS, unknown_network
     from a2f.weights import AUTO, shipped_names
 
     shipped = shipped_names()
-    if is_file(model) or model in (*shipped, *VARIANTS, AUTO):  # what `auto` is not is said by `find_shipped`
+    if is_file(model) or model in (*shipped, *VARIANTS, AUTO):  # `find_shipped` has the error for `auto`
         return
-    if model in NOT_KNOWN:
+    if model in CANNOT_BE_BUILT:
         raise unknown_network(model, ABLATIONS)
     if model in PEERS or model in ABLATIONS:
         how = f"made by a2f convert --as {model}" if model in READERS else f"trained by a2f train {model}"
-        raise UnknownModelError(f"no weights of {model} are shipped: name a weights file, {how}")
+        raise UnknownModelError(f"no weights of {model} are shipped: give a weights file, {how}")
     hint = did_you_mean(model, [*builtin, *shipped, *VARIANTS, *ABLATIONS, *PEERS])
     raise UnknownModelError(f"unknown model {model!r}{hint}: {ask}")
 
 
 def _about_name(name: str, scale: int) -> "About":
-    """What is known of finished enlargements: the network, if they are named as one that has this scale."""
+    """The properties of finished enlargements: those of the network, if they have the name of one with this scale."""
     from a2f.evaluation.score import About
     from a2f.peers import PEERS
     from a2f.peers.files import open_network

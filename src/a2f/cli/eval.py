@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from a2f.evaluation.latex import Marks
     from a2f.evaluation.score import SetScore
     from a2f.evaluation.sets import Item
-    from a2f.evaluation.tables import Shown
+    from a2f.evaluation.tables import ShownRows
 
-HELP = """Measure models on benchmark sets, by the paper's protocol, and compare them.
+HELP = """Measure models on benchmark sets with the paper's protocol, and compare them.
 
 MODEL is one of:
 
@@ -40,47 +40,47 @@ MODEL is one of:
 - the file of any other network: ONNX, TorchScript (.pt) or torch.export (.pt2)
 - a folder of finished enlargements
 
-NAME=MODEL gives it another name in tables. Enlargements that are named as a network
-(carn-m=results/run7/) get its size, and its figures in the paper.
+NAME=MODEL sets the name in tables. Enlargements with the name of a network
+(carn-m=results/run7/) get its size and its figures in the paper.
 """
 EPILOG = """\b
 Examples:
-  One model on two sets, the paper's figures below it:
+  One model on two sets, with the paper's figures:
     a2f eval sd -s 4 --data sets/Set5 sets/Set14 --published
-  Weights files; each knows its scale:
+  Weights files; each has its own scale:
     a2f eval bicubic runs/mine/best.safetensors carn_m_x4.safetensors --data sets/Set5
-  Enlargements that another program made, beside a model:
+  Enlargements by another program, and a model:
     a2f eval sd results/carn/ --data sets/Set5 sets/Set14
-  Is the difference more than chance? Where is it?
+  Is the difference significant? Where is it?
     a2f eval sd results/carn/ --data sets/B100 --significance --error-maps maps/
-  A table for a paper, figures for another program:
+  A LaTeX table, and JSON for another program:
     a2f eval bicubic sd results/carn/ --data sets/Set5 sets/Set14 --latex > table.tex
     a2f eval bicubic sd results/carn/ --data sets/Set5 --significance --json > scores.json
-  LR images of your own; LPIPS; a network of your own; an ONNX file that takes BGR in 0..255:
+  Your own LR images; LPIPS; your own network; an ONNX file with BGR input in 0..255:
     a2f eval sd -s 4 --data sets/Set5 --lr-data lr/
     a2f eval sd -s 4 --data sets/Set5 --metrics psnr_y lpips --lpips sets/lpips/alexnet.ckpt
     a2f eval own.safetensors --network my.py:Net --data sets/Set5
     a2f eval other.onnx --data sets/Set5 --input-range 255 --channels bgr
-  LR images through JPEG, with a sheet of crops:
+  LR images with JPEG compression, and a sheet of crops:
     a2f eval bicubic sd -s 2 --data sets/Kodak24 --jpeg clean,75,50 --sheet crops.png
 
 \b
 Files:
   A set is a folder: Set5/HR/*.png, with Set5/LR_bicubic/X4/*x4.png if there are LR images.
   The enlargement of HR/baby.png is baby.png, babyx4.png or baby_x4.png, or one of these with
-  more words after _ or -: baby_CARN.png, babyx4_SR.png. It lies in the folder itself or below,
-  in a subfolder of the set's name if there is one (results/carn/Set5/), and of the scale (x4/).
+  more words after _ or -: baby_CARN.png, babyx4_SR.png. It is in the folder itself or
+  in a subfolder with the name of the set (results/carn/Set5/) or the scale (x4/).
 
 \b
-Exit code: 0 measured, 1 failed, 2 wrong request.
+Exit code: 0 measured, 1 failed, 2 usage error.
 """
 
 
 class Words(click.Command):
-    """Lets --data and --metrics take several words, as people write them."""
+    """A command whose options --data and --metrics accept several words."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Turn "--data A B" into "--data A --data B"."""
+        """Change "--data A B" to "--data A --data B"."""
         flat: list[str] = []
         option = ""
         for word in args:
@@ -102,36 +102,38 @@ def _print_schema(ctx: click.Context, param: click.Parameter, value: bool) -> No
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What is printed, and how.
+    """The printed report.
 
     Attributes:
-        form: of the table.
+        form: format of the report.
         metrics: names of metrics.
-        shown: which rows of the paper follow.
-        marks: of the best figures, in LaTeX.
-        significance: whether models are compared in pairs.
+        shown: rows of the paper to add.
+        marks: marks of the best figures in LaTeX.
+        significance: whether to compare models in pairs.
         lr_data: name of the folder of LR images, if they are the user's own.
     """
 
     form: Literal["markdown", "csv", "json", "latex"]
     metrics: tuple[str, ...]
-    shown: "Shown"
+    shown: "ShownRows"
     marks: "Marks"
     significance: bool
     lr_data: str | None
 
     def check(self, models: Sequence[str], qualities: "Sequence[Quality]") -> None:
-        """Refuse what can never work; UsageError."""
+        """Raise UsageError for contradictory options."""
         if self.significance and self.form == "csv":
-            raise click.UsageError("--significance is for Markdown, --json and --latex; --csv has each image")
+            raise click.UsageError("--significance works with Markdown, --json and --latex: leave out --csv")
         if self.significance and len(models) < 2:
-            raise click.UsageError("--significance compares models: name two or more")
+            raise click.UsageError("--significance compares models: give two or more")
         finished = [model for model in models if is_folder(model)]
         if finished and tuple(qualities) != (None,):
-            raise click.UsageError(f"--jpeg changes LR images, and the enlargements in {finished[0]} are made already")
+            raise click.UsageError(
+                f"--jpeg changes LR images, but the enlargements in {finished[0]} are finished: leave it out"
+            )
 
     def text(self, scores: "Sequence[SetScore]") -> str:
-        """Everything that is printed."""
+        """The text of the report."""
         from a2f.evaluation import differences, latex, tables
         from a2f.evaluation.report import as_json
 
@@ -159,11 +161,11 @@ class Report:
     type=click.IntRange(min=2),
     metavar="N",
     shell_complete=complete_scale,
-    help="2, 3 or 4.  [default: that of the files; 4 if no file tells one]",
+    help="2, 3 or 4.  [default: the scale of the files; 4 if they have none]",
 )
 @click.option("--data", multiple=True, required=True, type=Path, metavar="SET...", help="Folders of benchmark sets.")
 @click.option(
-    "--lr-data", type=Path, metavar="DIR", help="Your own LR images; for several sets DIR/Set5, DIR/Set14, ..."
+    "--lr-data", type=Path, metavar="DIR", help="Your own LR images; for several sets in DIR/Set5, DIR/Set14, ..."
 )
 @click.option(
     "--metrics",
@@ -181,7 +183,7 @@ class Report:
     type=click.Choice(["colour", "bold", "none"]),
     default="colour",
     show_default=True,
-    help="Best and second best in LaTeX: red and blue as in the paper, or bold and underlined.",
+    help="Marks of best and second best in LaTeX: red and blue as in the paper, or bold and underlined.",
 )
 @click.option("--published", "shown", flag_value="own", help="Add the paper's figures of each network.")
 @click.option("--published-all", "shown", flag_value="all", help="Add all methods of the paper's tables 5 and 6.")
@@ -190,23 +192,23 @@ class Report:
     is_flag=True,
     help="Compare models in pairs: mean difference over the images, with a 95 % bootstrap interval.",
 )
-@click.option("--error-maps", type=Path, metavar="DIR", help="Draw where each model errs, a sheet for each picture.")
+@click.option("--error-maps", type=Path, metavar="DIR", help="Draw the errors of each model, one sheet per picture.")
 @click.option(
     "--jpeg",
     "qualities",
     type=QualitiesType(),
     default="clean",
     show_default=True,
-    help="Send LR through JPEGs of these qualities (4:2:0), a column for each; clean: no JPEG.",
+    help="Compress LR as JPEG with these qualities (4:2:0), one column each; clean: no JPEG.",
 )
-@click.option("--save", type=Path, metavar="DIR", help="Keep the enlargements as DIR/model/set/*.png.")
+@click.option("--save", type=Path, metavar="DIR", help="Save the enlargements as DIR/model/set/*.png.")
 @click.option("--sheet", type=Path, metavar="FILE.png", help="Draw crops of the first SET: LR, each MODEL, original.")
 @click.option(
     "--pictures",
     metavar="NAME,NAME",
-    help="Pictures of the sheet and of the error maps.  [default: two of the set; where models differ most]",
+    help="Pictures of the sheet and of the error maps.  [default: two of the set; those where models differ most]",
 )
-@click.option("--overwrite", is_flag=True, help="Replace kept enlargements, an existing sheet, existing error maps.")
+@click.option("--overwrite", is_flag=True, help="Replace existing enlargements, sheet and error maps.")
 @engine_options
 @click.option(
     "--ensemble",
@@ -215,7 +217,7 @@ class Report:
     show_default=True,
     metavar="N",
     shell_complete=among(*RUNS),
-    help="Mean of 2, 4 or 8 runs; not of bicubic.",
+    help="Mean of 2, 4 or 8 runs; not for bicubic.",
 )
 @click.option("--lpips", type=Path, metavar="FILE", help="alexnet.ckpt for lpips.  [default: $A2F_LPIPS]")
 @click.option("--network", metavar="FILE.py:CLASS", help="The class of your own network, for its weights files.")
@@ -226,7 +228,7 @@ class Report:
     is_eager=True,
     expose_value=False,
     callback=_print_schema,
-    help="Print the JSON Schema of --json, and stop.",
+    help="Print the JSON Schema of --json, and exit.",
 )
 def eval(
     models: tuple[str, ...],
@@ -262,10 +264,10 @@ def eval(
         lr_data=None if lr_data is None else lr_data.resolve().name,
     )
     if pictures is not None and sheet is None and error_maps is None:
-        raise click.UsageError("--pictures are those of a sheet or of error maps: add --sheet FILE or --error-maps DIR")
+        raise click.UsageError("--pictures needs a sheet or error maps: add --sheet FILE or --error-maps DIR")
     named = names_of(models)
     output.check(list(named.values()), qualities)
-    metric_functions(output.metrics, lpips=lpips)  # what is missing is said before anything runs
+    metric_functions(output.metrics, lpips=lpips)  # report missing packages before anything runs
     scale = scale_of(list(named.values()), scale, **{key: how[key] for key in CONVENTION})
     sets = _sets(data, scale, lr_data)
     crops = Crops(sheet, sets, scale=scale, qualities=qualities, pictures=pictures, overwrite=overwrite)
@@ -286,20 +288,20 @@ def eval(
 
 
 def _sets(data: Sequence[Path], scale: int, lr_data: Path | None) -> "dict[str, list[Item]]":
-    """The name of each set and its items."""
+    """Read the sets: name -> items."""
     from a2f.evaluation.sets import load_set
-    from a2f.sheets import names_apart
+    from a2f.sheets import distinct_labels
 
     folders = list(dict.fromkeys(data))
     for folder in (*folders, *([] if lr_data is None else [lr_data])):
         if not folder.is_dir():
             raise click.UsageError(f"{folder} is not a folder: --data and --lr-data take folders of images")
-    titles = names_apart([folder.resolve() for folder in folders])
+    titles = distinct_labels([folder.resolve() for folder in folders])
     return {t: load_set(f, scale=scale, lr_data=lr_data) for t, f in zip(titles, folders, strict=True)}
 
 
 def _check_folders(models: Iterable[str], sets: "Mapping[str, Sequence[Item]]", scale: int) -> None:
-    """Find all finished enlargements before anything runs, and tell what belongs to no image of the sets."""
+    """Find all finished enlargements before anything runs, and report files that belong to no image of the sets."""
     from a2f.evaluation.finished import find_finished
 
     for model in filter(is_folder, models):
@@ -312,7 +314,7 @@ def _check_folders(models: Iterable[str], sets: "Mapping[str, Sequence[Item]]", 
 
 
 def _folder_of(title: str, quality: "Quality") -> str:
-    """The folder of a set's enlargements below --save and the model."""
+    """The subfolder for the enlargements of a set."""
     return title.replace("/", "_") + ("" if quality is None else f"_jpeg{quality}")
 
 
@@ -326,7 +328,7 @@ def _check_save(
     ensemble: int,
     overwrite: bool,
 ) -> None:
-    """Refuse to replace enlargements of an earlier run; UsageError."""
+    """Raise UsageError if enlargements of an earlier run would be replaced."""
     if save is None or overwrite:
         return
     for (name, model), (title, items), quality in product(named.items(), sets.items(), qualities):
@@ -346,15 +348,15 @@ def _scores(
     save: Path | None,
     lpips: Path | None,
 ) -> "list[SetScore]":
-    """A model on all sets, in each JPEG quality."""
-    from a2f.evaluation.jpeg import under
+    """Measure a model on all sets, in each JPEG quality."""
+    from a2f.evaluation.jpeg import compressed
     from a2f.evaluation.score import score_set
 
     scores = []
     for (title, items), quality in product(sets.items(), qualities):
         score = score_set(
             entrant.method(items, data=title, scale=scale),
-            under(items, quality),
+            compressed(items, quality),
             model=entrant.name,
             data=title,
             scale=scale,

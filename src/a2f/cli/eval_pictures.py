@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 
 class Crops:
-    """The sheet of --sheet; without it, nothing.
+    """Draws the sheet of --sheet; without this option it does nothing.
 
     Args:
-        path: of the sheet; None for none.
-        sets: name -> items; the first one is drawn.
+        path: path of the sheet; None for no sheet.
+        sets: name -> items; the first set is drawn.
         scale: s.
-        qualities: conditions of LR.
-        pictures: names with commas between them; two of the set by default.
+        qualities: JPEG qualities of LR.
+        pictures: comma-separated names; by default two pictures of the set.
         overwrite: replace an existing sheet.
 
     Raises:
-        UsageError: if the sheet is there and not to be replaced, is no PNG, or the set has no such picture.
+        UsageError: if the sheet exists and `overwrite` is False, if it is no PNG, or if the set has no such picture.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Crops:
             self.scenes = sheet_rows(self.items, scale=scale, qualities=qualities, pictures=_names(pictures))
 
     def add(self, entrant: Entrant) -> None:
-        """A column."""
+        """Add a column."""
         from a2f.evaluation.crops import cells_of
         from a2f.evaluation.tables import with_scale
 
@@ -60,7 +60,7 @@ class Crops:
             self.columns[with_scale(entrant.name, self.scale)] = cells_of(self.scenes, method, scale=self.scale)
 
     def write(self) -> None:
-        """The file."""
+        """Write the sheet."""
         import numpy as np
 
         from a2f.evaluation.crops import draw_crops
@@ -76,17 +76,17 @@ class Crops:
 
 
 class Maps:
-    """The error maps of --error-maps; without it, nothing.
+    """Draws the error maps of --error-maps; without this option it does nothing.
 
     Args:
-        folder: of the maps; None for none.
+        folder: folder of the maps; None for no maps.
         sets: name -> items.
         scale: s.
-        pictures: names with commas between them; by default those of each set on which two models differ most.
-        overwrite: write into a folder that holds PNG files already.
+        pictures: comma-separated names; by default the pictures of each set on which two models differ most.
+        overwrite: write into a folder that already has PNG files.
 
     Raises:
-        UsageError: if the folder holds PNG files and `overwrite` is not set, or no set has such a picture.
+        UsageError: if the folder has PNG files and `overwrite` is False, or no set has such a picture.
     """
 
     def __init__(
@@ -104,21 +104,21 @@ class Maps:
         if folder is None:
             return
         if folder.exists() and not folder.is_dir():
-            raise click.UsageError(f"--error-maps {folder} is a file: name a folder")
+            raise click.UsageError(f"--error-maps {folder} is a file: give a folder")
         if folder.is_dir() and any(folder.glob("*.png")) and not overwrite:
-            raise click.UsageError(f"{folder} holds PNG files: --overwrite replaces those of the same names")
+            raise click.UsageError(f"{folder} has PNG files: --overwrite replaces those with the same names")
         known = list(dict.fromkeys(name for _, name in self.items))
         for name in self.wanted:
             if name not in known:
                 raise click.UsageError(f"the sets have no picture {name!r}: choose from {', '.join(known)}")
 
     def write(self, scores: "Sequence[SetScore]", opened: Callable[[str], Entrant], *, metric: str) -> None:
-        """The files.
+        """Write the maps.
 
         Args:
-            scores: of all models.
+            scores: scores of all models.
             opened: opens a model by its name.
-            metric: by which models differ.
+            metric: metric that selects the pictures.
         """
         from a2f.evaluation.error_maps import draw_error_maps
         from a2f.evaluation.score import enlarged
@@ -141,7 +141,7 @@ class Maps:
             click.echo(f"{path}", err=True)
 
     def _most_different(self, scores: "Sequence[SetScore]", metric: str) -> list[tuple[str, str]]:
-        """Set and name of the pictures on which two models differ most; of one model, its worst."""
+        """Set and name of the pictures on which two models differ most; for one model, its worst pictures."""
         from a2f.evaluation.differences import ALL_SETS, compare
         from a2f.evaluation.tables import LOWER_IS_BETTER
 

@@ -35,13 +35,13 @@ Examples:
     help="2, 3 or 4; a weights file has its own.",
 )
 @click.option("-o", "--output", type=Path, required=True, metavar="OUT.onnx", help="The file to write.")
-@click.option("--network", metavar="FILE.py:CLASS", help="Of a weights file of your own network: its class.")
+@click.option("--network", metavar="FILE.py:CLASS", help="The class of your own network, for its weights files.")
 @click.option(
     "--size",
     "lr_size",
     type=SizeType(),
     metavar="WxH",
-    help="Width and height of the LR image, for programs that take fixed sides only.",
+    help="Width and height of the LR image, for programs that require a fixed size.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 def export(
@@ -49,10 +49,10 @@ def export(
 ) -> None:
     """Write a model (one of `a2f models`, or a weights file) as a checked ONNX file.
 
-    Input "lr" [N, 3, H, W], output "sr" [N, 3, s*H, s*W], float32 RGB in [0, 1]; N, H and W are free, or with --size N
-    is 1, and W and H are those of the LR image. Before the file is written, the graph is run in onnxruntime on images
-    of awkward sizes and compared with a plain float64 reference; a file of fixed sides is compared with the graph for
-    any size too. A weights file of another network is written by PyTorch and compared with PyTorch.
+    The input is "lr" [N, 3, H, W], the output "sr" [N, 3, s*H, s*W], float32 RGB in [0, 1]. N, H and W are free; with
+    --size, N is 1, and W and H are fixed. Before the file is written, the graph runs in onnxruntime on images of
+    unusual sizes and is compared with a float64 reference. A file with a fixed size is also compared with the graph for
+    any size. A weights file of another network is exported by PyTorch and compared with PyTorch.
     """
     from a2f.export.check import check_fixed
     from a2f.files import write_bytes_atomic
@@ -79,13 +79,13 @@ def export(
 
 @dataclass(frozen=True, kw_only=True)
 class _Made:
-    """A network as ONNX.
+    """An exported network.
 
     Attributes:
-        name: of the network, with its scale.
-        write: gives the file for the width and height of an LR image, or for any size.
-        differences: of the file for any size from the reference.
-        reference: what it was compared with.
+        name: name and scale of the network.
+        write: returns the file for the width and height of an LR image, or for any size.
+        differences: differences between the file for any size and the reference.
+        reference: name of the reference.
     """
 
     name: str
@@ -100,7 +100,7 @@ def _model_as_onnx(model: str, scale: int) -> _Made:
     from a2f.export.graph import export_onnx
     from a2f.weights import find_weights, shipped_names
 
-    check_name(model, ask=f"name one of {', '.join(shipped_names())}, or a weights file")
+    check_name(model, ask=f"give one of {', '.join(shipped_names())}, or a weights file")
     weights = find_weights(model, scale=scale)
     return _Made(
         name=f"{weights.config.variant} x{weights.config.scale}",
@@ -111,7 +111,7 @@ def _model_as_onnx(model: str, scale: int) -> _Made:
 
 
 def _network_as_onnx(model: str, own: str | None) -> _Made:
-    """A network that is not A²F: PyTorch makes the file."""
+    """Export a network that is not A²F, with PyTorch."""
     from a2f.peers.files import read_network
     from a2f.runtime.network_engine import check_network
 
@@ -127,11 +127,11 @@ def _network_as_onnx(model: str, own: str | None) -> _Made:
 
 
 def _refuse_differences(differences: "list[Difference]", *, reference: str) -> None:
-    """Raise an A2FError if the graph is further from its reference than float32 rounds."""
+    """Raise an A2FError if the graph differs from its reference by more than float32 rounding."""
     from a2f.errors import A2FError
 
-    for worst in (d for d in differences if not d.largest <= d.allowed):  # NaN is neither below nor above
+    for worst in (d for d in differences if not d.largest <= d.allowed):  # also true for NaN
         raise A2FError(
             f"the graph differs from {reference} by {worst.largest:.1e} at {worst.width} x {worst.height}, "
-            f"more than the {worst.allowed:.1e} that float32 rounds: nothing was written"
+            f"more than the {worst.allowed:.1e} of float32 rounding: nothing was written"
         )

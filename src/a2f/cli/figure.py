@@ -1,4 +1,4 @@
-"""``a2f figure``: the figures of the paper, drawn anew."""
+"""``a2f figure``: draw the figures of the paper."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -28,7 +28,7 @@ _SCALE = click.option(
 
 
 def _output_options(command: Callable[..., None]) -> Callable[..., None]:
-    """-o and --overwrite; the output is checked before anything is drawn."""
+    """Add -o and --overwrite; the output is checked before anything is drawn."""
 
     @wraps(command)
     def checked(*, output: Path, overwrite: bool, **given: Any) -> None:
@@ -39,7 +39,7 @@ def _output_options(command: Callable[..., None]) -> Callable[..., None]:
 
     replaced = click.option("--overwrite", is_flag=True, help="Replace an existing output.")(checked)
     written = click.option(
-        "-o", "--output", type=Path, required=True, metavar="FILE", help="What to write: .svg, .pdf or .png."
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="The file to write: .svg, .pdf or .png."
     )
     return written(replaced)
 
@@ -97,10 +97,10 @@ class PictureType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     help="Set5, Set14, B100, Urban100 or Manga109.",
 )
 @click.option("-s", "--scale", type=int, default=2, show_default=True, shell_complete=complete_scale, help="2, 3 or 4.")
-@click.option("--measured", type=MeasuredType(), multiple=True, help="PSNR-Y of weights of your own, as one more mark.")
+@click.option("--measured", type=MeasuredType(), multiple=True, help="PSNR-Y of your own weights, as another mark.")
 @_output_options
 def cost(data: str, scale: int, measured: tuple[tuple[str, float], ...], output: Path) -> None:
-    """Figure 1: PSNR against parameters and against Multi-Adds, as Table 6 prints them."""
+    """Draw Figure 1: PSNR against parameters and against Multi-Adds of Table 6."""
     from a2f.figures.cost import draw_cost
 
     draw_cost(data, scale=scale, measured=dict(measured), output=output)
@@ -112,7 +112,10 @@ def cost(data: str, scale: int, measured: tuple[tuple[str, float], ...], output:
 @_SCALE
 @_output_options
 def network(model: str, scale: int, output: Path) -> None:
-    """Figure 2: the architecture of s, sd, m or l. Of deep networks the first two blocks and the last are drawn."""
+    """Draw Figure 2: the architecture of s, sd, m or l.
+
+    For deep networks, the first two blocks and the last are drawn.
+    """
     from a2f.figures.network import draw_network
     from a2f.variants import config_of
 
@@ -124,10 +127,10 @@ def network(model: str, scale: int, output: Path) -> None:
 @click.argument("models", nargs=-1, metavar="[MODEL...]")
 @_output_options
 def factors(models: tuple[str, ...], output: Path) -> None:
-    """Figure 3: the three λ of each block.
+    """Draw Figure 3: the three λ of each block.
 
-    MODEL is a weights file (.safetensors), a checkpoint of the authors (.pt), or the name of a shipped model, which
-    stands for all its scales. Without any, all shipped models are drawn.
+    MODEL is a weights file (.safetensors), a checkpoint of the authors (.pt), or the name of a shipped model, for all
+    its scales. Without MODEL, all shipped models are drawn.
     """
     from a2f.figures.factors import draw_factors
     from a2f.weights import shipped_models
@@ -151,15 +154,15 @@ def _panels(name: str) -> "list[Panel]":
         return [panel_of(read_weights(Path(name)), whose=Path(name).stem)]
     shipped = {m.name: [n for n in shipped_models() if n.name == m.name] for m in shipped_models()}
     if name not in shipped:
-        raise UnknownModelError(f"unknown model {name!r}: name a weights file, or one of {', '.join(shipped)}")
+        raise UnknownModelError(f"unknown model {name!r}: give a weights file, or one of {', '.join(shipped)}")
     return [panel_of(read_weights(model.path), whose="ours") for model in shipped[name]]
 
 
 @figure.command()
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @_SCALE
-@click.option("--data", type=Path, required=True, metavar="DIR", help="Folder of the set, as of `a2f eval`.")
-@click.option("--picture", "pictures", type=PictureType(), multiple=True, required=True, help="Picture, and where.")
+@click.option("--data", type=Path, required=True, metavar="DIR", help="Folder of the set, as for `a2f eval`.")
+@click.option("--picture", "pictures", type=PictureType(), multiple=True, required=True, help="Picture and crop.")
 @_output_options
 def crops(
     models: tuple[str, ...],
@@ -168,11 +171,10 @@ def crops(
     pictures: "tuple[tuple[str, Crop | None], ...]",
     output: Path,
 ) -> None:
-    """Figure 4: a picture with a frame, and what is in it as each method enlarges it.
+    """Draw Figure 4: a picture with a frame, and its content enlarged by each method.
 
     MODEL is bicubic, a shipped model, a weights file of A²F or of another network (a2f convert), or NAME=FILE. The
-    figures are those of the whole picture, PSNR-Y in dB and SSIM-Y. Without X,Y,W,H the part with the most detail is
-    shown.
+    numbers are PSNR-Y in dB and SSIM-Y of the whole picture. Without X,Y,W,H the part with the most detail is shown.
     """
     from a2f.errors import UsageError
     from a2f.evaluation.sets import load_set
@@ -191,7 +193,7 @@ def crops(
 
 
 def _named(model: str, *, scale: int) -> "tuple[str, Upscaler | None]":
-    """A method: its name in the figure, and what enlarges."""
+    """Open a method: its name in the figure, and its upscaler."""
     from a2f.api import load
     from a2f.peers.files import network_in, read_network
     from a2f.runtime.network_engine import open_network_engine

@@ -11,18 +11,18 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Columns:
-  bits     of a channel, at most; float: floating point, light brighter than white too
+  bits     largest number per channel; float: floating point, also brighter than white
   alpha    on/off: a pixel is fully transparent or not
-  colours  icc: a profile is kept; cicp: code points too, and HDR (PQ, HLG) with them;
-           icc8: a profile is kept with 8 bits a channel, and colours become sRGB otherwise
+  colours  icc: a profile is kept; cicp: code points too, with HDR (PQ, HLG);
+           icc8: a profile is kept with 8 bits per channel, otherwise colours become sRGB
   EXIF, XMP, IPTC, dpi
            whether they are kept; dpi is the resolution
   also     aspect: pixels that are not square; comments; gain map: of Ultra HDR;
            tags: names and GeoTIFF; texts: tEXt, zTXt and iTXt;
            data: a channel that is not alpha
-  loss     quality by default, from 1 to 100; 100!: without loss at 100
-  side     the longest side that the format can hold, in pixels; -: 2 billion
-  needs    what pip has to install: a2f[formats]
+  loss     default quality, from 1 to 100; 100!: lossless at 100
+  side     the longest possible side, in pixels; -: 2 billion
+  needs    the extra to install with pip: a2f[formats]
 
 \b
 Examples:
@@ -33,11 +33,11 @@ HEAD = ("format", "suffixes", "bits", "alpha", "colours", "EXIF", "XMP", "IPTC",
 
 
 @click.command(epilog=EPILOG)
-@click.option("--markdown", is_flag=True, help="As a table in Markdown.")
+@click.option("--markdown", is_flag=True, help="Print a Markdown table.")
 def formats(markdown: bool) -> None:
-    """List the file formats that are read and written, and what of a picture each can hold.
+    """List the supported file formats and the properties that each can store.
 
-    What a format cannot hold is refused or told in a note, never lost without a word.
+    If a format cannot store a property, a2f stops with an error or prints a note.
     """
     from a2f.imageio.formats import FORMATS
 

@@ -1,4 +1,4 @@
-"""Which files a batch takes, and where each result goes."""
+"""Find the input files of a batch and the output of each."""
 
 import glob
 import os
@@ -19,14 +19,14 @@ STDIN = Path("-")
 
 @dataclass(frozen=True, kw_only=True)
 class OutputNames:
-    """How results are named, and where they go.
+    """Names and places of the results.
 
     Attributes:
-        mark: added to the name of each file.
-        format: of all results; None for that of each input.
-        output: a file, a folder, or `STDIN` for the standard output; None for the folder of each input.
-        output_folder: the output was written with a separator at its end: it is a folder, even a new one.
-        recursive: take what lies in the folders of a folder too.
+        mark: text to add to the name of each file.
+        format: format of all results; None for the format of each input.
+        output: a file, a folder, or `STDIN` for standard output; None for the folder of each input.
+        output_folder: the output ends with a separator, so it is a folder, even if it does not exist.
+        recursive: include subfolders of a folder.
     """
 
     mark: str
@@ -37,21 +37,21 @@ class OutputNames:
 
     def __post_init__(self) -> None:
         if {"/", os.sep} & set(self.mark):
-            raise UsageError(f"--suffix {self.mark!r} names a folder: it is added to file names, folders go into -o")
+            raise UsageError(f"--suffix {self.mark!r} has a folder separator: give folders with -o")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One image to do.
+    """One image to enlarge.
 
     Attributes:
         source: the file, or `STDIN`.
-        target: the file to write, or `STDIN` for the standard output.
-        failure: why it can't be done, known before it starts.
-        times: of the file, from before it was looked into; None if they are not told.
-        replace: the target may be replaced, whatever was asked for all images: a batch's own earlier result.
-        recorded: as `a2f.pipeline.write`.
-        addresses: of source and target, where the files are copies on this machine.
+        target: the file to write, or `STDIN` for standard output.
+        failure: an error that is known before the task starts.
+        times: times of the file before it was opened; None if unknown.
+        replace: the target may be replaced independent of the request, because it is an earlier result of the batch.
+        recorded: wraps the parts of the file, see `a2f.pipeline.write`.
+        addresses: addresses of source and target, if the files are local copies.
     """
 
     source: Path
@@ -64,34 +64,34 @@ class Task:
 
     @property
     def name(self) -> str:
-        """What people call the input."""
+        """The name of the input for messages."""
         if self.addresses is not None:
             return self.addresses[0]
         return "standard input" if self.source == STDIN else str(self.source)
 
     @property
     def output(self) -> str:
-        """What people call the output."""
+        """The name of the output for messages."""
         return str(self.target) if self.addresses is None else self.addresses[1]
 
 
 def find_tasks(inputs: list[str], naming: OutputNames) -> tuple[list[Task], list[str]]:
-    """Find all images and where each goes, before anything runs.
+    """Find all images and their outputs, before anything runs.
 
     Args:
         inputs: files, folders, patterns, or "-".
-        naming: how results are named, and where they go.
+        naming: names and places of the results.
 
     Returns:
         The tasks in order, and notes.
 
     Raises:
-        UsageError: for requests that contradict themselves: outputs that clash, a folder for a stream, and so on.
+        UsageError: for contradictory requests, for example two images with one output, or a folder for a stream.
     """
     if "" in inputs:
-        raise UsageError("an input is empty (''): leave it out, or write . for this folder")
+        raise UsageError("an input is empty (''): leave it out, or give . for this folder")
     if STDIN.name in inputs and len(inputs) > 1:
-        raise UsageError("- (standard input) is one image and goes alone")
+        raise UsageError("- (standard input) is one image: give no other inputs")
     if inputs == [STDIN.name]:
         return [_stream_task(naming)], []
     found, notes = _find(inputs, naming)
@@ -104,22 +104,20 @@ def find_tasks(inputs: list[str], naming: OutputNames) -> tuple[list[Task], list
 def _stream_task(naming: OutputNames) -> Task:
     target = naming.output or STDIN
     if target != STDIN and (target.is_dir() or naming.output_folder):
-        raise UsageError(
-            f"-o {target} is a folder: an image from standard input needs a file name, or - for standard output"
-        )
+        raise UsageError(f"-o {target} is a folder: for standard input give a file name, or - for standard output")
     if target != STDIN and naming.format not in (None, format_of_suffix(target.suffix)):
         raise UsageError(f"-o {target} and -f {naming.format} name two formats: leave one of them out")
     return Task(source=STDIN, target=target)
 
 
 def _find(inputs: list[str], naming: OutputNames) -> tuple[list[tuple[Path, Path]], list[str]]:
-    """Every image with the folder part that its output keeps."""
+    """Every image, with the relative folder of its output."""
     found: list[tuple[Path, Path]] = []
     notes: list[str] = []
     for given in inputs:
         path = Path(given)
         if ends_like_a_folder(given) and path.is_file():
-            raise UsageError(f"{given} ends like a folder, but is a file: leave out the {given[-1]} at its end")
+            raise UsageError(f"{given} ends with {given[-1]}, but is a file: leave out the {given[-1]}")
         if path.is_dir():
             inside, skipped = _images_of(path, naming)
             inside, made = _outside(inside, path, naming.output)
@@ -132,12 +130,12 @@ def _find(inputs: list[str], naming: OutputNames) -> tuple[list[tuple[Path, Path
             found += [(p, Path()) for p in matches] or [(path, Path())]
         else:
             found.append((path, Path()))
-    unique = dict.fromkeys(found)  # a shell pattern and a folder may name the same file
+    unique = dict.fromkeys(found)  # a pattern and a folder may contain the same file
     return list(unique), notes
 
 
 def _outside(images: list[Path], folder: Path, output: Path | None) -> tuple[list[Path], list[str]]:
-    """The images that do not lie in the output folder, where that lies in the input folder; and a note."""
+    """Remove images in the output folder, if it is inside the input folder; return the images and a note."""
     if output is None or output == STDIN:
         return images, []
     within = output.resolve()
@@ -145,7 +143,7 @@ def _outside(images: list[Path], folder: Path, output: Path | None) -> tuple[lis
         return images, []
     kept = [p for p in images if within not in p.resolve().parents]
     left_out = len(images) - len(kept)
-    return kept, [f"{folder}: {left_out} file(s) left out that lie in the output folder {output}"] if left_out else []
+    return kept, [f"{folder}: {left_out} file(s) in the output folder {output} skipped"] if left_out else []
 
 
 def _images_of(folder: Path, naming: OutputNames) -> tuple[list[Path], list[str]]:
@@ -161,32 +159,32 @@ def _images_of(folder: Path, naming: OutputNames) -> tuple[list[Path], list[str]
     passed = passed_over(folder, everything, set(images), recursive=naming.recursive)
     earlier = [p for p in images if made_earlier(p)]
     ends = sorted({p.stem[p.stem.rindex("_") :] if "_" in p.stem else suffix for p in earlier})
-    notes = [f"{folder}: {len(earlier)} file(s) left out that end in {', '.join(ends)}, beside what they were made of"]
+    notes = [f"{folder}: {len(earlier)} earlier results skipped that end in {', '.join(ends)}"]
     return [p for p in images if p not in earlier], (notes if earlier else []) + passed
 
 
 def passed_over(folder: Path, everything: list[Path], images: set[Path], *, recursive: bool) -> list[str]:
-    """What to tell about all that lies in a folder and is no image to enlarge.
+    """Make a note about the files in a folder that are skipped.
 
     Args:
-        folder: to name in the note.
-        everything: what lies in it.
-        images: what of it is taken.
-        recursive: whether its folders are looked into.
+        folder: name of the folder in the note.
+        everything: all files and folders in it.
+        images: the files that are enlarged.
+        recursive: whether subfolders are included.
     """
     reasons = Counter(_why_passed_over(path, recursive=recursive) for path in everything if path not in images)
     del reasons[""]
     if not reasons:
         return []
-    return [f"{folder}: passed over " + ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))]
+    return [f"{folder}: skipped " + ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))]
 
 
 def _why_passed_over(path: Path, *, recursive: bool) -> str:
-    """Why a path is passed over; nothing for a folder that is looked into."""
+    """Why a path is skipped; empty for a folder that is searched."""
     if path.is_dir():
         if recursive and not path.is_symlink():
             return ""
-        return "link(s) to folders" if path.is_symlink() else "folder(s) (-r looks into them)"
+        return "link(s) to folders" if path.is_symlink() else "folder(s) (-r includes them)"
     if not path.is_file():
         return "broken link(s) or special file(s)"
     if path.name.startswith("."):
@@ -202,7 +200,7 @@ def _task(path: Path, below: Path, naming: OutputNames, *, single: bool) -> Task
         target = path.with_name(name)
     elif out == STDIN:
         if not single:
-            raise UsageError("-o - writes one image to standard output, but the input is several: give a folder")
+            raise UsageError("-o - writes one image to standard output, but there are several inputs: give a folder")
         target = out
     elif naming.output_folder or out.is_dir() or not (out.suffix if single else is_image_name(out)):
         if os.path.lexists(out) and not out.is_dir():
@@ -210,23 +208,21 @@ def _task(path: Path, below: Path, naming: OutputNames, *, single: bool) -> Task
         target = out / below / name
     else:
         if not single:
-            raise UsageError(f"-o {out} is a file, but the input is several images or a folder: give a folder")
+            raise UsageError(f"-o {out} is a file, but the input is a folder or several images: give a folder")
         if not is_image_name(out) and not _is_book(path, out):
-            raise UsageError(
-                f"-o {out}: {out.suffix!r} is no image format; a folder of that name is written with a / at its end"
-            )
+            raise UsageError(f"-o {out}: {out.suffix!r} is no image format; for a folder of this name add / at its end")
         if not _is_book(path, out) and naming.format not in (None, format_of_suffix(out.suffix)):
             raise UsageError(f"-o {out} and -f {naming.format} name two formats: leave one of them out")
         target = out
     failure = None
     if path.is_dir():
-        deeper = "" if naming.recursive else " (-r looks into its folders too)"
-        failure = ImageReadError(f"{path} holds no images{deeper}")
+        deeper = "" if naming.recursive else " (-r includes subfolders)"
+        failure = ImageReadError(f"{path} has no images{deeper}")
     return Task(source=path, target=target, failure=failure, times=times)
 
 
 def _is_taken(path: Path) -> bool:
-    """Whether a file in a folder is enlarged: an image, or a comic book."""
+    """Whether a file in a folder is enlarged, because it is an image or a comic book."""
     return is_image_name(path) or path.suffix.lower() == BOOK
 
 
@@ -240,11 +236,11 @@ def _refuse_clashes(tasks: list[Task], output: Path | None) -> None:
     for task in tasks:
         if task.target == STDIN or task.failure is not None:
             continue
-        key = os.path.realpath(task.target).casefold()  # some file systems take A.png and a.png for one
+        key = os.path.realpath(task.target).casefold()  # on some file systems A.png and a.png are one file
         if key in taken:
             raise UsageError(
                 f"{taken[key]} and {task.source} would both be written to {task.target}: "
-                "enlarge them apart, with another -o or --suffix for one of them"
+                "enlarge them separately, with another -o or --suffix for one of them"
             )
         taken[key] = task.source
         if task.target.exists() and _identity(task.target) in sources:

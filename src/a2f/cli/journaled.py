@@ -1,4 +1,4 @@
-"""``a2f upscale`` by a journal: --journal, --resume, --retry-failed, --shard and --watch."""
+"""``a2f upscale`` with a journal: --journal, --resume, --retry-failed, --shard and --watch."""
 
 import functools
 import os
@@ -18,7 +18,7 @@ from a2f.batch.sources import Found, Scan, Shard
 from a2f.batch.watch import Arrivals
 from a2f.batch.work import Keeper, Recipe, Work, recipe_of
 from a2f.cli.batch import MANY, BatchOptions, Outcome, Runner, exists_already
-from a2f.cli.console import told
+from a2f.cli.console import error_text
 from a2f.cli.inputs import STDIN, OutputNames, Task
 from a2f.cli.report import Reporter
 from a2f.errors import A2FError, ImageReadError, OutputExistsError, UsageError
@@ -26,24 +26,24 @@ from a2f.files import times_of
 from a2f.imageio.formats import is_image_name
 
 SETTLE_S = 2.0
-LOOKS = 4  # while a file settles
-SHORTEST_PAUSE_S = 0.05
-PAUSES = 10  # times as long as a look took, between two looks at a large folder
+SCANS = 4  # scans of a folder during the settle time
+MIN_PAUSE_S = 0.05
+PAUSE_FACTOR = 10  # the pause between two scans is at least this many times the duration of a scan
 
 
 @dataclass(frozen=True, kw_only=True)
 class JournalOptions:
-    """What was asked for of a batch.
+    """Options of a batch with a journal.
 
     Attributes:
-        journal: the file; None for the usual place.
-        resume: go on with it, or begin it.
-        retry_failed: go on with it, and try failed files again.
-        shard: the part of the files to take.
-        address: where results go, if that is no folder of this machine.
-        quarantine: folder that gets bad files; None for none.
-        watch: go on with what arrives, until Ctrl-C.
-        settle_s: how long a file that arrives must not change, seconds.
+        journal: the journal file; None for the default place.
+        resume: continue the journal, or begin it.
+        retry_failed: continue the journal, and retry failed files.
+        shard: the part of the files to process.
+        address: address of the results, if it is no folder of this machine.
+        quarantine: folder for bad files; None for none.
+        watch: process new files until Ctrl-C.
+        settle_s: time that a new file must remain unchanged, seconds.
     """
 
     journal: Path | None = None
@@ -57,7 +57,7 @@ class JournalOptions:
 
     @property
     def is_asked(self) -> bool:
-        """Whether a journal is wanted at all."""
+        """Whether any option requests a journal."""
         return self != JournalOptions(settle_s=self.settle_s)
 
 
@@ -65,18 +65,18 @@ def shard_of(text: str) -> Shard:
     """Read ``3/8``."""
     number, slash, count = text.partition("/")
     if not (slash and number.isdecimal() and count.isdecimal()):
-        raise UsageError(f"--shard {text}: write it as 3/8, the third of eight parts")
+        raise UsageError(f"--shard {text}: write it as 3/8 for the third of eight parts")
     return Shard(number=int(number), count=int(count))
 
 
 class Session:
-    """A batch with its journal open.
+    """A batch with an open journal.
 
     Args:
         inputs: files, folders, patterns.
-        options: what counts for all images alike.
-        naming: how results are named, and where they go.
-        batch: what was asked for of the journal.
+        options: options for all images.
+        naming: names and places of the results.
+        batch: options of the journal.
 
     Raises:
         UsageError: if the request contradicts itself.
@@ -93,10 +93,10 @@ class Session:
         shard = None if batch.shard is None else replace(batch.shard, mark=naming.mark)
         self.scan = Scan(recursive=naming.recursive, output=closed, shard=shard)
         if STDIN.name in inputs or "" in inputs:
-            raise UsageError("a journal is about files: give files or folders, not standard input")
+            raise UsageError("a journal needs files: give files or folders, not standard input")
         remote = [text for text in (*inputs, output or "") if is_address(text)]
         if remote and batch.watch:
-            raise UsageError(f"--watch looks at folders of this machine, not at {remote[0]}")
+            raise UsageError(f"--watch works with folders of this machine, not with {remote[0]}")
         self.places: Places = ThisMachine()
         if remote:
             from a2f.batch.remote import Remote, check_target
@@ -110,7 +110,7 @@ class Session:
         self.journal = Journal(batch.journal or _near(str(journal_of(output or first, batch.shard))))
 
     def plan(self, recipe: Recipe, files: Iterable[Found] | None = None) -> list[str]:
-        """Begin a run, and settle what is left to do; notes for people."""
+        """Begin a run and decide what is left to do; return notes for the user."""
         wish = Wish(
             resume=self.batch.resume or self.batch.watch,
             retry_failed=self.batch.retry_failed,
@@ -122,14 +122,14 @@ class Session:
         return notes + self.scan.notes()
 
     def keeper(self, recipe: Recipe) -> Keeper:
-        """Does the items of the run that `plan` has begun."""
+        """Make the object that processes the items of the run."""
         return Keeper(
             self.journal,
             recipe,
             overwrite=self.options.request.overwrite,
             places=self.places,
             quarantine=self.batch.quarantine,
-            told=told,
+            told=error_text,
         )
 
 
@@ -143,16 +143,16 @@ def run_batch(
     verbose: bool,
     quiet: bool,
 ) -> int:
-    """Enlarge what the journal says is left to do.
+    """Enlarge the files that are left to do in the journal.
 
     Args:
         inputs: files, folders, patterns.
-        options: what counts for all images alike.
-        naming: how results are named, and where they go.
-        batch: what was asked for of the journal.
-        as_json: as `Reporter`.
-        verbose: as `Reporter`.
-        quiet: as `Reporter`.
+        options: options for all images.
+        naming: names and places of the results.
+        batch: options of the journal.
+        as_json: print one JSON object per line on standard output.
+        verbose: print engines and times.
+        quiet: print only errors.
 
     Returns:
         The exit code.
@@ -160,14 +160,14 @@ def run_batch(
     session = Session(inputs, options, naming, batch)
     recipe = recipe_of(options.model, options.request, options.engine)
     if batch.watch:
-        _watch(session, recipe, Reporter(MANY, as_json=as_json, verbose=verbose, quiet=quiet, go_on="--watch"))
+        _watch(session, recipe, Reporter(MANY, as_json=as_json, verbose=verbose, quiet=quiet, resume_option="--watch"))
     with closing(session.journal) as journal:
         notes = session.plan(recipe)
         counts = journal.counts(run=journal.run)
         if not sum(counts.values()) and batch.shard is None:
             deeper = "" if naming.recursive else " (-r looks into its folders too)"
             raise ImageReadError(f"{', '.join(inputs)}: no images{deeper}")
-        reporter = Reporter(counts["todo"], as_json=as_json, verbose=verbose, quiet=quiet, go_on="--resume")
+        reporter = Reporter(counts["todo"], as_json=as_json, verbose=verbose, quiet=quiet, resume_option="--resume")
         for note in [*notes, *_told(counts, journal)]:
             reporter.note(note)
         if counts["todo"]:
@@ -182,13 +182,13 @@ def run_batch(
 
 
 def _watch(session: Session, recipe: Recipe, reporter: Reporter) -> NoReturn:
-    """Do what arrives, until Ctrl-C."""
+    """Process new files until Ctrl-C."""
     with closing(session.journal) as journal:
         arrivals = Arrivals(lambda: session.scan.files(session.inputs), journal, settle_s=session.batch.settle_s)
         runner: Runner | None = None
         known = set[str]()
         where = ", ".join(session.inputs)
-        reporter.note(f"watching {where}; Ctrl-C ends it")
+        reporter.note(f"watching {where}; stop with Ctrl-C")
         while True:
             began = time.monotonic()
             ready = list(arrivals.settled(began))
@@ -203,7 +203,7 @@ def _watch(session: Session, recipe: Recipe, reporter: Reporter) -> NoReturn:
                 for outcome in runner.run(journal.todo(), functools.partial(_one, runner, keeper)):
                     reporter(outcome)
                 journal.end()
-            time.sleep(max(session.batch.settle_s / LOOKS, PAUSES * took, SHORTEST_PAUSE_S))
+            time.sleep(max(session.batch.settle_s / SCANS, PAUSE_FACTOR * took, MIN_PAUSE_S))
 
 
 def _work(runner: Runner, keeper: Keeper, reporter: Reporter) -> None:
@@ -236,12 +236,12 @@ def _one(runner: Runner, keeper: Keeper, item: Item) -> Outcome:
 
     outcome = keeper.do(item, enlarge, failed)
     if outcome is None:
-        return Outcome(task=task, status="skipped", notes=(f"{task.name}: the result is there and whole",))
+        return Outcome(task=task, status="skipped", notes=(f"{task.name}: the result exists and is complete",))
     return outcome
 
 
 def _shown(item: Item) -> Task:
-    """An item as people gave it: below this folder where it lies there."""
+    """An item as a task, with a path relative to the current folder if it is inside."""
     remote = is_address(item.source) or is_address(item.target)
     addresses = (item.source, item.target) if remote else None
     return Task(source=_near(item.source), target=_near(item.target), addresses=addresses)
@@ -252,20 +252,20 @@ def _near(path: str) -> Path:
 
 
 def _told(counts: dict[State, int], journal: Journal) -> Iterator[str]:
-    """What the journal knows of these files already."""
+    """A note about the state of these files in the journal."""
     before = [f"{count} {state}" for state, count in counts.items() if count and state != "todo"]
     if before:
-        retry = "; --retry-failed tries again what failed" if counts["quarantined"] + counts["failed"] else ""
+        retry = "; --retry-failed retries failed files" if counts["quarantined"] + counts["failed"] else ""
         yield f"{journal.path}: {', '.join(before)}, {counts['todo']} to do{retry}"
 
 
 def _folder_of(naming: OutputNames) -> str | None:
-    """The folder of all results; None where each lies beside its source."""
+    """The folder of all results; None if each result is beside its source."""
     out = naming.output
     if out is None:
         return None
     if out == STDIN:
-        raise UsageError("a journal is about files, and -o - is standard output: give -o a folder")
+        raise UsageError("a journal needs files, but -o - is standard output: give a folder with -o")
     if not naming.output_folder and not out.is_dir() and (is_image_name(out) or out.exists()):
-        raise UsageError(f"-o {out} is a file: with a journal, -o is a folder")
+        raise UsageError(f"-o {out} is a file: with a journal give a folder")
     return os.path.abspath(out)

@@ -1,4 +1,4 @@
-"""The command `a2f`: a group whose commands are imported only when they are called."""
+"""The command `a2f`, a group that imports a command only when it is called."""
 
 import os
 import sys
@@ -8,41 +8,41 @@ from typing import NoReturn
 import click
 
 import a2f
-from a2f.cli.console import INTERRUPTED, end_at_once_when_asked_again, is_interrupt, never_fatal, told
+from a2f.cli.console import INTERRUPTED, end_at_once_when_asked_again, error_text, is_interrupt, never_fatal
 from a2f.errors import A2FError
 
 COMMANDS = {
     "upscale": "Enlarge images: files, folders, or a stream.",
     "video": "Enlarge a video, with its sound and all other streams.",
-    "compare": "Lay pictures side by side on one sheet, crops enlarged.",
-    "batch": "Tell how far a batch is, and what became of its files.",
-    "serve": "Serve a page and an HTTP interface.",
-    "formats": "List the file formats, and what each can hold.",
-    "models": "List the models in this package, and how good they are.",
+    "compare": "Show pictures side by side on one sheet, with enlarged crops.",
+    "batch": "Show the progress of a batch and the results of its files.",
+    "serve": "Serve a web page and an HTTP interface.",
+    "formats": "List the file formats and what each can store.",
+    "models": "List the models in this package and their quality.",
     "export": "Write a model as a checked ONNX file.",
     "calibrate": "Prepare a weights file for 8-bit integers (upscale --dtype fast).",
-    "convert": "Read a checkpoint of the paper's authors, or of another network.",
-    "eval": "Measure models on benchmark sets, by the paper's protocol.",
-    "figure": "Draw the figures of the paper, SVG and PDF for print.",
-    "profile": "Tell what networks cost: parameters, operations, time.",
-    "data": "Prepare images for training, download data sets.",
+    "convert": "Convert a checkpoint of the paper's authors or of another network.",
+    "eval": "Measure models on benchmark sets with the paper's protocol.",
+    "figure": "Draw the figures of the paper as SVG or PDF.",
+    "profile": "Measure the cost of networks: parameters, operations, time.",
+    "data": "Prepare images for training, and download data sets.",
     "train": "Train a network on a folder of photographs.",
-    "plot": "Draw the curves of training runs.",
+    "plot": "Plot the curves of training runs.",
     "completion": "Print the completion script for your shell.",
 }
 
-MODULES = {"batch": "batches"}  # where they are not named after the command
+MODULES = {"batch": "batches"}  # modules with another name than the command
 
 
 class LazyGroup(click.Group):
-    """Knows its commands by name and one line; a command's module is imported when it runs."""
+    """A group that knows the name and a description of its commands; a module is imported when its command runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names, the most used first."""
+        """All command names, the most used first."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, imported now."""
+        """Import the command of this name."""
         if cmd_name not in COMMANDS:
             return None
         module = MODULES.get(cmd_name, cmd_name)
@@ -50,7 +50,7 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Names and lines without importing anything."""
+        """Write names and descriptions without importing the commands."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
@@ -58,7 +58,7 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Example:  a2f upscale photo.jpg      writes photo_x4.jpg beside it",
+    epilog="Example:  a2f upscale photo.jpg      writes photo_x4.jpg in the same folder",
 )
 @click.version_option(a2f.__version__, "-V", "--version", message="a2f %(version)s")
 def cli() -> None:
@@ -76,19 +76,19 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except A2FError as error:
-        _end(f"error: {told(error)}", error.exit_code)
+        _end(f"error: {error_text(error)}", error.exit_code)
     except BrokenPipeError:
-        # The reader went away; Python would complain once more when it closes stdout.
+        # The reader has closed the pipe; without this, Python would report it again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except MemoryError:
-        _end("error: out of memory: take a smaller image or fewer --jobs", 1)
+        _end("error: out of memory: use a smaller image or lower --jobs", 1)
     except Exception as error:
         if is_interrupt(error):
             _interrupted()
         if os.environ.get("A2F_DEBUG"):
             raise
-        _end(f"error: unexpected {type(error).__name__}: {error} (a bug: A2F_DEBUG=1 shows where)", 1)
+        _end(f"error: unexpected {type(error).__name__}: {error} (this is a bug: set A2F_DEBUG=1 for a traceback)", 1)
 
 
 def _interrupted() -> NoReturn:

@@ -8,11 +8,11 @@ import click
 from a2f.cli.console import print_table
 
 SETS = ("Set5", "Set14", "B100")
-QUALITIES = ("75", "50")  # of JPEG input
+QUALITIES = ("75", "50")  # qualities of JPEG input
 
 
 @click.command(epilog="Example:  a2f models --json")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, with SSIM and checksums.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with SSIM and checksums.")
 def models(as_json: bool) -> None:
     """List the models in this package: size, quality (PSNR-Y in dB on benchmark sets) and licence.
 
@@ -41,6 +41,6 @@ def models(as_json: bool) -> None:
     ]
     print_table(head, rows)
     click.echo(
-        "\nSet5, Set14, B100: PSNR-Y in dB. JPEG 75, JPEG 50: that on Kodak24 where LR is a JPEG of this quality."
+        "\nSet5, Set14, B100: PSNR-Y in dB. JPEG 75, JPEG 50: PSNR-Y on Kodak24 if LR is a JPEG of this quality."
     )
-    click.echo("Used as: a2f upscale photo.jpg -m sd -s 4")
+    click.echo("Example: a2f upscale photo.jpg -m sd -s 4")

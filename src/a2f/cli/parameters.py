@@ -1,4 +1,4 @@
-"""Options and their values, as several commands take them. A choice is completed by the shell."""
+"""Options that several commands share, and their types. The shell completes choices."""
 
 import re
 from collections.abc import Callable
@@ -22,11 +22,11 @@ ENGINES = ("onnxruntime", "openvino", "torch")
 DTYPES = ("float32", "bfloat16", "float16", "int8")
 FAST = "fast"
 GATES = ("auto", "exact", "sampled")
-RUNS = ("1", "2", "4", "8")  # of an ensemble
+RUNS = ("1", "2", "4", "8")  # sizes of an ensemble
 
 
 def among(*words: str) -> Completion:
-    """Completes one of these words."""
+    """Complete one of these words."""
     return lambda ctx, param, begun: [CompletionItem(word) for word in words if word.startswith(begun)]
 
 
@@ -34,7 +34,7 @@ complete_scale = among("2", "3", "4")
 
 
 def complete_model(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
-    """Completes the name of a shipped model, or the path of a file."""
+    """Complete the name of a shipped model, or the path of a file."""
     from a2f.weights import AUTO, shipped_names
 
     names = [name for name in (AUTO, *shipped_names()) if name.startswith(begun)]
@@ -42,7 +42,7 @@ def complete_model(ctx: click.Context, param: click.Parameter, begun: str) -> li
 
 
 def complete_format(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
-    """Completes the name of a file format."""
+    """Complete the name of a file format."""
     from a2f.imageio.formats import FORMATS
 
     return [CompletionItem(name) for name in FORMATS if name.startswith(begun)]
@@ -62,12 +62,12 @@ class SizeType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
 
 class BytesType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """A size of memory."""
+    """An amount of memory."""
 
     name = "SIZE"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read 1GB, 1.5G or 800MB as bytes; thousands count, as disks and `a2f` do."""
+        """Read 1GB, 1.5G or 800MB as bytes; 1 KB is 1000 bytes."""
         text = str(value).upper().removesuffix("B")
         factor = FACTORS.get(text[-1:], 1)
         try:
@@ -75,7 +75,7 @@ class BytesType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         except (ValueError, OverflowError):
             size = 0
         if size < 1:
-            self.fail(f"{value!r} is not a size of memory: write it as 800MB or 1.5GB", param, ctx)
+            self.fail(f"{value!r} is not an amount of memory: write it as 800MB or 1.5GB", param, ctx)
         return size
 
 
@@ -95,7 +95,7 @@ class CountType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
 
 class ScalesType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """Scales with commas between them."""
+    """Comma-separated scales."""
 
     name = "2,3,4"
 
@@ -105,12 +105,12 @@ class ScalesType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
             return value
         parts = [part.strip() for part in str(value).split(",")]
         if not set(parts) <= {"2", "3", "4"}:
-            self.fail(f"{value!r}: choose from 2, 3 and 4, with commas between them", param, ctx)
+            self.fail(f"{value!r}: choose from 2, 3 and 4, separated by commas", param, ctx)
         return tuple(sorted({int(part) for part in parts}))
 
 
 class QualitiesType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """JPEG qualities with commas between them, and "clean" for no JPEG."""
+    """Comma-separated JPEG qualities; "clean" is no JPEG."""
 
     name = "Q,Q"
 
@@ -121,23 +121,25 @@ class QualitiesType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         parts = [part.strip().lower() for part in str(value).split(",")]
         for part in parts:
             if part != "clean" and not (part.isdecimal() and 1 <= int(part) <= 100):
-                self.fail(f"{part!r}: give qualities from 1 to 100 and clean, such as clean,90,75,50,30", param, ctx)
+                self.fail(
+                    f"{part!r}: give qualities from 1 to 100, or clean, for example clean,90,75,50,30", param, ctx
+                )
         return tuple(dict.fromkeys(None if part == "clean" else int(part) for part in parts))
 
 
 class DeviceType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """The name of a device; whether this machine has it is seen when it is opened."""
+    """The name of a device; its availability is checked when it is opened."""
 
     name = "NAME"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Refuse what names no device."""
+        """Check the name of a device."""
         if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", str(value)):
-            self.fail(f"{value!r}: choose cpu, cuda, cuda:1 (the second card) or mps", param, ctx)
+            self.fail(f"{value!r}: choose cpu, cuda, cuda:1 (the second GPU) or mps", param, ctx)
         return str(value)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """The devices that there may be."""
+        """Complete the name of a device."""
         return among("cpu", "cuda", "mps")(ctx, param, incomplete)
 
 
@@ -149,14 +151,18 @@ device_option = click.option(
 def engine_options(command: F) -> F:
     """Add --engine, --device and --dtype to a command that measures."""
     engine = click.option(
-        "--engine", type=click.Choice(ENGINES), default=ENGINES[0], show_default=True, help="What computes."
+        "--engine",
+        type=click.Choice(ENGINES),
+        default=ENGINES[0],
+        show_default=True,
+        help="The engine that runs the network.",
     )
     dtype = click.option(
         "--dtype",
         type=click.Choice(DTYPES),
         default=DTYPES[0],
         show_default=True,
-        help="Precision of the computation; not each engine has all.",
+        help="Precision of the computation; not every engine has all.",
     )
     return engine(device_option(dtype(command)))
 
@@ -165,26 +171,32 @@ CONVENTION = ("input_range", "output_range", "channels", "multiple")  # the opti
 
 
 def convention_options(command: F) -> F:
-    """Add --input-range, --output-range, --channels and --multiple, of the files of third-party networks."""
+    """Add --input-range, --output-range, --channels and --multiple, for files of third-party networks."""
     options = (
         click.option(
             "--input-range",
             default="1",
             show_default=True,
             metavar="RANGE",
-            help="Of a file's values: 1, 255 or -1..1.",
+            help="Input range of a network file: 1, 255 or -1..1.",
         ),
-        click.option("--output-range", metavar="RANGE", help="Of what comes out.  [default: as the input]"),
+        click.option(
+            "--output-range", metavar="RANGE", help="Output range of a network file.  [default: the input range]"
+        ),
         click.option(
             "--channels",
             default="rgb",
             show_default=True,
             metavar="ORDER",
-            help="Of a file: rgb or bgr.",
+            help="Channel order of a network file: rgb or bgr.",
             shell_complete=among("rgb", "bgr"),
         ),
         click.option(
-            "--multiple", type=POSITIVE, default=1, show_default=True, help="Of which a file's sides must be."
+            "--multiple",
+            type=POSITIVE,
+            default=1,
+            show_default=True,
+            help="Width and height must be multiples of N for a network file.",
         ),
     )
     for option in reversed(options):
@@ -195,7 +207,7 @@ def convention_options(command: F) -> F:
 def open_third_party(
     path: Path, *, scale: int | None, input_range: str, output_range: str | None, channels: Any, multiple: int
 ) -> "Upscaler":
-    """Open a network's file as `convention_options` say; without a scale, that of the network."""
+    """Open a network file with the values of `convention_options`; None for the scale of the network."""
     from a2f.runtime import default_threads
     from a2f.runtime.foreign import Convention, ForeignModel
 
@@ -204,14 +216,14 @@ def open_third_party(
 
 
 def check_output(path: Path, *suffixes: str, overwrite: bool) -> None:
-    """Refuse an output of the wrong kind, or one that is there.
+    """Raise an error for an output with a wrong suffix, or one that exists.
 
     Raises:
-        UsageError: and says what to do.
+        UsageError: the message says what to do.
     """
     if path.suffix.lower() not in suffixes:
         *first, last = suffixes
         listed = f"{', '.join(first)} or {last}" if first else last
-        raise UsageError(f"{path}: name the output with {listed} at its end")
+        raise UsageError(f"{path}: the output must end with {listed}")
     if path.exists() and not overwrite:
         raise UsageError(f"{path} exists: --overwrite replaces it")

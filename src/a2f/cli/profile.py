@@ -21,18 +21,18 @@ EPILOG = """\b
 Examples:
   All 12 networks of the paper:
     a2f profile
-  Counted as the paper counts, as JSON:
+  Counted as in the paper, as JSON:
     a2f profile --paper --json
   Time and peak memory on this machine:
     a2f profile sd -s 4 --latency --memory --threads 1
-  One engine against another:
+  Compare two engines:
     a2f profile sd -s 4 --latency --engine openvino --dtype bfloat16 --reference onnxruntime
   A network of another paper, and your own:
     a2f profile carn-m -s 4
     a2f profile --network my.py:Net -s 4
 
 \b
-Exit code: 0 done, 1 failed, 2 wrong request.
+Exit code: 0 done, 1 failed, 2 usage error.
 """
 HEADS = {
     "parameters": "parameters",
@@ -59,24 +59,26 @@ DECIMALS = {
 @click.argument("model", required=False, metavar="[MODEL]")
 @click.option("-s", "--scale", type=int, metavar="N", shell_complete=complete_scale, help="2, 3 or 4.  [default: all]")
 @click.option(
-    "--network", metavar="FILE.py:CLASS", help="Your own network instead of MODEL; the class takes the scale."
+    "--network", metavar="FILE.py:CLASS", help="Your own network instead of MODEL; the class is called with the scale."
 )
-@click.option("--paper", is_flag=True, help="Count as the paper's Tables 5 and 6: with biases, ReLUs, pooled values.")
-@click.option("--latency", is_flag=True, help="Time a run to 1280x720, in turns with the reference.")
-@click.option("--memory", is_flag=True, help="Measure the peak memory of a run to 1280x720, in its own process.")
+@click.option(
+    "--paper", is_flag=True, help="Count as in Tables 5 and 6 of the paper: with biases, ReLUs, pooled values."
+)
+@click.option("--latency", is_flag=True, help="Measure the time for 1280x720 output, in turns with the reference.")
+@click.option("--memory", is_flag=True, help="Measure the peak memory for 1280x720 output, in its own process.")
 @engine_options
 @click.option(
     "--threads",
     type=POSITIVE,
     metavar="N",
-    help="Threads of a run, on each engine alike.  [default: $OMP_NUM_THREADS, or all cores]",
+    help="Threads of a run, equal for all engines.  [default: $OMP_NUM_THREADS, or all cores]",
 )
 @click.option(
     "--reference",
     metavar="ENGINE[:DTYPE]",
-    help="What --latency compares with: the same network, device and threads.  [default: torch if installed]",
+    help="Engine to compare with for --latency.  [default: torch if installed]",
 )
-@click.option("--rounds", type=POSITIVE, default=5, show_default=True, help="Turns of --latency.")
+@click.option("--rounds", type=POSITIVE, default=5, show_default=True, help="Number of turns of --latency.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def profile(
     model: str | None,
@@ -88,16 +90,16 @@ def profile(
     as_json: bool,
     **how: Any,
 ) -> None:
-    """Tell what networks cost: parameters, Multi-Adds, activations, receptive field, time, memory.
+    """Measure the cost of networks: parameters, Multi-Adds, activations, receptive field, time, memory.
 
     MODEL is s, sd, m, l, one of the ablations (baseline, baseline-mp, l-noca, s-baseline, s-baseline-mp, s-noca,
     s-noca-mp, sd-head1, sd-head3, sd-head5, sd-head7), or a network of another paper: srcnn, vdsr, carn-m, imdn, edsr,
-    ... (docs/peers.md lists them). The cost is that of the network, whatever its weights: sd-robust is sd.
+    ... (docs/peers.md lists them). The cost does not depend on the weights: sd-robust is equal to sd.
     """
     from a2f.peers import PEERS
 
     if model and network:
-        raise click.UsageError("MODEL or --network, not both")
+        raise click.UsageError("MODEL and --network are both given: choose one")
     named = network or (model if model in PEERS else None)
     if named:
         rows = _network_rows(named, scale, paper=paper, latency=latency, memory=memory, **how)
@@ -107,23 +109,23 @@ def profile(
         click.echo(json.dumps(rows, indent=2))
         return
     _table(rows, ["parameters", "folded", "multi_adds_g", "multi_adds_g_32x32", "activations_m", "receptive_px"])
-    counted = "as the paper counts" if paper else "of the convolutions alone"
+    counted = "as counted in the paper" if paper else "of the convolutions"
     click.echo(
         f"\nfolded: parameters after weight normalisation is merged into the kernels. Multi-Adds {counted}.\n"
         "Multi-Adds and activations (outputs of all convolutions): for 1280x720 output, or a 32x32 LR image.\n"
-        "receptive radius: that of the receptive field, LR pixels."
+        "receptive radius: radius of the receptive field, LR pixels."
     )
     measured = [name for name in list(HEADS)[6:] if name in rows[0]]
     if measured:
         click.echo()
         _table(rows, measured)
-        click.echo(f"\nTo 1280x720. {rows[0]['engine']}{_against(rows[0])}.")
+        click.echo(f"\nFor 1280x720 output. {rows[0]['engine']}{_against(rows[0])}.")
 
 
 def _family_rows(
     model: str | None, scale: int | None, *, paper: bool, latency: bool, memory: bool, **how: Any
 ) -> list[dict[str, Any]]:
-    """Rows of A²F networks and ablations."""
+    """Make the rows of A²F networks and ablations."""
     from a2f.peers import PEERS
     from a2f.variants import ABLATIONS, SCALES, VARIANTS, ablation_of, config_of, unknown_network
     from a2f.weights import network_of
@@ -146,7 +148,7 @@ def _family_rows(
 def _network_rows(
     name: str, scale: int | None, *, paper: bool, latency: bool, memory: bool, **how: Any
 ) -> list[dict[str, Any]]:
-    """Rows of a network of another paper or of a researcher; counted while it runs on shapes alone."""
+    """Make the rows of a network of another paper or of the user; it is counted while it runs on shapes."""
     from a2f.peers import PEERS
     from a2f.peers.files import Network, open_network
     from a2f.runtime.network_engine import open_network_engine
@@ -200,7 +202,7 @@ def _cost(config: "A2FConfig", *, paper: bool) -> dict[str, Any]:
 def _latency(
     opened: "Callable[..., Upscaler]", label: str, scale: int, *, reference: str | None, rounds: int, **how: Any
 ) -> dict[str, Any]:
-    """Time a network against the reference; `opened` opens it on an engine."""
+    """Compare the time of a network with the reference; `opened` opens it on an engine."""
     import importlib.util
 
     from a2f.profiling.latency import measure_latency, threads_of_run
@@ -251,7 +253,7 @@ def _network_memory(name: str, scale: int, *, reference: str | None, rounds: int
 
 
 def _some_weights(config: "A2FConfig") -> "Weights":
-    """Random ones: neither time nor memory depends on them."""
+    """Random weights; time and memory do not depend on them."""
     import numpy as np
 
     from a2f.weights import Weights, expected_shapes
@@ -266,7 +268,7 @@ def _against(row: dict[str, Any]) -> str:
         return f", {row['runs']} runs of {_threads(row)}" if "runs" in row else ""
     return (
         f", {row['runs']} runs, in turns with {row['reference']};\n{_threads(row)} each; "
-        "ratio: how many times as fast as the reference"
+        "ratio: speed relative to the reference"
     )
 
 
@@ -281,7 +283,7 @@ def _table(rows: list[dict[str, Any]], names: list[str]) -> None:
 
 
 def _format(name: str, value: Any) -> str:
-    """A cell: the same decimals all down a column; a dash for what is not known."""
+    """Format a cell: fixed decimals per column, a dash for an unknown value."""
     if value is None:
         return "-"
     return f"{value:,}" if isinstance(value, int) else f"{value:,.{DECIMALS[name]}f}"

@@ -1,4 +1,4 @@
-"""What people and programs are told of a batch."""
+"""Report the results of a batch to the user and to programs."""
 
 import sys
 from dataclasses import replace
@@ -7,26 +7,26 @@ from typing import Any
 import click
 
 from a2f.cli.batch import Outcome
-from a2f.cli.console import Messages, json_line, printable, told
+from a2f.cli.console import Messages, error_text, json_line, printable
 from a2f.errors import A2FError, WriteError
 from a2f.files import write_all
 
 
 class Reporter:
-    """Tells people, or programs, what becomes of each image.
+    """Reports the result of each image.
 
     Args:
-        count: of images.
-        as_json: a JSON object a line on standard output.
-        verbose: times for each image.
-        quiet: errors only.
-        go_on: the option that goes on with the batch after Ctrl-C.
+        count: number of images.
+        as_json: print one JSON object per line on standard output.
+        verbose: print engines and times.
+        quiet: print only errors.
+        resume_option: the option that continues the batch after Ctrl-C.
     """
 
     def __init__(
-        self, count: int, *, as_json: bool, verbose: bool, quiet: bool, go_on: str = "--skip-existing"
+        self, count: int, *, as_json: bool, verbose: bool, quiet: bool, resume_option: str = "--skip-existing"
     ) -> None:
-        self.go_on = go_on
+        self.resume_option = resume_option
         self.count, self.as_json, self.verbose = count, as_json, verbose
         self.messages = Messages(quiet=quiet)
         self.failed: list[Outcome] = []
@@ -34,7 +34,7 @@ class Reporter:
         self.engines_told: set[str] = set()
 
     def __enter__(self) -> "Reporter":
-        if self.count == 1:  # told in shares of the image, and only if it takes long
+        if self.count == 1:  # a bar for the share of one image, only if it takes long
             shares = "{percentage:3.0f} %|{bar}| {elapsed}, {remaining} left"
             self.messages.start_bar(total=1.0, bar_format=shares, delay=1, leave=False)
         else:
@@ -42,7 +42,7 @@ class Reporter:
         return self
 
     def progress(self, share: float) -> None:
-        """Tell how much of a single image is done, in [0, 1]."""
+        """Show the share of a single image that is done, in [0, 1]."""
         bar = self.messages.bar
         if bar is not None and self.count == 1:
             bar.n = share
@@ -54,7 +54,7 @@ class Reporter:
             self._summary()
 
     def __call__(self, outcome: Outcome) -> None:
-        """Tell one outcome."""
+        """Report one result."""
         for note in outcome.notes:
             self.note(note)
         if outcome.status == "failed":
@@ -73,10 +73,12 @@ class Reporter:
             self.messages.bar.update()
 
     def interrupted(self) -> None:
-        """Tell how far the work has come, and how to go on."""
+        """Print the progress, and how to continue."""
         if self.count > 1:
             done = self.done + self.skipped
-            self.messages.line(f"{done} of {self.count} done; the same command with {self.go_on} goes on from there")
+            self.messages.line(
+                f"{done} of {self.count} done; run the same command with {self.resume_option} to continue"
+            )
 
     def _tell_done(self, outcome: Outcome) -> None:
         if outcome.encoded is not None:
@@ -98,13 +100,13 @@ class Reporter:
             self.note(f"{outcome.task.name} -> {where} ({width} x {height}, {outcome.seconds:.2f} s)")
 
     def tell_engine(self, description: str) -> None:
-        """Tell, once, what images run on, to those who want to know."""
+        """Print the engine of the images, once, if verbose."""
         if self.verbose and description not in self.engines_told:
             self.engines_told.add(description)
             self.note(description)
 
     def note(self, text: str) -> None:
-        """Tell something that is no error."""
+        """Print a message that is no error."""
         self.messages.note(text)
 
     def _summary(self) -> None:
@@ -119,17 +121,17 @@ class Reporter:
 
     @property
     def exit_code(self) -> int:
-        """As `exit_code_of`."""
+        """The exit code of the batch so far."""
         errors = [outcome.error for outcome in self.failed if outcome.error is not None]
         return exit_code_of(errors, others=self.done + self.skipped)
 
 
 def exit_code_of(errors: list[A2FError], *, others: int) -> int:
-    """How a batch ended: 0 all done, 1 some failed, 2 the request was wrong, so that nothing was done, 3 all failed.
+    """The exit code of a batch: 0 all done, 1 some failed, 2 usage error (nothing was done), 3 all failed.
 
     Args:
-        errors: of the images that failed.
-        others: how many images did not fail.
+        errors: errors of the failed images.
+        others: number of images that did not fail.
     """
     if not errors:
         return 0
@@ -149,6 +151,6 @@ def _record(outcome: Outcome) -> dict[str, Any]:
         "model": outcome.model,
         "jpeg_quality": outcome.jpeg_quality,
         "seconds": round(outcome.seconds, 3),
-        "error": None if outcome.error is None else told(outcome.error),
+        "error": None if outcome.error is None else error_text(outcome.error),
         "notes": list(outcome.notes),
     }

@@ -13,58 +13,60 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Examples:
-  a2f serve                                   a page on http://127.0.0.1:8000
+  a2f serve                                   a web page on http://127.0.0.1:8000
   A2F_API_KEY=... a2f serve --host 0.0.0.0    for other machines too, with a key
   curl --data-binary @photo.jpg http://127.0.0.1:8000/v1/upscale -o large.jpg
 
-docs/serve.md describes the HTTP interface; so does /docs on the server.
+The HTTP interface is described in docs/serve.md and on the server under /docs.
 """
 
 
 @click.command(epilog=EPILOG)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="Port; 0 chooses a free one."
+)
 @click.option(
     "--api-key",
     envvar="A2F_API_KEY",
     metavar="KEY",
-    help="Key that clients must send, 16 characters or more; better in $A2F_API_KEY.",
+    help="Key that clients must send, at least 16 characters; better in $A2F_API_KEY.",
 )
-@click.option("--no-auth", is_flag=True, help="No key: everybody who reaches --host may use it.")
+@click.option("--no-auth", is_flag=True, help="Require no key: everyone who can reach --host may use the server.")
+@click.option("--host-name", "host_names", multiple=True, metavar="NAME", help="Host name to accept; can be repeated.")
 @click.option(
-    "--host-name", "host_names", multiple=True, metavar="NAME", help="Host name to accept; may be given several times."
+    "--workers", type=POSITIVE, metavar="N", help="Number of pictures at a time.  [default: 2; 1 on one core]"
 )
-@click.option("--workers", type=POSITIVE, metavar="N", help="Pictures enlarged at a time.  [default: 2; 1 on one core]")
 @click.option("--threads", type=POSITIVE, metavar="N", help="Threads of each worker.  [default: the cores, divided]")
 @click.option(
     "--max-memory",
     type=BytesType(),
     help="Memory limit for the server and its workers, e.g. 2GB.  [default: half of what is free]",
 )
-@click.option("--max-body", type=BytesType(), default="64MB", show_default=True, help="Refuse larger requests.")
-@click.option("--max-pixels", type=CountType(), default="50M", show_default=True, help="Refuse larger pictures.")
-@click.option("--queue", type=NATURAL, default=64, show_default=True, help="Most pictures that wait.")
+@click.option("--max-body", type=BytesType(), default="64MB", show_default=True, help="Reject larger requests.")
+@click.option("--max-pixels", type=CountType(), default="50M", show_default=True, help="Reject larger pictures.")
+@click.option("--queue", type=NATURAL, default=64, show_default=True, help="Largest number of waiting pictures.")
 @click.option(
-    "--timeout", type=POSITIVE, default=600, show_default=True, metavar="S", help="Seconds that a picture may take."
+    "--timeout", type=POSITIVE, default=600, show_default=True, metavar="S", help="Time limit per picture, seconds."
 )
-@click.option("--keep", type=POSITIVE, default=600, show_default=True, metavar="S", help="Seconds to keep a result.")
 @click.option(
-    "--keep-size", type=BytesType(), help="Most bytes of results to keep.  [default: an eighth of the memory]"
+    "--keep", type=POSITIVE, default=600, show_default=True, metavar="S", help="Time to keep a result, seconds."
 )
+@click.option("--keep-size", type=BytesType(), help="Memory for kept results.  [default: an eighth of the memory]")
 @click.option(
     "--grace",
     type=POSITIVE,
     default=60,
     show_default=True,
     metavar="S",
-    help="Seconds to finish running work after Ctrl-C.",
+    help="Time to finish running work after Ctrl-C, seconds.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="No access log.")
+@click.option("-q", "--quiet", is_flag=True, help="Write no access log.")
 def serve(quiet: bool, **given: Any) -> None:
-    """Serve a page and an HTTP interface that enlarge pictures.
+    """Serve a web page and an HTTP interface that enlarge pictures.
 
-    Only programs on this machine reach it, unless --host says otherwise. Pictures and results are held in memory and
-    forgotten soon. The access log goes to standard error, a line of JSON for each request.
+    By default only programs on this machine can reach the server; see --host. Pictures and results are kept in memory
+    for a short time only. The access log goes to standard error, one line of JSON per request.
     """
     import asyncio
     import logging

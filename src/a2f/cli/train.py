@@ -34,7 +34,7 @@ Examples:
   a2f train sd -s 4 --data photos/ --recipe taught.toml --teacher big.onnx -o runs/taught
   a2f train idn -s 4 --data photos/ -o runs/idn   a network of another paper
   a2f train --network my.py:Net -s 4 --data photos/ -o runs/mine
-  a2f plot runs/sd_x4                             curves, and the lambdas of each block (Figure 3)
+  a2f plot runs/sd_x4                             curves, and the λ of each block
   a2f train --print-recipe fast > mine.toml
   torchrun --nproc-per-node 2 -m a2f train sd -s 4 --data photos/ -o runs/ddp
 """
@@ -43,8 +43,8 @@ Examples:
 @click.command(epilog=EPILOG)
 @click.argument("model", required=False, metavar="[MODEL]")
 @click.option("-s", "--scale", type=int, default=4, show_default=True, shell_complete=complete_scale, help="2, 3 or 4.")
-@click.option("--data", type=Path, metavar="DIR", help="Folder tree of training images.")
-@click.option("--lr-data", type=Path, metavar="DIR", help="Your own LR images of --data, by their names.")
+@click.option("--data", type=Path, metavar="DIR", help="Folder of training images, searched recursively.")
+@click.option("--lr-data", type=Path, metavar="DIR", help="Your own LR images for --data, found by name.")
 @click.option(
     "--val",
     type=Path,
@@ -57,7 +57,7 @@ Examples:
     "--recipe",
     metavar="NAME",
     shell_complete=among("anytime", "fast", "paper", "robust"),
-    help="anytime, fast, paper, robust (for JPEG), or a .toml file.  [default: fast; with --resume that of the run]",
+    help="anytime, fast, paper, robust (for JPEG), or a .toml file.  [default: fast; with --resume the run's recipe]",
 )
 @click.option("--steps", type=POSITIVE, metavar="N", help="Length in steps.  [default: the recipe's]")
 @click.option(
@@ -71,23 +71,23 @@ Examples:
     "--teacher",
     metavar="NAME",
     shell_complete=complete_model,
-    help="A model, weights file, ONNX or TorchScript file whose images are learnt too. The recipe's teacher_share says "
-    "how much.",
+    help="A model, weights file, ONNX or TorchScript file whose images are also training targets. The recipe's "
+    "teacher_share is their share.",
 )
 @click.option(
     "--network",
     metavar="FILE.py:CLASS",
-    help="Train your own network instead of MODEL: a class that is called with the scale.",
+    help="Train your own network instead of MODEL; the class is called with the scale.",
 )
 @convention_options
 @device_option
 @click.option("--compile", "compiled", is_flag=True, help="Use torch.compile. On a CPU it needs a C++ compiler.")
-@click.option("--resume", is_flag=True, help="Go on from the latest checkpoint in RUN.")
+@click.option("--resume", is_flag=True, help="Resume from the latest checkpoint in RUN.")
 @click.option(
     "--print-recipe",
     metavar="NAME",
     shell_complete=among("anytime", "fast", "paper", "robust"),
-    help="Print a built-in recipe as TOML, and stop.",
+    help="Print a built-in recipe as TOML, and exit.",
 )
 def train(model: str | None, network: str | None, print_recipe: str | None, **given: Any) -> None:
     """Train a network on a folder of images. Needs the extra `train`.
@@ -96,16 +96,16 @@ def train(model: str | None, network: str | None, print_recipe: str | None, **gi
     `a2f plot RUN` draws the curves of a run.
 
     The folder RUN gets best.safetensors (the highest validation PSNR), last.safetensors, checkpoints, recipe.toml,
-    log.csv and events for TensorBoard. At the beginning the PSNR of bicubic interpolation and of the first weights is
-    printed, after some steps the speed, and then a line for each evaluation.
+    log.csv and TensorBoard events. The command prints the PSNR of bicubic and of the initial weights, then the speed,
+    then one line per evaluation.
 
-    Ctrl-C or SIGTERM saves after the current step; a second one stops at once. --resume goes on from there with the
-    same result as without the stop. It says so if the images are others than before.
+    Ctrl-C or SIGTERM saves after the current step; a second one stops at once. --resume continues with the same result
+    as without the stop. It prints a note if the images have changed.
 
-    Recipes: `fast` for an hour or two, `anytime` without an end, `robust` for JPEG files, blur and noise, `paper` as
-    the authors trained.
+    Recipes: `fast` for an hour or two, `anytime` without a planned end, `robust` for JPEG files, blur and noise,
+        `paper` for the settings of the authors.
 
-    Exit status: 0 the run is finished, 1 it failed, 2 wrong options, 130 interrupted.
+    Exit code: 0 finished, 1 failed, 2 usage error, 130 interrupted.
     """
     from a2f.training.recipe import built_in_text, read_recipe
 
@@ -153,9 +153,9 @@ def train(model: str | None, network: str | None, print_recipe: str | None, **gi
         run = start(job, report=reporter, tell=lambda line: click.echo(line, err=True))
     except KeyboardInterrupt:
         if list_checkpoints(given["output"]):
-            click.echo(f"saved; go on with the same command and --resume (run: {given['output']})", err=True)
+            click.echo(f"saved; run the same command with --resume to continue (run: {given['output']})", err=True)
         else:
-            click.echo("no step was finished and nothing saved: start again without --resume", err=True)
+            click.echo("no step was finished and nothing was saved: start again without --resume", err=True)
         raise
     if run.processes.rank == 0:
         how = f"{run.best:.3f} dB" if run.validation else "the last weights (no validation images)"
@@ -165,9 +165,9 @@ def train(model: str | None, network: str | None, print_recipe: str | None, **gi
 
 
 def _named(model: str | None, network: str | None, given: dict[str, Any]) -> str:
-    """What is to be trained, once nothing is missing."""
+    """The name of the network to train; UsageError if a required value is missing."""
     if network and model:
-        raise click.UsageError("MODEL or --network, not both")
+        raise click.UsageError("MODEL and --network are both given: choose one")
     name = network or model
     values = (("MODEL", name), ("--data", given["data"]), ("-o", given["output"]))
     missing = [what for what, value in values if not value]
@@ -179,7 +179,7 @@ def _named(model: str | None, network: str | None, given: dict[str, Any]) -> str
 def _network(
     name: str, init: Path | None, *, scale: int, seed: int
 ) -> "tuple[A2FConfig, Weights | None] | tuple[Network, None]":
-    """A network of A²F and the weights to start from; or another one, which holds them."""
+    """An A²F network and its initial weights; or another network that contains its weights."""
     from a2f.errors import MissingExtraError, UsageError
     from a2f.peers import PEERS
     from a2f.peers.files import open_network, read_network
@@ -195,7 +195,7 @@ def _network(
     if init is not None:
         network = read_network(init, own=name if is_own(name) else None)
         if (network.name, network.scale) != (name, scale):
-            raise UsageError(f"{init} is of {network.name} x{network.scale}, not of {name} x{scale}")
+            raise UsageError(f"{init} belongs to {network.name} x{network.scale}, not to {name} x{scale}")
         return network, None
     try:
         import torch
@@ -219,14 +219,14 @@ def _teacher(given: dict[str, Any], *, scale: int) -> "Upscaler | None":
 
 
 def _leave() -> NoReturn:
-    """End at once: after DDP, threads of gloo outlive destroy_process_group and now and then abort Python's end."""
+    """Exit at once: threads of gloo outlive destroy_process_group and sometimes abort the exit of Python."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
 def progress_line(p: "Progress") -> str:
-    """One line for people."""
+    """One line about the progress."""
     jpeg = "" if math.isnan(p.psnr_y_jpeg) else f", of JPEG files {p.psnr_y_jpeg:.3f} dB"
     left = f"{p.seconds * (1 - p.done) / p.done / 60:.0f} min left  " if p.done else ""
     done = f"{100 * p.done:.1f} %  " if p.done else ""

@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Examples:
-  a2f upscale photo.jpg                     photo_x4.jpg beside it
-  a2f upscale holiday/ -r -o large/ -s 2    a folder and all below it
+  a2f upscale photo.jpg                     writes photo_x4.jpg in the same folder
+  a2f upscale holiday/ -r -o large/ -s 2    a folder and its subfolders
   a2f upscale photo.jpg --width 3840        exactly 3840 pixels wide
   cat photo.png | a2f upscale - > out.png   in a pipe
-  a2f upscale photo.jpg -m sd-robust -s 2   always the weights for compressed JPEGs
+  a2f upscale photo.jpg -m sd-robust -s 2   the model for compressed JPEGs
 
 \b
-Exit code: 0 all done, 1 some failed, 2 wrong request, 3 all failed.
+Exit code: 0 all done, 1 some failed, 2 usage error, 3 all failed.
 """
 
 
@@ -54,7 +54,7 @@ Exit code: 0 all done, 1 some failed, 2 wrong request, 3 all failed.
     "-o",
     "--output",
     metavar="OUT",
-    help="File, folder, or - for standard output. A new name without a suffix, or with / at its end, makes a folder.",
+    help="File, folder, or - for standard output. A new name without a suffix or with a final / is a folder.",
 )
 @click.option("-s", "--scale", type=int, shell_complete=complete_scale, help="Enlarge 2, 3 or 4 times.  [default: 4]")
 @click.option(
@@ -72,12 +72,12 @@ Exit code: 0 all done, 1 some failed, 2 wrong request, 3 all failed.
     "--format",
     metavar="FMT",
     shell_complete=complete_format,
-    help="As the input by default; a2f formats lists all.",
+    help="Format of the output; see a2f formats.  [default: as the input]",
 )
-@click.option("-r", "--recursive", is_flag=True, help="Folders below the given ones too, their structure kept.")
-@click.option("--suffix", metavar="TEXT", help="Added to each file's name.  [default: _x4 and the like]")
-@click.option("--skip-existing", is_flag=True, help="Leave outputs that are there, to go on with a batch.")
-@click.option("--overwrite", is_flag=True, help="Replace outputs that are there. Inputs never.")
+@click.option("-r", "--recursive", is_flag=True, help="Include subfolders; their structure is kept.")
+@click.option("--suffix", metavar="TEXT", help="Text to add to each file name.  [default: _x4 or similar]")
+@click.option("--skip-existing", is_flag=True, help="Skip images whose output exists, to continue a batch.")
+@click.option("--overwrite", is_flag=True, help="Replace existing outputs; inputs are never replaced.")
 @click.option("--width", type=POSITIVE, metavar="W", help="Exact width; the height follows.")
 @click.option("--height", type=POSITIVE, metavar="H", help="Exact height; the width follows.")
 @click.option("--size", type=SizeType(), metavar="WxH", help="Exact width and height; the proportions may change.")
@@ -86,27 +86,27 @@ Exit code: 0 all done, 1 some failed, 2 wrong request, 3 all failed.
     "--quality",
     type=click.IntRange(1, 100),
     metavar="Q",
-    help="JPEG 92, WebP and JXL 90 (100: lossless), AVIF and HEIC 80 by default.",
+    help="Quality, 1 to 100.  [default: JPEG 92, WebP and JXL 90 (100: lossless), AVIF and HEIC 80]",
 )
-@click.option("--strip", is_flag=True, help="Leave out all metadata; colours converted to sRGB.")
+@click.option("--strip", is_flag=True, help="Write no metadata; colours are converted to sRGB.")
 @click.option("--force", is_flag=True, help="Accept a format that loses transparency, 16 bits or long metadata.")
-@click.option("--allow-truncated", is_flag=True, help="Take what there is of damaged files.")
-@click.option("--never-shrink", is_flag=True, help="Skip pictures that are already larger than the size you ask for.")
-@click.option("--preserve-times", is_flag=True, help="Outputs get the times of their inputs.")
+@click.option("--allow-truncated", is_flag=True, help="Read the intact part of damaged files.")
+@click.option("--never-shrink", is_flag=True, help="Skip images that are already larger than the requested size.")
+@click.option("--preserve-times", is_flag=True, help="Set the file times of the inputs on the outputs.")
 @click.option(
     "--independent-alpha",
     is_flag=True,
     help="Treat alpha as data, as in game textures. Colours under transparent pixels are kept.",
 )
-@click.option("--tileable", is_flag=True, help="Seamless textures: borders wrap around, and still fit.")
-@click.option("--max-pixels", type=CountType(), default="256M", show_default=True, help="Refuse larger inputs.")
+@click.option("--tileable", is_flag=True, help="For seamless textures: the borders still match after enlarging.")
+@click.option("--max-pixels", type=CountType(), default="256M", show_default=True, help="Reject larger inputs.")
 @click.option(
     "--ensemble",
     type=int,
     default=1,
     metavar="N",
     shell_complete=among(*RUNS),
-    help="Mean of N runs, on the image flipped (2, 4) and turned (8): a little better, N times the time.  [default: 1]",
+    help="Mean of N runs on flipped (2, 4) and rotated (8) images: slightly better, N times slower.  [default: 1]",
 )
 @click.option(
     "-t",
@@ -125,53 +125,59 @@ Exit code: 0 all done, 1 some failed, 2 wrong request, 3 all failed.
     "--gates",
     type=click.Choice(GATES),
     default="auto",
-    help="For images too large for the memory. exact: uses a temporary file. sampled: no temporary file, faster; a few "
+    help="For images too large for memory. exact: uses a temporary file. sampled: no temporary file, faster; a few "
     "pixels differ by one grey level.  [default: exact; sampled for openvino, fast]",
 )
-@click.option("-j", "--jobs", type=POSITIVE, metavar="N", help="Images at a time.  [default: 2, with --max-memory 1]")
+@click.option(
+    "-j", "--jobs", type=POSITIVE, metavar="N", help="Number of images at a time.  [default: 2; 1 with --max-memory]"
+)
 @click.option(
     "--threads", type=POSITIVE, metavar="N", help="Threads for the network.  [default: all cores, shared among jobs]"
 )
-@click.option("--engine", type=click.Choice(ENGINES), help="What computes.  [default: onnxruntime]")
+@click.option("--engine", type=click.Choice(ENGINES), help="The engine that runs the network.  [default: onnxruntime]")
 @device_option
 @click.option(
     "--dtype",
     type=click.Choice((*DTYPES, FAST)),
     default=DTYPES[0],
     show_default=True,
-    help="bfloat16: openvino, torch. float16: torch. int8: openvino. fast: the quickest of this machine, with a loss "
+    help="bfloat16: openvino, torch. float16: torch. int8: openvino. fast: the fastest on this machine, with a loss "
     "below 0.01 dB on average (a2f models --json).",
 )
-@click.option("--compile", is_flag=True, help="--engine torch: fuse the network first; for many images.")
+@click.option("--compile", is_flag=True, help="For --engine torch: compile the network first; useful for many images.")
 @click.option(
-    "--dry-run", is_flag=True, help="Tell files, sizes, time and disk space; write nothing. With -v the models too."
+    "--dry-run",
+    is_flag=True,
+    help="Print files, sizes, time and disk space, and write nothing. With -v also the models.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each image, on standard output.")
-@click.option("--resume", is_flag=True, help="Keep a journal, and do only what it lacks or what has changed.")
-@click.option("--retry-failed", is_flag=True, help="As --resume, and try files again that failed.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per image on standard output.")
+@click.option("--resume", is_flag=True, help="Keep a journal, and process only new and changed files.")
+@click.option("--retry-failed", is_flag=True, help="Like --resume, and retry failed files.")
 @click.option(
     "--journal",
     metavar="FILE",
-    help="Where the journal lies.  [default: .a2f-journal.sqlite in the output folder]",
+    help="The journal file.  [default: .a2f-journal.sqlite in the output folder]",
 )
-@click.option("--quarantine", metavar="FOLDER", help="Bad files are linked into it, each with its reason beside it.")
-@click.option("--watch", is_flag=True, help="Go on with what arrives in the folders, until Ctrl-C.")
+@click.option(
+    "--quarantine", metavar="FOLDER", help="Link bad files into this folder, each with the reason in a text file."
+)
+@click.option("--watch", is_flag=True, help="Process new files in the folders until Ctrl-C.")
 @click.option(
     "--settle",
     type=click.FloatRange(min=0),
     default=2.0,
     show_default=True,
     metavar="S",
-    help="--watch: take a file when it has not changed for S seconds.",
+    help="For --watch: process a file when it has not changed for S seconds.",
 )
-@click.option("--shard", metavar="I/N", help="Only the I-th of N parts of the files, for several machines.")
-@click.option("-v", "--verbose", is_flag=True, help="Tell engine, device, precision, threads and times.")
-@click.option("-q", "--quiet", is_flag=True, help="Errors only.")
+@click.option("--shard", metavar="I/N", help="Process only the I-th of N parts of the files, for several machines.")
+@click.option("-v", "--verbose", is_flag=True, help="Print engine, device, precision, threads and times.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
 def upscale(inputs: tuple[str, ...], dry_run: bool, as_json: bool, verbose: bool, quiet: bool, **given: Any) -> int:
     """Enlarge images: files, folders, patterns, or - for standard input.
 
-    Colour profile, EXIF, XMP, resolution, transparency and 16 bits a channel are kept. An existing file is never
-    replaced unasked, an input never.
+    Colour profile, EXIF, XMP, resolution, transparency and 16 bits per channel are kept. Existing files are only
+    replaced with --overwrite; inputs are never replaced.
     """
     from a2f.cli.batch import Runner
     from a2f.cli.inputs import STDIN, find_tasks
@@ -181,27 +187,27 @@ def upscale(inputs: tuple[str, ...], dry_run: bool, as_json: bool, verbose: bool
         options, naming = _asked(given)
         if (batch := _batch(given)).is_asked or any("://" in text for text in inputs):
             if dry_run:
-                raise click.UsageError("--dry-run looks at all files: leave out the options of the journal")
+                raise click.UsageError("--dry-run does not work with a journal: leave out the options of the journal")
             from a2f.cli.journaled import run_batch
 
             return run_batch(inputs, options, naming, batch, as_json=as_json, verbose=verbose, quiet=quiet)
         tasks, notes = find_tasks(list(inputs), naming)
         if dry_run and tasks[0].source == STDIN:
-            raise click.UsageError("--dry-run looks at files, and - is none")
+            raise click.UsageError("--dry-run needs files, not standard input: give a file")
         if as_json and any(task.target == STDIN for task in tasks):
-            raise click.UsageError("--json and an image both want the standard output: give -o a file")
+            raise click.UsageError("--json and the image both use standard output: give a file with -o")
         if naming.output is None and tasks[0].target == STDIN and sys.stdout.isatty():
-            raise click.UsageError("an image would go to the terminal: give -o a file, or redirect the output")
+            raise click.UsageError(
+                "the image would be written to the terminal: give a file with -o, or redirect the output"
+            )
         reporter = Reporter(len(tasks), as_json=as_json, verbose=verbose, quiet=quiet)
         for note in notes:
             reporter.note(note)
-        # While the engine opens. A daemon: after Ctrl-C in an import, those of other threads may never end.
+        # Import while the engine opens. A daemon thread: after Ctrl-C, imports in other threads may never end.
         threading.Thread(target=importlib.import_module, args=("pyvips",), daemon=True).start()
         runner = Runner(options, count=len(tasks), first=tasks[0].source)
     except WeightsError as error:
-        raise UsageError(
-            error.message, *error.hints
-        ) from error  # nothing has been tried: what was asked for is not to be had
+        raise UsageError(error.message, *error.hints) from error  # nothing was done yet: a usage error
     for note in runner.upscalers.take_notes():
         reporter.note(note)
     if dry_run:
@@ -225,13 +231,13 @@ def _run(runner: "Runner", tasks: "list[Task]", reporter: "Reporter") -> int:
         except KeyboardInterrupt:
             reporter.interrupted()
             raise
-        for note in runner.upscalers.take_notes():  # of an engine whose image failed
+        for note in runner.upscalers.take_notes():  # notes of failed images
             reporter.note(note)
     return reporter.exit_code
 
 
 def _asked(given: dict[str, Any]) -> "tuple[BatchOptions, OutputNames]":
-    """The options as values, checked."""
+    """The checked options."""
     from a2f.cli.batch import BatchOptions
     from a2f.cli.inputs import OutputNames
     from a2f.files import ends_like_a_folder
@@ -294,6 +300,6 @@ def _target(given: dict[str, Any]) -> "Target":
         scale = read_weights(given["model"]).config.scale if is_file_name(given["model"]) else 4
     elif scale not in (2, 3, 4):
         raise click.UsageError(
-            f"-s {scale}: choose 2, 3 or 4; other sizes with --width, --height, --size or --max-side"
+            f"-s {scale}: choose 2, 3 or 4; for other sizes use --width, --height, --size or --max-side"
         )
     return Target(scale=scale, **{name: given[name] for name in names})

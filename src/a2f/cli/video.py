@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 EPILOG = """\b
 Examples:
   a2f video in.mp4 -o out.mp4                       four times the size
-  a2f video in.mp4 -o out.mp4 --height 2160         as high as UHD
+  a2f video in.mp4 -o out.mp4 --height 2160         exactly 2160 rows (UHD)
   a2f video in.mp4 -o look.mp4 --start 1:30 --preview 48
   ffmpeg -i in.mp4 -f yuv4mpegpipe - | a2f video - -o - -s 2 | mpv -
 
 \b
-A run that was stopped goes on: give the same command again.
+To continue a stopped run, run the same command again.
 """
-LINE_EVERY_S = 10.0  # where there is no terminal
+LINE_EVERY_S = 10.0  # without a terminal
 JSON_EVERY_S = 1.0
 NAMES = ("h264", "hevc", "av1", "vp9", "ffv1")
 
@@ -53,7 +53,11 @@ class TimeType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.command(epilog=EPILOG)
 @click.argument("source", metavar="INPUT")
 @click.option(
-    "-o", "--output", required=True, metavar="OUT", help=".mp4, .mov, .mkv, .webm or .y4m; - for y4m to a pipe."
+    "-o",
+    "--output",
+    required=True,
+    metavar="OUT",
+    help="Output: .mp4, .mov, .mkv, .webm or .y4m; - for y4m on standard output.",
 )
 @click.option(
     "-s",
@@ -62,7 +66,7 @@ class TimeType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     shell_complete=complete_scale,
     help="Enlarge 2, 3 or 4 times.  [default: 4]",
 )
-@click.option("--height", type=POSITIVE, metavar="H", help="Exact height as shown; the width follows.")
+@click.option("--height", type=POSITIVE, metavar="H", help="Exact display height; the width follows.")
 @click.option(
     "-m",
     "--model",
@@ -79,18 +83,18 @@ class TimeType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     help="h264, hevc, av1, vp9 or ffv1 (lossless).  [default: as the input]",
 )
 @click.option("--crf", type=int, metavar="N", help="Quality: 0 is best.  [default: h264 17, hevc 18, av1 24, vp9 22]")
-@click.option("--start", type=TimeType(), help="Leave out what is before: seconds, or h:mm:ss.")
-@click.option("--end", type=TimeType(), help="Leave out what is from there on.")
-@click.option("--preview", type=POSITIVE, metavar="N", help="Only the first N frames.")
-@click.option("--deinterlace", is_flag=True, help="Make whole frames of fields first; otherwise they are refused.")
-@click.option("--overwrite", is_flag=True, help="Replace the output if it is there. The input never.")
-@click.option("--force", is_flag=True, help="Leave out what the output cannot hold: streams, depth, chroma.")
+@click.option("--start", type=TimeType(), help="Start at this time: seconds, or h:mm:ss.")
+@click.option("--end", type=TimeType(), help="End before this time.")
+@click.option("--preview", type=POSITIVE, metavar="N", help="Enlarge only the first N frames.")
+@click.option("--deinterlace", is_flag=True, help="Deinterlace first; without it, interlaced video is rejected.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing output; the input is never replaced.")
+@click.option("--force", is_flag=True, help="Drop what the output cannot store: streams, bit depth, chroma.")
 @click.option(
     "--gates",
     type=click.Choice(["frame", "temporal"]),
     default="frame",
     show_default=True,
-    help="temporal: channel gates follow those of the frames before, against flicker.",
+    help="temporal: smooth the channel gates over time, against flicker.",
 )
 @click.option("--max-memory", type=BytesType(), help="Memory limit for the network.  [default: half of what is free]")
 @click.option("--threads", type=POSITIVE, metavar="N", help="Threads for the network.  [default: all cores]")
@@ -102,14 +106,16 @@ class TimeType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 )
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda or mps.")
 @click.option(
-    "--dtype", default="float32", show_default=True, metavar="NAME", help="As of a2f upscale; fast for speed."
+    "--dtype", default="float32", show_default=True, metavar="NAME", help="As for a2f upscale; fast for speed."
 )
-@click.option("--json", "as_json", is_flag=True, help="Progress as JSON objects, one a line, on standard output.")
-@click.option("-q", "--quiet", is_flag=True, help="Errors only.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the progress as JSON objects, one per line, on standard output."
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
 def video(source: str, output: str, as_json: bool, quiet: bool, **given: Any) -> int:
     """Enlarge a video. "-" reads y4m from the standard input.
 
-    Sound, subtitles, attachments and chapters are copied bit for bit. Timestamps, rotation, pixel shape, colours, 10
+    Audio, subtitles, attachments and chapters are copied bit for bit. Timestamps, rotation, pixel shape, colours, 10
     bits and HDR10 metadata are kept.
     """
     from a2f.video.plan import plan_video
@@ -117,9 +123,9 @@ def video(source: str, output: str, as_json: bool, quiet: bool, **given: Any) ->
     from a2f.video.source import STREAM, Source
 
     if as_json and output == STREAM:
-        raise click.UsageError("--json and the frames both want the standard output: give -o a file")
+        raise click.UsageError("--json and the frames both use standard output: give a file with -o")
     if output == STREAM and sys.stdout.isatty():
-        raise click.UsageError("frames would go to the terminal: give -o a file, or a pipe")
+        raise click.UsageError("the frames would be written to the terminal: give a file with -o, or a pipe")
     request = _request(source, output, given)
     with Source(source) as opened, Teller(output, as_json=as_json, quiet=quiet) as teller:
         plan = plan_video(opened, _models(given), request)
@@ -130,19 +136,19 @@ def video(source: str, output: str, as_json: bool, quiet: bool, **given: Any) ->
             ended = enlarge_video(opened, plan, tell=teller.progress, note=teller.note)
         except KeyboardInterrupt:
             if opened.is_file and plan.encoding is not None:
-                teller.note("stopped: the same command goes on from there")
+                teller.note("stopped: run the same command to continue")
             raise
         teller.done(ended)
     return 0
 
 
 class Teller:
-    """Tells people or programs how far a video has come.
+    """Reports the progress of a video.
 
     Args:
-        output: the result, for people.
-        as_json: a JSON object a line on standard output.
-        quiet: errors only.
+        output: name of the result, for messages.
+        as_json: print one JSON object per line on standard output.
+        quiet: print only errors.
     """
 
     def __init__(self, output: str, *, as_json: bool, quiet: bool) -> None:
@@ -158,14 +164,14 @@ class Teller:
             self._bar.close()
 
     def begin(self, plan: "Plan") -> None:
-        """Show a bar where there is a terminal."""
+        """Show a bar if there is a terminal."""
         if sys.stderr.isatty() and not self._quiet:
             from tqdm import tqdm
 
             self._bar = tqdm(total=plan.frames or None, unit="frame", file=sys.stderr, dynamic_ncols=True)
 
     def progress(self, now: "Progress") -> None:
-        """Tell how far it is, from time to time."""
+        """Print the progress at intervals."""
         if self._bar is not None:
             if not self._bar.n:
                 self._bar.initial = now.resumed
@@ -182,7 +188,7 @@ class Teller:
         self._told = time.monotonic()
 
     def note(self, text: str) -> None:
-        """Tell something that is no error."""
+        """Print a message that is no error."""
         if self._quiet:
             return
         if self._bar is not None:
@@ -191,8 +197,8 @@ class Teller:
             click.echo(printable(text), err=True)
 
     def done(self, now: "Progress") -> None:
-        """Tell how it ended."""
-        share = f"; {now.repeats / now.done:.0%} were repeats, not computed again" if now.repeats else ""
+        """Print the result."""
+        share = f"; {now.repeats / now.done:.0%} were repeated frames, not computed again" if now.repeats else ""
         where = "standard output" if self._output == "-" else self._output
         self.note(f"{where}: {now.done} frames, {now.fps:.2f} frames/s{share}")
         if self._json:
@@ -248,14 +254,14 @@ def _models(given: dict[str, Any]) -> "Models":
 
 
 def _scale_of(model: str) -> int | None:
-    """Of a weights file; None for a model by name."""
+    """The scale of a weights file; None for a model by name."""
     from a2f.weights import is_file_name, read_weights
 
     return read_weights(model).config.scale if is_file_name(model) else None
 
 
 def _temporal(options: "EngineOptions") -> "Callable[[str, int], Upscaler]":
-    """Opens networks whose gates follow those of the frames before."""
+    """Make a function that opens networks whose gates are smoothed over time."""
     from a2f.runtime.memory import usable_cores
     from a2f.runtime.temporal import TemporalUpscaler
     from a2f.weights import find_weights

@@ -1,8 +1,8 @@
 """Degraded LR patches for training: blur, other kernels than bicubic, noise, JPEG.
 
-A network that has seen exact bicubic LR images alone takes the blocks of a JPEG file for detail and sharpens them. The
-degradations are milder than those of "blind" super-resolution (BSRGAN, Zhang et al. 2021; Real-ESRGAN, Wang et al.
-2021): most pictures that people enlarge are compressed, and few are ruined.
+A network that was trained only on exact bicubic LR images treats the blocks of a JPEG file as detail and sharpens them.
+The degradations are milder than those of "blind" super-resolution (BSRGAN, Zhang et al. 2021; Real-ESRGAN, Wang et al.
+2021), because most pictures that people enlarge are compressed, but few are badly damaged.
 """
 
 import functools
@@ -26,25 +26,25 @@ Kernel = Literal["bicubic", "bilinear", "area", "lanczos"]
 KERNELS: tuple[Kernel, ...] = ("bicubic", "bilinear", "area", "lanczos")
 BLOCK_PX = 8  # side of a JPEG block
 MCU_PX = 16  # side of a JPEG unit with 4:2:0: four blocks of luma and one of each chroma
-GROUP = 4  # LR pixels made by one small matrix product, which is several times faster than a loop over the taps
+GROUP = 4  # LR pixels per small matrix product, which is several times faster than a loop over the taps
 
 
 @dataclass(frozen=True, kw_only=True)
 class Degradation:
-    """How the LR patches of a training run are degraded, in this order: blur, shrinking, noise, JPEG.
+    """The degradation of the LR patches of a training run, in this order: blur, shrinking, noise, JPEG.
 
     A share is a probability in [0, 1].
 
     Attributes:
-        untouched: share of the patches that stay plain LR; all other shares are of the rest.
+        untouched: share of the patches without degradation; all other shares refer to the remaining patches.
         blur: share with a Gaussian blur of the HR image.
-        blur_min, blur_max: range of its standard deviation in LR pixels; one LR pixel is s HR pixels. At most 2.
+        blur_min, blur_max: range of the standard deviation in LR pixels, at most 2; one LR pixel is s HR pixels.
         anisotropic: share of these blurs that have two standard deviations and a direction.
-        bicubic, bilinear, area, lanczos: weights of the kernels that shrink. All of them are antialiased.
+        bicubic, bilinear, area, lanczos: weights of the downscaling kernels. All kernels are antialiased.
         noise: share with Gaussian noise.
-        noise_min, noise_max: range of its standard deviation in grey levels (0..255). At most 64.
+        noise_min, noise_max: range of the standard deviation in grey levels (0..255), at most 64.
         shot: share with Poisson noise, whose variance rises with the brightness.
-        shot_min, shot_max: range of its standard deviation at white, in grey levels. At most 64.
+        shot_min, shot_max: range of the standard deviation at white, in grey levels, at most 64.
         jpeg: share compressed as JPEG.
         quality_min, quality_max: range of libjpeg's quality, 1 to 100.
         full_chroma: share of the JPEG files with 4:4:4; the others have 4:2:0.
@@ -77,22 +77,25 @@ class Degradation:
 
     def __post_init__(self) -> None:
         for name in ("untouched", "blur", "anisotropic", "noise", "shot", "jpeg", "full_chroma", "second_jpeg"):
-            _need(0 <= getattr(self, name) <= 1, f"{name} = {getattr(self, name)}: a share between 0 and 1")
+            _require(0 <= getattr(self, name) <= 1, f"{name} = {getattr(self, name)}: a share between 0 and 1")
         for name, low, high in (("blur", 0, 2), ("noise", 0, 64), ("shot", 0, 64), ("quality", 1, 100)):
             least, most = getattr(self, f"{name}_min"), getattr(self, f"{name}_max")
             what = f"{name}_min = {least}, {name}_max = {most}"
-            _need(low <= least <= most <= high, f"{what}: rising, between {low} and {high}")
-        _need(all(getattr(self, kernel) >= 0 for kernel in KERNELS), f"{', '.join(KERNELS)}: weights of at least 0")
-        _need(any(getattr(self, kernel) > 0 for kernel in KERNELS), f"{', '.join(KERNELS)}: one weight is over 0")
+            _require(low <= least <= most <= high, f"{what}: rising, between {low} and {high}")
+        _require(all(getattr(self, kernel) >= 0 for kernel in KERNELS), f"{', '.join(KERNELS)}: weights of at least 0")
+        _require(
+            any(getattr(self, kernel) > 0 for kernel in KERNELS),
+            f"{', '.join(KERNELS)}: at least one weight must be greater than 0",
+        )
 
     def draw(self, rng: np.random.Generator) -> "Drawn | None":
-        """Draw what happens to one patch.
+        """Draw the random degradation of one patch.
 
         Args:
-            rng: of this patch alone.
+            rng: random generator of this patch.
 
         Returns:
-            None for a patch that stays untouched.
+            The degradation; None for a patch without degradation.
         """
         if rng.random() < self.untouched:
             return None
@@ -122,13 +125,13 @@ class Degradation:
 
 @dataclass(frozen=True, kw_only=True)
 class Jpeg:
-    """One compression.
+    """One JPEG compression.
 
     Attributes:
         quality: of libjpeg, 1 to 100.
         full_chroma: True for 4:4:4, False for 4:2:0.
-        top, left: LR pixels by which the file begins above and left of the next file, or of the patch. They place the
-            grid of blocks.
+        top, left: LR pixels by which the file starts above and to the left of the next file, or of the patch. They
+            shift the grid of blocks.
     """
 
     quality: int
@@ -139,14 +142,14 @@ class Jpeg:
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """What happens to one patch.
+    """The drawn degradation of one patch.
 
     Attributes:
-        kernel: which one shrinks.
+        kernel: the downscaling kernel.
         blur: two standard deviations in LR pixels and the direction of the first in radians from the x axis, or None.
         noise: standard deviation of the Gaussian noise, grey levels.
         shot: standard deviation of the Poisson noise at white, grey levels.
-        jpegs: the compressions, in their order.
+        jpegs: the compressions, in order.
     """
 
     kernel: Kernel
@@ -161,16 +164,16 @@ def degraded(
 ) -> Image:
     """Degrade one LR patch with its surroundings, so that filters and JPEG blocks see real pixels across its border.
 
-    Beyond the border of the image, the image is mirrored.
+    The image is mirrored beyond its border.
 
     Args:
         pair: (hr [sH, sW, 3], lr [H, W, 3]) uint8. Kernel "bicubic" without a blur takes the pixels of lr.
-        drawn: what happens to the patch.
+        drawn: the degradation.
         y: first row, LR pixels.
         x: first column, LR pixels.
         patch: side, LR pixels.
         scale: s.
-        rng: of the noise.
+        rng: random generator of the noise.
 
     Returns:
         [patch, patch, 3] uint8.
@@ -219,7 +222,7 @@ def cut(image: Image, *, top: int, left: int, height: int, width: int) -> Image:
         width: columns.
 
     Returns:
-        [height, width, 3]; a view where no pixel is mirrored.
+        [height, width, 3]; a view if no pixel is mirrored.
     """
     bottom, right = top + height, left + width
     inside = image[max(top, 0) : bottom, max(left, 0) : right]
@@ -229,10 +232,10 @@ def cut(image: Image, *, top: int, left: int, height: int, width: int) -> Image:
 
 
 def shrinking(kernel: Kernel, *, scale: int) -> tuple[int, Float64]:
-    """The weights that make an LR pixel along one axis. The scale is a whole number, so all LR pixels share them.
+    """The weights of an LR pixel along one axis. All LR pixels have equal weights, because the scale is an integer.
 
     Args:
-        kernel: which one; it is widened by the scale, against aliasing.
+        kernel: the downscaling kernel; it is widened by the scale to avoid aliasing.
         scale: s.
 
     Returns:
@@ -269,12 +272,12 @@ _SHAPES = {"bicubic": (2, _cubic), "bilinear": (1, _triangle), "area": (0.5, _ar
 
 
 def _shrunk(hr: Image, drawn: Drawn, where: tuple[int, int, int, int], *, scale: int) -> Float:
-    """Blur and shrink in one: [height, width, 3] in grey levels, of a rectangle in LR pixels."""
+    """Blur and shrink in one step: [height, width, 3] in grey levels, for a rectangle in LR pixels."""
     top, left, height, width = where
     first, passes = _sharp(drawn.kernel, scale) if drawn.blur is None else _passes(drawn.kernel, drawn.blur, scale)
     down_groups, across_groups = -(-height // GROUP), -(-width // GROUP)
     step = scale * GROUP
-    rest = passes[0][0].shape[1] - step  # HR pixels that a group needs beyond its own
+    rest = passes[0][0].shape[1] - step  # additional HR pixels that a group needs
     surroundings = cut(
         hr,
         top=scale * top + first,
@@ -293,23 +296,23 @@ def _shrunk(hr: Image, drawn: Drawn, where: tuple[int, int, int, int], *, scale:
 
 
 def _sliding(values: Float, *, size: int, step: int, count: int) -> Float:
-    """Overlapping groups of rows, none of them copied: [rows, columns] -> [count, size, columns]."""
+    """Overlapping groups of rows as a view: [rows, columns] -> [count, size, columns]."""
     down, across = values.strides
     shape, strides = (count, size, values.shape[1]), (step * down, down, across)
     return np.lib.stride_tricks.as_strided(values, shape, strides, writeable=False)
 
 
 def _passes(kernel: Kernel, blur: Blur | None, scale: int) -> tuple[int, list[tuple[Float, Float]]]:
-    """Blur and kernel as passes down and across the columns.
+    """Blur and downscaling kernel as pairs of a vertical and a horizontal pass.
 
     Returns:
-        The first HR pixel as in `shrinking`, and for each pass the weights of a group of LR pixels: [GROUP, HR rows]
-        and [3 HR columns, 3 GROUP], colours beside each other.
+        The first HR pixel for LR pixel 0, and for each pass the weights of a group of LR pixels: [GROUP, HR rows] and
+        [3 HR columns, 3 GROUP], with interleaved colours.
     """
     first, weights = shrinking(kernel, scale=scale)
     passes = []
     radius = 0
-    for down, across in [(np.ones(1), np.ones(1))] if blur is None else _products(blur, scale=scale):
+    for down, across in [(np.ones(1), np.ones(1))] if blur is None else _separable_gaussians(blur, scale=scale):
         radius = len(down) // 2
         columns = _band(np.convolve(weights, across), scale)
         passes.append((_band(np.convolve(weights, down), scale), np.kron(columns, np.eye(3, dtype=np.float32)).T))
@@ -329,8 +332,8 @@ def _band(taps: Float64, scale: int) -> Float:
     return band
 
 
-def _products(blur: Blur, *, scale: int) -> list[tuple[Float64, Float64]]:
-    """A Gaussian as a sum of products of a column and a row, each [2 radius + 1]."""
+def _separable_gaussians(blur: Blur, *, scale: int) -> list[tuple[Float64, Float64]]:
+    """A 2-D Gaussian as a sum of products of a column and a row, each [2 radius + 1]."""
     one, other = (max(scale * deviation, 1e-3) for deviation in blur[:2])
     radius = math.ceil(3 * max(one, other))
     line = np.arange(-radius, radius + 1)
@@ -342,15 +345,15 @@ def _products(blur: Blur, *, scale: int) -> list[tuple[Float64, Float64]]:
     y, x = line[:, None], line[None, :]
     plane = np.exp(-0.5 * (((cos * x + sin * y) / one) ** 2 + ((cos * y - sin * x) / other) ** 2))
     columns, sizes, rows = np.linalg.svd(plane / plane.sum())
-    # A slanted Gaussian is no product, but a few products are near enough: the rest is less than a grey level.
+    # A rotated Gaussian is not separable, but a few products approximate it to less than a grey level.
     kept = int((sizes > 2e-3 * sizes[0]).sum())
     parts = [(sizes[number] * columns[:, number], rows[number]) for number in range(kept)]
-    whole = sum(column.sum() * row.sum() for column, row in parts)  # of weights: no change of brightness
+    whole = sum(column.sum() * row.sum() for column, row in parts)  # keeps the brightness
     return [(column / whole, row) for column, row in parts]
 
 
 def _noisy(values: Float, *, noise: float, shot: float, rng: np.random.Generator) -> Float:
-    """Add noise. Poisson noise is drawn as normal noise of its variance: the two agree from some 30 photons a pixel."""
+    """Add noise. Normal noise of equal variance replaces Poisson noise; they agree above about 30 photons per pixel."""
     if not noise and not shot:
         return values
     variance = noise**2 + shot**2 / 255 * np.maximum(values, 0) if shot else np.float32(noise**2)
@@ -366,6 +369,6 @@ def _whole_blocks(side: int) -> int:
     return -(-side // MCU_PX) * MCU_PX
 
 
-def _need(condition: bool, message: str) -> None:
+def _require(condition: bool, message: str) -> None:
     if not condition:
         raise UsageError(f"degradation: {message}")

@@ -1,4 +1,4 @@
-"""Data sets onto the disk: downloaded, checked, unpacked."""
+"""Download data sets, check them and unpack them."""
 
 import contextlib
 import hashlib
@@ -18,11 +18,11 @@ ARCHIVES = "archives"
 
 @dataclass(frozen=True, kw_only=True)
 class Listener:
-    """Who hears how a download goes.
+    """Callbacks for the progress of a download.
 
     Attributes:
-        tell: takes lines for people.
-        report: takes the name of an archive, the bytes there are, and its length if known.
+        tell: called with lines for the user.
+        report: called with the name of an archive, the number of bytes so far, and its length if known.
     """
 
     tell: Callable[[str], None]
@@ -38,18 +38,18 @@ def download(
     keep: bool = True,
     pause: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Fetch and unpack what is not there yet.
+    """Download and unpack everything that is not on the disk yet.
 
-    Archives go to ``folder/archives``, each with its SHA-256 beside it; one that lies there already is used if its
-    checksum is right. A target that exists is left as it is.
+    Archives are stored in ``folder/archives``, each with its SHA-256 beside it. An archive that is already there is
+    used if its checksum is correct. An existing target is not changed.
 
     Args:
-        parts: what is wanted.
-        folder: of all sets.
-        listener: hears what happens.
-        base_url: of a mirror, as `Archive.address`.
-        keep: whether archives stay after they are unpacked.
-        pause: waits for seconds between tries.
+        parts: the parts to download.
+        folder: the folder of all sets.
+        listener: callbacks for the progress.
+        base_url: address of a mirror, for `Archive.address`.
+        keep: whether to keep archives after they are unpacked.
+        pause: called with the seconds to wait between attempts.
 
     Raises:
         DownloadError: if something cannot be fetched, checked or unpacked.
@@ -58,7 +58,7 @@ def download(
         wanted = {}
         for part in parts:
             if part.archive == archive and (folder / part.target).exists():
-                listener.tell(f"{folder / part.target} is there already: left as it is")
+                listener.tell(f"{folder / part.target} exists already: not changed")
             elif part.archive == archive:
                 wanted[part.inside] = folder / part.target
         if wanted:
@@ -79,17 +79,17 @@ def obtain(
     base_url: str | None = None,
     pause: Callable[[float], None] = time.sleep,
 ) -> Path:
-    """An archive on the disk with the right checksum, downloaded if it is not there.
+    """Get an archive with the correct checksum; it is downloaded if it is not on the disk.
 
     Args:
-        archive: which.
-        folder: that keeps it.
-        listener: hears what happens.
-        base_url: of a mirror.
-        pause: waits for seconds between tries.
+        archive: the archive.
+        folder: the folder of archives.
+        listener: callbacks for the progress.
+        base_url: address of a mirror.
+        pause: called with the seconds to wait between attempts.
 
     Returns:
-        Its path; beside it lies its SHA-256, as ``sha256sum --check`` reads it.
+        Its path; a file beside it has its SHA-256, in the format of ``sha256sum --check``.
 
     Raises:
         DownloadError: if it cannot be fetched, or its checksum is wrong.
@@ -130,7 +130,7 @@ def _fetched(archive: Archive, path: Path, url: str, listener: Listener, pause: 
 
 
 def _check(archive: Archive, file: Path, path: Path, listener: Listener) -> None:
-    """Compare with the published checksum, or with what was downloaded before, and note the SHA-256 beside `path`."""
+    """Compare with the published checksum or that of an earlier download; write the SHA-256 beside `path`."""
     record = path.with_name(f"{path.name}.sha256")
     before = _recorded(record)
     with file.open("rb") as stream:
@@ -145,9 +145,9 @@ def _check(archive: Archive, file: Path, path: Path, listener: Listener) -> None
         _compare(path, found, before, "SHA-256", f"that of an earlier download ({record}; remove it to accept the new)")
     published = archive.sha256 or archive.md5
     listener.tell(
-        f"{path.name}: checksum as published"
+        f"{path.name}: the checksum is the published one"
         if published
-        else f"{path.name}: SHA-256 as in the earlier download"
+        else f"{path.name}: the SHA-256 is that of the earlier download"
         if before
         else f"{path.name}: not verified, no checksum is published; SHA-256 {found}"
     )

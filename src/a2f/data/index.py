@@ -1,4 +1,4 @@
-"""The index of a prepared folder: which source became which files, with checksums."""
+"""The index of a prepared folder: the output files of each source, with checksums."""
 
 import contextlib
 import json
@@ -16,14 +16,14 @@ INDEX, JOURNAL = "index.json", ".index.jsonl"
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareSettings:
-    """What `a2f data prepare` was asked for.
+    """The settings of `a2f data prepare`.
 
     Attributes:
         size: side of a sub-image, pixels; 0 keeps whole images.
-        step: from one sub-image to the next, pixels.
-        threshold: a rest of more pixels than this gets a sub-image of its own.
+        step: distance from one sub-image to the next, pixels.
+        threshold: a remainder of more pixels than this gets its own sub-image.
         min_size: images with a shorter side are skipped, pixels.
-        scales: of the LR images to make.
+        scales: scales of the LR images to make.
     """
 
     size: int = 480
@@ -43,7 +43,7 @@ class PrepareSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """A file that was made: path below the prepared folder, checksum, width and height in pixels."""
+    """An output file: path relative to the prepared folder, checksum, width and height in pixels."""
 
     path: str
     sha256: str
@@ -53,14 +53,14 @@ class Output:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A source and what became of it.
+    """A source and its output files.
 
     Attributes:
-        source: path below the source folder.
+        source: path relative to the source folder.
         sha256: checksum of the source file.
-        width: of the source, pixels.
-        height: of the source, pixels.
-        outputs: HR and LR files.
+        width: width of the source, pixels.
+        height: height of the source, pixels.
+        outputs: the HR and LR files.
     """
 
     source: str
@@ -71,19 +71,19 @@ class Entry:
 
 
 class Index:
-    """The entries of a prepared folder, kept through interruptions.
+    """The entries of a prepared folder; they survive interruptions.
 
-    While a run lasts, each finished entry is a line at the end of a journal; at its end, the index is written whole and
-    the journal is removed. After a kill, the journal tells what was finished.
+    During a run, each finished entry is appended to a journal as a line. At the end the index is written and the
+    journal is removed. After a kill, the journal has the finished entries.
 
     Args:
         folder: the prepared folder.
         source: the source folder.
-        settings: of this run; scales of earlier runs are added to them.
+        settings: the settings of this run; scales of earlier runs are added.
 
     Raises:
         UsageError: if the folder was prepared from another source, or with other sizes.
-        ImageReadError: if the index is not one of ours.
+        ImageReadError: if the index is not one of a2f.
     """
 
     def __init__(self, folder: Path, *, source: Path, settings: PrepareSettings) -> None:
@@ -101,13 +101,13 @@ class Index:
         self.settings = PrepareSettings(**{**asdict(settings), "scales": tuple(sorted(scales))})
 
     def begin(self) -> None:
-        """Start the journal: from here on, files in the folder are known to be ours."""
+        """Start the journal; it marks the files in the folder as made by a2f."""
         make_folder(self.folder)
         lines = [json.dumps(self._head()), *(json.dumps(asdict(entry)) for entry in self.entries.values())]
         write_bytes_atomic(self.folder / JOURNAL, ("\n".join(lines) + "\n").encode())
 
     def add(self, entry: Entry) -> None:
-        """Keep a finished entry."""
+        """Add a finished entry."""
         self._put(entry)
         try:
             with (self.folder / JOURNAL).open("a", encoding="ascii") as file:
@@ -116,7 +116,7 @@ class Index:
             raise WriteError(f"cannot write {self.folder / JOURNAL}: {error.strerror or error}") from error
 
     def finish(self) -> None:
-        """Write the index whole and remove the journal."""
+        """Write the index and remove the journal."""
         entries = [asdict(self.entries[name]) for name in sorted(self.entries)]
         text = json.dumps({**self._head(), "images": entries}, indent=1)
         write_bytes_atomic(self.folder / INDEX, (text + "\n").encode())
@@ -124,7 +124,7 @@ class Index:
             os.unlink(self.folder / JOURNAL)
 
     def _put(self, entry: Entry) -> None:
-        """Take an entry in; a source that is gone loses the files that another one has overwritten."""
+        """Add an entry; files that it overwrites are removed from the entry of another source."""
         for output in entry.outputs:
             other = self.entries.get(self._owner.get(output.path, entry.source))
             if other is not None and other.source != entry.source:
@@ -148,7 +148,7 @@ def _read_index(path: Path) -> tuple[dict[str, Any], list[Entry]] | None:
 
 
 def _read_journal(path: Path) -> tuple[dict[str, Any], list[Entry]] | None:
-    """As `_read_index`; a last line that was cut off, or any that is damaged, is as if it had not been written."""
+    """Read the journal; a truncated last line and damaged lines are ignored."""
     if not path.exists():
         return None
     first, *lines = path.read_text(encoding="utf-8", errors="replace").split("\n")

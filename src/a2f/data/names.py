@@ -1,13 +1,13 @@
-"""Files that belong to the images of a set, found by their names.
+"""Find the files that belong to the images of a set, by their names.
 
 A file belongs to the image ``baby`` of a set if its name without the suffix is
 
 - ``baby``,
-- ``baby`` and the scale: ``babyx4``, ``baby_x4``, ``baby-x4``,
+- ``baby`` with the scale: ``babyx4``, ``baby_x4``, ``baby-x4``,
 - either of these, then ``_`` or ``-`` and any words: ``baby_CARN``, ``babyx4_SR``, ``baby_x4_CARN``, ``baby_CARN_x4``.
 
-A name that tells another scale belongs to no image. If the names of two images fit, as ``a`` and ``a_b`` fit
-``a_b_x4``, the longer one counts.
+A name with another scale belongs to no image. If the names of two images match, as ``a`` and ``a_b`` match ``a_b_x4``,
+the longer one is used.
 """
 
 import re
@@ -25,12 +25,12 @@ _LISTED = 3  # names in an error
 
 @dataclass(frozen=True, kw_only=True)
 class Partners:
-    """What was found for the images of a set.
+    """The files found for the images of a set.
 
     Attributes:
         found: image name -> its file.
-        missing: names of the images without a file.
-        several: image name -> its files, where there is more than one.
+        missing: names of images without a file.
+        several: image name -> its files, for images with more than one file.
         left: files that belong to no image of the set.
     """
 
@@ -40,15 +40,15 @@ class Partners:
     left: list[Path]
 
     def check(self, folder: Path, *, what: str, of: Path | str) -> None:
-        """Refuse a folder in which not each image has one file.
+        """Raise an error unless each image has exactly one file.
 
         Args:
-            folder: where the files lie.
-            what: what they are, for the message.
-            of: the set.
+            folder: the folder of the files.
+            what: kind of the files, for the message.
+            of: name of the set, for the message.
 
         Raises:
-            InputError: names the images and the files that did not pair.
+            InputError: if an image has no file or several; the message names the images and the unpaired files.
         """
         for name, paths in self.several.items():
             both = " and ".join(path.relative_to(folder).as_posix() for path in paths[:2])
@@ -67,8 +67,8 @@ def find_partners(names: Sequence[str], files: Iterable[Path], *, scale: int) ->
     """Pair files with the images of a set.
 
     Args:
-        names: of the images, without suffixes.
-        files: candidates.
+        names: names of the images, without suffixes.
+        files: the candidates.
         scale: s.
     """
     of_name: dict[str, list[Path]] = {name: [] for name in names}
@@ -85,15 +85,15 @@ def find_partners(names: Sequence[str], files: Iterable[Path], *, scale: int) ->
     )
 
 
-def told_scale(*names: str) -> set[int | None]:
-    """The scales that names of files or folders tell: 4 of "babyx4_SR" and of "X4"."""
+def scales_in_names(*names: str) -> set[int | None]:
+    """The scales in the names of files or folders, for example 4 for "babyx4_SR" and for "X4"."""
     return {int(scale) for name in names for scale in re.findall(r"[xX](\d)(?=$|[-_])", name)}
 
 
 def branch(folder: Path, name: str, *, scale: int) -> Path:
-    """The subfolder for a set and a scale, as far as there is one: ``folder/Set5/x4`` or ``folder/x4/Set5``.
+    """The subfolder for a set and a scale, if there is one: ``folder/Set5/x4`` or ``folder/x4/Set5``.
 
-    The case of names makes no difference.
+    Names are compared without regard to case.
     """
     for wanted in (name, f"x{scale}", name):
         inner = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
@@ -102,7 +102,7 @@ def branch(folder: Path, name: str, *, scale: int) -> Path:
 
 
 def _fits(stem: str, name: str, scale: int) -> bool:
-    """Whether a stem that begins with a name belongs to it."""
+    """Whether a stem that begins with an image name belongs to this image."""
     rest = stem[len(name) :]
     if not _REST.fullmatch(rest):
         return False

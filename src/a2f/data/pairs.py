@@ -1,6 +1,6 @@
-"""Folders of images as pairs of HR and LR.
+"""Read folders of images as pairs of HR and LR.
 
-A plain folder tree holds HR images, and LR is made of them. The standard layout holds both: ``HR/baby.png`` beside
+A plain folder has HR images, from which the LR images are made. The standard layout has both: ``HR/baby.png`` beside
 ``LR_bicubic/X4/babyx4.png``, or ``DIV2K_train_HR/0001.png`` beside ``DIV2K_train_LR_bicubic/X4/0001x4.png``.
 """
 
@@ -28,11 +28,11 @@ _SUB_IMAGE = re.compile(r"_s\d{3,}$")
 
 
 def find_images(folder: Path) -> list[Path]:
-    """All HR images of a folder tree, sorted by path: those below ``folder/HR`` if there is one.
+    """Find all HR images of a folder and its subfolders, or of ``folder/HR`` if it exists, sorted by path.
 
     Raises:
-        ImageReadError: if it is no folder, or there are none.
-        InputError: if it holds several folders of a set, so that LR images would be taken for HR.
+        ImageReadError: if it is no folder, or it has no images.
+        InputError: if it has several folders of a set, so that LR images would be used as HR.
     """
     if not folder.is_dir():
         raise ImageReadError(f"{folder} is not a folder")
@@ -44,20 +44,20 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def find_lr(folder: Path, *, scale: int, own: Path | None = None) -> dict[Path, Path]:
-    """The LR image of each HR image, where the folder is in the standard layout and has LR images of this scale.
+    """Find the LR image of each HR image, if the folder has the standard layout and LR images of this scale.
 
     Args:
-        folder: as `find_images`.
+        folder: the folder of HR images.
         scale: s.
-        own: another folder of LR images, named by the rules of `a2f.data.names`. Its subfolders are looked at first:
-            that of the set's name, and in it or in `own` that of the scale, "X4".
+        own: another folder of LR images, named by the rules of `a2f.data.names`. Its subfolders are used first, if they
+            exist: one with the name of the set, and in it or in `own` one with the scale, "X4".
 
     Returns:
-        HR file -> LR file; empty if LR is to be made of HR.
+        HR file -> LR file; empty if LR images must be made from HR.
 
     Raises:
-        ImageReadError, InputError: as `find_images`.
-        InputError: if HR images lack their LR image.
+        ImageReadError, InputError: all errors of `find_images`.
+        InputError: if HR images have no LR image.
     """
     if own is not None:
         return _own_lr(folder, own, scale)
@@ -75,10 +75,10 @@ def find_lr(folder: Path, *, scale: int, own: Path | None = None) -> dict[Path, 
         else:
             pairs[path] = found
     if missing:
-        listed = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        names = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise InputError(
-            f"{lr} lacks the LR images of {len(missing)} of the {len(images)} images of {hr}: {listed}; "
-            "add them, or move that folder away to have LR made of HR"
+            f"{lr} has no LR image for {len(missing)} of the {len(images)} images of {hr}: {names}; "
+            "add them, or remove this folder, so that LR images are made from HR"
         )
     return pairs
 
@@ -90,28 +90,28 @@ def _own_lr(folder: Path, own: Path, scale: int) -> dict[Path, Path]:
     place = branch(own, set_name(folder), scale=scale)
     twice = [stem for stem, count in Counter(path.stem for path in images).items() if count > 1]
     if twice:
-        raise InputError(f"{folder} has several images named {twice[0]}: LR images of {own} are told by that name")
+        raise InputError(f"{folder} has several images named {twice[0]}, LR images are found by name: rename one")
     partners = find_partners([path.stem for path in images], images_below(place), scale=scale)
     partners.check(place, what="LR image", of=folder)
     return {path: partners.found[path.stem] for path in images}
 
 
 def set_name(folder: Path) -> str:
-    """The name of a set: that of its folder, of the folder above for ``Set5/HR``."""
+    """The name of a set: the name of its folder, or of the parent folder for ``Set5/HR``."""
     whole = folder.absolute()
     return whole.parent.name if whole.name == "HR" else whole.name
 
 
 def images_below(folder: Path) -> list[Path]:
-    """All images of a folder tree, sorted by path."""
+    """All images of a folder and its subfolders, sorted by path."""
     return sorted(p for p in folder.rglob("*") if _is_image(p))
 
 
 def held_out(paths: list[Path]) -> list[Path]:
-    """Every 64th image, for validation; none of a single one.
+    """Every 64th image, for validation; empty if there is only one image.
 
-    Sub-images of one photograph (``0001_s001``, ``0001_s002``) go together: they overlap, and a validation on pixels
-    that were trained on tells nothing.
+    Sub-images of one photograph (``0001_s001``, ``0001_s002``) stay together, because they overlap: a validation on
+    training pixels would be meaningless.
     """
     photograph = {path: _photograph(path) for path in paths}
     photographs = list(dict.fromkeys(photograph.values()))
@@ -119,16 +119,16 @@ def held_out(paths: list[Path]) -> list[Path]:
     return [path for path in paths if photograph[path] in chosen]
 
 
-def listed(file: Path, *, folder: Path, among: list[Path]) -> list[Path]:
-    """The images that a text file names, one a line, relative to a folder; lines that begin with # are comments.
+def read_image_list(file: Path, *, folder: Path, among: list[Path]) -> list[Path]:
+    """The images listed in a text file, one per line, relative to a folder; lines that begin with # are comments.
 
     Args:
-        file: of the list, UTF-8.
-        folder: of the images.
+        file: the text file, UTF-8.
+        folder: the folder of the images.
         among: the images of the folder (`find_images`).
 
     Returns:
-        The named ones of `among`, each once.
+        The listed images, without duplicates.
 
     Raises:
         InputError: if the file cannot be read, names no image, or names one that is not in the folder.
@@ -142,22 +142,22 @@ def listed(file: Path, *, folder: Path, among: list[Path]) -> list[Path]:
     missing = [path for path in paths if path.resolve() not in known]
     if missing or not paths:
         what = f"names {missing[0]}, which is not an image of {folder}" if missing else "names no images"
-        raise InputError(f"{file} {what}: write one path a line, relative to {folder}")
+        raise InputError(f"{file} {what}: write one path per line, relative to {folder}")
     return list(dict.fromkeys(known[path.resolve()] for path in paths))
 
 
-def without(paths: list[Path], held: list[Path]) -> list[Path]:
-    """The images that show nothing of those held out: sub-images of one photograph go together, since they overlap."""
+def without_photographs_of(paths: list[Path], held: list[Path]) -> list[Path]:
+    """The images without those held out; sub-images of one photograph stay together, because they overlap."""
     out = {_photograph(path) for path in held}
     return [path for path in paths if _photograph(path) not in out]
 
 
 def _photograph(path: Path) -> Path:
-    """What a file is a sub-image of, or its own name without the suffix."""
+    """The photograph of a sub-image, or the file's own name without the suffix."""
     return path.resolve().with_name(_SUB_IMAGE.sub("", path.stem))
 
 
-def middle(pair: tuple[Image, Image], *, side_px: int) -> tuple[Image, Image]:
+def central_crop(pair: tuple[Image, Image], *, side_px: int) -> tuple[Image, Image]:
     """The central part of a pair (hr, lr), of at most side_px x side_px LR pixels."""
     hr, lr = pair
     scale = hr.shape[0] // lr.shape[0]
@@ -182,7 +182,7 @@ def _hr_folder(folder: Path) -> Path:
     sets = sorted(p for p in folder.iterdir() if p.name.endswith("_HR") and _lr_folder(p).is_dir())
     if sets:
         raise InputError(
-            f"{folder} holds {sets[0].name} and its LR images {_lr_folder(sets[0]).name}: name the folder of the "
+            f"{folder} holds {sets[0].name} and its LR images {_lr_folder(sets[0]).name}: give the folder of the "
             f"HR images, {sets[0]}"
         )
     return folder
@@ -194,12 +194,12 @@ def crop_to_multiple(image: Image, scale: int) -> Image:
 
 
 def make_pair(path: Path, *, scale: int, lr: Path | None = None) -> tuple[Image, Image]:
-    """HR cropped to a multiple of the scale, and its LR.
+    """Read an HR image, cropped to a multiple of the scale, and its LR image.
 
     Args:
-        path: of the HR image.
+        path: path of the HR image.
         scale: s.
-        lr: of the LR image; bicubic is made of HR if there is none.
+        lr: path of the LR image; None to make it from HR by bicubic.
 
     Returns:
         hr [sH, sW, 3], lr [H, W, 3], uint8.
@@ -235,13 +235,13 @@ def load_pairs(
         paths: HR image files.
         scale: s.
         on_error: called for each file that cannot be read; it is left out.
-        lr: LR file of each HR file, of `find_lr`; bicubic is made where there is none.
+        lr: LR file of each HR file, from `find_lr`; missing LR images are made by bicubic.
 
     Raises:
         InputError: if an LR image has another size than HR / s.
     """
     files = [(path, (lr or {}).get(path)) for path in paths]
-    # Spawned, not forked: the parent may hold threads of torch, which do not survive a fork.
+    # Spawn, not fork: the parent may have threads of torch, which do not survive a fork.
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         for path, made in zip(paths, pool.map(partial(_try_pair, scale=scale), files, chunksize=4), strict=True):
             if isinstance(made, ImageReadError):

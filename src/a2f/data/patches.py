@@ -1,4 +1,4 @@
-"""Training images resident in memory as uint8, and random patches cut from them."""
+"""Training images in memory as uint8, and random patches of them."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,17 +19,17 @@ Batch = tuple[Tensor, Tensor, Tensor | None]  # lr, hr, the teacher's image
 
 
 class Images(Protocol):
-    """Images of any sizes, from which square crops are cut."""
+    """Images of any size, from which square crops are cut."""
 
     pixels: int
 
-    def crop(self, spots: "Spots", *, size: int, factor: int = 1) -> Tensor:
-        """Square crops, flipped and transposed as the spots say.
+    def crop(self, positions: "PatchPositions", *, size: int, factor: int = 1) -> Tensor:
+        """Cut square crops and flip and transpose them.
 
         Args:
-            spots: where; in units of 1/factor of these images' pixels.
+            positions: where to cut, in units of `factor` pixels.
             size: side of the crops, pixels of these images.
-            factor: of the coordinates: 1 for LR, the scale for HR.
+            factor: factor of the coordinates: 1 for LR, the scale for HR.
 
         Returns:
             [B, 3, size, size] float32 in [0, 1], channels last in memory.
@@ -38,39 +38,39 @@ class Images(Protocol):
 
 
 class HostImages:
-    """Images in main memory, or mapped from a file; a crop is a slice, faster there than an index a pixel.
+    """Images in main memory, or mapped from a file. A crop is a slice, which is faster there than an index per pixel.
 
     Args:
-        images: each [H, W, 3] uint8, the bytes of a pixel side by side in memory; kept, not copied.
+        images: each [H, W, 3] uint8 with contiguous pixels; they are not copied.
     """
 
     def __init__(self, images: Sequence[Image]) -> None:
         self.images = images
         self.pixels = sum(image.shape[0] * image.shape[1] for image in images)
 
-    def crop(self, spots: "Spots", *, size: int, factor: int = 1) -> Tensor:
-        """As `Images.crop`."""
+    def crop(self, positions: "PatchPositions", *, size: int, factor: int = 1) -> Tensor:
+        """Cut square crops [B, 3, size, size], float32 in [0, 1], and flip and transpose them."""
         crops = []
-        for number, y, x, flip_y, flip_x, transpose in spots.lists():
+        for number, y, x, flip_y, flip_x, transpose in positions.lists():
             crop = self.images[number][y * factor : y * factor + size, x * factor : x * factor + size]
-            # A pixel as one item of three bytes: copied at once, which more than halves the time of a turned crop.
+            # One item of three bytes per pixel: this more than halves the time to copy a transposed crop.
             pixels = crop.view("V3")[..., 0]
-            crops.append(turned(pixels, flip_y=flip_y, flip_x=flip_x, transpose=transpose))
+            crops.append(flipped(pixels, flip_y=flip_y, flip_x=flip_x, transpose=transpose))
         return torch.from_numpy(np.stack(crops)[..., None].view(np.uint8)).permute(0, 3, 1, 2).float() / 255
 
 
-def turned(crop: NDArray[Any], *, flip_y: bool, flip_x: bool, transpose: bool) -> NDArray[Any]:
-    """A crop [size, size, ...] under one of the eight symmetries of a square: flipped, then transposed."""
+def flipped(crop: NDArray[Any], *, flip_y: bool, flip_x: bool, transpose: bool) -> NDArray[Any]:
+    """Flip, then transpose a crop [size, size, ...]: one of the eight symmetries of a square."""
     crop = crop[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
     return crop.swapaxes(0, 1) if transpose else crop
 
 
 class DeviceImages:
-    """Images as one flat uint8 tensor on a device, where crops are gathered by index: nothing leaves the device.
+    """Images as one flat uint8 tensor on a device. Crops are gathered by index, without leaving the device.
 
     Args:
         images: each [H, W, 3] uint8.
-        device: where the pixels live.
+        device: the device of the pixels.
     """
 
     def __init__(self, images: Sequence[Image], *, device: torch.device) -> None:
@@ -82,22 +82,22 @@ class DeviceImages:
         for image, start, count in zip(images, self.offset.tolist(), counts.tolist(), strict=True):
             self.flat[start : start + count] = torch.from_numpy(np.array(image).reshape(-1, 3))
 
-    def crop(self, spots: "Spots", *, size: int, factor: int = 1) -> Tensor:
-        """As `Images.crop`."""
+    def crop(self, positions: "PatchPositions", *, size: int, factor: int = 1) -> Tensor:
+        """Cut square crops [B, 3, size, size], float32 in [0, 1], and flip and transpose them."""
         line = torch.arange(size, device=self.flat.device)
-        ys = spots.y[:, None] * factor + torch.where(spots.flip_y[:, None], size - 1 - line, line)
-        xs = spots.x[:, None] * factor + torch.where(spots.flip_x[:, None], size - 1 - line, line)
-        swap = spots.transpose[:, None, None]
+        ys = positions.y[:, None] * factor + torch.where(positions.flip_y[:, None], size - 1 - line, line)
+        xs = positions.x[:, None] * factor + torch.where(positions.flip_x[:, None], size - 1 - line, line)
+        swap = positions.transpose[:, None, None]
         rows = torch.where(swap, ys[:, None, :], ys[:, :, None])
         cols = torch.where(swap, xs[:, :, None], xs[:, None, :])
-        at = self.offset[spots.image, None, None] + rows * self.width[spots.image, None, None] + cols
-        patches = self.flat[at.reshape(-1)].view(len(spots.image), size, size, 3)
+        at = self.offset[positions.image, None, None] + rows * self.width[positions.image, None, None] + cols
+        patches = self.flat[at.reshape(-1)].view(len(positions.image), size, size, 3)
         return patches.permute(0, 3, 1, 2).float() / 255
 
 
 @dataclass(frozen=True)
-class Spots:
-    """Where B patches lie, each field [B]: image number, upper left corner in LR pixels, and the symmetry applied."""
+class PatchPositions:
+    """Positions of B patches. Each field is [B]: image number, upper left corner in LR pixels, symmetry."""
 
     image: Tensor
     y: Tensor
@@ -106,15 +106,15 @@ class Spots:
     flip_x: Tensor
     transpose: Tensor
 
-    def __getitem__(self, index: slice | Tensor) -> "Spots":
-        return Spots(*(value[index] for value in self.fields()))
+    def __getitem__(self, index: slice | Tensor) -> "PatchPositions":
+        return PatchPositions(*(value[index] for value in self.fields()))
 
-    def to(self, device: torch.device) -> "Spots":
-        """The same spots on another device."""
-        return Spots(*(value.to(device) for value in self.fields()))
+    def to(self, device: torch.device) -> "PatchPositions":
+        """A copy of the positions on another device."""
+        return PatchPositions(*(value.to(device) for value in self.fields()))
 
     def lists(self) -> Iterator[tuple[int, int, int, bool, bool, bool]]:
-        """One spot after the other, as plain numbers."""
+        """The positions one by one, as plain numbers."""
         return zip(*(value.tolist() for value in self.fields()), strict=True)
 
     def fields(self) -> tuple[Tensor, ...]:
@@ -123,23 +123,23 @@ class Spots:
 
 
 class Patches:
-    """Random pairs of patches, reproducible from the seed and the number of the step alone.
+    """Random pairs of patches, reproducible from the seed and the step number.
 
-    A batch depends on nothing but (seed, step): a run that is resumed, and one that is split over processes, sees
-    the same patches as an uninterrupted one in one process.
+    A batch depends only on (seed, step). A resumed run and a run over several processes see the same patches as an
+    uninterrupted run in one process.
 
     Args:
         pairs: (hr [sH, sW, 3], lr [H, W, 3]) uint8.
         scale: s.
-        seed: of all draws.
-        device: that trains. The pixels live there too if they fit, otherwise in main memory, and a thread makes the
-            next batch while the device works on this one.
+        seed: seed of the random numbers.
+        device: the training device. The pixels are stored there if they fit. Otherwise they are in main memory, and a
+            thread makes the next batch while the device works on the current one.
         teacher: images of a teacher for the same pairs, each [sH, sW, 3] uint8.
-        resident: whether the pixels live on the device; None finds out what fits.
-        degradation: what is done to the LR patches, in main memory and always by that thread; None leaves them.
+        resident: whether to store the pixels on the device; None decides by their size.
+        degradation: degradation of the LR patches, computed in main memory by that thread; None for none.
 
     Raises:
-        InputError: without images; if degraded images are to live on the device.
+        InputError: if there are no images, or if `resident` and `degradation` are both given.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class Patches:
         self.pairs, self.degradation = pairs, degradation
         self.scale, self.seed, self.device = scale, seed, device
         self.sides = torch.tensor([lr.shape[:2] for _, lr in pairs])
-        # Between one and the other extreme: each image alike, each pixel alike.
+        # A compromise between equal probability of each image and of each pixel.
         self.share = self.sides.prod(1).double().sqrt()
         every = [[hr for hr, _ in pairs], [lr for _, lr in pairs], list(teacher or [])]
         if resident is None:
@@ -168,16 +168,16 @@ class Patches:
                 device, sum(image.nbytes for images in every for image in images)
             )
         self.home = device if resident else torch.device("cpu")
-        hr, lr, taught = (DeviceImages(i, device=device) if resident else HostImages(i) for i in every)
+        hr, lr, teacher_pixels = (DeviceImages(i, device=device) if resident else HostImages(i) for i in every)
         self.hr: Images = hr
         self.lr: Images = lr
-        self.teacher: Images | None = taught if teacher is not None else None
+        self.teacher: Images | None = teacher_pixels if teacher is not None else None
         self._ahead: tuple[object, Future[Batch]] | None = None
         self._thread = ThreadPoolExecutor(1) if self.home != device or degradation is not None else None
 
-    def spots(self, step: int, *, batch: int, patch: int) -> tuple[Spots, torch.Generator]:
-        """The spots of one step, on the CPU, and the generator to draw on with."""
-        # torch's generator takes 32 bits of its seed: mixed, so that neither seeds nor steps share them
+    def positions(self, step: int, *, batch: int, patch: int) -> tuple[PatchPositions, torch.Generator]:
+        """The positions of one step, on the CPU, and the generator for further random numbers."""
+        # torch's generator uses 32 bits of its seed; mix seed and step so that different pairs give different values
         mixed = np.random.SeedSequence((self.seed, step)).generate_state(1, np.uint32)
         generator = torch.Generator().manual_seed(int(mixed[0]))
         fits = (self.sides >= patch).all(1)
@@ -185,7 +185,7 @@ class Patches:
             raise InputError(f"no training image has {patch} x {patch} LR pixels: lower `patch` or use larger images")
         image = torch.multinomial(self.share * fits, batch, replacement=True, generator=generator)
         flips = torch.rand(3, batch, generator=generator) < 0.5
-        return Spots(image, *self._corner(image, patch, generator), *flips), generator
+        return PatchPositions(image, *self._corner(image, patch, generator), *flips), generator
 
     def batch(self, step: int, *, batch: int, patch: int, busiest_of: int = 1, part: slice = slice(None)) -> Batch:
         """The patches of one step.
@@ -194,8 +194,9 @@ class Patches:
             step: number of the step.
             batch: patches over all processes.
             patch: side of an LR patch, pixels.
-            busiest_of: spots drawn per patch; the one with the largest mean horizontal difference is used.
-            part: which of the patches this process takes.
+            busiest_of: number of random positions per patch; the one with the largest mean horizontal difference is
+                used.
+            part: the patches of this process.
 
         Returns:
             lr [B, 3, patch, patch], hr [B, 3, s * patch, s * patch] and the teacher's image of the shape of hr or
@@ -210,8 +211,8 @@ class Patches:
         self._ahead = (step + 1, *wanted[1:]), self._thread.submit(draw, step + 1)
         return made or draw(step)
 
-    def candidates(self, step: int, *, batch: int, patch: int, busiest_of: int = 1) -> "Spots":
-        """The spots of one step from which the busiest are taken, on the CPU: fields are [B], y and x [K, B].
+    def candidates(self, step: int, *, batch: int, patch: int, busiest_of: int = 1) -> "PatchPositions":
+        """The candidate positions of one step, on the CPU: fields are [B], y and x are [K, B].
 
         Args:
             step: number of the step.
@@ -219,53 +220,56 @@ class Patches:
             patch: side of an LR patch, pixels.
             busiest_of: K.
         """
-        spots, generator = self.spots(step, batch=batch, patch=patch)
-        corners = [(spots.y, spots.x)] + [self._corner(spots.image, patch, generator) for _ in range(busiest_of - 1)]
-        ys, xs = (torch.stack(values) for values in zip(*corners, strict=True))
-        return Spots(spots.image, ys, xs, spots.flip_y, spots.flip_x, spots.transpose)
+        positions, generator = self.positions(step, batch=batch, patch=patch)
+        others = [self._corner(positions.image, patch, generator) for _ in range(busiest_of - 1)]
+        ys, xs = (torch.stack(values) for values in zip((positions.y, positions.x), *others, strict=True))
+        return PatchPositions(positions.image, ys, xs, positions.flip_y, positions.flip_x, positions.transpose)
 
-    def cut(self, candidates: "Spots", *, patch: int) -> Batch:
-        """The patches of one step, where the pixels live.
+    def cut(self, candidates: "PatchPositions", *, patch: int) -> Batch:
+        """Cut the patches of one step on the device of the pixels.
 
         Args:
-            candidates: as `candidates` returns them, on that device.
+            candidates: the result of `candidates`, on that device.
             patch: side of an LR patch, pixels.
 
         Returns:
-            As `batch`.
+            lr [B, 3, patch, patch], hr [B, 3, s * patch, s * patch] and the teacher's image or None; float32 in [0, 1].
         """
         return self._cut_at(self._busiest(candidates, patch=patch), patch=patch)
 
-    def _busiest(self, candidates: "Spots", *, patch: int) -> "Spots":
+    def _busiest(self, candidates: "PatchPositions", *, patch: int) -> "PatchPositions":
         """The candidate of each patch with the largest mean horizontal difference."""
         if len(candidates.y) == 1:
             y, x = candidates.y[0], candidates.x[0]
             return replace(candidates, y=y, x=x)
         each = [replace(candidates, y=y, x=x) for y, x in zip(candidates.y, candidates.x, strict=True)]
-        crops = [self.lr.crop(spots, size=patch) for spots in each]
+        crops = [self.lr.crop(positions, size=patch) for positions in each]
         best = torch.stack([(lr[:, 1, :, 1:] - lr[:, 1, :, :-1]).abs().mean((1, 2)) for lr in crops]).argmax(0)[None]
         return replace(candidates, y=candidates.y.gather(0, best)[0], x=candidates.x.gather(0, best)[0])
 
-    def _cut_at(self, spots: "Spots", *, patch: int) -> Batch:
+    def _cut_at(self, positions: "PatchPositions", *, patch: int) -> Batch:
         size = patch * self.scale
-        lr = self.lr.crop(spots, size=patch).contiguous(memory_format=torch.channels_last)
-        hr = self.hr.crop(spots, size=size, factor=self.scale)
-        teacher = None if self.teacher is None else self.teacher.crop(spots, size=size, factor=self.scale)
+        lr = self.lr.crop(positions, size=patch).contiguous(memory_format=torch.channels_last)
+        hr = self.hr.crop(positions, size=size, factor=self.scale)
+        teacher = None if self.teacher is None else self.teacher.crop(positions, size=size, factor=self.scale)
         return lr, hr, teacher
 
     def _draw(self, step: int, *, batch: int, patch: int, busiest_of: int, part: slice) -> Batch:
         candidates = self.candidates(step, batch=batch, patch=patch, busiest_of=busiest_of)
-        mine = Spots(*(value[..., part].to(self.home) for value in candidates.fields()))
+        mine = PatchPositions(*(value[..., part].to(self.home) for value in candidates.fields()))
         chosen = self._busiest(mine, patch=patch)
         lr, hr, teacher = self._cut_at(chosen, patch=patch)
         if self.degradation is not None:
             self._degrade(lr, chosen, self.degradation, step=step, numbers=range(batch)[part])
         return self._delivered(lr, hr, teacher)
 
-    def _degrade(self, lr: Tensor, chosen: Spots, degradation: Degradation, *, step: int, numbers: range) -> None:
-        """Put degraded patches in the place of the plain ones, [B, 3, patch, patch].
+    def _degrade(
+        self, lr: Tensor, chosen: PatchPositions, degradation: Degradation, *, step: int, numbers: range
+    ) -> None:
+        """Replace LR patches [B, 3, patch, patch] by degraded ones, in place.
 
-        Each is drawn from its number in the whole batch, so that it is the same in whichever process.
+        The random generator depends on the number of a patch in the whole batch, so the result does not depend on the
+        process.
         """
         places, made = [], []
         for place, (number, spot) in enumerate(zip(numbers, chosen.lists(), strict=True)):
@@ -275,14 +279,14 @@ class Patches:
                 image, y, x, flip_y, flip_x, transpose = spot
                 patch = degraded(self.pairs[image], drawn, y=y, x=x, patch=lr.shape[2], scale=self.scale, rng=rng)
                 places.append(place)
-                made.append(turned(patch, flip_y=flip_y, flip_x=flip_x, transpose=transpose))
+                made.append(flipped(patch, flip_y=flip_y, flip_x=flip_x, transpose=transpose))
         if made:
             lr[places] = torch.from_numpy(np.stack(made)).permute(0, 3, 1, 2).float() / 255
 
     def _delivered(self, lr: Tensor, hr: Tensor, teacher: Tensor | None) -> Batch:
         if self.home == self.device:
             return lr, hr, teacher
-        pin = self.device.type == "cuda"  # only pinned memory is copied while the device works
+        pin = self.device.type == "cuda"  # only pinned memory can be copied while the device works
         lr, hr, *rest = (
             (x.pin_memory() if pin else x).to(self.device, non_blocking=pin) for x in (lr, hr, teacher) if x is not None
         )
@@ -295,9 +299,9 @@ class Patches:
 
 
 def fits_on(device: torch.device, size_bytes: int) -> bool:
-    """Whether images of this size may live on a device: they take at most half of what is free there.
+    """Whether images of this size can be stored on a device: they may use at most half of its free memory.
 
-    False for the CPU, where they are sliced from main memory as they are.
+    False for the CPU, where crops are slices of main memory.
     """
     if device.type == "cuda":
         return 2 * size_bytes <= torch.cuda.mem_get_info(device)[0]

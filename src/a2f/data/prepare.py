@@ -1,4 +1,4 @@
-"""Preparing a folder of photographs for training: checked, cut into sub-images, with LR images and an index."""
+"""Prepare a folder of photographs for training: check them, cut sub-images, make LR images and an index."""
 
 import hashlib
 import os
@@ -33,13 +33,13 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One source.
+    """One source image.
 
     Attributes:
-        path: of the file.
-        source: the same, below the source folder.
-        name: that its outputs begin with.
-        known: what an earlier run made of it.
+        path: path of the file.
+        source: the path relative to the source folder.
+        name: start of the names of its outputs.
+        known: its entry of an earlier run, if there is one.
     """
 
     path: Path
@@ -50,13 +50,13 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """What became of a source.
+    """The result of a source.
 
     Attributes:
-        source: which.
-        status: "made", "kept" from an earlier run, "skipped" for its size, or "failed".
-        entry: for the index, if made or kept.
-        reason: why not, otherwise.
+        source: the path relative to the source folder.
+        status: "made", "kept" from an earlier run, "skipped" because of its size, or "failed".
+        entry: entry for the index, if made or kept.
+        reason: the reason, if skipped or failed.
     """
 
     source: str
@@ -67,13 +67,13 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """All that is to be done.
+    """The plan of a preparation.
 
     Attributes:
-        folder: that is prepared.
-        index: of the folder.
-        tasks: one for each source.
-        notes: what a person should know.
+        folder: the prepared folder.
+        index: the index of the folder.
+        tasks: one per source.
+        notes: messages for the user.
     """
 
     folder: Path
@@ -86,13 +86,13 @@ def find_sources(source: Path, folder: Path, settings: PrepareSettings) -> Prepa
     """Find all images and their names, before anything is written.
 
     Args:
-        source: folder tree of images; hidden files and folders are left out.
-        folder: to prepare.
+        source: folder of images, searched recursively; hidden files and folders are skipped.
+        folder: the folder to write.
         settings: sizes and scales.
 
     Raises:
         ImageReadError: if there is no source folder, or no image in it.
-        UsageError: if one folder lies in the other, or `folder` holds something else already.
+        UsageError: if one folder is inside the other, or `folder` already has other images.
     """
     if not source.is_dir():
         raise ImageReadError(f"{source} is not a folder" if source.exists() else f"there is no folder {source}")
@@ -103,11 +103,11 @@ def find_sources(source: Path, folder: Path, settings: PrepareSettings) -> Prepa
         raise UsageError(f"{folder} already holds images that a2f data prepare did not make: choose another folder")
     added = set(index.settings.scales) - set(settings.scales)
     if added:
-        notes.append(f"{folder} has LR images of scale {', '.join(map(str, sorted(added)))} too: they are kept up")
+        notes.append(f"{folder} has LR images of scale {', '.join(map(str, sorted(added)))} too: they are updated")
     sources = [path.relative_to(source) for path in found]
     gone = index.entries.keys() - {path.as_posix() for path in sources}
     if gone:
-        notes.append(f"{len(gone)} image(s) of the index are no longer in {source}; what was made of them is left")
+        notes.append(f"{len(gone)} image(s) of the index are no longer in {source}; their outputs are kept")
     tasks = tuple(
         Source(path=path, source=relative.as_posix(), name=name, known=index.entries.get(relative.as_posix()))
         for path, relative, name in zip(found, sources, unique_names(sources), strict=True)
@@ -116,14 +116,14 @@ def find_sources(source: Path, folder: Path, settings: PrepareSettings) -> Prepa
 
 
 def run(todo: Preparation, *, jobs: int) -> Iterator[Prepared]:
-    """Do what is planned; interrupted at any moment, a second run goes on.
+    """Carry out a plan. If it is interrupted, a second run continues.
 
     Args:
-        todo: of `find_sources`.
-        jobs: processes.
+        todo: the result of `find_sources`.
+        jobs: number of processes.
 
     Yields:
-        What became of each source, in their order. A source that cannot be read is a result, not an exception.
+        The result of each source, in order. A source that cannot be read gives a result, not an exception.
 
     Raises:
         WriteError: if the folder cannot be written, or the disk is full.
@@ -133,7 +133,7 @@ def run(todo: Preparation, *, jobs: int) -> Iterator[Prepared]:
     index.begin()
     for folder in _folders(todo.folder, index.settings):
         make_folder(folder)
-        for left in folder.glob(".*.tmp"):  # of a run that was killed
+        for left in folder.glob(".*.tmp"):  # left by a killed run
             left.unlink(missing_ok=True)
     do = partial(prepare_one, folder=todo.folder, settings=index.settings)
     for task, result in zip(todo.tasks, _parallel(do, todo.tasks, jobs=min(jobs, len(todo.tasks))), strict=True):
@@ -145,7 +145,7 @@ def run(todo: Preparation, *, jobs: int) -> Iterator[Prepared]:
 
 
 def prepare_one(task: Source, *, folder: Path, settings: PrepareSettings) -> Prepared:
-    """Check one image and write its sub-images and their LR images, unless they are there already.
+    """Check one image and write its sub-images and their LR images, unless they exist already.
 
     Raises:
         WriteError: if an output cannot be written.
@@ -160,7 +160,7 @@ def prepare_one(task: Source, *, folder: Path, settings: PrepareSettings) -> Pre
     except ImageReadError as error:
         return Prepared(source=task.source, status="failed", reason=str(error))
     except MemoryError:
-        return Prepared(source=task.source, status="failed", reason=f"{task.path}: out of memory: fewer --jobs")
+        return Prepared(source=task.source, status="failed", reason=f"{task.path}: out of memory: lower --jobs")
     height, width = image.shape[:2]
     least = max(settings.min_size, *settings.scales, 1)
     if min(height, width) < least:
@@ -196,7 +196,7 @@ def _paths(name: str, settings: PrepareSettings) -> list[str]:
 
 
 def _is_whole(name: str, entry: Entry, folder: Path, settings: PrepareSettings) -> bool:
-    """Whether all that should be there of an unchanged source is there and undamaged."""
+    """Whether all outputs of an unchanged source exist and are undamaged."""
     crop = {"size": settings.size, "step": settings.step, "threshold": settings.threshold}
     names = sub_names(name, width=entry.width, height=entry.height, **crop)
     wanted = [path for each in names for path in _paths(each, settings)]
@@ -213,7 +213,7 @@ def _sha256_of(path: Path) -> str | None:
 
 
 def _remove_stale(old: Entry | None, new: Entry, folder: Path) -> None:
-    """What an earlier state of a source gave and the present one does not."""
+    """Remove outputs of an earlier version of a source that the current version does not have."""
     if old is not None:
         for path in {output.path for output in old.outputs} - {output.path for output in new.outputs}:
             (folder / path).unlink(missing_ok=True)
@@ -228,14 +228,14 @@ def _refuse_nesting(source: Path, folder: Path) -> None:
         raise UsageError(f"{folder} is a file: give a folder")
     inner, outer = folder.resolve(), source.resolve()
     if inner.is_relative_to(outer):
-        raise UsageError(f"{folder} lies in {source}, where the outputs would become inputs: choose another folder")
+        raise UsageError(f"{folder} is inside {source}, so outputs would become inputs: choose another folder")
     for own in ("HR", "LR_bicubic"):
         if outer.is_relative_to(inner / own):
-            raise UsageError(f"{source} is where the outputs for {folder} go: choose another folder")
+            raise UsageError(f"{source} is a folder of the outputs of {folder}: choose another folder")
 
 
 def _find(source: Path) -> tuple[list[Path], list[str]]:
-    """All images, and a note on files that are none by their names."""
+    """All images, and a note about files that are no images by their names."""
     every = [
         path
         for path in sorted(source.rglob("*"))
@@ -246,15 +246,15 @@ def _find(source: Path) -> tuple[list[Path], list[str]]:
         raise ImageReadError(f"{source} holds no images")
     others = Counter(path.suffix.lower() or "no suffix" for path in every if not is_image_name(path))
     listed = ", ".join(f"{suffix} ({count})" for suffix, count in others.most_common(5))
-    return found, [f"{others.total()} file(s) left out that are no images by their names: {listed}"] if others else []
+    return found, [f"{others.total()} file(s) skipped that are no images by their names: {listed}"] if others else []
 
 
 def _parallel(do: partial[Prepared], tasks: tuple[Source, ...], *, jobs: int) -> Iterator[Prepared]:
     if jobs == 1:
         yield from map(do, tasks)
         return
-    # Spawned, not forked: the parent may hold threads of other libraries, which do not survive a fork.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_live_with_the_parent) as pool:
+    # Spawn, not fork: the parent may have threads of other libraries, which do not survive a fork.
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_exit_with_parent) as pool:
         waiting = iter(tasks)
         futures: list[Future[Prepared]] = [pool.submit(do, task) for task in islice(waiting, 4 * jobs)]
         try:
@@ -263,20 +263,20 @@ def _parallel(do: partial[Prepared], tasks: tuple[Source, ...], *, jobs: int) ->
                 futures += [pool.submit(do, task) for task in islice(waiting, 1)]
         except BrokenProcessPool as error:
             raise A2FError(
-                "a process was killed, perhaps for its memory: try fewer --jobs; the same command goes on from here"
+                "a process was killed, perhaps because of its memory: lower --jobs and run the same command to continue"
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _live_with_the_parent() -> None:
-    """In a worker: leave Ctrl-C to the parent, and end when it ends, however it does."""
+def _exit_with_parent() -> None:
+    """In a worker: ignore Ctrl-C, which the parent handles, and exit when the parent ends for any reason."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()
     if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+        threading.Thread(target=_exit_when, args=(parent.sentinel,), daemon=True).start()
 
 
-def _end_with(sentinel: int) -> None:
+def _exit_when(sentinel: int) -> None:
     connection.wait([sentinel])
     os._exit(1)

@@ -1,9 +1,9 @@
-"""Where the data sets of the field come from: addresses, sizes, checksums, terms.
+"""The public data sets: addresses, sizes, checksums, terms.
 
-A set without parts cannot be fetched here; `DataSet.by_hand` says how to get it.
+A set without parts cannot be downloaded by a2f; `DataSet.by_hand` says how to get it.
 
-Checksums and sizes are those that others publish: DIV2K by TensorFlow Datasets, Flickr2K by torchSR (MD5 alone),
-the sdist by PyPI. Where none is known the field is None, and the download says that nothing vouches for it.
+Checksums and sizes are published by others: DIV2K by TensorFlow Datasets, Flickr2K by torchSR (only MD5), the sdist by
+PyPI. If none is known, the field is None, and the download reports that the file is not verified.
 """
 
 from dataclasses import dataclass, field
@@ -18,10 +18,10 @@ class Archive:
     """A file to download.
 
     Attributes:
-        url: where it is.
+        url: its address.
         size_bytes: its length, if known.
         sha256: its checksum, if known.
-        md5: its MD5, where that is all that is published.
+        md5: its MD5, if no SHA-256 is published.
     """
 
     url: str
@@ -35,30 +35,31 @@ class Archive:
         return PurePosixPath(urlsplit(self.url).path).name
 
     def address(self, base_url: str | None) -> str:
-        """The address, or that on a mirror, where a file lies below the name of its own host.
+        """The address, or the address on a mirror, where the path begins with the original host.
 
         Args:
-            base_url: of the mirror, e.g. ``http://mirror/`` for ``http://mirror/data.vision.ee.ethz.ch/cvl/...``.
+            base_url: address of the mirror, e.g. ``http://mirror/`` for
+                ``http://mirror/data.vision.ee.ethz.ch/cvl/...``.
 
         Raises:
-            UsageError: if it is not http or https.
+            UsageError: if `base_url` is not http or https.
         """
         if base_url is None:
             return self.url
         if urlsplit(base_url).scheme not in ("http", "https"):
-            raise UsageError(f"--base-url {base_url}: only http:// and https:// are fetched")
+            raise UsageError(f"--base-url {base_url}: give an address with http:// or https://")
         parts = urlsplit(self.url)
         return f"{base_url.rstrip('/')}/{parts.netloc}{parts.path}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A folder or file of an archive, and where it goes.
+    """A folder or file of an archive, and its target.
 
     Attributes:
-        archive: which.
-        inside: its path in the archive; nothing if the file is no archive but what is wanted itself.
-        target: its path below the folder of all sets.
+        archive: the archive.
+        inside: its path in the archive; empty if the downloaded file is not an archive.
+        target: its path relative to the folder of all sets.
     """
 
     archive: Archive
@@ -71,11 +72,11 @@ class DataSet:
     """A data set.
 
     Attributes:
-        about: what it is.
-        terms: its licence, or what its makers say of its use.
-        home: the page or paper to read on.
-        parts: what is always fetched.
-        lr: LR images by scale, fetched on request.
+        about: short description.
+        terms: its licence, or its terms of use.
+        home: web page or paper.
+        parts: the parts that are always downloaded.
+        lr: LR images by scale, downloaded on request.
         by_hand: how to get a set that has no parts, and where to put it.
     """
 
@@ -87,7 +88,7 @@ class DataSet:
     by_hand: str = ""
 
     def wanted(self, scales: tuple[int, ...]) -> tuple[Part, ...]:
-        """What is fetched, LR images of some scales included."""
+        """The parts to download, with the LR images of some scales."""
         return self.parts + tuple(part for scale in scales for part in self.lr.get(scale, ()))
 
 
@@ -149,7 +150,7 @@ def _kodak(number: int) -> Part:
     return Part(archive=archive, inside="", target=f"Kodak24/HR/{archive.name}")
 
 
-_UNSTATED = "no licence stated; the field uses it for research"
+_UNSTATED = "no licence stated; commonly used for research"
 SETS = {
     "div2k": _div2k_set("800 + 100 photographs of 2K", "train", "valid"),
     "div2k-train": _div2k_set("800 photographs of 2K", "train"),
@@ -206,7 +207,7 @@ def find_set(name: str) -> DataSet:
     """A data set by its name.
 
     Raises:
-        UsageError: for an unknown one.
+        UsageError: for an unknown name.
     """
     if name.lower() not in SETS:
         raise UsageError(f"unknown data set {name!r}{did_you_mean(name, SETS)}: choose from {', '.join(SETS)}")

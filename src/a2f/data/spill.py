@@ -1,4 +1,4 @@
-"""Decoded images in memory, and those that would not fit mapped from a file."""
+"""Decoded images in memory; images that do not fit are mapped from a file."""
 
 import tempfile
 from pathlib import Path
@@ -13,23 +13,23 @@ Image = NDArray[np.uint8]
 
 
 class Spill:
-    """Takes images one by one; beyond a limit their pixels go to a file, which the system reads as they are needed.
+    """Collects images; beyond a memory limit their pixels are written to a file and read on demand.
 
-    The file has no name: it is gone with the process, however that ends.
+    The file has no name, so it disappears when the process ends for any reason.
 
     Args:
-        folder: on a disk with room; made if it is not there.
-        limit_bytes: of pixels that stay in memory; None for no limit.
+        folder: folder for the file; made if it does not exist.
+        limit_bytes: limit of the pixels in memory; None for no limit.
     """
 
     def __init__(self, folder: Path, *, limit_bytes: int | None) -> None:
         self.folder, self.limit_bytes = folder, limit_bytes
         self.kept_bytes, self.spilt_bytes = 0, 0
-        self._images: list[Image | tuple[int, tuple[int, ...]]] = []  # or the place in the file, and the shape
+        self._images: list[Image | tuple[int, tuple[int, ...]]] = []  # or offset in the file, and shape
         self._file: BinaryIO | None = None
 
     def add(self, image: Image) -> None:
-        """Take one more.
+        """Add one image.
 
         Args:
             image: [H, W, 3] uint8.
@@ -55,10 +55,10 @@ class Spill:
         self.spilt_bytes += image.nbytes
 
     def images(self) -> list[Image]:
-        """All of them, in order, uint8; the spilt ones are read-only. Afterwards no more can be taken."""
+        """All images, in order, uint8; those in the file are read-only. After this call no image can be added."""
         if self._file is None:
             return [image for image in self._images if isinstance(image, np.ndarray)]
-        with self._file as file:  # what is mapped stays when the file is closed
+        with self._file as file:  # the mapping remains valid when the file is closed
             file.flush()
             mapped = np.memmap(file, np.uint8, mode="r")
         return [

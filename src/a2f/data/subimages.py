@@ -1,4 +1,4 @@
-"""Sub-images: square cut-outs of large images, which load faster than the whole, and names for them."""
+"""Sub-images: square crops of large images, which load faster than whole images, and their names."""
 
 import hashlib
 from collections import Counter
@@ -12,16 +12,16 @@ Image = NDArray[np.uint8]
 
 
 def positions(side: int, *, size: int, step: int, threshold: int) -> list[int]:
-    """Where sub-images start along one side of an image.
+    """The start positions of sub-images along one side of an image.
 
     Args:
         side: length of the side, pixels.
         size: length of a sub-image, pixels; 0 for the whole side.
-        step: from one start to the next, pixels.
-        threshold: a rest of more pixels than this gets a sub-image of its own, flush with the edge.
+        step: distance from one start to the next, pixels.
+        threshold: a remainder of more pixels than this gets its own sub-image at the edge.
 
     Returns:
-        At least one start; a side of at most `size` is taken whole.
+        At least one start; a side of at most `size` has one sub-image.
     """
     if size == 0 or side <= size:
         return [0]
@@ -32,7 +32,7 @@ def positions(side: int, *, size: int, step: int, threshold: int) -> list[int]:
 
 
 def sub_images(image: Image, *, size: int, step: int, threshold: int) -> list[Image]:
-    """Cut an image [H, W, 3] row by row into sub-images; arguments as `positions`."""
+    """Cut an image [H, W, 3] row by row into sub-images that start at `positions`."""
     rows, columns = (positions(side, size=size, step=step, threshold=threshold) for side in image.shape[:2])
     height, width = size or image.shape[0], size or image.shape[1]
     return [image[y : y + height, x : x + width] for y in rows for x in columns]
@@ -49,14 +49,14 @@ def sub_names(name: str, *, width: int, height: int, size: int, step: int, thres
 
 
 def unique_names(paths: Sequence[PurePath]) -> list[str]:
-    """A name for each path of a folder tree, all different, also where upper and lower case are one.
+    """A unique name for each path of a folder tree, also on file systems that ignore case.
 
     Args:
         paths: relative to the root of the tree.
 
     Returns:
-        ``2019_a`` for ``2019/a.jpg``. Names that would be the same (``a.png`` beside ``a.jpg``), or too long for a file
-        system, end in a checksum of the path instead.
+        For example ``2019_a`` for ``2019/a.jpg``. Names that would be equal (``a.png`` and ``a.jpg``) or too long for a
+        file system end with a checksum of the path.
     """
     plain = ["_".join(path.with_suffix("").parts) for path in paths]
     count = Counter(name.casefold() for name in plain)

@@ -1,4 +1,4 @@
-"""Unpacking archives from elsewhere: what is asked for, whole or not at all, and nowhere else."""
+"""Unpack untrusted archives: only the requested members, only inside the target, completely or not at all."""
 
 import shutil
 import stat
@@ -20,10 +20,10 @@ class Member:
     """A member of an archive.
 
     Attributes:
-        name: as it stands in the archive.
-        kind: "file", "folder", or what else it is.
-        size_bytes: unpacked.
-        open: gives the bytes of a file.
+        name: name in the archive.
+        kind: "file", "folder", "link" or "device".
+        size_bytes: unpacked size.
+        open: opens the content of a file.
     """
 
     name: str
@@ -35,17 +35,17 @@ class Member:
 def unpack(archive: Path, wanted: Mapping[str, Path]) -> dict[Path, int]:
     """Unpack folders or files of a zip or tar archive.
 
-    Each is unpacked beside its target under a hidden name and renamed when it is whole.
+    Each is unpacked beside its target under a hidden name and renamed when it is complete.
 
     Args:
-        archive: .zip, .tar, .tar.gz and the like; told from the content.
-        wanted: path in the archive -> target that is not there yet.
+        archive: a zip or tar archive, possibly compressed; the format is detected from the content.
+        wanted: path in the archive -> target that does not exist yet.
 
     Returns:
         The number of files of each target.
 
     Raises:
-        ArchiveError: if the archive is damaged, lacks something wanted, or holds members that lead out of it.
+        ArchiveError: if the archive is damaged, lacks a requested path, or has members outside the target.
         DownloadError: if the disk is full or cannot be written.
     """
     temporary = {target: target.with_name(f".{target.name}.unpacking") for target in wanted.values()}
@@ -83,32 +83,30 @@ def _remove(path: Path) -> None:
 def _chosen(
     members: Iterator[Member], wanted: Mapping[str, Path], archive: Path
 ) -> Iterator[tuple[Member, Path, PurePosixPath]]:
-    """Members that are wanted, the target each belongs to, and its path in there.
+    """The requested members, with the target and the path in the target.
 
     Raises:
-        ArchiveError: for a member, wanted or not, that would land outside, and for a wanted one that is a link or
-            a device.
+        ArchiveError: for any member with a path outside the target, and for a requested member that is a link or a
+            device.
     """
     for member in members:
         path = PurePosixPath(member.name.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or ":" in member.name.partition("/")[0] or "\0" in member.name:
-            raise ArchiveError(f"{archive} is not to be trusted: {member.name!r} leads out of it; nothing was unpacked")
+            raise ArchiveError(f"{archive} is not safe: {member.name!r} leads out of it; nothing was unpacked")
         for inside, target in wanted.items():
             if not path.is_relative_to(inside) or member.kind == "folder":
                 continue
             if member.kind != "file":
-                raise ArchiveError(
-                    f"{archive} is not to be trusted: {member.name!r} is a {member.kind}; nothing was unpacked"
-                )
+                raise ArchiveError(f"{archive} is not safe: {member.name!r} is a {member.kind}; nothing was unpacked")
             below = path.relative_to(inside)
-            if not any(part.startswith(".") for part in below.parts):  # what desktops leave in archives
+            if not any(part.startswith(".") for part in below.parts):  # hidden files of desktop systems
                 yield member, target, below
 
 
 def _write(member: Member, path: Path) -> None:
     free = shutil.disk_usage(path.parent if path.parent.exists() else path.anchor or ".").free
     if member.size_bytes > free:
-        raise DownloadError(f"{member.name} has {member.size_bytes:,} bytes, but only {free:,} are free: make room")
+        raise DownloadError(f"{member.name} has {member.size_bytes:,} bytes, but only {free:,} are free: free space")
     path.parent.mkdir(parents=True, exist_ok=True)
     with member.open() as source, path.open("wb") as file:
         shutil.copyfileobj(source, file, 1 << 20)
@@ -142,5 +140,5 @@ def _tar_members(file: tarfile.TarFile) -> Iterator[Member]:
 
 def _tar_content(file: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
     found = file.extractfile(info)
-    assert found is not None  # None for folders alone
+    assert found is not None  # None only for folders
     return found

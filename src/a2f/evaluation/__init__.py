@@ -1,1 +1,1 @@
-"""Any upscaler on any benchmark set, by a named protocol."""
+"""Measure any upscaler on any benchmark set with a named protocol."""

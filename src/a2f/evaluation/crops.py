@@ -1,4 +1,4 @@
-"""A sheet of crops: a row a picture and LR condition, a column a model, LR first and the original last."""
+"""A sheet of crops: one row per picture and LR condition, one column per model, LR first, the original last."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from a2f.errors import UsageError
-from a2f.evaluation.jpeg import Quality, condition, under
+from a2f.evaluation.jpeg import Quality, compressed, condition
 from a2f.evaluation.score import Method, enlarged
 from a2f.evaluation.sets import Image, Item
 from a2f.lettering import draw_text
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Sheet
     from PIL.ImageDraw import ImageDraw as Pen
 
-CROP_PX = (80, 60)  # of the original
+CROP_PX = (80, 60)  # pixels of the original
 CELL_PX = (240, 180)
 TITLE, TITLE_PX, FOOT_PX = 16, 30, 22
-CHARACTER_PX = 8  # of the small font, and some room
-PICTURES = 2  # unless they are named
+CHARACTER_PX = 8  # approximate width of a character of the small font
+PICTURES = 2  # default number of pictures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +29,8 @@ class SheetRow:
     """A row of the sheet.
 
     Attributes:
-        item: the picture, its LR image in the condition of the row.
-        quality: of the JPEG that LR went through.
+        item: the picture, with its LR image in the condition of the row.
+        quality: JPEG quality of the LR image.
         crop: x, y, width and height of the crop in HR pixels, all multiples of the scale.
     """
 
@@ -41,7 +41,7 @@ class SheetRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A crop [h, w, 3] uint8, and a line under it."""
+    """A crop [h, w, 3] uint8, and the caption below it."""
 
     image: Image
     foot: str
@@ -50,13 +50,13 @@ class Cell:
 def sheet_rows(
     items: Sequence[Item], *, scale: int, qualities: Sequence[Quality], pictures: Sequence[str] = ()
 ) -> list[SheetRow]:
-    """Rows for a sheet: each picture in each condition, with one crop where the original is rich in detail.
+    """Make the rows of a sheet: each picture in each condition, with one crop where the original has much detail.
 
     Args:
-        items: of `load_set`.
+        items: images of `load_set`.
         scale: s.
-        qualities: conditions of LR, in order.
-        pictures: names of items; two spread over the set by default.
+        qualities: JPEG qualities of LR, in order.
+        pictures: names of items; by default two items spread over the set.
 
     Raises:
         UsageError: for a name that the set does not have.
@@ -72,12 +72,12 @@ def sheet_rows(
         SheetRow(item=made, quality=quality, crop=crops[item.name])
         for item in chosen
         for quality in qualities
-        for made in under([item], quality)
+        for made in compressed([item], quality)
     ]
 
 
 def _crop_of(hr: Image, scale: int) -> Crop:
-    """A crop around the most detailed part, whole LR pixels."""
+    """A crop around the most detailed part, aligned to LR pixels."""
     x, y, w, h = detailed_crops(hr)[0]
     width, height = (min(most, side) // scale * scale for most, side in zip(CROP_PX, hr.shape[1::-1], strict=True))
     left = min(max(0, x + (w - width) // 2), hr.shape[1] - width) // scale * scale
@@ -86,10 +86,10 @@ def _crop_of(hr: Image, scale: int) -> Crop:
 
 
 def cells_of(rows: Sequence[SheetRow], method: Method, *, scale: int) -> list[Cell]:
-    """A column of the sheet: the crop of each row's enlargement, and its PSNR-Y over the whole picture.
+    """Make a column of the sheet: the crop of the enlargement of each row, and the PSNR-Y of the whole picture.
 
     Args:
-        rows: of `sheet_rows`.
+        rows: rows of `sheet_rows`.
         method: the model, or its finished enlargements; None is bicubic.
         scale: s.
 
@@ -106,17 +106,17 @@ def cells_of(rows: Sequence[SheetRow], method: Method, *, scale: int) -> list[Ce
 
 def _cut(image: Image, crop: Crop) -> Image:
     x, y, w, h = crop
-    return image[y : y + h, x : x + w].copy()  # the whole is not kept
+    return image[y : y + h, x : x + w].copy()  # a copy, so that the whole image is not kept in memory
 
 
 def draw_crops(rows: Sequence[SheetRow], columns: Mapping[str, Sequence[Cell]], *, scale: int, note: str) -> "Sheet":
     """Draw the sheet.
 
     Args:
-        rows: of `sheet_rows`.
-        columns: model -> its cells, of `cells_of`, in the order from left to right.
+        rows: rows of `sheet_rows`.
+        columns: model -> its cells from `cells_of`, from left to right.
         scale: s.
-        note: at the foot, in as many lines as it needs.
+        note: text at the bottom, wrapped into lines.
 
     Returns:
         A PIL image in RGB.
@@ -150,7 +150,7 @@ def _lr_cell(row: SheetRow, scale: int) -> Cell:
 
 
 def _draw_cell(sheet: "Sheet", pen: "Pen", cell: Cell, at: tuple[int, int]) -> None:
-    """A crop, each pixel enlarged by a whole number where there is room, and its foot."""
+    """Draw a crop, enlarged by a whole factor if it fits, and its caption."""
     from PIL import Image as Pillow
 
     height, width = cell.image.shape[:2]

@@ -1,4 +1,4 @@
-"""Paired differences of two models over the images of a set, with an interval by the bootstrap."""
+"""Paired differences of two models over the images of a set, with a bootstrap confidence interval."""
 
 import math
 from collections.abc import Sequence
@@ -12,29 +12,29 @@ from a2f.evaluation.score import SetScore
 from a2f.evaluation.tables import DIGITS, LOWER_IS_BETTER, markdown_table
 
 CONFIDENCE, RESAMPLES, SEED = 0.95, 10_000, 0
-FEW = 20  # images; of fewer the interval is too narrow
+FEW = 20  # with fewer images the interval is too narrow
 ALL_SETS = "all sets"
 UNCLEAR = "no clear difference"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Two models by one metric on one set; a difference is that of the first minus that of the second.
+    """The comparison of two models by one metric on one set; a difference is the first model minus the second.
 
     Attributes:
         first: name of a model.
-        second: name of another.
-        data: name of the set, or "all sets": the images of all of them together.
-        jpeg_quality: of the JPEG that LR went through.
-        metric: its name.
-        images: how many there are.
-        mean: mean of the differences over the images; NaN if one of them is not finite, as for images equal to HR.
+        second: name of the other model.
+        data: name of the set, or "all sets" for the images of all sets together.
+        jpeg_quality: JPEG quality of the LR images; None for LR without JPEG.
+        metric: name of the metric.
+        images: number of images.
+        mean: mean of the differences over the images; NaN if one is not finite, for example for images equal to HR.
         low: lower end of the interval of the mean.
-        high: upper end.
-        first_better: images on which the first is better.
-        second_better: images on which the second is better.
-        largest_image: the image on which they differ most.
-        largest: the difference there.
+        high: upper end of the interval of the mean.
+        first_better: number of images on which the first model is better.
+        second_better: number of images on which the second model is better.
+        largest_image: the image with the largest difference.
+        largest: the largest difference.
     """
 
     first: str
@@ -60,12 +60,12 @@ class Comparison:
 
 
 def compare(scores: Sequence[SetScore], metrics: Sequence[str], *, seed: int = SEED) -> list[Comparison]:
-    """Compare each two models on each set by each metric; and on all sets together, if there are several.
+    """Compare each pair of models on each set by each metric, and on all sets together if there are several.
 
     Args:
-        scores: of models that were measured on the same images.
+        scores: scores of models that were measured on the same images.
         metrics: names of metrics.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
     """
     found = []
     conditions = list(dict.fromkeys((s.data, s.jpeg_quality) for s in scores))
@@ -83,14 +83,14 @@ def compare(scores: Sequence[SetScore], metrics: Sequence[str], *, seed: int = S
 
 
 def interval(differences: Sequence[float], *, seed: int = SEED) -> tuple[float, float]:
-    """The 95 % interval of the mean of differences: percentiles of the means of 10,000 resamples of the images.
+    """The 95 % confidence interval of the mean difference: percentiles of the means of 10,000 resamples.
 
     Args:
-        differences: one an image.
-        seed: of the resamples.
+        differences: one per image.
+        seed: seed of the resamples.
 
     Returns:
-        Lower and upper end; NaN if a difference is not finite, and of fewer than two, which tell nothing of others.
+        Lower and upper end; NaN if a difference is not finite, or if there are fewer than two.
     """
     values = np.asarray(differences, np.float64)
     if len(values) < 2 or not np.isfinite(values).all():
@@ -101,30 +101,30 @@ def interval(differences: Sequence[float], *, seed: int = SEED) -> tuple[float, 
     return float(low), float(high)
 
 
-def note_of(comparisons: Sequence[Comparison]) -> str:
-    """What the table of comparisons shows, and with what care it is to be read."""
+def comparison_note(comparisons: Sequence[Comparison]) -> str:
+    """The note below a table of comparisons: what it shows and its limits."""
     pairs = len({(c.first, c.second) for c in comparisons})
-    told = (
+    text = (
         f"Differences: first minus second model, mean over images. Interval: {CONFIDENCE:.0%}, percentile bootstrap "
         f"over images, {RESAMPLES:,} resamples, seed {SEED}. better: the better model, if the interval does not "
         "contain 0. wins: images on which the first and the second model is better."
     )
     if any(c.images < 2 for c in comparisons):
-        told += " With one image there is no interval."
+        text += " With one image there is no interval."
     if any(1 < c.images < FEW for c in comparisons):
-        told += f" With fewer than {FEW} images the interval is too narrow. Do not rely on it."
+        text += f" With fewer than {FEW} images the interval is too narrow. Do not rely on it."
     if pairs > 1:
-        told += f" {pairs} pairs are compared and the intervals are not widened for that."
-    return told
+        text += f" {pairs} pairs are compared; the intervals are not corrected for multiple comparisons."
+    return text
 
 
 def as_markdown(comparisons: Sequence[Comparison]) -> str:
-    """A Markdown table of comparisons, and a note under it."""
-    return "\n".join([*markdown_table(comparison_rows(comparisons)), "", note_of(comparisons)])
+    """A Markdown table of comparisons, with a note below it."""
+    return "\n".join([*markdown_table(comparison_rows(comparisons)), "", comparison_note(comparisons)])
 
 
 def comparison_rows(comparisons: Sequence[Comparison]) -> list[list[str]]:
-    """The comparisons as text; the first row is the head."""
+    """The comparisons as rows of text; the first row is the header."""
     head = ["first", "second", "set", "metric", "images", "difference", "95 % interval", "better", "wins", "largest"]
     return [head, *(_row(c) for c in comparisons)]
 
@@ -135,12 +135,12 @@ def _row(c: Comparison) -> list[str]:
     span = "none" if math.isnan(c.low) else f"[{c.low:+z.{digits}f}, {c.high:+z.{digits}f}]"
     mean, largest = (f"{value:+z.{digits}f}" for value in (c.mean, c.largest))
     wins = f"{c.first_better}:{c.second_better}"
-    told = [c.first, c.second, data, c.metric, str(c.images), mean, span, c.verdict, wins]
-    return [*told, f"{largest} ({c.largest_image})"]
+    text = [c.first, c.second, data, c.metric, str(c.images), mean, span, c.verdict, wins]
+    return [*text, f"{largest} ({c.largest_image})"]
 
 
 def _images(scores: Sequence[SetScore], model: str, data: str, quality: Quality) -> dict[str, dict[str, float]]:
-    """Image -> metric -> value; of all sets, the images by the names of both set and image."""
+    """Image -> metric -> value; for all sets the key has the name of the set and of the image."""
     chosen = [s for s in scores if s.model == model and s.jpeg_quality == quality]
     if data == ALL_SETS:
         return {f"{s.data}/{image}": values for s in chosen for image, values in s.images.items()}

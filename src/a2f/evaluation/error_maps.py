@@ -1,4 +1,4 @@
-"""Error maps: where the luma of each enlargement differs from the original, on one colour scale for all models."""
+"""Error maps: the luma error of each enlargement, with one colour scale for all models."""
 
 import math
 import textwrap
@@ -14,19 +14,21 @@ from a2f.lettering import draw_text
 from a2f.metrics import psnr_y
 from a2f.sheets import FAINT, GAP, INK, MARGIN, PAPER, SMALL, fit_text
 
-WIDEST_PX = 480  # of a picture on the sheet; a larger one is reduced by a whole factor, the mean of its pixels
-NARROWEST_PX = 160
+MAX_WIDTH_PX = 480  # largest width of a picture; larger pictures are reduced by a whole factor (mean of pixels)
+MIN_WIDTH_PX = 160
 TITLE, HEAD_PX, FOOT_PX, BAR_PX = 16, 50, 22, 16
-CHARACTER_PX = 8  # of the small font, and some room
-SHARE = 0.995  # of the pixels whose error lies inside the colour scale
-# From black to light yellow, growing evenly in lightness, told apart by all who see colours differently.
+CHARACTER_PX = 8  # approximate width of a character of the small font
+SHARE = 0.995  # share of the pixels whose error is inside the colour scale
+# From black to light yellow, with uniformly increasing lightness, suitable for colour-blind readers.
 COLOURS = np.array(
     [(0, 0, 4), (31, 12, 72), (85, 15, 109), (136, 34, 106), (186, 54, 85), (227, 89, 51), (249, 140, 10),
      (249, 201, 50), (252, 255, 164)], np.float64,
 )  # fmt: skip
 
 
-NEARER = np.array([(33, 102, 172), (247, 247, 247), (217, 95, 2)], np.float64)  # the first model, none, the second
+NEARER = np.array(
+    [(33, 102, 172), (247, 247, 247), (217, 95, 2)], np.float64
+)  # first model better, equal, second model better
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +37,8 @@ class ErrorMap:
 
     Attributes:
         image: [H, W, 3] uint8.
-        title: over it.
-        detail: under the title.
+        title: text above it.
+        detail: text below the title.
     """
 
     image: Image
@@ -45,17 +47,17 @@ class ErrorMap:
 
 
 def error_of(sr: Image, hr: Image) -> NDArray[np.float64]:
-    """|Y(sr) - Y(hr)|, grey levels, [H, W]."""
+    """The absolute luma error |Y(sr) - Y(hr)| in grey levels, [H, W]."""
     error: NDArray[np.float64] = np.abs(rgb_to_y(sr) - rgb_to_y(hr))
     return error
 
 
 def colour_of(error: NDArray[np.float64], *, limit: float) -> Image:
-    """Errors as colours.
+    """Convert errors to colours.
 
     Args:
         error: [H, W], grey levels.
-        limit: the error that has the last colour; larger ones have it too.
+        limit: the error with the last colour; larger errors have this colour too.
 
     Returns:
         [H, W, 3] uint8.
@@ -64,7 +66,7 @@ def colour_of(error: NDArray[np.float64], *, limit: float) -> Image:
 
 
 def _coloured(share: NDArray[np.float64], colours: NDArray[np.float64]) -> Image:
-    """Shares from 0 to 1 as colours between the first and the last one."""
+    """Convert values from 0 to 1 to colours between the first and the last colour."""
     place = np.clip(share, 0, 1) * (len(colours) - 1)
     channels = [np.interp(place, range(len(colours)), colours[:, channel]) for channel in range(3)]
     image: Image = np.stack(channels, axis=-1).round().astype(np.uint8)
@@ -72,9 +74,9 @@ def _coloured(share: NDArray[np.float64], colours: NDArray[np.float64]) -> Image
 
 
 def draw_error_maps(item: Item, enlargements: Mapping[str, Image], *, scale: int) -> "NDArray[np.uint8]":
-    """The original, then the error map of each model, with a bar that tells what the colours mean.
+    """Draw the original, then the error map of each model, with a colour bar.
 
-    Of two models a last map tells which one is nearer to the original: blue the first, orange the second.
+    With two models, a last map shows which one is closer to the original: blue for the first, orange for the second.
 
     Args:
         item: the picture.
@@ -84,7 +86,7 @@ def draw_error_maps(item: Item, enlargements: Mapping[str, Image], *, scale: int
     Returns:
         The sheet, [H, W, 3] uint8.
     """
-    factor = max(1, -(-item.hr.shape[1] // WIDEST_PX))
+    factor = max(1, -(-item.hr.shape[1] // MAX_WIDTH_PX))
     errors = {name: _reduced(error_of(sr, item.hr), factor) for name, sr in enlargements.items()}
     limit = max(4, 4 * math.ceil(max(float(np.quantile(e, SHARE)) for e in errors.values()) / 4))
     small = np.stack([_reduced(item.hr[..., c].astype(np.float64), factor) for c in range(3)], axis=-1)
@@ -97,17 +99,19 @@ def draw_error_maps(item: Item, enlargements: Mapping[str, Image], *, scale: int
         (first, a), (second, b) = errors.items()
         most = max(1, math.ceil(np.quantile(np.abs(a - b), SHARE)))
         image = _coloured((a - b) / most / 2 + 0.5, NEARER)
-        nearer = f" The last map: white where both err alike; full colour where one errs by {most} levels less."
-        maps.append(ErrorMap(image=image, title="nearer to the original", detail=f"blue {first}, orange {second}"))
+        nearer = (
+            f" The last map: white where both errors are equal; full colour where one error is {most} levels smaller."
+        )
+        maps.append(ErrorMap(image=image, title="closer to the original", detail=f"blue {first}, orange {second}"))
     else:
         nearer = ""
-    reduced = "" if factor == 1 else f" Shown 1 : {factor}, each pixel the mean of {factor} x {factor}."
-    note = f"Absolute error of Y (16 to 235), grey levels; {limit} and above: lightest colour.{nearer}{reduced}"
+    reduced = "" if factor == 1 else f" Reduced 1 : {factor}, each pixel is the mean of {factor} x {factor}."
+    note = f"Absolute error of Y (16 to 235), grey levels; lightest colour: {limit} and above.{nearer}{reduced}"
     return _draw(maps, limit, note)
 
 
 def _reduced(plane: NDArray[np.float64], factor: int) -> NDArray[np.float64]:
-    """Means of squares of `factor` pixels; what is left over at the right and lower edge is cut."""
+    """Means of squares of `factor` x `factor` pixels; a remainder at the right and lower edge is cut."""
     height, width = (side // factor for side in plane.shape)
     parts = plane[: height * factor, : width * factor].reshape(height, factor, width, factor)
     mean: NDArray[np.float64] = parts.mean((1, 3))
@@ -119,7 +123,7 @@ def _draw(maps: list[ErrorMap], limit: int, note: str) -> Image:
     from PIL import ImageDraw
 
     height, shown = maps[0].image.shape[:2]
-    width = max(shown, NARROWEST_PX)
+    width = max(shown, MIN_WIDTH_PX)
     across = 2 * MARGIN + len(maps) * (width + GAP) - GAP
     lines = textwrap.wrap(note, max(20, (across - 2 * MARGIN) // CHARACTER_PX))
     foot = BAR_PX + (len(lines) + 1) * FOOT_PX

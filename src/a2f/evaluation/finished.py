@@ -1,4 +1,4 @@
-"""Finished enlargements from a folder: what another program made of the same LR images."""
+"""Finished enlargements in a folder, made by another program from the same LR images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from a2f.data.names import branch, find_partners, told_scale
+from a2f.data.names import branch, find_partners, scales_in_names
 from a2f.data.pairs import images_below
 from a2f.errors import InputError
 from a2f.evaluation.sets import Image, Item
 from a2f.imageio.rgb import read_rgb8
 
-OTHERS = ("_LR", "_HR", "_GT", "_bicubic")  # ends of names: what programs write beside their results
+OTHERS = ("_LR", "_HR", "_GT", "_bicubic")  # suffixes of files that programs write besides their results
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class Finished:
     """The enlargements of one set.
 
     Attributes:
-        folder: where they lie.
+        folder: the folder of the enlargements.
         files: item name -> file.
         left: images of the folder that belong to no item.
     """
@@ -30,11 +30,11 @@ class Finished:
     left: tuple[Path, ...]
 
     def read(self, item: Item) -> Image:
-        """The enlargement of an item, [sH, sW, 3] uint8.
+        """Read the enlargement of an item, [sH, sW, 3] uint8.
 
         Raises:
             ImageReadError: if the file cannot be read.
-            InputError: if its size is not that of the original cut to a multiple of the scale, or it is grey and the
+            InputError: if its size differs from the original cut to a multiple of the scale, or it is grey and the
                 original is not.
         """
         path = self.files[item.name]
@@ -54,14 +54,14 @@ def find_finished(folder: Path, items: Sequence[Item], *, data: str, scale: int)
     """Find the enlargement of each item of a set, by the rules of `a2f.data.names`.
 
     Args:
-        folder: of the enlargements, or of one folder for each set, with or without one for each scale below it:
-            ``results/carn/Set5/x4/``. Names that end in _LR, _HR, _GT or _bicubic are passed over.
-        items: of the set.
-        data: the set's name.
+        folder: folder of the enlargements; it may have one subfolder per set, and these may have one per scale:
+            ``results/carn/Set5/x4/``. Names that end in _LR, _HR, _GT or _bicubic are skipped.
+        items: the items of the set.
+        data: name of the set.
         scale: s.
 
     Raises:
-        InputError: if an item has no file or several; the message names what did not pair.
+        InputError: if an item has no file or several; the message names the items and the unpaired files.
     """
     names = [item.name for item in items]
     place = branch(folder, data.rpartition("/")[2], scale=scale)
@@ -72,11 +72,11 @@ def find_finished(folder: Path, items: Sequence[Item], *, data: str, scale: int)
 
 
 def scale_of_folder(folder: Path) -> int | None:
-    """The scale that the name of each file, or of a folder around it, tells; None if one tells none, or they differ."""
+    """The scale in the names of all files or their folders; None if a name has none, or if they differ."""
     found = set[int | None]()
     for path in images_below(folder):
         inside = path.relative_to(folder.parent)
-        found |= told_scale(path.stem) or told_scale(*inside.parts[:-1]) or {None}
+        found |= scales_in_names(path.stem) or scales_in_names(*inside.parts[:-1]) or {None}
     return found.pop() if len(found) == 1 else None
 
 

@@ -1,4 +1,4 @@
-"""Ranges for 8-bit integers from a folder of photographs, and what they lose."""
+"""Calibrate the ranges for 8-bit integers on a folder of photographs, and measure the loss."""
 
 import importlib.util
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from a2f.runtime.openvino import computes
 from a2f.weights import Weights
 
 LOSS_KEY = "int8_loss_db"
-PHOTOGRAPHS = 32  # every fourth one is for the loss
+PHOTOGRAPHS = 32  # every fourth one measures the loss
 LR_SIDE_PX = 160
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -30,17 +30,17 @@ Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 def calibrated(
     weights: Weights, folder: Path, *, tell: Callable[[str], None], jpeg_quality: int | None = None
 ) -> Weights:
-    """The same weights with ranges for 8-bit integers in their metadata and, where OpenVINO is there, their loss.
+    """Add ranges for 8-bit integers to the metadata of weights, and their loss if OpenVINO is installed.
 
     Args:
-        weights: of any network of the family.
-        folder: folder tree of photographs; 32 of them, evenly spread, are used.
-        tell: takes lines for people.
-        jpeg_quality: the ranges are taken from LR images that are JPEGs of this quality (4:2:0), for weights that are
-            made for JPEG input; None takes them as they are. The loss is measured on LR images as they are.
+        weights: weights of any A²F network.
+        folder: folder of photographs, searched recursively; 32 evenly spread ones are used.
+        tell: called with lines for the user.
+        jpeg_quality: quality of JPEG compression (4:2:0) of the LR images that give the ranges, for weights for JPEG
+            input; None for no compression. The loss is measured on LR images without compression.
 
     Raises:
-        ImageReadError, InputError: if the folder holds no photographs that can be used.
+        ImageReadError, InputError: if the folder has no suitable photographs.
     """
     paths = find_images(folder)
     spread = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, PHOTOGRAPHS).round().astype(int))]
@@ -48,14 +48,16 @@ def calibrated(
     known, held = [p for i, p in enumerate(pairs) if i % 4 != 3], pairs[3::4]
     seen = [lr if jpeg_quality is None else jpeg(lr, quality=jpeg_quality) for _, lr in known]
     ranges = calibrate(weights, [lr.astype(np.float32) / np.float32(255) for lr in seen])
-    kept = {key: value for key, value in weights.metadata.items() if key != LOSS_KEY}  # that of the ranges before
+    kept = {
+        key: value for key, value in weights.metadata.items() if key != LOSS_KEY
+    }  # without the loss of the old ranges
     result = replace(weights, metadata={**kept, METADATA_KEY: ranges_text(ranges)}, sha256="")
     tell(f"ranges of {len(ranges)} blocks from {len(known)} photographs")
     if held and importlib.util.find_spec("openvino") and computes("int8"):
         loss = _psnr(weights, "onnxruntime", "float32", held) - _psnr(result, "openvino", "int8", held)
         tell(f"loss on {len(held)} other photographs: {loss:.4f} dB PSNR-Y")
         return replace(result, metadata={**result.metadata, LOSS_KEY: f"{loss:.4f}"})
-    tell("the loss was not measured: " + ("that takes a2f[openvino]" if held else "that takes 4 photographs or more"))
+    tell("the loss was not measured: " + ("install a2f[openvino]" if held else "give at least 4 photographs"))
     return result
 
 
@@ -65,7 +67,7 @@ def _middle(hr: NDArray[np.uint8], scale: int) -> Pair:
     part = hr[top : top + side, left : left + side]
     part = part[: part.shape[0] // scale * scale, : part.shape[1] // scale * scale]
     if min(part.shape[:2]) < 8 * scale:
-        raise InputError(f"a photograph of {hr.shape[1]} x {hr.shape[0]} pixels is too small to take ranges from")
+        raise InputError(f"a photograph of {hr.shape[1]} x {hr.shape[0]} pixels is too small for calibration")
     return part, imresize(part, scale=1 / scale)
 
 

@@ -1,4 +1,4 @@
-"""LR images that went through a JPEG file: the protocol for compressed input."""
+"""The protocol for compressed input: LR images after JPEG compression."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,26 +10,26 @@ if TYPE_CHECKING:
     from a2f.evaluation.sets import Item
 
 VERSION = "a2f-jpeg/1"
-SUBSAMPLING = "4:2:0"  # that of `jpeg`
+SUBSAMPLING = "4:2:0"  # the default of `jpeg`
 UNTOUCHED = "clean"
 
-Quality = int | None  # of the JPEG that LR went through; None: it went through none
+Quality = int | None  # JPEG quality of the LR images; None for no JPEG
 
 
-def under(items: "Sequence[Item]", quality: Quality) -> "list[Item]":
-    """A set whose LR images went through a JPEG of this quality; the set itself for None."""
+def compressed(items: "Sequence[Item]", quality: Quality) -> "list[Item]":
+    """Compress and decode the LR images of a set as JPEG; None returns the set unchanged."""
     if quality is None:
         return list(items)
     return [replace(item, lr=jpeg(item.lr, quality=quality)) for item in items]
 
 
 def condition(quality: Quality) -> str:
-    """What a table calls it: "clean", or "JPEG 75"."""
+    """The name of a condition in tables: "clean", or "JPEG 75"."""
     return UNTOUCHED if quality is None else f"JPEG {quality}"
 
 
 def encoder() -> str:
-    """What encodes, with its versions; the pixels depend on them."""
+    """The JPEG encoder and its versions, on which the pixels depend."""
     import PIL
     from PIL import features
 
@@ -39,7 +39,7 @@ def encoder() -> str:
 
 
 def lr_rule(qualities: Sequence[Quality]) -> str:
-    """How LR was made, for the protocol under a table."""
+    """The rule by which LR was made, for the protocol below a table."""
     listed = ", ".join(str(quality) for quality in qualities if quality is not None)
     rule = (
         f"{VERSION}: LR by MATLAB-compatible bicubic (or the set's own LR_bicubic), rounded to uint8 RGB, "

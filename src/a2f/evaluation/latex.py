@@ -1,4 +1,4 @@
-"""Scores as LaTeX: a table of methods and sets in the style of booktabs, the best and the second best marked."""
+"""Scores as a LaTeX table of methods and sets, in the style of booktabs, with marks for the best and second best."""
 
 import math
 import re
@@ -7,18 +7,18 @@ from itertools import pairwise
 from operator import itemgetter
 from typing import Literal
 
-from a2f.evaluation.differences import Comparison, comparison_rows, note_of
+from a2f.evaluation.differences import Comparison, comparison_note, comparison_rows
 from a2f.evaluation.tables import LOWER_IS_BETTER, PRINTED_DIGITS, Row
 
 Marks = Literal["colour", "bold", "none"]
 NAMES = {"psnr_y": "PSNR", "ssim_y": "SSIM", "psnr_rgb": "PSNR-RGB", "ms_ssim": "MS-SSIM", "lpips": "LPIPS"}
 MARKS = {
-    "colour": (r"\textcolor{red}{#1}", r"\textcolor{blue}{#1}"),  # those of the paper's Table 6
+    "colour": (r"\textcolor{red}{#1}", r"\textcolor{blue}{#1}"),  # as in Table 6 of the paper
     "bold": (r"\textbf{#1}", r"\underline{#1}"),
 }
 PACKAGES = {"colour": "booktabs and xcolor", "bold": "booktabs", "none": "booktabs"}
-# Upper ends of the groups of the paper's Table 6 by scale, thousands of parameters. At x2 the last group is printed
-# "< 5000K" and holds MSRN with 5930K.
+# Upper limits of the groups of Table 6 of the paper by scale, in thousands of parameters. At x2 the last group is
+# printed as "< 5000K" but contains MSRN with 5930K.
 GROUPS_K = {2: (500, 1000, 2000, 10000), 3: (1000, 2000, 10000), 4: (1000, 2000, 10000)}
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -32,19 +32,19 @@ Best = dict[tuple[str, str], tuple[str, str | None]]  # column, metric -> text o
 def as_latex(
     rows: Sequence[Row], columns: Sequence[str], metrics: Sequence[str], note: str, *, marks: Marks, grouped: bool
 ) -> str:
-    r"""A tabular; the note as comments.
+    r"""Make a tabular, with the note as comments.
 
-    Figures have the digits of the paper: PSNR 2, all others 4. A figure that is printed like the best one is marked
-    like it. Figures of the paper are not ranked where its set has other pictures (`Row.not_comparable`).
+    Figures have the digits of the paper: PSNR 2, all others 4. A figure that is printed like the best one gets the same
+    mark. Figures of the paper are not ranked if its set has other pictures (`Row.not_comparable`).
 
     Args:
-        rows: of `table_rows`.
-        columns: of `columns_of`; each spans a column for each metric.
-        metrics: in the order of the columns.
-        note: protocol.
-        marks: how the best and the second best of a group are marked: "colour", red and blue as in the paper; "bold",
-            bold and underlined; "none". The macros ``\best`` and ``\second`` say how, and can be defined otherwise.
-        grouped: a group for each size, as the paper's Table 6 has them; otherwise all rows are one group.
+        rows: rows of `table_rows`.
+        columns: columns of `columns_of`; each has one column per metric.
+        metrics: names of metrics, in the order of the columns.
+        note: the protocol.
+        marks: marks of the best and second best of a group: "colour" (red and blue as in the paper), "bold" (bold and
+            underlined) or "none". The macros ``\best`` and ``\second`` define the marks and can be redefined.
+        grouped: group the rows by size, as in Table 6 of the paper; otherwise all rows are one group.
     """
     head = [f"% {line}" for line in note.splitlines() if line]
     scales = " and ".join(f"x{scale}" for scale in sorted({row.scale for row in rows}))
@@ -64,10 +64,10 @@ def as_latex(
 
 
 def comparisons_as_latex(comparisons: Sequence[Comparison]) -> str:
-    """A tabular of paired differences, how they were made as a comment."""
+    """Make a tabular of paired differences, with the method as a comment."""
     head, *body = ([_signed(escaped(NAMES.get(cell, cell))) for cell in row] for row in comparison_rows(comparisons))
     lines = [
-        f"% {note_of(comparisons)}",
+        f"% {comparison_note(comparisons)}",
         rf"\begin{{tabular}}{{{'l' * len(head)}}}",
         r"\toprule",
         " & ".join(head) + r" \\",
@@ -77,17 +77,17 @@ def comparisons_as_latex(comparisons: Sequence[Comparison]) -> str:
 
 
 def _signed(text: str) -> str:
-    """Numbers with a sign in mathematics, where a minus is longer than a hyphen."""
+    """Put signed numbers into math mode, so that the minus sign is not a hyphen."""
     return re.sub(r"(?<![\w.-])[+-]\d+\.\d+", r"$\g<0>$", text)
 
 
 def escaped(text: str) -> str:
-    """A text with the letters that LaTeX takes for commands escaped."""
+    """Escape the special characters of LaTeX."""
     return "".join(SPECIAL.get(letter, letter) for letter in text)
 
 
 def _head(columns: Sequence[str], metrics: Sequence[str]) -> list[str]:
-    """Names of the sets over those of the metrics; with one metric, one line."""
+    """The header: names of the sets above names of the metrics; one line if there is one metric."""
     start = ["Method", "Params, K", "Multi-Adds, G"]
     if len(metrics) == 1:
         return [" & ".join([*start, *(escaped(f"{name} {NAMES[metrics[0]]}") for name in columns)]) + r" \\"]
@@ -99,7 +99,7 @@ def _head(columns: Sequence[str], metrics: Sequence[str]) -> list[str]:
 
 
 def _groups(rows: Sequence[Row], *, grouped: bool) -> Iterator[tuple[str, list[Row]]]:
-    """Rows by size, each group with its title; those of unknown size last."""
+    """Group the rows by size, each group with its title; rows of unknown size are last."""
     if not grouped:
         yield "", list(rows)
         return
@@ -116,7 +116,7 @@ def _groups(rows: Sequence[Row], *, grouped: bool) -> Iterator[tuple[str, list[R
 
 
 def _best(rows: Sequence[Row], columns: Sequence[str], metrics: Sequence[str]) -> Best:
-    """The best and the second best text of each column and metric, where two rows or more can be compared."""
+    """The best and second best text of each column and metric, if at least two rows can be compared."""
     found: Best = {}
     for column in columns:
         for metric in metrics:

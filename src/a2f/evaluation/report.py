@@ -10,7 +10,7 @@ from a2f import __version__
 from a2f.evaluation.differences import CONFIDENCE, RESAMPLES, SEED, UNCLEAR, Comparison
 from a2f.evaluation.published import SOURCE, Published, printed, published, why_not_comparable
 from a2f.evaluation.score import SetScore, protocol
-from a2f.evaluation.tables import LOWER_IS_BETTER, Shown, qualities_of, rows_network
+from a2f.evaluation.tables import LOWER_IS_BETTER, ShownRows, qualities_of, rows_network
 
 SCHEMA = "a2f-eval/1"
 
@@ -19,22 +19,22 @@ def as_json(
     scores: Sequence[SetScore],
     metrics: Sequence[str],
     *,
-    shown: Shown = "none",
+    shown: ShownRows = "none",
     comparisons: Sequence[Comparison] | None = None,
     lr_data: str | None = None,
 ) -> str:
-    """Everything: means, images, comparisons and the rows of the paper that are asked for.
+    """All results as JSON: means, images, comparisons and the requested rows of the paper.
 
-    A value that is not finite is null: the PSNR of an image that is equal to its original.
+    Values that are not finite are null, e.g. the PSNR of an image that is equal to its original.
 
     Args:
-        scores: any models on any sets.
+        scores: scores of any models on any sets.
         metrics: names of metrics.
-        shown: as `a2f.evaluation.tables.table_rows`.
-        comparisons: of `a2f.evaluation.differences.compare`; None for none.
-        lr_data: as `a2f.evaluation.score.protocol`.
+        shown: the rows of the paper to include: "none", "own" (of the measured networks) or "all".
+        comparisons: result of `a2f.evaluation.differences.compare`; None to leave them out.
+        lr_data: name of the folder of LR images, if they are not those of the set or made by bicubic.
     """
-    told: dict[str, Any] = {
+    text: dict[str, Any] = {
         "schema": SCHEMA,
         "a2f": __version__,
         "protocol": protocol(metrics, qualities_of(scores), lr_data=lr_data),
@@ -42,7 +42,7 @@ def as_json(
         "scores": [_score(s, metrics) for s in scores],
     }
     if comparisons is not None:
-        told["comparisons"] = {
+        text["comparisons"] = {
             "method": "percentile bootstrap of the mean of paired differences over images",
             "confidence": CONFIDENCE,
             "resamples": RESAMPLES,
@@ -52,8 +52,8 @@ def as_json(
     if shown != "none":
         unlike = dict.fromkeys(s.data for s in scores if why_not_comparable(s.data, len(s.images)))
         rows = [_printed(row) for row in _rows(scores, shown)]
-        told["published"] = {"source": SOURCE, "rows": rows, "not_comparable": list(unlike)}
-    return json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False)
+        text["published"] = {"source": SOURCE, "rows": rows, "not_comparable": list(unlike)}
+    return json.dumps(text, indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def json_schema() -> str:
@@ -92,7 +92,7 @@ def _comparison(c: Comparison) -> dict[str, Any]:
     }
 
 
-def _rows(scores: Sequence[SetScore], shown: Shown) -> list[Published]:
+def _rows(scores: Sequence[SetScore], shown: ShownRows) -> list[Published]:
     scales = {s.scale for s in scores}
     own = [published(rows_network({s.column: s}), scale=s.scale) for s in scores]
     return [row for row in printed() if row.scale in scales and (shown == "all" or row in own)]

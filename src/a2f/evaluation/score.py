@@ -1,4 +1,4 @@
-"""Scores of an upscaler on a set."""
+"""Measure an upscaler on a set."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ from a2f.upscaler import Upscaler
 
 VERSION = "a2f-y/1"
 COMMON = "SR rounded to uint8 RGB; mean over images"
-TOLD = {
+RULES = {
     "psnr_y": "PSNR-Y: BT.601 luma (16..235) in float, scale pixels cut from each border, peak 255",
     "ssim_y": "SSIM-Y: the same luma and border, 11x11 Gaussian sigma 1.5, population covariance",
     "psnr_rgb": "PSNR-RGB: all three channels, scale pixels cut, peak 255",
@@ -33,42 +33,42 @@ TOLD = {
 
 
 def protocol(metrics: Sequence[str], qualities: Sequence[Quality] = (None,), *, lr_data: str | None = None) -> str:
-    """Version and rules of what is measured, for every table.
+    """The version and the rules of the protocol, printed with every table.
 
     Args:
         metrics: names of `METRICS`.
-        qualities: of the JPEGs that LR went through.
+        qualities: JPEG qualities of the LR images.
         lr_data: name of the folder of LR images, if they are not those of the set or made by bicubic.
     """
     if lr_data is not None:
         return f"LR images from {lr_data}. {protocol(metrics, qualities)}"
-    rules = f"{VERSION}: {'; '.join([COMMON, *(TOLD[name] for name in metrics)])}"
+    rules = f"{VERSION}: {'; '.join([COMMON, *(RULES[name] for name in metrics)])}"
     return rules if set(qualities) <= {None} else f"{lr_rule(list(dict.fromkeys(qualities)))}. {rules}"
 
 
 def psnr_rgb(sr: Image, hr: Image, *, border: int) -> float:
-    """PSNR over all three channels, dB. Arguments as `a2f.metrics.psnr_y`."""
+    """PSNR over all three channels, dB; `border` pixels are cut from each side."""
     inner = slice(border, -border or None)
-    a, b = (np.ascontiguousarray(image)[inner, inner] for image in (sr, hr))  # as in `a2f.metrics`
+    a, b = (np.ascontiguousarray(image)[inner, inner] for image in (sr, hr))  # one memory layout, as in `a2f.metrics`
     difference = a.astype(np.float64) - b
     mse = float(np.mean(difference**2))
     return math.inf if mse == 0 else 10 * math.log10(255**2 / mse)
 
 
 Metric = Callable[..., float]
-METRICS: tuple[str, ...] = tuple(TOLD)
+METRICS: tuple[str, ...] = tuple(RULES)
 
 
 def metric_functions(names: Sequence[str], *, lpips: Path | None = None) -> dict[str, Metric]:
-    """What measures, by name: each is called with sr, hr and border=.
+    """The metric functions by name; each is called with sr, hr and border=.
 
     Args:
-        names: of `METRICS`.
-        lpips: the file alexnet.ckpt; that of $A2F_LPIPS by default.
+        names: names of `METRICS`.
+        lpips: the file alexnet.ckpt; by default that of $A2F_LPIPS.
 
     Raises:
         UsageError: for an unknown name.
-        WeightsError, MissingExtraError: if LPIPS is asked for and its weights or torch are missing.
+        WeightsError, MissingExtraError: if LPIPS is requested and its weights or torch are missing.
     """
     for name in names:
         if name not in METRICS:
@@ -81,17 +81,17 @@ def metric_functions(names: Sequence[str], *, lpips: Path | None = None) -> dict
     return {name: known[name] for name in names}
 
 
-Method = Upscaler | Finished | None  # what is measured; None is bicubic
+Method = Upscaler | Finished | None  # the method to measure; None is bicubic
 
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """What is known of a model beside its name.
+    """Properties of a model.
 
     Attributes:
-        network: "sd", "carn-m", ...: a key of `VARIANTS`, `ABLATIONS` or `PEERS`; None for anything else.
-        parameters: of the network, gains of weight normalisation included; None if not known.
-        multi_adds: to 1280x720, as the paper's Table 6 counts those of A²F; None if not known.
+        network: a key of `VARIANTS`, `ABLATIONS` or `PEERS`, e.g. "sd" or "carn-m"; None for other models.
+        parameters: number of parameters with the gains of weight normalisation; None if unknown.
+        multi_adds: Multi-Adds for 1280x720 output, counted as for A²F in Table 6 of the paper; None if unknown.
     """
 
     network: str | None = None
@@ -101,16 +101,16 @@ class About:
 
 @dataclass(frozen=True, kw_only=True)
 class SetScore:
-    """A model on a set.
+    """The scores of a model on a set.
 
     Attributes:
-        model: its name in a table.
+        model: name of the model in tables.
         data: name of the set.
         scale: s.
         images: image name -> metric name -> value.
-        ensemble: runs of the upscaler whose mean was measured.
-        jpeg_quality: of the JPEG that LR went through; None for untouched LR.
-        about: the network.
+        ensemble: number of runs of the upscaler whose mean was measured.
+        jpeg_quality: JPEG quality of the LR images; None for no JPEG.
+        about: properties of the model.
     """
 
     model: str
@@ -122,12 +122,12 @@ class SetScore:
     about: About = field(default_factory=About)
 
     def label(self, of: str) -> str:
-        """A text about the model, and its ensemble if there is one."""
+        """A text about the model, with the size of its ensemble if there is one."""
         return of if self.ensemble == 1 else f"{of}, ensemble of {self.ensemble}"
 
     @property
     def column(self) -> str:
-        """What a table calls the set: "Set5", or "Set5 JPEG 75"."""
+        """The name of the set in tables: "Set5", or "Set5 JPEG 75"."""
         return self.data if self.jpeg_quality is None else f"{self.data} {condition(self.jpeg_quality)}"
 
     def mean(self, metric: str) -> float:
@@ -136,17 +136,17 @@ class SetScore:
 
 
 def upscale_uint8(lr: Image, upscaler: Upscaler | None, *, scale: int) -> Image:
-    """The enlargement as it is measured: rounded to uint8; bicubic for None."""
+    """Enlarge an image and round it to uint8, as it is measured; None is bicubic."""
     if upscaler is None:
         return imresize(lr, scale=scale)
     sr = upscaler(lr.astype(np.float32) / np.float32(255))
     if not np.isfinite(sr).all():
-        raise InputError(f"{upscaler.description}: NaN or infinity came out")
+        raise InputError(f"{upscaler.description}: the result has NaN or infinity")
     return to_uint8(sr)
 
 
 def enlarged(item: Item, method: Method, *, scale: int) -> Image:
-    """The enlargement of an item, [sH, sW, 3] uint8: made now, or read."""
+    """Make or read the enlargement of an item, [sH, sW, 3] uint8."""
     made = method.read(item) if isinstance(method, Finished) else upscale_uint8(item.lr, method, scale=scale)
     return np.ascontiguousarray(made)
 
@@ -167,23 +167,23 @@ def score_set(
 
     Args:
         method: what to measure; None is bicubic.
-        items: of `load_set`.
-        model: its name in the table.
-        data: the set's name in the table.
+        items: images of `load_set`.
+        model: name of the model in the table.
+        data: name of the set in the table.
         scale: s.
         metrics: names of `METRICS`.
-        save: folder that keeps the SR images, as PNG.
-        lpips: as `metric_functions`.
-        jpeg_quality: of the JPEG that the LR images of `items` went through (`a2f.evaluation.jpeg.under`).
+        save: folder to save the SR images to, as PNG.
+        lpips: the file alexnet.ckpt; by default that of $A2F_LPIPS.
+        jpeg_quality: JPEG quality of the LR images of `items` (`a2f.evaluation.jpeg.compressed`).
 
     Raises:
         UsageError: for an unknown metric.
-        InputError: if the upscaler has another scale, or gives NaN; as `Finished.read`.
-        WeightsError, MissingExtraError: as `metric_functions`.
+        InputError: if the upscaler has another scale or gives NaN, or for the reasons of `Finished.read`.
+        WeightsError, MissingExtraError: if LPIPS is requested and its weights or torch are missing.
     """
     functions = metric_functions(metrics, lpips=lpips)
     if method is not None and not isinstance(method, Finished) and method.scale != scale:
-        raise InputError(f"{model} enlarges {method.scale} times, the set is read for x{scale}")
+        raise InputError(f"{model} enlarges {method.scale} times, but the set is read for x{scale}")
 
     def one(item: Item) -> dict[str, float]:
         sr = enlarged(item, method, scale=scale)

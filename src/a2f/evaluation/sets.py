@@ -1,4 +1,4 @@
-"""Benchmark sets on disk: folders of HR images, with LR images beside them or made from them."""
+"""Benchmark sets on disk: folders of HR images, with LR images beside them or made by bicubic."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Item:
     """One image of a set.
 
     Attributes:
-        name: file name without its suffix; where two images share it, the path with the suffix.
+        name: file name without suffix; if two images share it, the path with the suffix.
         hr: [sH, sW, 3] uint8.
         lr: [H, W, 3] uint8.
     """
@@ -28,15 +28,16 @@ class Item:
 
 
 def load_set(folder: Path, *, scale: int, lr_data: Path | None = None) -> list[Item]:
-    """Read a set: ``folder/HR/baby.png`` and, where there is any, ``folder/LR_bicubic/X4/babyx4.png``.
+    """Read a set: ``folder/HR/baby.png`` and, if it exists, ``folder/LR_bicubic/X4/babyx4.png``.
 
-    A folder without HR/ is taken as the HR images themselves. HR is cut to a multiple of the scale, and LR is made by
-    MATLAB-compatible bicubic where there is no folder of it. Pictures are read and paired as in training (`make_pair`).
+    A folder without HR/ contains the HR images itself. HR is cut to a multiple of the scale. LR is made by
+    MATLAB-compatible bicubic if there is no folder of LR images. Images are read and paired as in training
+    (`make_pair`).
 
     Args:
-        folder: of the set.
+        folder: folder of the set.
         scale: s.
-        lr_data: folder of other LR images; as `own` of `a2f.data.pairs.find_lr`.
+        lr_data: folder of other LR images (`own` of `a2f.data.pairs.find_lr`).
 
     Raises:
         ImageReadError: if there are no images, or one cannot be read.
@@ -50,5 +51,5 @@ def load_set(folder: Path, *, scale: int, lr_data: Path | None = None) -> list[I
 
 
 def _whole_name(path: Path, folder: Path) -> str:
-    """A name for an image whose stem another image has too; fit for a file name."""
+    """A name for an image that shares its stem with another image; valid as a file name."""
     return path.relative_to(folder).as_posix().replace("/", "_")

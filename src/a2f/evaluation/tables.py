@@ -1,4 +1,4 @@
-"""Scores as rows, and the rows as Markdown and CSV; the protocol on each. LaTeX and JSON have files of their own."""
+"""Scores as table rows, and the rows as Markdown and CSV, each with the protocol."""
 
 import csv
 import io
@@ -11,23 +11,23 @@ from a2f.evaluation.published import SOURCE, Published, printed, published, why_
 from a2f.evaluation.score import SetScore, protocol
 
 DIGITS = {"psnr_y": 3, "psnr_rgb": 3, "ssim_y": 4, "ms_ssim": 4, "lpips": 4}
-PRINTED_DIGITS = {**DIGITS, "psnr_y": 2, "psnr_rgb": 2}  # as papers print them
+PRINTED_DIGITS = {**DIGITS, "psnr_y": 2, "psnr_rgb": 2}  # digits in papers
 LOWER_IS_BETTER = ("lpips",)
-Shown = Literal["none", "own", "all"]
+ShownRows = Literal["none", "own", "all"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A method in a table.
+    """The row of a method in a table.
 
     Attributes:
-        label: its name.
-        parameters_k: thousands of parameters; None if not known.
-        multi_adds_g: to 1280x720, 10^9; None if not known.
-        figures: column -> metric -> value; without what is not known.
+        label: name of the method.
+        parameters_k: thousands of parameters; None if unknown.
+        multi_adds_g: Multi-Adds for 1280x720 output, 10^9; None if unknown.
+        figures: column -> metric -> value; unknown values are left out.
         source: whether the figures were measured here or printed in the paper.
         scale: s.
-        not_comparable: column -> why its figures cannot be compared with those that were measured.
+        not_comparable: column -> why its figures are not comparable with the measured figures.
     """
 
     label: str
@@ -39,7 +39,7 @@ class Row:
     not_comparable: Mapping[str, str] = field(default_factory=dict)
 
     def cell(self, column: str, metrics: Sequence[str], digits: Mapping[str, int]) -> str:
-        """The metrics of a column, joined by "/"; what is not known is a dash."""
+        """The metrics of a column, joined by "/"; an unknown value is a dash."""
         values = self.figures.get(column, {})
         if not values:
             return "-"
@@ -47,28 +47,28 @@ class Row:
 
 
 def columns_of(scores: Sequence[SetScore]) -> list[str]:
-    """The columns of a table: each set, in each JPEG quality that its LR images went through."""
+    """The columns of a table: each set in each JPEG quality of its LR images."""
     return list(dict.fromkeys(s.column for s in scores))
 
 
-def table_rows(scores: Sequence[SetScore], metrics: Sequence[str], *, shown: Shown = "none") -> list[Row]:
-    """A row a model.
+def table_rows(scores: Sequence[SetScore], metrics: Sequence[str], *, shown: ShownRows = "none") -> list[Row]:
+    """Make one row per model.
 
     Args:
-        scores: any models on any sets.
+        scores: scores of any models on any sets.
         metrics: names of metrics.
-        shown: which rows of the paper follow: "own", under the first model of each network its row; "all", at the end
-            every method of the scales. Rows without any figure of these sets and metrics are left out.
+        shown: rows of the paper to add: "none"; "own" adds the row of each network below its first model; "all" adds
+            every method of the scales at the end. Rows without any figure for these sets and metrics are left out.
     """
     sets = {s.column: s for s in scores if s.jpeg_quality is None}
     rows: list[Row] = []
-    told: list[Published] = []
+    text: list[Published] = []
     for model, scale in dict.fromkeys((s.model, s.scale) for s in scores):
         mine = {s.column: s for s in scores if (s.model, s.scale) == (model, scale)}
         rows.append(_measured(mine, metrics))
         row = published(rows_network(mine), scale=scale) if shown == "own" else None
-        if row and row not in told:
-            told.append(row)
+        if row and row not in text:
+            text.append(row)
             rows.append(_printed(row, sets, metrics))
     if shown == "all":
         scales = {s.scale for s in scores}
@@ -77,12 +77,12 @@ def table_rows(scores: Sequence[SetScore], metrics: Sequence[str], *, shown: Sho
 
 
 def with_scale(model: str, scale: int) -> str:
-    """A model's name with its scale at the end, once."""
+    """Add the scale to a model's name, unless it ends with it."""
     return model if model.endswith(f"x{scale}") else f"{model} x{scale}"
 
 
 def rows_network(scores: Mapping[str, SetScore]) -> str | None:
-    """The network of a model's scores; that of its name where a score does not say."""
+    """The network of a model's scores, or the model name if the network is unknown."""
     first = next(iter(scores.values()))
     return first.about.network or first.model
 
@@ -120,18 +120,18 @@ def _printed(row: Published, sets: Mapping[str, SetScore], metrics: Sequence[str
     )
 
 
-def rows_of(scores: Sequence[SetScore], metrics: Sequence[str], *, shown: Shown = "none") -> list[list[str]]:
-    """The rows of `table_rows` as text; the first row is the head. Arguments as `table_rows`."""
+def rows_of(scores: Sequence[SetScore], metrics: Sequence[str], *, shown: ShownRows = "none") -> list[list[str]]:
+    """The rows of `table_rows` as text; the first row is the header."""
     return text_rows(table_rows(scores, metrics, shown=shown), columns_of(scores), metrics)
 
 
 def text_rows(rows: Sequence[Row], columns: Sequence[str], metrics: Sequence[str]) -> list[list[str]]:
-    """Rows as text; the first row is the head.
+    """Convert rows to text; the first row is the header.
 
     Args:
-        rows: of `table_rows`.
-        columns: of `columns_of`; what a row lacks is a dash.
-        metrics: in the order in which they stand in a cell.
+        rows: rows of `table_rows`.
+        columns: columns of `columns_of`; a missing value is a dash.
+        metrics: names of metrics, in the order inside a cell.
     """
     text = [["model", *(f"{name} {'/'.join(metrics)}" for name in columns)]]
     for row in rows:
@@ -142,7 +142,7 @@ def text_rows(rows: Sequence[Row], columns: Sequence[str], metrics: Sequence[str
 
 
 def qualities_of(scores: Sequence[SetScore]) -> list[Quality]:
-    """The JPEG qualities that LR went through, None for untouched LR, each once."""
+    """The JPEG qualities of the LR images without duplicates, None for no JPEG."""
     return list(dict.fromkeys(s.jpeg_quality for s in scores))
 
 
@@ -150,48 +150,48 @@ def footnote(
     metrics: Sequence[str],
     rows: Sequence[Row] = (),
     *,
-    shown: Shown = "none",
+    shown: ShownRows = "none",
     qualities: Sequence[Quality] = (None,),
     lr_data: str | None = None,
 ) -> str:
-    """The protocol, and where the printed figures are from.
+    """The text below a table: the protocol and the source of the printed figures.
 
     Args:
         metrics: names of metrics.
-        rows: of the table.
-        shown: which rows of the paper were asked for.
-        qualities: of the JPEGs that LR went through.
-        lr_data: as `protocol`.
+        rows: rows of the table.
+        shown: the requested rows of the paper.
+        qualities: JPEG qualities of the LR images.
+        lr_data: name of the folder of LR images, if they are not those of the set or made by bicubic.
     """
-    told = protocol(metrics, qualities, lr_data=lr_data)
+    text = protocol(metrics, qualities, lr_data=lr_data)
     if shown == "none":
-        return told
+        return text
     if any(row.source == "printed" for row in rows):
         why = dict.fromkeys(f" {why}." for row in rows for why in row.not_comparable.values())
-        return f"{told}\n\nRows of the paper: {SOURCE}, as printed.{''.join(why)}"
-    return f"{told}\n\nThe paper prints no figures of these networks on these sets by these metrics ({SOURCE})."
+        return f"{text}\n\nRows of the paper: {SOURCE}, as printed.{''.join(why)}"
+    return f"{text}\n\nThe paper has no figures of these networks for these sets and metrics ({SOURCE})."
 
 
 def as_markdown(rows: Sequence[Sequence[str]], note: str) -> str:
-    """A Markdown table and a note under it."""
+    """A Markdown table with a note below it."""
     return "\n".join([*markdown_table(rows), "", note])
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a Markdown table; the first row is the head. A bar in a name is escaped."""
+    """The lines of a Markdown table; the first row is the header. Bars in names are escaped."""
     head, *body = ([cell.replace("|", r"\|") for cell in row] for row in rows)
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     return [*lines, *("| " + " | ".join(row) + " |" for row in body)]
 
 
 def as_csv(scores: Sequence[SetScore], metrics: Sequence[str], *, lr_data: str | None = None) -> str:
-    """A line an image and one for each mean; the protocol in a column of its own."""
-    out, told = io.StringIO(), protocol(metrics, qualities_of(scores), lr_data=lr_data)
+    """Scores as CSV: one line per image and one per mean; the last column is the protocol."""
+    out, text = io.StringIO(), protocol(metrics, qualities_of(scores), lr_data=lr_data)
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["model", "scale", "set", "jpeg_quality", "image", *metrics, "protocol"])
     for s in scores:
         start = [s.label(s.model), s.scale, s.data, s.jpeg_quality]
         for image, values in s.images.items():
-            writer.writerow([*start, image, *(values[m] for m in metrics), told])
-        writer.writerow([*start, "mean", *(s.mean(m) for m in metrics), told])
+            writer.writerow([*start, image, *(values[m] for m in metrics), text])
+        writer.writerow([*start, "mean", *(s.mean(m) for m in metrics), text])
     return out.getvalue()

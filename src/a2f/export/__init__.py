@@ -1,1 +1,1 @@
-"""From weights to an ONNX graph, without torch."""
+"""Make ONNX graphs from weights, without torch."""

@@ -1,11 +1,11 @@
-"""A model for the browser: the step graphs of one network and the numbers of its gates, in one file.
+"""The model file for the browser: the step graphs of one network and the tensors of its gates.
 
-The file is safetensors. Its uint8 tensors are ONNX files: "head", "block_1" .. "block_L", "exchange" and "tail". One
-graph of each step serves every tile, wherever it lies in the image: no convolution pads, the tile comes with its halo
-on all four sides, and what lies outside the image is `mean` for "lr" and 0 for features. The hidden features of a block
-are multiplied with a mask for that. Its float32 tensors are `mean` [3] and, for each block i, the gate's numbers
-(Eq. 7): "gate_i.proj" [C, i C], "gate_i.conv1.weight" and "gate_i.conv2.weight" [C, C] and their biases [C], and
-"gate_i.lambda_att" [1]. web/packages/a2f-web runs it.
+The file is safetensors. Its uint8 tensors are ONNX files: "head", "block_1" .. "block_L", "exchange" and "tail". Each
+graph works for every tile, independent of its position in the image: no convolution pads, the tile has a halo on all
+four sides, and pixels outside the image are `mean` for "lr" and 0 for features. For this, the hidden features of a
+block are multiplied with a mask. The float32 tensors are `mean` [3] and, for each block i, those of the gate (Eq. 7):
+"gate_i.proj" [C, i C], "gate_i.conv1.weight" and "gate_i.conv2.weight" [C, C] and their biases [C], and
+"gate_i.lambda_att" [1]. web/packages/a2f-web runs the file.
 """
 
 import json
@@ -25,14 +25,14 @@ NO_SIDES: Sides = (False, False, False, False)
 
 
 def browser_model(weights: Weights) -> bytes:
-    """Write a network as one file for the browser; equal weights give equal bytes.
+    """Make the browser file of a network; equal weights give equal bytes.
 
     Args:
-        weights: a network with projection and attention, as all variants of the paper have them.
+        weights: weights of a network with projection and attention, as in all variants of the paper.
 
     Returns:
-        A safetensors file. Its metadata entry "a2f" is JSON: the configuration, the licence, the middle level
-        (`middle_of`) and the checksum of the weights.
+        The bytes of a safetensors file. Its metadata entry "a2f" is JSON with the configuration, the licence, the
+        middle level (`middle_of`) and the checksum of the weights.
 
     Raises:
         UsageError: for a network without projection or attention.
@@ -55,7 +55,7 @@ def browser_model(weights: Weights) -> bytes:
         "licence": weights.metadata.get("licence", ""),
         "weights_sha256": weights.sha256,
     }
-    # One entry: safetensors writes several in an order that changes from run to run.
+    # A single entry, because safetensors writes several entries in random order.
     return save({**graphs, **numbers}, metadata={"a2f": json.dumps(told, sort_keys=True)})
 
 

@@ -1,4 +1,4 @@
-"""Graphs as values, built node by node: what the back ends carry out, as an ONNX file or in PyTorch."""
+"""Computation graphs, built node by node. The back ends run them as an ONNX file or in PyTorch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from a2f.export import onnx_file
 from a2f.export.fold import Conv
 
-# top, left, bottom, right: where a convolution pads with zeros, in the order of ONNX
+# top, left, bottom, right, in the order of ONNX: whether a convolution pads this side with zeros
 Sides = tuple[bool, bool, bool, bool]
 ALL_SIDES: Sides = (True, True, True, True)
 
@@ -20,10 +20,10 @@ class Node:
     """One operation.
 
     Attributes:
-        kind: an operator of ONNX.
-        inputs: names of tensors.
-        output: name of the tensor that it makes.
-        attributes: of the operator.
+        kind: name of an ONNX operator.
+        inputs: names of the input tensors.
+        output: name of the output tensor.
+        attributes: attributes of the operator.
     """
 
     kind: str
@@ -34,13 +34,13 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
-    """Operations, in an order in which they can run.
+    """A graph of operations.
 
     Attributes:
-        nodes: the operations.
+        nodes: the operations, in topological order.
         constants: tensors by name.
-        inputs: shapes by name; a name stands for a side that is free.
-        outputs: shapes by name; None leaves one open.
+        inputs: shapes by name; a string is a free dimension.
+        outputs: shapes by name; None for an unknown shape.
     """
 
     nodes: Sequence[Node]
@@ -49,11 +49,11 @@ class Graph:
     outputs: Mapping[str, onnx_file.Shape | None]
 
     def to_onnx(self, name: str, metadata: Mapping[str, str] | None = None) -> bytes:
-        """The graph as an ONNX file; equal graphs give equal bytes.
+        """Convert the graph to an ONNX file; equal graphs give equal bytes.
 
         Args:
-            name: of the graph.
-            metadata: kept in the file.
+            name: name of the graph.
+            metadata: metadata of the file.
         """
         return onnx_file.model(
             name,
@@ -73,15 +73,15 @@ class GraphBuilder:
         self.constants: dict[str, NDArray[Any]] = {}
 
     def graph(self, *, inputs: Mapping[str, onnx_file.Shape], outputs: Mapping[str, onnx_file.Shape | None]) -> Graph:
-        """What was collected; arguments as `Graph`."""
+        """Make the `Graph` of all nodes and constants so far."""
         return Graph(nodes=tuple(self.nodes), constants=dict(self.constants), inputs=inputs, outputs=outputs)
 
     def conv(self, conv: Conv, x: str, *, name: str, sides: Sides = ALL_SIDES) -> str:
-        """A convolution with a constant kernel."""
+        """Add a convolution with a constant kernel."""
         return self.conv_of(x, self.constant(f"{name}.weight", conv.weight), conv, name=name, sides=sides)
 
     def conv_of(self, x: str, weight: str, conv: Conv, *, name: str, sides: Sides) -> str:
-        """A convolution whose kernel is a tensor of the graph."""
+        """Add a convolution whose kernel is a tensor of the graph."""
         inputs = [x, weight]
         if conv.bias is not None:
             inputs.append(self.constant(f"{name}.bias", conv.bias))
@@ -90,7 +90,7 @@ class GraphBuilder:
         return self.op("Conv", *inputs, name=name, kernel_shape=[kernel, kernel], pads=pads)
 
     def inside(self, x: str, halo: int, sides: Sides) -> str:
-        """A tile without its halo, which it has at those sides that are not the image's border."""
+        """Cut the halo from a tile; `sides` that are a border of the image have no halo."""
         if all(sides):
             return x
         top, left, bottom, right = (0 if border else halo for border in sides)
@@ -101,20 +101,20 @@ class GraphBuilder:
         return self.op("Slice", x, starts, stops, axes, name="inside")
 
     def channels(self, x: str, first: int, end: int, *, name: str) -> str:
-        """Channels first .. end - 1."""
+        """Select the channels first .. end - 1."""
         bounds = [self.constant(f"{name}.{n}", np.array([v], np.int64)) for n, v in (("from", first), ("to", end))]
         return self.op("Slice", x, *bounds, self.constant(f"{name}.axes", np.array([1], np.int64)), name=name)
 
     def scalar(self, name: str, value: float) -> str:
-        """A constant [1, 1, 1, 1]."""
+        """Add a constant [1, 1, 1, 1]."""
         return self.constant(name, np.full((1, 1, 1, 1), value, dtype=np.float32))
 
     def constant(self, name: str, value: NDArray[Any] | np.generic) -> str:
-        """A constant of the graph."""
+        """Add a constant."""
         self.constants[name] = np.asarray(value, order="C")
         return name
 
     def op(self, kind: str, *inputs: str, name: str, **attributes: onnx_file.Attribute) -> str:
-        """A node with one output, which has its name."""
+        """Add a node with one output; the node and its output have the same name."""
         self.nodes.append(Node(kind=kind, inputs=inputs, output=name, attributes=attributes))
         return name

@@ -1,4 +1,4 @@
-"""Holding an ONNX graph to an independent reference: the equations of the paper in plain numpy, nothing folded."""
+"""Check an ONNX graph against an independent reference: the paper's equations in plain numpy, without folding."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ MEAN = np.array([0.4488, 0.4371, 0.4040]).reshape(3, 1, 1)
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """How far a graph is from the reference on one image.
+    """The difference between a graph and the reference on one image.
 
     Attributes:
-        height, width: of the LR image, pixels.
-        largest: largest absolute difference of a value, on [0, 1].
-        allowed: how large it may be, by `rounding`.
+        height, width: size of the LR image, pixels.
+        largest: largest absolute difference of a value in [0, 1].
+        allowed: the allowed difference, by `rounding`.
     """
 
     height: int
@@ -32,10 +32,10 @@ class Difference:
 
 
 def reference(weights: Weights, lr: NDArray[np.float32]) -> Array:
-    """Run a network in float64 numpy, equation by equation. Slow; for checks.
+    """Run a network in float64 numpy, equation by equation. It is slow and only for checks.
 
     Args:
-        weights: as they are in the file.
+        weights: the weights of the file.
         lr: [3, H, W] RGB in [0, 1].
 
     Returns:
@@ -59,7 +59,7 @@ def reference(weights: Weights, lr: NDArray[np.float32]) -> Array:
             if config.attention:
                 pooled = x_proj.mean((1, 2), keepdims=True)
                 inner = np.maximum(conv(f"{block}.att.conv1", pooled), 0)
-                gate = (1 + np.tanh(conv(f"{block}.att.conv2", inner) / 2)) / 2  # the sigmoid, without overflow
+                gate = (1 + np.tanh(conv(f"{block}.att.conv2", inner) / 2)) / 2  # sigmoid without overflow
             x = x + w[f"{block}.lambda_att"] * (gate * x_proj)  # Eq. 7, 9
         xs.append(x)
     s = config.scale
@@ -69,15 +69,15 @@ def reference(weights: Weights, lr: NDArray[np.float32]) -> Array:
 
 
 def check_onnx(blob: bytes, weights: Weights, *, seed: int = 0) -> list[Difference]:
-    """Run an ONNX file on random images of awkward sizes beside the reference.
+    """Compare an ONNX file with the reference on random images of unusual sizes.
 
     Args:
         blob: the file.
-        weights: what it was made from.
-        seed: of the random images.
+        weights: the weights of the file.
+        seed: seed of the random images.
 
     Returns:
-        One difference a size; each should be at most what is allowed.
+        One difference per size; each should be at most its `allowed` value.
     """
     from a2f.export.session import make_session
 
@@ -97,11 +97,11 @@ def check_onnx(blob: bytes, weights: Weights, *, seed: int = 0) -> list[Differen
 
 
 def check_fixed(fixed: bytes, free: bytes, *, lr_size: tuple[int, int]) -> Difference:
-    """Run an ONNX file of fixed sides on a random image, beside the file of the same network for any size.
+    """Compare an ONNX file with a fixed size with the file of the same network for any size, on a random image.
 
     Args:
-        fixed: the file.
-        free: the file of `check_onnx`, held to the reference.
+        fixed: the file with a fixed size.
+        free: the file for any size, checked by `check_onnx`.
         lr_size: width and height of the LR image, pixels.
     """
     from a2f.export.session import make_session
@@ -118,20 +118,21 @@ def check_fixed(fixed: bytes, free: bytes, *, lr_size: tuple[int, int]) -> Diffe
 
 
 def rounding(run: Callable[[NDArray[np.float32]], NDArray[np.float32]], lr: NDArray[np.float32]) -> float:
-    """How far two runs of one network in float32 may lie apart on one image.
+    """The allowed difference between two float32 runs of one network on one image.
 
-    Rounding does to the result what a change of the last bits of the input does: on an image of few pixels the gates
-    pool over little and pass on a hundred times as much of it, and networks with large values round in larger steps.
-    So the measure is the network's own: the largest change of its result when each value of the input moves by 2 / 2^24
-    (its last bits), four times at random. Two runs round twice, and the largest of four is not the largest of all: a
-    factor of 2 each. Of 900 images of 1 to 70 pixels a side, most of them narrow, none came to half of it.
+    Rounding changes the result like a change of the last bits of the input. The effect depends on the network and the
+    image: on an image of few pixels the gates pool over few values and amplify the change a hundred times, and networks
+    with large values round in larger steps. So the limit is measured: the largest change of the result when each value
+    of the input changes by 2 / 2^24 (its last bits), in four random trials. There is a factor of 2 because both runs
+    round, and another factor of 2 because four trials may miss the largest change. In a test of 900 images of 1 to 70
+    pixels per side, most of them narrow, no difference reached half of the limit.
 
     Args:
-        run: the network, on arrays of any layout.
+        run: the network, for arrays of any layout.
         lr: the image, in [0, 1].
 
     Returns:
-        The largest absolute difference of a value that is rounding.
+        The largest absolute difference that rounding explains.
     """
     rng, expected, step = np.random.default_rng(0), run(lr), np.float32(2 * 2**-24)
     moved = [run(lr + rng.choice([-step, step], lr.shape)) for _ in range(4)]

@@ -1,8 +1,9 @@
-"""Folding: what can be multiplied out before the first image is seen.
+"""Folding: combine constant factors with the weights before the first image runs.
 
-λ_res goes into the second convolution of `res`, the factor 2 of the input normalisation into `head` and `skip`, the
-factor 1/2 and the mean of the output into `tail` and `skip`. Subtracting the input mean stays a step of its own:
-folded into the biases it would be wrong at the border, where the networks pad the normalised image with zeros.
+λ_res is folded into the second convolution of `res`, the factor 2 of the input normalisation into `head` and `skip`,
+and the factor 1/2 and the mean of the output into `tail` and `skip`. The subtraction of the input mean remains a
+separate step: folded into the biases it would be wrong at the border, because the networks pad the normalised image
+with zeros.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from a2f.weights import Weights
 
 Array = NDArray[np.float32]
 
-MEAN = np.array([0.4488, 0.4371, 0.4040])  # of DIV2K's RGB in [0, 1]
+MEAN = np.array([0.4488, 0.4371, 0.4040])  # RGB mean of DIV2K in [0, 1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +37,10 @@ class FoldedBlock:
     """One block: x_i = conv2(relu(conv1(x_{i-1}))) + lambda_att * gate * p + lambda_x * x_{i-1} (Eq. 9).
 
     Attributes:
-        conv1: of `res`.
-        conv2: of `res`, times λ_res.
-        proj: one 1x1 convolution for each source x_0 .. x_{i-1}; their sum is p (Eq. 6). Empty without projection.
-        gate1, gate2: of `att` (Eq. 7); None without attention.
+        conv1: first convolution of `res`.
+        conv2: second convolution of `res`, times λ_res.
+        proj: one 1x1 convolution per source x_0 .. x_{i-1}; their sum is p (Eq. 6). Empty without projection.
+        gate1, gate2: convolutions of `att` (Eq. 7); None without attention.
         lambda_att: factor of the auxiliary feature; 0 without projection.
         lambda_x: factor of x_{i-1}.
     """
@@ -55,7 +56,7 @@ class FoldedBlock:
 
 @dataclass(frozen=True, kw_only=True)
 class Folded:
-    """A network ready to be drawn as a graph: subtract `mean`, head, blocks, tail + skip, one pixel shuffle."""
+    """A folded network. Order of computation: subtract `mean`, head, blocks, tail + skip, one pixel shuffle."""
 
     config: A2FConfig
     mean: Array
@@ -66,7 +67,7 @@ class Folded:
 
 
 def fold(weights: Weights) -> Folded:
-    """Multiply out all that does not depend on the image."""
+    """Fold all constant factors into the weights."""
     config, w = weights.config, {name: value.astype(np.float64) for name, value in weights.tensors.items()}
 
     def conv(name: str, *, factor: float = 1.0, shift: float | Array = 0.0) -> Conv:
@@ -98,7 +99,7 @@ def fold(weights: Weights) -> Folded:
             lambda_x=lambda_x,
         )
 
-    mean_out = np.repeat(MEAN, config.scale**2)  # pixel shuffle takes channel c s² + k to colour c
+    mean_out = np.repeat(MEAN, config.scale**2)  # pixel shuffle moves channel c s² + k to colour c
     return Folded(
         config=config,
         mean=MEAN.astype(np.float32).reshape(1, 3, 1, 1),

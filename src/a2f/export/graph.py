@@ -21,19 +21,19 @@ def export_onnx(
     gates_given: bool = False,
     lr_size: tuple[int, int] | None = None,
 ) -> bytes:
-    """Write the network as an ONNX file; the same weights give the same bytes.
+    """Make the ONNX file of a network; equal weights give equal bytes.
 
     Args:
-        weights: of any network of the family.
-        ranges: one a block, makes 8-bit integers of the convolutions of `res`.
-        gates_given: the gates of all blocks (Eq. 7), times λ_att, are inputs "gate_1" .. "gate_L", [1, C, 1, 1], for
-            images that run in pieces; networks without projection have none.
-        lr_size: width and height of the LR image, pixels, for programs that take fixed sides only: one image at a time
-            then; None leaves batch, height and width free.
+        weights: weights of any A²F network.
+        ranges: one per block; the convolutions of `res` then use 8-bit integers.
+        gates_given: make the gates of all blocks (Eq. 7), times λ_att, inputs "gate_1" .. "gate_L", [1, C, 1, 1], for
+            images that run in pieces; networks without projection have no gates.
+        lr_size: width and height of the LR image, pixels, for programs that require a fixed size; the batch is then 1.
+            None leaves batch, height and width free.
 
     Returns:
-        The file: input "lr" [N, 3, H, W] and output "sr" [N, 3, sH, sW], float32 RGB in [0, 1] (the output not
-        clipped). Configuration, licence and checksum are in the metadata.
+        The file. Its input is "lr" [N, 3, H, W], its output "sr" [N, 3, sH, sW], float32 RGB in [0, 1]; the output is
+        not clipped. The metadata has the configuration, the licence and the checksum.
     """
     graph = GraphBuilder()
     add_network(graph, fold(weights), ranges, gates_given=gates_given)
@@ -49,7 +49,7 @@ def export_onnx(
 
 
 def gate_names(config: A2FConfig) -> list[str]:
-    """The inputs of a graph whose gates are given."""
+    """The names of the gate inputs of a graph with `gates_given`."""
     return [f"gate_{i}" for i in range(1, config.blocks + 1)] if config.projection else []
 
 
@@ -74,12 +74,12 @@ def add_network(
     """Add a whole network to a graph, from "lr" to "sr".
 
     Args:
-        graph: gets the nodes.
-        net: folded.
-        ranges: as `export_onnx`.
-        gates_given: as `export_onnx`.
-        gates_mixed: the gate of a block, "used_1" .. "used_L", is its own times the input "share" plus the input
-            "before_1" .. "before_L" times the input "rest".
+        graph: the builder that gets the nodes.
+        net: the folded network.
+        ranges: one per block; the convolutions of `res` then use 8-bit integers.
+        gates_given: make the gates inputs "gate_1" .. "gate_L".
+        gates_mixed: mix the gate of each block with a given gate: "used_i" = own gate * input "share" + input
+            "before_i" * input "rest".
     """
     centred = graph.op("Sub", "lr", graph.constant("mean", net.mean), name="centred")
     xs = [graph.conv(net.head, centred, name="x_0")]  # Eq. 1
@@ -108,18 +108,19 @@ def add_block(
     end: str = "",
     mask: str | None = None,
 ) -> str:
-    """Add a block, of a whole network or of one tile: x_i.
+    """Add a block of a whole network or of one tile; returns x_i.
 
     Args:
-        graph: gets the nodes.
-        block: folded.
-        x: the features before the block, x_{i-1}, with a halo of `BLOCK_HALO_PX` at the sides that are no border.
-        auxiliary: given x_{i-1} without halo, adds p_i (Eq. 6) and gives its name and that of its gate, times λ_att;
+        graph: the builder that gets the nodes.
+        block: the folded block.
+        x: the features before the block, x_{i-1}, with a halo of `BLOCK_HALO_PX` at the sides that are no border of the
+            image.
+        auxiliary: takes x_{i-1} without halo, adds p_i (Eq. 6) and returns its name and that of its gate, times λ_att;
             not called for a block without projection.
-        reach: as `add_res`.
-        sides: as `add_res`.
-        end: as `add_res`.
-        mask: as `add_res`.
+        reach: the range of 8-bit integers; None for floating point.
+        sides: sides of the tile that are a border of the image.
+        end: suffix of all names.
+        mask: a tensor to multiply the hidden features with; only in floating point.
     """
     res = add_res(graph, block, x, reach=reach, sides=sides, end=end, mask=mask)  # Eq. 8, times λ_res
     inside = graph.inside(x, BLOCK_HALO_PX, sides)
@@ -133,7 +134,7 @@ def add_block(
 
 
 def _add_projection(graph: GraphBuilder, block: FoldedBlock, xs: list[str], i: int) -> str:
-    """The auxiliary features p_i (Eq. 6): a sum of one convolution per source, so that no concatenated copy is made."""
+    """Add the auxiliary features p_i (Eq. 6) as a sum of one convolution per source, without a concatenated copy."""
     parts = [graph.conv(conv, x, name=f"p_{i}_{j}") for j, (conv, x) in enumerate(zip(block.proj, xs, strict=True))]
     total = parts[0]
     for j, part in enumerate(parts[1:], start=1):
@@ -142,7 +143,7 @@ def _add_projection(graph: GraphBuilder, block: FoldedBlock, xs: list[str], i: i
 
 
 def _add_gate(graph: GraphBuilder, block: FoldedBlock, p: str, i: int) -> str:
-    """The gate of a block times λ_att (Eq. 7)."""
+    """Add the gate of a block, times λ_att (Eq. 7)."""
     factor = graph.scalar(f"lambda_att_{i}", block.lambda_att)
     if block.gate1 is None or block.gate2 is None:
         return factor
@@ -153,7 +154,7 @@ def _add_gate(graph: GraphBuilder, block: FoldedBlock, p: str, i: int) -> str:
 
 
 def _add_mixture(graph: GraphBuilder, gate: str, i: int) -> str:
-    """The gate of a block, mixed with a given one."""
+    """Mix the gate of a block with a given gate."""
     own = graph.op("Mul", gate, "share", name=f"own_{i}")
     kept = graph.op("Mul", f"before_{i}", "rest", name=f"kept_{i}")
     return graph.op("Add", own, kept, name=f"used_{i}")

@@ -1,8 +1,9 @@
 """The 3x3 convolutions of `res` in 8-bit integers.
 
-They are about nineteen twentieths of the work. Their kernels become int8 with one step an output channel; what they
-read becomes int8 (x_{i-1}) and uint8 (behind the ReLU) with fixed steps, taken from photographs. Everything else, the
-auxiliary features and the sums among it, stays in floating point, so that errors do not add up over the blocks.
+They are about 95 % of the operations. Their kernels become int8 with one quantisation step per output channel. Their
+inputs become int8 (x_{i-1}) and uint8 (after the ReLU) with fixed steps, calibrated on photographs. All other tensors,
+including the auxiliary features and the sums, remain in floating point, so that errors do not accumulate over the
+blocks.
 """
 
 import json
@@ -17,19 +18,19 @@ from a2f.export.rounding import round_kernels
 from a2f.weights import Weights
 
 METADATA_KEY = "int8_ranges"
-# Kernels use a bit less than int8 has. CPUs without an 8-bit dot product (VNNI) add two products up in 16 bits: what
-# they read, shifted to uint8, is at most 255, and 2 * 255 * 64 is the most that fits. So no sum is cut off anywhere,
-# and CPUs differ only by the rounding of the values in floating point among the integers.
-LARGEST_KERNEL = 64
+# Kernels use one bit less than int8 has. CPUs without an 8-bit dot product (VNNI) add two products in 16 bits: their
+# inputs, shifted to uint8, are at most 255, and 2 * 255 * 64 is the largest sum that fits. So no sum overflows, and
+# CPUs differ only by the rounding of the floating-point values between the integers.
+MAX_KERNEL = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """What the integers of one block reach.
+    """The ranges of the integers of one block.
 
     Attributes:
-        x: largest magnitude of x_{i-1}, for int8 around 0.
-        hidden: largest value behind the ReLU, for uint8.
+        x: largest magnitude of x_{i-1}, for symmetric int8.
+        hidden: largest value after the ReLU, for uint8.
     """
 
     x: float
@@ -46,16 +47,16 @@ def add_res(
     end: str = "",
     mask: str | None = None,
 ) -> str:
-    """Add `res` of a block (Eq. 8, times λ_res), in integers where a range is given.
+    """Add `res` of a block (Eq. 8, times λ_res), in integers if a range is given.
 
     Args:
-        graph: gets the nodes.
-        block: folded.
+        graph: the builder that gets the nodes.
+        block: the folded block.
         x: the features before the block.
-        reach: makes 8-bit integers of both convolutions.
-        sides: of the tile that are the image's border.
-        end: added to all names.
-        mask: a tensor that the hidden features are multiplied with; not in integers.
+        reach: the range of 8-bit integers; None for floating point.
+        sides: sides of the tile that are a border of the image.
+        end: suffix of all names.
+        mask: a tensor to multiply the hidden features with; only in floating point.
     """
     conv1, relu, res = f"conv1{end}", f"relu{end}", f"res{end}"
     if reach is None:
@@ -77,9 +78,9 @@ def _rounded(graph: GraphBuilder, x: str, step: float, zero: np.generic) -> str:
 
 
 def _conv(graph: GraphBuilder, conv: Conv, x: str, *, name: str, sides: Sides) -> str:
-    steps = np.abs(conv.weight).max(axis=(1, 2, 3)) / LARGEST_KERNEL
+    steps = np.abs(conv.weight).max(axis=(1, 2, 3)) / MAX_KERNEL
     steps = np.where(steps > 0, steps, 1).astype(np.float32)
-    integers = round_kernels(conv.weight, steps, largest=LARGEST_KERNEL)
+    integers = round_kernels(conv.weight, steps, largest=MAX_KERNEL)
     names = [
         graph.constant(f"{name}.weight.integers", integers),
         graph.constant(f"{name}.weight.steps", steps),
@@ -90,12 +91,12 @@ def _conv(graph: GraphBuilder, conv: Conv, x: str, *, name: str, sides: Sides) -
 
 
 def ranges_text(ranges: tuple[Range, ...]) -> str:
-    """Ranges as a weights file's metadata keep them, under `METADATA_KEY`."""
+    """Convert ranges to text for the metadata of a weights file (`METADATA_KEY`)."""
     return json.dumps([[float(f"{r.x:.6g}"), float(f"{r.hidden:.6g}")] for r in ranges])
 
 
 def ranges_of(weights: Weights) -> tuple[Range, ...] | None:
-    """The ranges that a weights file keeps; None if it keeps none.
+    """The ranges in the metadata of weights; None if there are none.
 
     Raises:
         WeightsError: if they are damaged.
@@ -108,10 +109,10 @@ def ranges_of(weights: Weights) -> tuple[Range, ...] | None:
     except (ValueError, TypeError) as error:
         raise WeightsError(f"the int8 ranges of these weights cannot be read: {error}") from error
     with np.errstate(over="ignore"):
-        reaches = np.array([(r.x, r.hidden) for r in ranges]).astype(np.float32)  # as graphs keep numbers
+        reaches = np.array([(r.x, r.hidden) for r in ranges]).astype(np.float32)  # the precision of graphs
     normal = np.isfinite(reaches) & (reaches / 255 >= np.finfo(np.float32).tiny)
     if len(ranges) != weights.config.blocks or not normal.all():
         raise WeightsError(
-            f"the int8 ranges of these weights do not fit {weights.config.blocks} blocks: calibrate again"
+            f"the int8 ranges of these weights do not match {weights.config.blocks} blocks: calibrate again"
         )
     return ranges

@@ -1,8 +1,8 @@
-"""ONNX files, written without the package `onnx`, whose import takes longer than enlarging a small image.
+"""Write ONNX files without the package `onnx`, whose import takes longer than enlarging a small image.
 
 An ONNX file is a protocol buffer: each field is a number and a wire type (0: integer, 2: bytes with their length),
-then the value. The numbers are those of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto);
-fields come in ascending order, as `onnx` itself writes them, so that the bytes are the same as its own.
+then the value. The numbers are those of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto). The fields
+are in ascending order, as `onnx` itself writes them, so the bytes are equal to its own.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,32 +12,32 @@ from numpy.typing import NDArray
 
 import a2f
 
-OPSET = 13  # the oldest in which all operators used have their present form: widest support
+OPSET = 13  # the oldest version with the current form of all operators used here, for wide support
 IR_VERSION = 8
 
 ELEMENT_TYPES = {"float32": 1, "uint8": 2, "int8": 3, "int64": 7}  # TensorProto.DataType
 ATTRIBUTE_INT, ATTRIBUTE_STRING, ATTRIBUTE_INTS = 2, 3, 7  # AttributeProto.AttributeType
 
 Attribute = int | str | list[int]
-Shape = Iterable[int | str]  # a name stands for a side that is free
+Shape = Iterable[int | str]  # a string is a free dimension
 
 
 def node(kind: str, inputs: Iterable[str], output: str, attributes: Mapping[str, Attribute]) -> bytes:
-    """A NodeProto with one output, after which it is named."""
+    """A NodeProto with one output; the output gives its name."""
     named = b"".join(_bytes(5, _attribute(name, value)) for name, value in sorted(attributes.items()))
     texts = b"".join(_text(1, name) for name in inputs) + _text(2, output) + _text(3, f"{kind}:{output}")
     return texts + _text(4, kind) + named
 
 
 def tensor(name: str, value: NDArray[np.generic]) -> bytes:
-    """A TensorProto: a constant of float32, uint8, int8 or int64."""
+    """A TensorProto, a constant of float32, uint8, int8 or int64."""
     dims = b"".join(_int(1, side) for side in value.shape)
     kind = _int(2, ELEMENT_TYPES[value.dtype.name])
     return dims + kind + _text(8, name) + _bytes(9, value.astype(value.dtype.newbyteorder("<")).tobytes())
 
 
 def value_info(name: str, shape: Shape | None) -> bytes:
-    """A ValueInfoProto: an input or output of float32; without a shape its shape is left open."""
+    """A ValueInfoProto, an input or output of float32; without a shape the shape is unknown."""
     tensor_type = _int(1, ELEMENT_TYPES["float32"])
     if shape is not None:
         sides = [_text(2, side) if isinstance(side, str) else _int(1, side) for side in shape]
@@ -54,15 +54,15 @@ def model(
     outputs: Mapping[str, Shape | None],
     metadata: Mapping[str, str] | None = None,
 ) -> bytes:
-    """A ModelProto: the whole file.
+    """A ModelProto, the whole file.
 
     Args:
-        name: of the graph.
-        nodes: in an order in which they can run.
-        constants: of `tensor`.
+        name: name of the graph.
+        nodes: nodes in topological order.
+        constants: results of `tensor`.
         inputs: shapes by name.
-        outputs: the same.
-        metadata: kept in the file.
+        outputs: shapes by name; None for an unknown shape.
+        metadata: metadata of the file.
     """
     graph = b"".join(_bytes(1, part) for part in nodes) + _text(2, name)
     graph += b"".join(_bytes(5, part) for part in constants)
@@ -83,7 +83,7 @@ def _attribute(name: str, value: Attribute) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first; the eighth bit says that more follow. Negative numbers as 64 bits."""
+    """Encode an integer: seven bits per byte, lowest first; the eighth bit means that more bytes follow."""
     value &= 2**64 - 1
     out = bytearray()
     while value > 127:

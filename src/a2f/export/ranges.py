@@ -1,4 +1,4 @@
-"""Ranges for 8-bit integers, from photographs."""
+"""Calibrate the ranges for 8-bit integers on photographs."""
 
 from collections.abc import Iterable
 
@@ -13,19 +13,19 @@ from a2f.export.int8 import Range
 from a2f.export.session import make_session
 from a2f.weights import Weights
 
-PERCENTILE = 99.9999  # rarer values are clipped: steps that reach them would be coarse for all others
+PERCENTILE = 99.9999  # larger values are clipped, because they would make the steps coarse
 
 
 def calibrate(weights: Weights, images: Iterable[NDArray[np.float32]], *, threads: int = 1) -> tuple[Range, ...]:
-    """The ranges of all blocks, from photographs.
+    """Calibrate the ranges of all blocks.
 
     Args:
-        weights: of any network of the family.
-        images: [H, W, 3] in [0, 1], some dozen LR images of 100 to 300 pixels a side.
-        threads: of one run.
+        weights: weights of any A²F network.
+        images: [H, W, 3] in [0, 1], a few dozen LR images of 100 to 300 pixels per side.
+        threads: number of threads.
 
     Returns:
-        One a block: over the images, the largest 99.9999th percentile.
+        One range per block: the largest 99.9999th percentile over the images.
     """
     net = fold(weights)
     names = [name for i in range(1, len(net.blocks) + 1) for name in (f"x_{i - 1}", f"relu_{i}")]
@@ -35,7 +35,7 @@ def calibrate(weights: Weights, images: Iterable[NDArray[np.float32]], *, thread
         values = session.run(names, {"lr": np.ascontiguousarray(image.transpose(2, 0, 1)[None])})
         found.append([float(np.percentile(np.abs(v), PERCENTILE)) for v in values])
     if not found:
-        raise WeightsError("no photographs to take the ranges of the integers from")
+        raise WeightsError("there are no photographs to calibrate on: give at least one")
     most = np.maximum(np.max(found, axis=0), 1e-6)
     return tuple(Range(x=float(x), hidden=float(hidden)) for x, hidden in most.reshape(-1, 2))
 

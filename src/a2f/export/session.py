@@ -1,4 +1,4 @@
-"""An onnxruntime session with the options that suit these graphs."""
+"""Open onnxruntime sessions with suitable options for these graphs."""
 
 import functools
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ def make_session(
 
     Args:
         blob: the file.
-        threads: of one run, at least 1.
+        threads: threads of one run, at least 1.
         providers: onnxruntime's execution providers, in order.
-        shared_memory: take memory from one pool with all other such sessions of the process, not from one of its own.
+        shared_memory: share one memory pool with all other sessions of the process that have this option.
     """
     import onnxruntime
 
@@ -25,12 +25,12 @@ def make_session(
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # Idle threads that spin would take the cores from decoding and encoding; on these graphs spinning gains nothing.
+    # Spinning idle threads would take the cores from decoding and encoding, and make these graphs no faster.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if shared_memory:
         _make_pool()
         options.add_session_config_entry("session.use_env_allocators", "1")
-        options.enable_mem_pattern = False  # it plans for one size of tile
+        options.enable_mem_pattern = False  # a memory pattern is planned for one tile size
     return onnxruntime.InferenceSession(blob, options, providers=list(providers))
 
 
@@ -39,5 +39,5 @@ def _make_pool() -> None:
     import onnxruntime as ort
 
     where = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
-    # Grow by what is asked for (1), not by doubling.
+    # Grow by the requested size (1), not by doubling.
     ort.create_and_register_allocator(where, ort.OrtArenaCfg({"arena_extend_strategy": 1}))

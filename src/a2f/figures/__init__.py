@@ -1,1 +1,1 @@
-"""The figures of the paper, drawn anew from data and weights: SVG and PDF, fit for print."""
+"""The figures of the paper, drawn from data and weights as SVG and PDF for print."""

@@ -17,17 +17,17 @@ HEIGHT_IN = 3.8
 
 @dataclass(frozen=True, kw_only=True)
 class MarkStyle:
-    """How a kind of point is drawn, and what the key says of it."""
+    """The style of a kind of point, and its label in the legend."""
 
     color: str
     marker: str
     size: float
-    told: str
+    label: str
 
 
-OTHERS = MarkStyle(color=BLUE, marker="o", size=4.0, told="other methods, as printed")
-AUTHORS = MarkStyle(color=RED, marker="*", size=8.0, told="A²F, as printed")
-MEASURED = MarkStyle(color=GREEN, marker="D", size=4.0, told="weights of this project, measured")
+OTHERS = MarkStyle(color=BLUE, marker="o", size=4.0, label="other methods, as printed")
+AUTHORS = MarkStyle(color=RED, marker="*", size=8.0, label="A²F, as printed")
+MEASURED = MarkStyle(color=GREEN, marker="D", size=4.0, label="weights of this project, measured")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +35,11 @@ class Point:
     """A method in the figure.
 
     Attributes:
-        name: its label.
-        parameters_k: thousands.
-        multi_adds_g: Multi-Adds to 1280x720, 10^9; None leaves it out of the right half.
+        name: label of the point.
+        parameters_k: thousands of parameters.
+        multi_adds_g: Multi-Adds for 1280x720 output, 10^9; None leaves it out of the right half.
         psnr_y: dB.
-        kind: how it is drawn.
+        kind: style of the point.
     """
 
     name: str
@@ -97,14 +97,14 @@ def draw_cost(
     Args:
         data: the set.
         scale: s.
-        measured: as `points_of`.
+        measured: PSNR-Y of this project's weights, "s", "sd", "m" or "l" -> dB.
         output: .svg, .pdf or .png.
 
     Returns:
         The boxes of the labels of each half, pixels.
 
     Raises:
-        UsageError: as `points_of`, or for a suffix that cannot be written.
+        UsageError: for another set or scale, or for a suffix that cannot be written.
         MissingExtraError: if matplotlib is not installed.
         ImageWriteError: if the file cannot be written.
     """
@@ -113,7 +113,7 @@ def draw_cost(
         left, right = figure.subplots(1, 2, sharey=True)
         counted = [p for p in points if p.multi_adds_g is not None]
         _dots(left, points, [p.parameters_k for p in points], "parameters, thousands")
-        _dots(right, counted, [p.multi_adds_g or 0 for p in counted], "Multi-Adds to 1280x720, 10⁹")
+        _dots(right, counted, [p.multi_adds_g or 0 for p in counted], "Multi-Adds for 1280x720, 10⁹")
         left.set_ylabel(f"PSNR-Y on {data} ×{scale}, dB")
         figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=3)
         boxes = [
@@ -128,7 +128,7 @@ def _dots(axis: Any, points: Sequence[Point], x: Sequence[float], label: str) ->
     for kind in dict.fromkeys(p.kind for p in points):
         mine = [(value, p.psnr_y) for value, p in zip(x, points, strict=True) if p.kind is kind]
         across, up = zip(*mine, strict=True)
-        axis.plot(across, up, kind.marker, color=kind.color, markersize=kind.size, label=kind.told, zorder=3)
+        axis.plot(across, up, kind.marker, color=kind.color, markersize=kind.size, label=kind.label, zorder=3)
     axis.set(xscale="log", xlabel=label, xlim=(min(x) / 1.6, max(x) * 2.8))
     low, high = min(p.psnr_y for p in points), max(p.psnr_y for p in points)
     axis.set_ylim(low - 0.06 * (high - low), high + 0.08 * (high - low))

@@ -1,4 +1,4 @@
-"""Figure 4: a picture with a frame, and what is in the frame as each method enlarges it."""
+"""Figure 4: a picture with a frame, and the content of the frame enlarged by each method."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from a2f.upscaler import Upscaler
 
 ROWS_OF_CROPS = 2
 LABEL_PT = 6.5
-LABEL_IN = 0.3  # under each crop
+LABEL_IN = 0.3  # below each crop
 GAP_IN = 0.05
 TITLE_IN = 0.2
-PICTURE_DPI = 200  # of the whole picture, which only shows where the frame is
+PICTURE_DPI = 200  # resolution of the whole picture, which only shows the position of the frame
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +26,10 @@ class Shown:
     """One enlargement of a picture.
 
     Attributes:
-        name: of the method.
+        name: name of the method.
         image: [sH, sW, 3] uint8, the whole picture.
-        psnr_y: of the whole picture, dB.
-        ssim_y: of the whole picture.
+        psnr_y: PSNR-Y of the whole picture, dB.
+        ssim_y: SSIM-Y of the whole picture.
     """
 
     name: str
@@ -40,13 +40,13 @@ class Shown:
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """A picture, where to look, and its enlargements.
+    """A picture, a crop, and the enlargements.
 
     Attributes:
         item: the picture.
         data: name of its set.
         crop: x, y, width and height in HR pixels.
-        shown: in the order from left to right.
+        shown: the enlargements, from left to right.
     """
 
     item: Item
@@ -56,32 +56,32 @@ class Scene:
 
 
 def check_crop(crop: Crop, hr: Image) -> Crop:
-    """A crop that lies in a picture.
+    """Check that a crop is inside a picture, and return it.
 
     Raises:
-        UsageError: for one that does not.
+        UsageError: if it is not.
     """
     x, y, w, h = crop
     height, width = hr.shape[:2]
     if min(x, y) < 0 or min(w, h) < 1 or x + w > width or y + h > height:
-        raise UsageError(f"the crop {x},{y},{w},{h} does not lie in a picture of {width} x {height} pixels")
+        raise UsageError(f"the crop {x},{y},{w},{h} is not inside a picture of {width} x {height} pixels")
     return crop
 
 
 def scene_of(
     item: Item, methods: Mapping[str, Upscaler | None], *, data: str, scale: int, crop: Crop | None = None
 ) -> Scene:
-    """Enlarge a picture with each method and measure the whole of it.
+    """Enlarge a picture with each method and measure the whole picture.
 
     Args:
-        item: of `load_set`.
+        item: an item of `load_set`.
         methods: name -> upscaler; None is bicubic.
         data: name of the set.
         scale: s.
-        crop: x, y, width and height in HR pixels; the most detailed part by default.
+        crop: x, y, width and height in HR pixels; by default the most detailed part.
 
     Raises:
-        UsageError: for a crop that does not lie in the picture.
+        UsageError: for a crop that is not inside the picture.
         InputError: if an upscaler gives NaN.
     """
     where = check_crop(crop or detailed_crops(item.hr)[0], item.hr)
@@ -94,10 +94,10 @@ def scene_of(
 
 
 def draw_crops(scenes: Sequence[Scene], *, scale: int, output: Path) -> None:
-    """Draw Figure 4: a row a picture; the highest PSNR is bold.
+    """Draw Figure 4: one row per picture; the highest PSNR is bold.
 
     Args:
-        scenes: of `scene_of`, with equally many methods.
+        scenes: results of `scene_of`, all with the same number of methods.
         scale: s.
         output: .svg, .pdf or .png.
 
@@ -107,7 +107,7 @@ def draw_crops(scenes: Sequence[Scene], *, scale: int, output: Path) -> None:
         ImageWriteError: if the file cannot be written.
     """
     if not scenes:
-        raise UsageError("Figure 4 without a picture: name at least one")
+        raise UsageError("Figure 4 needs a picture: name at least one")
     rows = [_Row.of(scene) for scene in scenes]
     height = sum(row.height_in for row in rows)
     with drawing(width_in=PAGE_IN, height_in=height) as figure:
@@ -121,7 +121,7 @@ def draw_crops(scenes: Sequence[Scene], *, scale: int, output: Path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Row:
-    """Where everything of a scene lies, inches: the picture on the left, the crops in two rows beside it."""
+    """The layout of a scene in inches: the picture on the left, the crops in two rows beside it."""
 
     scene: Scene
     picture_in: tuple[float, float]
@@ -132,7 +132,7 @@ class _Row:
         across = -(-(len(scene.shown) + 1) // ROWS_OF_CROPS)
         _, _, w, h = scene.crop
         height, width = scene.item.hr.shape[:2]
-        # The picture is as high as both rows of crops with their labels; solved for the width of a crop.
+        # The picture is as high as both rows of crops with their labels; solve for the width of a crop.
         ratio = width / height
         crop = (PAGE_IN - across * GAP_IN - ratio * ROWS_OF_CROPS * LABEL_IN) / (across + ratio * ROWS_OF_CROPS * h / w)
         tall = ROWS_OF_CROPS * (crop * h / w + LABEL_IN)
@@ -140,11 +140,11 @@ class _Row:
 
     @property
     def height_in(self) -> float:
-        """With the title under the picture."""
+        """Height of the row with the title below the picture."""
         return self.picture_in[1] + TITLE_IN
 
     def draw(self, figure: Any, *, top_in: float, total_in: float, scale: int) -> None:
-        """Draw the scene below a height, measured from the foot of the figure."""
+        """Draw the scene below `top_in`, measured from the bottom of the figure."""
         x, y, w, h = self.scene.crop
         wide, tall = self.picture_in
         axis = _axis(figure, 0, top_in - tall + LABEL_IN / 2, wide, tall - LABEL_IN / 2, total_in)
@@ -165,7 +165,7 @@ class _Row:
 
 
 def _reduced(image: Image, width_in: float) -> tuple[Image, tuple[float, float, float, float]]:
-    """A picture with no more pixels than print shows, and its corners in its own pixels."""
+    """Reduce a picture to the resolution of print; return it and the corners in original pixels."""
     import numpy as np
     from PIL import Image as Pillow
 

@@ -1,4 +1,4 @@
-"""Curves of runs, and the λ of weights as in Figure 3 of the paper, as a picture."""
+"""Plot the curves of runs, and the λ of weights as in Figure 3 of the paper."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CURVES = {"loss": "training loss", "psnr_y": "validation PSNR-Y, dB", "lr": "learning rate"}
-FEW_POINTS = 60  # of a curve: each gets a dot
-ACROSS = 3  # panels in a row
+FEW_POINTS = 60  # curves with fewer points have markers
+ACROSS = 3  # panels per row
 PANEL_IN = (3.4, 2.5)  # width and height
 PAD_IN = 0.1  # around each panel
-TICKS = 5  # of the steps, at most: more touch each other
+TICKS = 5  # largest number of ticks of the step axis, so that they do not overlap
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """What is drawn of a run or a weights file.
+    """The data of a run or a weights file to plot.
 
     Attributes:
-        label: its name.
-        rows: of log.csv; none of a weights file.
-        factors: "res", "att" and "x" -> the λ of each block, as far as the network has them.
-        notes: what cannot be drawn, for people.
+        label: its name in the legend.
+        rows: rows of log.csv; empty for a weights file.
+        factors: "res", "att" and "x" -> the λ of each block; only the factors that the network has.
+        notes: messages about data that cannot be drawn.
     """
 
     label: str
@@ -47,17 +47,17 @@ class Source:
 
 
 def plot_runs(sources: Mapping[str, Path], *, output: Path) -> list[str]:
-    """Draw loss, PSNR and learning rate of runs over the steps, and the λ of each run and each weights file.
+    """Plot loss, PSNR and learning rate of runs over the steps, and the λ of each run and each weights file.
 
     Args:
-        sources: label -> folder of a run, whose last weights are taken, or a weights file.
+        sources: label -> folder of a run (its last weights are used), or a weights file.
         output: .png, .svg or .pdf.
 
     Returns:
-        What could not be drawn, for people: figures that a run does not have, λ of a network without them.
+        Messages about data that cannot be drawn: values missing in a log, or λ of a network without them.
 
     Raises:
-        A2FError: if a folder holds no log or an empty one, a file is no weights file, or nothing can be drawn.
+        A2FError: if a folder has no log or an empty one, a file is no weights file, or nothing can be drawn.
         MissingExtraError: if matplotlib is not installed.
         UsageError: for another suffix.
         ImageWriteError: if the picture cannot be written.
@@ -84,13 +84,13 @@ def plot_runs(sources: Mapping[str, Path], *, output: Path) -> list[str]:
 
 
 def _source(path: Path, label: str) -> Source:
-    """What there is of a run or a weights file; a run may have no weights yet, or damaged ones."""
+    """Read a run or a weights file; a run may have no weights yet, or damaged weights."""
     if path.is_file():
         factors, notes = _factors(path, label)
         return Source(label=label.removesuffix(".safetensors"), rows=(), factors=factors, notes=notes)
     rows = read_log(path / "log.csv")
     if not rows:
-        raise A2FError(f"{path / 'log.csv'} has no line yet: a run writes the first one after its first evaluation")
+        raise A2FError(f"{path / 'log.csv'} has no line yet: a run writes the first line after its first evaluation")
     try:
         factors, notes = _factors(path / "last.safetensors", label)
     except A2FError as error:
@@ -99,14 +99,14 @@ def _source(path: Path, label: str) -> Source:
 
 
 def _factors(path: Path, label: str) -> tuple[dict[str, list[float]], list[str]]:
-    """The λ of a weights file, and a note if its network has none."""
+    """The λ of a weights file, and a note if the network has none."""
     if network_in(path) is not None:
         return {}, [f"{label}: no λ: the network is not A²F"]
     return lambdas(read_weights(path)), []
 
 
 def _draw_curves(axis: "Axes", name: str, runs: Sequence[Source]) -> list[str]:
-    """A curve a run; of the PSNR another one for JPEG files, where they were measured. Gives notes for people."""
+    """Draw one curve per run, and another for the PSNR on JPEG files if measured. Returns notes."""
     from matplotlib.ticker import MaxNLocator
 
     notes = []
@@ -129,12 +129,12 @@ def _draw_curves(axis: "Axes", name: str, runs: Sequence[Source]) -> list[str]:
     if name == "loss" and all(value > 0 for run in runs for value in run.points(name)[1]):
         axis.set_yscale("log")
     if len(axis.lines) > 1:
-        axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)  # over the panel: it covers no curve
+        axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)  # above the panel, so that it covers no curve
     return notes
 
 
 def _draw_bicubic(axis: "Axes", runs: Sequence[Source]) -> None:
-    """The PSNR-Y of bicubic interpolation, a dotted line for each run whose log has it; one line if all are equal."""
+    """Draw the PSNR-Y of bicubic as a dotted line for each run whose log has it; one line if all are equal."""
     last = {run.label: run.points("bicubic") for run in runs}
     levels = {label: (steps, values[-1]) for label, (steps, values) in last.items() if values}
     alike = len({level for _, level in levels.values()}) == 1
@@ -156,5 +156,5 @@ def _draw_factors(axis: "Axes", source: Source) -> None:
     axis.set_xlim(0.5, len(next(iter(source.factors.values()))) + 0.5)
     draw_grid(axis)
     low, high = axis.get_ylim()
-    axis.set_ylim(low, high + 0.15 * (high - low))  # room for the legend
+    axis.set_ylim(low, high + 0.15 * (high - low))  # space for the legend
     axis.legend(loc="upper center", ncols=3)

@@ -1,4 +1,4 @@
-"""Figure 3: the three feature factors λ of each block, a panel a network."""
+"""Figure 3: the three feature factors λ of each block, one panel per network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from a2f.variants import FACTORS
 from a2f.weights import Weights, lambdas
 
 PANEL_IN = 1.55
-MOST_ACROSS = 4
+MAX_COLUMNS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One network.
+    """The panel of one network.
 
     Attributes:
-        title: over the panel, e.g. "A²F-SD ×4, the authors'".
+        title: title of the panel, e.g. "A²F-SD ×4, the authors'".
         values: "res", "att", "x" -> λ of each block, in order (Eq. 9).
     """
 
@@ -29,18 +29,18 @@ class Panel:
 
 
 def panel_of(weights: Weights, *, whose: str) -> Panel:
-    """The λ of a weights file.
+    """Make the panel of a weights file.
 
     Args:
-        weights: of a network with all three factors.
-        whose: the origin, e.g. "the authors'".
+        weights: weights of a network with all three factors.
+        whose: origin of the weights, e.g. "the authors'".
 
     Raises:
-        WeightsError: for a network without all three.
+        WeightsError: for a network without all three factors.
     """
     config = weights.config
     if set(config.factors) != set(FACTORS) or not config.projection:
-        raise WeightsError(f"{config.variant} x{config.scale} lacks a factor: Figure 3 needs λ of res, att and x")
+        raise WeightsError(f"{config.variant} x{config.scale} has not all factors: Figure 3 needs λ of res, att and x")
     name = METHODS.get(config.variant, config.variant)
     return Panel(title=f"{name} ×{config.scale}, {whose}", values=lambdas(weights))
 
@@ -58,8 +58,8 @@ def draw_factors(panels: Sequence[Panel], *, output: Path) -> None:
         ImageWriteError: if the file cannot be written.
     """
     if not panels:
-        raise UsageError("Figure 3 without a network: name a model or a weights file")
-    across = min(MOST_ACROSS, len(panels)) if len(panels) != MOST_ACROSS + 1 else 3
+        raise UsageError("Figure 3 needs a network: give a model or a weights file")
+    across = min(MAX_COLUMNS, len(panels)) if len(panels) != MAX_COLUMNS + 1 else 3
     rows = -(-len(panels) // across)
     with drawing(width_in=PAGE_IN, height_in=0.45 + PANEL_IN * rows) as figure:
         axes = figure.subplots(rows, across, sharey=True, squeeze=False)

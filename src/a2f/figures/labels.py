@@ -1,14 +1,18 @@
-"""Labels of points that do not cover each other, nor the points."""
+"""Place the labels of points so that they cover neither each other nor the points."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-NEAR_PT, STEP_PT, RINGS = 1.5, 5.0, 12  # distance of a label from its mark: the nearest, and what each ring adds
+NEAR_PT, STEP_PT, RINGS = (
+    1.5,
+    5.0,
+    12,
+)  # smallest distance of a label from its mark, the distance between rings, and their number
 DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
 PASSES = 10
-LEADER_PT = 4.0  # from this distance to the mark on a thin line leads from the point to its label
-OUTSIDE, OVER_LABEL, OVER_POINT, CROSSED, AWAY = 1000.0, 400.0, 400.0, 150.0, 1.0  # what a place costs
+LEADER_PT = 4.0  # labels farther than this from their mark get a thin leader line
+OUTSIDE, OVER_LABEL, OVER_POINT, CROSSED, AWAY = 1000.0, 400.0, 400.0, 150.0, 1.0  # costs of a position
 MARK_PT = 7.0
 
 
@@ -17,7 +21,7 @@ Line = tuple[tuple[float, float], tuple[float, float]]
 
 @dataclass(frozen=True, kw_only=True)
 class Box:
-    """A rectangle in pixels of the figure."""
+    """A rectangle in figure pixels."""
 
     left: float
     bottom: float
@@ -25,14 +29,14 @@ class Box:
     top: float
 
     def overlap(self, other: "Box") -> float:
-        """Common area as a share of this box."""
+        """The common area as a share of the area of this box."""
         width = min(self.right, other.right) - max(self.left, other.left)
         height = min(self.top, other.top) - max(self.bottom, other.bottom)
         area = (self.right - self.left) * (self.top - self.bottom)
         return max(0.0, width) * max(0.0, height) / area
 
     def holds(self, other: "Box") -> bool:
-        """Whether the other lies wholly in this one."""
+        """Whether the other box is completely inside this box."""
         across = self.left <= other.left and other.right <= self.right
         return across and self.bottom <= other.bottom and other.top <= self.top
 
@@ -43,11 +47,11 @@ class Box:
         )
 
     def nearest(self, x: float, y: float) -> tuple[float, float]:
-        """Its point that is nearest to another."""
+        """The point of the box that is nearest to (x, y)."""
         return min(max(x, self.left), self.right), min(max(y, self.bottom), self.top)
 
     def crossed_by(self, line: "Line") -> bool:
-        """Whether a line runs through it."""
+        """Whether a line crosses the box."""
         (x0, y0), (x1, y1) = line
         first, last = 0.0, 1.0
         for start, way, low, high in ((x0, x1 - x0, self.left, self.right), (y0, y1 - y0, self.bottom, self.top)):
@@ -65,10 +69,10 @@ class Label:
     """A text beside a point of an axis.
 
     Attributes:
-        x, y: of the point, in data units.
-        text: of the label.
-        color: of the label.
-        bold: whether it stands out.
+        x, y: position of the point, in data units.
+        text: text of the label.
+        color: colour of the text.
+        bold: whether the text is bold.
         mark_pt: diameter of the mark at the point.
     """
 
@@ -81,21 +85,21 @@ class Label:
 
 
 def draw_labels(axis: Any, labels: Sequence[Label], *, size_pt: float) -> list[Box]:
-    """Write labels where each covers nothing, the earlier ones nearer to their points.
+    """Draw labels at positions where they cover nothing; earlier labels are closer to their points.
 
-    The places are found by a search without chance: each label takes the cheapest of a fixed set of places, given the
-    others, several times over.
+    The search is deterministic: each label takes the cheapest position of a fixed set, given the other labels,
+    repeatedly.
 
     Args:
-        axis: of matplotlib, its limits final; nothing may change the layout afterwards.
-        labels: in order of importance.
-        size_pt: of the text.
+        axis: a matplotlib axis with final limits; the layout must not change afterwards.
+        labels: labels in order of importance.
+        size_pt: size of the text, points.
 
     Returns:
         The box of each label.
     """
     figure = axis.figure
-    for _ in range(2):  # the first pass of the layout does not know the widths of the labels of ticks
+    for _ in range(2):  # the first layout pass does not know the widths of the tick labels
         figure.canvas.draw()
     figure.set_layout_engine("none")
     scale = figure.dpi / 72
@@ -127,7 +131,7 @@ def _text(axis: Any, label: Label, size_pt: float) -> Any:
 
 
 def _places(x: float, y: float, width: float, height: float, scale: float, radius_pt: float) -> list[tuple[Box, float]]:
-    """Boxes around a point and their distance from it, points of print."""
+    """Candidate boxes around a point, and their distance from it in points."""
     found = []
     for ring in range(RINGS):
         away = (radius_pt + NEAR_PT + ring * STEP_PT) * scale
@@ -141,7 +145,7 @@ def _places(x: float, y: float, width: float, height: float, scale: float, radiu
 
 @dataclass(frozen=True, kw_only=True)
 class _Scene:
-    """Everything that the places of the labels are judged by; a place is a box and its distance from its point."""
+    """All data for the cost of label positions; a position is a box and its distance from its point."""
 
     points: list[tuple[float, float]]
     marks: list[Box]
@@ -150,7 +154,7 @@ class _Scene:
     scale: float
 
     def arranged(self) -> list[Box]:
-        """The best arrangement of several searches, each of which takes the labels in another order."""
+        """The best arrangement of several searches with different orders of the labels."""
         every = range(len(self.points))
         orders = [
             list(every),
@@ -163,7 +167,7 @@ class _Scene:
         return min(found, key=lambda result: result[0])[1]
 
     def _search(self, order: list[int]) -> tuple[float, list[Box]]:
-        """What an arrangement costs, and its boxes."""
+        """Search an arrangement; return its cost and its boxes."""
         chosen: list[tuple[Box, float] | None] = [None] * len(order)
         costs = [0.0] * len(order)
         for _ in range(PASSES):
@@ -178,7 +182,7 @@ class _Scene:
         return sum(costs), [place[0] for place in chosen if place is not None]
 
     def _cost(self, n: int, place: tuple[Box, float], others: list[tuple[Box, int]]) -> float:
-        """How bad a place is; what covers costs more than any distance."""
+        """The cost of a position; covering something costs more than any distance."""
         box, away = place
         wide = box.wider(self.scale)
         cost = AWAY * away + (0 if self.frame.holds(wide) else OUTSIDE)
@@ -205,7 +209,7 @@ def meet(one: Line, other: Line) -> bool:
 
 
 def _leader(box: Box, mark: Box, scale: float) -> Line | None:
-    """The thin line from a mark to a label that is not beside it."""
+    """The leader line from a mark to its label; None if the label is beside the mark."""
     x, y = (mark.left + mark.right) / 2, (mark.bottom + mark.top) / 2
     near = box.nearest(x, y)
     away = ((near[0] - x) ** 2 + (near[1] - y) ** 2) ** 0.5 - (mark.right - mark.left) / 2
@@ -213,7 +217,7 @@ def _leader(box: Box, mark: Box, scale: float) -> Line | None:
 
 
 def _put(axis: Any, text: Any, box: Box, line: Line | None) -> None:
-    """Move a text into its box; from afar a thin line leads to it."""
+    """Move a text into its box, and draw its leader line if there is one."""
     back = axis.transData.inverted()
     text.set_position(back.transform((box.left, box.bottom)))
     text.set_verticalalignment("baseline")

@@ -10,7 +10,7 @@ from a2f.variants import A2FConfig
 WIDTH, HEIGHT = 140.0, 78.0  # units of the drawing
 HEIGHT_IN = PAGE_IN * HEIGHT / WIDTH
 SMALL_PT, TEXT_PT = 5.5, 6.5
-ALL_DRAWN = 5  # blocks; of deeper networks the first two and the last
+ALL_DRAWN = 5  # networks with more blocks show the first two and the last
 CHAIN_Y, BUS_Y, BUS_STEP = 56.0, 47.0, 2.2
 BLOCK_W, BLOCK_H = 13.0, 8.0
 
@@ -22,7 +22,7 @@ class Pen:
     axis: Any
 
     def box(self, x: float, y: float, w: float, h: float, text: str, color: str) -> None:
-        """A box around a centre, its name in it."""
+        """Draw a box around a centre, with a text in it."""
         from matplotlib.patches import FancyBboxPatch
 
         patch = FancyBboxPatch(
@@ -33,11 +33,11 @@ class Pen:
         self.text(x, y, text)
 
     def text(self, x: float, y: float, text: str, *, size: float = SMALL_PT, color: str = "black") -> None:
-        """A text around a centre."""
+        """Draw a text around a centre."""
         self.axis.text(x, y, text, ha="center", va="center", fontsize=size, color=color, zorder=5, linespacing=1.15)
 
     def path(self, points: list[tuple[float, float]], *, color: str = GREY, arrow: bool = True) -> None:
-        """A line through points; an arrow head at its end."""
+        """Draw a line through points, with an arrow head at its end."""
         *before, last = points
         xs, ys = zip(*(points if not arrow else before), strict=True)
         self.axis.plot(xs, ys, color=color, linewidth=0.7, solid_joinstyle="round", zorder=2)
@@ -47,14 +47,14 @@ class Pen:
             self.axis.annotate("", xy=last, xytext=before[-1], arrowprops=style, zorder=2)
 
     def sign(self, x: float, y: float, text: str) -> None:
-        """An operation in a circle: + or ×."""
+        """Draw an operation (+ or ×) in a circle."""
         self.axis.plot([x], [y], "o", markersize=8, markerfacecolor="white", markeredgecolor="black",
                        markeredgewidth=0.7, zorder=4)  # fmt: skip
         self.text(x, y, text, size=TEXT_PT)
 
 
 def shown_blocks(blocks: int) -> list[int | None]:
-    """The numbers of the blocks that are drawn; None stands for those left out."""
+    """The numbers of the blocks to draw; None for omitted blocks."""
     return list(range(1, blocks + 1)) if blocks <= ALL_DRAWN else [1, 2, None, blocks]
 
 
@@ -62,7 +62,7 @@ def draw_network(config: A2FConfig, *, output: Path) -> None:
     """Draw Figure 2: the chain of blocks with the auxiliary features, and one block in detail.
 
     Args:
-        config: of the network, with projection and attention.
+        config: configuration of a network with projection and attention.
         output: .svg, .pdf or .png.
 
     Raises:
@@ -81,7 +81,7 @@ def draw_network(config: A2FConfig, *, output: Path) -> None:
 
 
 def _chain(pen: Pen, config: A2FConfig) -> None:
-    """The whole network, from left to right (Eq. 1 to 5)."""
+    """Draw the whole network, from left to right (Eq. 1 to 5)."""
     c, up = config.channels, 3 * config.scale**2
     shown = shown_blocks(config.blocks)
     k = config.head_kernel
@@ -116,7 +116,7 @@ def _chain(pen: Pen, config: A2FConfig) -> None:
 
 
 def _bus(pen: Pen, nodes: list[tuple[float, str]], centres: list[float], shown: list[int | None]) -> None:
-    """The auxiliary features: each x_j on a line of its own, tapped by every later block (Eq. 6)."""
+    """Draw the auxiliary features: each x_j is a separate line with a tap for every later block (Eq. 6)."""
     for j, (x, name) in enumerate(nodes[:-1]):
         if j and shown[j - 1] is None:
             continue
@@ -135,7 +135,7 @@ def _bus(pen: Pen, nodes: list[tuple[float, str]], centres: list[float], shown: 
 
 
 def _block(pen: Pen, config: A2FConfig) -> None:
-    """One block (Eq. 6 to 9)."""
+    """Draw one block (Eq. 6 to 9)."""
     c, hidden = config.channels, config.hidden
     att, res, own = 25.0, 14.0, 5.0
     pen.text(16, 33, "A²F block $i$", size=TEXT_PT + 1)

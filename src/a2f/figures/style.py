@@ -1,4 +1,4 @@
-"""How all figures look, and how they are written."""
+"""The style of all figures, and how to write them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,39 +7,39 @@ from typing import Any
 
 from a2f.errors import ImageWriteError, MissingExtraError, UsageError
 
-# Okabe and Ito's colours, told apart by colour-blind readers; markers and dashes differ as well.
+# Colours of Okabe and Ito for colour-blind readers; markers and dashes differ too.
 BLUE, ORANGE, GREEN, RED, PURPLE, BLACK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#000000"
 GREY, FAINT = "#666666", "#DDDDDD"
 COLOURS = (BLUE, RED, GREEN, PURPLE, ORANGE, BLACK)  # of curves, in order
-DASHES = ("-", "--", "-.", ":")  # of curves, in order: they tell curves apart in grey
+DASHES = ("-", "--", "-.", ":")  # of curves, in order: they distinguish curves in grey
 FACTOR_LINES = {"res": (RED, "o", "-"), "att": (BLUE, "s", "--"), "x": (ORANGE, "^", ":")}  # of the λ (Eq. 9)
 FACTOR_NAMES = {"res": r"$\lambda^{res}$", "att": r"$\lambda^{att}$", "x": r"$\lambda^{x}$"}
-COLUMN_IN, PAGE_IN = 3.4, 7.0  # widths of one and two columns of a journal, inches
+COLUMN_IN, PAGE_IN = 3.4, 7.0  # widths of one and two journal columns, inches
 FONT_PT = 8
 SUFFIXES = (".svg", ".pdf", ".png")
 DPI = 300  # of PNG
-SETTINGS: Any = {  # its type holds every key that matplotlib knows
-    "figure.dpi": 72,  # that of SVG and PDF: what is measured while drawing holds for them
+SETTINGS: Any = {  # the exact type would list every key of matplotlib
+    "figure.dpi": 72,  # the resolution of SVG and PDF, so that measured sizes are correct for them
     "font.size": FONT_PT,
-    "font.family": "DejaVu Sans",  # comes with matplotlib: text has one size on every machine
+    "font.family": "DejaVu Sans",  # part of matplotlib, so text has one size on every machine
     "axes.linewidth": 0.6,
     "axes.titlesize": FONT_PT,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
     "lines.linewidth": 1.0,
     "legend.frameon": False,
-    "svg.hashsalt": "a2f",  # names inside the file are the same each time
-    "pdf.fonttype": 42,  # whole fonts: journals refuse type 3
+    "svg.hashsalt": "a2f",  # reproducible names inside the file
+    "pdf.fonttype": 42,  # TrueType fonts, because journals reject type 3
 }
 
 
 @contextmanager
 def drawing(*, width_in: float, height_in: float) -> Iterator[Any]:
-    """A matplotlib figure in the style of all figures.
+    """Open a matplotlib figure in the common style.
 
     Args:
-        width_in: inches.
-        height_in: inches.
+        width_in: width, inches.
+        height_in: height, inches.
 
     Raises:
         MissingExtraError: if matplotlib is not installed.
@@ -54,16 +54,16 @@ def drawing(*, width_in: float, height_in: float) -> Iterator[Any]:
 
 
 def draw_grid(axis: Any) -> None:
-    """A faint grid behind what is drawn."""
+    """Draw a light grid behind the data."""
     axis.grid(color=FAINT, linewidth=0.4)
     axis.set_axisbelow(True)
 
 
 def save(figure: Any, output: Path) -> None:
-    """Write a figure; the same figure gives the same bytes.
+    """Write a figure; equal figures give equal bytes.
 
     Args:
-        figure: of `drawing`, which is still open.
+        figure: the figure of an open `drawing`.
         output: .svg, .pdf or .png.
 
     Raises:
@@ -72,7 +72,7 @@ def save(figure: Any, output: Path) -> None:
     """
     kind = output.suffix.lower()
     if kind not in SUFFIXES:
-        raise UsageError(f"{output}: a figure is written as {', '.join(SUFFIXES)}: give -o such a name")
+        raise UsageError(f"{output}: a figure has the suffix {', '.join(SUFFIXES)}: give such a name with -o")
     dated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

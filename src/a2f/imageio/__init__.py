@@ -1,4 +1,4 @@
-"""Image files to pixels and back, with nothing lost on the way."""
+"""Read and write image files without losing pixels or metadata."""
 
 from a2f.imageio.formats import FORMATS, Format, check_format, format_of_suffix, left_out_note
 from a2f.imageio.jpeg_quality import estimate_jpeg_quality, quality_of_table

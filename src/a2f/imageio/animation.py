@@ -1,6 +1,6 @@
-"""Animations: GIF, WebP, PNG and AVIF files with several frames, each with its time.
+"""Animations: GIF, WebP, PNG and AVIF files with several frames and their durations.
 
-Pillow reads them: it lays each frame over what is left of those before it, so that every frame here is a whole image.
+Pillow reads them and composes each frame with the earlier ones, so every frame here is a complete image.
 """
 
 import io
@@ -25,18 +25,18 @@ MILLISECOND = Fraction(1, 1000)
 
 
 def animation_of(data: bytes, format: str) -> Animation | None:
-    """What tells of the frames of a file; None for a still image, a damaged one, or another format.
+    """The frames and durations of a file; None for a still image, a damaged file, or another format.
 
     Args:
         data: the file.
-        format: of it, a key of `FORMATS`.
+        format: its format, a key of `FORMATS`.
     """
     if format not in ANIMATED or (format == "png" and b"acTL" not in data[:4096]):
         return None
     try:
         with _opened(data) as image:
             count = getattr(image, "n_frames", 1)
-            if count < 2 or getattr(image, "default_image", None):  # a still image beside the frames
+            if count < 2 or getattr(image, "default_image", None):  # a still image that is not a frame
                 return None
             durations = _exact_durations(data) if format == "png" else _durations(image, count)
             plays = _plays(image, format)
@@ -46,14 +46,14 @@ def animation_of(data: bytes, format: str) -> Animation | None:
 
 
 def frames_of(animation: Animation, *, colours: int) -> Iterator[Frame]:
-    """The frames of an animation, [H, W, colours] each, one after the other.
+    """The frames of an animation, one by one, each [H, W, colours].
 
     Args:
-        animation: of `animation_of`.
+        animation: result of `animation_of`.
         colours: 3 RGB, 4 RGB and alpha.
 
     Raises:
-        ImageReadError: if one of them is damaged.
+        ImageReadError: if a frame is damaged.
     """
     with _opened(animation.data) as image:
         for number in range(animation.count):
@@ -62,12 +62,12 @@ def frames_of(animation: Animation, *, colours: int) -> Iterator[Frame]:
                 yield np.asarray(image.convert("RGB" if colours == 3 else "RGBA"))
             except (OSError, ValueError, SyntaxError, EOFError) as error:
                 told = f"frame {number + 1} of {animation.count} cannot be read: {error}"
-                still = Hint(text="{option} takes the first frame alone", option="format", value="tiff")
+                still = Hint(text="{option} uses only the first frame", option="format", value="tiff")
                 raise ImageReadError(told, still) from error
 
 
 def is_transparent_anywhere(animation: Animation) -> tuple[bool, bool]:
-    """Whether any frame is transparent, and whether any has pixels that are neither opaque nor fully transparent."""
+    """Whether any frame is transparent, and whether any has partially transparent pixels."""
     transparent = degrees = False
     for frame in frames_of(animation, colours=4):
         transparent |= bool((frame[..., 3] < 255).any())
@@ -91,7 +91,7 @@ def _durations(image: "PillowImage", count: int) -> tuple[Fraction, ...]:
 
 
 def _exact_durations(data: bytes) -> tuple[Fraction, ...]:
-    """Of a PNG, whose times are fractions of a second."""
+    """The durations of a PNG, which stores them as fractions of a second."""
     controls = [chunk.body(data) for chunk in chunks_of(data) if chunk.kind == b"fcTL"]
     pairs = [struct.unpack_from(">HH", body, 20) for body in controls if len(body) == 26]
     return tuple(Fraction(above, below or 100) for above, below in pairs)
@@ -99,6 +99,6 @@ def _exact_durations(data: bytes) -> tuple[Fraction, ...]:
 
 def _plays(image: "PillowImage", format: str) -> int:
     told = image.info.get("loop")
-    if format == "gif":  # which tells how often it is repeated, or nothing
+    if format == "gif":  # a GIF has the number of repetitions, or nothing
         return 1 if told is None else int(told) + 1 if told else 0
-    return int(told or 0)  # of AVIF, Pillow tells nothing
+    return int(told or 0)  # Pillow gives nothing for AVIF

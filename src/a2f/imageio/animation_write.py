@@ -1,4 +1,4 @@
-"""Writing animations: GIF and WebP through libvips, AVIF through Pillow, PNG from the files of its frames."""
+"""Write animations: GIF and WebP with libvips, AVIF with Pillow, PNG from the PNG files of the frames."""
 
 import io
 import struct
@@ -13,7 +13,7 @@ from a2f.imageio.picture import Animation, Metadata, Picture, without_degrees
 from a2f.imageio.png_chunks import SIGNATURE, Chunk, chunk_bytes, chunks_of
 from a2f.imageio.write import encode_bands, encode_image
 
-_NONE, _SOURCE = 0, 0  # of APNG: the frame stays, and replaces what is below it
+_NONE, _SOURCE = 0, 0  # APNG: the frame stays, and replaces the pixels below it
 
 
 def encode_animation(
@@ -25,18 +25,18 @@ def encode_animation(
     quality: int | None = None,
     strip: bool = False,
 ) -> bytes:
-    """Encode the frames of a picture's animation, with its times.
+    """Encode the frames of an animation with its durations.
 
     Args:
-        picture: with an animation; its metadata go along.
-        frames: of the result, [h, w, 3 or 4], as many as the animation has.
-        size: width and height of them.
+        picture: a picture with an animation; its metadata are written too.
+        frames: the frames of the result, [h, w, 3 or 4], as many as in the animation.
+        size: width and height of the frames.
         format: one of `ANIMATED`.
-        quality: as `encode_image`.
+        quality: from 1 to 100, for lossy formats; None: the default of `encode_image`.
         strip: leave out all metadata.
 
     Raises:
-        ImageWriteError: if the encoder fails. What making a frame raises comes through.
+        ImageWriteError: if the encoder fails. Errors of making a frame are passed on.
     """
     animation = picture.animation
     assert animation is not None
@@ -56,7 +56,7 @@ def encode_animation(
 
 
 def _apng(picture: Picture, frames: Iterator[Frame], animation: Animation, *, strip: bool) -> bytes:
-    """An animated PNG: each frame is a PNG of what has changed, whose data go into the chunks of the animation."""
+    """Make an animated PNG: each frame is encoded as a PNG of the changed region, whose data become frame chunks."""
     made, before, number = [SIGNATURE], None, 0
     for frame, duration in zip(frames, animation.durations, strict=True):
         top, left, part = _changed(frame, before)
@@ -84,7 +84,7 @@ def _apng(picture: Picture, frames: Iterator[Frame], animation: Animation, *, st
 
 
 def _changed(frame: Frame, before: Frame | None) -> tuple[int, int, Frame]:
-    """Where a frame differs from the one before it, and what is there; one pixel where nothing does."""
+    """The region in which a frame differs from the frame before it; one pixel if they are equal."""
     if before is None:
         return 0, 0, frame
     differs = (frame != before).any(axis=2)

@@ -1,4 +1,4 @@
-"""What an AV1 picture tells about its colours by itself (AV1 Bitstream Specification, 5.3 to 5.5)."""
+"""Read the colour description in an AV1 bitstream (AV1 Bitstream Specification, 5.3 to 5.5)."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,13 @@ AUTOMATIC = 2  # SELECT_SCREEN_CONTENT_TOOLS
 
 @dataclass
 class _Bits:
-    """Bits of some bytes, read one after the other; an IndexError where they end."""
+    """Reads bits one by one; IndexError at the end."""
 
     data: bytes
     at: int = 0
 
     def take(self, count: int) -> int:
-        """The next bits as a number."""
+        """Read the next bits as a number."""
         value = 0
         for _ in range(count):
             value = value << 1 | self.data[self.at >> 3] >> (7 - (self.at & 7)) & 1
@@ -22,7 +22,7 @@ class _Bits:
         return value
 
     def variable(self) -> int:
-        """A number of variable length (uvlc)."""
+        """Read a variable-length number (uvlc)."""
         zeros = 0
         while not self.take(1):
             zeros += 1
@@ -32,10 +32,10 @@ class _Bits:
 
 
 def colours_of_av1(data: bytes) -> tuple[int, int] | None:
-    """The code points of primaries and transfer (ITU-T H.273) of the first sequence header; None if it has none.
+    """Read the code points of primaries and transfer (ITU-T H.273) of the first sequence header; None if it has none.
 
     Args:
-        data: OBUs, as an AVIF file holds them in the configuration or the data of a picture.
+        data: OBUs of the configuration or of the picture data of an AVIF file.
     """
     at = 0
     while at < len(data):
@@ -45,14 +45,14 @@ def colours_of_av1(data: bytes) -> tuple[int, int] | None:
         if kind == SEQUENCE_HEADER:
             try:
                 return _colours(_Bits(data[at : at + length]))
-            except IndexError:  # cut off
+            except IndexError:  # truncated
                 return None
         at += length
     return None
 
 
 def _length(data: bytes, at: int) -> tuple[int, int]:
-    """A number in leb128, and the place behind it."""
+    """Read a leb128 number; return it and the following position."""
     value = 0
     for i in range(8):
         if at >= len(data):

@@ -1,4 +1,4 @@
-"""What the header of a BMP file, from version 4 on, tells about its colours."""
+"""Read the colour information in the header of a BMP file, version 4 or later."""
 
 import struct
 
@@ -7,15 +7,15 @@ import numpy as np
 from a2f.imageio.colour import SRGB_CURVE, Curve, profile_of_matrix
 
 CALIBRATED, EMBEDDED, LINKED = 0, int.from_bytes(b"MBED", "big"), int.from_bytes(b"LINK", "big")
-HEADER, VERSION_4, VERSION_5 = 14, 108, 124  # where the header begins, and its lengths
+HEADER, VERSION_4, VERSION_5 = 14, 108, 124  # offset of the header, and its lengths
 
 
 def bmp_profile(data: bytes, name: str) -> tuple[bytes | None, list[str]]:
-    """The colour profile of a BMP file, embedded or made from its end points and gammas; and notes.
+    """The colour profile of a BMP file, embedded or made from its end points and gammas, and notes.
 
     Args:
         data: the whole file.
-        name: what to call it.
+        name: name of the file in notes.
     """
     length = int.from_bytes(data[HEADER : HEADER + 4], "little")
     if length < VERSION_4 or len(data) < HEADER + length:
@@ -33,7 +33,7 @@ def bmp_profile(data: bytes, name: str) -> tuple[bytes | None, list[str]]:
 
 
 def _calibrated(data: bytes) -> bytes | None:
-    """A profile of the end points (XYZ, 2.30 bits) and gammas (16.16 bits); None where the header leaves them 0."""
+    """Make a profile of the end points (XYZ, 2.30 bits) and gammas (16.16 bits); None if they are 0."""
     corners = np.array(struct.unpack_from("<9i", data, HEADER + 60), dtype=np.float64).reshape(3, 3).T / 2**30
     gammas = struct.unpack_from("<3I", data, HEADER + 96)
     if not corners.any() or abs(np.linalg.det(corners)) < 1e-6 or corners.sum(1)[1] <= 0:
@@ -41,5 +41,5 @@ def _calibrated(data: bytes) -> bytes | None:
     curves: list[Curve] = [(0, (gamma / 65536,)) if gamma else SRGB_CURVE for gamma in gammas]
     try:
         return profile_of_matrix(corners / corners.sum(1)[1], (curves[0], curves[1], curves[2]))
-    except (ValueError, ArithmeticError, struct.error):  # no colours, or beyond what a profile holds
+    except (ValueError, ArithmeticError, struct.error):  # no colours, or values outside the range of a profile
         return None

@@ -1,4 +1,4 @@
-"""Colour spaces that a file tells outside an ICC profile, as profiles; profiles that do not fit; conversion to sRGB."""
+"""Colour spaces given without an ICC profile, unsuitable profiles, and conversion to sRGB."""
 
 import io
 import struct
@@ -41,22 +41,22 @@ TRANSFERS: dict[int, Curve] = {
     13: SRGB_CURVE, 14: BT709_CURVE, 15: BT709_CURVE, 17: (0, (2.6,)),
 }  # fmt: skip
 COLUMNS, CURVES = (b"rXYZ", b"gXYZ", b"bXYZ"), (b"rTRC", b"gTRC", b"bTRC")  # tags of a profile
-PARAMETERS = (1, 3, 4, 5, 7)  # numbers of each parametric function, Table 68
+PARAMETERS = (1, 3, 4, 5, 7)  # number of parameters of each parametric function, Table 68
 MATRIX_TAGS = (*COLUMNS, *CURVES, b"kTRC", b"chad")
 UNSPECIFIED, BT709, LINEAR, SRGB, PQ, HLG = 2, 1, 8, 13, 16, 18
-SDR_WHITE_NITS = 203  # of HDR pictures, ITU-R BT.2408
+SDR_WHITE_NITS = 203  # white of HDR pictures, ITU-R BT.2408
 
 
 def signal_of_cicp(primaries: int, transfer: int, *, grey: bool) -> tuple[ColourSignal | None, str | None]:
-    """What two code points of ITU-T H.273 say about colours.
+    """The colour signal of two code points of ITU-T H.273.
 
     Args:
-        primaries: of Table 2.
-        transfer: of Table 3.
+        primaries: code point of Table 2.
+        transfer: code point of Table 3.
         grey: whether the pixels are grey.
 
     Returns:
-        The signal, or None for sRGB and what is not specified; and a note on code points that are not known here.
+        The signal, or None for sRGB and unspecified code points; and a note about unknown code points.
     """
     known = primaries if primaries != UNSPECIFIED else BT709, transfer if transfer != UNSPECIFIED else SRGB
     if known == (BT709, SRGB):
@@ -71,7 +71,7 @@ def signal_of_cicp(primaries: int, transfer: int, *, grey: bool) -> tuple[Colour
 
 
 def profile_of(primaries: Chromaticities, curve: Curve, *, grey: bool) -> bytes:
-    """An ICC profile (version 4) of primaries and one curve; for grey pixels of the curve alone."""
+    """Make an ICC profile (version 4) of primaries and one curve; for grey pixels only of the curve."""
     if grey:
         return _profile(b"GRAY", {b"kTRC": _curve(curve)})
     matrix = rgb_to_xyz(primaries)
@@ -79,7 +79,7 @@ def profile_of(primaries: Chromaticities, curve: Curve, *, grey: bool) -> bytes:
 
 
 def profile_of_matrix(matrix: Matrix, curves: tuple[Curve, Curve, Curve]) -> bytes:
-    """An ICC profile of the XYZ of red, green and blue, in columns, under their own white; and a curve for each."""
+    """Make an ICC profile from the XYZ of red, green and blue (columns, under their own white) and a curve for each."""
     adapted = _to_d50(matrix.sum(1))
     columns = (adapted @ matrix).T
     tags = {
@@ -91,7 +91,7 @@ def profile_of_matrix(matrix: Matrix, curves: tuple[Curve, Curve, Curve]) -> byt
 
 
 def rgb_to_xyz(primaries: Chromaticities) -> Matrix:
-    """The matrix from linear RGB to XYZ, white at Y = 1."""
+    """The matrix from linear RGB to XYZ, with Y = 1 for white."""
     columns = np.array([_xyz_of_xy(*primaries[i : i + 2]) for i in (2, 4, 6)]).T
     white = _xyz_of_xy(*primaries[:2])
     return np.asarray(columns * np.linalg.solve(columns, white), dtype=np.float64)
@@ -135,15 +135,14 @@ def _profile(space: bytes, tags: dict[bytes, bytes]) -> bytes:
 
 
 def fitting(pixels: NDArray[Any], icc: bytes, name: str) -> tuple[NDArray[Any], bytes | None, list[str]]:
-    """The pixels and the profile so that both belong together.
+    """Make pixels and profile consistent.
 
-    Grey pixels with a profile for RGB become RGB; a profile that says nothing about the pixels, as damaged ones and
-    those for other channels do, is left out.
+    Grey pixels with an RGB profile become RGB. A damaged profile and a profile for other channels are left out.
 
     Args:
         pixels: [H, W, C] uint8 or uint16.
-        icc: the profile of the file.
-        name: what to call the file.
+        icc: ICC profile of the file.
+        name: name of the file in notes.
 
     Returns:
         Pixels, profile, notes.
@@ -159,23 +158,23 @@ def fitting(pixels: NDArray[Any], icc: bytes, name: str) -> tuple[NDArray[Any], 
 
 
 def misfit_of(icc: bytes, wanted: bytes) -> str | None:
-    """What is wrong with a profile for a colour space, e.g. b"CMYK"; None if nothing is."""
+    """What is wrong with a profile for a colour space, e.g. b"CMYK"; None if it is valid."""
     if not _readable(icc):
         return "a damaged colour profile"
     if icc[16:20] == wanted:
         return None
     called = icc[16:20].decode("ascii", "replace").strip()
-    return f"a colour profile for {called}, which its pixels are not"
+    return f"a colour profile for {called}, but its pixels are not {called}"
 
 
 def _readable(icc: bytes) -> bool:
-    """Whether LittleCMS reads a profile and makes colours of it; libvips takes one that it cannot read for sRGB."""
+    """Whether LittleCMS can use a profile; libvips treats an unreadable profile as sRGB."""
     from PIL import Image, ImageCms
 
     mode = {b"GRAY": "L", b"RGB ": "RGB", b"CMYK": "CMYK"}.get(icc[16:20])
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-        if mode is not None:  # others are of no use to us, whatever they hold
+        if mode is not None:  # profiles for other modes are not used
             transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB")
             ImageCms.applyTransform(Image.new(mode, (1, 1)), transform)
     except (OSError, ValueError, ImageCms.PyCMSError):
@@ -184,14 +183,14 @@ def _readable(icc: bytes) -> bool:
 
 
 def is_linear(icc: bytes) -> bool:
-    """Whether a profile says that half the value is half the light: each curve a line."""
+    """Whether all curves of a profile are linear: half the value is half the light."""
     curves = [body for name, body in tags_of_profile(icc).items() if name in (*CURVES, b"kTRC")]
     lines = (b"curv\0\0\0\0\0\0\0\0", b"curv\0\0\0\0\0\0\0\1\1\0", b"para\0\0\0\0\0\0\0\0\0\1\0\0")
     return bool(curves) and all(curve.startswith(lines) for curve in curves)
 
 
 def tags_of_profile(icc: bytes) -> dict[bytes, bytes]:
-    """The tags of a profile, by their signatures (ICC.1:2022, 7.3)."""
+    """The tags of a profile by their signatures (ICC.1:2022, 7.3)."""
     tags = dict[bytes, bytes]()
     for at in range(132, min(132 + 12 * int.from_bytes(icc[128:132], "big"), len(icc) - 11), 12):
         start, length = struct.unpack_from(">II", icc, at + 4)
@@ -200,14 +199,14 @@ def tags_of_profile(icc: bytes) -> dict[bytes, bytes]:
 
 
 def with_srgb_curve(icc: bytes) -> bytes:
-    """A profile with the primaries of another one, which is of primaries and curves, and the curve of sRGB."""
+    """Make a profile with the primaries of a matrix profile and the curve of sRGB."""
     tags = tags_of_profile(icc)
     made = {name: _curve(SRGB_CURVE) if name[1:] == b"TRC" else tags[name] for name in MATRIX_TAGS if name in tags}
     return _profile(icc[16:20], made)
 
 
 def is_matrix_profile(icc: bytes) -> bool:
-    """Whether a profile tells its colours by curves, and primaries unless it is for grey, and not by tables."""
+    """Whether a profile has curves, and primaries unless it is for grey, and no tables."""
     tags = tags_of_profile(icc)
     wanted = (*COLUMNS, *CURVES) if icc[16:20] == b"RGB " else (b"kTRC",)
     tables = any(name[:3] in (b"A2B", b"D2B") for name in tags)
@@ -215,22 +214,22 @@ def is_matrix_profile(icc: bytes) -> bool:
 
 
 def primaries_of_profile(icc: bytes) -> Chromaticities:
-    """The primaries that a matrix profile for RGB tells, under their own white, as far as it tells that."""
+    """The primaries of an RGB matrix profile, under their own white if the profile has it."""
     tags = tags_of_profile(icc)
     columns = np.array([_numbers(tags[name])[:3] for name in COLUMNS]).T
     told, white = _numbers(tags.get(b"chad", b"")), _numbers(tags.get(b"wtpt", b""))
     if len(told) == 9 and abs(np.linalg.det(told.reshape(3, 3))) > 1e-6:
         adapted = told.reshape(3, 3)
-    else:  # version 2 tells the white alone
+    else:  # version 2 has only the white
         adapted = _to_d50(white if len(white) == 3 and white.min() > 0 else D50)
     native = np.linalg.solve(adapted, columns)
-    with np.errstate(all="ignore"):  # of columns that add up to nothing
+    with np.errstate(all="ignore"):  # columns whose sum is zero
         corners = [xyz[:2] / xyz.sum() for xyz in (native.sum(1), *native.T)]
     return tuple(float(value) for xy in corners for value in xy)  # type: ignore[return-value]
 
 
 def decoded(values: NDArray[np.float64], icc: bytes) -> NDArray[np.float64]:
-    """Values [..., 1 or 3] as linear light, by the curves of a matrix profile, which go on beyond black and white."""
+    """Convert values [..., 1 or 3] to linear light with the curves of a matrix profile, extended beyond [0, 1]."""
     tags = tags_of_profile(icc)
     names = CURVES if values.shape[-1] == 3 else (b"kTRC",)
     size = np.abs(values)
@@ -239,7 +238,7 @@ def decoded(values: NDArray[np.float64], icc: bytes) -> NDArray[np.float64]:
 
 
 def _on_curve(x: NDArray[np.float64], body: bytes) -> NDArray[np.float64]:
-    """Values from 0 up on a curve (ICC.1:2022, 10.6 and 10.18); a table goes on with its last slope."""
+    """Apply a curve to values from 0 up (ICC.1:2022, 10.6 and 10.18); a table is extended with its last slope."""
     if body[:4] == b"curv":
         count = int.from_bytes(body[8:12], "big")
         table = np.frombuffer(body[12 : 12 + 2 * count], ">u2").astype(np.float64)
@@ -251,24 +250,24 @@ def _on_curve(x: NDArray[np.float64], body: bytes) -> NDArray[np.float64]:
     kind = int.from_bytes(body[8:10], "big")
     told = _numbers(body[4:])[: PARAMETERS[kind]]
     g, a, b, c, d, e, f = np.append(told, (1, 1, 0, 0, 0, 0, 0)[len(told) :])
-    if kind in (1, 2):  # their c is the offset of the whole
+    if kind in (1, 2):  # in these, c is an offset of the result
         d, e, f, c = -b / a, c, c, 0
     return np.asarray(np.where(x >= d, (a * x + b).clip(0) ** g + e, c * x + f))
 
 
 def _numbers(body: bytes) -> NDArray[np.float64]:
-    """The numbers of 16 bits before and behind the point of a tag, behind its 8 bytes."""
+    """Read the fixed-point numbers (16.16 bits) of a tag after its 8-byte header."""
     whole = body[8 : len(body) - len(body) % 4]
     return np.frombuffer(whole, ">i4").astype(np.float64) / 65536
 
 
 def without_padding(icc: bytes) -> bytes:
-    """A profile of its own length."""
+    """Set the length in the header of a profile."""
     return icc[: int.from_bytes(icc[:4], "big")]
 
 
 def to_srgb(pixels: NDArray[Any], metadata: Metadata) -> NDArray[Any]:
-    """Pixels [H, W, C] of uint8 or uint16 with their colours in sRGB; alpha stays.
+    """Convert the colours of pixels [H, W, C] uint8 or uint16 to sRGB; alpha is unchanged.
 
     Raises:
         ImageWriteError: if the profile cannot be read.
@@ -293,12 +292,12 @@ def to_srgb(pixels: NDArray[Any], metadata: Metadata) -> NDArray[Any]:
     except pyvips.Error as error:
         raise ImageWriteError("cannot convert to sRGB: the colour profile is damaged") from error
     converted = converted if converted.ndim == 3 else converted[:, :, None]
-    converted = converted[..., :colours]  # grey in sRGB: the three channels are equal
+    converted = converted[..., :colours]  # grey pixels have three equal channels in sRGB
     return np.concatenate([converted, pixels[..., colours:]], axis=2)
 
 
 def widened(values: NDArray[Any], bits: int) -> NDArray[Any]:
-    """Integers whose white is 2**bits - 1 as integers whose white is that of their type.
+    """Scale integers with a white of 2**bits - 1 to the white of their type.
 
     Args:
         values: from 0 to 2**bits - 1.
@@ -316,9 +315,9 @@ def widened(values: NDArray[Any], bits: int) -> NDArray[Any]:
 
 
 def without_premultiplied(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Pixels [H, W, 2 or 4] of uint8 or uint16 without the alpha that is multiplied into the colours.
+    """Divide the colours of pixels [H, W, 2 or 4] uint8 or uint16 by their alpha.
 
-    Where alpha is 0, the colours become 0: what stands there is noise of the coding.
+    Colours with an alpha of 0 become 0, because they are only coding noise.
     """
     top, alpha = np.iinfo(pixels.dtype).max, pixels[..., -1:].astype(np.float64)
     plain = np.divide(pixels[..., :-1] * float(top), alpha, out=np.zeros(pixels[..., :-1].shape), where=alpha > 0)
@@ -327,7 +326,7 @@ def without_premultiplied(pixels: NDArray[Any]) -> NDArray[Any]:
 
 
 def full_range(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Colours of the narrow range of video, black at 16 and white at 235 of 255, in the full range; alpha stays."""
+    """Expand colours from the limited range of video (black 16, white 235 of 255) to full range; alpha is unchanged."""
     colours = 3 if pixels.shape[2] > 2 else 1
     top, unit = np.iinfo(pixels.dtype).max, 256 if pixels.dtype == np.uint16 else 1
     values = (pixels[..., :colours].astype(np.float64) / unit - 16) / 219
@@ -336,7 +335,7 @@ def full_range(pixels: NDArray[Any]) -> NDArray[Any]:
 
 
 def _hdr_to_srgb(pixels: NDArray[Any], signal: ColourSignal) -> NDArray[Any]:
-    """HDR shown on an SDR screen: white at 203 cd/m2, what is brighter clipped."""
+    """Convert HDR for an SDR screen: white is 203 cd/m2, brighter values are clipped."""
     assert signal.cicp is not None
     primaries, transfer = signal.cicp
     top = np.iinfo(pixels.dtype).max
@@ -360,6 +359,6 @@ def _pq_nits(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _hlg_nits(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The inverse OETF of ITU-R BT.2100, then its OOTF for a screen of 1000 cd/m2, on each channel by itself."""
+    """The inverse OETF of ITU-R BT.2100, then its OOTF for a screen of 1000 cd/m2, per channel."""
     scene = np.where(values <= 0.5, values**2 / 3, (np.exp((values - 0.55991073) / 0.17883277) + 0.28466892) / 12)
     return np.asarray(1000 * scene**1.2)

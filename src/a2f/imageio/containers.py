@@ -1,7 +1,7 @@
-"""Putting metadata blocks and the resolution into finished JPEG, PNG and WebP files, byte for byte.
+"""Insert metadata blocks and the resolution into finished JPEG, PNG and WebP files, byte for byte.
 
-libvips would parse and rewrite EXIF, losing maker notes and rare tags, would invent a resolution and a block of its own
-where a picture has none, and leaves XMP over 60,000 bytes out of JPEG.
+libvips cannot be used for this: it parses and rewrites EXIF and so loses maker notes and rare tags, it invents a
+resolution and an EXIF block if a picture has none, and it drops XMP over 60,000 bytes from JPEG.
 """
 
 import struct
@@ -18,14 +18,14 @@ PNG_XMP_MARK = b"XML:com.adobe.xmp\0\0\0\0\0"  # keyword, not compressed, no lan
 
 
 def with_blocks(data: bytes, format: str, metadata: Metadata, *, exif: bytes | None) -> bytes:
-    """A file with this EXIF block and resolution and no other, and with what libvips leaves out of the metadata.
+    """Set the EXIF block and the resolution of a file, and add the metadata that libvips does not write.
 
     Args:
         data: a JPEG, PNG or WebP file that libvips wrote; JPEG and PNG without EXIF and XMP; WebP with an EXIF block,
             if one is given.
         format: "jpeg", "png" or "webp".
-        metadata: XMP for JPEG and PNG (WebP has it from libvips), the resolution (WebP says it in its EXIF block
-            only), and what tells about colours in PNG.
+        metadata: XMP for JPEG and PNG (libvips writes it into WebP), the resolution (in WebP only in the EXIF block),
+            and the colour chunks of PNG.
         exif: the block without its mark.
     """
     if format == "jpeg":
@@ -36,7 +36,7 @@ def with_blocks(data: bytes, format: str, metadata: Metadata, *, exif: bytes | N
 def _jpeg(data: bytes, metadata: Metadata, exif: bytes | None) -> bytes:
     xmp, dpi = metadata.xmp, metadata.dpi
     kept, at = [], 2
-    while data[at + 1] & 0xF0 == 0xE0:  # APP0 to APP15 stand first
+    while data[at + 1] & 0xF0 == 0xE0:  # APP0 to APP15 come first
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         if not data.startswith(b"JFIF\0", at + 4):
             kept.append(data[at:end])
@@ -52,7 +52,7 @@ def _jpeg(data: bytes, metadata: Metadata, exif: bytes | None) -> bytes:
 
 
 def _ratio(aspect: tuple[float, float] | None) -> tuple[int, int]:
-    """The shape of the pixels in whole numbers that JFIF holds."""
+    """The pixel aspect ratio in whole numbers for JFIF."""
     if aspect is None:
         return 1, 1
     ratio = Fraction(aspect[0] / aspect[1]).limit_denominator(1000)
@@ -68,12 +68,12 @@ def _png(data: bytes, metadata: Metadata, exif: bytes | None) -> bytes:
     first = list(signal.chunks) if signal else []
     if metadata.aspect and not dpi:
         first.append(aspect_chunk(metadata.aspect))
-    if metadata.icc:  # the library behind libvips refuses what others read
+    if metadata.icc:  # the library behind libvips rejects profiles that others read
         first.append(chunk_bytes(b"iCCP", b"ICC profile\0\0" + zlib.compress(without_padding(metadata.icc))))
     if signal and signal.cicp:
         first.append(chunk_bytes(b"cICP", bytes((*signal.cicp, 0, 1))))
     blocks = [chunk_bytes(b"eXIf", exif)] if exif is not None else []
-    if metadata.xmp:  # not compressed, as XMP asks for; libvips writes a zTXt, which few programs read
+    if metadata.xmp:  # not compressed, as XMP requires; libvips writes a zTXt chunk, which few programs read
         blocks.append(chunk_bytes(b"iTXt", PNG_XMP_MARK + metadata.xmp))
     background = 8 + 4 + (2 if data[25] in (0, 4) else 6)  # the length of a bKGD chunk for grey, for RGB
     blocks += [text for text in metadata.texts if text[4:8] != b"bKGD" or len(text) == background]
@@ -91,13 +91,13 @@ def _png(data: bytes, metadata: Metadata, exif: bytes | None) -> bytes:
 
 
 def is_lossless(data: bytes) -> bool:
-    """Whether the first picture of a WebP file is coded without loss (WebP Container Specification, VP8L)."""
+    """Whether the first picture of a WebP file is lossless (WebP Container Specification, VP8L)."""
     at = 12
     while at + 8 <= len(data):
         kind, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
         if kind in (b"VP8 ", b"VP8L"):
             return kind == b"VP8L"
-        at += 8 + 16 if kind == b"ANMF" else 8 + length + length % 2  # a frame holds chunks behind its own 16 bytes
+        at += 8 + 16 if kind == b"ANMF" else 8 + length + length % 2  # a frame has chunks after its 16 bytes
     return False
 
 
@@ -105,7 +105,7 @@ WEBP_CHUNKS = (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP", b"
 
 
 def webp_left_out(data: bytes) -> list[str]:
-    """What a WebP file holds beside its picture and the metadata that are read."""
+    """Other content of a WebP file that is not read, besides its picture and known metadata."""
     unknown: dict[str, None] = {}
     at, end = 12, min(len(data), int.from_bytes(data[4:8], "little") + 8)
     while at + 8 <= end:

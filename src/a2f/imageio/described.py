@@ -1,4 +1,4 @@
-"""What a file says beside its pixels, as libvips and our own look at its parts tell it."""
+"""Collect the metadata of a file from libvips and from our own parsers."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -31,7 +31,7 @@ Pair = tuple[float, float]
 
 
 def left_out_notes(data: bytes, format: str, name: str) -> list[str]:
-    """What the file holds beside its first picture that libvips does not tell."""
+    """Content of the file besides its first picture that libvips does not report."""
     if format == "jpeg":
         parts = jpeg_parts(data)
         return [*notes_of_segments(parts, name), *notes_of_tail(data, parts.end, name)]
@@ -45,7 +45,7 @@ def left_out_notes(data: bytes, format: str, name: str) -> list[str]:
 
 
 def conversion_notes(image: "VipsImage", kind: str, name: str) -> tuple[str, ...]:
-    """What to tell of colours that were converted to sRGB from CMYK or Lab."""
+    """Notes about colours that were converted from CMYK or Lab to sRGB."""
     if kind != "cmyk":
         return (f"{name} is in Lab: converted to sRGB",)
     icc = bytes(image.get("icc-profile-data")) if image.get_typeof("icc-profile-data") else None
@@ -57,7 +57,7 @@ def conversion_notes(image: "VipsImage", kind: str, name: str) -> tuple[str, ...
 def described(
     image: "VipsImage", pixels: Pixels, data: bytes, format: str, name: str, *, converted: bool
 ) -> tuple[Pixels, Metadata, tuple[str, ...]]:
-    """The pixels, what the file says beside them, brought together; and notes."""
+    """The pixels with consistent metadata, and notes."""
     size = (pixels.shape[1], pixels.shape[0])
     metadata, lost = _metadata(image, data, format, size=size, converted=converted)
     notes = [f"{name}: left out {what}" for what in lost]
@@ -75,7 +75,7 @@ def described(
 def metadata_of_blocks(
     *, icc: bytes | None, exif: bytes | None, xmp: bytes | None, size: tuple[int, int]
 ) -> tuple[Metadata, list[str]]:
-    """What blocks of a file tell whose decoder turns pictures upright by itself, and what of it was taken out."""
+    """The metadata of a file whose decoder turns the picture upright, and the parts that were removed."""
     lost = list[str]()
     if xmp:
         xmp, lost = cleaned_xmp(xmp.rstrip(b"\0"), upright=True, turned=exif is not None and orientation_of(exif) != 1)
@@ -87,7 +87,7 @@ def metadata_of_blocks(
 def _with_colours(
     pixels: Pixels, metadata: Metadata, data: bytes, format: str, name: str
 ) -> tuple[Pixels, Metadata, list[str]]:
-    """What the file tells about its colours, fitted to the pixels; and notes."""
+    """The colour information of the file, made consistent with the pixels, and notes."""
     notes: list[str] = []
     if metadata.icc is None and format == "png":
         metadata = replace(metadata, icc=png_profile(data))
@@ -113,7 +113,7 @@ def _with_colours(
 def _metadata(
     image: "VipsImage", data: bytes, format: str, *, size: tuple[int, int], converted: bool
 ) -> tuple[Metadata, list[str]]:
-    """What the file says beside its pixels, and what of it no longer holds and was taken out."""
+    """The metadata of the file, and the invalid parts that were removed."""
 
     def blob(field: str) -> bytes | None:
         return bytes(image.get(field)) if image.get_typeof(field) else None
@@ -123,7 +123,7 @@ def _metadata(
     exif = exif_of_tiff(data) if format == "tiff" else blob("exif-data")
     dpi, aspect = _resolution(image, data, format)
     dpi = dpi or (exif and not aspect and dpi_of_exif(exif)) or None
-    if turn >= 5:  # it lies on its side in the file
+    if turn >= 5:  # the picture is rotated by a quarter turn in the file
         dpi, aspect = dpi and dpi[::-1], aspect and aspect[::-1]
     xmp, lost = blob("xmp-data"), list[str]()
     if xmp is not None:
@@ -152,7 +152,7 @@ def _metadata(
 
 
 def _resolution(image: "VipsImage", data: bytes, format: str) -> tuple[Pair | None, Pair | None]:
-    """Resolution in pixels per inch, and the shape of the pixels where that alone is told; as they lie in the file."""
+    """Resolution in pixels per inch, and the pixel aspect if only that is given, before any rotation."""
     if format == "tiff":
         return tiff_resolution(data)
     if format == "png":
@@ -161,6 +161,6 @@ def _resolution(image: "VipsImage", data: bytes, format: str) -> tuple[Pair | No
         return jfif_resolution(jpeg_parts(data))
     if format == "avif" and (aspect := aspect_of(data)):
         return None, aspect
-    # Where a file says nothing, libvips puts 1 pixel a millimetre.
+    # If a file has no resolution, libvips reports 1 pixel per millimetre.
     has_dpi = image.xres > 0 and image.yres > 0 and (image.xres, image.yres) != (1.0, 1.0)
     return ((image.xres * 25.4, image.yres * 25.4) if has_dpi else None), None

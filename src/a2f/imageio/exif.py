@@ -1,7 +1,7 @@
-"""EXIF blocks, changed in place: what nobody asked to change keeps its bytes and its offset.
+"""Change EXIF blocks in place: all other data keep their bytes and their offsets.
 
-Maker notes point into the block by offsets that only their maker knows, so a block that is parsed and written anew
-comes out damaged.
+Maker notes have offsets into the block in formats that only the maker knows, so a block that is parsed and rewritten is
+damaged.
 """
 
 import struct
@@ -14,7 +14,7 @@ FOCAL_X_RESOLUTION, FOCAL_Y_RESOLUTION, SUBJECT_PLACES = 0xA20E, 0xA20F, (0x9214
 RELATED_WIDTH, RELATED_HEIGHT = 0x1001, 0x1002
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 THUMBNAILS = ((0x0201, 0x0202), (0x0111, 0x0117))  # start and length: JPEG, one strip of pixels
-MOST_DIRECTORIES = 8  # in a chain; a damaged one may point to itself
+MAX_DIRECTORIES = 8  # limit for a chain; a damaged directory may point to itself
 SHORT, LONG, RATIONAL = 3, 4, 5
 MARK = b"Exif\0\0"
 
@@ -24,10 +24,10 @@ class Directory:
     """One directory of a TIFF structure.
 
     Attributes:
-        order: "<" or ">", as `struct` has it.
-        entries: tag to the place of its 12 bytes (tag, type, count, value or offset); the first of several.
-        places: all of these places.
-        link: the place of the 4 bytes that point to the next directory.
+        order: byte order for `struct`, "<" or ">".
+        entries: tag -> position of its 12 bytes (tag, type, count, value or offset); the first of several.
+        places: all of these positions.
+        link: position of the 4 bytes that point to the next directory.
     """
 
     order: str
@@ -57,13 +57,13 @@ def _directory(block: bytes | bytearray, at: int, order: str) -> Directory | Non
 
 
 def number_of(block: bytes | bytearray, directory: Directory, tag: int) -> int | None:
-    """The value of a tag that holds one whole number."""
+    """The value of a tag with one integer."""
     values = numbers_of(block, directory, tag)
     return values[0] if len(values) == 1 else None
 
 
 def numbers_of(block: bytes | bytearray, directory: Directory, tag: int) -> tuple[int, ...]:
-    """The values of a tag that holds whole numbers; none if there is no such tag or they lie beyond the end."""
+    """The values of a tag with integers; empty if there is no such tag or the values are beyond the end."""
     place = directory.entries.get(tag)
     if place is None:
         return ()
@@ -78,7 +78,7 @@ def numbers_of(block: bytes | bytearray, directory: Directory, tag: int) -> tupl
 
 
 def set_number(block: bytearray, directory: Directory, tag: int, value: int) -> None:
-    """Overwrite the value of a tag that is there, however often: readers take the first or the last."""
+    """Overwrite the value of an existing tag, in all its entries, because readers use the first or the last."""
     for place in directory.places:
         if struct.unpack_from(f"{directory.order}H", block, place)[0] != tag:
             continue
@@ -88,26 +88,24 @@ def set_number(block: bytearray, directory: Directory, tag: int, value: int) -> 
 
 
 def plain_exif(exif: bytes) -> bytes:
-    """The block without its leading mark."""
+    """The block without its prefix."""
     return exif.removeprefix(MARK)
 
 
 def updated_exif(
     exif: bytes, *, width: int, height: int, given: tuple[int, int] | None = None, upright: bool = True
 ) -> bytes | None:
-    """EXIF of an image that was turned upright and enlarged.
+    """Update the EXIF block of an image that was turned upright and enlarged.
 
     Args:
-        exif: the block as it was read.
+        exif: the original block.
         width: new width, pixels.
         height: new height, pixels.
-        given: width and height before, upright; where they are known, places and resolutions that count in pixels of
-            the sensor's picture are brought up to date.
-        upright: the pixels were turned; otherwise the orientation stays.
+        given: original width and height, upright; if known, positions and resolutions in sensor pixels are updated.
+        upright: whether the pixels were turned; otherwise the orientation is kept.
 
     Returns:
-        The block, with its leading mark, with orientation 1, the new pixel dimensions and no thumbnail; None if it
-        cannot be read.
+        The block with its prefix, orientation 1, the new pixel dimensions and no thumbnail; None if it cannot be read.
     """
     block = bytearray(plain_exif(exif))
     main = first_directory(block)
@@ -137,7 +135,7 @@ def updated_exif(
 
 
 def _scale(block: bytearray, directory: Directory, tag: int, factor: float) -> None:
-    """Multiply a value that is a fraction."""
+    """Multiply a rational value."""
     value, place = _rational(block, directory, tag), directory.entries.get(tag)
     if value is None or place is None or not 0 < value * factor < 2**31:
         return
@@ -149,7 +147,7 @@ def _scale(block: bytearray, directory: Directory, tag: int, factor: float) -> N
 def _move_subject(
     block: bytearray, directory: Directory, turn: int, given: tuple[int, int], size: tuple[int, int]
 ) -> None:
-    """Bring the place of the subject up to date: a point, a circle or a box by its centre, before any turning."""
+    """Update the subject area: a point, a circle or a box by its centre, before any rotation."""
     for tag in SUBJECT_PLACES:
         values, place = numbers_of(block, directory, tag), directory.entries.get(tag)
         if place is None or not 2 <= len(values) <= 4:
@@ -172,19 +170,19 @@ def _move_subject(
 
 
 def _swap(block: bytearray, main: Directory, x_tag: int, y_tag: int) -> None:
-    """A picture turned on its side has its horizontal resolution where the vertical one was."""
+    """Swap the horizontal and vertical resolution of a picture rotated by a quarter turn."""
     x, y = main.entries.get(x_tag), main.entries.get(y_tag)
     if x is not None and y is not None:
         block[x + 8 : x + 12], block[y + 8 : y + 12] = block[y + 8 : y + 12], block[x + 8 : x + 12]
 
 
 def _drop_thumbnail(block: bytearray, main: Directory) -> None:
-    """Unlink the directories behind the first and blank the small pictures, which show what was before."""
+    """Unlink the directories after the first and blank the thumbnails, which are outdated."""
     (at,) = struct.unpack_from(f"{main.order}I", block, main.link)
     struct.pack_into(f"{main.order}I", block, main.link, 0)
     spans: list[tuple[int | None, ...]] = []
-    # All of them before anything is blanked: in a damaged block they may cover the directory itself.
-    for _ in range(MOST_DIRECTORIES):
+    # Collect all before blanking: in a damaged block they may overlap the directory itself.
+    for _ in range(MAX_DIRECTORIES):
         behind = _directory(block, at, main.order)
         if behind is None:
             break
@@ -200,12 +198,12 @@ def _drop_thumbnail(block: bytearray, main: Directory) -> None:
 
 
 def with_resolution(exif: bytes | None, dpi: tuple[float, float]) -> bytes:
-    """Add the resolution to a block that does not tell it.
+    """Add the resolution to a block without one.
 
-    The first directory moves to the end of the block with three more entries; all else keeps its place.
+    The first directory moves to the end of the block with three more entries; all other data keep their positions.
 
     Args:
-        exif: a readable block without its mark, or None to make one.
+        exif: a readable block without its prefix, or None to make one.
         dpi: horizontal and vertical, pixels per inch.
     """
     block = bytearray(exif or b"II*\0\x08\0\0\0" + bytes(6))
@@ -225,14 +223,14 @@ def with_resolution(exif: bytes | None, dpi: tuple[float, float]) -> bytes:
 
 
 def orientation_of(exif: bytes) -> int:
-    """How the picture is to be turned, from 1 (not at all) to 8; 1 if the block does not tell."""
+    """The orientation, from 1 (upright) to 8; 1 if the block has none."""
     block = plain_exif(exif)
     main = first_directory(block)
     return (main and number_of(block, main, ORIENTATION)) or 1
 
 
 def is_adobe_rgb(exif: bytes) -> bool:
-    """Whether a camera tells that its colours are Adobe RGB (CIPA DC-008, 4.6.8: the interoperability index R03)."""
+    """Whether the colours are Adobe RGB by the interoperability index R03 (CIPA DC-008, 4.6.8)."""
     block = plain_exif(exif)
     directory = first_directory(block)
     for pointer in (EXIF_IFD, INTEROP_IFD):
@@ -243,7 +241,7 @@ def is_adobe_rgb(exif: bytes) -> bool:
 
 
 def dpi_of_exif(exif: bytes) -> tuple[float, float] | None:
-    """Horizontal and vertical resolution, pixels per inch, if the block tells."""
+    """Horizontal and vertical resolution, pixels per inch; None if the block has none."""
     block = plain_exif(exif)
     main = first_directory(block)
     if main is None:

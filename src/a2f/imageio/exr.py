@@ -1,4 +1,4 @@
-"""EXR files, through the library of the OpenEXR project."""
+"""Read and write EXR files with the library of the OpenEXR project."""
 
 import io
 import os
@@ -29,19 +29,19 @@ from a2f.imageio.limits import check_size
 from a2f.imageio.picture import Light, Metadata, Picture
 
 FAILURES = (ValueError, OSError, RuntimeError, TypeError, MemoryError, KeyError, IndexError, OverflowError)
-# Attributes that tell how the pixels are stored, not what the picture is: they are written anew.
+# Attributes that describe the storage of the pixels, not the picture; they are rewritten.
 STORAGE = {
     *("channels", "chromaticities", "compression", "dataWindow", "displayWindow", "lineOrder", "type", "tiles"),
     *("preview", "chunkCount", "version", "name", "dwaCompressionLevel", "zipCompressionLevel", "maxSamplesPerPixel"),
 }
 KINDS: dict[str, Any] = {"HALF": np.float16, "FLOAT": np.float32}
-MOST_XYZ = 1000  # of a primary; an ICC profile holds numbers below 32768, and Bradford adds
+MAX_XYZ = 1000  # limit of a primary; numbers in ICC profiles are below 32768, and Bradford increases them
 COLOURS = (("R", "G", "B"), ("Y",))
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Layer:
-    """The channels that make the picture: of the colours, of alpha if there is one; and what is left out."""
+    """The channels of the colours and of alpha, and the channels that are left out."""
 
     colours: tuple[str, ...]
     alpha: str | None
@@ -49,7 +49,7 @@ class _Layer:
 
 
 def read_exr(data: bytes, name: str, *, max_pixels: int | None = None, allow_truncated: bool = False) -> Picture:
-    """Decode the first part of an EXR file; colours are freed of alpha. Errors as `read_image`."""
+    """Decode the first part of an EXR file; colours are divided by alpha. Raises the errors of `read_image`."""
     header, parts = _header(data, name)
     width, height = _size(header)
     check_size(width, height, name, max_pixels)
@@ -61,7 +61,7 @@ def read_exr(data: bytes, name: str, *, max_pixels: int | None = None, allow_tru
     colours = values[..., : len(layer.colours)].astype(np.float32)
     alpha = values[..., -1:].astype(np.float32) if layer.alpha else None
     if alpha is not None:
-        light_of(alpha, name)  # refuses NaN
+        light_of(alpha, name)  # rejects NaN
         alpha = alpha.clip(0, 1)
         colours, more = _without_alpha(colours, alpha, name)
         notes += more
@@ -73,7 +73,7 @@ def read_exr(data: bytes, name: str, *, max_pixels: int | None = None, allow_tru
 
 
 def _planes(data: bytes, names: list[str], shape: tuple[int, int], name: str) -> list[NDArray[Any]]:
-    """Channels, each [H, W]. The library's newer `File` drops what it cannot decode and prints that to the output."""
+    """Read channels, each [H, W]. The library's newer `File` drops undecodable parts and prints messages."""
     exr = library("OpenEXR", "reading EXR")
     with _errors_as_ours(name), _as_file(data) as path, closing(exr.InputFile(path)) as file:
         told = file.header()["channels"]
@@ -88,9 +88,9 @@ def _planes(data: bytes, names: list[str], shape: tuple[int, int], name: str) ->
 
 @contextmanager
 def _as_file(data: bytes) -> Iterator[str]:
-    """A path: of a stream, the library believes any length and ends the process where memory ends.
+    """Make a path for the data: from a stream, the library accepts any length and aborts when memory is full.
 
-    On Linux it leads to memory without a name, so that nothing stays on a disk even if the process is killed.
+    On Linux it is an unnamed memory file, so no file remains even if the process is killed.
     """
     if hasattr(os, "memfd_create"):
         with os.fdopen(os.memfd_create("picture.exr"), "wb") as file:
@@ -114,24 +114,24 @@ def _errors_as_ours(name: str) -> Iterator[None]:
 
 
 def exr_size(data: bytes, name: str) -> tuple[int, int]:
-    """Width and height by the header; errors as `read_image`."""
+    """Width and height from the header. Raises the errors of `read_image`."""
     return _size(_header(data, name)[0])
 
 
 def exr_samples(data: bytes, name: str) -> tuple[int, int]:
-    """Channels that are read and bytes of a sample by the header; errors as `read_image`."""
+    """Number of read channels and bytes per sample, from the header. Raises the errors of `read_image`."""
     layer = _layer_of([(c.name, c.xSampling, c.ySampling) for c in _header(data, name)[0]["channels"]], name)
     return len(layer.colours) + (layer.alpha is not None), 4  # halves become floats
 
 
 def exr_of(picture: Picture, *, strip: bool) -> bytes:
-    """An EXR file, compressed without loss. Integers are taken to sRGB first, and then to linear light.
+    """Encode an EXR file without loss. Integers are converted to sRGB, then to linear light.
 
-    Floating-point values with a profile are taken to linear light by its curves; its primaries are written.
+    Floating-point values with a profile are converted to linear light by its curves; its primaries are written.
 
     Args:
-        picture: whose values, attributes, primaries and depth the file gets.
-        strip: leave out the attributes; primaries always stay.
+        picture: source of the values, attributes, primaries and bit depth.
+        strip: leave out the attributes; primaries are always written.
 
     Raises:
         MissingExtraError: without the library.
@@ -153,7 +153,7 @@ def exr_of(picture: Picture, *, strip: bool) -> bytes:
 
 
 def _freed_of_profile(values: NDArray[np.float32], light: Light, icc: bytes) -> tuple[NDArray[np.float32], Light]:
-    """Linear light, and the primaries of a profile, which say the same where there is no place for it."""
+    """Convert to linear light, and return the primaries that replace the profile."""
     linear = light_by_profile(values, icc)
     if values.shape[2] == 1:
         return linear, light
@@ -166,7 +166,7 @@ def _freed_of_profile(values: NDArray[np.float32], light: Light, icc: bytes) -> 
 
 
 def _encoded(values: NDArray[np.float32], light: Light, *, alpha: NDArray[np.float32] | None) -> bytes:
-    """A file of linear colours [H, W, 1 or 3], alpha [H, W, 1] multiplied into them, as the format asks for."""
+    """Write a file of linear colours [H, W, 1 or 3], premultiplied with alpha [H, W, 1], as the format requires."""
     exr = library("OpenEXR", "writing EXR")
     kind = np.float16 if light.half else np.float32
     values = values if alpha is None else values * alpha
@@ -206,7 +206,7 @@ def _size(header: dict[str, Any]) -> tuple[int, int]:
 
 
 def _layer_of(channels: list[tuple[str, int, int]], name: str) -> _Layer:
-    """R, G, B or Y, without a prefix or of the first layer that has them."""
+    """Find R, G, B or Y, without a prefix or in the first layer that has them."""
     names = [key for key, _, _ in channels]
     sampled = {key for key, x, y in channels if (x, y) != (1, 1)}
     prefixes = ["", *dict.fromkeys(f"{key.rpartition('.')[0]}." for key in names if "." in key)]
@@ -239,7 +239,7 @@ def _notes(header: dict[str, Any], parts: int, layer: _Layer, name: str) -> list
 def _without_alpha(
     colours: NDArray[np.float32], alpha: NDArray[np.float32], name: str
 ) -> tuple[NDArray[np.float32], list[str]]:
-    """EXR holds colours with alpha multiplied into them."""
+    """Divide colours by alpha, because EXR has premultiplied colours."""
     shining = int(((alpha == 0) & (colours != 0).any(axis=2, keepdims=True)).sum())
     note = f"{name} has {shining:,} pixel(s) that shine where alpha is 0: they go dark"
     plain = np.divide(colours, alpha, out=np.zeros_like(colours), where=alpha > 0)
@@ -268,11 +268,11 @@ def _primaries_notes(header: dict[str, Any], name: str) -> list[str]:
 
 
 def _are_usable(primaries: Chromaticities) -> bool:
-    """Whether primaries span colours, and a profile can hold them; y may be below 0, as that of blue in ACES AP0."""
+    """Whether primaries span colours and fit into a profile; y may be negative, as for blue in ACES AP0."""
     if not np.isfinite(primaries).all() or min(map(abs, primaries[1::2])) < 1e-6 or primaries[1] < 0:
         return False
     corners = np.array([[primaries[i], primaries[i + 1], 1.0] for i in (2, 4, 6)])
-    return bool(abs(np.linalg.det(corners)) > 1e-6 and np.abs(rgb_to_xyz(primaries)).max() < MOST_XYZ)
+    return bool(abs(np.linalg.det(corners)) > 1e-6 and np.abs(rgb_to_xyz(primaries)).max() < MAX_XYZ)
 
 
 def _can_be_written(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Libraries for file formats that not everybody needs: the extra `formats`."""
+"""Optional libraries for file formats: the extra `formats`."""
 
 import importlib
 from typing import Any
@@ -10,24 +10,24 @@ PACKAGES = {
     "imagecodecs": "imagecodecs",
     "pylibjxl": "pylibjxl",
     "OpenEXR": "OpenEXR",
-}  # modules, and what pip calls them
+}  # module -> name for pip
 
 
 NEEDED = {"heic": ("pillow_heif",), "jxl": ("pylibjxl", "imagecodecs"), "exr": ("OpenEXR",)}  # by format
 
 
 def check_extra(format: str) -> None:
-    """Make sure that a format can be written; errors as `library`."""
+    """Check that the library for a format is installed; raises MissingExtraError."""
     for module in NEEDED.get(format, ()):
         library(module, f"writing {format}")
 
 
 def library(module: str, what: str) -> Any:
-    """An optional library.
+    """Import an optional library.
 
     Args:
         module: a key of `PACKAGES`.
-        what: what it is needed for, e.g. "HEIC".
+        what: the purpose, e.g. "HEIC", for the message.
 
     Raises:
         MissingExtraError: if it is not installed or does not load.

@@ -1,4 +1,4 @@
-"""libvips and forks: its threads stay with the parent, and work that is handed to them would never end."""
+"""libvips after a fork: its threads exist only in the parent, so work for them would never end."""
 
 import os
 
@@ -8,7 +8,7 @@ _used = _barred = False
 
 
 def begin_vips() -> None:
-    """To be called before libvips works.
+    """Call this before using libvips.
 
     Raises:
         UsageError: in a process that was forked after libvips had worked in its parent.
@@ -16,8 +16,8 @@ def begin_vips() -> None:
     global _used
     if _barred:
         raise UsageError(
-            "image files cannot be read or written in a process that was forked after its parent has done so: "
-            "start it by multiprocessing.get_context('spawn'), or hand over arrays"
+            "image files cannot be read or written in a process that was forked after its parent used them: "
+            "start it with multiprocessing.get_context('spawn'), or pass arrays"
         )
     _used = True
 

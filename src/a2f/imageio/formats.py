@@ -1,4 +1,4 @@
-"""The file formats, and what each can hold."""
+"""The file formats and the properties that each can store."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,25 +21,26 @@ class Format:
 
     Attributes:
         name: canonical name.
-        suffixes: of its files, the usual one first.
-        alpha: whether it holds transparency.
-        soft: whether transparency has degrees, where there is any.
-        data_band: whether it holds a channel of data behind the colours that is not alpha.
-        bits: of a channel, at most.
-        floats: whether it holds floating-point values, and brighter light than white with them.
-        icc: whether it holds a colour profile.
-        deep_icc: whether it holds one with more than 8 bits a channel, or with grey and alpha.
-        cicp: whether it tells colours by code points (ITU-T H.273), which is what says that a picture is HDR.
-        grey: whether it holds grey as grey, not as RGB.
-        metadata: what else it holds of "exif", "xmp" and "iptc".
-        dpi: whether it holds a resolution.
-        also: what else is kept in it: "aspect" of the pixels, "comments", "gain map", "tags" of TIFF, "texts" of PNG.
-        encoding: memory that encoding takes, the file included, in bytes for each byte of pixels; measured.
+        suffixes: suffixes of its files, the usual one first.
+        alpha: whether it can store transparency.
+        soft: whether it can store partial transparency.
+        data_band: whether it can store a data channel after the colours that is not alpha.
+        bits: largest number of bits per channel.
+        floats: whether it can store floating-point values, including values brighter than white.
+        icc: whether it can store a colour profile.
+        deep_icc: whether it can store one with more than 8 bits per channel, or with grey and alpha.
+        cicp: whether it can store code points (ITU-T H.273), which mark HDR pictures.
+        grey: whether it can store grey without converting it to RGB.
+        metadata: which of "exif", "xmp" and "iptc" it can store.
+        dpi: whether it can store a resolution.
+        also: other properties that it can store: pixel "aspect", "comments", "gain map", "tags" of TIFF, "texts" of
+            PNG.
+        encoding: memory for encoding, including the file, in bytes per byte of pixels; measured.
         quality: default quality from 1 to 100 of a lossy format; None for a lossless one.
-        lossless: whether a lossy format loses nothing at quality 100.
-        vips: suffix by which libvips knows it; None if another library or a few lines here do it.
-        extra: whether it takes a library of the extra `formats`.
-        moves: whether it holds animations.
+        lossless: whether a lossy format is lossless at quality 100.
+        vips: suffix for libvips; None if another library or code here writes it.
+        extra: whether it needs a library of the extra `formats`.
+        moves: whether it can store animations.
         max_side: largest width or height, pixels.
     """
 
@@ -67,7 +68,7 @@ class Format:
 
     @property
     def deep(self) -> bool:
-        """Whether it holds more than 8 bits a channel."""
+        """Whether it can store more than 8 bits per channel."""
         return self.bits > 8
 
 
@@ -98,14 +99,14 @@ _ALL = (
 )  # fmt: skip
 FORMATS = {entry.name: entry for entry in _ALL}
 _BY_SUFFIX = {suffix: entry.name for entry in _ALL for suffix in entry.suffixes}
-ACCEPT_THE_LOSS = Hint(text="accept the loss with {option}", option="force", value=True)
+ACCEPT_LOSS_HINT = Hint(text="accept the loss with {option}", option="force", value=True)
 
 
 def format_of_suffix(suffix: str) -> str:
-    """The format of a file name's suffix, or of a format's name, e.g. ".JPG", "jpg" and "jpeg".
+    """The format for a file suffix or a format name, e.g. ".JPG", "jpg" or "jpeg".
 
     Raises:
-        UsageError: for an unknown one.
+        UsageError: for an unknown suffix.
     """
     key = suffix.lower()
     if key in FORMATS:
@@ -119,7 +120,7 @@ def format_of_suffix(suffix: str) -> str:
 
 
 def image_suffixes() -> tuple[str, ...]:
-    """The suffixes of the known formats, as ".png"."""
+    """The suffixes of all known formats, e.g. ".png"."""
     return tuple(_BY_SUFFIX)
 
 
@@ -129,20 +130,20 @@ def is_image_name(path: Path) -> bool:
 
 
 def check_format(picture: Picture, format: str, *, force: bool = False, strip: bool = False, factor: float = 1) -> None:
-    """Make sure that a format can hold a picture.
+    """Check that a format can store a picture.
 
     Args:
-        picture: what is to be written.
+        picture: the picture to write.
         format: name of the format.
         force: accept the loss of transparency, bit depth and metadata.
-        strip: metadata is left out anyway.
-        factor: by how much the picture will still grow.
+        strip: whether metadata is left out.
+        factor: factor by which the picture will be enlarged.
 
     Raises:
-        LossyFormatError: if it would lose transparency (that is not opaque throughout), its degrees, a channel of data
-            or bit depth, or if EXIF, XMP or IPTC is too long for JPEG; whatever is forced, if the profile of
-            floating-point values has tables and the format holds none.
-        UsageError: if the format cannot hold so many pixels a side.
+        LossyFormatError: if it would lose (partial) transparency, a data channel or bit depth, or if EXIF, XMP or IPTC
+            is too long for JPEG. Even with `force`, if floating-point values have a profile with tables and the format
+            cannot store it.
+        UsageError: if the sides are too long for the format.
         MissingExtraError: if a library for the format is not installed.
     """
     holds = FORMATS[format]
@@ -150,16 +151,16 @@ def check_format(picture: Picture, format: str, *, force: bool = False, strip: b
     if picture.light and holds.floats and not holds.icc and picture.metadata.icc:
         _check_matrix(picture.metadata.icc, format)
     if max(picture.size) * factor > holds.max_side:
-        raise UsageError(f"{format} holds at most {holds.max_side} pixels a side: choose another format")
+        raise UsageError(f"{format} allows at most {holds.max_side} pixels per side: choose another format")
     if force:
         return
     if not holds.alpha and picture.is_transparent:
         raise LossyFormatError(
-            f"{format} cannot hold transparency", Hint(text="choose png, webp or tiff"), ACCEPT_THE_LOSS
+            f"{format} cannot hold transparency", Hint(text="choose png, webp or tiff"), ACCEPT_LOSS_HINT
         )
     if holds.alpha and not holds.soft and picture.has_degrees:
         raise LossyFormatError(
-            f"{format} holds no degrees of transparency", Hint(text="choose png, webp or tiff"), ACCEPT_THE_LOSS
+            f"{format} holds no degrees of transparency", Hint(text="choose png, webp or tiff"), ACCEPT_LOSS_HINT
         )
     if picture.data_band and not holds.data_band:
         raise LossyFormatError(
@@ -176,7 +177,7 @@ def check_format(picture: Picture, format: str, *, force: bool = False, strip: b
         )
     if not holds.deep and picture.is_deep and picture.light is None:
         raise LossyFormatError(
-            f"{format} cannot hold 16 bits a channel", Hint(text="choose png or tiff"), ACCEPT_THE_LOSS
+            f"{format} cannot hold 16 bits a channel", Hint(text="choose png or tiff"), ACCEPT_LOSS_HINT
         )
     _check_light(picture, holds)
     if format == "jpeg" and not strip:
@@ -184,7 +185,7 @@ def check_format(picture: Picture, format: str, *, force: bool = False, strip: b
 
 
 def _check_lengths(metadata: Metadata) -> None:
-    """Refuse metadata that do not go into a JPEG."""
+    """Raise an error for metadata that do not fit into a JPEG."""
     for what, block in (("EXIF", metadata.exif), ("XMP", metadata.xmp), ("IPTC", metadata.iptc)):
         if not fits_jpeg(block):
             raise LossyFormatError(
@@ -196,7 +197,7 @@ def _check_lengths(metadata: Metadata) -> None:
 
 
 def _check_matrix(icc: bytes, format: str) -> None:
-    """Refuse, whatever is forced, a profile whose values cannot be taken to linear light by curves."""
+    """Raise an error, even with `force`, for a profile whose values cannot be converted to linear light by curves."""
     if not is_matrix_profile(icc):
         raise LossyFormatError(
             f"{format} cannot hold a colour profile, and this one, which has tables, is not converted for "
@@ -205,7 +206,7 @@ def _check_matrix(icc: bytes, format: str) -> None:
 
 
 def _check_light(picture: Picture, holds: Format) -> None:
-    """Refuse to lose floating-point values."""
+    """Raise an error if floating-point values would be lost."""
     light = picture.light
     if light is None:
         return
@@ -218,12 +219,12 @@ def _check_light(picture: Picture, holds: Format) -> None:
 
 
 def left_out_note(picture: Picture, format: str, *, strip: bool = False) -> list[str]:
-    """What to tell of all beside the pixels: what a format has no place for, and what becomes of a gain map.
+    """Notes about metadata that a format cannot store, and about a gain map.
 
     Args:
-        picture: what is to be written.
+        picture: the picture to write.
         format: name of the format.
-        strip: metadata is left out anyway.
+        strip: whether metadata is left out.
     """
     if picture.gain_map and "gain map" in FORMATS[format].also and not strip:
         return ["the HDR gain map is kept, and enlarged like the picture"]
@@ -248,7 +249,7 @@ def left_out_note(picture: Picture, format: str, *, strip: bool = False) -> list
 
 
 def _clipped(picture: Picture, holds: Format, *, strip: bool) -> list[str]:
-    """What to tell of light that is clipped, which `check_format` lets through by force alone."""
+    """Notes about clipped light, which `check_format` allows only with `force`."""
     light, signal = picture.light, picture.metadata.signal
     if light is not None and not holds.floats and (light.low < 0 or light.high > 1):
         return [f"{holds.name} holds values from 0 to 1: those here, from {light.low:g} to {light.high:g}, are clipped"]
@@ -258,7 +259,7 @@ def _clipped(picture: Picture, holds: Format, *, strip: bool) -> list[str]:
 
 
 def profile_is_lost(pixels: NDArray[Any], holds: Format) -> bool:
-    """Whether a format has no place for a colour profile beside pixels [H, W, C] of this kind."""
+    """Whether a format cannot store a colour profile with pixels [H, W, C] of this kind."""
     return not holds.icc or (not holds.deep_icc and (pixels.dtype != np.uint8 or pixels.shape[2] == 2))
 
 
@@ -266,7 +267,7 @@ def _metadata_left_out(metadata: Metadata, format: str, *, given: str) -> list[s
     holds = FORMATS[format]
     lost = [k.upper() for k in ("exif", "xmp", "iptc") if getattr(metadata, k) and k not in holds.metadata]
     if given == "tiff" and lost[:1] == ["EXIF"] and (names := names_of_descriptive(metadata.exif or b"")):
-        lost[0] = f"TIFF tags ({', '.join(names)})"  # a TIFF has these without any EXIF
+        lost[0] = f"TIFF tags ({', '.join(names)})"  # a TIFF has these tags without EXIF
     if metadata.texts and "texts" not in holds.also:
         texts = [whole for whole in metadata.texts if whole[4:8] != b"bKGD"]
         keywords = dict.fromkeys(whole[8:].partition(b"\0")[0].decode("latin-1") for whole in texts)
@@ -283,5 +284,5 @@ def _metadata_left_out(metadata: Metadata, format: str, *, given: str) -> list[s
 
 
 def fits_jpeg(block: bytes | None) -> bool:
-    """Whether a metadata block goes into one JPEG segment: 65535 bytes with the length and the longest mark, XMP's."""
+    """Whether a metadata block fits into one JPEG segment: 65535 bytes with the length and the prefix of XMP."""
     return len(block or b"") <= 65535 - 2 - 29

@@ -1,8 +1,8 @@
-"""Gain maps of Ultra HDR JPEGs: read beside the SDR picture, and written back behind it.
+"""Gain maps of Ultra HDR JPEGs: read with the SDR picture, and written after it.
 
-A gain map is a second JPEG in the file, often smaller than the first, that tells how much brighter each place is on an
-HDR screen. How it is to be applied stands in its own segments (XMP of Adobe and Apple, ISO 21496-1), which are kept
-byte for byte; where it lies stands in the first picture (CIPA DC-007, and in XMP), which is written anew.
+A gain map is a second JPEG in the file, often smaller than the first. It gives the brightness gain of each position on
+an HDR screen. Its own segments (XMP of Adobe and Apple, ISO 21496-1) describe how to apply it and are kept byte for
+byte. The first picture has its position (CIPA DC-007, and in XMP), which is rewritten.
 """
 
 import struct
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pyvips import Image as VipsImage
 
 ISO_MARK, ADOBE_MARK, XMP_MARK = b"urn:iso:std:iso:ts:21496:-1", b"hdr-gain-map", b"http://ns.adobe.com/xap/1.0/\0"
-NOT_KEPT = (b"JFIF\0", b"JFXX\0", b"Exif\0", b"MPF\0", b"Adobe")  # written anew, or telling of the old pixels
-MPF_BYTES = 90  # of the segment, with its marker and length
+NOT_KEPT = (b"JFIF\0", b"JFXX\0", b"Exif\0", b"MPF\0", b"Adobe")  # rewritten, or about the old pixels
+MPF_BYTES = 90  # length of the segment with its marker and length field
 DIRECTORY = (
     '<rdf:Description rdf:about="" xmlns:Container="http://ns.google.com/photos/1.0/container/" '
     'xmlns:Item="http://ns.google.com/photos/1.0/container/item/" '
@@ -35,12 +35,12 @@ PACKET = (
 
 
 def read_gain_map(data: bytes, parts: JpegParts, *, orientation: int, max_pixels: int | None) -> GainMap | None:
-    """The gain map of a file, upright like its picture; None if there is none or it cannot be decoded.
+    """Read the gain map of a file, upright like its picture; None if there is none or it cannot be decoded.
 
     Args:
         data: a JPEG file.
-        parts: of its first picture.
-        orientation: of that picture, 1 to 8.
+        parts: parts of its first picture.
+        orientation: orientation of that picture, 1 to 8.
         max_pixels: a map with more is not decoded.
     """
     import pyvips
@@ -68,17 +68,17 @@ def _upright(image: "VipsImage", orientation: int) -> np.ndarray:
     import pyvips
 
     turned = image.copy()
-    turned.set_type(pyvips.GValue.gint_type, "orientation", orientation)  # it has none of its own that counts
+    turned.set_type(pyvips.GValue.gint_type, "orientation", orientation)  # its own orientation is ignored
     pixels = turned.autorot().numpy()
     return np.ascontiguousarray(pixels if pixels.ndim == 3 else pixels[:, :, None])
 
 
 def xmp_with_directory(xmp: bytes | None, length: int) -> bytes:
-    """An XMP packet that tells of a gain map behind the picture.
+    """Make an XMP packet that announces a gain map after the picture.
 
     Args:
-        xmp: the packet of the picture, without such a thing; None to make one.
-        length: of the JPEG with the gain map, bytes.
+        xmp: the packet of the picture without a gain map; None to make one.
+        length: length of the JPEG of the gain map, bytes.
     """
     packet = xmp if xmp and b"</rdf:RDF>" in xmp else PACKET.encode()
     head, end, tail = packet.rpartition(b"</rdf:RDF>")
@@ -86,17 +86,17 @@ def xmp_with_directory(xmp: bytes | None, length: int) -> bytes:
 
 
 def is_adobe(gain_map: GainMap) -> bool:
-    """Whether the map is told in XMP, where readers look for it in the first picture's XMP too."""
+    """Whether the map is described in XMP; then the XMP of the first picture must announce it too."""
     return any(ADOBE_MARK in segment for segment in gain_map.segments)
 
 
 def with_gain_map(data: bytes, map_data: bytes, gain_map: GainMap) -> bytes:
-    """A JPEG file with a gain map behind its picture.
+    """Append a gain map to a JPEG file.
 
     Args:
-        data: the file, whose XMP tells of the map already where it has to.
+        data: the file, whose XMP already announces the map if needed.
         map_data: the map as a JPEG file.
-        gain_map: its segments.
+        gain_map: the gain map, for its segments.
     """
     first = jpeg_parts(map_data).segments[0].at
     behind = map_data[:first] + b"".join(gain_map.segments) + map_data[first:]
@@ -107,18 +107,18 @@ def with_gain_map(data: bytes, map_data: bytes, gain_map: GainMap) -> bytes:
 
 
 def behind_bytes(map_data: bytes, gain_map: GainMap) -> int:
-    """How long a map is behind its picture."""
+    """The length of a map after its picture."""
     return len(map_data) + sum(map(len, gain_map.segments))
 
 
 def _behind_header(data: bytes) -> int:
-    """Where the segments that tell about the picture end."""
+    """The end of the segments that describe the picture."""
     applications = [s for s in jpeg_parts(data).segments if 0xE0 <= s.marker <= 0xE1]
     return applications[-1].at + 4 + len(applications[-1].body) if applications else 2
 
 
 def _mpf(size: int, behind: int, *, at: int) -> bytes:
-    """The index of two pictures; offsets count from behind the mark (CIPA DC-007, 5.2)."""
+    """The index of two pictures; offsets are relative to the end of the prefix (CIPA DC-007, 5.2)."""
     entries = struct.pack(">IIIHH", 0x030000, size, 0, 0, 0)
     entries += struct.pack(">IIIHH", 0, behind, size - (at + 8), 0, 0)
     index = struct.pack(">H", 3) + struct.pack(">HHI4s", 0xB000, 7, 4, b"0100")

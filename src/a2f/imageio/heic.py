@@ -1,4 +1,4 @@
-"""HEIC and HEIF files with pictures in HEVC, through libheif; AVIF is libvips' business."""
+"""Read and write HEIC and HEIF files with HEVC pictures with libheif; libvips handles AVIF."""
 
 import io
 from dataclasses import replace
@@ -16,14 +16,20 @@ from a2f.imageio.heif_boxes import aspect_of, ends_early, is_sequence, nclx_of, 
 from a2f.imageio.limits import check_size
 from a2f.imageio.picture import Metadata, Picture, Pixels
 
-BITS = 10  # of a deep picture: what every screen and phone decodes
-FULL_COLOUR_FROM = 90  # quality from which on colours are not halved, as in our JPEG and AVIF
+BITS = 10  # bit depth of deep pictures; all phones and screens decode it
+FULL_COLOUR_FROM = 90  # from this quality on there is no chroma subsampling, as in our JPEG and AVIF
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
-KNOWN_AUX = ("hdrgainmap", "depth", "alpha", "auxid:1", "auxid:2")  # told by `parts_left_out`, or part of the picture
+KNOWN_AUX = (
+    "hdrgainmap",
+    "depth",
+    "alpha",
+    "auxid:1",
+    "auxid:2",
+)  # reported by `parts_left_out`, or part of the picture
 
 
 def read_heic(data: bytes, name: str, *, max_pixels: int | None = None, allow_truncated: bool = False) -> Picture:
-    """Decode the main picture of a HEIC file; it comes upright. Errors as `read_image`."""
+    """Decode the main picture of a HEIC file, upright. Raises the errors of `read_image`."""
     file, image = _opened(data, name)
     width, height = image.size
     check_size(width, height, name, max_pixels)
@@ -46,13 +52,13 @@ def read_heic(data: bytes, name: str, *, max_pixels: int | None = None, allow_tr
 
 
 def heic_size(data: bytes, name: str) -> tuple[int, int]:
-    """Width and height, upright, without decoding; errors as `read_image`."""
+    """Width and height, upright, without decoding. Raises the errors of `read_image`."""
     width, height = _opened(data, name)[1].size
     return width, height
 
 
 def heic_samples(data: bytes, name: str) -> tuple[int, int]:
-    """Channels and bytes of a sample by the header; errors as `read_image`."""
+    """Number of channels and bytes per sample, from the header. Raises the errors of `read_image`."""
     image = _opened(data, name)[1]
     return len(image.mode.partition(";")[0]), 1 if image.info["bit_depth"] <= 8 else 2
 
@@ -60,17 +66,17 @@ def heic_samples(data: bytes, name: str) -> tuple[int, int]:
 def encode_heic(
     pixels: NDArray[Any], metadata: Metadata, *, exif: bytes | None, quality: int, cicp: tuple[int, int] | None
 ) -> bytes:
-    """A HEIC file.
+    """Encode a HEIC file.
 
     Args:
-        pixels: [H, W, 1 to 4] uint8 or uint16, of which 10 bits are kept.
-        metadata: of which ICC and XMP are written as they are.
-        exif: the block, without its mark.
-        quality: from 1 to 100, which loses rounding alone, to YCbCr.
-        cicp: code points of primaries and transfer in place of a profile.
+        pixels: [H, W, 1 to 4] uint8 or uint16; 10 bits are kept.
+        metadata: its ICC and XMP are written unchanged.
+        exif: the EXIF block without its prefix.
+        quality: from 1 to 100; 100 loses only the rounding to YCbCr.
+        cicp: code points of primaries and transfer, instead of a profile.
 
     Raises:
-        MissingExtraError: without the library.
+        MissingExtraError: if the library is not installed.
         ImageWriteError: if the encoder fails.
     """
     heif = library("pillow_heif", "writing HEIC")
@@ -93,7 +99,7 @@ def encode_heic(
 
 
 def _opened(data: bytes, name: str) -> tuple[Any, Any]:
-    """The file, and its main picture."""
+    """Open a file; return it and its main picture."""
     heif = library("pillow_heif", f"reading {name} (HEIC)")
     try:
         file = heif.open_heif(data, convert_hdr_to_8bit=False)
@@ -112,7 +118,7 @@ def _failed(data: bytes, name: str, error: Exception) -> ImageReadError:
 
 
 def _plain(samples: NDArray[Any], mode: str, bits: int) -> Pixels:
-    """[H, W, C] of the whole range, alpha not multiplied into the colours."""
+    """The pixels [H, W, C] in full range, without premultiplied alpha."""
     pixels = np.array(samples if samples.ndim == 3 else samples[..., None])
     if pixels.dtype != np.uint8:
         pixels = widened(pixels >> (16 - bits), bits)

@@ -1,4 +1,4 @@
-"""The boxes of AVIF and HEIC files (ISO/IEC 14496-12 and 23008-12)."""
+"""Read and change the boxes of AVIF and HEIC files (ISO/IEC 14496-12 and 23008-12)."""
 
 import struct
 from collections.abc import Iterator
@@ -7,11 +7,11 @@ from a2f.imageio.av1 import colours_of_av1
 
 UNSPECIFIED = 2  # code point of ITU-T H.273
 OF_THE_SCREEN = (b"clli", b"mdcv", b"cclv", b"amve", b"ndwt")
-START_BYTES = 256  # of a picture, where its header lies
+START_BYTES = 256  # start of a picture, which has its header
 
 
 def boxes_of(data: bytes | bytearray, start: int = 0, end: int | None = None) -> Iterator[tuple[bytes, int, int]]:
-    """The boxes between two places: kind, and where their bodies begin and end; stops where they cannot be read."""
+    """The boxes between two positions: kind, and start and end of the body; stops at the first unreadable box."""
     at, stop = start, len(data) if end is None else end
     while at + 8 <= stop:
         size, head = int.from_bytes(data[at : at + 4], "big"), 8
@@ -25,7 +25,7 @@ def boxes_of(data: bytes | bytearray, start: int = 0, end: int | None = None) ->
 
 
 def brands_of(data: bytes) -> set[bytes]:
-    """The brands that a file names in its first box, as far as they lie in `data`; none for another kind of file."""
+    """The brands in the first box of a file, as far as they are in `data`; empty for another kind of file."""
     if data[4:8] != b"ftyp":
         return set()
     end = min(int.from_bytes(data[:4], "big"), len(data))
@@ -33,12 +33,12 @@ def brands_of(data: bytes) -> set[bytes]:
 
 
 def is_sequence(data: bytes) -> bool:
-    """Whether a file holds pictures that follow each other in time."""
+    """Whether a file has a sequence of pictures."""
     return any(kind == b"moov" for kind, _, _ in boxes_of(data))
 
 
 def ends_early(data: bytes) -> bool:
-    """Whether a box ends behind the end of the file."""
+    """Whether a box ends after the end of the file."""
     at = 0
     while at + 8 <= len(data) and (size := int.from_bytes(data[at : at + 4], "big")) >= 8:
         at += size
@@ -46,7 +46,7 @@ def ends_early(data: bytes) -> bool:
 
 
 def parts_left_out(data: bytes) -> list[str]:
-    """Pictures beside the main one that tell more about it, by what they are."""
+    """The kinds of auxiliary pictures of the main picture."""
     found = _found(data, (b"meta",))
     meta = data[found[0] : found[1]] if found else b""
     gain_map = b"hdrgainmap" in meta or b"tmap" in meta
@@ -57,7 +57,7 @@ def parts_left_out(data: bytes) -> list[str]:
 
 
 def aspect_of(data: bytes) -> tuple[float, float] | None:
-    """Horizontal and vertical resolution without a unit, where the pixels are not square (pasp)."""
+    """Horizontal and vertical resolution without a unit, if the pixels are not square (pasp)."""
     properties = dict(_own_properties(data))
     body = properties.get(b"pasp", b"")
     if len(body) != 8:
@@ -69,7 +69,7 @@ def aspect_of(data: bytes) -> tuple[float, float] | None:
 
 
 def _found(data: bytes | bytearray, path: tuple[bytes, ...], start: int = 0, end: int | None = None) -> list[int]:
-    """Where the bodies of the boxes along a path begin, and where the last of them ends; nothing if one is missing."""
+    """The start of the body of each box along a path, and the end of the last; empty if one is missing."""
     places: list[int] = []
     for kind in path:
         match = next(((a, b) for k, a, b in boxes_of(data, start, end) if k == kind), None)
@@ -81,7 +81,7 @@ def _found(data: bytes | bytearray, path: tuple[bytes, ...], start: int = 0, end
 
 
 def is_premultiplied(data: bytes) -> bool:
-    """Whether alpha is multiplied into the colours of the main picture (ISO/IEC 23008-12, 7.3.5.2: `prem`)."""
+    """Whether the main picture has premultiplied alpha (ISO/IEC 23008-12, 7.3.5.2: `prem`)."""
     found = _found(data, (b"meta", b"iref"))
     if not found:
         return False
@@ -91,9 +91,9 @@ def is_premultiplied(data: bytes) -> bool:
 
 
 def nclx_of(data: bytes) -> tuple[int, int] | None:
-    """The code points of primaries and transfer (ITU-T H.273) that a file tells for its main picture.
+    """The code points of primaries and transfer (ITU-T H.273) of the main picture.
 
-    Without a box that tells them, an AV1 picture tells them itself.
+    Without a box for them, they are read from the AV1 bitstream.
     """
     mine = _own_properties(data)
     for kind, body in mine:
@@ -107,7 +107,7 @@ def nclx_of(data: bytes) -> tuple[int, int] | None:
 
 
 def _own_properties(data: bytes) -> list[tuple[bytes, bytes]]:
-    """Kinds and bodies of the properties of the main picture; of all pictures where the file does not tell whose."""
+    """Kinds and bodies of the properties of the main picture, or of all pictures if the file does not assign them."""
     found = _found(data, (b"meta", b"iprp", b"ipco"))
     if not found:
         return []
@@ -117,7 +117,7 @@ def _own_properties(data: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def _item_start(data: bytes, item: int) -> bytes:
-    """The first bytes of an item's data, as far as they lie in the file (ISO/IEC 14496-12, 8.11.3)."""
+    """The first bytes of the data of an item, as far as they are in the file (ISO/IEC 14496-12, 8.11.3)."""
     found = _found(data, (b"meta", b"iloc"))
     if not found:
         return b""
@@ -171,10 +171,10 @@ def _properties_of(data: bytes, item: int) -> list[int]:
 
 
 def with_nclx(data: bytes, primaries: int, transfer: int) -> bytes:
-    """An AVIF file that tells its colours by code points in place of the ICC profile that it has.
+    """Replace the ICC profile of an AVIF file by code points.
 
     Args:
-        data: a file as libvips writes it, full range, with the matrix of BT.601, and a profile.
+        data: a file written by libvips, full range, with the matrix of BT.601, and a profile.
         primaries: code point of ITU-T H.273, Table 2.
         transfer: code point of Table 3.
     """
@@ -192,7 +192,7 @@ def with_nclx(data: bytes, primaries: int, transfer: int) -> bytes:
 
 
 def _move_items(out: bytearray, change: int) -> None:
-    """Let the item locations point to where the items lie after the boxes before them changed their size."""
+    """Update the item locations after boxes before the items changed their size."""
     at = _found(out, (b"meta", b"iloc"))[1]
     version, sizes = out[at], out[at + 4 : at + 6]
     offset_bytes, length_bytes, base_bytes, index_bytes = sizes[0] >> 4, sizes[0] & 15, sizes[1] >> 4, sizes[1] & 15

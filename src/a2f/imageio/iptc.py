@@ -1,4 +1,4 @@
-"""IPTC: the bare records that TIFF holds, and the Photoshop block in which JPEG holds them."""
+"""IPTC: the plain records of TIFF, and the Photoshop block with the records of JPEG."""
 
 import struct
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ DIGEST, TURNED, PATHS = 0x0425, (0x03ED,), range(0x07D0, 0x0BB7)
 
 
 def records_of(block: bytes) -> bytes | None:
-    """The bare records (IPTC-NAA) of either form; None if a Photoshop block holds none."""
+    """The plain records (IPTC-NAA) of either form; None if a Photoshop block has none."""
     if not block.startswith(PHOTOSHOP_MARK):
         return block
     return next((body for number, _, body, _ in _resources(block) if number == RECORDS), None)
 
 
 def photoshop_of(block: bytes) -> bytes:
-    """The Photoshop block of either form; one that is there already keeps all it holds."""
+    """The Photoshop block of either form; an existing block is unchanged."""
     if block.startswith(PHOTOSHOP_MARK):
         return block
     head = RESOURCE + struct.pack(">HHI", RECORDS, 0, len(block))  # no name
@@ -28,16 +28,16 @@ def photoshop_of(block: bytes) -> bytes:
 
 
 def cleaned_iptc(block: bytes, *, size: tuple[int, int], turned: bool) -> bytes:
-    """A block of either form without what tells about the old pixels.
+    """Remove data about the old pixels from a block of either form.
 
-    Taken out are previews and the record of pixel counts (IIM 4.2, 2:200 to 2:202 and record 3), and of a Photoshop
-    block thumbnails, guides, slices, and the copies of EXIF and XMP; of a picture that was turned also resolution and
-    paths. 2:131, portrait or landscape, is set. The digest of the records goes where these have changed.
+    Removed are previews and the record of pixel counts (IIM 4.2, 2:200 to 2:202 and record 3), and from a Photoshop
+    block thumbnails, guides, slices and the copies of EXIF and XMP. If the picture was rotated, resolution and paths
+    are removed too. 2:131, portrait or landscape, is set. If the records change, their digest is removed.
 
     Args:
-        block: as it was read.
+        block: the original block.
         size: new width and height.
-        turned: the picture was turned upright.
+        turned: whether the picture was turned upright.
     """
     if not block.startswith(PHOTOSHOP_MARK):
         return _cleaned_records(block, size)
@@ -62,7 +62,7 @@ def _cleaned_records(records: bytes, size: tuple[int, int]) -> bytes:
     while records[at : at + 1] == b"\x1c" and at + 5 <= len(records):
         kind, number, length = struct.unpack_from(">BBH", records, at + 1)
         end = at + 5 + length
-        if length & 0x8000 or end > len(records):  # an extended length, or a record that is cut off
+        if length & 0x8000 or end > len(records):  # an extended length, or a truncated record
             break
         part = records[at:end]
         if (kind, number) == ORIENTATION and length == 1:
@@ -74,11 +74,11 @@ def _cleaned_records(records: bytes, size: tuple[int, int]) -> bytes:
 
 
 def _resources(block: bytes) -> Iterator[tuple[int, int, bytes, int]]:
-    """Number, where it begins, body, where it ends; stops where the block cannot be read on."""
+    """Number, start, body and end of each resource; stops at the first unreadable one."""
     at = len(PHOTOSHOP_MARK)
     while block.startswith(RESOURCE, at) and at + 12 <= len(block):
         (number,) = struct.unpack_from(">H", block, at + 4)
-        start = at + 6 + (block[at + 6] + 2) // 2 * 2  # a name, its length before it, filled up to an even number
+        start = at + 6 + (block[at + 6] + 2) // 2 * 2  # a name with its length, padded to an even number of bytes
         if start + 4 > len(block):
             return
         (length,) = struct.unpack_from(">I", block, start)

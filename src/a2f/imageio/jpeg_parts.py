@@ -1,4 +1,4 @@
-"""Where the parts of a JPEG file lie: the segments of its header, the end of its picture, and what comes after it."""
+"""Find the parts of a JPEG file: the header segments, the end of the picture, and the data after it."""
 
 import re
 import struct
@@ -12,12 +12,12 @@ KNOWN = (
     *(b"JFIF\0", b"JFXX\0", b"Exif\0", b"http://ns.adobe.com/xap/1.0/\0", EXTENDED_XMP),
     *(b"ICC_PROFILE\0", b"MPF\0", b"urn:iso:std:iso:ts:21496:-1", b"Photoshop 3.0\0", b"Adobe", b"Ducky"),
 )
-_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # what is not part of the entropy-coded data (ITU T.81, B.1.1)
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # a marker outside the entropy-coded data (ITU T.81, B.1.1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """One segment of a JPEG file: the byte behind 0xFF, the place of that 0xFF, and what it holds."""
+    """One segment of a JPEG file: the byte after 0xFF, the position of that 0xFF, and the body."""
 
     marker: int
     at: int
@@ -29,8 +29,8 @@ class JpegParts:
     """One picture in a file.
 
     Attributes:
-        segments: all but those without a body, in order.
-        end: the place after the picture; the end of the data if it is cut off.
+        segments: all segments with a body, in order.
+        end: the position after the picture; the end of the data if it is truncated.
     """
 
     segments: tuple[Segment, ...]
@@ -38,14 +38,14 @@ class JpegParts:
 
 
 def jpeg_parts(data: bytes, at: int = 0) -> JpegParts:
-    """The parts of the picture that begins at `at`; as far as they can be read."""
+    """The readable parts of the picture that begins at `at`."""
     segments: list[Segment] = []
     at += len(START)
     while match := _MARKER.search(data, at):
         at, marker = match.start(), data[match.start() + 1]
         if marker == END:
             return JpegParts(segments=tuple(segments), end=at + 2)
-        if marker == 0x01:  # TEM, which has no body
+        if marker == 0x01:  # TEM has no body
             at += 2
             continue
         length = int.from_bytes(data[at + 2 : at + 4], "big")
@@ -57,7 +57,7 @@ def jpeg_parts(data: bytes, at: int = 0) -> JpegParts:
 
 
 def jfif_resolution(parts: JpegParts) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
-    """The resolution of a JFIF header in pixels per inch; and, where it has no unit, the shape of the pixels."""
+    """The resolution of a JFIF header in pixels per inch, or the pixel aspect if it has no unit."""
     body = next((s.body for s in parts.segments if s.marker == 0xE0 and s.body.startswith(b"JFIF\0")), b"")
     if len(body) < 12:
         return None, None
@@ -69,11 +69,11 @@ def jfif_resolution(parts: JpegParts) -> tuple[tuple[float, float] | None, tuple
 
 
 def further_pictures(data: bytes, end: int) -> Iterator[tuple[int, JpegParts]]:
-    """The pictures behind the first one (CIPA DC-007, Multi-Picture Format), each with its place.
+    """The pictures after the first one (CIPA DC-007, Multi-Picture Format), each with its position.
 
     Args:
         data: the whole file.
-        end: of the first picture.
+        end: end of the first picture.
     """
     while (at := data.find(START + b"\xff", end)) >= 0:
         parts = jpeg_parts(data, at)
@@ -82,7 +82,7 @@ def further_pictures(data: bytes, end: int) -> Iterator[tuple[int, JpegParts]]:
 
 
 def is_gain_map(parts: JpegParts) -> bool:
-    """Whether a further picture is the gain map that makes an HDR picture of the first one."""
+    """Whether another picture is the HDR gain map of the first one."""
     return any(mark in segment.body for segment in parts.segments for mark in GAIN_MAP_MARKS)
 
 
@@ -92,12 +92,12 @@ def comments_of(parts: JpegParts) -> tuple[bytes, ...]:
 
 
 def has_extended_xmp(parts: JpegParts) -> bool:
-    """Whether a picture has XMP that did not go into one segment."""
+    """Whether a picture has XMP in several segments."""
     return any(segment.body.startswith(EXTENDED_XMP) for segment in parts.segments)
 
 
 def notes_of_segments(parts: JpegParts, name: str) -> list[str]:
-    """What to tell about application segments that are neither read nor part of how the pixels are stored."""
+    """Notes about application segments that are not read and not part of the pixel coding."""
     unknown = {
         f"APP{segment.marker & 15}"
         for segment in parts.segments
@@ -109,17 +109,17 @@ def notes_of_segments(parts: JpegParts, name: str) -> list[str]:
 
 
 def gain_map_note(name: str) -> str:
-    """What to tell about a gain map that is not carried over."""
+    """The note about a gain map that is not kept."""
     return f"{name} holds an HDR gain map: left out, the result is the SDR picture"
 
 
 def notes_of_tail(data: bytes, end: int, name: str) -> list[str]:
-    """What to tell about the bytes behind the first picture, which are not carried over.
+    """Notes about the data after the first picture, which is not kept.
 
     Args:
         data: the whole file.
-        end: of the first picture.
-        name: what to call the file.
+        end: end of the first picture.
+        name: name of the file in notes.
     """
     notes = []
     film = data.find(b"ftyp", end)

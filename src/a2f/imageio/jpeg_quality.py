@@ -1,13 +1,13 @@
-"""The quality of a JPEG, told from its quantisation table without decoding a pixel.
+"""Estimate the quality of a JPEG from its quantisation table, without decoding pixels.
 
-libjpeg's quality 1 to 100 scales one standard table (ITU-T T.81, Table K.1). Of a table that is no multiple of it, as
-other encoders write them, the quality is the one whose table is as fine: the mean over the frequencies of the standard
-step by the step. Of the means that were tried, this one comes nearest to the libjpeg quality with the same PSNR: within
-6 for the eight other tables of mozjpeg at qualities from 40 to 90 (the mean of step by standard step: within 13).
+libjpeg's quality 1 to 100 scales one standard table (ITU-T T.81, Table K.1). Other encoders have tables that are no
+multiple of it. For these, the estimate is the quality whose table is as fine on average: the mean over the frequencies
+of the standard step divided by the step. This mean is closest to the libjpeg quality with equal PSNR: within 6 for the
+eight other tables of mozjpeg at qualities from 40 to 90. The mean of the inverse ratio is within 13.
 
-Only the last compression shows: a JPEG that was saved again at a higher quality tells that quality.
+Only the last compression is visible: a JPEG that was saved again at a higher quality has that quality.
 
-Lossy WebP and AVIF say how coarsely they are quantised only roughly, frame by frame: their quality is not told.
+Lossy WebP and AVIF give their quantisation only roughly per frame, so their quality is not estimated.
 """
 
 import io
@@ -18,7 +18,7 @@ from typing import Protocol
 
 from a2f.errors import ImageReadError
 
-# of the luma, in rows
+# luma table, in rows
 STANDARD = (
     16, 11, 10, 16, 24, 40, 51, 61,
     12, 12, 14, 19, 26, 58, 60, 55,
@@ -30,32 +30,32 @@ STANDARD = (
     72, 92, 95, 98, 112, 100, 103, 99,
 )  # fmt: skip
 _DIAGONALS = [(k // 8 + k % 8, k) for k in range(64)]
-# place in the file -> place in rows: diagonals, every second one from its lower end
+# position in the file -> position in rows (zigzag order)
 ZIGZAG = [k for d, k in sorted(_DIAGONALS, key=lambda p: (p[0], p[1] // 8 if p[0] % 2 else p[1] % 8))]
 DQT, SOS, EOI, DHT, JPG, DAC = 0xDB, 0xDA, 0xD9, 0xC4, 0xC8, 0xCC
 FRAMES = set(range(0xC0, 0xD0)) - {DHT, JPG, DAC}
 LOSSLESS = {0xC3, 0xC7, 0xCB, 0xCF}
 WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
-MOST_BETWEEN = 65536  # bytes that belong to no segment, before the file is given up
+MAX_BETWEEN = 65536  # limit of bytes outside segments before the file is rejected
 
 
 class Readable(Protocol):
     """A stream of bytes."""
 
     def read(self, size: int, /) -> bytes:
-        """At most that many bytes; fewer at the end."""
+        """Read at most that many bytes; fewer at the end."""
         ...
 
 
 def estimate_jpeg_quality(source: Path | str | bytes | Readable) -> int | None:
-    """The quality at which a JPEG was saved.
+    """Estimate the quality at which a JPEG was saved.
 
     Args:
-        source: a path, the bytes of a file or of its beginning, or a binary stream, which is read up to the pixels.
+        source: a path, the bytes of a file or of its start, or a binary stream, which is read up to the pixels.
 
     Returns:
-        libjpeg's quality, 1 to 100: exact for tables of libjpeg, about right for others. None for any other format,
-        for lossless JPEG, and for a file that ends before its table.
+        libjpeg's quality, 1 to 100: exact for tables of libjpeg, approximate for others. None for other formats, for
+        lossless JPEG, and for a file that ends before its table.
 
     Raises:
         ImageReadError: if a path cannot be read.
@@ -70,12 +70,12 @@ def estimate_jpeg_quality(source: Path | str | bytes | Readable) -> int | None:
 
 
 def quality_of_table(table: Sequence[int]) -> int:
-    """The quality from 1 to 100 whose luma table is as fine as this one, on average over the 64 frequencies.
+    """The quality from 1 to 100 whose luma table is as fine as this table, on average over the 64 frequencies.
 
     Args:
         table: 64 steps in rows, not in zigzag order.
     """
-    most = 255 if max(table) <= 255 else 65535  # libjpeg holds baseline files to 8 bits
+    most = 255 if max(table) <= 255 else 65535  # libjpeg limits baseline files to 8 bits
     fine = _fineness(table)
     return min(range(1, 101), key=lambda quality: abs(_fineness(_scaled(quality, most)) - fine))
 
@@ -86,7 +86,7 @@ def _fineness(table: Sequence[int]) -> float:
 
 @cache
 def _scaled(quality: int, most: int) -> tuple[int, ...]:
-    """The standard table as libjpeg scales it."""
+    """The standard table, scaled like in libjpeg."""
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
     return tuple(min(max((step * percent + 50) // 100, 1), most) for step in STANDARD)
 
@@ -95,7 +95,7 @@ def _estimate(file: Readable) -> int | None:
     if file.read(2) != b"\xff\xd8":
         return None
     tables: dict[int, list[int]] = {}
-    first = 0  # table of the first component: luma, or grey, or the only one that all share
+    first = 0  # table of the first component: luma, grey, or the shared table
     while (marker := _next_marker(file)) not in (None, SOS, EOI):
         if marker in WITHOUT_LENGTH:
             continue
@@ -113,9 +113,9 @@ def _estimate(file: Readable) -> int | None:
 
 
 def _next_marker(file: Readable) -> int | None:
-    """The next marker's second byte; bytes that belong to no segment are passed over, as libjpeg does."""
+    """The second byte of the next marker; bytes outside segments are skipped, as in libjpeg."""
     before = b""
-    for _ in range(MOST_BETWEEN):
+    for _ in range(MAX_BETWEEN):
         byte = file.read(1)
         if not byte:
             return None
@@ -126,7 +126,7 @@ def _next_marker(file: Readable) -> int | None:
 
 
 def _tables_of(body: bytes) -> dict[int, list[int]]:
-    """The whole tables of a DQT segment: number -> 64 steps in rows."""
+    """The complete tables of a DQT segment: number -> 64 steps in rows."""
     tables, at = {}, 0
     while at < len(body):
         width, number = (2 if body[at] >> 4 else 1), body[at] & 15

@@ -1,7 +1,7 @@
-"""JPEG XL files, through libjxl.
+"""Read and write JPEG XL files with libjxl.
 
-Two bindings share the work: pylibjxl tells about a file and keeps its profile, EXIF and XMP, but knows 8 bits alone;
-imagecodecs has the samples of any other depth.
+Two bindings are used: pylibjxl reads the header and keeps profile, EXIF and XMP, but supports only 8 bits; imagecodecs
+reads samples of other bit depths.
 """
 
 import struct
@@ -23,13 +23,13 @@ from a2f.imageio.picture import Metadata, Picture, Pixels
 CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 BOXES = {b"JXL ", b"ftyp", b"jxll", b"jxlc", b"jxlp", b"Exif", b"xml ", b"brob", b"jbrd", b"jxli"}  # ISO/IEC 18181-2
 FAILURES = (ValueError, OSError, RuntimeError, MemoryError)
-# Of all boxes that are packed with Brotli, once unpacked; it makes them up to a million times smaller.
-MOST_UNPACKED_BYTES = 16 * 2**20
-MOST_PACKED_BOXES = 64
+# Limit of all Brotli boxes together, unpacked; Brotli can compress by a factor of a million.
+MAX_UNPACKED_BYTES = 16 * 2**20
+MAX_PACKED_BOXES = 64
 
 
 def read_jxl(data: bytes, name: str, *, max_pixels: int | None = None, allow_truncated: bool = False) -> Picture:
-    """Decode a JPEG XL file; it comes upright. Errors as `read_image`."""
+    """Decode a JPEG XL file, upright. Raises the errors of `read_image`."""
     told = _told(data, name)
     check_size(told["width"], told["height"], name, max_pixels)
     if told["exponent_bits_per_sample"]:
@@ -41,7 +41,7 @@ def read_jxl(data: bytes, name: str, *, max_pixels: int | None = None, allow_tru
         samples, blocks = pylibjxl.decode(data, metadata=True)
         if bits != 8 or told["channels"] == 2:
             samples = codecs.jpegxl_decode(data, index=0 if told["have_animation"] else None)
-            samples = widened(samples, bits) if bits < 16 else samples  # imagecodecs has white at 2**bits - 1
+            samples = widened(samples, bits) if bits < 16 else samples  # in imagecodecs white is 2**bits - 1
     except (*FAILURES, codecs.JpegxlError) as error:
         raise _failed(data, name, error) from error
     pixels = _plain(samples, name)
@@ -60,28 +60,28 @@ def read_jxl(data: bytes, name: str, *, max_pixels: int | None = None, allow_tru
 
 
 def jxl_size(data: bytes, name: str) -> tuple[int, int]:
-    """Width and height, upright, without decoding; errors as `read_image`."""
+    """Width and height, upright, without decoding. Raises the errors of `read_image`."""
     told = _told(data, name)
     return told["width"], told["height"]
 
 
 def jxl_samples(data: bytes, name: str) -> tuple[int, int]:
-    """Channels and bytes of a sample by the header; errors as `read_image`."""
+    """Number of channels and bytes per sample, from the header. Raises the errors of `read_image`."""
     told = _told(data, name)
     return told["channels"], 1 if told["bits_per_sample"] <= 8 else 2
 
 
 def encode_jxl(pixels: NDArray[Any], metadata: Metadata, *, exif: bytes | None, quality: int) -> bytes:
-    """A JPEG XL file.
+    """Encode a JPEG XL file.
 
     Args:
         pixels: [H, W, 1 to 4] uint8 or uint16; with a profile uint8 of 1, 3 or 4 channels.
-        metadata: of which ICC and XMP are written as they are.
-        exif: the block, without its mark.
-        quality: from 1 to 100, which is without loss.
+        metadata: its ICC and XMP are written unchanged.
+        exif: the EXIF block without its prefix.
+        quality: from 1 to 100; 100 is lossless.
 
     Raises:
-        MissingExtraError: without the libraries.
+        MissingExtraError: if the libraries are not installed.
         ImageWriteError: if the encoder fails.
     """
     pylibjxl, codecs = library("pylibjxl", "writing JPEG XL"), library("imagecodecs", "writing JPEG XL")
@@ -103,7 +103,7 @@ def encode_jxl(pixels: NDArray[Any], metadata: Metadata, *, exif: bytes | None, 
 
 
 def distance_of(quality: int) -> float:
-    """The distance that libjxl's own tools take for a quality (`JxlEncoderDistanceFromQuality`)."""
+    """The distance of libjxl's tools for a quality (`JxlEncoderDistanceFromQuality`)."""
     if quality >= 100:
         return 0.0
     if quality >= 30:
@@ -112,7 +112,7 @@ def distance_of(quality: int) -> float:
 
 
 def cicp_of_profile(icc: bytes) -> tuple[int, int] | None:
-    """The code points that a profile of version 4.4 tells beside its curves (ICC.1:2022, 10.3)."""
+    """The code points in a profile of version 4.4 (ICC.1:2022, 10.3)."""
     body = tags_of_profile(icc).get(b"cicp", b"")
     return (body[8], body[9]) if len(body) >= 12 else None
 
@@ -159,25 +159,25 @@ def _unknown_boxes(data: bytes) -> list[str]:
 
 
 def with_boxes_unpacked(data: bytes) -> tuple[bytes, list[str]]:
-    """A file without packed boxes, since libjxl unpacks each one, of any length (ISO/IEC 18181-2, 9.3: `brob`).
+    """Unpack the compressed boxes of a file, because libjxl unpacks boxes of any length (ISO/IEC 18181-2, 9.3: `brob`).
 
     Args:
         data: the whole file.
 
     Returns:
-        The file, with the boxes unpacked; and what was left out: boxes that are damaged or go beyond
-        `MOST_UNPACKED_BYTES` or `MOST_PACKED_BOXES`, and all packed ones behind the first of them.
+        The file with unpacked boxes, and notes about boxes that were left out: damaged boxes, those beyond
+        `MAX_UNPACKED_BYTES` or `MAX_PACKED_BOXES`, and all compressed boxes after the first of these.
     """
     found = list(boxes_of(data)) if data.startswith(CONTAINER) else []
     if not any(kind == b"brob" for kind, _, _ in found):
         return data, []
     codecs = library("imagecodecs", "reading JPEG XL")
-    parts, at, left, lost, count = list[bytes](), 0, MOST_UNPACKED_BYTES, 0, 0
+    parts, at, left, lost, count = list[bytes](), 0, MAX_UNPACKED_BYTES, 0, 0
     for kind, start, end in found:
         if kind == b"brob":
             count += 1
             body = b""
-            if not lost and count <= MOST_PACKED_BOXES:
+            if not lost and count <= MAX_PACKED_BOXES:
                 with suppress(codecs.BrotliError):
                     body = codecs.brotli_decode(data[start + 4 : end], out=left)
             left -= len(body)
@@ -186,7 +186,7 @@ def with_boxes_unpacked(data: bytes) -> tuple[bytes, list[str]]:
         else:
             parts.append(data[at:end])
         at = end
-    told = f"{lost} box(es) that are damaged or hold more than {MOST_UNPACKED_BYTES // 2**20} MiB once unpacked"
+    told = f"{lost} box(es) that are damaged or hold more than {MAX_UNPACKED_BYTES // 2**20} MiB once unpacked"
     return b"".join((*parts, data[at:])), [told] if lost else []
 
 

@@ -1,16 +1,16 @@
-"""Floating-point pictures: light without an upper end, as values in [0, 1] for the network, and back.
+"""Floating-point pictures: convert unbounded light to values in [0, 1] for the network, and back.
 
-The networks know pictures in sRGB. Light up to white (1) is therefore taken to the sRGB curve, as an 8-bit file would
-hold it. What is brighter continues on a logarithm with the slope that the curve has at white, so that a highlight of
-any strength keeps its place and its detail. Negative values follow the mirrored curve. The range of the picture is
-then stretched to [0, 1]. All of this can be undone exactly, but for float rounding:
+The networks were trained on sRGB images. So light up to white (1) is mapped by the sRGB curve, as in an 8-bit file.
+Brighter light continues on a logarithm with the slope of the curve at white, so highlights of any strength keep their
+detail. Negative values follow the mirrored curve. Then the range of the picture is scaled to [0, 1]. The mapping is
+invertible up to float rounding:
 
     g(v) = sRGB(v)               for 0 <= v <= 1
     g(v) = 1 + SLOPE ln(v)       for v > 1
     g(v) = -g(-v)                for v < 0
     x    = (g(v) - g(low)) / (g(high) - g(low)),   low = min(0, smallest value), high = max(1, largest value)
 
-A file whose values are not linear, by its ICC profile, has v in place of sRGB(v), and a slope of 1.
+If the values of a file are not linear by its ICC profile, v replaces sRGB(v), and the slope is 1.
 """
 
 from collections.abc import Callable
@@ -25,16 +25,16 @@ from a2f.imageio.colour import decoded, with_srgb_curve
 from a2f.imageio.picture import Light, Picture
 
 Values = NDArray[np.float32]
-SLOPE = 1.055 / 2.4  # of the sRGB curve at white
+SLOPE = 1.055 / 2.4  # slope of the sRGB curve at white
 ROWS_AT_A_TIME = 64
 
 
 def light_of(values: NDArray[Any], name: str, *, linear: bool = True) -> Light:
-    """The range of a floating-point picture.
+    """Measure the range of a floating-point picture.
 
     Args:
-        values: its colours, without alpha.
-        name: what to call the file in errors.
+        values: the colours without alpha.
+        name: name of the file in errors.
         linear: whether 0.5 is half the light of 1.
 
     Raises:
@@ -43,13 +43,13 @@ def light_of(values: NDArray[Any], name: str, *, linear: bool = True) -> Light:
     wrong = int(values.size - np.isfinite(values).sum())
     if wrong:
         raise ImageReadError(
-            f"{name} has {wrong:,} values that are NaN or infinite: replace them first, since each would spread"
+            f"{name} has {wrong:,} values that are NaN or infinite: replace them first, because each would spread"
         )
     return Light(low=min(0.0, float(values.min())), high=max(1.0, float(values.max())), linear=linear)
 
 
 def to_network(values: NDArray[Any], light: Light) -> Values:
-    """Colours of a file as values in [0, 1]."""
+    """Convert colours of a file to values in [0, 1]."""
     start, end = _ends(light)
 
     def curve(part: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -59,13 +59,13 @@ def to_network(values: NDArray[Any], light: Light) -> Values:
 
 
 def from_network(pixels: NDArray[Any], light: Light) -> Values:
-    """The way back of `to_network`."""
+    """Convert values in [0, 1] back to colours of a file, the inverse of `to_network`."""
     start, end = _ends(light)
     return _by_rows(pixels, lambda part: _mirrored(part * (end - start) + start, light, _down))
 
 
 def shown(pixels: NDArray[Any], light: Light) -> NDArray[np.uint16]:
-    """Values of the network as a screen without HDR shows them: 16 bits, sRGB curve, clipped to black and white."""
+    """Convert values of the network for an SDR screen: 16 bits, sRGB curve, clipped to black and white."""
 
     def clipped(part: NDArray[np.float64]) -> NDArray[np.float64]:
         start, end = _ends(light)
@@ -76,7 +76,7 @@ def shown(pixels: NDArray[Any], light: Light) -> NDArray[np.uint16]:
 
 
 def without_light(picture: Picture) -> Picture:
-    """A floating-point picture in 16 bits, what is darker than black or brighter than white clipped."""
+    """Convert a floating-point picture to 16 bits; values below black and above white are clipped."""
     if picture.light is None:
         return picture
     pixels, alpha = picture.pixels, picture.has_alpha
@@ -86,19 +86,19 @@ def without_light(picture: Picture) -> Picture:
         colours = np.concatenate([colours, opaque], axis=2)
     icc = picture.metadata.icc
     if icc and picture.light.linear:
-        icc = with_srgb_curve(icc)  # which the values have now
+        icc = with_srgb_curve(icc)  # the values now have this curve
     metadata = replace(picture.metadata, icc=picture.light.shown_icc or icc)
     return replace(picture, pixels=colours, light=None, metadata=metadata)
 
 
 def srgb_to_light(pixels: NDArray[Any]) -> Values:
-    """Integers in sRGB as linear light, white 1; alpha is not to be given."""
+    """Convert sRGB integers, without alpha, to linear light with white 1."""
     top = np.iinfo(pixels.dtype).max
     return _by_rows(pixels, lambda part: _linear(part / top))
 
 
 def light_by_profile(values: NDArray[Any], icc: bytes) -> Values:
-    """Colours [H, W, 1 or 3] as linear light, white 1, by the curves of a matrix profile."""
+    """Convert colours [H, W, 1 or 3] to linear light with white 1, by the curves of a matrix profile."""
     return _by_rows(values, lambda part: decoded(part, icc))
 
 
@@ -130,7 +130,7 @@ def _linear(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _by_rows(values: NDArray[Any], change: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Values:
-    """Some rows at a time, so that little is held in 64 bits."""
+    """Process a few rows at a time, to limit the memory for 64-bit values."""
     out = np.empty(values.shape, np.float32)
     for top in range(0, len(values), ROWS_AT_A_TIME):
         out[top : top + ROWS_AT_A_TIME] = change(values[top : top + ROWS_AT_A_TIME].astype(np.float64))

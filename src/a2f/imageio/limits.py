@@ -1,11 +1,11 @@
-"""How large a picture may be, asked before it is decoded."""
+"""Check the size of a picture before it is decoded."""
 
 from dataclasses import dataclass
 
 from a2f.errors import Hint, ImageReadError, MemoryLimitError, PixelLimitError
 
 DEFAULT_MAX_PIXELS = 256_000_000
-LEAST_DECODED_PX = 4_000_000  # fewer are decoded under any bound, and the network then says what it needs
+MIN_DECODED_PX = 4_000_000  # smaller pictures are always decoded; the network then checks its memory
 # Peak bytes of memory while a picture is decoded, for each byte of its samples: of 8 bits, of more. Measured on noise,
 # 2000 x 2000 pixels with 1, 3 and 4 channels; the largest value, rounded up.
 DECODING = {
@@ -27,14 +27,14 @@ DECODING = {
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """What a header tells about the pixels.
+    """The layout of the pixels, from the header.
 
     Attributes:
-        format: of the file, a key of `DECODING`.
-        width: pixels.
-        height: pixels.
-        channels: with alpha.
-        sample_bytes: of one sample, once decoded.
+        format: format of the file, a key of `DECODING`.
+        width: width, pixels.
+        height: height, pixels.
+        channels: number of channels, with alpha.
+        sample_bytes: bytes per decoded sample.
     """
 
     format: str
@@ -45,24 +45,24 @@ class Layout:
 
     @property
     def decoding_bytes(self) -> int:
-        """About the memory that decoding takes at its peak."""
+        """The approximate peak memory of decoding."""
         samples = self.width * self.height * self.channels * self.sample_bytes
         return int(samples * DECODING[self.format][self.sample_bytes > 1])
 
 
 def check_memory(layout: Layout, name: str, max_memory: int) -> None:
-    """Refuse a picture that takes more memory to decode than there is; a small one is never refused.
+    """Raise an error if decoding a picture needs too much memory; small pictures are always allowed.
 
     Args:
-        layout: of the picture.
-        name: what to call the image in errors.
-        max_memory: bytes.
+        layout: layout of the picture.
+        name: name of the image in errors.
+        max_memory: allowed memory, bytes.
 
     Raises:
-        MemoryLimitError: if it takes more.
+        MemoryLimitError: if it needs more.
     """
     needed = layout.decoding_bytes
-    if needed > max_memory and layout.width * layout.height > LEAST_DECODED_PX:
+    if needed > max_memory and layout.width * layout.height > MIN_DECODED_PX:
         raise MemoryLimitError(
             f"decoding {name}, {layout.width} x {layout.height} pixels with {layout.channels} channels of "
             f"{8 * layout.sample_bytes} bits, takes {needed / 1e6:.0f} MB; {max_memory / 1e6:.0f} MB are allowed",
@@ -71,12 +71,12 @@ def check_memory(layout: Layout, name: str, max_memory: int) -> None:
 
 
 def check_size(width: int, height: int, name: str, max_pixels: int | None) -> None:
-    """Refuse a picture of too many pixels, or of none.
+    """Raise an error for a picture with too many pixels, or none.
 
     Args:
-        width: pixels, as the file says.
-        height: pixels, as the file says.
-        name: what to call the image in errors.
+        width: width in the file, pixels.
+        height: height in the file, pixels.
+        name: name of the image in errors.
         max_pixels: largest width times height; None for no limit.
 
     Raises:

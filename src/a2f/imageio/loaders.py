@@ -1,8 +1,7 @@
-"""The libvips loader for each format: chosen by what `read` found in the content, never by libvips' own look at it.
+"""The libvips loader of each format, chosen by the format that `read` detected, not by libvips' own detection.
 
-libvips has loaders for kinds of a format (a JPEG with a gain map, say) that know other options than the plain one. A
-loader chosen here gets the options that it knows, so that a refused option is a fault of the installation, never a
-damaged file.
+libvips has several loaders for some formats (for example for a JPEG with a gain map), with different options. A loader
+chosen here gets only options that it supports, so a rejected option is a fault of the installation, never of the file.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from a2f.imageio.png_text import with_metadata_first
 if TYPE_CHECKING:
     from pyvips import Image as VipsImage
 
-UNLIMITED: dict[str, Any] = {"unlimited": True}  # our own limit stands; libvips' would be a second one
+UNLIMITED: dict[str, Any] = {"unlimited": True}  # our own limit is used instead of that of libvips
 LOADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "jpeg": ("jpegload_buffer", UNLIMITED),
     "png": ("pngload_buffer", UNLIMITED),
@@ -31,12 +30,12 @@ def open_vips(data: bytes, format: str, *, fail_on: str) -> "VipsImage":
     Args:
         data: the whole file.
         format: a key of `LOADERS`.
-        fail_on: the damage at which libvips gives up: "none", "truncated" or "error".
+        fail_on: the damage at which libvips stops: "none", "truncated" or "error".
 
     Raises:
         pyvips.Error: if the file cannot be decoded.
         A2FError: if this libvips lacks the loader or one of the options.
-        UsageError: as `begin_vips`.
+        UsageError: in a process that was forked after its parent used libvips.
     """
     import pyvips
 

@@ -1,4 +1,4 @@
-"""What a file becomes: pixels, and what is known about them."""
+"""A decoded picture: pixels and metadata."""
 
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -11,25 +11,25 @@ from a2f.errors import InputError
 from a2f.imageio.tiff_directory import Field
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
-ONLY_ONE = ("only the first is read", "only its still picture is read")  # how notes about other frames end
-MAX_DPI = 1e6  # what damaged files say goes far beyond
+ONLY_ONE = ("only the first is read", "only its still picture is read")  # ends of notes about other frames
+MAX_DPI = 1e6  # damaged files may have much larger values
 
 
 def is_transparent(pixels: NDArray[Any]) -> bool:
-    """Whether an image [H, W, C] of uint8, uint16 or floats in [0, 1] has alpha, and not all of it opaque."""
+    """Whether an image [H, W, C] of uint8, uint16 or floats in [0, 1] has alpha that is not completely opaque."""
     white = 1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype.newbyteorder("=")).max
     return pixels.shape[2] in (2, 4) and bool((pixels[..., -1] < white).any())
 
 
 def has_degrees(pixels: NDArray[Any]) -> bool:
-    """Whether an image of uint8, uint16 or floats has pixels that are neither opaque nor fully transparent."""
+    """Whether an image of uint8, uint16 or floats has partially transparent pixels."""
     alpha = pixels[..., -1]
     white = 1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype.newbyteorder("=")).max
     return pixels.shape[2] in (2, 4) and bool(((alpha > 0) & (alpha < white)).any())
 
 
 def without_degrees(pixels: NDArray[Any]) -> NDArray[Any]:
-    """The same with every pixel opaque or fully transparent, whichever is nearer."""
+    """Round alpha: every pixel becomes opaque or fully transparent."""
     white = np.iinfo(pixels.dtype.newbyteorder("=")).max
     out = pixels.copy()
     out[..., -1] = np.where(pixels[..., -1] > white // 2, white, 0)
@@ -38,12 +38,12 @@ def without_degrees(pixels: NDArray[Any]) -> NDArray[Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class ColourSignal:
-    """What a file tells about its colours outside an ICC profile.
+    """The colour information of a file outside an ICC profile.
 
     Attributes:
-        cicp: code points of the primaries and of the transfer function (ITU-T H.273), as AVIF and PNG hold them.
-        chunks: of a PNG file: gAMA, cHRM and sRGB, whole.
-        profile: an ICC profile that says the same; None for sRGB, and for what no plain profile says: PQ and HLG.
+        cicp: code points of the primaries and of the transfer function (ITU-T H.273), as in AVIF and PNG.
+        chunks: the complete chunks gAMA, cHRM and sRGB of a PNG file.
+        profile: an equivalent ICC profile; None for sRGB, and for PQ and HLG, which plain profiles cannot express.
     """
 
     cicp: tuple[int, int] | None = None
@@ -58,20 +58,20 @@ class ColourSignal:
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """What a file says beside its pixels.
+    """The metadata of a file.
 
     Attributes:
-        icc: colour profile.
-        signal: what tells about colours outside it; a profile says more than chunks, and code points more than both.
-        exif: EXIF block, a TIFF structure with or without its leading "Exif" mark.
+        icc: ICC colour profile.
+        signal: other colour information; a profile has priority over chunks, and code points over both.
+        exif: EXIF block, a TIFF structure with or without the prefix "Exif".
         xmp: XMP packet.
-        iptc: IPTC records, bare or in a Photoshop block.
-        texts: text chunks of a PNG file, whole.
-        comments: of a JPEG file.
-        tags: of a TIFF file, little-endian: names, GeoTIFF and the like.
+        iptc: IPTC records, plain or in a Photoshop block.
+        texts: complete text chunks of a PNG file.
+        comments: comments of a JPEG file.
+        tags: kept tags of a TIFF file, little-endian, for example names and GeoTIFF.
         dpi: horizontal and vertical resolution, pixels per inch.
-        aspect: horizontal and vertical resolution without a unit, which tells the shape of the pixels alone.
-        size: width and height, upright, of the pixels that all this tells about.
+        aspect: horizontal and vertical resolution without a unit: only the pixel aspect.
+        size: width and height, upright, of the pixels that the metadata describe.
     """
 
     icc: bytes | None = None
@@ -88,18 +88,18 @@ class Metadata:
 
     @property
     def profile(self) -> bytes | None:
-        """The ICC profile of the colours, however the file tells them."""
+        """The ICC profile of the colours, from the profile or the signal."""
         return self.icc or (self.signal.profile if self.signal else None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class GainMap:
-    """What makes an HDR picture of an SDR one (ISO 21496-1).
+    """The gain map of an HDR picture (ISO 21496-1).
 
     Attributes:
-        pixels: [h, w, 1 or 3] uint8, upright; of the picture's proportions, in any size.
-        segments: of its JPEG, whole, which tell how it is to be applied.
-        told: segments of the picture's JPEG that tell of it.
+        pixels: [h, w, 1 or 3] uint8, upright; any size with the proportions of the picture.
+        segments: complete segments of its JPEG that describe how to apply it.
+        told: segments of the picture's JPEG that announce it.
     """
 
     pixels: NDArray[np.uint8]
@@ -109,16 +109,16 @@ class GainMap:
 
 @dataclass(frozen=True, kw_only=True)
 class Light:
-    """What the values of a floating-point file lie between, and what they mean (`light.to_network`).
+    """The range and the meaning of the values of a floating-point file (`light.to_network`).
 
     Attributes:
         low: smallest value of the colours, at most 0.
         high: largest value of the colours, at least 1, which is white.
-        linear: whether 0.5 is half the light of 1; otherwise the ICC profile of the file tells.
-        half: whether the file holds 16 bits a value, not 32.
-        primaries: x and y of white, red, green and blue, where the file tells them.
-        shown_icc: profile of the picture when it is taken to 16 bits; None if that of the file stays.
-        attributes: of an EXR file, by name: what tells about the picture.
+        linear: whether 0.5 is half the light of 1; otherwise the ICC profile of the file applies.
+        half: whether the file has 16 bits per value instead of 32.
+        primaries: x and y of white, red, green and blue, if the file has them.
+        shown_icc: profile of the picture after conversion to 16 bits; None to keep that of the file.
+        attributes: attributes of an EXR file that describe the picture, by name.
     """
 
     low: float
@@ -132,12 +132,12 @@ class Light:
 
 @dataclass(frozen=True, kw_only=True)
 class Animation:
-    """The frames of a file that moves, and when they are shown.
+    """The frames of an animation and their durations.
 
     Attributes:
         data: the file.
-        durations: how long each frame is shown, seconds.
-        plays: how often all of them are shown; 0 is on and on.
+        durations: duration of each frame, seconds.
+        plays: number of repetitions; 0 is endless.
     """
 
     data: bytes = field(repr=False, compare=False)
@@ -146,7 +146,7 @@ class Animation:
 
     @property
     def count(self) -> int:
-        """How many frames there are."""
+        """Number of frames."""
         return len(self.durations)
 
 
@@ -157,16 +157,15 @@ class Picture:
     Attributes:
         pixels: [H, W, C] uint8 or uint16, or float32 in [0, 1] with `light`; C is 1 grey, 2 grey and alpha, 3 RGB,
             4 RGB and alpha (not premultiplied).
-        data_band: the last of 2 or 4 channels is not alpha but data of its own, such as a mask or infrared, as TIFF
-            files hold it.
-        metadata: kept from the file.
-        gain_map: of an Ultra HDR file.
-        animation: of a file with several frames in time; `pixels` is the first one.
-        light: of a floating-point file: what its pixels stand for.
+        data_band: whether the last of 2 or 4 channels is data, such as a mask or infrared in a TIFF file, not alpha.
+        metadata: metadata of the file.
+        gain_map: gain map of an Ultra HDR file.
+        animation: animation of a file with several frames; `pixels` is the first frame.
+        light: range and meaning of the pixels of a floating-point file.
         format: name of the file's format, a key of `FORMATS`.
-        lossless: it comes from a file without loss in a format that can also lose, WebP.
-        notes: what a person should know, e.g. that only the first of many frames was read.
-        jpeg_quality: at which the file was saved, by `estimate_jpeg_quality`; None if it is no JPEG, or not known.
+        lossless: whether the file is lossless, in a format that can also be lossy (WebP).
+        notes: messages for the user, e.g. that only the first of many frames was read.
+        jpeg_quality: JPEG quality of the file by `estimate_jpeg_quality`; None if it is no JPEG or unknown.
     """
 
     pixels: NDArray[Any]
@@ -194,17 +193,17 @@ class Picture:
 
     @property
     def is_transparent(self) -> bool:
-        """Whether there is alpha, and not all of it opaque."""
+        """Whether there is alpha that is not completely opaque."""
         return self.has_alpha and is_transparent(self.pixels)
 
     @property
     def has_degrees(self) -> bool:
-        """Whether there are pixels that are neither opaque nor fully transparent."""
+        """Whether there are partially transparent pixels."""
         return self.has_alpha and has_degrees(self.pixels)
 
     @property
     def is_deep(self) -> bool:
-        """Whether there are more than 8 bits a channel."""
+        """Whether there are more than 8 bits per channel."""
         return self.pixels.dtype != np.uint8
 
     @property

@@ -1,4 +1,4 @@
-"""The chunks of PNG files, and what they tell about colours and resolution."""
+"""Read the chunks of PNG files, with their colours and resolution."""
 
 import struct
 import zlib
@@ -10,26 +10,26 @@ from a2f.imageio.colour import PRIMARIES, SRGB_CURVE, profile_of, signal_of_cicp
 from a2f.imageio.picture import ColourSignal
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-MOST_PROFILE_BYTES = 16 * 2**20
-MOST_SMALL_CHUNKS, SMALL_CHUNK_BYTES = 50_000, 512
+MAX_PROFILE_BYTES = 16 * 2**20
+MAX_SMALL_CHUNKS, SMALL_CHUNK_BYTES = 50_000, 512
 TELLS_COLOUR = (b"sRGB", b"gAMA", b"cHRM", b"mDCV", b"cLLI", b"mDCv", b"cLLi")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """One chunk: its kind, the place of its length, and where it ends."""
+    """One chunk: its kind, the position of its length field, and its end."""
 
     kind: bytes
     at: int
     end: int
 
     def body(self, data: bytes) -> bytes:
-        """What it holds."""
+        """The body of the chunk."""
         return data[self.at + 8 : self.end - 4]
 
 
 def chunks_of(data: bytes) -> Iterator[Chunk]:
-    """The chunks of a file, as far as they are whole."""
+    """The complete chunks of a file."""
     at = len(SIGNATURE)
     while at + 12 <= len(data):
         end = at + 12 + int.from_bytes(data[at : at + 4], "big")
@@ -42,44 +42,44 @@ def chunks_of(data: bytes) -> Iterator[Chunk]:
 
 
 def check_chunks(data: bytes, name: str) -> None:
-    """Refuse a file of very many small chunks, each of which takes as long as a large one.
+    """Raise an error for a file with very many small chunks, because each takes as long as a large one.
 
     Raises:
-        ImageReadError: if there are more than `MOST_SMALL_CHUNKS` of less than `SMALL_CHUNK_BYTES`.
+        ImageReadError: if there are more than `MAX_SMALL_CHUNKS` of less than `SMALL_CHUNK_BYTES`.
     """
     at, count = len(SIGNATURE), 0
     while at + 12 <= len(data):
         size = int.from_bytes(data[at : at + 4], "big")
         count += size < SMALL_CHUNK_BYTES
-        if count > MOST_SMALL_CHUNKS:
-            raise ImageReadError(f"{name} has more than {MOST_SMALL_CHUNKS:,} small chunks: save it as a new PNG first")
+        if count > MAX_SMALL_CHUNKS:
+            raise ImageReadError(f"{name} has more than {MAX_SMALL_CHUNKS:,} small chunks: save it as a new PNG first")
         at += size + 12
 
 
 def chunk_bytes(kind: bytes, body: bytes) -> bytes:
-    """A whole chunk."""
+    """Make a complete chunk."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def png_profile(data: bytes) -> bytes | None:
-    """The profile of a file, whatever it is for: libvips hands out those alone that fit the pixels.
+    """The profile of a file for any colour space; libvips returns only profiles that match the pixels.
 
     Returns:
-        None if there is none; nothing of one that is damaged or longer than `MOST_PROFILE_BYTES`.
+        None if there is none; empty if it is damaged or longer than `MAX_PROFILE_BYTES`.
     """
     chunk = next((chunk for chunk in chunks_of(data) if chunk.kind == b"iCCP"), None)
     if chunk is None:
         return None
     packed = chunk.body(data).partition(b"\0")[2][1:]
     try:
-        profile = zlib.decompressobj().decompress(packed, MOST_PROFILE_BYTES + 1)
+        profile = zlib.decompressobj().decompress(packed, MAX_PROFILE_BYTES + 1)
     except zlib.error:
         return b""
-    return profile if len(profile) <= MOST_PROFILE_BYTES else b""
+    return profile if len(profile) <= MAX_PROFILE_BYTES else b""
 
 
 def png_resolution(data: bytes) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
-    """The resolution of a file in pixels per inch; and, where it has no unit, the shape of the pixels."""
+    """The resolution of a file in pixels per inch, or the pixel aspect if it has no unit."""
     body = next((chunk.body(data) for chunk in chunks_of(data) if chunk.kind == b"pHYs"), b"")
     x, y, unit = struct.unpack(">IIB", body) if len(body) == 9 else (0, 0, 0)
     if not x or not y:
@@ -88,16 +88,16 @@ def png_resolution(data: bytes) -> tuple[tuple[float, float] | None, tuple[float
 
 
 def aspect_chunk(aspect: tuple[float, float]) -> bytes:
-    """A pHYs chunk that tells the shape of the pixels alone."""
+    """Make a pHYs chunk with only the pixel aspect."""
     factor = 1 if all(value == int(value) for value in aspect) else 1000
     x, y = (max(1, min(2**31 - 1, round(value * factor))) for value in aspect)
     return chunk_bytes(b"pHYs", struct.pack(">IIB", x, y, 0))
 
 
 def png_signal(data: bytes, *, grey: bool, has_profile: bool) -> tuple[ColourSignal | None, str | None]:
-    """What a file tells about its colours outside an ICC profile; and a note on what is not known here.
+    """The colour information of a file outside an ICC profile, and a note about unknown values.
 
-    cICP counts before iCCP, that before sRGB, and that before gAMA and cHRM (PNG, third edition, 4.3).
+    cICP has priority over iCCP, iCCP over sRGB, and sRGB over gAMA and cHRM (PNG, third edition, 4.3).
     """
     bodies = {chunk.kind: chunk for chunk in chunks_of(data)}
     kept = tuple(data[chunk.at : chunk.end] for kind, chunk in bodies.items() if kind in TELLS_COLOUR)
@@ -114,7 +114,7 @@ def png_signal(data: bytes, *, grey: bool, has_profile: bool) -> tuple[ColourSig
 
 
 def is_narrow(data: bytes) -> bool:
-    """Whether a file says that black is 16 and white 235, as video has it (cICP with a full-range flag of 0)."""
+    """Whether a file has the limited range of video, black 16 and white 235 (cICP with a full-range flag of 0)."""
     bodies = [chunk.body(data) for chunk in chunks_of(data) if chunk.kind == b"cICP"]
     return bool(bodies) and len(bodies[0]) == 4 and bodies[0][3] == 0
 
@@ -130,5 +130,5 @@ def _profile_of_chunks(gamma: bytes, corners: bytes, *, grey: bool) -> bytes | N
         return None
     try:
         return profile_of((w_x, w_y, r_x, r_y, g_x, g_y, b_x, b_y), curve, grey=grey)
-    except (ValueError, ArithmeticError, struct.error):  # primaries on one line, or beyond what a profile holds
+    except (ValueError, ArithmeticError, struct.error):  # collinear primaries, or values outside the range of a profile
         return None

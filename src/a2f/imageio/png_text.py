@@ -1,4 +1,4 @@
-"""Text and other chunks of PNG files that tell about the picture: what is carried over, and what is told."""
+"""Text and other metadata chunks of PNG files: those that are kept, and those that are reported."""
 
 import binascii
 import zlib
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 from a2f.imageio.exif import ORIENTATION, first_directory, number_of, plain_exif, updated_exif
 from a2f.imageio.iptc import PHOTOSHOP_MARK, cleaned_iptc
-from a2f.imageio.png_chunks import MOST_PROFILE_BYTES, Chunk, chunk_bytes, chunks_of, png_profile
+from a2f.imageio.png_chunks import MAX_PROFILE_BYTES, Chunk, chunk_bytes, chunks_of, png_profile
 
 PALETTE = 3  # the colour type of a header
 TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 XMP_KEYWORD, RAW = b"XML:com.adobe.xmp", b"Raw profile type "
-# Of all compressed texts of a file together, unpacked; Deflate makes them up to 1,000 times smaller.
-MOST_TEXT_BYTES = 64 * 2**20
+# Limit of all compressed texts of a file together, unpacked; Deflate can compress by a factor of 1,000.
+MAX_TEXT_BYTES = 64 * 2**20
 UNPACKED_AT_ONCE = 2**20
 XMP_MARK = b"http://ns.adobe.com/xap/1.0/\0"
-# Chunks that tell how the old pixels are stored or shown, and those that are read on their own.
+# Chunks about the storage or display of the old pixels, and those that are read separately.
 STORED = (
     *(b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"sBIT", b"hIST", b"sPLT", b"tIME", b"bKGD", b"iDOT", b"vpAg"),
     *(b"sRGB", b"gAMA", b"cHRM", b"mDCV", b"cLLI", b"mDCv", b"cLLi", b"cICP", b"iCCP", b"eXIf", b"pHYs"),
@@ -28,10 +28,10 @@ class PngTexts:
     """The texts of a file.
 
     Attributes:
-        chunks: whole, without XMP; the background colour too.
-        exif: a block that stands in a text, as ImageMagick writes it, if it is upright.
-        xmp: a packet that stands there.
-        notes: what a person should know of other chunks, without the file's name.
+        chunks: complete chunks without XMP, with the background colour.
+        exif: an upright EXIF block in a text chunk, as ImageMagick writes it.
+        xmp: an XMP packet in a text chunk.
+        notes: messages about other chunks, without the name of the file.
     """
 
     chunks: tuple[bytes, ...] = ()
@@ -41,7 +41,7 @@ class PngTexts:
 
 
 def texts_of(data: bytes) -> PngTexts:
-    """The texts of a PNG file, before and behind its pixels."""
+    """The texts of a PNG file, before and after its pixels."""
     kept: list[bytes] = []
     exif = xmp = None
     frames, unknown, too_long = 0, dict[str, None](), _too_long(data)
@@ -59,14 +59,14 @@ def texts_of(data: bytes) -> PngTexts:
                 xmp = _packet(keyword, block)
             elif keyword != XMP_KEYWORD:
                 kept.append(data[chunk.at : chunk.end])
-        elif chunk.kind == b"bKGD" and data[25] != PALETTE and data[24] >= 8:  # else it counts in other numbers
+        elif chunk.kind == b"bKGD" and data[25] != PALETTE and data[24] >= 8:  # otherwise it has other units
             kept.append(data[chunk.at : chunk.end])
         elif chunk.kind not in STORED:
             unknown[chunk.kind.decode("ascii", "replace")] = None
     notes = [f"has {frames} frames (APNG); only its still picture is read"] if frames > 1 else []
     notes += [f"holds chunks of kinds that are not known here ({', '.join(unknown)}): left out"] if unknown else []
     if too_long:
-        notes.append(f"holds texts of more than {MOST_TEXT_BYTES // 2**20} MiB once unpacked: {len(too_long)} left out")
+        notes.append(f"holds texts of more than {MAX_TEXT_BYTES // 2**20} MiB once unpacked: {len(too_long)} left out")
     last = _last(data)
     tail = len(data[last.end :].strip(b"\0")) if last else 0
     notes += [f"holds {tail:,} bytes behind its picture: left out"] if tail else []
@@ -74,14 +74,14 @@ def texts_of(data: bytes) -> PngTexts:
 
 
 def with_metadata_first(data: bytes) -> bytes:
-    """A PNG file as libvips reads it well.
+    """Prepare a PNG file for libvips.
 
-    Its EXIF and XMP stand before its pixels, where libvips looks for them; they may stand behind. All other texts are
-    out, and so is a profile that is too long: libvips unpacks each one, of any length, and `texts_of` and
-    `png_profile` read them from the file itself.
+    EXIF and XMP move before the pixels, where libvips looks for them. All other texts and a profile that is too long
+    are removed, because libvips unpacks texts of any length; `texts_of` and `png_profile` read them from the original
+    file.
     """
     too_long, packets = _too_long(data), [chunk.at for chunk in chunks_of(data) if _is_xmp(chunk, data)]
-    packet = next((at for at in reversed(packets) if at not in too_long), None)  # libvips takes the last one
+    packet = next((at for at in reversed(packets) if at not in too_long), None)  # libvips uses the last one
     profile = png_profile(data) != b""
     view = memoryview(data)
     head, moved, rest = [view[:8]], list[memoryview](), list[memoryview]()
@@ -103,11 +103,11 @@ def _is_xmp(chunk: Chunk, data: bytes) -> bool:
 
 
 def _too_long(data: bytes) -> set[int]:
-    """Where the texts stand that are left out: from the one on that goes beyond `MOST_TEXT_BYTES`.
+    """The positions of the texts to leave out: all from the first that exceeds `MAX_TEXT_BYTES`.
 
-    A text that is damaged counts as far as it was unpacked. Texts that are not compressed cost nothing more.
+    A damaged text counts with its unpacked part. Uncompressed texts do not count.
     """
-    left, found = MOST_TEXT_BYTES, set[int]()
+    left, found = MAX_TEXT_BYTES, set[int]()
     for chunk in chunks_of(data):
         packed, text = _packed_text(chunk, data) if chunk.kind in TEXTS else (False, b"")
         if packed:
@@ -118,7 +118,7 @@ def _too_long(data: bytes) -> set[int]:
 
 
 def _packed_text(chunk: Chunk, data: bytes) -> tuple[bool, bytes]:
-    """Whether the text of a chunk is compressed, and the text as it stands there."""
+    """Whether the text of a chunk is compressed, and the stored text."""
     _, _, rest = chunk.body(data).partition(b"\0")
     if chunk.kind == b"zTXt":
         return True, rest[1:]
@@ -128,7 +128,7 @@ def _packed_text(chunk: Chunk, data: bytes) -> tuple[bool, bytes]:
 
 
 def _unpacked_bytes(packed: bytes, most: int) -> int:
-    """How long a text is once unpacked; more than `most` is not looked at."""
+    """The unpacked length of a text; unpacking stops at `most`."""
     unpack, count = zlib.decompressobj(), 0
     while packed and not unpack.eof and count <= most:
         try:
@@ -140,12 +140,12 @@ def _unpacked_bytes(packed: bytes, most: int) -> int:
 
 
 def updated_texts(chunks: tuple[bytes, ...], *, size: tuple[int, int], given: tuple[int, int] | None) -> list[bytes]:
-    """The text chunks of a picture of a new size: blocks of metadata in them tell that size.
+    """Update the text chunks for a new size, which metadata blocks in them contain.
 
     Args:
-        chunks: of `texts_of`.
+        chunks: chunks of `texts_of`.
         size: new width and height.
-        given: those before, if known.
+        given: original width and height, if known.
     """
     out = []
     for whole in chunks:
@@ -159,7 +159,7 @@ def updated_texts(chunks: tuple[bytes, ...], *, size: tuple[int, int], given: tu
 
 def _updated(keyword: bytes, block: bytes, size: tuple[int, int], given: tuple[int, int] | None) -> bytes | None:
     kind = keyword.removeprefix(RAW).lower()
-    if first_directory(plain_exif(block)) is not None:  # not upright: its pixels were not turned, and it says so still
+    if first_directory(plain_exif(block)) is not None:  # not upright: the pixels were not turned, and the block says so
         return updated_exif(block, width=size[0], height=size[1], given=given, upright=False)
     if kind in (b"iptc", b"8bim"):
         bare = not block.startswith(PHOTOSHOP_MARK) and block.startswith(b"8BIM")
@@ -184,10 +184,10 @@ def _last(data: bytes) -> Chunk | None:
 
 
 def _raw_profile(chunk: Chunk, data: bytes) -> bytes | None:
-    """The bytes of a profile that ImageMagick has written as text: a name, a length, and hexadecimal digits."""
+    """The bytes of a profile that ImageMagick wrote as text: a name, a length, and hexadecimal digits."""
     packed, text = _packed_text(chunk, data)
     try:
-        rest = zlib.decompressobj().decompress(text, 2 * MOST_PROFILE_BYTES) if packed else text
+        rest = zlib.decompressobj().decompress(text, 2 * MAX_PROFILE_BYTES) if packed else text
         _, length, digits = rest.lstrip(b"\n").split(b"\n", 2)
         return binascii.unhexlify(b"".join(digits.split()))[: int(length)]
     except (zlib.error, ValueError):

@@ -1,4 +1,4 @@
-"""Reading image files."""
+"""Read image files."""
 
 import re
 import struct
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import ALLOW_TRUNCATED, ImageReadError, TruncatedImageError
+from a2f.errors import ALLOW_TRUNCATED_HINT, ImageReadError, TruncatedImageError
 from a2f.imageio.animation import animation_of
 from a2f.imageio.colour import is_linear, widened, without_premultiplied
 from a2f.imageio.containers import is_lossless
@@ -64,10 +64,10 @@ _MAGIC = (
     (re.compile(rb"DDS \x7c\0\0\0"), "dds"),
 )
 _DTYPES: dict[str, Any] = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
-AVIF_BRANDS, HEIF_BRANDS = {b"avif", b"avis"}, {b"mif1", b"miaf", b"msf1"}  # the latter say nothing of the coding
+AVIF_BRANDS, HEIF_BRANDS = {b"avif", b"avis"}, {b"mif1", b"miaf", b"msf1"}  # the latter do not specify the codec
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
-_MAGIC_BYTES = 4096  # where HEIF files tell how their pictures are coded
-# Formats that libvips does not read here: what reads a whole file, and what tells its size.
+_MAGIC_BYTES = 4096  # the start of HEIF files has the codec
+# Formats that libvips does not read: the decoder, and the reader of the size.
 _OTHERS: dict[str, tuple[Callable[..., Picture], Callable[[bytes, str], tuple[int, int]]]] = {
     "bmp": (read_bmp, bmp_size),
     "ppm": (read_pnm, pnm_size),
@@ -77,7 +77,7 @@ _OTHERS: dict[str, tuple[Callable[..., Picture], Callable[[bytes, str], tuple[in
     "tga": (read_texture, texture_size),
     "dds": (read_texture, texture_size),
 }
-# And what tells the channels, and the bytes of a sample.
+# The reader of the channels and the bytes per sample.
 _SAMPLES: dict[str, Callable[[bytes, str], tuple[int, int]]] = {
     "bmp": lambda data, name: (4, 1),
     "ppm": pnm_samples,
@@ -98,24 +98,24 @@ def read_image(
     allow_truncated: bool = False,
     name: str | None = None,
 ) -> Picture:
-    """Decode an image: upright, in grey or RGB, with its metadata.
+    """Read an image: upright, in grey or RGB, with its metadata.
 
-    What the file is, is told from its content, not its name. EXIF orientation is applied. CMYK and Lab are converted
-    to sRGB through the profile; an RGB profile is kept and the pixels with it. Palettes and 1-bit images become RGB
-    or grey; transparency is kept. Of several frames or pages the first is read, with a note.
+    The format is detected from the content, not from the name. EXIF orientation is applied. CMYK and Lab are converted
+    to sRGB with the profile; an RGB profile is kept with the pixels unchanged. Palettes and 1-bit images become RGB or
+    grey; transparency is kept. If there are several frames or pages, the first is read, with a note.
 
     Args:
         source: a path, or the bytes of a file.
         max_pixels: largest width times height, checked before anything is decoded; None for no limit.
-        max_memory: bytes that decoding may take, estimated from the header; None for no limit.
-        allow_truncated: take what there is of a file that ends too early, the rest grey or black.
-        name: what to call the image in errors; the path by default.
+        max_memory: memory limit of decoding, bytes, checked with an estimate from the header; None for no limit.
+        allow_truncated: read the intact part of a file that ends too early; the rest is grey or black.
+        name: name of the image in errors; by default the path.
 
     Raises:
         ImageReadError: if the file cannot be read or is not an image.
         TruncatedImageError: if it ends too early.
         PixelLimitError: if it has too many pixels.
-        MemoryLimitError: if decoding takes more than `max_memory`.
+        MemoryLimitError: if decoding needs more than `max_memory`.
     """
     name = name or ("the image" if isinstance(source, bytes) else str(source))
     data = source if isinstance(source, bytes) else _bytes_of(Path(source), name)
@@ -128,7 +128,7 @@ def read_image(
         if not allow_truncated:
             raise
         picture = _read(data, name, max_pixels, allow_truncated=True)
-        note = f"{name} is truncated or damaged: what is missing is grey or black"
+        note = f"{name} is truncated or damaged: the missing part is grey or black"
         return replace(picture, notes=(*picture.notes, note))
 
 
@@ -143,7 +143,7 @@ def _bytes_of(path: Path, name: str) -> bytes:
     try:
         with path.open("rb") as file:
             start = file.read(_MAGIC_BYTES)
-            _format_of(start, name)  # before gigabytes of something else are read
+            _format_of(start, name)  # checked before gigabytes of another file are read
             return start + file.read()
     except IsADirectoryError as error:
         raise ImageReadError(f"{path} is a folder, not an image") from error
@@ -152,7 +152,7 @@ def _bytes_of(path: Path, name: str) -> bytes:
 
 
 def size_of_file(path: Path) -> tuple[int, int]:
-    """Width and height of an image, upright, by its header alone; nothing is decoded.
+    """Width and height of an image, upright, from the header, without decoding.
 
     Raises:
         ImageReadError: if the file cannot be read or is not an image.
@@ -163,11 +163,11 @@ def size_of_file(path: Path) -> tuple[int, int]:
 
 
 def header_of(data: bytes, *, name: str) -> tuple[str, int, int]:
-    """Format, width and height of an image, upright, by its header alone; nothing is decoded.
+    """Format, width and height of an image, upright, from the header, without decoding.
 
     Args:
         data: the bytes of a file.
-        name: what to call the image in errors.
+        name: name of the image in errors.
 
     Raises:
         ImageReadError: if the file is not an image.
@@ -187,7 +187,7 @@ def header_of(data: bytes, *, name: str) -> tuple[str, int, int]:
 
 
 def _layout_of(data: bytes, name: str) -> Layout | None:
-    """What the header tells about the pixels; None where decoding will tell that it is damaged."""
+    """The layout of the pixels from the header; None if it is damaged, which decoding will report."""
     import pyvips
 
     format = _format_of(data, name)
@@ -211,7 +211,7 @@ def _layout_of(data: bytes, name: str) -> Layout | None:
 
 
 def format_of_file(path: Path) -> str | None:
-    """The format of a file, by its content; None if it cannot be read, is a pipe, or no image of a known one."""
+    """The format of a file, from its content; None if it cannot be read, is a pipe, or has no known format."""
     if not path.is_file():
         return None
     try:
@@ -240,7 +240,7 @@ def _format_of(data: bytes, name: str) -> str:
 def _read_vips(data: bytes, format: str, name: str, max_pixels: int | None, allow_truncated: bool) -> Picture:
     import pyvips
 
-    strict = "error" if format == "tiff" else "truncated"  # of damaged strips, libvips says that they are in error
+    strict = "error" if format == "tiff" else "truncated"  # libvips reports damaged strips as errors
     try:
         picture = _decode_vips(data, format, name, max_pixels, fail_on="none" if allow_truncated else strict)
         if format == "tiff" and not allow_truncated and (strips := tiles_as_strips(data)):
@@ -250,13 +250,13 @@ def _read_vips(data: bytes, format: str, name: str, max_pixels: int | None, allo
         return picture
     except pyvips.Error as first:
         if format == "tiff" and (method := uncommon_compression(data)):
-            # Nothing can be taken of it: where libtiff lacks the method, all is black.
+            # No part can be read: if libtiff lacks the method, all pixels are black.
             raise ImageReadError(
                 f"cannot decode {name}: it is compressed with {method}, which this libvips may lack; save it without "
                 "compression, or with LZW or Deflate"
             ) from first
-        # Whether there is something to take is told by taking it, not by what libvips says of the first error: its text
-        # is one for all threads. One failure at a time, so that what it says now is nearly always of this file.
+        # Read the file again to find out whether a part is readable. The error text of libvips is shared by all
+        # threads, so failures are handled one at a time; then the text is nearly always that of this file.
         with _FAILING:
             try:
                 picture = _decode_vips(data, format, name, max_pixels, fail_on="none")
@@ -270,7 +270,7 @@ def _read_vips(data: bytes, format: str, name: str, max_pixels: int | None, allo
 def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *, fail_on: str) -> Picture:
     if format == "png" and len(data) >= 24:
         width, height = struct.unpack_from(">II", data, 16)
-        check_size(width, height, name, max_pixels)  # libvips does not say that it is empty
+        check_size(width, height, name, max_pixels)  # libvips does not report empty images
         check_chunks(data, name)
     if format == "tiff" and is_camera_raw(data):
         raise ImageReadError(f"{name} is a raw file of a camera: develop it first, and enlarge the picture of that")
@@ -287,17 +287,17 @@ def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *,
     pixels, converted = _grey_or_rgb(upright, name)
     if format == "avif" and pixels.dtype == np.uint16:
         bits = int(image.get("bits-per-sample"))
-        pixels = widened(pixels >> (16 - bits), bits)  # libvips only shifts 10 and 12 bits up
-    if format == "avif" and pixels.shape[2] in (2, 4) and is_premultiplied(data):  # libvips leaves it so
+        pixels = widened(pixels >> (16 - bits), bits)  # libvips only shifts 10 and 12 bits
+    if format == "avif" and pixels.shape[2] in (2, 4) and is_premultiplied(data):  # libvips does not divide by alpha
         pixels = without_premultiplied(pixels)
     if format == "gif" and pixels.shape[2] == 4 and (pixels[..., 3] == 255).all():
-        pixels = pixels[..., :3]  # libvips gives every second GIF an alpha that says nothing
+        pixels = pixels[..., :3]  # libvips gives many GIF files an opaque alpha
     notes += conversion_notes(image, upright.interpretation, name) if converted else ()
     pixels, metadata, told = described(image, pixels, data, format, name, converted=converted)
     notes += told
     gain_map = _gain_map(image, data, max_pixels) if format == "jpeg" else None
     if gain_map is not None:
-        notes = tuple(note for note in notes if note != gain_map_note(name))  # it is told where it is left out
+        notes = tuple(note for note in notes if note != gain_map_note(name))  # reported where it is left out
     data_band = format == "tiff" and pixels.shape[2] in (2, 4) and has_data_band(data)
     notes += _no_data_note(pixels, data, name) if format == "tiff" and not converted else ()
     final, light = _in_network_range(pixels, metadata.icc, name, data_band=data_band)
@@ -318,7 +318,7 @@ def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *,
 def _in_network_range(
     values: NDArray[Any], icc: bytes | None, name: str, *, data_band: bool
 ) -> tuple[NDArray[Any], Light | None]:
-    """Floating-point samples in [0, 1], and the way back; alpha is in [0, 1] already. Integers stay what they are."""
+    """Convert floating-point colours to [0, 1], with the range for the inverse; alpha and integers are unchanged."""
     if values.dtype.kind != "f":
         return values, None
     behind = values.shape[2] in (2, 4)
@@ -326,7 +326,7 @@ def _in_network_range(
     light = light_of(colours, name, linear=icc is None or is_linear(icc))
     pixels = to_network(colours, light)
     if behind:
-        band = light_of(values[..., -1:], name)  # refuses NaN
+        band = light_of(values[..., -1:], name)  # rejects NaN
         if data_band and not light.low <= band.low <= band.high <= light.high:
             raise ImageReadError(
                 f"{name} has a band behind its colours that goes from {values[..., -1].min():g} to "
@@ -338,7 +338,7 @@ def _in_network_range(
 
 
 def _no_data_note(pixels: NDArray[Any], data: bytes, name: str) -> tuple[str, ...]:
-    """What to tell of pixels that hold no data; a palette and colours that were converted hold other values."""
+    """A note about pixels without data; not for palettes and converted colours, which have other values."""
     values = no_data_of(data, top=np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else None)
     if values is None:
         return ()
@@ -356,7 +356,7 @@ def _gain_map(image: "VipsImage", data: bytes, max_pixels: int | None) -> GainMa
 
 
 def _named_lab(image: "VipsImage", coding: int) -> "VipsImage":
-    """What `lab_as_rgb` hid, as the Lab of libvips; 16 bits and alpha stay, as bands of float."""
+    """Convert the samples that `lab_as_rgb` relabelled to the Lab of libvips; alpha is kept as a float band."""
     import pyvips
 
     samples = image.numpy()
@@ -372,7 +372,7 @@ def _pages(image: "VipsImage") -> int:
 
 
 def _animation(image: "VipsImage", data: bytes, format: str) -> Animation | None:
-    """The frames in time of a file that may have some."""
+    """The animation of a file, if it has one."""
     several = {"gif": _pages(image) > 1, "webp": _pages(image) > 1, "png": True, "avif": is_sequence(data)}
     return animation_of(data, format) if several.get(format) else None
 
@@ -383,7 +383,7 @@ def _frames_note(image: "VipsImage", name: str) -> tuple[str, ...]:
 
 
 def _grey_or_rgb(image: "VipsImage", name: str) -> tuple[Pixels, bool]:
-    """Decode to uint8 or uint16 with 1 to 4 channels; whether the colours were converted to sRGB."""
+    """Decode to uint8 or uint16 with 1 to 4 channels; also return whether the colours were converted to sRGB."""
     kind, depth = image.interpretation, image.format
     converted = False
     if kind == "cmyk":
@@ -415,9 +415,9 @@ def _grey_or_rgb(image: "VipsImage", name: str) -> tuple[Pixels, bool]:
 
 
 def _as_ours(error: "VipsError", data: bytes, format: str, name: str) -> ImageReadError:
-    """One line of what libvips says in several, or, where another thread has taken that away, in none."""
+    """The error of libvips as one line; its text may have several lines, or none if another thread cleared it."""
     lines = [line.strip() for line in error.detail.splitlines() if line.strip()]
-    lines = [line for line in lines if "no property named" not in line]  # which pyvips asks of every image
+    lines = [line for line in lines if "no property named" not in line]  # pyvips asks every image for it
     said = lines[-1] if lines else "it is damaged"
     if "samples out of range" in said:
         said = "its samples are neither integers of 8 or 16 bits nor floating point of 16 or 32; convert it first"
@@ -427,11 +427,11 @@ def _as_ours(error: "VipsError", data: bytes, format: str, name: str) -> ImageRe
 
 
 def _in_part(name: str) -> TruncatedImageError:
-    return TruncatedImageError(f"{name} is truncated or damaged", ALLOW_TRUNCATED)
+    return TruncatedImageError(f"{name} is truncated or damaged", ALLOW_TRUNCATED_HINT)
 
 
 def _ends_too_early(data: bytes, format: str) -> bool:
-    """Whether the end is missing, or a length or a place that the file names lies beyond it."""
+    """Whether the end is missing, or a length or an offset in the file points beyond it."""
     if format == "webp":
         return int.from_bytes(data[4:8], "little") + 8 > len(data)
     if format == "tiff":

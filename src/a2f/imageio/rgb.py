@@ -1,4 +1,4 @@
-"""A picture as RGB in 8 bits: the one reader of training, evaluation, prepared data, calibration and comparison."""
+"""Read a picture as 8-bit RGB, for training, evaluation, prepared data, calibration and comparison."""
 
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ from a2f.imageio.read import read_image
 def read_rgb8(source: Path | bytes, *, name: str | None = None) -> NDArray[np.uint8]:
     """Read an image file as RGB in 8 bits.
 
-    It comes upright, converted to sRGB, grey repeated, transparency over white, 16 bits rounded,
-    floating-point light clipped to black and white.
+    The image is turned upright and converted to sRGB. Grey is repeated, transparency is blended with white, 16 bits are
+    rounded, and floating-point light is clipped to black and white.
 
     Args:
         source: path, or the bytes of a file.
-        name: what to call it in errors; the path by default.
+        name: name of the image in errors; by default the path.
 
     Returns:
         [H, W, 3] uint8 in sRGB. An extra channel that is not transparency is left out.
@@ -31,9 +31,9 @@ def read_rgb8(source: Path | bytes, *, name: str | None = None) -> NDArray[np.ui
     called = name or (str(source) if isinstance(source, Path) else "the image")
     try:
         picture = read_image(source, name=called)
-    except MissingExtraError as error:  # of many files, it concerns this one
+    except MissingExtraError as error:  # an error of this file, not of the whole run
         raise ImageReadError(str(error)) from error
-    except TruncatedImageError as error:  # its message offers what an enlargement can do
+    except TruncatedImageError as error:  # its hint is only valid for enlargements
         raise ImageReadError(f"{called} is truncated or damaged") from error
     except PixelLimitError as error:
         raise ImageReadError(str(error).partition(": raise")[0]) from error
@@ -53,5 +53,5 @@ def read_rgb8(source: Path | bytes, *, name: str | None = None) -> NDArray[np.ui
 
 
 def to_uint8(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Values in [0, 1] as uint8, of any shape: clipped, half a level rounded up."""
+    """Convert values in [0, 1], of any shape, to uint8: clipped and rounded half up."""
     return np.floor(values.clip(0, 1) * 255 + 0.5).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Pixels that are made band by band, as an image that libvips encodes while they come."""
+"""Stream pixels band by band to libvips, which encodes them at the same time."""
 
 import struct
 import zlib
@@ -19,11 +19,11 @@ PNG_COLOUR = {1: 0, 2: 4, 3: 2, 4: 6}  # channels -> colour type
 
 @dataclass
 class Feed:
-    """An image that libvips reads from the top, once, and what went wrong while it did.
+    """An image that libvips reads once from the top, and the errors of its bands.
 
     Attributes:
-        image: for libvips.
-        errors: what the bands raised; libvips itself only sees that the data end.
+        image: the libvips image.
+        errors: errors raised by the bands; libvips only sees the end of the data.
     """
 
     image: "VipsImage"
@@ -31,16 +31,16 @@ class Feed:
 
 
 def feed(bands: Iterator[NDArray[Any]], *, width: int, height: int, channels: int, deep: bool) -> Feed:
-    """Hand bands to libvips.
+    """Make a libvips image from bands.
 
-    They go as a PNG that is not compressed, which libvips reads as a stream, in any depth and with transparency.
+    The bands are sent as an uncompressed PNG, which libvips reads as a stream, with any bit depth and transparency.
 
     Args:
-        bands: [rows, width, channels] each, uint8 or, if deep, uint16; `height` rows together.
-        width: pixels.
-        height: pixels.
+        bands: [rows, width, channels] each, uint8, or uint16 if `deep`; `height` rows in total.
+        width: width, pixels.
+        height: height, pixels.
         channels: 1 to 4.
-        deep: 16 bits.
+        deep: whether the bands have 16 bits.
     """
     import pyvips
 
@@ -86,7 +86,7 @@ def _png(bands: Iterator[NDArray[Any]], width: int, height: int, channels: int, 
         values = band.astype(">u2") if deep else band
         lines = np.zeros(
             (len(band), 1 + width * channels * (2 if deep else 1)), np.uint8
-        )  # a line begins with 0: no filter
+        )  # each line begins with 0: no filter
         lines[:, 1:] = np.ascontiguousarray(values).view(np.uint8).reshape(len(band), -1)
         yield from _chunk(b"IDAT", stored.compress(lines.data))
     yield from _chunk(b"IDAT", stored.flush())

@@ -1,4 +1,4 @@
-"""TGA and DDS, as games keep their textures, through Pillow."""
+"""Read and write TGA and DDS, texture formats of games, with Pillow."""
 
 import io
 import struct
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 FOOTER = b"TRUEVISION-XFILE.\0"
 MIPMAPS, CUBE_MAP, VOLUME = 0x20000, 0x200, 0x200000  # flags of a DDS header: dwFlags, dwCaps2
-BC6H = (95, 96)  # DXGI formats of half floats, which Pillow takes to 8 bits
+BC6H = (95, 96)  # DXGI formats of half floats, which Pillow converts to 8 bits
 FAILURES = (OSError, ValueError, SyntaxError, IndexError, KeyError, struct.error, EOFError, MemoryError, OverflowError)
 
 
 def is_tga(data: bytes) -> bool:
-    """Whether a file begins like a TGA, which has no mark at its beginning: all fields of its header must agree."""
+    """Whether a file begins like a TGA. The format has no signature, so all header fields are checked."""
     if len(data) < 18:
         return False
     has_map, kind, bits, flags = data[1], data[2], data[16], data[17]
@@ -37,12 +37,12 @@ def is_tga(data: bytes) -> bool:
 
 
 def texture_size(data: bytes, name: str) -> tuple[int, int]:
-    """Width and height by the header; errors as `read_image`."""
+    """Width and height from the header. Raises the errors of `read_image`."""
     return _opened(data, name).size
 
 
 def read_texture(data: bytes, name: str, *, max_pixels: int | None = None, allow_truncated: bool = False) -> Picture:
-    """Decode a TGA or DDS file; errors as `read_image`."""
+    """Decode a TGA or DDS file. Raises the errors of `read_image`."""
     image = _opened(data, name)
     check_size(image.width, image.height, name, max_pixels)
     is_dds = data.startswith(b"DDS ")
@@ -54,7 +54,7 @@ def read_texture(data: bytes, name: str, *, max_pixels: int | None = None, allow
         raise ImageReadError(f"cannot decode {name}: {error}") from error
     notes, pixels = _dds_notes(data, name) if is_dds else _tga_notes(data, name), _pixels(image)
     if pixels.shape[2] == 4 and not pixels[..., 3].any():
-        pixels = pixels[..., :3]  # many programs leave alpha zero and mean opaque
+        pixels = pixels[..., :3]  # many programs write an alpha of 0 for opaque pictures
         notes.append(f"{name} has an alpha of 0 throughout: left out, the picture is taken for opaque")
     elif pixels.shape[2] == 4 and not is_dds and not data[17] & 15:
         notes.append(f"{name} does not say that its fourth channel is alpha; it is taken for alpha")
@@ -62,7 +62,7 @@ def read_texture(data: bytes, name: str, *, max_pixels: int | None = None, allow
 
 
 def encode_texture(pixels: NDArray[Any], format: str) -> bytes:
-    """A TGA file, run-length coded, or a DDS file, not compressed, of [H, W, 1 to 4] uint8."""
+    """Encode [H, W, 1 to 4] uint8 as a run-length coded TGA file or an uncompressed DDS file."""
     from PIL import Image
 
     out = io.BytesIO()

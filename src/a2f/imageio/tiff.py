@@ -1,4 +1,4 @@
-"""What libvips leaves out of TIFF or gets wrong: EXIF both ways, writing IPTC, cut-off files, extra samples, Lab."""
+"""Functions for TIFF that libvips lacks: EXIF, writing IPTC, truncated files, extra samples, Lab."""
 
 import re
 import struct
@@ -44,7 +44,7 @@ STRIPS, ROWS_OF_STRIP, BYTES_OF_STRIPS, TILES, BYTES_OF_TILES = 273, 278, 279, 3
 PHOTOMETRIC, RGB = 262, 2
 SUBFILE, SUB_DIRECTORIES, DNG_VERSION, CFA, LINEAR_RAW = 254, 330, 50706, 32803, 34892
 EXTRA_SAMPLES, UNSPECIFIED = 338, 0
-# Channels that an interpretation takes; those that are not here are not read.
+# Number of colour channels of an interpretation; others are not read.
 COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 4: 1, 5: 4, 6: 3, 8: 3, 9: 3, 51177: 1}
 CALLED = {
     **dict.fromkeys((0, 1, 4, 51177), "grey"), 2: "RGB", 3: "a palette", 5: "inks (CMYK)", 6: "YCbCr",
@@ -54,7 +54,7 @@ MIN_IS_WHITE, SEPARATED, YCBCR = 0, 5, 6
 INK_SET, NUMBER_OF_INKS, SAMPLE_FORMAT, WHOLE, FLOATING = 332, 334, 339, 1, 3
 IPTC, DESCRIPTION = 33723, 270
 CIELAB, ICCLAB = 8, 9
-# None, CCITT, LZW, JPEG old and new, Deflate twice, PackBits: what every libtiff knows.
+# None, CCITT, LZW, JPEG old and new, two of Deflate, PackBits: supported by every libtiff.
 COMMON_COMPRESSIONS = {1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946}
 JPEGS = (6, 7)
 COMPRESSIONS = {
@@ -62,7 +62,7 @@ COMPRESSIONS = {
     34712: "JPEG 2000", 34887: "LERC", 34892: "lossy JPEG", 34925: "LZMA", 34926: "Zstandard", 34927: "WebP",
     34933: "PNG", 34934: "JPEG XR", 50000: "Zstandard", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL",
 }  # fmt: skip
-# Of a TIFF's first directory, what tells about the picture, not about how its pixels are stored:
+# Tags of the first directory that describe the picture, not the storage of its pixels:
 # description, maker, model, software, date, artist, computer, copyright, rating, and the Windows titles.
 DESCRIPTIVE = {
     DESCRIPTION: "ImageDescription", 271: "Make", 272: "Model", 305: "Software", 306: "DateTime", 315: "Artist",
@@ -72,11 +72,11 @@ DESCRIPTIVE = {
 SHAPE = re.compile(rb'\s*(?:\{"shape": \[([\d, ]+)\]\}|shape=\(([\d, ]+)\))[\s\0]*')
 
 
-Tags = dict[int, list[Field]]  # by the tag that points to their directory; 0 for the first
+Tags = dict[int, list[Field]]  # key: the tag that points to the directory; 0 for the first
 
 
 def exif_of_tiff(data: bytes) -> bytes | None:
-    """The EXIF block of a TIFF file, or of such a block: the descriptive tags, and what lies under them."""
+    """The EXIF block of a TIFF file or block: the descriptive tags and their subdirectories."""
     data = plain_exif(data)
     layout, tags = layout_of(data), _tags_of(data)
     if layout is None or tags is None or not any(tags.values()):
@@ -91,14 +91,14 @@ def exif_of_tiff(data: bytes) -> bytes | None:
 def tiff_with_blocks(data: bytes, *, exif: bytes | None, iptc: bytes | None, tags: Sequence[Field] = ()) -> bytes:
     """Add an EXIF block, IPTC records and other tags to a TIFF file.
 
-    The first directory is written anew at the end of the file with the descriptive tags and the pointers to the EXIF
-    and GPS directories; all that was there keeps its place. A damaged EXIF block is left out.
+    A new first directory at the end of the file has the descriptive tags and pointers to the EXIF and GPS directories;
+    all other data keep their positions. A damaged EXIF block is left out.
 
     Args:
-        data: a TIFF of one page, as libvips writes it.
-        exif: the block.
-        iptc: the bare records.
-        tags: little-endian.
+        data: a TIFF with one page, written by libvips.
+        exif: the EXIF block.
+        iptc: the plain records.
+        tags: tags to add, little-endian.
     """
     layout = layout_of(data)
     if layout is None or not (exif or iptc or tags):
@@ -120,7 +120,7 @@ def tiff_with_blocks(data: bytes, *, exif: bytes | None, iptc: bytes | None, tag
 
 
 def _tags_of(block: bytes) -> Tags | None:
-    """The descriptive tags of a file or block, in types that EXIF knows; None if it cannot be read."""
+    """The descriptive tags of a file or block, in types of EXIF; None if it cannot be read."""
     layout = layout_of(block)
     main = fields_of(block, layout, layout.first) if layout else None
     if layout is None or main is None:
@@ -141,7 +141,7 @@ def _tags_of(block: bytes) -> Tags | None:
 
 
 def _with_directories(out: bytearray, tags: Tags, layout: Layout) -> list[Field]:
-    """Append the directories that lie under the first; the fields of the first, with pointers to them."""
+    """Append the subdirectories; return the fields of the first directory with pointers to them."""
     fields, exif = list(tags[0]), list(tags[EXIF_IFD])
     if tags[INTEROP_IFD]:
         exif.append(_pointer(INTEROP_IFD, _appended(out, tags[INTEROP_IFD], layout), layout))
@@ -165,12 +165,12 @@ def _appended(out: bytearray, fields: Sequence[Field], layout: Layout) -> int:
 
 
 def without_unit(data: bytes) -> bytes:
-    """A TIFF file whose resolution has no unit: it tells the shape of the pixels alone (TIFF 6.0, Section 8)."""
+    """Remove the unit of the resolution of a TIFF file, so that it is only a pixel aspect (TIFF 6.0, Section 8)."""
     return with_number(data, RESOLUTION_UNIT, 1)
 
 
 def is_cut_off(data: bytes) -> bool:
-    """Whether samples lie beyond the end of a TIFF file; libvips takes them for black."""
+    """Whether samples are beyond the end of a TIFF file; libvips reads them as black."""
     layout, first = layout_of(data), first_fields(data)
     if layout is None:
         return False
@@ -189,15 +189,15 @@ def is_cut_off(data: bytes) -> bool:
     bits = (numbers(BITS) or (1,))[0]
     rows = max(1, min(height, number(ROWS_OF_STRIP) or height))
     for index, (at, count) in enumerate(zip_longest(strips, counts[: len(strips)], fillvalue=0)):
-        top = index % -(-height // rows) * rows  # of planes each begins anew
+        top = index % -(-height // rows) * rows  # each plane begins at row 0
         used = -(-width * samples * bits // 8) * min(rows, height - top)
-        if at + min(count or used, used) > len(data):  # some name more bytes than they use, or none
+        if at + min(count or used, used) > len(data):  # some files give more bytes than they use, or none
             return True
     return False
 
 
 def tiff_resolution(data: bytes) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
-    """The resolution of a TIFF file in pixels per inch; and, where it has no unit, the shape of its pixels."""
+    """The resolution of a TIFF file in pixels per inch, or the pixel aspect if it has no unit."""
     layout, first = layout_of(data), first_fields(data)
     x, y = (rational_of(first, tag, layout.order) if layout else None for tag in (X_RESOLUTION, Y_RESOLUTION))
     if layout is None or not x or not y:
@@ -208,7 +208,7 @@ def tiff_resolution(data: bytes) -> tuple[tuple[float, float] | None, tuple[floa
 
 
 def tells_layout(text: bytes) -> bool:
-    """Whether an ImageDescription tells pages, shape or sizes: ImageJ, OME, tifffile, MetaMorph, Aperio."""
+    """Whether an ImageDescription has pages, a shape or sizes: ImageJ, OME, tifffile, MetaMorph, Aperio."""
     start = text.lstrip()[:2000]
     if start.startswith((b"ImageJ=", b"SCANIMAGE", b"SI.", b"Aperio Image", b"shape=(", b"<MetaData>")):
         return True
@@ -216,7 +216,7 @@ def tells_layout(text: bytes) -> bool:
 
 
 def layout_is_lost(data: bytes) -> bool:
-    """Whether the ImageDescription tells pages or a shape, and more than the size of the first page."""
+    """Whether the ImageDescription has pages or a shape, and more than the size of the first page."""
     layout, fields = layout_of(data), first_fields(data)
     text = next((f.value for f in fields if f.tag == DESCRIPTION and tells_layout(f.value)), None)
     if layout is None or text is None:
@@ -231,13 +231,13 @@ def layout_is_lost(data: bytes) -> bool:
 
 
 def names_of_descriptive(block: bytes) -> list[str]:
-    """The names of the descriptive tags of an EXIF block; none if it has directories of EXIF or GPS too."""
+    """The names of the descriptive tags of an EXIF block; empty if it also has EXIF or GPS directories."""
     tags = [field.tag for field in first_fields(plain_exif(block))]
     return [DESCRIPTIVE[tag] for tag in tags] if all(tag in DESCRIPTIVE for tag in tags) else []
 
 
 def is_camera_raw(data: bytes) -> bool:
-    """Whether a TIFF file is a raw file of a camera, whose first picture is a small preview."""
+    """Whether a TIFF file is a camera raw file, whose first picture is a small preview."""
     layout, first = layout_of(data), first_fields(data)
     if layout is None:
         return False
@@ -248,7 +248,7 @@ def is_camera_raw(data: bytes) -> bool:
 
 
 def uncommon_compression(data: bytes) -> str | None:
-    """What a TIFF file is compressed with, where not every libtiff can undo it; else None."""
+    """The compression of a TIFF file, if not every libtiff supports it; otherwise None."""
     layout = layout_of(data)
     method = number_of(first_fields(data), COMPRESSION, layout.order) if layout else None
     if method is None or method in COMMON_COMPRESSIONS:
@@ -257,13 +257,13 @@ def uncommon_compression(data: bytes) -> str | None:
 
 
 def unread_colours(data: bytes) -> str | None:
-    """Why the samples of a TIFF file are not the colours that libvips takes them for, and what to do; else None.
+    """Why libvips would misread the colours of a TIFF file, and what to do; None if it reads them correctly.
 
-    libvips decides by the number of channels: three or four of anything that it does not know come out as RGB.
+    libvips decides by the number of channels: three or four unknown channels become RGB.
     """
     layout, first = layout_of(data), first_fields(data)
     kind = number_of(first, PHOTOMETRIC, layout.order) if layout else None
-    if layout is None or kind is None:  # without the tag, nothing speaks against what libvips takes it for
+    if layout is None or kind is None:  # without the tag, the interpretation of libvips is accepted
         return None
     if kind not in COLOURS:
         return f"is in colours that are not read (PhotometricInterpretation {kind}): save it in grey or RGB"
@@ -277,7 +277,7 @@ def unread_colours(data: bytes) -> str | None:
 
 
 def _unread_coding(first: Sequence[Field], order: str, kind: int) -> str | None:
-    """The same, of an interpretation that is read in some codings only."""
+    """Why the coding of a supported colour space is not supported; None if it is."""
     formats = set(numbers_of(first, SAMPLE_FORMAT, order)) or {WHOLE}
     if kind == MIN_IS_WHITE and FLOATING in formats:
         return "is in floating point with white at 0 (MinIsWhite), so that black is not told: save it with 0 as black"
@@ -296,10 +296,10 @@ def _unread_coding(first: Sequence[Field], order: str, kind: int) -> str | None:
 
 
 def has_data_band(data: bytes) -> bool:
-    """Whether the channel behind the colours is data of its own: an extra sample that no one has called alpha.
+    """Whether the channel after the colours is data: an extra sample that is not marked as alpha.
 
-    ExtraSamples tells what the channels behind the colours are: 0 unspecified, 1 or 2 alpha (TIFF 6.0, Section 18);
-    without that tag nothing is known about them.
+    ExtraSamples describes the channels after the colours: 0 unspecified, 1 or 2 alpha (TIFF 6.0, Section 18); without
+    that tag they are unknown.
     """
     layout, first = layout_of(data), first_fields(data)
     if layout is None:
@@ -313,21 +313,20 @@ def has_data_band(data: bytes) -> bool:
 
 
 def with_data_band(data: bytes) -> bytes:
-    """A TIFF file whose alpha, as libvips calls the channel behind the colours, is called unspecified data."""
+    """Mark the channel after the colours of a TIFF file, which libvips writes as alpha, as unspecified data."""
     return with_number(data, EXTRA_SAMPLES, UNSPECIFIED)
 
 
 def lab_as_rgb(data: bytes) -> tuple[bytes, int | None]:
-    """A Lab TIFF under the name of RGB, so that libvips hands out its samples as they are.
+    """Relabel a Lab TIFF as RGB, so that libvips returns its samples unchanged.
 
-    libvips takes 8-bit CIELab for its own packed coding and ICC Lab for RGB.
+    libvips misreads 8-bit CIELab as its own packed coding, and ICC Lab as RGB.
 
     Args:
         data: a TIFF file.
 
     Returns:
-        The file, and the coding its samples really have: 8 CIELab, 9 ICC Lab; for all other files the file itself
-        and None.
+        The file, and the coding of its samples: 8 CIELab, 9 ICC Lab; for other files the file itself and None.
     """
     layout = layout_of(data)
     coding = number_of(first_fields(data), PHOTOMETRIC, layout.order) if layout else None
@@ -335,7 +334,7 @@ def lab_as_rgb(data: bytes) -> tuple[bytes, int | None]:
 
 
 def lab_of_samples(samples: NDArray[Any], coding: int) -> NDArray[np.float32]:
-    """L* in 0..100, a* and b* of samples as they are in the file.
+    """Convert stored samples to L* in 0..100, a* and b*.
 
     Args:
         samples: [H, W, 3] uint8 or uint16.

@@ -1,4 +1,4 @@
-"""Damage within TIFF files of which libvips says nothing: checksums that are wrong, and tiles that do not decode."""
+"""Find damage in TIFF files that libvips does not report: wrong checksums, and tiles that cannot be decoded."""
 
 import struct
 import zlib
@@ -22,21 +22,21 @@ from a2f.imageio.tiff_directory import directory_bytes, first_fields, layout_of,
 FILL_ORDER, TURNED_BITS = 266, 2
 DEFLATE = (8, 32946)
 TILE_WIDTH, TILE_HEIGHT = 322, 323
-MOST_ROWS = 10_000_000  # of libvips
-TILED_BOUND = 2**26  # pixels beside those of the picture, since tiles reach beyond its edges
+MAX_ROWS = 10_000_000  # limit of libvips
+TILED_BOUND = 2**26  # additional pixels, because tiles may extend beyond the edges of the picture
 INFLATED_AT_A_TIME = 2**20  # bytes
-DEFLATE_BOUND = 2**28  # bytes beside those of the picture, since tiles reach beyond its edges
+DEFLATE_BOUND = 2**28  # additional bytes, because tiles may extend beyond the edges of the picture
 
 
 def has_broken_deflate(data: bytes) -> bool:
-    """Whether a strip or tile that is compressed with Deflate is damaged, by its checksum.
+    """Whether a strip or tile with Deflate compression has a wrong checksum.
 
-    libtiff does not look at the checksum once it has all samples, and libvips takes a broken tile for black.
+    libtiff ignores the checksum when it has all samples, and libvips reads a damaged tile as black.
     """
     layout, first = layout_of(data), first_fields(data)
     if layout is None or number_of(first, COMPRESSION, layout.order) not in DEFLATE:
         return False
-    if number_of(first, FILL_ORDER, layout.order) == TURNED_BITS:  # rare, and not undone here
+    if number_of(first, FILL_ORDER, layout.order) == TURNED_BITS:  # rare, and not supported here
         return False
     numbers = partial(numbers_of, first, order=layout.order)
     width, height, samples = (number_of(first, tag, layout.order) or 1 for tag in (WIDTH, HEIGHT, SAMPLES))
@@ -47,33 +47,33 @@ def has_broken_deflate(data: bytes) -> bool:
             if length is None:
                 return True
             left -= length
-            if left <= 0:  # more than the picture has: many strips in one place, or one that is a bomb
+            if left <= 0:  # more data than the picture has: overlapping strips, or a decompression bomb
                 return True
     return False
 
 
 def _inflated(chunk: bytes, most: int) -> int | None:
-    """The length of what was compressed, as far as an upper bound; None if it is damaged."""
+    """The uncompressed length, up to a limit; None if it is damaged."""
     stream, length = zlib.decompressobj(), 0
     try:
         while not stream.eof and length < most:
             part = len(stream.decompress(chunk, INFLATED_AT_A_TIME))
             length, chunk = length + part, stream.unconsumed_tail
             if not part and not chunk and not stream.eof:
-                return None  # its end is missing
+                return None  # the end is missing
     except zlib.error:
         return None
     return length
 
 
 def tiles_as_strips(data: bytes) -> bytes | None:
-    """A TIFF file of compressed tiles as one of strips, a tile high, one below the other.
+    """Convert a TIFF file with compressed tiles to one with strips: the tiles one below the other.
 
-    libvips takes a tile that cannot be decoded for black, and says nothing; of strips, it does.
+    libvips reads an undecodable tile as black without an error, but it reports undecodable strips.
 
     Returns:
-        The file; None if it has no tiles, none that can be damaged unseen, holes in place of tiles, or tiles so many
-        or so large that they would be a bomb.
+        The file; None if it has no tiles, if damage would be reported anyway, if tiles are missing, or if the tiles are
+        a decompression bomb.
     """
     layout, first = layout_of(data), first_fields(data)
     if layout is None or number_of(first, COMPRESSION, layout.order) in (None, 1, *DEFLATE):
@@ -84,7 +84,7 @@ def tiles_as_strips(data: bytes) -> bytes | None:
     counts = numbers_of(first, BYTES_OF_TILES, layout.order)
     height = rows * len(counts)
     whole = TILES in fields and len(counts) == -(-across // width) * -(-down // rows) and all(counts)
-    if not whole or height > MOST_ROWS or width * height > 4 * across * down + TILED_BOUND:
+    if not whole or height > MAX_ROWS or width * height > 4 * across * down + TILED_BOUND:
         return None
     sizes = {WIDTH: width, HEIGHT: height, ROWS_OF_STRIP: rows}
     fields |= {tag: number_field(tag, value, layout.order) for tag, value in sizes.items()}

@@ -1,4 +1,4 @@
-"""Directories of TIFF files and EXIF blocks, classic and BigTIFF: read field by field, and written anew."""
+"""Read and write directories of TIFF files and EXIF blocks, classic and BigTIFF."""
 
 import struct
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ _PAIRS = (5, 10)
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How a file is written.
+    """The layout of a file.
 
     Attributes:
-        order: "<" or ">", as `struct` has it.
+        order: byte order for `struct`, "<" or ">".
         big: whether it is a BigTIFF, with offsets of 64 bits.
         first: offset of the first directory.
     """
@@ -32,11 +32,11 @@ class Field:
     """One field of a directory.
 
     Attributes:
-        tag: its number.
+        tag: number of the tag.
         kind: type of its values (TIFF 6.0, Section 2).
-        count: of values.
-        value: their bytes, in the order of the file.
-        place: offset of its entry in the file; -1 for one that was made here.
+        count: number of values.
+        value: bytes of the values, in the byte order of the file.
+        place: offset of its entry in the file; -1 for a new field.
     """
 
     tag: int
@@ -50,7 +50,7 @@ CLASSIC = Layout(order="<")
 
 
 def layout_of(data: bytes | bytearray) -> Layout | None:
-    """How a file or block is written; None if it is no TIFF structure."""
+    """The layout of a file or block; None if it is no TIFF structure."""
     order = {b"II": "<", b"MM": ">"}.get(bytes(data[:2]))
     if order is None or len(data) < 8:
         return None
@@ -65,7 +65,7 @@ def layout_of(data: bytes | bytearray) -> Layout | None:
 def fields_of(data: bytes | bytearray, layout: Layout, at: int) -> list[Field] | None:
     """The fields of the directory at an offset; None if there is no directory.
 
-    A field whose values lie beyond the end of the data is left out.
+    A field whose values are beyond the end of the data is left out.
     """
     head, size = (8, 20) if layout.big else (2, 12)
     if not 8 <= at <= len(data) - head:
@@ -75,7 +75,7 @@ def fields_of(data: bytes | bytearray, layout: Layout, at: int) -> list[Field] |
         return None
     fields, held = [], 0
     for place in range(at + head, at + head + number * size, size):
-        field = _field(data, layout, place, most=len(data) - held)  # values that overlap would grow without bound
+        field = _field(data, layout, place, most=len(data) - held)  # overlapping values would grow without limit
         if field is not None:
             fields.append(field)
             held += len(field.value)
@@ -83,7 +83,7 @@ def fields_of(data: bytes | bytearray, layout: Layout, at: int) -> list[Field] |
 
 
 def first_fields(data: bytes | bytearray) -> list[Field]:
-    """The fields of the first directory; none if it cannot be read."""
+    """The fields of the first directory; empty if it cannot be read."""
     layout = layout_of(data)
     return (fields_of(data, layout, layout.first) if layout else None) or []
 
@@ -101,12 +101,12 @@ def _field(data: bytes | bytearray, layout: Layout, place: int, *, most: int) ->
 
 
 def field_of(fields: Sequence[Field], tag: int) -> Field | None:
-    """The first field of a tag."""
+    """The first field with this tag."""
     return next((field for field in fields if field.tag == tag), None)
 
 
 def numbers_of(fields: Sequence[Field], tag: int, order: str) -> tuple[int, ...]:
-    """The values of a tag that holds whole numbers; none if there is no such tag."""
+    """The values of a tag with integers; empty if there is no such tag."""
     field = field_of(fields, tag)
     if field is None or field.kind not in _NUMBERS:
         return ()
@@ -114,13 +114,13 @@ def numbers_of(fields: Sequence[Field], tag: int, order: str) -> tuple[int, ...]
 
 
 def number_of(fields: Sequence[Field], tag: int, order: str) -> int | None:
-    """The value of a tag that holds one whole number."""
+    """The value of a tag with one integer."""
     values = numbers_of(fields, tag, order)
     return values[0] if len(values) == 1 else None
 
 
 def rational_of(fields: Sequence[Field], tag: int, order: str) -> float | None:
-    """The value of a tag that holds one fraction over 0, as a fraction or in floating point."""
+    """The value of a tag with one positive number, rational or floating point."""
     field = field_of(fields, tag)
     if field is None or field.count != 1 or field.kind not in (RATIONAL, FLOAT, DOUBLE):
         return None
@@ -132,28 +132,28 @@ def rational_of(fields: Sequence[Field], tag: int, order: str) -> float | None:
 
 
 def doubles_of(field: Field, order: str) -> tuple[float, ...]:
-    """The values of a field of 64-bit floating point; none for another type."""
+    """The values of a 64-bit floating-point field; empty for another type."""
     return struct.unpack(f"{order}{field.count}d", field.value) if field.kind == DOUBLE else ()
 
 
 def doubles_field(tag: int, values: Sequence[float], order: str) -> Field:
-    """A field of 64-bit floating point."""
+    """Make a 64-bit floating-point field."""
     return Field(tag=tag, kind=DOUBLE, count=len(values), value=struct.pack(f"{order}{len(values)}d", *values))
 
 
 def number_field(tag: int, value: int, order: str) -> Field:
-    """A field of one whole number, in the smallest type that holds it."""
+    """Make a field with one integer, in the smallest possible type."""
     kind, code = (SHORT, "H") if value < 65536 else (LONG, "I") if value < 2**32 else (LONG8, "Q")
     return Field(tag=tag, kind=kind, count=1, value=struct.pack(f"{order}{code}", value))
 
 
 def in_order(fields: Sequence[Field], given: str, wanted: str) -> list[Field]:
-    """The fields with the bytes of their values in another order."""
+    """The fields with values in another byte order."""
     return list(fields) if given == wanted else [replace(f, value=_turned(f.value, _UNIT[f.kind])) for f in fields]
 
 
 def for_classic(fields: Sequence[Field], order: str) -> list[Field]:
-    """The fields without the 64-bit types that only BigTIFF has; what does not fit into 32 bits is left out."""
+    """Convert fields with 64-bit types of BigTIFF to 32 bits; values that do not fit are left out."""
     out = []
     for field in fields:
         if field.kind not in (LONG8, IFD8):
@@ -170,7 +170,7 @@ def _turned(value: bytes, unit: int) -> bytes:
 
 
 def directory_bytes(fields: Sequence[Field], at: int, layout: Layout) -> bytes:
-    """A directory with its values behind it, for an offset in a file; it points to no next one."""
+    """Make a directory followed by its values, for an offset in a file; it has no next directory."""
     order, inline, count = layout.order, 8 if layout.big else 4, "Q" if layout.big else "I"
     body, values = b"", b""
     start = at + (8 if layout.big else 2) + len(fields) * (20 if layout.big else 12) + inline
@@ -185,7 +185,7 @@ def directory_bytes(fields: Sequence[Field], at: int, layout: Layout) -> bytes:
 
 
 def with_number(data: bytes, tag: int, value: int) -> bytes:
-    """A file with another value in a field of its first directory that is there and holds one number."""
+    """Replace the value of an existing field with one number in the first directory of a file."""
     layout = layout_of(data)
     field = field_of(first_fields(data), tag)
     if layout is None or field is None:

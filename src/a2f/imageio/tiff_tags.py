@@ -1,4 +1,4 @@
-"""Tags of TIFF files that are carried over: names, and where a picture lies on the earth; and those that are told."""
+"""Tags of TIFF files: those that are kept (names, GeoTIFF), and those that are reported."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,7 +30,7 @@ NAMES = {
 }  # fmt: skip
 TOLD = {330: "further pictures (SubIFDs)", 37724: "Photoshop layers", 50844: "GeoTIFF RPCs",
         **dict.fromkeys((50838, 50839), "ImageJ overlays")}  # fmt: skip
-# How the old pixels are stored, and what is read on its own.
+# Tags about the storage of the old pixels, and tags that are read separately.
 STORED = {
     *range(254, 260), *range(PHOTOMETRIC, 269), *range(273, 285), *range(286, 298), 300, 317, *range(320, 326),
     *range(326, 329), *range(332, 337), *range(338, 350), 351, *range(512, 522), *range(529, 533), 559, 700, IPTC,
@@ -40,12 +40,12 @@ RASTER_TYPE, PIXEL_IS_POINT = 1025, 2
 
 
 def carried_tags(data: bytes, *, turned: bool, size: tuple[int, int]) -> tuple[tuple[Field, ...], list[str]]:
-    """The tags of a file that are carried over, little-endian; and what is left out.
+    """The kept tags of a file, little-endian, and names of those that are left out.
 
     Args:
         data: a TIFF file.
-        turned: the picture was turned upright: its place on the earth would not hold any more.
-        size: of the picture, upright.
+        turned: whether the picture was rotated, so that its GeoTIFF position is invalid.
+        size: width and height of the picture, upright.
     """
     layout = layout_of(data)
     if layout is None:
@@ -65,11 +65,11 @@ def carried_tags(data: bytes, *, turned: bool, size: tuple[int, int]) -> tuple[t
 
 
 def no_data_of(data: bytes, *, top: int | None) -> tuple[float, float] | None:
-    """The value of pixels without data in a file of GDAL, and the same as libvips hands it out; None if there is none.
+    """The value for "no data" in a GDAL file, in the file and in libvips; None if there is none.
 
     Args:
         data: a TIFF file.
-        top: the largest value of its samples, from which libvips counts where white is 0; None in floating point.
+        top: the largest sample value, which libvips uses to invert files with white at 0; None for floating point.
     """
     layout, fields = layout_of(data), first_fields(data)
     field = field_of(fields, NO_DATA)
@@ -84,21 +84,21 @@ def no_data_of(data: bytes, *, top: int | None) -> tuple[float, float] | None:
 
 
 def names_of(tags: Sequence[Field]) -> list[str]:
-    """What tags are called, each name once."""
+    """The names of tags, without duplicates."""
     return list(dict.fromkeys(NAMES[field.tag] for field in tags))
 
 
 def updated_tags(tags: Sequence[Field], *, size: tuple[int, int], given: tuple[int, int] | None) -> list[Field]:
-    """The tags of a picture of a new size, GeoTIFF with its scale brought up to date (OGC 19-008r4, 7.1.2 and B.6).
+    """Update the tags for a new size: the scale of GeoTIFF changes (OGC 19-008r4, 7.1.2 and B.6).
 
     Args:
-        tags: of `carried_tags`.
+        tags: result of `carried_tags`.
         size: new width and height.
-        given: those before; without them nothing is changed.
+        given: original width and height; without them nothing changes.
     """
     factors = (size[0] / given[0], size[1] / given[1]) if given else (1.0, 1.0)
     keys = field_of(tags, GEO_KEYS)
-    # Where a pixel is a point, its number means the centre, and the centre of the first pixel moves.
+    # If a pixel is a point, its coordinates mean its centre, and the centre of the first pixel moves.
     shift = 0.5 if keys and _raster_type(keys) == PIXEL_IS_POINT else 0.0
     return [_scaled(field, factors, shift) for field in tags]
 

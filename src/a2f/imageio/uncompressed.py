@@ -1,4 +1,4 @@
-"""BMP, PBM, PGM and PPM, which this libvips leaves out, through Pillow."""
+"""Read and write BMP, PBM, PGM and PPM with Pillow, because this libvips does not support them."""
 
 import io
 import re
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import ALLOW_TRUNCATED, ImageReadError, TruncatedImageError
+from a2f.errors import ALLOW_TRUNCATED_HINT, ImageReadError, TruncatedImageError
 from a2f.imageio.bmp_colour import bmp_profile
 from a2f.imageio.colour import fitting
 from a2f.imageio.limits import check_size
@@ -19,14 +19,14 @@ from a2f.imageio.picture import MAX_DPI, Metadata, Picture, Pixels
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
-ROWS_AT_A_TIME = 64  # of 16 bits, whose bytes are turned on the way
+ROWS_AT_A_TIME = 64  # rows of 16-bit samples whose bytes are swapped at a time
 
-_NUMBER = re.compile(rb"(?:\s|#[^\n]*\n)*+(\d{1,10})(?!\d)")  # possessive: a run of blanks is walked once
+_NUMBER = re.compile(rb"(?:\s|#[^\n]*\n)*+(\d{1,10})(?!\d)")  # possessive, so a run of blanks is scanned once
 
 
 @dataclass(frozen=True, kw_only=True)
 class _PnmHeader:
-    """The first lines of a file: the digit after P, the size, the value of white, where the samples begin."""
+    """The header of a file: the digit after P, the size, the value of white, the start of the samples."""
 
     kind: int
     width: int
@@ -36,7 +36,7 @@ class _PnmHeader:
 
 
 def read_pnm(data: bytes, name: str, *, max_pixels: int | None = None, allow_truncated: bool = False) -> Picture:
-    """Decode a PBM, PGM or PPM file, plain or raw, of 1 to 16 bits; errors as `read_image`."""
+    """Decode a PBM, PGM or PPM file, plain or raw, with 1 to 16 bits. Raises the errors of `read_image`."""
     from PIL.PpmImagePlugin import PpmImageFile
 
     header = _pnm_header(data, name)
@@ -46,8 +46,8 @@ def read_pnm(data: bytes, name: str, *, max_pixels: int | None = None, allow_tru
     if header.kind in (1, 4):
         start, black = b"P%d %d %d\n" % (header.kind, header.width, header.height), (b"1", b"\xff")
     else:
-        # Pillow reduces colour of 16 bits to 8, and takes minutes for a white other than 255 or 65535; the same samples
-        # as grey of three times the width, under the usual white, it hands out as they are.
+        # Pillow reduces 16-bit colour to 8 bits, and needs minutes for a white other than 255 or 65535. So the samples
+        # are passed as a grey image of three times the width with the usual white, which Pillow reads unchanged.
         grey = 2 if header.kind in (2, 3) else 5
         start, black = b"P%d %d %d %d\n" % (grey, header.width * channels, header.height, top), (b" 0", b"\0\0")
     fill = (lambda: count * black[header.kind > 3]) if allow_truncated else None
@@ -82,13 +82,13 @@ def _stretched(samples: NDArray[Any], maximum: int, top: int) -> Pixels:
 
 
 def pnm_size(data: bytes, name: str) -> tuple[int, int]:
-    """Width and height by the header of a PBM, PGM or PPM file; errors as `read_image`."""
+    """Width and height from the header of a PBM, PGM or PPM file. Raises the errors of `read_image`."""
     header = _pnm_header(data, name)
     return header.width, header.height
 
 
 def bmp_size(data: bytes, name: str) -> tuple[int, int]:
-    """Width and height by the header of a BMP file; errors as `read_image`."""
+    """Width and height from the header of a BMP file. Raises the errors of `read_image`."""
     from PIL.BmpImagePlugin import BmpImageFile
 
     try:
@@ -99,13 +99,13 @@ def bmp_size(data: bytes, name: str) -> tuple[int, int]:
 
 
 def pnm_samples(data: bytes, name: str) -> tuple[int, int]:
-    """Channels and bytes of a sample by the header; errors as `read_image`."""
+    """Number of channels and bytes per sample, from the header. Raises the errors of `read_image`."""
     header = _pnm_header(data, name)
     return 3 if header.kind in (3, 6) else 1, 1 if header.maximum < 256 else 2
 
 
 def read_bmp(data: bytes, name: str, *, max_pixels: int | None = None, allow_truncated: bool = False) -> Picture:
-    """Decode a BMP file; errors as `read_image`."""
+    """Decode a BMP file. Raises the errors of `read_image`."""
     from PIL.BmpImagePlugin import BmpImageFile
 
     width, height = bmp_size(data, name)
@@ -116,7 +116,7 @@ def read_bmp(data: bytes, name: str, *, max_pixels: int | None = None, allow_tru
     pixels = np.asarray(image.convert(kept))
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     if pixels.shape[2] == 4 and not pixels[..., 3].any():
-        pixels = pixels[..., :3]  # many programs leave alpha zero and mean opaque
+        pixels = pixels[..., :3]  # many programs write an alpha of 0 for opaque pictures
     x, y = image.info.get("dpi") or (0, 0)
     dpi = (float(x), float(y)) if 0 < x < MAX_DPI and 0 < y < MAX_DPI else None
     icc, notes = bmp_profile(data, name)
@@ -129,15 +129,15 @@ def read_bmp(data: bytes, name: str, *, max_pixels: int | None = None, allow_tru
 def _loaded(
     opened: Callable[[Any], "ImageFile"], data: bytes, name: str, *, fill: Callable[[], bytes] | None
 ) -> "ImageFile":
-    """The decoded image, by the format's own class: `Image.open` has a limit of pixels of its own.
+    """Decode an image with the class of its format, because `Image.open` has its own pixel limit.
 
-    Where there is too little, it is tried once more with what `fill` makes behind: Pillow's switch for that is global.
+    If data is missing, `fill` is appended for a second attempt, because Pillow's option for this is global.
     """
     try:
         image = opened(io.BytesIO(data))
         image.load()
     except (OSError, ValueError, IndexError, SyntaxError, OverflowError) as error:
-        # Too few samples are an OSError of Pillow's decoders in C, and this ValueError of those in Python.
+        # Too few samples give an OSError in Pillow's C decoders, and this ValueError in its Python decoders.
         if not isinstance(error, OSError) and "not enough image data" not in str(error):
             raise ImageReadError(f"cannot decode {name}: {error}") from error
         if fill is not None and (more := fill()):
@@ -145,18 +145,18 @@ def _loaded(
         damaged = f"{name} is truncated or damaged ({error})"
         if fill is not None:
             raise TruncatedImageError(f"{damaged}; too much of it is missing") from error
-        raise TruncatedImageError(damaged, ALLOW_TRUNCATED) from error
+        raise TruncatedImageError(damaged, ALLOW_TRUNCATED_HINT) from error
     return image
 
 
 def encode_pnm(pixels: Pixels) -> bytes:
-    """A raw PGM or PPM file of [H, W, 1 or 3] pixels; Pillow would reduce colour of 16 bits to 8."""
+    """Encode [H, W, 1 or 3] pixels as a raw PGM or PPM file; Pillow would reduce 16-bit colour to 8 bits."""
     height, width, _ = pixels.shape
     return b"".join(encode_pnm_bands(iter([pixels]), width=width, height=height))
 
 
 def encode_pnm_bands(bands: Iterator[Pixels], *, width: int, height: int) -> Iterator[bytes | memoryview]:
-    """The same file in parts, of bands [rows, width, 1 or 3]."""
+    """Encode bands [rows, width, 1 or 3] as a raw PGM or PPM file in parts."""
     for number, band in enumerate(bands):
         if number == 0:
             kind = 6 if band.shape[2] == 3 else 5
@@ -167,7 +167,7 @@ def encode_pnm_bands(bands: Iterator[Pixels], *, width: int, height: int) -> Ite
 
 
 def encode_bmp(pixels: Pixels, dpi: tuple[float, float] | None) -> bytes:
-    """A BMP file of [H, W, 1 to 4] uint8 pixels; of 24 bits, or 32 where something shows through."""
+    """Encode [H, W, 1 to 4] uint8 pixels as a BMP file with 24 bits, or 32 bits if there is transparency."""
     from PIL import Image
 
     if pixels.shape[2] in (2, 4):
@@ -176,12 +176,12 @@ def encode_bmp(pixels: Pixels, dpi: tuple[float, float] | None) -> bytes:
         pixels = pixels[..., :-1]
     out = io.BytesIO()
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    image.save(out, "BMP", dpi=dpi or (0, 0))  # Pillow would invent 96
+    image.save(out, "BMP", dpi=dpi or (0, 0))  # Pillow would write 96
     return out.getvalue()
 
 
 def _bmp_with_alpha(pixels: Pixels, dpi: tuple[float, float] | None) -> bytes:
-    """With a header of version 4, which says where alpha is; Pillow writes one that calls these bits unused."""
+    """Write a header of version 4, which defines alpha; Pillow's header marks these bits as unused."""
     height, width, channels = pixels.shape
     rgb = pixels[..., 2::-1] if channels == 4 else pixels[..., :1].repeat(3, axis=2)
     body = np.concatenate([rgb, pixels[..., -1:]], axis=2)[::-1].tobytes()  # BGRA, bottom up

@@ -1,4 +1,4 @@
-"""Encoding pictures and writing them as files."""
+"""Encode pictures and write them to files."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -44,13 +44,13 @@ from a2f.imageio.xmp import updated_xmp
 if TYPE_CHECKING:
     from pyvips import Image as VipsImage
 
-# Better Huffman tables, a few percent, need the whole image in memory once more: 6 bytes a pixel.
-MOST_OPTIMISED = 8_000_000
-# Bytes of pixels from which on a TIFF is a BigTIFF: a classic one ends at 4 GiB, and deflate may gain nothing.
+# Optimised Huffman tables gain a few percent, but need the whole image in memory again: 6 bytes per pixel.
+MAX_OPTIMISED = 8_000_000
+# From this size of pixels on, a TIFF is a BigTIFF: a classic one ends at 4 GiB, and Deflate may not help.
 BIGTIFF_FROM = 4_000_000_000
-# Of memory, for each value of a floating-point picture: its values, a copy of them and the file; measured.
+# Memory per value of a floating-point picture: values, a copy and the file; measured.
 LIGHT_BYTES = 24
-# What libvips writes of the metadata, as the bits of its VipsForeignKeep.
+# The metadata that libvips writes, as bits of VipsForeignKeep.
 KEEP_ALL, KEEP_ALL_BUT_EXIF = 31, 30
 
 
@@ -64,20 +64,20 @@ def write_image(
     force: bool = False,
     replace_existing: bool = True,
 ) -> None:
-    """Write a picture to a file, whole or not at all (`write_bytes_atomic`).
+    """Write a picture to a file, atomically (`write_bytes_atomic`).
 
     Args:
-        picture: what to write.
-        path: of the file.
-        format: name of the format; told from the suffix by default.
-        quality: as `encode_image`.
-        strip: as `encode_image`.
-        force: as `encode_image`.
-        replace_existing: as `write_bytes_atomic`.
+        picture: the picture to write.
+        path: the file to write.
+        format: name of the format; by default from the suffix.
+        quality: from 1 to 100, for lossy formats; None: the default of `encode_image`.
+        strip: leave out all metadata.
+        force: accept that the format loses transparency, bit depth or long metadata.
+        replace_existing: replace an existing file.
 
     Raises:
         WriteError: if the file cannot be written.
-        ImageWriteError, LossyFormatError, UsageError: as `encode_image`.
+        ImageWriteError, LossyFormatError, UsageError: all errors of `encode_image`.
     """
     chosen = format_of_suffix(format or Path(path).suffix)
     data = encode_image(picture, format=chosen, quality=quality, strip=strip, force=force)
@@ -89,18 +89,18 @@ def encode_image(
 ) -> bytes:
     """Encode a picture.
 
-    JPEG, AVIF and HEIC keep full colour resolution (4:4:4) from quality 90 up. WebP and JPEG XL are lossless at quality
-    100, WebP by default where the picture was read from a lossless WebP. TIFF is deflated. Floating-point pictures stay
-    what they are in TIFF and EXR.
+    JPEG, AVIF and HEIC have full chroma resolution (4:4:4) from quality 90 up. WebP and JPEG XL are lossless at quality
+    100; WebP is lossless by default if the picture was read from a lossless WebP. TIFF has Deflate compression. TIFF
+    and EXR store floating-point pictures as floating point.
 
     Args:
-        picture: what to encode.
+        picture: the picture to encode.
         format: name of the format.
         quality: from 1 to 100, for JPEG (default 92), WebP and JPEG XL (90), AVIF and HEIC (80).
-        strip: leave out all metadata. Colours are then taken for sRGB, so a picture with a profile is converted first,
-            as it is for a format that holds no profile.
-        force: accept what the format asks for: transparency is laid on white, 16 bits become 8, EXIF, XMP and IPTC
-            that are too long for JPEG are left out.
+        strip: leave out all metadata. Readers then assume sRGB, so a picture with a profile is converted first, as for
+            a format without profiles.
+        force: accept the limits of the format: transparency is blended with white, 16 bits become 8, and EXIF, XMP and
+            IPTC that are too long for JPEG are left out.
 
     Returns:
         The bytes of the file.
@@ -135,20 +135,20 @@ def encode_bands(
     force: bool = False,
     timing: Animation | None = None,
 ) -> Iterator[bytes | memoryview]:
-    """Encode pixels that come band by band; JPEG, PNG, TIFF and PPM never hold all of them, decoded, in memory.
+    """Encode pixels band by band; for JPEG, PNG, TIFF and PPM the decoded pixels are never all in memory.
 
     Args:
-        picture: whose metadata, channels and bit depth the result has.
-        bands: its pixels, [rows, width, C] at a time, from the top.
+        picture: source of the metadata, channels and bit depth.
+        bands: the pixels, [rows, width, C] at a time, from the top.
         size: width and height of the result.
-        format: as `encode_image`, and so are the other arguments and the errors; what the bands raise comes through.
-        quality: the same.
-        strip: the same.
-        force: the same.
-        timing: the bands are the frames of an animation, one below the other, and these are its times; GIF and WebP.
+        format: name of the format. All errors of `encode_image` and of the bands may be raised.
+        quality: from 1 to 100, for lossy formats; None: the default of `encode_image`.
+        strip: leave out all metadata.
+        force: accept that the format loses transparency, bit depth or long metadata.
+        timing: durations of an animation whose frames are the bands, one below the other; for GIF and WebP.
 
     Returns:
-        The file in parts: PPM band by band, all others in one.
+        The file in parts: PPM band by band, all other formats in one part.
     """
     format = _checked(picture, format, quality=quality, strip=strip, force=force)
     if (FORMATS[format].vips is None and format != "ppm") or picture.light is not None:
@@ -170,7 +170,7 @@ def encode_bands(
         if fed.errors:
             raise fed.errors[0] from None
         raise
-    if fed.errors:  # an encoder may have been content with less
+    if fed.errors:  # an encoder may accept incomplete data
         raise fed.errors[0]
     return iter([_finished(blob, picture, format, map_data)])
 
@@ -178,15 +178,15 @@ def encode_bands(
 def encoding_bytes(
     format: str, *, size: tuple[int, int], channels: int, deep: bool, light: bool = False, streamed: bool = False
 ) -> int:
-    """About what encoding takes of the memory, the file included, besides the bands.
+    """The approximate memory for encoding, including the file, without the bands.
 
     Args:
         format: name of the format.
         size: width and height, pixels.
         channels: 1 to 4.
-        deep: whether there are 16 bits a channel.
-        light: whether it is a floating-point picture; such a one is never streamed.
-        streamed: whether the pixels come band by band and the parts of the file go as they are made.
+        deep: whether there are 16 bits per channel.
+        light: whether it is a floating-point picture, which is never streamed.
+        streamed: whether the pixels are encoded band by band and each part of the file is written at once.
     """
     if streamed and format == "ppm" and not light:
         return 16 * 2**20
@@ -194,7 +194,7 @@ def encoding_bytes(
     held = channels if FORMATS[format].grey else max(3, channels)
     if light:
         return 16 * 2**20 + LIGHT_BYTES * pixels * held
-    factor = 1.0 if format == "jpeg" and pixels > MOST_OPTIMISED else FORMATS[format].encoding
+    factor = 1.0 if format == "jpeg" and pixels > MAX_OPTIMISED else FORMATS[format].encoding
     depth = 2 if deep and FORMATS[format].deep else 1
     return 16 * 2**20 + int(factor * pixels * held * depth)
 
@@ -210,7 +210,7 @@ def _checked(picture: Picture, format: str, *, quality: int | None, strip: bool,
 def _gain_map(
     picture: Picture, metadata: Metadata, format: str, quality: int | None, *, strip: bool
 ) -> tuple[Metadata, bytes | None]:
-    """The gain map as a JPEG, where it goes along, and the metadata that tell of it."""
+    """The gain map as a JPEG, if it is kept, and the metadata that announce it."""
     if picture.gain_map is None or format != "jpeg" or strip:
         return metadata, None
     map_data = _encode_vips(_vips_image(picture.gain_map.pixels), Metadata(), "jpeg", quality, deep=False)
@@ -221,7 +221,7 @@ def _gain_map(
 
 
 def _encode_other(pixels: NDArray[Any], metadata: Metadata, format: str, quality: int | None) -> bytes:
-    """A file of a format that libvips does not write here; its pixels and metadata fit the format."""
+    """Encode a format that libvips does not write; pixels and metadata already match the format."""
     if format == "ppm":
         return encode_pnm(pixels)
     if format == "bmp":
@@ -238,20 +238,20 @@ def _encode_other(pixels: NDArray[Any], metadata: Metadata, format: str, quality
 
 
 def _finished(blob: bytes, picture: Picture, format: str, map_data: bytes | None) -> bytes:
-    """The file with what no encoder puts into it."""
+    """Add the metadata that the encoder does not write."""
     if picture.data_band and FORMATS[format].data_band:
         return with_data_band(blob)
     return with_gain_map(blob, map_data, picture.gain_map) if map_data and picture.gain_map else blob
 
 
 def _quality(picture: Picture, format: str, quality: int | None) -> int | None:
-    """The quality asked for, or the default; what came without loss in a format that can lose goes without loss."""
+    """The requested quality, or the default; 100 if the input was a lossless file of this lossy format."""
     unasked = 100 if picture.lossless and picture.format == format else FORMATS[format].quality
     return quality or unasked
 
 
 def _fitted(picture: Picture, holds: Format, *, strip: bool) -> tuple[NDArray[Any], Metadata]:
-    """The pixels without what the format cannot hold, and the metadata that still tells of them."""
+    """Reduce the pixels to what the format can store; return them with the remaining metadata."""
     pixels: NDArray[Any] = picture.pixels
     if picture.has_alpha and not holds.alpha:
         pixels = _on_white(pixels)
@@ -266,20 +266,22 @@ def _fitted(picture: Picture, holds: Format, *, strip: bool) -> tuple[NDArray[An
 
 
 def _fitted_light(picture: Picture, *, strip: bool) -> tuple[NDArray[Any], Metadata]:
-    """The values of a floating-point picture as its file held them, for a format that holds them."""
+    """The original values of a floating-point picture, for a format that can store them."""
     assert picture.light is not None
     light, colours = picture.light, picture.pixels.shape[2] - picture.has_alpha
     values = from_network(picture.pixels[..., :colours], light)
     icc = picture.metadata.icc
-    if light.shown_icc and light.primaries and icc is None:  # of an EXR: its primaries as a profile of linear light
+    if light.shown_icc and light.primaries and icc is None:  # EXR: a profile of linear light from its primaries
         primaries: Chromaticities = light.primaries  # type: ignore[assignment]
         icc = profile_of(primaries, TRANSFERS[LINEAR], grey=colours == 1)
-    metadata = Metadata(icc=icc) if strip else replace(picture.metadata, icc=icc)  # without it, the values mean nothing
+    metadata = (
+        Metadata(icc=icc) if strip else replace(picture.metadata, icc=icc)
+    )  # the values are meaningless without the profile
     return np.concatenate([values, picture.pixels[..., colours:]], axis=2), metadata
 
 
 def _coloured(pixels: NDArray[Any], metadata: Metadata, holds: Format, *, strip: bool) -> tuple[NDArray[Any], Metadata]:
-    """The pixels, and the metadata with what the format can tell about their colours; in sRGB if that is nothing."""
+    """The pixels, and the metadata with the colour information that the format can store; sRGB if it can store none."""
     signal, icc = metadata.signal, metadata.profile
     if strip:
         return to_srgb(pixels, metadata), Metadata()
@@ -288,7 +290,7 @@ def _coloured(pixels: NDArray[Any], metadata: Metadata, holds: Format, *, strip:
         return pixels, replace(metadata, icc=kept or signal.profile)
     if signal and holds.name == "png":
         return pixels, metadata
-    # A grey profile has no meaning for the RGB that a format without grey makes of it.
+    # A grey profile is invalid for RGB, which a format without grey uses.
     lost = icc and (profile_is_lost(pixels, holds) or (not holds.grey and icc[16:20] == b"GRAY"))
     if lost or (signal and signal.is_hdr):
         return to_srgb(pixels, metadata), replace(metadata, icc=None, signal=None)
@@ -365,7 +367,7 @@ def _encode_vips(
 
 
 def _updated(metadata: Metadata, size: tuple[int, int]) -> Metadata:
-    """Metadata whose XMP tells of the size that is written."""
+    """Update XMP to the written size."""
     if not metadata.xmp:
         return metadata
     return replace(metadata, xmp=updated_xmp(metadata.xmp, size=size, given=metadata.size))
@@ -376,17 +378,17 @@ def _exif_to_write(metadata: Metadata, format: str, *, width: int, height: int) 
     exif = plain_exif(updated) if updated else None
     if format == "jpeg" and not fits_jpeg(exif):
         return None
-    if metadata.dpi and format in ("webp", "avif", "heic", "jxl"):  # which have no other place for it
+    if metadata.dpi and format in ("webp", "avif", "heic", "jxl"):  # these formats have no other place for it
         return with_resolution(exif, metadata.dpi)
     return exif
 
 
 def _with_metadata(image: "VipsImage", metadata: Metadata, format: str, exif: bytes | None) -> "VipsImage":
-    """An image that hands libvips what it writes unchanged; the rest is put into the finished file."""
+    """Attach the metadata that libvips writes unchanged; the rest is inserted into the finished file."""
     import pyvips
 
     image = image.copy()
-    if format == "avif" and metadata.signal:  # libvips writes no code points: they take the place of a profile
+    if format == "avif" and metadata.signal:  # libvips writes no code points; they replace the profile later
         metadata = replace(metadata, icc=metadata.icc or profile_of(PRIMARIES[1], SRGB_CURVE, grey=False))
     fields = {
         "icc-profile-data": without_padding(metadata.icc) if metadata.icc and format != "png" else None,
@@ -397,7 +399,7 @@ def _with_metadata(image: "VipsImage", metadata: Metadata, format: str, exif: by
     for field, value in fields.items():
         if value:
             image.set_type(pyvips.GValue.blob_type, field, value)
-    resolution = metadata.dpi or (metadata.aspect if format == "tiff" else None)  # which then has no unit
+    resolution = metadata.dpi or (metadata.aspect if format == "tiff" else None)  # then without a unit
     if resolution:
         image = image.copy(xres=resolution[0] / 25.4, yres=resolution[1] / 25.4)
         image.set_type(pyvips.GValue.gstr_type, "resolution-unit", "in")
@@ -405,13 +407,13 @@ def _with_metadata(image: "VipsImage", metadata: Metadata, format: str, exif: by
 
 
 def _keep(exif: bytes | None, format: str) -> int:
-    # A WebP file gets a block of libvips' own, which is then replaced; its header already says that there is one.
+    # libvips writes its own EXIF block into WebP, which is replaced later; the header already announces it.
     return KEEP_ALL if exif and format in ("webp", "avif") else KEEP_ALL_BUT_EXIF
 
 
 def _options(format: str, quality: int | None, *, deep: bool, pixels: int, raw_bytes: int) -> dict[str, Any]:
     options: dict[str, dict[str, Any]] = {
-        "jpeg": {"Q": quality, "optimize_coding": pixels <= MOST_OPTIMISED, "subsample_mode": "auto"},
+        "jpeg": {"Q": quality, "optimize_coding": pixels <= MAX_OPTIMISED, "subsample_mode": "auto"},
         "png": {"compression": 6, "filter": "all", "bitdepth": 16 if deep else 8},
         "webp": {"Q": quality, "lossless": quality == 100, "exact": True},
         "tiff": {"compression": "deflate", "predictor": "horizontal", "bigtiff": raw_bytes >= BIGTIFF_FROM},

@@ -1,4 +1,4 @@
-"""XMP packets, changed in place: what tells about the pixels is brought up to date or taken out, all else stays."""
+"""Change XMP packets in place: properties about the pixels are updated or removed, all others are kept."""
 
 import re
 from collections import defaultdict
@@ -13,7 +13,7 @@ REGIONS = (
     ("http://ns.microsoft.com/photo/1.2/", "RegionInfo"),
     ("http://iptc.org/std/Iptc4xmpExt/2008-02-29/", "ImageRegion"),
 )
-# What tells about other parts of the file, which are left out: whole namespaces, or single properties.
+# Namespaces and properties about other parts of the file, which are left out.
 PARTS = (
     "http://ns.adobe.com/hdr-gain-map/1.0/",
     "http://ns.apple.com/HDRGainMap/1.0/",
@@ -31,8 +31,8 @@ EMPTY_DESCRIPTION = re.compile(
     r"""<rdf:Description(?:\s+(?:xmlns:[\w.-]+|rdf:about)\s*=\s*(?:"[^"]*"|'[^']*'))*\s*(?:/>|>\s*</rdf:Description>)"""
 )
 EMPTY = re.compile(r"<rdf:RDF[^<>]*>\s*</rdf:RDF>")
-# One pass over the text: whatever the packet holds, no part is looked at more than a few times. Of the tags that a
-# search may begin at, at most two can have all later ones within quotes, so that this is linear too.
+# One pass over the text: every part is scanned only a few times, for any content. At most two of the tags at which a
+# search may begin can have all later tags inside quotes, so the search is linear too.
 TAG = re.compile(r"""<(/?)([\w.-]++(?::[\w.-]++)?+)([^<>"']*+(?:(?:"[^"]*+"|'[^']*+')[^<>"']*+)*+)>""")
 ATTRIBUTE = re.compile(r"""(\s)([\w.-]++(?::[\w.-]++)?+)(\s*+=\s*+)("[^"]*+"|'[^']*+')""")
 DECLARED = re.compile(r"""xmlns:([\w.-]++)\s*+=\s*+["']([^"'<>]*+)["']""")
@@ -41,13 +41,13 @@ FIRST_NUMBER = re.compile(r"\A[\d.]+")
 
 @dataclass(frozen=True, kw_only=True)
 class _Rule:
-    """What becomes of the properties of a namespace whose names match.
+    """The rule for properties of a namespace whose names match.
 
     Attributes:
-        name: an expression for the whole name.
-        value: the new value, by the old one; None if the property is taken out.
-        lost: what is then told; nothing by default.
-        inside: whether this counts within AppliedToDimensions alone.
+        name: regular expression for the whole name.
+        value: function from the old to the new value; None to remove the property.
+        lost: text to report; empty by default.
+        inside: whether the rule applies only inside AppliedToDimensions.
     """
 
     name: str
@@ -61,16 +61,16 @@ _Rules = dict[str, list[_Rule]]  # by namespace
 
 
 def cleaned_xmp(packet: bytes, *, upright: bool, turned: bool) -> tuple[bytes, list[str]]:
-    """A packet without what no longer holds once the first picture of its file has been read.
+    """Remove properties that are invalid after reading only the first picture of the file.
 
     Args:
-        packet: as it was read.
-        upright: the pixels were brought upright as the file's EXIF orientation says.
-        turned: they are not as they were.
+        packet: the original packet.
+        upright: whether the pixels were turned upright by the EXIF orientation of the file.
+        turned: whether the pixels were rotated or mirrored.
 
     Returns:
-        The packet, in UTF-8, and what was taken out of it; nothing of a packet that then tells nothing, or whose
-        element that goes has no end.
+        The packet in UTF-8, and texts about removed properties. The packet is empty if it has no other content, or if a
+        removed element has no end.
     """
     rules: _Rules = {namespace: [_Rule(name=".+")] for namespace in PARTS}
     rules |= {XMP: [_Rule(name="Thumbnails")], CAMERA: [_Rule(name=CAMERA_PARTS)]}
@@ -91,17 +91,17 @@ def cleaned_xmp(packet: bytes, *, upright: bool, turned: bool) -> tuple[bytes, l
 
 
 def updated_xmp(packet: bytes, *, size: tuple[int, int], given: tuple[int, int] | None) -> bytes:
-    """A packet that tells the new size.
+    """Update the size in a packet.
 
     Args:
         packet: the XMP.
         size: width and height of the new picture.
-        given: of the one that it tells about, if that is known.
+        given: width and height of the original picture, if known.
     """
     rules: _Rules = defaultdict(list)
     for namespace, name, side in SIZES:
         rules[namespace].append(_Rule(name=name, value=lambda _, side=side: str(size[side])))  # type: ignore[misc]
-    for name, side in (("w", 0), ("h", 1)):  # Metadata Working Group, 5.9: the size that named regions belong to
+    for name, side in (("w", 0), ("h", 1)):  # Metadata Working Group, 5.9: the size for named regions
         first = lambda old, side=side: FIRST_NUMBER.sub(str(size[side]), old)  # noqa: E731
         rules[DIMENSIONS].append(_Rule(name=name, value=first, inside=True))
     for name, side in (("Width", 0), ("Left", 0), ("Height", 1), ("Top", 1)):
@@ -115,7 +115,7 @@ def updated_xmp(packet: bytes, *, size: tuple[int, int], given: tuple[int, int] 
 
 
 def _text(packet: bytes) -> str:
-    """The packet's text; what is neither UTF-8 nor UTF-16 comes through unchanged."""
+    """The text of the packet; bytes that are neither UTF-8 nor UTF-16 are kept."""
     head = packet[:64]
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return packet.decode("utf-16", "replace")
@@ -125,10 +125,10 @@ def _text(packet: bytes) -> str:
 
 
 def _rewritten(text: str, rules: _Rules) -> tuple[str | None, list[str]]:
-    """The text after the rules, for attributes and elements alike; and what was taken out.
+    """Apply the rules to attributes and elements; return the text and the removed properties.
 
     Returns:
-        None in place of the text if an element that is taken out has no end.
+        None instead of the text if a removed element has no end.
     """
     by_prefix: dict[str, set[str]] = defaultdict(set)
     for prefix, namespace in DECLARED.findall(text):
@@ -148,8 +148,8 @@ def _rule_of(name: str, by_prefix: dict[str, set[str]], rules: _Rules, *, inside
 
 
 def _parts(text: str, rule_of: Callable[[str, bool], _Rule | None], lost: dict[str, None]) -> Iterator[str]:
-    """The text in parts, after the rules; `lost` gets what was taken out, and `NO_END`."""
-    at, inside, leaving, depth = 0, 0, "", 0  # leaving: the element that goes; depth: how many of its name are open
+    """Apply the rules and return the text in parts; removed properties and `NO_END` are added to `lost`."""
+    at, inside, leaving, depth = 0, 0, "", 0  # leaving: the removed element; depth: number of its open tags
     for tag in TAG.finditer(text):
         closes, name, rest = tag.groups()
         step = 0 if rest.endswith("/") else -1 if closes else 1
@@ -182,7 +182,7 @@ def _parts(text: str, rule_of: Callable[[str, bool], _Rule | None], lost: dict[s
 
 
 def _attributes(rest: str, rule_of: Callable[[str, bool], _Rule | None], lost: dict[str, None], *, inside: bool) -> str:
-    """What stands in a tag behind its name, after the rules."""
+    """Apply the rules to the attributes of a tag."""
 
     def changed(match: re.Match[str]) -> str:
         space, name, equals, quoted = match.groups()

@@ -1,7 +1,7 @@
-"""The A²F network, as Sec. 3 of the paper writes it.
+"""The A²F network of Sec. 3 of the paper.
 
-"Lightweight Single-Image Super-Resolution Network with Attentive Auxiliary Feature Learning", ACCV 2020. The file
-needs torch and `A2FConfig` alone. C is `channels`, L `blocks`, s the scale.
+"Lightweight Single-Image Super-Resolution Network with Attentive Auxiliary Feature Learning", ACCV 2020. The file needs
+only torch, `A2FConfig` and `Weights`. C is `channels`, L `blocks`, s the scale.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from a2f.variants import A2FConfig
 from a2f.weights import Weights, expected_shapes
 
-MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K's RGB, as the authors use it
+MEAN = (0.4488, 0.4371, 0.4040)  # RGB mean of DIV2K, the value that the authors use
 
 
 class Residual(nn.Module):
@@ -32,7 +32,7 @@ class Residual(nn.Module):
 
 
 class Attention(nn.Module):
-    """F_att: one gate in (0, 1) per channel, from the mean over the whole image."""
+    """F_att: one gate in (0, 1) per channel, computed from the mean over the whole image."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Block(nn.Module):
         self.res = Residual(channels, hidden)
 
     def add_factors(self, factors: tuple[str, ...]) -> None:
-        """Create λ_res, λ_att and λ_x, those that are named, as 1 (Sec. 4.2)."""
+        """Create the given factors of λ_res, λ_att and λ_x, with the value 1 (Sec. 4.2)."""
         for name in factors:
             self.register_parameter(f"lambda_{name}", nn.Parameter(torch.ones(1)))
 
@@ -79,7 +79,7 @@ class A2F(nn.Module):
     """The whole network.
 
     Args:
-        config: which one.
+        config: the network.
     """
 
     mean: Tensor
@@ -117,20 +117,20 @@ class A2F(nn.Module):
 
 
 def normed_convolutions(model: A2F) -> list[nn.Module]:
-    """The convolutions that have weight normalisation while training: all 3x3 ones, and a head of any size."""
+    """The convolutions with weight normalisation during training: all 3x3 convolutions, and a head of any size."""
     inner = [conv for m in model.modules() if isinstance(m, Residual) for conv in (m.conv1, m.conv2)]
     return [model.head, model.skip, model.tail, *inner]
 
 
 def with_weight_norm(model: A2F) -> A2F:
-    """Put weight normalisation on a network, in place, and return it; what it computes stays the same."""
+    """Add weight normalisation to a network, in place, and return it; its output does not change."""
     for conv in normed_convolutions(model):
         weight_norm(conv)
     return model
 
 
 def from_weights(weights: Weights) -> A2F:
-    """A network with given weights, without weight normalisation."""
+    """Make a network with the given weights, without weight normalisation."""
     model = A2F(weights.config)
     model.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.tensors.items()})
     return model
@@ -140,8 +140,8 @@ def to_weights(model: A2F, *, metadata: dict[str, str] | None = None) -> Weights
     """The folded weights of a network, with or without weight normalisation.
 
     Args:
-        model: on any device.
-        metadata: what else the file shall say.
+        model: the network, on any device.
+        metadata: other metadata of the file.
     """
     state = {name: value for name, value in model.state_dict().items() if "parametrizations" not in name}
     normed = {name: m for name, m in model.named_modules() if parametrize.is_parametrized(m)}

@@ -1,4 +1,4 @@
-"""Reading the checkpoints that the paper's authors released."""
+"""Read the checkpoints that the paper's authors released."""
 
 import pickle
 import warnings
@@ -14,17 +14,17 @@ from a2f.variants import SCALES, VARIANTS, A2FConfig, config_of
 from a2f.weights import Weights, expected_shapes
 
 Array = NDArray[np.float32]
-OTHER = "If it is of another network, name it: a2f convert --as imdn -s 4"
+OTHER = "If it is a checkpoint of another network, name the network: a2f convert --as imdn -s 4"
 WRAPPERS = ("state_dict", "model", "params", "net")
 
 
 def convert_official(path: Path | str) -> Weights:
-    """Read a checkpoint of the paper's authors; variant and scale are told from the shapes.
+    """Read a checkpoint of the paper's authors; the shapes give the variant and the scale.
 
-    Nothing in the file is executed: torch's restricted unpickler takes tensors and plain containers only.
+    Nothing in the file is executed: torch's restricted unpickler accepts only tensors and plain containers.
 
     Args:
-        path: a .pt or .pth file, weight norm folded or not, keys with or without a leading "module.".
+        path: a .pt or .pth file, weight norm folded or not, keys with or without the prefix "module.".
 
     Returns:
         The folded weights.
@@ -49,21 +49,21 @@ def _load(path: Path) -> Any:
     except ImportError as error:
         raise MissingExtraError("reading a PyTorch checkpoint needs torch: pip install 'a2f[train]'") from error
     try:
-        # torch warns of pickle protocols that its restricted reader may not know; what it can't read, it refuses
+        # torch warns of pickle protocols that its restricted reader may not support; it rejects what it cannot read
         with warnings.catch_warnings(action="ignore"):
             return torch.load(path, weights_only=True, map_location="cpu")
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"{path} is not a PyTorch checkpoint of tensors alone (damaged, or it holds code, which is never run)"
+            f"{path} is not a PyTorch checkpoint with only tensors (it is damaged, or holds code, which is never run)"
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise WeightsError(f"{path} is damaged or not a PyTorch checkpoint") from error
 
 
 def _plain_names(state: Any, path: Path) -> dict[str, Array]:
-    """The tensors by name, without the wrappers that training scripts put around them."""
+    """The tensors by name, without the wrappers that training scripts add."""
     for key in WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
@@ -91,7 +91,7 @@ def _config_of_shapes(state: Mapping[str, Array], path: Path) -> A2FConfig:
 
 
 def official_name(name: str) -> str:
-    """What the authors call one of our tensors, e.g. "body.0.body.0.weight" for "blocks.0.res.conv1.weight"."""
+    """The authors' name of one of our tensors, e.g. "body.0.body.0.weight" for "blocks.0.res.conv1.weight"."""
     if not name.startswith("blocks."):
         module, kind = name.split(".")
         return f"{module}.0.{kind}"
@@ -110,7 +110,7 @@ def official_name(name: str) -> str:
 
 
 class _Source:
-    """Takes tensors by our names and remembers which of the authors' were used."""
+    """Gets tensors by our names, and records which of the authors' tensors were used."""
 
     def __init__(self, state: Mapping[str, Array], path: Path) -> None:
         self.state, self.path, self.used = state, path, set[str]()

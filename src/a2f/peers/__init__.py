@@ -1,8 +1,8 @@
-"""Networks of other papers, for comparison: those of the A²F paper's Tables 4 to 6 and some of today's.
+"""Networks of other papers for comparison: those of Tables 4 to 6 of the A²F paper, and some recent ones.
 
-Each is written from its paper in a file of its own, which names the paper, and takes [N, 3, H, W] RGB in [0, 1] to
-[N, 3, sH, sW]. They need torch, which is imported when a network is built. MoreMNAS-A of Table 6 is not among them: its
-paper shows the structure in a picture only.
+Each is written from its paper in its own file, which names the paper, and maps [N, 3, H, W] RGB in [0, 1] to [N, 3, sH,
+sW]. torch is imported when a network is built. MoreMNAS-A of Table 6 is not included, because its paper shows the
+structure only in a figure.
 """
 
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ class Peer:
     """A network of another paper.
 
     Attributes:
-        title: as the tables print it, e.g. "CARN-M".
-        year: of the paper.
+        title: name in the tables of papers, e.g. "CARN-M".
+        year: year of the paper.
         file: module of this package.
-        builder: function there, scale -> network.
-        scales: for which there is one.
-        luma: whether the network works on luma alone, with bicubic colour.
+        builder: function in the module, scale -> network.
+        scales: scales for which the network exists.
+        luma: whether the network enlarges only the luma; the colour is then enlarged by bicubic.
     """
 
     title: str
@@ -83,7 +83,7 @@ PEERS: dict[str, Peer] = {
 
 
 def build_peer(name: str, *, scale: int) -> "nn.Module":
-    """A network with random weights, in training mode.
+    """Build a network with random weights, in training mode.
 
     Args:
         name: a key of `PEERS`.

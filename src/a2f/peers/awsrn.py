@@ -1,10 +1,11 @@
-"""AWSRN, -M, -S and -SD: wide residual units with learned factors, and an end of four kernel sizes.
+"""AWSRN, -M, -S and -SD: wide residual units with learned factors, and a tail with four kernel sizes.
 
 Wang, Li, Shi, "Lightweight Image Super-Resolution with Adaptive Weighted Learning Network", 2019 (arXiv:1904.02358).
 Code read: none. Trained by its authors on DIV2K.
 
-Table 6 prints the parameters with the gains of weight normalisation (AWSRN-M x2 cut, not rounded) and the Multi-Adds of
-the convolutions; at x3 the LR image is taken as 102,400 pixels. Its 37.7 G of AWSRN-S x4 is a misprint: 33.7 G.
+Table 6 prints the parameters with the gains of weight normalisation (AWSRN-M x2 truncated, not rounded) and the
+Multi-Adds of the convolutions; at x3 it assumes an LR image of 102,400 pixels. Its 37.7 G for AWSRN-S x4 is a misprint
+of 33.7 G.
 """
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 WIDE, UNITS = 128, 4
-MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K's RGB
+MEAN = (0.4488, 0.4371, 0.4040)  # RGB mean of DIV2K
 
 
 def normed(inputs: int, outputs: int, kernel: int = 3) -> nn.Module:

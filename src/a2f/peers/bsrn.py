@@ -14,7 +14,7 @@ CHANNELS, BLOCKS, INNER, SQUEEZED, COPIES = 64, 8, 16, 4, 4
 
 
 def blueprint(inputs: int, outputs: int, *, stride: int = 1, padding: int = 1) -> nn.Module:
-    """BSConv-U: a 1x1 convolution, then a 3x3 one channel by channel."""
+    """BSConv-U: a 1x1 convolution, then a depthwise 3x3 convolution."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 1, bias=False),
         nn.Conv2d(outputs, outputs, 3, stride, padding, groups=outputs),
@@ -57,7 +57,7 @@ class Contrast(nn.Module):
 
 
 class Distilling(nn.Module):
-    """ESDB: 1x1 convolutions keep a half, shallow blueprint residuals go on; both attentions, a shortcut."""
+    """ESDB: 1x1 convolutions distil half of the channels, shallow residuals continue; both attentions."""
 
     def __init__(self) -> None:
         super().__init__()

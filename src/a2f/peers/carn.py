@@ -1,12 +1,12 @@
 """CARN and CARN-M: cascades of cascades; CARN-M with grouped convolutions and shared blocks.
 
 Ahn, Kang, Sohn, "Fast, Accurate, and Lightweight Super-Resolution with Cascading Residual Network", ECCV 2018
-(arXiv:1803.08664). Code read: none; of its authors' checkpoint of CARN-M (github.com/nmhkahn/CARN-pytorch, MIT) names
-and shapes. Trained by its authors on DIV2K, one network for x2, x3 and x4.
+(arXiv:1803.08664). Code read: none; only names and shapes in its authors' checkpoint of CARN-M
+(github.com/nmhkahn/CARN-pytorch, MIT). Trained by its authors on DIV2K, one network for x2, x3 and x4.
 
-Table 6 prints for each scale the parameters of all three upsamplers: 1592K of CARN with biases, 412K of CARN-M without.
-A network here has the upsampler of its own scale alone. The Multi-Adds are those of the convolutions; at x3 the LR
-image is taken as 102,400 pixels, a ninth of 1280x720.
+For each scale, Table 6 prints the parameters with all three upsamplers: 1592K for CARN with biases, 412K for CARN-M
+without. A network here has only the upsampler of its own scale. The Multi-Adds are those of the convolutions; at x3 the
+table assumes an LR image of 102,400 pixels, a ninth of 1280x720.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 CHANNELS = 64
-MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K's RGB
+MEAN = (0.4488, 0.4371, 0.4040)  # RGB mean of DIV2K
 
 
 class Unit(nn.Module):
-    """A residual block; with groups the efficient one, which ends in a 1x1 convolution."""
+    """A residual block; with groups it is the efficient block, which ends with a 1x1 convolution."""
 
     def __init__(self, groups: int) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Unit(nn.Module):
 
 
 class Cascade(nn.Module):
-    """Units in a row, each with a 1x1 fusion of all that came before."""
+    """A sequence of units, each followed by a 1x1 fusion of all previous outputs."""
 
     def __init__(self, units: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -61,8 +61,8 @@ class CARN(nn.Module):
 
     Args:
         scale: s.
-        groups: of the 3x3 convolutions: 1 in CARN, 4 in CARN-M.
-        shared: whether the three units of a cascade are one, as in CARN-M.
+        groups: groups of the 3x3 convolutions: 1 in CARN, 4 in CARN-M.
+        shared: whether the three units of a cascade share their weights, as in CARN-M.
     """
 
     mean: Tensor

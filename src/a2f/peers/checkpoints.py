@@ -1,6 +1,6 @@
-"""Reading checkpoints of other networks that were published: PyTorch, Caffe, TensorFlow.
+"""Read published checkpoints of other networks: PyTorch, Caffe, TensorFlow.
 
-Nothing in a file is executed. Each function gives the tensors of one network by our names.
+Nothing in a file is executed. Each function returns the tensors of one network by our names.
 """
 
 import pickle
@@ -25,13 +25,13 @@ def convert_network(path: Path | str, *, name: str, scale: int) -> Network:
     """Read a published checkpoint of a network of `PEERS`.
 
     Args:
-        path: the checkpoint, as it is published.
+        path: the published checkpoint.
         name: a key of `READERS`.
         scale: s.
 
     Raises:
-        UsageError: if no checkpoint of that network can be read, or it has no such scale.
-        WeightsError: if the file is missing, damaged, holds more than tensors, or does not fit.
+        UsageError: if a2f cannot read checkpoints of this network, or the network has no such scale.
+        WeightsError: if the file is missing, damaged, has more than tensors, or does not match the network.
         MissingExtraError: if torch or protobuf is not installed.
     """
     path = Path(path)
@@ -43,7 +43,7 @@ def convert_network(path: Path | str, *, name: str, scale: int) -> Network:
     except WeightsError as error:
         if (other := _fitting_scale(path, name, scale)) is None:
             raise
-        raise WeightsError(f"{path}: the file seems to be of x{other}, not x{scale}: give -s {other}") from error
+        raise WeightsError(f"{path} seems to be for x{other}, not x{scale}: give -s {other}") from error
     source = {"source": f"published checkpoint {path.name}"}
     return Network(name=name, scale=scale, module=network.module, metadata=source, origin=f"checkpoint {path.name}")
 
@@ -55,7 +55,7 @@ def _read(path: Path, name: str, scale: int) -> Network:
 
 
 def _fitting_scale(path: Path, name: str, scale: int) -> int | None:
-    """Another scale of the network that a checkpoint fits."""
+    """Another scale of the network that matches a checkpoint."""
     for other in PEERS[name].scales:
         if other != scale:
             with suppress(WeightsError):
@@ -132,7 +132,7 @@ def _falsr(path: Path, scale: int, *, genotype: str) -> Tensors:
     for i, cell in enumerate(GENOTYPES[genotype][0]):
         words = sorted(name for name in constants if name.startswith(f"cell{i}/"))
         if not words:
-            raise WeightsError(f"{path} has no cell {i}: a graph of FALSR-{genotype.upper()} is needed")
+            raise WeightsError(f"{path} has no cell {i}: give a graph of FALSR-{genotype.upper()}")
         # e.g. cell3/invertBotConE2_f32_k3_b4_noskip_b0_conv_1/kernel
         stem = words[0][: words[0].index("skip") + len("skip")]
         for j in range(cell.repeats):
@@ -173,7 +173,7 @@ def _constant(constants: Mapping[str, NDArray[np.float32]], name: str, path: Pat
 
 
 def _taken(state: Mapping[str, NDArray[np.float32]], pairs: Mapping[str, str], path: Path) -> Tensors:
-    """Weights and biases by our names."""
+    """Select weights and biases, by our names."""
     found: Tensors = {}
     for ours, theirs in pairs.items():
         if f"{theirs}.weight" not in state:
@@ -185,7 +185,7 @@ def _taken(state: Mapping[str, NDArray[np.float32]], pairs: Mapping[str, str], p
 
 
 def _torch_state(path: Path) -> dict[str, NDArray[np.float32]]:
-    """The tensors of a PyTorch checkpoint of named tensors."""
+    """Read a PyTorch checkpoint of named tensors."""
     try:
         import torch
     except ModuleNotFoundError as error:

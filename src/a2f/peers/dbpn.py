@@ -1,10 +1,10 @@
-"""D-DBPN: projections up to HR size and back, which correct themselves, densely joined.
+"""D-DBPN: densely connected projections up to HR size and back, each with an error correction.
 
 Haris, Shakhnarovich, Ukita, "Deep Back-Projection Networks for Super-Resolution", CVPR 2018 (arXiv:1803.02735): seven
 projections up and six down, of 64 channels. Code read: none. Trained by its authors on DIV2K, Flickr2K and ImageNet.
 
-Table 4 prints 10430K parameters (10.43 M: four digits) and 685.7 G Multi-Adds. Convolutions, biases and PReLUs come to
-684.8 G; the last 0.1 % are not explained.
+Table 4 prints 10430K parameters (10.43 M, four digits) and 685.7 G Multi-Adds. Convolutions, biases and PReLUs sum to
+684.8 G; the remaining 0.1 % are not explained.
 """
 
 import torch
@@ -15,17 +15,17 @@ KERNELS = {2: 6, 4: 8}
 
 
 def activated(conv: nn.Module) -> nn.Module:
-    """A convolution and its PReLU of one slope."""
+    """A convolution and a PReLU with one slope."""
     return nn.Sequential(conv, nn.PReLU())
 
 
 class Projection(nn.Module):
-    """One projection, up or down, and its correction.
+    """One projection, up or down, with its error correction.
 
     Args:
         scale: s.
-        upward: whether it goes up.
-        given: how many feature maps it is given, of 64 channels each.
+        upward: whether it projects up to HR size.
+        given: number of input feature maps of 64 channels.
     """
 
     def __init__(self, scale: int, *, upward: bool, given: int) -> None:
@@ -42,7 +42,7 @@ class Projection(nn.Module):
         self.there, self.back, self.again = (up(), down(), up()) if upward else (down(), up(), down())
 
     def forward(self, given: list[Tensor]) -> Tensor:
-        """Feature maps of one size -> one of the other size."""
+        """Feature maps of one size -> a feature map of the other size."""
         x = self.narrow(torch.cat(given, dim=1))
         first = self.there(x)
         out: Tensor = first + self.again(self.back(first) - x)

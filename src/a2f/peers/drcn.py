@@ -1,10 +1,10 @@
-"""DRCN: one convolution 16 times over, an image from each time, and their weighted sum.
+"""DRCN: one convolution applied 16 times, an image from each recursion, and their weighted sum.
 
 Kim, Lee, Lee, "Deeply-Recursive Convolutional Network for Image Super-Resolution", CVPR 2016 (arXiv:1511.04491).
 Code read: none. Trained by its authors on luma of 91 images.
 
-Table 6 prints 1774K parameters, the weights without biases, and 17974 G Multi-Adds: all at the size of the
-enlargement, the reconstruction once for each of the 16 recursions.
+Table 6 prints 1774K parameters (the weights without biases) and 17974 G Multi-Adds, all at the size of the enlargement;
+the reconstruction is counted once for each of the 16 recursions.
 """
 
 import torch
@@ -16,10 +16,10 @@ CHANNELS, RECURSIONS = 256, 16
 
 
 class DRCN(nn.Module):
-    """The network of luma.
+    """The luma network.
 
     Args:
-        scale: s; it decides the bicubic enlargement alone.
+        scale: s; used only for the bicubic enlargement.
     """
 
     def __init__(self, scale: int) -> None:

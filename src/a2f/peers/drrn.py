@@ -1,11 +1,11 @@
-"""DRRN: one residual unit 25 times over (B1U25), each time with the features before the first added.
+"""DRRN: one residual unit applied 25 times (B1U25), each time with the features before the first unit added.
 
 Tai, Yang, Liu, "Image Super-Resolution via Deep Recursive Residual Network", CVPR 2017. Code read: none. Trained by
 its authors on luma of 91 and BSD200 images, one network for x2, x3 and x4.
 
-Table 6 prints 297K parameters, the weights of the convolutions alone, and 6797 G Multi-Adds, all at the size of the
-enlargement. The paper puts batch normalisation before each convolution. What is shared of it between the recursions it
-does not say; it is left out here.
+Table 6 prints 297K parameters (only the weights of the convolutions) and 6797 G Multi-Adds, all at the size of the
+enlargement. The paper has batch normalisation before each convolution, but does not say how the recursions share it; it
+is left out here.
 """
 
 from torch import Tensor, nn
@@ -16,10 +16,10 @@ CHANNELS, UNITS = 128, 25
 
 
 class DRRN(nn.Module):
-    """The network of luma.
+    """The luma network.
 
     Args:
-        scale: s; it decides the bicubic enlargement alone.
+        scale: s; used only for the bicubic enlargement.
     """
 
     def __init__(self, scale: int) -> None:

@@ -3,18 +3,19 @@
 Lim, Son, Kim, Nah, Lee, "Enhanced Deep Residual Networks for Single Image Super-Resolution", CVPR Workshops 2017
 (arXiv:1707.02921). Code read: none. Trained by its authors on DIV2K.
 
-Table 4 prints 43090K parameters (43.09 M: four digits) and 2896.3 G Multi-Adds: with one for each bias and ReLU value.
+Table 4 prints 43090K parameters (43.09 M, four digits) and 2896.3 G Multi-Adds, counted with one per bias and ReLU
+value.
 """
 
 import torch
 from torch import Tensor, nn
 
 CHANNELS, BLOCKS, FACTOR = 256, 32, 0.1
-MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K's RGB
+MEAN = (0.4488, 0.4371, 0.4040)  # RGB mean of DIV2K
 
 
 class Residual(nn.Module):
-    """Two convolutions, a tenth of them added to the input."""
+    """Two convolutions; a tenth of their output is added to the input."""
 
     def __init__(self) -> None:
         super().__init__()

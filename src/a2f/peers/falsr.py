@@ -1,13 +1,13 @@
-"""FALSR-A, -B and -C: three networks that a search found.
+"""FALSR-A, -B and -C: three networks found by architecture search.
 
 Chu, Zhang, Ma, Xu, Li, "Fast, Accurate and Lightweight Super-Resolution with Neural Architecture Search", ICPR 2020
-(arXiv:1901.07261). Code read: the script that measures (github.com/xiaomi-automl, no licence found);
-the networks are those of the graphs that its authors released there, whose layer names tell kind, features, kernel and
-repeats. Trained by its authors on luma of DIV2K, at x2 only. That luma is full range: black 0, white 1.
+(arXiv:1901.07261). Code read: the evaluation script (github.com/xiaomi-automl, no licence found). The networks are
+those of the graphs that the authors released there; the layer names give kind, features, kernel and repeats. Trained by
+its authors on luma of DIV2K, at x2 only. The luma has full range: black is 0, white is 1.
 
 Table 6 prints 1021K, 326K and 408K with biases, and 234.7, 74.7 and 93.7 G Multi-Adds. The graph of A has 1021K and
-235.0 G, that of B 325K and 74.5 G: 0.1 to 0.4 % that are not explained. The graph of C has 427K and 98.0 G: its last
-convolution sees cell 1 too, whose 64 channels (18K, 4.2 G) are not in the printed figures.
+235.0 G, the graph of B 325K and 74.5 G; differences of 0.1 to 0.4 % are not explained. The graph of C has 427K and 98.0
+G: its last convolution also reads cell 1, whose 64 channels (18K, 4.2 G) are not in the printed figures.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from a2f.peers.luma import OnLuma
 
-WIDTH = 32  # of the first features and of those before the pixel shuffle
+WIDTH = 32  # channels of the first features and of those before the pixel shuffle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +26,13 @@ class Cell:
     """One cell of the genotype.
 
     Attributes:
-        kind: "conv", "group" (grouped convolutions) or "inverted" (inverted bottlenecks, twice as wide inside).
-        features: channels out.
+        kind: "conv", "group" (grouped convolutions) or "inverted" (inverted bottlenecks with twice the width inside).
+        features: output channels.
         kernel: 1 or 3.
-        repeats: convolutions or bottlenecks in a row.
-        skip: whether what came first is added to what came last.
-        groups: of the convolutions.
-        given: what it sees, side by side: 0 for the first features, i for cell i - 1.
+        repeats: number of consecutive convolutions or bottlenecks.
+        skip: whether the input is added to the output.
+        groups: groups of the convolutions.
+        given: the concatenated inputs: 0 for the first features, i for cell i - 1.
     """
 
     kind: Literal["conv", "group", "inverted"]
@@ -59,7 +59,7 @@ def inverted(features: int, kernel: int, repeats: int, skip: bool, *given: int) 
     return Cell(kind="inverted", features=features, kernel=kernel, repeats=repeats, skip=skip, given=given)
 
 
-GENOTYPES: dict[str, tuple[tuple[Cell, ...], tuple[int, ...]]] = {  # cells, and what the last convolution sees
+GENOTYPES: dict[str, tuple[tuple[Cell, ...], tuple[int, ...]]] = {  # cells, and inputs of the last convolution
     "a": (
         (
             conv(64, 3, 4, True, 0),
@@ -121,7 +121,7 @@ class Convolutions(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """An inverted bottleneck: twice as wide inside, there channel by channel, and a shortcut."""
+    """An inverted bottleneck: expansion to twice the width, a depthwise convolution, projection, and a shortcut."""
 
     def __init__(self, features: int, kernel: int) -> None:
         super().__init__()
@@ -138,7 +138,7 @@ class Bottleneck(nn.Module):
 
 
 class Bottlenecks(nn.Module):
-    """A cell of inverted bottlenecks behind a 1x1 convolution."""
+    """A cell of inverted bottlenecks after a 1x1 convolution."""
 
     def __init__(self, cell: Cell, given: int) -> None:
         super().__init__()
@@ -154,7 +154,7 @@ class Bottlenecks(nn.Module):
 
 
 class FALSR(nn.Module):
-    """The network of luma.
+    """The luma network.
 
     Args:
         genotype: "a", "b" or "c".
@@ -180,7 +180,7 @@ class FALSR(nn.Module):
         for cell, module in zip(self.cells, self.body, strict=True):
             given.append(module(torch.cat([given[i] for i in cell.given], dim=1)))
         out = self.act(self.last(torch.cat([given[i] for i in self.last_given], dim=1))) + given[0]
-        n, c, height, width = out.shape  # TensorFlow's order: rows, columns, then channels
+        n, c, height, width = out.shape  # TensorFlow's order of the pixel shuffle: rows, columns, channels
         out = out.reshape(n, 2, 2, c // 4, height, width).permute(0, 3, 4, 1, 5, 2)
         made: Tensor = self.tail(out.reshape(n, c // 4, 2 * height, 2 * width))
         return made

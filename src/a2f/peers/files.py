@@ -1,7 +1,7 @@
-"""Weights files of networks that are not A²F: safetensors, the name of the network in the metadata.
+"""Weights files of networks that are not A²F: safetensors files with the name of the network in the metadata.
 
-A network is named by a key of `PEERS`, or as ``file.py:Class``, a researcher's own. A weights file never decides which
-code is run: a class outside this package is loaded only when its user names it.
+A network is named by a key of `PEERS`, or as ``file.py:Class`` for a network of the user. A weights file never decides
+which code runs: a class outside this package is loaded only if the user names it.
 """
 
 import json
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 FORMAT = "a2f-network-1"
-LONGEST_HEADER = 100_000_000  # bytes, of what safetensors itself accepts
+MAX_HEADER_BYTES = 100_000_000  # bytes; the limit of safetensors itself
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +33,8 @@ class Network:
         name: a key of `PEERS`, or "file.py:Class".
         scale: s.
         module: [N, 3, H, W] RGB in [0, 1] -> [N, 3, sH, sW].
-        metadata: what else its file says.
-        origin: where its weights are from, for people; "random weights" without a file.
+        metadata: other metadata of its file.
+        origin: readable origin of the weights; "random weights" without a file.
     """
 
     name: str
@@ -45,15 +45,15 @@ class Network:
 
     @property
     def label(self) -> str:
-        """Name, scale and origin of the weights, for people."""
+        """A readable label: name, scale and origin of the weights."""
         return f"{self.name} x{self.scale}, {self.origin}"
 
 
 def open_network(name: str, *, scale: int) -> Network:
-    """A network with random weights.
+    """Build a network with random weights.
 
     Args:
-        name: a key of `PEERS`, or "file.py:Class": the class is called with the scale.
+        name: a key of `PEERS`, or "file.py:Class"; the class is called with the scale.
         scale: s.
 
     Raises:
@@ -62,19 +62,19 @@ def open_network(name: str, *, scale: int) -> Network:
         MissingExtraError: if torch is not installed.
     """
     if ":" in name and not is_own(name):
-        raise UsageError(f"network {name!r}: a network of your own is named as {FORM}")
+        raise UsageError(f"network {name!r}: give your own network as {FORM}")
     module = own_network(name, scale=scale) if is_own(name) else build_peer(name, scale=scale)
     return Network(name=name, scale=scale, module=module, metadata={})
 
 
 def network_in(path: Path | str) -> str | None:
-    """The name of the network that a weights file is of; None for any other file. Loads no tensors and no torch."""
+    """The name of the network of a weights file; None for any other file. Loads no tensors and no torch."""
     metadata = _metadata_of(path)
     return None if metadata is None else str(metadata.get("network", ""))
 
 
 def scale_in(path: Path | str) -> int | None:
-    """The scale of the network that a weights file is of; None for any other file. Loads no tensors and no torch."""
+    """The scale of the network of a weights file; None for any other file. Loads no tensors and no torch."""
     told = str((_metadata_of(path) or {}).get("scale", ""))
     return int(told) if told.isdecimal() else None
 
@@ -83,7 +83,7 @@ def _metadata_of(path: Path | str) -> dict[str, Any] | None:
     try:
         with open(path, "rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(length)) if length < LONGEST_HEADER else {}
+            header = json.loads(file.read(length)) if length < MAX_HEADER_BYTES else {}
     except (OSError, struct.error, ValueError, RecursionError):
         return None
     metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
@@ -94,12 +94,13 @@ def read_network(path: Path | str, *, own: str | None = None) -> Network:
     """Read a weights file of a network that is not A²F.
 
     Args:
-        path: of the file.
-        own: "file.py:Class" of the network, where the file is not of a network of `PEERS`.
+        path: the weights file.
+        own: "file.py:Class" of the network, if the network is not one of `PEERS`.
 
     Raises:
-        WeightsError: if the file is missing, damaged, of another kind, or its tensors do not fit the network.
-        UsageError: if the file is of a researcher's own network and `own` is missing; as `open_network`.
+        WeightsError: if the file is missing, damaged, of another kind, or its tensors do not match the network.
+        UsageError: if the file belongs to a network of the user and `own` is missing, or for the reasons of
+            `open_network`.
         MissingExtraError: if torch is not installed.
     """
     from safetensors import SafetensorError, safe_open
@@ -107,9 +108,9 @@ def read_network(path: Path | str, *, own: str | None = None) -> Network:
     path = Path(path)
     name = network_in(path)
     if name is None:
-        raise WeightsError(f"{path} is not a weights file of a network by its name")
+        raise WeightsError(f"{path} is not a weights file with the name of a network")
     if name not in PEERS and own is None:
-        raise UsageError(f"{path} is of the network {name!r}: say where its class is, --network FILE.py:CLASS")
+        raise UsageError(f"{path} belongs to the network {name!r}: give its class with --network FILE.py:CLASS")
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = dict(file.metadata())
@@ -125,23 +126,23 @@ def read_network(path: Path | str, *, own: str | None = None) -> Network:
 
 
 def write_network(network: Network, *, metadata: Mapping[str, str] | None = None) -> bytes:
-    """The bytes of a weights file; tensors that a network uses in several places are in it once.
+    """The bytes of a weights file; a tensor that the network uses several times is stored once.
 
     Args:
-        network: on any device.
-        metadata: what else the file shall say.
+        network: the network, on any device.
+        metadata: other metadata of the file.
     """
     from safetensors.numpy import save
 
     own = {"format": FORMAT, "network": network.name, "scale": str(network.scale)}
     if is_own(network.name):
-        own["network"] = network.name.rpartition("/")[2]  # no path of this machine
+        own["network"] = network.name.rpartition("/")[2]  # without a path of this machine
     tensors = {name: _array(tensor) for name, tensor in unique_tensors(network.module).items()}
     return save(tensors, metadata={**network.metadata, **(metadata or {}), **own})
 
 
 def unique_tensors(module: "nn.Module") -> dict[str, "Tensor"]:
-    """Parameters and kept buffers by their names, each once, under its first name."""
+    """Parameters and persistent buffers by name; a shared tensor has only its first name."""
     found: dict[str, Tensor] = {}
     seen = set[int]()
     for name, tensor in module.state_dict(keep_vars=True).items():
@@ -152,15 +153,15 @@ def unique_tensors(module: "nn.Module") -> dict[str, "Tensor"]:
 
 
 def fill(module: "nn.Module", tensors: Mapping[str, NDArray[Any]], *, path: str) -> None:
-    """Put tensors into a network, all of it.
+    """Load all tensors of a network.
 
     Args:
-        module: on the CPU.
-        tensors: by the names of `unique_tensors`.
-        path: what to call their source in errors.
+        module: the network, on the CPU.
+        tensors: tensors with the names of `unique_tensors`.
+        path: name of the source in errors.
 
     Raises:
-        WeightsError: if a tensor is missing, too many, of another shape, or holds NaN or infinity.
+        WeightsError: if a tensor is missing, unexpected, of another shape, or has NaN or infinity.
     """
     import torch
 
@@ -168,7 +169,7 @@ def fill(module: "nn.Module", tensors: Mapping[str, NDArray[Any]], *, path: str)
     missing, extra = sorted(needed.keys() - tensors.keys()), sorted(tensors.keys() - needed.keys())
     if missing or extra:
         what = f"misses {missing[0]}" if missing else f"has an unexpected {extra[0]}"
-        raise WeightsError(f"{path} does not fit the network: it {what}")
+        raise WeightsError(f"{path} does not match the network: it {what}")
     for name, tensor in needed.items():
         value = np.array(tensors[name])
         if value.shape != tuple(tensor.shape):

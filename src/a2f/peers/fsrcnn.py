@@ -1,12 +1,12 @@
 """FSRCNN: shrink, map, expand at LR size, then one transposed convolution.
 
 Dong, Loy, Tang, "Accelerating the Super-Resolution Convolutional Neural Network", ECCV 2016 (arXiv:1608.00367):
-d = 56, s = 12, m = 4. Code read: none; of a checkpoint by others (github.com/Saafke/FSRCNN_Tensorflow, no licence
-found) the graph. Trained by its authors on luma of 91 and General-100 images.
+d = 56, s = 12, m = 4. Code read: none; only the graph of a checkpoint by others (github.com/Saafke/FSRCNN_Tensorflow,
+no licence found). Trained by its authors on luma of 91 and General-100 images.
 
-Table 6 prints 12K parameters, the weights without biases, and Multi-Adds that count the transposed convolution at each
-pixel of its output (81 taps of 56 channels), of which one in s^2 is computed. The graph of that checkpoint ends in a
-1x1 convolution and a pixel shuffle instead, and takes luma in full range.
+Table 6 prints 12K parameters (the weights without biases). Its Multi-Adds count all 81 taps of 56 channels of the
+transposed convolution at each output pixel, although only one in s^2 is computed. The graph of that checkpoint ends
+with a 1x1 convolution and a pixel shuffle instead, and takes luma in full range.
 """
 
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from a2f.peers.luma import OnLuma
 
 
 class FSRCNN(nn.Module):
-    """The network of luma.
+    """The luma network.
 
     Args:
         scale: s.
@@ -38,7 +38,7 @@ class FSRCNN(nn.Module):
 
 
 class FSRCNNShuffle(nn.Module):
-    """FSRCNN with a 1x1 convolution and a pixel shuffle at its end, as a checkpoint by others has it.
+    """FSRCNN with a 1x1 convolution and a pixel shuffle at its end, as in a checkpoint by others.
 
     Args:
         scale: s.

@@ -1,10 +1,10 @@
 """IDN: units that enhance features and compress them again, and one wide transposed convolution.
 
 Hui, Wang, Gao, "Fast and Accurate Single Image Super-Resolution via Information Distillation Network", CVPR 2018
-(arXiv:1803.09454). Code read: the layers and the script that measures (github.com/Zheng222/IDN-Caffe, no licence
-found). Trained by its authors on luma of 91 and BSD200 images.
+(arXiv:1803.09454). Code read: the layers and the evaluation script (github.com/Zheng222/IDN-Caffe, no licence found).
+Trained by its authors on luma of 91 and BSD200 images.
 
-Table 6 prints 552K parameters, with biases and cut (552,769); it has no Multi-Adds.
+Table 6 prints 552K parameters, with biases, truncated (552,769); it has no Multi-Adds.
 """
 
 import torch
@@ -39,7 +39,7 @@ class Distil(nn.Module):
 
 
 class IDN(nn.Module):
-    """The network of luma.
+    """The luma network.
 
     Args:
         scale: s.
@@ -52,7 +52,7 @@ class IDN(nn.Module):
         self.head2 = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
         self.act = nn.LeakyReLU(SLOPE, inplace=True)
         self.blocks = nn.Sequential(*[Distil() for _ in range(4)])
-        # Its authors lay LR pixel i on HR pixel s i + s - 1; a few columns too many come out on the right.
+        # The authors align LR pixel i with HR pixel s i + s - 1; the output has a few extra columns on the right.
         self.up = nn.ConvTranspose2d(CHANNELS, 1, 17, scale, padding=9 - scale)
 
     def forward(self, x: Tensor) -> Tensor:

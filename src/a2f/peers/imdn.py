@@ -1,8 +1,8 @@
-"""IMDN: blocks that keep a quarter of the channels after each convolution and go on with the rest.
+"""IMDN: blocks that distil a quarter of the channels after each convolution and continue with the rest.
 
 Hui, Gao, Yang, Wang, "Lightweight Image Super-Resolution with Information Multi-distillation Network", ACM Multimedia
-2019 (arXiv:1909.11856). Code read: none; of its authors' checkpoints (github.com/Zheng222/IMDN, no licence found) names
-and shapes. Trained by its authors on DIV2K.
+2019 (arXiv:1909.11856). Code read: none; only names and shapes in its authors' checkpoints (github.com/Zheng222/IMDN,
+no licence found). Trained by its authors on DIV2K.
 
 The paper prints 694K, 703K and 715K parameters with biases and 158.8, 71.5 and 40.9 G Multi-Adds.
 """

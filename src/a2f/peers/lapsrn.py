@@ -1,13 +1,13 @@
-"""LapSRN: each level of a pyramid doubles the size, features and image apart.
+"""LapSRN: each level of a pyramid doubles the size of the features and of the image, separately.
 
 Lai, Huang, Ahuja, Yang, "Deep Laplacian Pyramid Networks for Fast and Accurate Super-Resolution", CVPR 2017
-(arXiv:1704.03915): 10 convolutions a level. Code read: none. Trained by its authors on luma of 91 and BSD200 images.
+(arXiv:1704.03915): 10 convolutions per level. Code read: none. Trained by its authors on luma of 91 and BSD200 images.
 
-The paper gives the transposed convolutions 4x4 taps; the 813K parameters that Table 6 and its authors' later paper
-print come out with 3x3 of the features and 4x4 of the image, weights without biases, of the network for x4. Table 6
-prints them at x2 too, whose network has one level, 407K. It counts the transposed convolutions at each pixel of their
-outputs: 149.4 G at x4. Its 29.9 G at x2 are the first level of that network, 640x360 from 320x180; 1280x720 costs four
-times as much.
+In the paper the transposed convolutions have 4x4 taps. The 813K parameters of Table 6 and of the authors' later paper
+result from 3x3 taps for the features and 4x4 for the image, weights without biases, in the network for x4. Table 6
+prints them at x2 too, although that network has one level and 407K. The table counts the transposed convolutions at
+each output pixel: 149.4 G at x4. Its 29.9 G at x2 are the first level of the x4 network, 640x360 from 320x180; 1280x720
+costs four times as much.
 """
 
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ CHANNELS, DEPTH, SLOPE = 64, 10, 0.2
 
 
 class Level(nn.Module):
-    """One doubling of features and image."""
+    """One pyramid level: it doubles the size of features and image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Level(nn.Module):
 
 
 class LapSRN(nn.Module):
-    """The network of luma.
+    """The luma network.
 
     Args:
         scale: 2 or 4.

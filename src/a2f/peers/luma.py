@@ -1,4 +1,4 @@
-"""Luma networks behind the protocol of all networks: RGB in, RGB out, the colour enlarged by bicubic."""
+"""Adapt luma networks to RGB input and output; the colour is enlarged by bicubic."""
 
 import torch
 from torch import Tensor, nn
@@ -8,17 +8,17 @@ FULL = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.
 
 
 class Bicubic(nn.Module):
-    """Bicubic enlargement as MATLAB's ``imresize`` does it, without its rounding: a = -0.5, symmetric border.
+    """Bicubic enlargement like MATLAB's ``imresize``, without rounding: a = -0.5, symmetric border.
 
     Args:
-        scale: a whole number over 1.
+        scale: an integer greater than 1.
     """
 
     weights: Tensor
 
     def __init__(self, scale: int) -> None:
         super().__init__()
-        # Output pixel s i + j lies at i + (j + 0.5) / s - 0.5; its four neighbours are among i - 2 .. i + 2.
+        # Output pixel s i + j is at i + (j + 0.5) / s - 0.5; its four neighbours are among i - 2 .. i + 2.
         place = (torch.arange(scale, dtype=torch.float64) + 0.5) / scale - 0.5
         distance = (place[None] - torch.arange(-2.0, 3.0, dtype=torch.float64)[:, None]).abs()
         near = 1.5 * distance**3 - 2.5 * distance**2 + 1
@@ -33,7 +33,7 @@ class Bicubic(nn.Module):
     def _rows(self, x: Tensor) -> Tensor:
         n, c, height, width = x.shape
         x = torch.cat([x[:, :, :2].flip(2), x, x[:, :, -2:].flip(2)], dim=2)
-        # Products and sums, not a matrix product, which autocast would compute in bfloat16.
+        # Products and sums instead of a matrix product, because autocast would compute that in bfloat16.
         rows = torch.zeros_like(x[:, :, :height, None])
         for t, weights in enumerate(self.weights):  # each [s]
             rows = rows + x[:, :, t : t + height, None] * weights.view(1, 1, 1, -1, 1)  # [N, C, H, s, W]
@@ -41,12 +41,13 @@ class Bicubic(nn.Module):
 
 
 class OnLuma(nn.Module):
-    """A network of luma as one of RGB.
+    """Wrap a luma network as an RGB network.
 
     Args:
         network: [N, 1, H, W] -> [N, 1, sH, sW].
         scale: s.
-        full_range: whether black and white are 0 and 1 in luma, or 16/255 and 235/255 as in MATLAB's rgb2ycbcr.
+        full_range: True if the luma of black and white is 0 and 1, False if it is 16/255 and 235/255 as in MATLAB's
+            rgb2ycbcr.
     """
 
     to_luma: Tensor
@@ -70,6 +71,6 @@ class OnLuma(nn.Module):
 
 
 def _mixed(x: Tensor, matrix: Tensor) -> Tensor:
-    """Each pixel times a matrix, [out, in]; in products and sums, which autocast leaves alone."""
+    """Multiply each pixel by a matrix [out, in], with products and sums that autocast does not change."""
     red, green, blue = (x[:, c : c + 1] * matrix[:, c].view(1, 3, 1, 1) for c in range(3))
     return red + green + blue

@@ -1,11 +1,11 @@
-"""MemNet: memory blocks that gate what they and all blocks before them gave (M6R6, multi-supervised).
+"""MemNet: memory blocks that gate their own outputs and those of all earlier blocks (M6R6, multi-supervised).
 
 Tai, Yang, Liu, Xu, "MemNet: A Persistent Memory Network for Image Restoration", ICCV 2017 (arXiv:1708.02209). Code
 read: none. Trained by its authors on luma of 91 and BSD200 images.
 
-Table 6 prints 677K parameters, the weights of the convolutions alone, and 2662.4 G Multi-Adds: all at the size of the
-enlargement, one of the six reconstructions and the six weights of their sum. Batch normalisation, one for each time
-that a convolution runs, is not in these figures.
+Table 6 prints 677K parameters (only the weights of the convolutions) and 2662.4 G Multi-Adds: all at the size of the
+enlargement, with one of the six reconstructions and the six weights of their sum. Batch normalisation, one per run of a
+convolution, is not in these figures.
 """
 
 import torch
@@ -17,7 +17,7 @@ CHANNELS, BLOCKS, RECURSIONS = 64, 6, 6
 
 
 class Activated(nn.Module):
-    """Batch normalisation and ReLU, which stand before each convolution."""
+    """Batch normalisation and ReLU before each convolution."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -30,10 +30,10 @@ class Activated(nn.Module):
 
 
 class Memory(nn.Module):
-    """One memory block: a residual unit six times over, and a gate over all of it and all blocks before.
+    """One memory block: a residual unit applied six times, and a gate over its outputs and those of all earlier blocks.
 
     Args:
-        before: number of long-term memories that it is given.
+        before: number of input long-term memories.
     """
 
     def __init__(self, before: int) -> None:
@@ -55,10 +55,10 @@ class Memory(nn.Module):
 
 
 class MemNet(nn.Module):
-    """The network of luma.
+    """The luma network.
 
     Args:
-        scale: s; it decides the bicubic enlargement alone.
+        scale: s; used only for the bicubic enlargement.
     """
 
     def __init__(self, scale: int) -> None:

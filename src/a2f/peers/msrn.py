@@ -1,17 +1,17 @@
-"""MSRN: blocks of 3x3 beside 5x5 convolutions that exchange what they see.
+"""MSRN: blocks of parallel 3x3 and 5x5 convolutions that exchange their features.
 
 Li, Fang, Mei, Zhang, "Multi-Scale Residual Network for Image Super-Resolution", ECCV 2018. Code read: none. Trained by
 its authors on DIV2K.
 
-Table 6 prints the parameters with biases (x3 cut, not rounded) and takes all weights times the pixels of the LR image
-for the Multi-Adds, at x3 102,400 pixels; the last layers run at larger sizes and cost more.
+Table 6 prints the parameters with biases (x3 truncated, not rounded). Its Multi-Adds are the weights times the pixels
+of the LR image (102,400 pixels at x3), although the last layers run at larger sizes and cost more.
 """
 
 import torch
 from torch import Tensor, nn
 
 CHANNELS, BLOCKS = 64, 8
-MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K's RGB
+MEAN = (0.4488, 0.4371, 0.4040)  # RGB mean of DIV2K
 
 
 class MultiScale(nn.Module):

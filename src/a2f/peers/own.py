@@ -1,4 +1,4 @@
-"""A network of a researcher's own: a class in a Python file, called with the scale, and tried before it is used."""
+"""Networks of the user: a class in a Python file, called with the scale and tested before it is used."""
 
 import importlib.util
 import traceback
@@ -11,31 +11,31 @@ from a2f.errors import A2FError, MissingExtraError, UsageError, did_you_mean
 if TYPE_CHECKING:
     from torch import nn
 
-TRIED_PX = 64  # sides of the image on which a network is tried: a multiple of what windows and strides need
+TEST_PX = 64  # side of the test image: a multiple of common window sizes and strides
 FORM = "FILE.py:CLASS"
 
 
 def is_own(name: str) -> bool:
-    """Whether a network is named as a class in a file, "file.py:Class"."""
+    """Whether a network name is a class in a file, "file.py:Class"."""
     return ".py:" in name
 
 
 def own_network(name: str, *, scale: int) -> "nn.Module":
-    """Build a network from a Python file and try it on a small image.
+    """Build a network from a Python file and test it on a small image.
 
     Args:
-        name: "file.py:Class": a class or a function that is called with the scale and gives a module.
+        name: "file.py:Class", a class or a function that is called with the scale and returns a module.
         scale: s.
 
     Raises:
-        UsageError: if the file or the class cannot be used, or the network does not turn [1, 3, H, W] into
-            [1, 3, sH, sW]. The message names the line of the file.
+        UsageError: if the file or the class cannot be used, or the network does not map [1, 3, H, W] to [1, 3, sH, sW].
+            The message has the line of the file.
         MissingExtraError: if torch is not installed.
     """
     file, _, class_name = name.rpartition(":")
     path = Path(file)
     if not path.is_file():
-        raise UsageError(f"network {name!r}: there is no file {path}; it is named as {FORM}")
+        raise UsageError(f"network {name!r}: there is no file {path}; give {FORM}")
     try:
         from torch import nn
     except ModuleNotFoundError as error:
@@ -45,10 +45,10 @@ def own_network(name: str, *, scale: int) -> "nn.Module":
         network = maker(scale)
     except A2FError:
         raise
-    except (Exception, SystemExit) as error:  # whatever a researcher's class raises; a script may end by itself
+    except (Exception, SystemExit) as error:  # a class of the user may raise anything, also SystemExit
         raise UsageError(
-            f"network {name!r}: {class_name}({scale}) failed{at_line(error, path)}: {told(error)}; it is called with "
-            "the scale alone"
+            f"network {name!r}: {class_name}({scale}) failed{at_line(error, path)}: {reason(error)}; it is called "
+            "with the scale only"
         ) from error
     if not isinstance(network, nn.Module):
         raise UsageError(f"network {name!r}: {class_name}({scale}) is a {type(network).__name__}, not a torch module")
@@ -56,14 +56,14 @@ def own_network(name: str, *, scale: int) -> "nn.Module":
     return network
 
 
-def told(error: BaseException) -> str:
-    """An error of someone else's code on one line: its type and the first line of its text."""
+def reason(error: BaseException) -> str:
+    """An error of the user's code on one line: its type and the first line of its text."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def at_line(error: BaseException, path: Path) -> str:
-    """Where in a file an error was raised: " in my.py, line 7"; the file alone if no line of it took part."""
+    """The place of an error in a file, e.g. " in my.py, line 7"; only the file if the line is unknown."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == path.resolve()]
     if isinstance(error, SyntaxError):
@@ -80,13 +80,13 @@ def _imported(path: Path, name: str) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise UsageError(
-            f"network {name!r}: the file cannot be imported{at_line(error, path)}: {told(error)}"
+            f"network {name!r}: the file cannot be imported{at_line(error, path)}: {reason(error)}"
         ) from error
     return module
 
 
 def _maker(module: ModuleType, class_name: str, name: str) -> Any:
-    """The class or function of that name."""
+    """Find a class or function by name."""
     maker = getattr(module, class_name, None) if class_name else None
     if callable(maker):
         return maker
@@ -98,24 +98,24 @@ def _maker(module: ModuleType, class_name: str, name: str) -> Any:
 
 
 def _try(network: "nn.Module", name: str, path: Path, scale: int) -> None:
-    """Run the network once, in evaluation mode; it is left as it was."""
+    """Run the network once, in evaluation mode; its state is restored."""
     import torch
 
     training = network.training
-    x = torch.full((1, 3, TRIED_PX, TRIED_PX), 0.5)
-    wanted = [1, 3, TRIED_PX * scale, TRIED_PX * scale]
+    x = torch.full((1, 3, TEST_PX, TEST_PX), 0.5)
+    wanted = [1, 3, TEST_PX * scale, TEST_PX * scale]
     try:
         with torch.no_grad():
             y = network.eval()(x)
     except (Exception, SystemExit) as error:
         raise UsageError(
-            f"network {name!r}: forward failed on an image of {list(x.shape)}{at_line(error, path)}: {told(error)}"
+            f"network {name!r}: forward failed on an image of {list(x.shape)}{at_line(error, path)}: {reason(error)}"
         ) from error
     finally:
         network.train(training)
     if not isinstance(y, torch.Tensor):
-        raise UsageError(f"network {name!r}: forward gives a {type(y).__name__}; one tensor {wanted} is needed")
+        raise UsageError(f"network {name!r}: forward returns a {type(y).__name__}; it must return one tensor {wanted}")
     if list(y.shape) != wanted:
         raise UsageError(
-            f"network {name!r}: {list(x.shape)} became {list(y.shape)}; at scale {scale} {wanted} is needed"
+            f"network {name!r}: {list(x.shape)} became {list(y.shape)}; at scale {scale} it must be {wanted}"
         )

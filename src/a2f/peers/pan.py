@@ -1,4 +1,4 @@
-"""PAN: attention for each channel and pixel, in the blocks and while it enlarges.
+"""PAN: pixel attention, a gate for each channel and pixel, in the blocks and in the upsampler.
 
 Zhao, Kong, He, Qiao, Dong, "Efficient Image Super-Resolution Using Pixel Attention", ECCV Workshops 2020
 (arXiv:2010.01073). Code read: none. Trained by its authors on DIV2K and Flickr2K.
@@ -14,7 +14,7 @@ CHANNELS, UPPER, BLOCKS, SLOPE = 40, 24, 16, 0.2
 
 
 class PixelAttention(nn.Module):
-    """Gates for each channel and pixel; where a body is given, they gate what it gives."""
+    """A gate for each channel and pixel of the input, or of the output of a body if one is given."""
 
     def __init__(self, channels: int, body: nn.Module | None = None) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class PixelAttention(nn.Module):
 
 
 class Halves(nn.Module):
-    """SC-PA: a plain half and one with pixel attention, and a shortcut."""
+    """SC-PA: one half of the channels plain, one half with pixel attention, and a shortcut."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class PAN(nn.Module):
     """The network.
 
     Args:
-        scale: s; x4 takes two steps of 2.
+        scale: s; x4 has two steps of 2.
     """
 
     def __init__(self, scale: int) -> None:

@@ -1,6 +1,6 @@
-"""Tensors out of a whole network that an old PyTorch pickled, which torch's own restricted reader refuses.
+"""Read the tensors of a whole network pickled by an old PyTorch, which torch's restricted reader rejects.
 
-Only plain containers, tensors and modules as bags of attributes are read; the file names classes, but none of them is
+Only plain containers, tensors and modules (as attribute dictionaries) are read. The file names classes, but none is
 imported and nothing is executed. The format is that of torch.save before version 1.6: four pickles, the storage keys,
 the storages.
 """
@@ -23,33 +23,33 @@ MAGIC = 0x1950A86A20F9469CFC6C
 
 
 class Bag:
-    """What stands for a pickled module, a parameter or a function: its attributes, and no behaviour."""
+    """A placeholder for a pickled module, parameter or function: its attributes without behaviour."""
 
     given: tuple[Any, ...]
 
     def __new__(cls, *given: Any) -> "Bag":
-        """Keep what it is made with; a pickle calls nothing else."""
+        """Store the state; a pickle calls no other method."""
         bag = super().__new__(cls)
         bag.given = given
         return bag
 
     def __setstate__(self, state: Any) -> None:
-        if isinstance(state, dict):  # that of a parameter is a tuple without its values
+        if isinstance(state, dict):  # the state of a parameter is a tuple without values
             self.__dict__.update(state)
 
 
 class _View:
-    """A tensor whose values are still to come: a part of a storage."""
+    """A tensor as a part of a storage, whose values are read later."""
 
     def __init__(self, storage: str, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> None:
         self.storage, self.offset, self.size, self.stride = storage, offset, size, stride
 
 
 class _Reader(pickle.Unpickler):
-    """Knows the few names that a pickled network needs; all of them become bags or views."""
+    """An unpickler that accepts only the names that a pickled network needs; they become placeholders or views."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """OrderedDict, a view for a tensor, a bag for a torch module or a class of the network's own file."""
+        """OrderedDict, a view for a tensor, a placeholder for a torch module or a class of the network's file."""
         known = {("collections", "OrderedDict"): OrderedDict, ("torch._utils", "_rebuild_tensor"): _View}
         if (module, name) in known:
             return known[module, name]
@@ -58,34 +58,34 @@ class _Reader(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
 
     def persistent_load(self, pid: Any) -> Any:
-        """The key of a storage; the class of a module, whose source text is dropped."""
+        """The key of a storage, or the class of a module, whose source text is dropped."""
         if pid[0] == "storage":
             return str(pid[2])
         return pid[1]
 
 
 def read_pickled(path: Path) -> dict[str, Array]:
-    """The tensors of a pickled network by the names of its state dict.
+    """Read the tensors of a pickled network, with the names of its state dict.
 
     Args:
         path: a file of float32 tensors that torch.save wrote before version 1.6.
 
     Raises:
-        WeightsError: if the file is missing, damaged, of another kind, or names anything else.
+        WeightsError: if the file is missing, damaged, of another kind, or has other names.
     """
     try:
         with open(path, "rb") as file:
             if _Reader(file).load() != MAGIC:
                 raise WeightsError(f"{path} is not an old PyTorch checkpoint")
-            _Reader(file).load()  # the version of the protocol
-            _Reader(file).load()  # sizes of the machine that wrote it
+            _Reader(file).load()  # protocol version
+            _Reader(file).load()  # type sizes of the writing machine
             network = _Reader(file, encoding="latin-1").load()
             storages = {str(key): _storage(file) for key in _Reader(file).load()}
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
     except WeightsError:
         raise
-    except Exception as error:  # a damaged pickle raises what it likes
+    except Exception as error:  # a damaged pickle may raise anything
         raise WeightsError(f"{path} is damaged, or holds code, which is never run: {error}") from error
     found: dict[str, Array] = {}
     _collect(network, "", found, storages)
@@ -96,7 +96,7 @@ def _storage(file: BufferedReader) -> Array:
     (count,) = struct.unpack("<q", file.read(8))
     blob = file.read(4 * count) if count >= 0 else b""
     if count < 0 or len(blob) != 4 * count:
-        raise WeightsError(f"{file.name} ends within a tensor")
+        raise WeightsError(f"{file.name} ends inside a tensor")
     return np.frombuffer(blob, "<f4")
 
 

@@ -1,7 +1,7 @@
-"""Weights out of Caffe models and TensorFlow graphs, by the messages that they need; neither Caffe nor TensorFlow.
+"""Read weights of Caffe models and TensorFlow graphs, without Caffe and TensorFlow.
 
 The fields are those of caffe.proto and of TensorFlow's graph.proto, attr_value.proto and tensor.proto. Other fields are
-passed over. Nothing in such a file is executed.
+ignored. Nothing in a file is executed.
 """
 
 import functools
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from a2f.errors import MissingExtraError, WeightsError
 
 Array = NDArray[np.float32]
-# message -> (field, number, type, repeated); another message is named by its type
+# message -> (field, number, type, repeated); the type may be another message
 MESSAGES: dict[str, tuple[tuple[str, int, str, bool], ...]] = {
     "CaffeShape": (("dim", 1, "int64", True),),
     "CaffeBlob": (("data", 5, "float", True), ("shape", 7, "CaffeShape", False)),
@@ -38,37 +38,37 @@ DT_FLOAT = 1
 
 
 def read_caffe(path: Path) -> dict[str, list[Array]]:
-    """The weights of a Caffe model.
+    """Read the weights of a Caffe model.
 
     Args:
         path: a .caffemodel file.
 
     Returns:
-        Name of a layer -> its blobs in order.
+        Layer name -> its blobs in order.
 
     Raises:
-        WeightsError: if the file is missing, damaged or holds no layers with weights.
+        WeightsError: if the file is missing, damaged or has no layers with weights.
     """
     found: dict[str, list[Array]] = {}
     for layer in _parsed("CaffeNet", path).layer:
         if layer.blobs:
             found[layer.name] = [_shaped(blob.data, list(blob.shape.dim), path, layer.name) for blob in layer.blobs]
     if not found:
-        raise WeightsError(f"{path} holds no layers with weights: a .caffemodel file is needed")
+        raise WeightsError(f"{path} has no layers with weights: give a .caffemodel file")
     return found
 
 
 def read_tensorflow(path: Path) -> dict[str, Array]:
-    """The constants of a frozen TensorFlow graph, those of float32.
+    """Read the float32 constants of a frozen TensorFlow graph.
 
     Args:
         path: a .pb file.
 
     Returns:
-        Name of a node -> its value.
+        Node name -> its value.
 
     Raises:
-        WeightsError: if the file is missing, damaged or holds no constants.
+        WeightsError: if the file is missing, damaged or has no constants.
     """
     found = {}
     for node in _parsed("Graph", path).node:
@@ -81,7 +81,7 @@ def read_tensorflow(path: Path) -> dict[str, Array]:
                     values = np.broadcast_to(values, int(np.prod(sides)))
                 found[node.name] = _shaped(values, sides, path, node.name)
     if not found:
-        raise WeightsError(f"{path} holds no constants: a frozen TensorFlow graph (.pb) is needed")
+        raise WeightsError(f"{path} has no constants: give a frozen TensorFlow graph (.pb)")
     return found
 
 

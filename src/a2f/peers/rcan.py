@@ -3,19 +3,19 @@
 Zhang, Li, Li, Wang, Zhong, Fu, "Image Super-Resolution Using Very Deep Residual Channel Attention Networks", ECCV 2018
 (arXiv:1807.02758): 10 groups of 20 blocks. Code read: none. Trained by its authors on DIV2K.
 
-Table 4 prints 15590K parameters (15.59 M: four digits) and 919.9 G Multi-Adds: with one for each bias, ReLU and pooled
-value.
+Table 4 prints 15590K parameters (15.59 M, four digits) and 919.9 G Multi-Adds, counted with one per bias, ReLU and
+pooled value.
 """
 
 import torch
 from torch import Tensor, nn
 
 CHANNELS, SQUEEZED, GROUPS, BLOCKS = 64, 4, 10, 20
-MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K's RGB
+MEAN = (0.4488, 0.4371, 0.4040)  # RGB mean of DIV2K
 
 
 class Attended(nn.Module):
-    """RCAB: two convolutions, the result gated channel by channel, and a shortcut."""
+    """RCAB: two convolutions, a gate per channel, and a shortcut."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Attended(nn.Module):
 
 
 class Residual(nn.Module):
-    """What it holds, a convolution, and a shortcut around both."""
+    """A body, a convolution, and a shortcut around both."""
 
     def __init__(self, *body: nn.Module) -> None:
         super().__init__()

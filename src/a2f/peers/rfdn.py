@@ -1,12 +1,12 @@
-"""RFDN: 1x1 convolutions keep what shallow residuals make.
+"""RFDN: 1x1 convolutions distil the features of shallow residual blocks.
 
 Liu, Tang, Wu, "Residual Feature Distillation Network for Lightweight Image Super-Resolution", ECCV Workshops 2020
-(arXiv:2009.11551); as it won AIM 2020 (arXiv:2009.06943). Code read: sizes in the README of github.com/njulj/RFDN
-alone. Trained by its authors on DIV2K, for AIM on DIV2K and Flickr2K.
+(arXiv:2009.11551); the version that won AIM 2020: arXiv:2009.06943. Code read: only the sizes in the README of
+github.com/njulj/RFDN. Trained by its authors on DIV2K, for AIM on DIV2K and Flickr2K.
 
-The paper prints 534K, 541K and 550K parameters; they come out with 48 channels, 6 blocks and the gates of IMDN at a
-quarter. The 23.9 G Multi-Adds that later papers print beside 550K are those of the network for AIM 2020 (433K; 50
-channels, 4 blocks, spatial attention); the one of 550K has 31 G.
+The paper prints 534K, 541K and 550K parameters. They result from 48 channels, 6 blocks and the gates of IMDN with a
+quarter of the channels. The 23.9 G Multi-Adds that later papers print with 550K belong to the network for AIM 2020
+(433K; 50 channels, 4 blocks, spatial attention); the network with 550K has 31 G.
 """
 
 import torch
@@ -17,7 +17,7 @@ SLOPE = 0.05
 
 
 class Contrast(nn.Module):
-    """Contrast-aware channel attention, of IMDN: gates from the mean plus the standard deviation."""
+    """Contrast-aware channel attention of IMDN: gates from the mean plus the standard deviation."""
 
     def __init__(self, channels: int, squeezed: int) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Contrast(nn.Module):
 
 
 class Spatial(nn.Module):
-    """Enhanced spatial attention (ESA), of RFANet: gates seen from afar, at a sixth of the size."""
+    """Enhanced spatial attention (ESA) of RFANet: gates computed at a sixth of the size."""
 
     def __init__(self, channels: int, inner: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Spatial(nn.Module):
 
 
 class Distilling(nn.Module):
-    """RFDB: 1x1 convolutions keep a half, shallow residuals go on."""
+    """RFDB: 1x1 convolutions distil half of the channels, shallow residuals continue."""
 
     def __init__(self, channels: int, attention: nn.Module) -> None:
         super().__init__()
@@ -77,9 +77,9 @@ class RFDN(nn.Module):
 
     Args:
         scale: s.
-        channels: between blocks.
-        blocks: in a row.
-        spatial: whether the attention is spatial, as for AIM 2020, or that of IMDN.
+        channels: channels between blocks.
+        blocks: number of blocks.
+        spatial: True for spatial attention, as for AIM 2020; False for the attention of IMDN.
     """
 
     def __init__(self, scale: int, *, channels: int = 48, blocks: int = 6, spatial: bool = False) -> None:
@@ -110,5 +110,5 @@ def rfdn(scale: int) -> nn.Module:
 
 
 def rfdn_aim(scale: int) -> nn.Module:
-    """RFDN as it won AIM 2020, [N, 3, H, W] -> [N, 3, sH, sW]."""
+    """The RFDN that won AIM 2020, [N, 3, H, W] -> [N, 3, sH, sW]."""
     return RFDN(scale, channels=50, blocks=4, spatial=True)

@@ -1,8 +1,8 @@
 """RLFN: plain blocks of three convolutions and a light spatial attention.
 
 Kong, Li, Liu, Liu, He, Bai, Chen, Fu, "Residual Local Feature Network for Efficient Super-Resolution", CVPR Workshops
-2022 (arXiv:2205.07514); as it won NTIRE 2022 (arXiv:2205.05675). Code read: sizes in the README of
-github.com/bytedance/RLFN alone. Trained by its authors on DIV2K and Flickr2K.
+2022 (arXiv:2205.07514); the version that won NTIRE 2022: arXiv:2205.05675. Code read: only the sizes in the README of
+github.com/bytedance/RLFN. Trained by its authors on DIV2K and Flickr2K.
 
 The paper prints 527K at x2 and 543K at x4; the challenge 317K and, for an LR image of 256x256, 19.70 G Multi-Adds.
 """
@@ -53,9 +53,9 @@ class RLFN(nn.Module):
 
     Args:
         scale: s.
-        channels: between blocks.
-        middle: between the convolutions of a block.
-        blocks: in a row.
+        channels: channels between blocks.
+        middle: channels between the convolutions of a block.
+        blocks: number of blocks.
     """
 
     def __init__(self, scale: int, *, channels: int = 52, middle: int = 52, blocks: int = 6) -> None:
@@ -79,5 +79,5 @@ def rlfn(scale: int) -> nn.Module:
 
 
 def rlfn_ntire(scale: int) -> nn.Module:
-    """RLFN as it won NTIRE 2022, [N, 3, H, W] -> [N, 3, sH, sW]."""
+    """The RLFN that won NTIRE 2022, [N, 3, H, W] -> [N, 3, sH, sW]."""
     return RLFN(scale, channels=46, middle=48, blocks=4)

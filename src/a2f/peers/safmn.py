@@ -1,10 +1,10 @@
-"""SAFMN: gates from four levels of a pyramid of the features.
+"""SAFMN: gates from a feature pyramid with four levels.
 
 Sun, Dong, Tang, Pan, "Spatially-Adaptive Feature Modulation for Efficient Image Super-Resolution", ICCV 2023
 (arXiv:2302.13800): 36 channels, 8 blocks. Code read: none. Trained by its authors on DIV2K and Flickr2K.
 
 The paper prints 228K, 233K and 240K parameters and 52, 23 and 14 G FLOPs. Its pooling adapts to the size of the image;
-here it pools whole squares of 2, 4 and 8 pixels, the same for sides that are multiples of 8.
+here it pools squares of 2, 4 and 8 pixels, which is equal for sides that are multiples of 8.
 """
 
 import torch
@@ -27,7 +27,7 @@ class Norm(nn.Module):
 
 
 class Modulation(nn.Module):
-    """SAFM: a quarter of the channels at each of four sizes; together they gate the features."""
+    """SAFM: a quarter of the channels at each of four sizes; together they compute the gates."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Modulation(nn.Module):
 
 
 class Block(nn.Module):
-    """Modulation, then a convolutional channel mixer, each behind a normalisation and with a shortcut."""
+    """Modulation, then a convolutional channel mixer, each after a normalisation and with a shortcut."""
 
     def __init__(self) -> None:
         super().__init__()

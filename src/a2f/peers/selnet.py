@@ -1,11 +1,11 @@
-"""SelNet: convolutions whose outputs are gated by selection units, and one pixel shuffle.
+"""SelNet: convolutions with selection units that gate their outputs, and one pixel shuffle.
 
 Choi, Kim, "A Deep Convolutional Neural Network with Selection Units for Super-Resolution", CVPR Workshops 2017. Code
 read: none. Trained by its authors on DIV2K.
 
-The paper's 22 convolutions with selection units between them, 64 channels, an RGB image in and out: so the parameters
-(without biases) and Multi-Adds of Table 6 come out for all three scales. Where exactly the shortcuts of its residual
-units begin and end is not settled by those figures; they cost nothing.
+The network has 22 convolutions with selection units between them, 64 channels, and RGB input and output. This gives the
+parameters (without biases) and the Multi-Adds of Table 6 for all three scales. These figures do not show where the
+shortcuts of the residual units begin and end, because shortcuts have no cost.
 """
 
 import torch
@@ -18,7 +18,7 @@ CHANNELS, PAIRS = 64, 10
 
 
 class Selection(nn.Module):
-    """A selection unit: ReLU, 1x1 convolution and sigmoid make the gates of what it is given."""
+    """A selection unit: ReLU, 1x1 convolution and sigmoid compute gates for the input."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,11 +1,12 @@
-"""SPAN: features gate themselves by an odd function, without parameters.
+"""SPAN: parameter-free attention, in which an odd function of the features gates them.
 
 Wan, Yu, Jiang, Feng, Xu, et al., "Swift Parameter-free Attention Network for Efficient Super-Resolution", CVPR
-Workshops 2024 (arXiv:2311.12770); as it won NTIRE 2024 (arXiv:2404.10343). Code read: none. Trained by its authors on
-DIV2K and Flickr2K.
+Workshops 2024 (arXiv:2311.12770); the version that won NTIRE 2024: arXiv:2404.10343. Code read: none. Trained by its
+authors on DIV2K and Flickr2K.
 
-Each of its 3x3 convolutions is several while it is trained; here they are fused, as in use and as the paper counts:
-481K at x2 and 498K at x4, SPAN-S 410K and 426K; the challenge 151K and 9.83 G at an LR image of 256x256.
+During training each 3x3 convolution consists of several; here they are fused, as in inference and in the counts of the
+paper: 481K at x2 and 498K at x4, SPAN-S 410K and 426K. The challenge reports 151K and 9.83 G for an LR image of
+256x256.
 """
 
 import torch
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 BLOCKS = 6
-MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K's RGB
+MEAN = (0.4488, 0.4371, 0.4040)  # RGB mean of DIV2K
 
 
 class Swift(nn.Module):
@@ -24,7 +25,7 @@ class Swift(nn.Module):
         self.conv1, self.conv2, self.conv3 = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(3))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """[N, C, H, W] -> two of the same: what the block gives, and the features after its first convolution."""
+        """[N, C, H, W] -> the output and the features after the first convolution, both [N, C, H, W]."""
         early = F.silu(self.conv1(x))
         out = self.conv3(F.silu(self.conv2(early)))
         return (out + x) * (torch.sigmoid(out) - 0.5), early
@@ -35,7 +36,7 @@ class SPAN(nn.Module):
 
     Args:
         scale: s.
-        channels: of all layers.
+        channels: channels of all layers.
     """
 
     mean: Tensor
@@ -72,5 +73,5 @@ def span_s(scale: int) -> nn.Module:
 
 
 def span_ntire(scale: int) -> nn.Module:
-    """SPAN as it won NTIRE 2024, [N, 3, H, W] -> [N, 3, sH, sW]."""
+    """The SPAN that won NTIRE 2024, [N, 3, H, W] -> [N, 3, sH, sW]."""
     return SPAN(scale, channels=28)

@@ -3,7 +3,7 @@
 Dong, Loy, He, Tang, "Image Super-Resolution Using Deep Convolutional Networks", TPAMI 2016 (arXiv:1501.00092): the
 network 9-5-5. Code read: none. Trained by its authors on luma of ImageNet, 395,909 images.
 
-Table 6 prints 57K parameters and 52.7 G Multi-Adds: the weights without biases, all at the size of the enlargement.
+Table 6 prints 57K parameters (without biases) and 52.7 G Multi-Adds, all at the size of the enlargement.
 """
 
 from torch import Tensor, nn
@@ -12,10 +12,10 @@ from a2f.peers.luma import Bicubic, OnLuma
 
 
 class SRCNN(nn.Module):
-    """The network of luma.
+    """The luma network.
 
     Args:
-        scale: s; it decides the bicubic enlargement alone.
+        scale: s; used only for the bicubic enlargement.
     """
 
     def __init__(self, scale: int) -> None:

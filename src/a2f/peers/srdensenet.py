@@ -1,14 +1,15 @@
-"""SRDenseNet: eight dense blocks whose outputs all meet in a bottleneck, and transposed convolutions.
+"""SRDenseNet: eight dense blocks, a bottleneck over all their outputs, and transposed convolutions.
 
 Tong, Li, Liu, Gao, "Image Super-Resolution Using Dense Skip Connections", ICCV 2017: SRDenseNet_All. Code read: none.
 Trained by its authors on luma of 50,000 images of ImageNet.
 
-The 69 layers are those of the paper: eight blocks of eight layers with growth rate 16, a bottleneck of 256 channels, a
-doubling by each of two transposed convolutions. The width of the first layer and what the first layer of a block sees
-cannot be told from the text. This network has 128 channels from the first layer and from each block, and 2142K weights.
-Table 6 prints 2015K and 389.9 G. Both fit together if the transposed convolutions are counted twice for each input
-pixel: then everything before them has 833K or 834K weights, and here it has 960K. First layers of blocks that see 48
-channels would give that, and nothing in the text speaks for 48. The printed figures are not met.
+The 69 layers are those of the paper: eight blocks of eight layers with growth rate 16, a bottleneck of 256 channels,
+and two transposed convolutions that each double the size. The text does not give the width of the first layer and the
+input of the first layer of a block. This network has 128 channels after the first layer and after each block, and 2142K
+weights. Table 6 prints 2015K and 389.9 G. These two figures are consistent if the transposed convolutions are counted
+twice for each input pixel: then all layers before them have 833K or 834K weights, but here they have 960K. Blocks whose
+first layer has 48 input channels would give that number, but nothing in the text supports 48. So the printed figures
+are not reproduced.
 """
 
 import torch
@@ -21,7 +22,7 @@ WIDTH = GROWTH * LAYERS
 
 
 class Dense(nn.Module):
-    """Eight layers, each of which sees all layers of the block before it; their outputs are what the block gives."""
+    """Eight layers; the input of each is the outputs of all earlier layers. The result is all outputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +39,7 @@ class Dense(nn.Module):
 
 
 class SRDenseNet(nn.Module):
-    """The network of luma.
+    """The luma network.
 
     Args:
         scale: 2 or 4.

@@ -1,12 +1,12 @@
-"""SRFBN and SRFBN-S: one block four times over, its output fed back to its input.
+"""SRFBN and SRFBN-S: one block applied four times, its output is fed back to its input.
 
-Li, Yang, Liu, Yang, Jeon, Wu, "Feedback Network for Image Super-Resolution", CVPR 2019 (arXiv:1903.09814): T = 4 times,
-G = 6 groups and m = 64 channels; the small one G = 3 and m = 32. Code read: none. Trained by its authors on DIV2K and
-Flickr2K, the small one on DIV2K.
+Li, Yang, Liu, Yang, Jeon, Wu, "Feedback Network for Image Super-Resolution", CVPR 2019 (arXiv:1903.09814): T = 4
+iterations, G = 6 groups and m = 64 channels; SRFBN-S has G = 3 and m = 32. Code read: none. Trained by its authors on
+DIV2K and Flickr2K, SRFBN-S on DIV2K.
 
-The image of the last time is the result. Table 6 prints the parameters of x4 (kernel 8, stride 4), 483K, for all three
-scales; x2 has kernel 6 and x3 kernel 7, with fewer. Tables 4 and 6 print 1128.7 and 132.5 G Multi-Adds. Convolutions,
-biases and PReLUs come to 1127.4 and 132.1 G; the last 0.1 and 0.3 % are not explained.
+The image of the last iteration is the result. Table 6 prints the parameters of x4 (kernel 8, stride 4), 483K, for all
+three scales; x2 has kernel 6 and x3 kernel 7, with fewer parameters. Tables 4 and 6 print 1128.7 and 132.5 G
+Multi-Adds. Convolutions, biases and PReLUs sum to 1127.4 and 132.1 G; the remaining 0.1 and 0.3 % are not explained.
 """
 
 import torch
@@ -14,17 +14,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 TIMES = 4
-MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K's RGB
+MEAN = (0.4488, 0.4371, 0.4040)  # RGB mean of DIV2K
 KERNELS = {2: 6, 3: 7, 4: 8}
 
 
 def activated(conv: nn.Module) -> nn.Module:
-    """A convolution and its PReLU of one slope."""
+    """A convolution and a PReLU with one slope."""
     return nn.Sequential(conv, nn.PReLU(1, 0.2))
 
 
 class Feedback(nn.Module):
-    """The feedback block: groups that go up to HR size and down again, densely joined."""
+    """The feedback block: densely connected groups that go up to HR size and down again."""
 
     def __init__(self, scale: int, channels: int, groups: int) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class SRFBN(nn.Module):
         return self.images(x)[-1]
 
     def images(self, x: Tensor) -> list[Tensor]:
-        """The images of all times, for training; each [N, 3, sH, sW]."""
+        """The images of all iterations, for training; each [N, 3, sH, sW]."""
         x = (x - self.mean) * 255
         large = F.interpolate(x, scale_factor=float(self.scale), mode="bilinear", align_corners=False)
         first = self.head(x)

@@ -1,12 +1,13 @@
-"""SRMDNF: an image and its blur as maps of the same size in, one pixel shuffle out.
+"""SRMDNF: the input is an image and maps of its blur, the output is one pixel shuffle.
 
 Zhang, Zuo, Zhang, "Learning a Single Convolutional Super-Resolution Network for Multiple Degradations", CVPR 2018
-(arXiv:1712.06116): the noise-free one. Code read: none. Trained by its authors on DIV2K, BSD400 and Waterloo images.
+(arXiv:1712.06116): the noise-free network. Code read: none. Trained by its authors on DIV2K, BSD400 and Waterloo
+images.
 
-The blur kernel comes as 15 numbers (its principal components), the same at each pixel. Its projection is part of what
-its authors trained; here it is a buffer of 15 zeros, which stand for a fixed degradation. Table 6 prints parameters
-with biases and ten batch normalisations, which use merges into the convolutions, and Multi-Adds of the convolutions; at
-x3 the LR image is taken as 102,400 pixels.
+The blur kernel is given as 15 numbers (its principal components), equal at each pixel. The authors' training data
+defines the projection; here it is a buffer of 15 zeros for a fixed degradation. Table 6 prints parameters with biases
+and ten batch normalisations (merged into the convolutions for inference), and the Multi-Adds of the convolutions; at x3
+it assumes an LR image of 102,400 pixels.
 """
 
 import torch

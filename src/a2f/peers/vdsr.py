@@ -1,11 +1,11 @@
-"""VDSR: 20 layers on the bicubic enlargement, which they correct.
+"""VDSR: 20 layers that correct the bicubic enlargement.
 
 Kim, Lee, Lee, "Accurate Image Super-Resolution Using Very Deep Convolutional Networks", CVPR 2016 (arXiv:1511.04587).
-Code read: none; of a checkpoint by others (github.com/twtygqyy/pytorch-vdsr, no licence found) names and shapes.
+Code read: none; only names and shapes in a checkpoint by others (github.com/twtygqyy/pytorch-vdsr, no licence found).
 Trained by its authors on luma of 91 and BSD200 images, one network for x2, x3 and x4.
 
-Table 6 prints the weights without biases, all at the size of the enlargement. The layers here have none, as in that
-checkpoint.
+Table 6 prints the weights without biases, all at the size of the enlargement. The layers here have no biases, as in
+that checkpoint.
 """
 
 from torch import Tensor, nn
@@ -14,10 +14,10 @@ from a2f.peers.luma import Bicubic, OnLuma
 
 
 class VDSR(nn.Module):
-    """The network of luma.
+    """The luma network.
 
     Args:
-        scale: s; it decides the bicubic enlargement alone.
+        scale: s; used only for the bicubic enlargement.
     """
 
     def __init__(self, scale: int) -> None:

@@ -1,10 +1,11 @@
-"""WDSR-A: residual blocks that are wide before their ReLU, the baseline of A²F.
+"""WDSR-A: residual blocks that are wide before the ReLU, the baseline of A²F.
 
 Yu, Fan, Yang, Xu, Wang, Wang, Huang, "Wide Activation for Efficient and Accurate Image Super-Resolution", 2018
-(arXiv:1808.08718): 16 blocks, 32 channels, four times as many inside. Code read: none. Trained by its authors on DIV2K.
+(arXiv:1808.08718): 16 blocks, 32 channels, four times as many before the ReLU. Code read: none. Trained by its authors
+on DIV2K.
 
-This is the network of that paper, its shortcut from the image a 5x5 convolution. BASELINE of Table 2 of the A²F paper,
-1190K at x2, differs in a 3x3 shortcut and three factors a block; it is `a2f profile baseline`. Both round to 1190K.
+This is the network of that paper, with a 5x5 convolution as the shortcut from the image. BASELINE of Table 2 of the A²F
+paper (1190K at x2, `a2f profile baseline`) has a 3x3 shortcut and three factors per block instead. Both round to 1190K.
 """
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 CHANNELS, WIDE, BLOCKS = 32, 128, 16
-MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K's RGB
+MEAN = (0.4488, 0.4371, 0.4040)  # RGB mean of DIV2K
 
 
 def normed(inputs: int, outputs: int, kernel: int = 3) -> nn.Module:
@@ -23,7 +24,7 @@ def normed(inputs: int, outputs: int, kernel: int = 3) -> nn.Module:
 
 
 class Residual(nn.Module):
-    """Wide, ReLU, narrow, and a shortcut."""
+    """A wide convolution, ReLU, a narrow convolution, and a shortcut."""
 
     def __init__(self) -> None:
         super().__init__()

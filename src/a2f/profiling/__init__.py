@@ -1,1 +1,1 @@
-"""What a network costs: parameters, operations, time."""
+"""The cost of a network: parameters, operations, time, memory."""

@@ -1,4 +1,4 @@
-"""Operations and activations of a network, by arithmetic."""
+"""Operations and activations of a network, computed from its configuration."""
 
 from typing import Literal
 
@@ -6,23 +6,23 @@ from a2f.variants import A2FConfig
 
 Convention = Literal["convolutions", "table5", "table6"]
 
-OUTPUT = (1280, 720)  # width and height for which the field states Multi-Adds
+OUTPUT = (1280, 720)  # standard output size for Multi-Adds
 
 
 def lr_size(config: A2FConfig, *, output: tuple[int, int] = OUTPUT) -> tuple[int, int]:
-    """Width and height of the LR image of an output, each cut to whole pixels."""
+    """Width and height of the LR image of an output, rounded down to whole pixels."""
     return output[0] // config.scale, output[1] // config.scale
 
 
 def multi_adds(config: A2FConfig, *, width: int, height: int, convention: Convention = "convolutions") -> int:
-    """Multiply-accumulates of one image.
+    """Multiply-accumulate operations for one image.
 
     Args:
         config: the network.
-        width: of the LR image, pixels.
-        height: of the LR image, pixels.
-        convention: "convolutions" counts those alone; "table5" one more for each output with a bias, as the GFLOPs of
-            the paper's Table 5; "table6" one more for each ReLU and each pooled value too, as its Multi-Adds.
+        width: width of the LR image, pixels.
+        height: height of the LR image, pixels.
+        convention: "convolutions" counts only convolutions; "table5" adds one per output with a bias, as the GFLOPs in
+            Table 5 of the paper; "table6" also adds one per ReLU and per pooled value, as the Multi-Adds in Table 6.
     """
     c, hidden, out = config.channels, config.hidden, 3 * config.scale**2
     per_pixel = 3 * c * config.head_kernel**2 + 27 * out + 9 * c * out
@@ -42,12 +42,12 @@ def multi_adds(config: A2FConfig, *, width: int, height: int, convention: Conven
 
 
 def activations(config: A2FConfig, *, width: int, height: int) -> int:
-    """Output elements of all convolutions, the field's "activations" (NTIRE efficiency challenges).
+    """Output elements of all convolutions ("activations" in the NTIRE efficiency challenges).
 
     Args:
         config: the network.
-        width: of the LR image, pixels.
-        height: of the LR image, pixels.
+        width: width of the LR image, pixels.
+        height: height of the LR image, pixels.
     """
     c, out = config.channels, 3 * config.scale**2
     per_pixel = c + 2 * out + config.blocks * (config.hidden + c + (c if config.projection else 0))

@@ -1,4 +1,4 @@
-"""What any network costs, counted while it runs on shapes alone."""
+"""Count the operations of any network while it runs on shapes without values."""
 
 import copy
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from a2f.errors import UsageError
 from a2f.peers.files import Network
-from a2f.peers.own import told
+from a2f.peers.own import reason
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counted:
-    """Operations of one image.
+    """Operations for one image.
 
     Attributes:
-        multi_adds: of the convolutions; of a transposed one those that reach an output.
-        at_outputs: how many more there are if a transposed convolution is counted with its whole kernel at each pixel
-            of its output, as some papers do.
-        biases: outputs of convolutions that have a bias.
-        rectified: values that pass a ReLU, leaky or parametric.
-        pooled: values that a mean over the image takes in.
+        multi_adds: Multi-Adds of the convolutions; for a transposed convolution only those that reach an output.
+        at_outputs: additional Multi-Adds if a transposed convolution is counted with its whole kernel at each output
+            pixel, as in some papers.
+        biases: outputs of convolutions with a bias.
+        rectified: inputs of ReLUs, also leaky or parametric.
+        pooled: inputs of means over the image.
         activations: outputs of all convolutions.
     """
 
@@ -36,15 +36,15 @@ class Counted:
 
     @property
     def as_table6(self) -> int:
-        """By the rules that give the Multi-Adds of A²F in Table 6: with biases, ReLUs and pooled values."""
+        """Multi-Adds counted as for A²F in Table 6: with biases, ReLUs and pooled values."""
         return self.multi_adds + self.biases + self.rectified + self.pooled
 
 
 def count(network: nn.Module, *, width: int, height: int) -> Counted:
-    """Count a network on one image; no values are computed.
+    """Count the operations of a network on one image; no values are computed.
 
     Args:
-        network: [1, 3, H, W] -> any; left as it is.
+        network: [1, 3, H, W] -> any; it is not changed.
         width: W, pixels.
         height: H, pixels.
     """
@@ -55,34 +55,34 @@ def count(network: nn.Module, *, width: int, height: int) -> Counted:
 
 
 def count_network(network: Network, *, width: int, height: int) -> Counted:
-    """As `count`, of a network by its name.
+    """Count the operations of an opened network on one image.
 
     Raises:
-        UsageError: if the network does not run on shapes alone, or not on an image of this size.
+        UsageError: if the network does not run on shapes without values, or not on an image of this size.
     """
     try:
         return count(network.module, width=width, height=height)
-    except (Exception, SystemExit) as error:  # whatever a researcher's network raises
+    except (Exception, SystemExit) as error:  # a network of the user may raise anything
         raise UsageError(
-            f"{network.name} cannot be counted on {width} x {height} pixels: {told(error)}. It is run on shapes "
-            "without values: forward makes tensors on the device of its input and reads no values (.item(), float())"
+            f"{network.name} cannot be counted on {width} x {height} pixels: {reason(error)}. It runs on shapes "
+            "without values: forward must make tensors on the device of its input and read no values (.item(), float())"
         ) from error
 
 
 def parameters_of(network: nn.Module) -> tuple[int, int]:
-    """All parameters, each once, and those of them that are weights: without biases, gains and single factors."""
+    """The number of parameters, and of those that are weights (without biases, gains and scalars)."""
     sizes = [(p.numel(), p.dim()) for p in network.parameters()]
     return sum(n for n, _ in sizes), sum(n for n, dims in sizes if dims > 1)
 
 
 def folded_parameters(network: nn.Module) -> int:
-    """All parameters without the gains of weight normalisation."""
+    """The number of parameters without the gains of weight normalisation."""
     gains = [p for name, p in network.named_parameters() if name.endswith("parametrizations.weight.original0")]
     return parameters_of(network)[0] - sum(p.numel() for p in gains)
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call,unused-ignore]
-    """Sees each operation that PyTorch runs."""
+    """Counts each operation that PyTorch runs."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call,unused-ignore]

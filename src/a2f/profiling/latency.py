@@ -1,4 +1,4 @@
-"""Time of one run on this machine."""
+"""Measure the time of one run on this machine."""
 
 import os
 import statistics
@@ -16,13 +16,13 @@ from a2f.upscaler import Upscaler
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """Seconds of one run.
+    """The measured times of a run.
 
     Attributes:
-        median_s: median.
-        fastest_s: smallest.
-        slowest_s: largest.
-        runs: how many counted.
+        median_s: median time, seconds.
+        fastest_s: shortest time, seconds.
+        slowest_s: longest time, seconds.
+        runs: number of measured runs.
     """
 
     median_s: float
@@ -32,18 +32,18 @@ class Latency:
 
 
 def threads_of_run(threads: int | None) -> int:
-    """How many threads a timed run gets, on each engine: engines have different defaults of their own.
+    """The number of threads of a timed run, equal for all engines, whose own defaults differ.
 
     Args:
-        threads: that were asked for; None takes $OMP_NUM_THREADS, or else all cores of the process.
+        threads: the requested number; None uses $OMP_NUM_THREADS, or all cores of the process if it is not set.
 
     Raises:
-        UsageError: if the variable is no number of threads.
+        UsageError: if the variable is not a valid number of threads.
     """
     told = os.environ.get("OMP_NUM_THREADS", "")
     if threads is None and told:
         if not told.isdecimal() or int(told) < 1:
-            raise UsageError(f"OMP_NUM_THREADS={told}: a whole number over 0 is needed, or --threads N")
+            raise UsageError(f"OMP_NUM_THREADS={told}: set it to a whole number greater than 0, or give --threads N")
         return int(told)
     return threads or default_threads()
 
@@ -51,15 +51,15 @@ def threads_of_run(threads: int | None) -> int:
 def measure_latency(
     upscalers: Mapping[str, Upscaler], *, width: int, height: int, rounds: int = 5
 ) -> dict[str, Latency]:
-    """Time upscalers against each other, taking turns; of the three runs of a turn the first does not count.
+    """Measure upscalers in turns of three runs; the first run of a turn is not counted.
 
-    glibc is told to keep freed memory, for the whole process.
+    glibc is configured to keep freed memory, for the whole process.
 
     Args:
-        upscalers: name -> engine.
+        upscalers: name -> upscaler.
         width: of the LR image, pixels.
         height: of the LR image, pixels.
-        rounds: turns of each.
+        rounds: number of turns of each upscaler.
     """
     keep_freed_memory()
     image = np.random.default_rng(0).random((height, width, 3), dtype=np.float32)

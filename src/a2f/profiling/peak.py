@@ -1,4 +1,4 @@
-"""Peak memory of one run on this machine."""
+"""Measure the peak memory of one run on this machine."""
 
 import functools
 import sys
@@ -18,31 +18,31 @@ from a2f.runtime.options import EngineName
 from a2f.upscaler import Upscaler
 from a2f.weights import Weights
 
-SMALL_PX = 16  # sides of the first image; the spatial attention of some networks takes no smaller one
+SMALL_PX = 16  # side of the first image; the spatial attention of some networks needs at least this size
 
 
 def measure_peak_memory(
     weights: Weights, *, width: int, height: int, engine: EngineName, device: str, dtype: str, threads: int | None
 ) -> int:
-    """By how much one run raises the peak memory of a process that has the engine and an image of 16 x 16 behind it.
+    """Measure the increase of peak memory by one run, after the engine is open and a 16 x 16 image has run.
 
-    The process is a fresh one. On CUDA it is what torch's allocator has at most, weights included; otherwise the
-    resident memory, as the system counts it.
+    The run is in a new process. On CUDA the result is the peak of torch's allocator, including the weights; otherwise
+    it is the resident memory reported by the system.
 
     Args:
-        weights: of any network of the family.
+        weights: weights of any A²F network.
         width: of the LR image, pixels.
         height: of the LR image, pixels.
-        engine: as `a2f.runtime.load_engine`.
-        device: the same.
-        dtype: the same.
-        threads: the same.
+        engine: engine of `a2f.runtime.load_engine`.
+        device: device of the engine.
+        dtype: precision of the engine.
+        threads: number of threads; None for the default of the engine.
 
     Returns:
         Bytes.
 
     Raises:
-        UsageError: if the system does not tell (Windows), or onnxruntime runs on CUDA.
+        UsageError: if the system does not report it (Windows), or for onnxruntime on CUDA.
     """
     opened = functools.partial(load_engine, weights, engine=engine, device=device, dtype=dtype, threads=threads)
     return _measured(opened, width, height, engine=engine, device=device)
@@ -51,23 +51,23 @@ def measure_peak_memory(
 def measure_network_memory(
     name: str, *, scale: int, width: int, height: int, engine: EngineName, device: str, dtype: str, threads: int | None
 ) -> int:
-    """The same for a network that is not A²F, with random weights.
+    """Measure the increase of peak memory by one run of a network that is not A²F, with random weights.
 
     Args:
         name: a key of `a2f.peers.PEERS`, or "file.py:Class".
         scale: s.
         width: of the LR image, pixels.
         height: of the LR image, pixels.
-        engine: as `a2f.runtime.network_engine.open_network_engine`.
-        device: the same.
-        dtype: the same.
-        threads: the same.
+        engine: engine of `a2f.runtime.network_engine.open_network_engine`.
+        device: device of the engine.
+        dtype: precision of the engine.
+        threads: number of threads; None for the default of the engine.
 
     Returns:
         Bytes.
 
     Raises:
-        UsageError: as `measure_peak_memory`, or for another engine.
+        UsageError: if the system does not report it (Windows), for onnxruntime on CUDA, or for another engine.
     """
     how = {"engine": engine, "device": device, "dtype": dtype, "threads": threads}
     return _measured(functools.partial(_opened_network, name, scale, how), width, height, engine=engine, device=device)
@@ -101,7 +101,7 @@ def _peak_of_this_process(opened: Callable[[], Upscaler], width: int, height: in
 
 def _resident_peak() -> int:
     status = Path("/proc/self/status")
-    if status.exists():  # getrusage counts what the process was before it became this program
+    if status.exists():  # getrusage also counts the memory before exec
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
     import resource

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from a2f.errors import Hint, MemoryLimitError
-from a2f.upscaler import HEARD_AFTER_S, UNWATCHED, Control
+from a2f.upscaler import CANCEL_POLL_S, UNWATCHED, Control
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 HUGE_PAGE = 2**21
@@ -150,7 +150,7 @@ class Memory:
         with self._changed:
             while not self._has_room(count, thread):
                 control.check()
-                self._changed.wait(HEARD_AFTER_S)
+                self._changed.wait(CANCEL_POLL_S)
             self._taken[key] = count, thread
         try:
             yield

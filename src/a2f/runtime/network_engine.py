@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from a2f.errors import EngineError, InputError
 from a2f.export.check import Difference, rounding
-from a2f.peers.own import told
+from a2f.peers.own import reason
 from a2f.runtime.engine import to_batch, to_image
 from a2f.runtime.memory import usable_cores
 from a2f.runtime.options import EngineName
@@ -137,7 +137,7 @@ def _on_torch(network: "Network", device: str, dtype: str, threads: int | None) 
             with torch.inference_mode():
                 y: Array = module(torch.from_numpy(x).to(device, getattr(torch, dtype))).float().cpu().numpy()
         except (Exception, SystemExit) as error:  # whatever a researcher's network raises
-            raise InputError(f"{network.name} failed on {x.shape[3]} x {x.shape[2]} pixels: {told(error)}") from error
+            raise InputError(f"{network.name} failed on {x.shape[3]} x {x.shape[2]} pixels: {reason(error)}") from error
         return y
 
     return run

@@ -23,7 +23,7 @@ from a2f.runtime.onnx import KEPT_PX, onnx_steps
 from a2f.runtime.pieces import PieceRunner
 from a2f.runtime.plan import Limits, whole_bytes
 from a2f.runtime.tiled import Array
-from a2f.upscaler import HEARD_AFTER_S, Control
+from a2f.upscaler import CANCEL_POLL_S, Control
 from a2f.weights import Weights
 
 CAPABILITIES = {"float32": "FP32", "bfloat16": "BF16", "int8": "INT8"}
@@ -114,7 +114,7 @@ class CompiledGraph:
             control: ends the run, or the waiting for others, with Cancelled.
             gives_back: what the run took goes back to the system, which OpenVINO allows only between runs.
         """
-        while not self._lock.acquire(timeout=HEARD_AFTER_S):
+        while not self._lock.acquire(timeout=CANCEL_POLL_S):
             control.check()
         try:
             control.check()
@@ -136,7 +136,7 @@ class CompiledGraph:
 
 def _wait(request: Any, control: Control) -> None:
     """Until a run is done, or is cancelled."""
-    while control.cancelled is not None and not request.wait_for(int(1000 * HEARD_AFTER_S)):
+    while control.cancelled is not None and not request.wait_for(int(1000 * CANCEL_POLL_S)):
         if control.cancelled():
             request.cancel()
             with suppress(RuntimeError):  # which says that it was cancelled

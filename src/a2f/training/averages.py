@@ -1,4 +1,4 @@
-"""Averages of the weights over the steps of a run, which are what is evaluated, kept and shipped."""
+"""Averages of the weights over the steps of a run. The averages are evaluated, saved and shipped."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Average:
-    """How one average forgets.
+    """The decay of one average.
 
     Attributes:
-        decay: constant decay, as of an exponential moving average; 0 keeps the weights themselves.
-        width: of a power-law average (Karras et al. 2024, "Analyzing and Improving the Training Dynamics of Diffusion
-            Models", Sec. 3.1): the standard deviation of its window as a fraction of the run so far, over 0 and at most
-            0.25. Such an average spans the same part of the run at any time. 0 for a constant decay.
+        decay: constant decay of an exponential moving average; 0 keeps the current weights.
+        width: width of a power-law average (Karras et al. 2024, "Analyzing and Improving the Training Dynamics of
+            Diffusion Models", Sec. 3.1): the standard deviation of its window as a fraction of the run so far, greater
+            than 0 and at most 0.25. The window grows with the run. 0 for a constant decay.
     """
 
     decay: float = 0.0
@@ -25,19 +25,19 @@ class Average:
         """The decay of a step.
 
         Args:
-            step: steps taken, this one included; at least 1.
+            step: number of steps including this one; at least 1.
         """
         if self.width:
             return float((1 - 1 / step) ** (power_of(self.width) + 1))
-        # Early on the average follows closely, or it would remember the start for thousands of steps.
+        # A small decay at the start, so that the initial weights do not remain in the average for thousands of steps.
         return min(self.decay, (1 + step) / (10 + step)) if self.decay else 0.0
 
 
 def power_of(width: float) -> float:
-    """The exponent γ of a power-law average of a width (Karras et al. 2024, Eq. 125 and Algorithm 2).
+    """The exponent γ of a power-law average with this width (Karras et al. 2024, Eq. 125 and Algorithm 2).
 
     Args:
-        width: the standard deviation of the window as a fraction of the run, over 0 and at most 0.25.
+        width: the standard deviation of the window as a fraction of the run, greater than 0 and at most 0.25.
     """
     low, high = 0.0, 1e6
     for _ in range(100):  # the width falls with γ
@@ -50,11 +50,11 @@ def power_of(width: float) -> float:
 
 
 class Averages:
-    """Several averages of the same parameters, side by side.
+    """Several averages of the same parameters.
 
     Args:
         parameters: name -> tensor; each average starts as a copy.
-        kinds: how each average forgets.
+        kinds: the decay of each average.
     """
 
     def __init__(self, parameters: Mapping[str, Tensor], kinds: Sequence[Average]) -> None:
@@ -67,11 +67,11 @@ class Averages:
 
     @torch.no_grad()
     def update(self, parameters: Mapping[str, Tensor], decays: Sequence[float] | Tensor) -> None:
-        """Take the parameters of one more step.
+        """Add the parameters of one more step to all averages.
 
         Args:
             parameters: name -> tensor.
-            decays: one for each average; a tensor on the device where the step is recorded as a graph.
+            decays: one per average; a tensor on the device if the step is recorded as a CUDA graph.
         """
         now = list(parameters.values())
         for values, decay in zip(self.values, decays, strict=True):

@@ -1,10 +1,10 @@
-"""The blocks of A²F for training on a CPU, with gradients written out.
+"""The blocks of A²F for training on a CPU, with explicit gradients.
 
-PyTorch's own gradients of `a2f.model.a2f.Block` are right and slow on a CPU: each block adds strided slices of the
-gradients of all features before it, casts each feature once per use, and reads and writes all pixels for each factor.
-Here the features of all blocks lie in one matrix for each image, [H·W, L·C], and the gradients of all blocks in
-another. `proj` (Eq. 6), the gates (Eq. 7) and their sum (Eq. 9) are one product with columns of the first, and what
-they pass back is one product with columns of the second.
+PyTorch's automatic gradients of `a2f.model.a2f.Block` are correct but slow on a CPU: each block adds strided slices of
+the gradients of all earlier features, casts each feature once per use, and reads and writes all pixels for each factor.
+Here one matrix per image, [H·W, L·C], holds the features of all blocks, and another holds the gradients of all blocks.
+`proj` (Eq. 6), the gates (Eq. 7) and their sum (Eq. 9) are one product with columns of the first matrix. Their backward
+pass is one product with columns of the second.
 """
 
 from dataclasses import dataclass
@@ -19,15 +19,16 @@ FUSED = hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 
 @dataclass(frozen=True, kw_only=True)
 class BlockTensors:
-    """What L blocks compute with; `conv1`, `conv2` and their biases in the precision of the step, the others float32.
+    """The parameters of L blocks. `conv1`, `conv2` and their biases have the precision of the step, the others float32.
 
     Attributes:
         conv1, conv1_bias: [L, hidden, C, 3, 3] and [L, hidden].
         conv2, conv2_bias: [L, C, hidden, 3, 3] and [L, C], λ_res multiplied in.
         lambda_x: [L].
-        proj: [L, C, L·C], of which block i, counted from 1, uses the first i·C columns; None without projection.
+        proj: [L, C, L·C]; block i, counted from 1, uses the first i·C columns; None without projection.
         lambda_att: [L]; None without projection.
-        att: `att.conv1.weight` [L, C, C], its bias [L, C], and those of `att.conv2`; empty without attention.
+        att: `att.conv1.weight` [L, C, C], `att.conv1.bias` [L, C], then the same for `att.conv2`; empty without
+            attention.
     """
 
     conv1: Tensor
@@ -41,14 +42,14 @@ class BlockTensors:
 
 
 def run_blocks(x: Tensor, tensors: BlockTensors) -> Tensor:
-    """x_0 to x_L (Eq. 2).
+    """Run all blocks: x_0 to x_L (Eq. 2).
 
     Args:
         x: x_0, [N, C, H, W], channels last in memory, in the precision of the step.
-        tensors: of the blocks.
+        tensors: the parameters of the blocks.
 
     Returns:
-        x_L, of the shape and precision of x; gradients flow to x and to all tensors.
+        x_L, with the shape and precision of x; gradients flow to x and to all tensors.
     """
     t = tensors
     result: Tensor = _Blocks.apply(  # type: ignore[no-untyped-call]
@@ -58,7 +59,7 @@ def run_blocks(x: Tensor, tensors: BlockTensors) -> Tensor:
 
 
 class _Blocks(torch.autograd.Function):
-    """[N, H·W, C] is the memory of an image [N, C, H, W] with channels last."""
+    """All blocks as one operation. [N, H·W, C] is the memory layout of [N, C, H, W] with channels last."""
 
     @staticmethod
     def forward(
@@ -112,14 +113,14 @@ class _Blocks(torch.autograd.Function):
 
 
 class _Auxiliary:
-    """λ_att · att(x_proj) · x_proj (Eq. 6, 7 and 9) of all blocks, without x_proj.
+    """λ_att · att(x_proj) · x_proj (Eq. 6, 7 and 9) of all blocks, without computing x_proj.
 
     The gates of an image and λ_att are multiplied into the kernel of `proj`. The gates need the mean of x_proj over the
     pixels, which is `proj` of the means of the features.
 
     Args:
         x: x_0.
-        proj, lambda_att, att: as in `BlockTensors`.
+        proj, lambda_att, att: fields of `BlockTensors`.
     """
 
     def __init__(self, x: Tensor, proj: Tensor, lambda_att: Tensor, att: tuple[Tensor, ...]) -> None:
@@ -127,18 +128,19 @@ class _Auxiliary:
         self.blocks, self.c, self.n = len(proj), x.shape[1], len(x)
         self.pixels, self.dtype = x.shape[2] * x.shape[3], x.dtype
         self.features = self._columns(self.blocks)  # x_0 to x_{L-1}
-        self.means = torch.zeros(self.n, self.blocks * self.c)  # of the features
-        # λ_att · gates · proj for each image: the last block first, behind a place for what is equal for all pixels
+        self.means = torch.zeros(self.n, self.blocks * self.c)  # means of the features
+        # λ_att · gates · proj for each image: first a slot for the part that is equal for all pixels, then the last
+        # block first
         self.kernels = x.new_zeros(self.n, self.blocks + 1, self.c, self.blocks * self.c)
         small = (self.blocks, self.n, self.c)
         self.pooled, self.att_hidden, self.gates = (torch.empty(small) for _ in range(3))
         self.g_factor, self.g_gates, self.g_att_hidden = (torch.empty(small) for _ in range(3))
 
     def _columns(self, count: int) -> Tensor:
-        """[N, H·W, count · C], and columns up to a multiple of 32.
+        """Zeros of [N, H·W, count · C], with the columns padded to a multiple of 32.
 
-        Zeros, since products with the left columns in bfloat16 read beyond them (oneDNN on AMX, for widths that are no
-        multiple of 32): they multiply what lies there by 0, and NaN times 0 is NaN.
+        The padding must be zero: for widths that are not a multiple of 32, products in bfloat16 (oneDNN on AMX) read
+        beyond the used columns and multiply the values there by 0, and NaN times 0 is NaN.
         """
         return torch.zeros(self.n, self.pixels, -(-count * self.c // 32) * 32, dtype=self.dtype)
 
@@ -147,8 +149,8 @@ class _Auxiliary:
 
         Args:
             i: the block.
-            image: its input x_i, [N, H·W, C].
-            to: the sum of Eq. 9, of that shape.
+            image: input x_i of the block, [N, H·W, C].
+            to: the sum of Eq. 9, of the same shape; changed in place.
         """
         width = (i + 1) * self.c
         self.features[..., i * self.c : width] = image
@@ -165,16 +167,16 @@ class _Auxiliary:
         to.baddbmm_(self.features[..., :width], kernel[..., :width].mT)
 
     def backward(self, i: int, g: Tensor, *, to: Tensor) -> Tensor:
-        """Pass gradients back through block i; blocks come last first.
+        """Compute the gradients of block i; call it for the last block first.
 
         Args:
             i: the block.
-            g: gradient of its output, [N, H·W, C].
-            to: the gradient of its input, of that shape; what passes through the auxiliary features of this block and
-                of all behind it is added.
+            g: gradient of the output of the block, [N, H·W, C].
+            to: gradient of the input of the block, of the same shape; the gradients through the auxiliary features of
+                this block and of all later blocks are added in place.
 
         Returns:
-            The gradient of λ_x, one number.
+            The gradient of λ_x, a scalar.
         """
         c, width = self.c, (i + 1) * self.c
         if i == self.blocks - 1:
@@ -207,7 +209,7 @@ class _Auxiliary:
         return self.g_att_hidden[i] @ self.att[0][i]
 
     def gradients(self) -> tuple[Tensor, ...]:
-        """Those of `proj`, `lambda_att` and `att`."""
+        """The gradients of `proj`, `lambda_att` and `att`."""
         if not self.att:
             return self.g_proj, self.g_factor.sum((1, 2))
         return (
@@ -221,7 +223,7 @@ class _Auxiliary:
 
 
 def conv_relu(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
-    """A 3x3 convolution with padding 1, and ReLU, without gradients; one operation where PyTorch has it."""
+    """A 3x3 convolution with padding 1 and ReLU, without gradients; one fused operation if PyTorch has it."""
     if FUSED:
         one = [1, 1]
         result: Tensor = torch.ops.mkldnn._convolution_pointwise(x, kernel, bias, one, one, one, 1, "relu", [], "")
@@ -230,10 +232,10 @@ def conv_relu(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
 
 
 def _relu_backward(grad: Tensor, hidden: Tensor) -> None:
-    """Set the gradient to 0 in place where ReLU gave 0.
+    """Set the gradient to 0, in place, where the output of ReLU is 0.
 
-    The bits are compared as integers: a float is over 0 where the integer is. PyTorch takes several times as long for
-    bfloat16, which it converts to float32 and back.
+    The bits are compared as integers: a float is positive if and only if its bits are a positive integer. On bfloat16
+    PyTorch is several times slower, because it converts to float32 and back.
     """
     integer = torch.int16 if hidden.dtype == torch.bfloat16 else torch.int32
     bits = grad.view(integer)

@@ -1,7 +1,7 @@
-"""Checkpoints: a whole run in one file, whose name carries its checksum.
+"""Checkpoints: the state of a run in one file. The file name contains a checksum.
 
-`step_00012000_0123456789ab.pt` holds everything that the run needs to go on; the twelve digits are the start of the
-SHA-256 of its bytes, so a torn file is known without opening it.
+`step_00012000_0123456789ab.pt` holds everything that is needed to resume the run. The twelve digits are the start of
+the SHA-256 of the file, so an incomplete file is detected before it is decoded.
 """
 
 import hashlib
@@ -24,21 +24,21 @@ class Checkpoint:
     """The state of a run after `step` steps.
 
     Attributes:
-        step: steps taken; with the recipe's seed also the position in the data.
+        step: number of steps; together with the seed of the recipe it also gives the position in the data.
         seconds: wall-clock seconds of training so far.
         best: highest validation PSNR-Y so far, dB.
-        best_step: when that was.
-        config: fields of the A2FConfig.
-        recipe: TOML text.
-        chosen: number of the average that is written as weights.
+        best_step: step of `best`.
+        config: the fields of the configuration.
+        recipe: the recipe as TOML text.
+        chosen: index of the average that is written as weights.
         parameters: name -> tensor, of `TrainingNetwork`.
-        averages: the averages of those parameters, side by side.
+        averages: the averages of the parameters.
         optimisers: state of Muon and Adam.
         versions: of a2f and torch.
-        losses: sum of the losses since step `reported`.
-        reported: last step that is in the log; None in checkpoints of a2f before this was kept.
-        images: `fingerprint` of the training images; empty in checkpoints from before.
-        validation: that of the validation images.
+        losses: sum of the losses after step `reported`.
+        reported: last step in the log; None in old checkpoints.
+        images: `fingerprint` of the training images; empty in old checkpoints.
+        validation: `fingerprint` of the validation images.
     """
 
     step: int
@@ -59,10 +59,10 @@ class Checkpoint:
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, keep: int) -> Path:
-    """Write a checkpoint atomically and delete all but the last `keep` and the best.
+    """Write a checkpoint atomically; delete all others except the last `keep` and the best.
 
     Raises:
-        WriteError: if the folder cannot be written; older checkpoints stay.
+        WriteError: if the folder cannot be written; older checkpoints remain.
     """
     buffer = io.BytesIO()
     torch.save({field: getattr(checkpoint, field) for field in field_names()}, buffer)
@@ -81,10 +81,10 @@ def field_names() -> list[str]:
 
 
 def step_of(path: Path) -> int:
-    """The step that a checkpoint's name tells.
+    """The step in the file name of a checkpoint.
 
     Raises:
-        WeightsError: for a file that is not named as a checkpoint.
+        WeightsError: if the file name is not that of a checkpoint.
     """
     match = NAME.fullmatch(path.name)
     if not match:
@@ -98,10 +98,10 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read one checkpoint; nothing in it is executed.
+    """Read one checkpoint; no code in it is executed.
 
     Raises:
-        WeightsError: if it is torn or foreign; the message offers the one before it.
+        WeightsError: if it is damaged or not a checkpoint; the message names the checkpoint before it.
     """
     step_of(path)
     try:
@@ -111,15 +111,15 @@ def load_checkpoint(path: Path) -> Checkpoint:
     match = NAME.fullmatch(path.name)
     if not match or hashlib.sha256(blob).hexdigest()[:12] != match[2]:
         raise WeightsError(
-            f"checkpoint {path} is damaged: its bytes do not have the checksum in its name{_offer(path)}"
+            f"checkpoint {path} is damaged: its bytes do not have the checksum in its name{_previous(path)}"
         )
     try:
         return Checkpoint(**torch.load(io.BytesIO(blob), weights_only=True, map_location="cpu"))
-    except Exception as error:  # torch.load raises a dozen types for a foreign file
+    except Exception as error:  # torch.load raises many types for files of other programs
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"{path} is not a checkpoint of this version of a2f: {why}{_offer(path)}") from error
+        raise WeightsError(f"{path} is not a checkpoint of this version of a2f: {why}{_previous(path)}") from error
 
 
-def _offer(path: Path) -> str:
+def _previous(path: Path) -> str:
     before = [p for p in list_checkpoints(path.parent) if p != path and step_of(p) <= step_of(path)]
-    return f"; the one before it is {before[0]}" if before else "; there is none before it"
+    return f"; the checkpoint before it is {before[0]}" if before else "; there is no checkpoint before it"

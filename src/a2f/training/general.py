@@ -1,4 +1,4 @@
-"""Training networks that are not A²F: of other papers, or a researcher's own."""
+"""Train networks that are not A²F: networks of other papers or your own networks."""
 
 import copy
 from collections.abc import Mapping
@@ -11,16 +11,16 @@ from torch import Tensor, nn
 
 from a2f.errors import A2FError, UsageError
 from a2f.peers.files import Network, write_network
-from a2f.peers.own import told
+from a2f.peers.own import reason
 from a2f.variants import A2FConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
-    """What a run's checkpoints say of a network that is not A²F.
+    """The entry in a checkpoint for a network that is not A²F.
 
     Attributes:
-        network: its name, a key of `a2f.peers.PEERS` or "file.py:Class".
+        network: name of the network, a key of `a2f.peers.PEERS` or "file.py:Class".
         scale: s.
     """
 
@@ -29,7 +29,7 @@ class NetworkConfig:
 
 
 class Trainable(Protocol):
-    """What a run trains.
+    """A network that can be trained.
 
     Attributes:
         parameters: name -> leaf tensor, float32.
@@ -39,11 +39,11 @@ class Trainable(Protocol):
 
     @property
     def config(self) -> A2FConfig | NetworkConfig:
-        """The network."""
+        """The configuration of the network."""
         ...
 
     def state(self) -> dict[str, Tensor]:
-        """All that a checkpoint keeps: the parameters, and what else changes while a network learns."""
+        """The tensors to save in a checkpoint: the parameters, and statistics that change during training."""
         ...
 
     def kernels(self) -> list[str]:
@@ -51,27 +51,27 @@ class Trainable(Protocol):
         ...
 
     def forward(self, x: Tensor, *, dtype: torch.dtype) -> Tensor:
-        """Enlarge [N, 3, H, W] to [N, 3 s², H, W], before the pixel shuffle, computed in a precision."""
+        """Enlarge [N, 3, H, W] to [N, 3 s², H, W], the values before the pixel shuffle, in the given precision."""
         ...
 
     def model(self, values: Mapping[str, Tensor]) -> nn.Module:
-        """The network with given values of its parameters, for use: [N, 3, H, W] -> [N, 3, sH, sW]."""
+        """The network for inference with the given parameter values: [N, 3, H, W] -> [N, 3, sH, sW]."""
         ...
 
     def file(self, values: Mapping[str, Tensor], *, metadata: dict[str, str]) -> bytes:
-        """The bytes of a weights file with given values of the parameters."""
+        """The bytes of a weights file with the given parameter values."""
         ...
 
 
 class GeneralNetwork:
-    """A `Trainable` around any network; attributes are those of `Trainable`.
+    """A `Trainable` that wraps any network.
 
     Args:
-        network: with the weights to start from.
+        network: the network with its initial weights.
         device: where the parameters live.
 
     Raises:
-        UsageError: if there is nothing to train.
+        UsageError: if the network has no parameters to train.
     """
 
     def __init__(self, network: Network, *, device: torch.device) -> None:
@@ -87,20 +87,20 @@ class GeneralNetwork:
         return {**self.parameters, **dict(self._module.named_buffers())}
 
     def kernels(self) -> list[str]:
-        """None: Adam trains all of it."""
+        """An empty list: Adam trains all parameters."""
         return []
 
     def forward(self, x: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
-        """As `Trainable.forward`."""
+        """Enlarge [N, 3, H, W] to [N, 3 s², H, W], the values before the pixel shuffle, in the given precision."""
         try:
             with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
                 image: Tensor = self._module(x)
-        except (Exception, SystemExit) as error:  # whatever a researcher's network raises
-            raise A2FError(f"{self.config.network} failed on a batch of {list(x.shape)}: {told(error)}") from error
+        except (Exception, SystemExit) as error:  # a network of the user may raise anything
+            raise A2FError(f"{self.config.network} failed on a batch of {list(x.shape)}: {reason(error)}") from error
         return F.pixel_unshuffle(image.float(), self.config.scale)
 
     def model(self, values: Mapping[str, Tensor]) -> nn.Module:
-        """As `Trainable.model`; statistics of batch normalisation are those of the network that learns."""
+        """The network for inference with the given parameter values and the current batch normalisation statistics."""
         module = copy.deepcopy(self._module).eval()
         with torch.no_grad():
             for name, parameter in module.named_parameters():
@@ -108,7 +108,7 @@ class GeneralNetwork:
         return module
 
     def file(self, values: Mapping[str, Tensor], *, metadata: dict[str, str]) -> bytes:
-        """As `Trainable.file`."""
+        """The bytes of a weights file with the given parameter values."""
         module = self.model(values).cpu()
         trained = Network(name=self._network.name, scale=self._network.scale, module=module, metadata={})
         return write_network(trained, metadata=metadata)

@@ -1,21 +1,21 @@
-"""Ctrl-C and SIGTERM, heard between two steps: a state saved in the middle of one would not be the run's."""
+"""Handle Ctrl-C and SIGTERM between two steps, because a state saved during a step would be inconsistent."""
 
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)  # SIGTERM is what schedulers send
+SIGNALS = (signal.SIGINT, signal.SIGTERM)  # schedulers send SIGTERM
 
 
 class Interrupts:
-    """Within it, the first signal is only noted in `asked`; a second raises KeyboardInterrupt at once.
+    """A context in which the first signal only sets `requested`; a second one raises KeyboardInterrupt at once.
 
-    Outside the main thread, where Python lets no one set handlers, it notes nothing.
+    Outside the main thread it does nothing, because Python does not allow signal handlers there.
     """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "Interrupts":
@@ -30,6 +30,6 @@ class Interrupts:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        if self.requested:
             raise KeyboardInterrupt
-        self.asked = True
+        self.requested = True

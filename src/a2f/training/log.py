@@ -1,4 +1,4 @@
-"""What a run leaves for people: a CSV and TensorBoard events; `a2f.figures.curves` draws them."""
+"""The log of a run: a CSV file and TensorBoard events. `a2f.figures.curves` draws it."""
 
 import csv
 import io
@@ -20,15 +20,15 @@ from a2f.training.validation import enlarged
 if TYPE_CHECKING:
     from a2f.training.loop import Run
 
-SAMPLES, SAMPLE_PX = 3, 64  # images of TensorBoard, and the side of what they show, LR pixels
+SAMPLES, SAMPLE_PX = 3, 64  # number of TensorBoard images, and the side of their crops in LR pixels
 
 
 class Log:
     """Appends to log.csv and TensorBoard events in the folder of a run.
 
     Args:
-        folder: of the run.
-        run: whose λ and sample images are logged; None logs the progress alone.
+        folder: the folder of the run.
+        run: the run, whose λ and sample images are logged; None to log only the progress.
     """
 
     def __init__(self, folder: Path, *, run: "Run | None" = None) -> None:
@@ -38,11 +38,11 @@ class Log:
         self.events = SummaryWriter(str(folder / "tensorboard"))
 
     def __call__(self, progress: Progress) -> None:
-        """Add one line; lines of steps that a resumed run takes again are dropped first."""
+        """Add one row; rows of steps that a resumed run repeats are removed first."""
         rows = [row for row in read_log(self.path) if row["step"] < progress.step] if self.path.exists() else []
         names = [f.name for f in fields(Progress)]
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, names, restval=math.nan)  # rows of a run begun before a column was added
+        writer = csv.DictWriter(text, names, restval=math.nan)  # old runs may lack a column
         writer.writeheader()
         writer.writerows([*rows, asdict(progress)])
         write_bytes_atomic(self.path, text.getvalue().encode())
@@ -62,10 +62,10 @@ class Log:
 
 
 def sample(model: nn.Module, hr: NDArray[np.uint8], lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Bicubic, the network's image and the original side by side: the middle of an image.
+    """The central crop of an image by bicubic, by the network, and of the original, side by side.
 
     Args:
-        model: that enlarges.
+        model: the network.
         hr: [sH, sW, 3] uint8.
         lr: [H, W, 3] uint8.
 
@@ -79,10 +79,10 @@ def sample(model: nn.Module, hr: NDArray[np.uint8], lr: NDArray[np.uint8]) -> ND
 
 
 def read_log(path: Path) -> list[dict[str, float]]:
-    """The lines of a log.csv, numbers throughout.
+    """Read the rows of a log.csv; all values are numbers.
 
     Raises:
-        A2FError: if there is no such file or it is no log.
+        A2FError: if the file does not exist or is no log.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:

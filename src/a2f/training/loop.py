@@ -24,7 +24,7 @@ from a2f.training.checkpoint import Checkpoint, list_checkpoints, load_checkpoin
 from a2f.training.general import GeneralNetwork, Trainable
 from a2f.training.interrupts import Interrupts
 from a2f.training.network import TrainingNetwork
-from a2f.training.precision import as_computed, without_bf16
+from a2f.training.precision import for_device, without_bf16
 from a2f.training.processes import Agreement, Processes
 from a2f.training.recipe import Recipe, parse_recipe, recipe_toml
 from a2f.training.step import Step
@@ -32,34 +32,34 @@ from a2f.training.validation import Image, Pair, Score, enlarged, fingerprint, s
 from a2f.variants import A2FConfig
 from a2f.weights import Weights
 
-FREE = {"evaluate_every", "save_minutes", "keep"}  # what may change when a run goes on
+FREE = {"evaluate_every", "save_minutes", "keep"}  # settings that may change when a run is resumed
 LENGTH = {"steps", "minutes"}
-WAYS_OUT = "; earlier checkpoints are kept: lower optimiser.lr, set optimiser.clip, or use fp32"
+ADVICE = "; earlier checkpoints are kept: lower optimiser.lr, set optimiser.clip, or use fp32"
 MIN_VALIDATION_PX = 3  # one LR pixel is cut from each border before the PSNR
 
-PACE_STEPS = 5, 25  # between which the first figure of the speed is taken
+PACE_STEPS = 5, 25  # the speed is first measured between these two steps
 
 
 class NonFiniteLossError(A2FError):
-    """The loss became NaN or infinite; the state before that step is kept."""
+    """The loss became NaN or infinite; the earlier checkpoints are kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """What a run tells after each evaluation.
+    """The report after each evaluation of a run.
 
     Attributes:
-        step: steps taken.
-        seconds: of training so far.
-        done: fraction of the run that is over.
-        loss: mean since the last report.
+        step: number of steps.
+        seconds: training time so far.
+        done: fraction of the run that is done.
+        loss: mean loss since the last report.
         lr: learning rate.
-        steps_per_second: since the last report.
-        psnr_y: of the validation set, dB; NaN without one.
-        best: highest so far; with a degradation, of the mean of psnr_y and psnr_y_jpeg.
-        psnr_y_jpeg: of the validation set when its LR images are JPEG files (quality 50, 4:2:0), dB; NaN without a
+        steps_per_second: speed since the last report.
+        psnr_y: PSNR-Y on the validation set, dB; NaN without one.
+        best: highest PSNR-Y so far; with a degradation, the highest mean of psnr_y and psnr_y_jpeg.
+        psnr_y_jpeg: PSNR-Y on the validation set with JPEG files as LR images (quality 50, 4:2:0), dB; NaN without a
             degradation.
-        width: of the average that was best (`Average.width`); 0 for a constant decay.
+        width: `Average.width` of the best average; 0 for a constant decay.
         bicubic: PSNR-Y of bicubic interpolation on the validation set, dB; NaN without one.
     """
 
@@ -77,17 +77,17 @@ class Progress:
 
 
 class Run:
-    """One training run: its model, averaged weights, optimiser and place.
+    """One training run: its model, averaged weights, optimisers and position.
 
     Args:
-        config: a network of A²F; or another one, with the weights to start from.
-        recipe: what is computed.
+        config: an A²F network; or another network with its initial weights.
+        recipe: the recipe.
         patches: the training images.
         validation: (hr, lr) pairs, whole images, uint8.
-        folder: where checkpoints, best.safetensors and last.safetensors go.
-        init: weights to start from; those tensors that have the right name and shape are taken.
+        folder: folder for checkpoints, best.safetensors and last.safetensors.
+        init: initial weights; the tensors with a matching name and shape are used.
         device: "cpu", "cuda", "mps" or "cuda:1".
-        compiled: whether the forward pass goes through torch.compile.
+        compiled: whether to use torch.compile for the forward pass.
         processes: this process among several.
     """
 
@@ -104,10 +104,10 @@ class Run:
         compiled: bool = False,
         processes: Processes | None = None,
     ) -> None:
-        self.recipe = as_computed(recipe, device)
+        self.recipe = for_device(recipe, device)
         self.patches, self.validation = patches, validation
         if any(min(lr.shape[:2]) < MIN_VALIDATION_PX for _, lr in validation):
-            raise InputError(f"a validation image is smaller than {MIN_VALIDATION_PX} LR pixels a side: leave it out")
+            raise InputError(f"a validation image is smaller than {MIN_VALIDATION_PX} LR pixels per side: leave it out")
         self._fingerprints = fingerprint(patches.pairs), fingerprint(validation)
         self.folder, self.device = folder, device
         self.processes = processes or Processes()
@@ -118,42 +118,42 @@ class Run:
         self._take = Step(self.network, self.recipe, patches=patches, processes=self.processes, compiled=compiled)
         self.averages, self.optimisers = self._take.averages, self._take.optimisers
         self.step, self.seconds, self.best, self.best_step = 0, 0.0, -math.inf, 0
-        self.losses, self.reported = torch.zeros((), device=device), 0  # sum of the losses since that step
+        self.losses, self.reported = torch.zeros((), device=device), 0  # sum of the losses after step `reported`
         self._bicubic: Score | None = None
-        self.chosen = len(self.averages.kinds) // 2  # the average that is written; the validation images choose it
+        self.chosen = len(self.averages.kinds) // 2  # index of the average to write, chosen by the validation images
 
     @property
     def done(self) -> float:
-        """The fraction of the run that is over, in [0, 1]; 0 in a run without an end."""
+        """The fraction of the run that is done, in [0, 1]; 0 in a run without an end."""
         r = self.recipe
         if not r.steps and not r.minutes:
             return 0.0
         return min(1.0, self.step / r.steps if r.steps else self.seconds / (60 * r.minutes))
 
     def resume(self, path: Path | None = None) -> list[str]:
-        """Go on from a checkpoint, the latest by default.
+        """Resume from a checkpoint, by default the latest.
 
         Returns:
-            What differs from the run so far and does not stop it, for people.
+            Notes for the user about differences from the run so far that do not prevent resuming.
 
         Raises:
-            WeightsError: if there is none, it is damaged, or belongs to another network or recipe.
+            WeightsError: if there is no checkpoint, it is damaged, or it belongs to another network or recipe.
         """
         found = list_checkpoints(self.folder)
         if path is None and not found:
-            raise WeightsError(f"{self.folder} holds no checkpoint to go on from")
+            raise WeightsError(f"{self.folder} has no checkpoint to resume from")
         state = load_checkpoint(path or found[0])
-        recipe = as_computed(parse_recipe(state.recipe), self.device)
+        recipe = for_device(parse_recipe(state.recipe), self.device)
         if recipe == without_bf16(self.recipe):
-            self.recipe = self._take.recipe = recipe  # begun on a device without bfloat16: fp32 stays fp32
-        # Neither the length of a run without a planned end nor how often it is saved changes what a step computes.
+            self.recipe = self._take.recipe = recipe  # it started on a device without bfloat16: it stays in fp32
+        # The length of a run without a planned end and the interval of checkpoints do not change the steps.
         free = FREE | (LENGTH if recipe.optimiser.schedule == "anytime" else set())
         begun, now = flat(asdict(recipe) | state.config), flat(asdict(self.recipe) | asdict(self.config))
         other = [name for name in begun | now if begun.get(name) != now.get(name) and name not in free]
         if other:
             changes = "".join(f"\n  {name}: {begun.get(name)}, now {now.get(name)}" for name in other)
             raise WeightsError(
-                f"{path or found[0]} belongs to another network or recipe:{changes}\nGo on with the network and the "
+                f"{path or found[0]} belongs to another network or recipe:{changes}\nResume with the network and the "
                 f"recipe of the run, {self.folder / 'recipe.toml'}, or start a new folder from its weights (--init)"
             )
         with torch.no_grad():
@@ -170,10 +170,10 @@ class Run:
         return self._changed_images(state)
 
     def _changed_images(self, state: Checkpoint) -> list[str]:
-        """Notes about images that are not those of a checkpoint; a best PSNR of other images is forgotten."""
+        """Notes about images that differ from those of the checkpoint; a best PSNR of other images is reset."""
         notes = []
         if state.images not in ("", self._fingerprints[0]):
-            notes.append("the training images are not those of the run so far: it goes on with the new ones")
+            notes.append("the training images are not those of the run so far: the run continues with the new ones")
         if state.validation not in ("", self._fingerprints[1]):
             notes.append(
                 "the validation images are not those of the run so far: their PSNR cannot be compared with earlier "
@@ -205,7 +205,7 @@ class Run:
         return save_checkpoint(state, self.folder, keep=self.recipe.keep)
 
     def release(self) -> None:
-        """Let go of the other processes, all at once: one that leaves early would tear down what the rest still use."""
+        """Wait for all processes before leaving: a process that leaves early would close shared resources."""
         if self.processes.count > 1:
             dist.barrier()
 
@@ -214,12 +214,12 @@ class Run:
 
         Args:
             report: called after each evaluation.
-            tell: takes a line about the speed, for people, after the first steps.
+            tell: called after the first steps with a line for the user about the speed.
 
         Raises:
             NonFiniteLossError: if the loss is NaN or infinite.
-            KeyboardInterrupt: after Ctrl-C or SIGTERM, once the step is finished and the state saved; after a second
-                one at once, and what was saved before stays.
+            KeyboardInterrupt: after Ctrl-C or SIGTERM, when the step is finished and the state is saved; after a second
+                signal at once, with the last checkpoint kept.
         """
         pace = _Pace(self, tell)
         with Interrupts() as interrupts:
@@ -231,27 +231,29 @@ class Run:
         began, first, saved = time.monotonic(), self.step, time.monotonic()
         base, lr, interrupted = self.seconds, 0.0, False
         while self.done < 1:
-            lr = self.recipe.optimiser.lr * self.recipe.optimiser.share(step=self.step, done=self.done)
+            lr = self.recipe.optimiser.lr * self.recipe.optimiser.lr_factor(step=self.step, done=self.done)
             self.losses += self._take(self.step, done=self.done)
             self.step += 1
-            self.seconds, interrupted = self._agreement.after_step(base + time.monotonic() - began, interrupts.asked)
+            self.seconds, interrupted = self._agreement.after_step(
+                base + time.monotonic() - began, interrupts.requested
+            )
             pace.after_step()
             if self.step % self.recipe.evaluate_every == 0:
                 break
             if interrupted and self.done < 1:
-                self._agreement.settled()
+                self._agreement.finish_step()
                 self._save_if_sound()
                 raise KeyboardInterrupt
             if time.monotonic() - saved > 60 * self.recipe.save_minutes:
                 self._save_if_sound()
                 saved = time.monotonic()
         rate = (self.step - first) / (time.monotonic() - began)
-        agreed = self._agreement.settled()
+        agreed = self._agreement.finish_step()
         if agreed is not None:
             self.seconds, interrupted = agreed
         mean = float(self.losses) / (self.step - self.reported)
         if not math.isfinite(mean):
-            raise NonFiniteLossError(f"the loss became {mean} between steps {self.reported} and {self.step}{WAYS_OUT}")
+            raise NonFiniteLossError(f"the loss became {mean} between steps {self.reported} and {self.step}{ADVICE}")
         self.losses, self.reported = torch.zeros_like(self.losses), self.step
         if self.processes.rank == 0:
             self._report(report, loss=mean, lr=lr, rate=rate)
@@ -259,13 +261,13 @@ class Run:
             raise KeyboardInterrupt
 
     def _save_if_sound(self) -> None:
-        """Save between two evaluations; a state with NaN never takes the place of a good one.
+        """Save between two evaluations; a state with NaN is never saved.
 
         Raises:
             NonFiniteLossError: if a parameter is NaN or infinite.
         """
         if not all(bool(value.isfinite().all()) for value in self.network.parameters.values()):
-            raise NonFiniteLossError(f"the weights became NaN or infinite before step {self.step}{WAYS_OUT}")
+            raise NonFiniteLossError(f"the weights became NaN or infinite before step {self.step}{ADVICE}")
         if self.processes.rank == 0:
             self.save()
 
@@ -273,10 +275,10 @@ class Run:
         """Evaluate, save and report."""
         scores = [self.score(number) for number in range(len(self.averages.kinds))]
         if self.validation:
-            self.chosen = max(range(len(scores)), key=lambda number: scores[number].judged)
+            self.chosen = max(range(len(scores)), key=lambda number: scores[number].decisive)
         score = scores[self.chosen]
-        if score.judged > self.best or not self.validation:
-            self.best, self.best_step = score.judged, self.step
+        if score.decisive > self.best or not self.validation:
+            self.best, self.best_step = score.decisive, self.step
             write_bytes_atomic(self.folder / "best.safetensors", self._weights())
         self.save()
         report(
@@ -296,15 +298,15 @@ class Run:
         )
 
     def score(self, number: int | None = None) -> Score:
-        """How good an average is on the validation images.
+        """Measure an average on the validation images.
 
         Args:
-            number: of the average; None for the chosen one.
+            number: index of the average; None for the chosen one.
         """
         return self._score(partial(enlarged, self.model(number)))
 
     def bicubic(self) -> Score:
-        """How good bicubic interpolation is on the validation images; measured once."""
+        """Measure bicubic interpolation on the validation images, once."""
         if self._bicubic is None:
             self._bicubic = self._score(partial(imresize, scale=self.config.scale))
         return self._bicubic
@@ -316,7 +318,7 @@ class Run:
         """The network with averaged weights, for evaluation.
 
         Args:
-            number: of the average; None for the chosen one.
+            number: index of the average; None for the chosen one.
         """
         return self.network.model(self.averages.values[self.chosen if number is None else number]).to(self.device)
 
@@ -326,18 +328,18 @@ class Run:
 
 
 class _Pace:
-    """Tells the speed of a run after its first steps.
+    """Reports the speed of a run after its first steps.
 
     Args:
-        run: that trains.
-        tell: takes the line.
+        run: the run.
+        tell: called with the line.
     """
 
     def __init__(self, run: Run, tell: Callable[[str], None]) -> None:
         self.run, self.tell, self.first, self.began = run, tell, run.step, 0.0
 
     def after_step(self) -> None:
-        """Count a step; the first ones are slower and are left out."""
+        """Count a step; the first steps are slower and are not measured."""
         taken, (low, high) = self.run.step - self.first, PACE_STEPS
         if taken == low:
             self.began = time.monotonic()
@@ -348,7 +350,7 @@ class _Pace:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables and lists of tables as one: {"optimiser": {"lr": 1}} -> {"optimiser.lr": 1}."""
+    """Flatten nested tables and lists of tables: {"optimiser": {"lr": 1}} -> {"optimiser.lr": 1}."""
     result: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
@@ -364,22 +366,22 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _trainable(config: A2FConfig | Network, *, init: Weights | None, device: torch.device) -> Trainable:
     if isinstance(config, Network):
         return GeneralNetwork(config, device=device)
-    start = to_weights(A2F(config)) if init is None else transferred(init, config)[0]
+    start = to_weights(A2F(config)) if init is None else transfer_weights(init, config)[0]
     return TrainingNetwork(start, device=device)
 
 
-def transferred(init: Weights, config: A2FConfig) -> tuple[Weights, list[str]]:
-    """Weights to start from, taken from other weights.
+def transfer_weights(init: Weights, config: A2FConfig) -> tuple[Weights, list[str]]:
+    """Initial weights, copied from other weights as far as they fit.
 
     Args:
-        init: of the same network or of the same variant at another scale.
-        config: the network to make.
+        init: weights of the same network, or of the same variant at another scale.
+        config: the network to train.
 
     Returns:
-        The weights, and the names of the tensors that start fresh (`tail` and `skip` from another scale).
+        The weights, and the names of the tensors with new initial values (`tail` and `skip` at another scale).
 
     Raises:
-        WeightsError: if nothing but those fits.
+        WeightsError: if another tensor does not fit.
     """
     fresh = to_weights(A2F(config))
     fits = {
@@ -391,6 +393,6 @@ def transferred(init: Weights, config: A2FConfig) -> tuple[Weights, list[str]]:
     if any(not name.startswith(("tail.", "skip.")) for name in missing):
         raise WeightsError(
             f"weights of {init.config.variant} x{init.config.scale} cannot start {config.variant} x{config.scale}: "
-            f"{missing[0]} has another shape; take weights of the same variant"
+            f"{missing[0]} has another shape; give weights of the same variant"
         )
     return replace(fresh, tensors={**fresh.tensors, **fits}), missing

@@ -1,13 +1,13 @@
-"""The network as it is trained: the parameters of all blocks stacked, so that a step takes few operations.
+"""The network during training: the parameters of all blocks are stacked, so that a step needs few operations.
 
-`a2f.model.a2f.A2F` is the network as the paper writes it. `TrainingNetwork` computes the same function (a test compares
-values and gradients). A step is quicker on a CPU (docs/benchmarks/training.md), for four reasons:
+`a2f.model.a2f.A2F` is the network as described in the paper. `TrainingNetwork` computes the same function (a test
+compares values and gradients). A step is faster on a CPU (docs/benchmarks/training.md) for four reasons:
 
-- The kernels of all blocks are one tensor: weight normalisation, optimisers and averages take a few operations in
-  place of some hundred.
-- Weight normalisation and the factors λ are multiplied into the kernels, once a step.
-- Values are cast to the precision of the step where they are made, not each time they are used.
-- The loss is taken before the pixel shuffle, which only moves pixels.
+- The kernels of all blocks are one tensor: weight normalisation, optimisers and averages need a few operations instead
+  of several hundred.
+- Weight normalisation and the factors λ are multiplied into the kernels, once per step.
+- Values are cast to the precision of the step once, not at each use.
+- The loss is computed before the pixel shuffle, which only moves pixels.
 """
 
 from collections.abc import Mapping
@@ -31,15 +31,15 @@ class TrainingNetwork:
     """A²F with stacked parameters. L is `blocks`, C `channels`, s the scale.
 
     Args:
-        weights: folded weights to start from.
+        weights: initial folded weights.
         device: where the parameters live.
 
     Attributes:
         config: the network.
         parameters: name -> leaf tensor, float32. The names are those of the weights file without the number of the
-            block; tensors of a block have a first dimension of L. A convolution with weight normalisation has `.v`
-            (direction) and `.g` (gain of each output channel) in place of `.weight`. `proj.weight` is [L, C, L·C]:
-            block i, counted from 1, uses the first i·C columns; the others are 0 and stay 0.
+            block; the first dimension of block tensors is L. A convolution with weight normalisation has `.v`
+            (direction) and `.g` (gain of each output channel) instead of `.weight`. `proj.weight` is [L, C, L·C]: block
+            i, counted from 1, uses the first i·C columns; the others are 0 and stay 0.
     """
 
     def __init__(self, weights: Weights, *, device: torch.device) -> None:
@@ -58,7 +58,7 @@ class TrainingNetwork:
         self.mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
 
     def state(self) -> dict[str, Tensor]:
-        """All that a checkpoint keeps."""
+        """The tensors to save in a checkpoint."""
         return self.parameters
 
     def kernels(self) -> list[str]:
@@ -70,26 +70,26 @@ class TrainingNetwork:
 
         Args:
             values: name -> tensor: `parameters`, or an average of them.
-            metadata: what else the file says.
+            metadata: other metadata of the file.
         """
         with torch.no_grad():
             tensors = {name: value.float().cpu().numpy().copy() for name, value in self._folded(values).items()}
         return Weights(config=self.config, tensors=tensors, metadata=metadata or {})
 
     def model(self, values: Mapping[str, Tensor]) -> A2F:
-        """The network as the paper writes it, with given values of `parameters`, for use."""
+        """The network of the paper for inference, with the given values of `parameters`."""
         return from_weights(self.weights(values)).eval()
 
     def file(self, values: Mapping[str, Tensor], *, metadata: dict[str, str]) -> bytes:
-        """The bytes of a weights file with given values of `parameters`."""
+        """The bytes of a weights file with the given values of `parameters`."""
         return write_weights(self.weights(values, metadata=metadata))
 
     def forward(self, x: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Enlarge a batch, but for the pixel shuffle.
+        """Enlarge a batch, without the pixel shuffle.
 
         Args:
             x: [N, 3, H, W] RGB in [0, 1].
-            dtype: precision of the convolutions, and on a CPU of the features.
+            dtype: precision of the convolutions; on a CPU also of the features.
 
         Returns:
             [N, 3 s², H, W] float32; `pixel_shuffle` of it is RGB, not clipped.
@@ -102,7 +102,7 @@ class TrainingNetwork:
         return F.pixel_unshuffle(image.float(), self.config.scale)
 
     def _folded(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors of a weights file; gradients flow to the stacked ones."""
+        """The tensors of a weights file; gradients flow to the stacked tensors."""
         stacked = {name: value for name, value in values.items() if not name.endswith((".v", ".g"))}
         stacked |= {f"{layer}.weight": normed(values[f"{layer}.v"], values[f"{layer}.g"]) for layer in NORMED}
         tensors = {}
@@ -118,10 +118,10 @@ class TrainingNetwork:
         head = normed(p["head.v"], p["head.g"]).to(dtype)
         x_0 = F.conv2d(lr, head, p["head.bias"].to(dtype), padding=self.config.head_kernel // 2)  # Eq. 1  [N, C, H, W]
         x_l = run_blocks(x_0, self._block_tensors(dtype))  # Eq. 2  [N, C, H, W]
-        # Eq. 3 to 5: tail and skip are added, so they are one convolution over [x_L, lr]
+        # Eq. 3 to 5: tail and skip are added, so one convolution over [x_L, lr] computes both
         kernel = torch.cat([normed(p[f"{name}.v"], p[f"{name}.g"]) for name in ("tail", "skip")], dim=1)
         both = torch.cat([x_l, lr], dim=1)  # [N, C + 3, H, W]
-        # Halved before the convolution: few numbers, and a power of two rounds nothing.
+        # Halve the kernel, not the output: it has fewer values, and a division by two is exact.
         bias = (p["tail.bias"] + p["skip.bias"]) / 2
         out = F.conv2d(both, (kernel / 2).to(dtype), bias.to(dtype), padding=1)  # [N, 3 s², H, W]
         return out.float() + self.mean.repeat_interleave(scale**2, dim=1)
@@ -149,14 +149,14 @@ def normed(v: Tensor, g: Tensor) -> Tensor:
         g: [..., out].
 
     Returns:
-        Of the shape of v; each output channel has the norm g.
+        The kernel, with the shape of v; each output channel has the norm g.
     """
     kernel: Tensor = v * (g / v.flatten(-3).norm(dim=-1))[..., None, None, None]
     return kernel
 
 
 def _stacked(tensors: Tensors, config: A2FConfig) -> dict[str, NDArray[np.float32]]:
-    """Tensors of a weights file with those of all blocks in one; kernels of `att` as matrices."""
+    """Stack the tensors of all blocks of a weights file; kernels of `att` become matrices."""
     stacked: dict[str, NDArray[np.float32]] = {}
     for name in expected_shapes(config):
         if not name.startswith("blocks."):

@@ -1,4 +1,4 @@
-"""Several processes on one model, started by torchrun: parts of a batch, mean gradients, and what they agree on."""
+"""Several processes that train one model, started by torchrun: parts of a batch, mean gradients, shared decisions."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,27 +12,27 @@ from a2f.errors import A2FError
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:
-    """This process among those that torchrun started; (0, 1) without it."""
+    """The rank of this process and the number of processes that torchrun started; (0, 1) without torchrun."""
 
     rank: int = 0
     count: int = 1
 
     def part(self, batch: int) -> slice:
-        """The patches of a batch that this process takes.
+        """The patches of a batch that this process computes.
 
         Raises:
-            A2FError: if the batch does not divide.
+            A2FError: if the batch cannot be divided evenly.
         """
         if batch % self.count:
-            raise A2FError(f"a batch of {batch} does not divide over {self.count} processes: choose a multiple")
+            raise A2FError(f"a batch of {batch} cannot be divided over {self.count} processes: choose a multiple")
         return slice(self.rank, None, self.count)
 
     def average(self, parameters: Iterable[Tensor], loss: Tensor) -> Tensor:
         """Replace gradients by their mean over all processes, in one message.
 
         Args:
-            parameters: with gradients.
-            loss: of this process, one number.
+            parameters: parameters with gradients.
+            loss: loss of this process, a scalar.
 
         Returns:
             The mean loss.
@@ -48,13 +48,13 @@ class Processes:
 
 
 class Agreement:
-    """One clock and one interrupt for all processes; otherwise one would stop while the others wait for it.
+    """One clock and one interrupt for all processes, so that they all stop at the same step.
 
-    The answer for a step is asked for after the next one, so that no process waits for it.
+    The result for a step is read after the next step, so that no process has to wait for it.
 
     Args:
         processes: this process among all.
-        device: that trains.
+        device: the training device.
     """
 
     def __init__(self, processes: Processes, device: torch.device) -> None:
@@ -65,22 +65,22 @@ class Agreement:
         """Tell the other processes about a step.
 
         Args:
-            seconds: of training so far.
+            seconds: training time so far.
             interrupted: whether this process was asked to stop.
 
         Returns:
-            The same of all processes after the step before, or after this one if none was before: the longest time, and
-            whether any was interrupted.
+            The longest time of all processes, and whether any was interrupted: after the step before, or after this
+            step if it is the first.
         """
         if self.processes.count == 1:
             return seconds, interrupted
-        before = self.settled()
+        before = self.finish_step()
         values = torch.tensor([seconds, float(interrupted)], dtype=torch.float64, device=self.device)
         self._asked = values, dist.all_reduce(values, dist.ReduceOp.MAX, async_op=True)
-        return before or self.settled() or (seconds, interrupted)
+        return before or self.finish_step() or (seconds, interrupted)
 
-    def settled(self) -> tuple[float, bool] | None:
-        """What all processes said after the last step; None if they were not asked since this was called."""
+    def finish_step(self) -> tuple[float, bool] | None:
+        """The result of all processes for the last step; None if there was no step since the last call."""
         if self._asked is None:
             return None
         values, work = self._asked

@@ -1,4 +1,4 @@
-"""Recipes: everything that decides what a training run computes, typed, checked, read from TOML."""
+"""Recipes: all settings of a training run, typed, validated, read from TOML."""
 
 import difflib
 import json
@@ -16,27 +16,27 @@ from a2f.errors import UsageError, did_you_mean
 BUILT_IN = ("anytime", "fast", "paper", "robust")
 
 T = TypeVar("T")
-LONGEST_WARMUP = 0.1  # of a run with a planned end
-MAX_RATE = 1e30  # more is infinite in float32
+MAX_WARMUP = 0.1  # share of a run with a planned end
+MAX_RATE = 1e30  # larger values are infinite in float32
 
 
-def _need(condition: bool, message: str) -> None:
+def _require(condition: bool, message: str) -> None:
     if not condition:
         raise UsageError(message)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A stretch of the run with its own batch, patch and loss.
+    """A section of the run with its own batch, patch and loss.
 
     Attributes:
-        until: where the stage ends, as a fraction of the run in (0, 1]; the last one ends at 1.
-        until_step: where the stage ends, in steps, in place of `until`: for a run without an end. 0 for the last stage.
+        until: end of the stage as a fraction of the run in (0, 1]; the last stage ends at 1.
+        until_step: end of the stage in steps, instead of `until`, for a run without an end. 0 for the last stage.
         batch: patches per step, over all processes.
         patch: side of an LR patch, pixels.
         loss: "l1", "l2" or "charbonnier", on RGB in [0, 1].
-        frequency: weight of an L1 between the 2-D Fourier spectra, added to the loss.
-        precision: of the convolutions: "fp32" or "bf16"; CPUs without instructions for bf16 compute fp32 for it.
+        frequency: weight of an L1 loss between the 2-D Fourier spectra, added to the loss.
+        precision: precision of the convolutions, "fp32" or "bf16"; CPUs without bf16 instructions use fp32 instead.
     """
 
     until: float = 1.0
@@ -48,11 +48,11 @@ class Stage:
     precision: Literal["fp32", "bf16"] = "fp32"
 
     def __post_init__(self) -> None:
-        _need(0 < self.until <= 1, f"until = {self.until}: a fraction of the run, over 0 and at most 1")
-        _need(self.until_step >= 0, f"until_step = {self.until_step}: at least 0")
-        _need(1 <= self.batch <= 65536, f"batch = {self.batch}: from 1 to 65,536")
-        _need(8 <= self.patch <= 4096, f"patch = {self.patch}: from 8 to 4,096 LR pixels")
-        _need(self.frequency >= 0, f"frequency = {self.frequency}: at least 0")
+        _require(0 < self.until <= 1, f"until = {self.until}: a fraction of the run, over 0 and at most 1")
+        _require(self.until_step >= 0, f"until_step = {self.until_step}: at least 0")
+        _require(1 <= self.batch <= 65536, f"batch = {self.batch}: from 1 to 65,536")
+        _require(8 <= self.patch <= 4096, f"patch = {self.patch}: from 8 to 4,096 LR pixels")
+        _require(self.frequency >= 0, f"frequency = {self.frequency}: at least 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,18 +60,18 @@ class Optimiser:
     """The optimiser and its learning rate over the run.
 
     Attributes:
-        kind: "adam", or "muon" for the kernels with weight normalisation, with Adam for all other parameters.
+        kind: "adam"; or "muon" for the kernels with weight normalisation and Adam for all other parameters.
         lr: highest learning rate of Adam.
         kernel_lr: highest learning rate of Muon; it follows the same schedule.
-        momentum: of Muon.
-        schedule: "cosine" falls from `lr` to `lr * floor`; "halving" halves it every `halve_every` steps; "anytime"
-            is `lr / sqrt(1 + step / anytime_steps)`, which needs no planned end.
-        warmup: steps over which the rate rises from 0; at most a tenth of a run with a planned end.
+        momentum: momentum of Muon.
+        schedule: "cosine" falls from `lr` to `lr * floor`; "halving" halves it every `halve_every` steps; "anytime" is
+            `lr / sqrt(1 + step / anytime_steps)` and needs no planned end.
+        warmup: steps in which the rate rises from 0; at most a tenth of a run with a planned end.
         floor: the last rate as a fraction of `lr` (cosine).
-        halve_every: steps (halving).
-        anytime_steps: T0, the steps after which the rate has fallen to `lr / sqrt(2)` (anytime).
-        beta1, beta2, eps: of Adam.
-        clip: largest gradient norm; 0 does not clip.
+        halve_every: steps between two halvings (halving).
+        anytime_steps: T0, the step at which the rate is `lr / sqrt(2)` (anytime).
+        beta1, beta2, eps: parameters of Adam.
+        clip: largest gradient norm; 0 disables clipping.
     """
 
     kind: Literal["adam", "muon"] = "adam"
@@ -90,24 +90,24 @@ class Optimiser:
 
     def __post_init__(self) -> None:
         rates = f"lr = {self.lr}, kernel_lr = {self.kernel_lr}"
-        _need(0 < self.lr <= MAX_RATE and 0 < self.kernel_lr <= MAX_RATE, f"{rates}: over 0, up to {MAX_RATE:g}")
-        _need(0 <= self.momentum < 1, f"momentum = {self.momentum}: at least 0 and below 1")
-        _need(self.warmup >= 0, f"warmup = {self.warmup}: at least 0")
-        _need(0 <= self.floor <= 1, f"floor = {self.floor}: between 0 and 1")
-        _need(self.halve_every >= 1, f"halve_every = {self.halve_every}: at least 1")
-        _need(self.anytime_steps >= 1, f"anytime_steps = {self.anytime_steps}: at least 1")
-        _need(0 <= self.beta1 < 1 and 0 <= self.beta2 < 1, "beta1 and beta2: at least 0 and below 1")
-        _need(self.eps > 0 and self.clip >= 0, "eps over 0, clip at least 0")
+        _require(0 < self.lr <= MAX_RATE and 0 < self.kernel_lr <= MAX_RATE, f"{rates}: over 0, up to {MAX_RATE:g}")
+        _require(0 <= self.momentum < 1, f"momentum = {self.momentum}: at least 0 and below 1")
+        _require(self.warmup >= 0, f"warmup = {self.warmup}: at least 0")
+        _require(0 <= self.floor <= 1, f"floor = {self.floor}: between 0 and 1")
+        _require(self.halve_every >= 1, f"halve_every = {self.halve_every}: at least 1")
+        _require(self.anytime_steps >= 1, f"anytime_steps = {self.anytime_steps}: at least 1")
+        _require(0 <= self.beta1 < 1 and 0 <= self.beta2 < 1, "beta1 and beta2: at least 0 and below 1")
+        _require(self.eps > 0 and self.clip >= 0, "eps over 0, clip at least 0")
 
-    def share(self, *, step: int, done: float) -> float:
-        """The learning rate of a step as a share of the highest, in [0, 1].
+    def lr_factor(self, *, step: int, done: float) -> float:
+        """The learning rate of a step as a fraction of the highest rate, in [0, 1].
 
         Args:
-            step: steps taken so far.
-            done: the fraction of the run that is over, in [0, 1]; 0 in a run without an end.
+            step: number of steps before this one.
+            done: the fraction of the run that is done, in [0, 1]; 0 in a run without an end.
         """
-        # A short run would end before its warm-up does: a tenth of it has to be enough.
-        warm = min(1.0, max((step + 1) / self.warmup, done / LONGEST_WARMUP)) if self.warmup else 1.0
+        # A short run could end before its warm-up, so the warm-up is at most a tenth of the run.
+        warm = min(1.0, max((step + 1) / self.warmup, done / MAX_WARMUP)) if self.warmup else 1.0
         if self.schedule == "anytime":
             return float(warm / math.sqrt(1 + step / self.anytime_steps))
         if self.schedule == "halving":
@@ -117,24 +117,24 @@ class Optimiser:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A whole training run.
+    """The settings of a training run.
 
     Attributes:
-        steps: optimiser steps of the run; 0 where `minutes` bounds it.
-        minutes: wall-clock minutes of the run; 0 where `steps` bounds it. A run in minutes is not repeatable. With the
-            schedule "anytime" both may be 0: the run goes on until it is interrupted.
-        seed: of everything random.
-        ema: decay of the averaged weights, which are what is evaluated and kept; 0 keeps the weights themselves.
-        averages: widths of power-law averages in place of `ema`, each over 0 and at most 0.25 of the run so far. They
-            are kept side by side; the best on the validation images is the one that is written.
-        busiest_of: random spots drawn for each patch, of which the one with the most detail is used.
-        teacher_share: share of the loss that is measured against the teacher's images instead of the photographs.
+        steps: optimiser steps of the run; 0 if `minutes` limits it.
+        minutes: wall-clock minutes of the run; 0 if `steps` limits it. A run in minutes is not repeatable. With the
+            schedule "anytime" both may be 0: the run continues until it is interrupted.
+        seed: seed of all random numbers.
+        ema: decay of the averaged weights, which are evaluated and saved; 0 uses the current weights.
+        averages: widths of power-law averages instead of `ema`, each greater than 0 and at most 0.25 of the run so far.
+            All are kept; the best on the validation images is written.
+        busiest_of: number of random positions per patch; the one with the most detail is used.
+        teacher_share: share of the loss against the teacher's images instead of the photographs.
         evaluate_every: steps between evaluations, which also write a checkpoint.
-        save_minutes: wall-clock minutes after which a checkpoint is written between two evaluations.
-        keep: how many of the latest checkpoints are kept, beside the best.
-        optimiser: which one, and its schedule.
-        stages: in order, the last one until 1.
-        degradation: of the LR patches; None trains on them as they are.
+        save_minutes: wall-clock minutes between checkpoints between two evaluations.
+        keep: number of latest checkpoints to keep, besides the best.
+        optimiser: the optimiser and its schedule.
+        stages: the stages in order; the last one ends at 1.
+        degradation: degradation of the LR patches; None for no degradation.
     """
 
     steps: int = 0
@@ -153,27 +153,27 @@ class Recipe:
 
     def __post_init__(self) -> None:
         endless = self.optimiser.schedule == "anytime" and self.steps == self.minutes == 0
-        _need(endless or (self.steps > 0) != (self.minutes > 0), "exactly one of steps and minutes is over 0")
-        _need(self.steps >= 0 and self.minutes >= 0, "steps and minutes: at least 0")
-        _need(math.isfinite(self.minutes), f"minutes = {self.minutes}: wants a finite number")
-        _need(0 <= self.seed < 2**63, f"seed = {self.seed}: at least 0 and below 2^63")
-        _need(0 <= self.ema < 1, f"ema = {self.ema}: at least 0 and below 1")
-        _need(
+        _require(endless or (self.steps > 0) != (self.minutes > 0), "exactly one of steps and minutes is over 0")
+        _require(self.steps >= 0 and self.minutes >= 0, "steps and minutes: at least 0")
+        _require(math.isfinite(self.minutes), f"minutes = {self.minutes}: must be a finite number")
+        _require(0 <= self.seed < 2**63, f"seed = {self.seed}: at least 0 and below 2^63")
+        _require(0 <= self.ema < 1, f"ema = {self.ema}: at least 0 and below 1")
+        _require(
             all(0 < width <= 0.25 for width in self.averages), f"averages = {list(self.averages)}: over 0, up to 0.25"
         )
-        _need(not (self.ema and self.averages), "ema and averages both given: choose one")
-        _need(1 <= self.busiest_of <= 16, f"busiest_of = {self.busiest_of}: from 1 to 16")
-        _need(0 <= self.teacher_share <= 1, f"teacher_share = {self.teacher_share}: between 0 and 1")
-        _need(self.save_minutes > 0, f"save_minutes = {self.save_minutes}: over 0")
-        _need(self.evaluate_every >= 1 and self.keep >= 1, "evaluate_every and keep: at least 1")
+        _require(not (self.ema and self.averages), "ema and averages both given: choose one")
+        _require(1 <= self.busiest_of <= 16, f"busiest_of = {self.busiest_of}: from 1 to 16")
+        _require(0 <= self.teacher_share <= 1, f"teacher_share = {self.teacher_share}: between 0 and 1")
+        _require(self.save_minutes > 0, f"save_minutes = {self.save_minutes}: over 0")
+        _require(self.evaluate_every >= 1 and self.keep >= 1, "evaluate_every and keep: at least 1")
         ends = [stage.until for stage in self.stages]
         if any(stage.until_step for stage in self.stages):
             steps = [stage.until_step for stage in self.stages]
             rising = sorted(set(steps[:-1])) == steps[:-1] and steps[-1] == 0
-            _need(rising and set(ends) == {1.0}, f"stages end at steps {steps}: rising, the last 0, and no `until`")
+            _require(rising and set(ends) == {1.0}, f"stages end at steps {steps}: rising, the last 0, and no `until`")
         else:
-            _need(not endless or len(ends) < 2, "the stages of a run without an end have `until_step`, not `until`")
-            _need(
+            _require(not endless or len(ends) < 2, "the stages of a run without an end have `until_step`, not `until`")
+            _require(
                 bool(ends) and ends[-1] == 1 and sorted(set(ends)) == ends,
                 f"stages end at {ends}: rising, the last at 1",
             )
@@ -182,24 +182,24 @@ class Recipe:
         """The stage of a step.
 
         Args:
-            step: steps taken so far.
-            done: the fraction of the run that is over, in [0, 1]; 0 in a run without an end.
+            step: number of steps before this one.
+            done: the fraction of the run that is done, in [0, 1]; 0 in a run without an end.
         """
         if any(stage.until_step for stage in self.stages):
             return next((stage for stage in self.stages if step < stage.until_step), self.stages[-1])
         return next((stage for stage in self.stages if done < stage.until), self.stages[-1])
 
     def bounded(self, *, steps: int | None = None, minutes: float | None = None) -> "Recipe":
-        """The same recipe for another length; at most one of the two may be given."""
+        """A copy of the recipe with another length; at most one of the two may be given."""
         if steps is not None and minutes is not None:
-            raise UsageError("steps and minutes both given: a run is bounded by one of them")
+            raise UsageError("steps and minutes are both given: choose one of them")
         if steps is not None:
             return replace(self, steps=steps, minutes=0.0)
         return self if minutes is None else replace(self, steps=0, minutes=minutes)
 
 
 def built_in_text(name: str) -> str:
-    """The TOML text of a built-in recipe, one of `BUILT_IN`.
+    """The TOML text of a built-in recipe.
 
     Raises:
         UsageError: for any other name.
@@ -211,10 +211,11 @@ def built_in_text(name: str) -> str:
 
 
 def read_recipe(source: str | Path) -> Recipe:
-    """A built-in recipe by its name, or one from a TOML file.
+    """Read a built-in recipe by its name, or a recipe from a TOML file.
 
     Raises:
-        UsageError: for a missing file, broken TOML, an unknown key (naming the nearest known one) or a bad value.
+        UsageError: for a missing file, broken TOML, an unknown key (the message names the most similar key) or a bad
+            value.
     """
     if str(source) in BUILT_IN:
         return parse_recipe(built_in_text(str(source)), name=f"recipe {source}")
@@ -232,7 +233,7 @@ def parse_recipe(text: str, *, name: str = "recipe") -> Recipe:
     """Read a recipe from TOML text.
 
     Raises:
-        UsageError: as `read_recipe`.
+        UsageError: for broken TOML, an unknown key or a bad value.
     """
     try:
         return _build(Recipe, tomllib.loads(text), where="")
@@ -243,7 +244,7 @@ def parse_recipe(text: str, *, name: str = "recipe") -> Recipe:
 
 
 def recipe_toml(recipe: Recipe) -> str:
-    """The TOML text of a recipe; `parse_recipe` reads it back."""
+    """The TOML text of a recipe; `parse_recipe` is the inverse."""
     given = asdict(recipe)
     optimiser, stages, degradation = given.pop("optimiser"), given.pop("stages"), given.pop("degradation")
     parts = [_lines(given), "[optimiser]", _lines(optimiser)]
@@ -272,17 +273,17 @@ def _build(kind: type[T], given: dict[str, Any], *, where: str) -> T:
 def _value(hint: Any, value: Any, *, where: str) -> Any:
     if get_origin(hint) is tuple:
         inner = f"tables, [[{where}]]" if is_dataclass(get_args(hint)[0]) else "numbers"
-        _need(isinstance(value, list), f"{where}: a list of {inner}")
+        _require(isinstance(value, list), f"{where}: a list of {inner}")
         return tuple(_value(get_args(hint)[0], item, where=f"{where}[{i}]") for i, item in enumerate(value))
-    if get_origin(hint) is UnionType:  # a table that may be left out
+    if get_origin(hint) is UnionType:  # an optional table
         return _value(get_args(hint)[0], value, where=where)
     if is_dataclass(hint):
-        _need(isinstance(value, dict), f"{where}: a table, [{where}]")
+        _require(isinstance(value, dict), f"{where}: a table, [{where}]")
         return _build(hint, value, where=f"{where}.")  # type: ignore[arg-type]
     if get_origin(hint) is Literal:
-        _need(value in get_args(hint), f"{where} = {value!r}: one of {', '.join(map(repr, get_args(hint)))}")
+        _require(value in get_args(hint), f"{where} = {value!r}: one of {', '.join(map(repr, get_args(hint)))}")
         return value
     wanted: type | UnionType = (int | float) if hint is float else hint
-    _need(isinstance(value, wanted) and not isinstance(value, bool), f"{where} = {value!r}: wants {hint.__name__}")
-    _need(not isinstance(value, float) or math.isfinite(value), f"{where} = {value!r}: wants a finite number")
+    _require(isinstance(value, wanted) and not isinstance(value, bool), f"{where} = {value!r}: must be {hint.__name__}")
+    _require(not isinstance(value, float) or math.isfinite(value), f"{where} = {value!r}: must be a finite number")
     return hint(value)

@@ -1,4 +1,4 @@
-"""Setting up a run: images, device, processes, folder."""
+"""Set up a run: images, device, processes, folder."""
 
 import hashlib
 import os
@@ -12,7 +12,15 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
-from a2f.data.pairs import find_images, find_lr, held_out, listed, load_pairs, middle, without
+from a2f.data.pairs import (
+    central_crop,
+    find_images,
+    find_lr,
+    held_out,
+    load_pairs,
+    read_image_list,
+    without_photographs_of,
+)
 from a2f.data.patches import Patches
 from a2f.data.spill import Spill
 from a2f.errors import A2FError, EngineError, InputError, UsageError
@@ -23,7 +31,7 @@ from a2f.peers.files import Network
 from a2f.runtime.memory import available_bytes, keep_freed_memory, use_huge_pages
 from a2f.training.checkpoint import list_checkpoints
 from a2f.training.loop import Progress, Run
-from a2f.training.precision import computes_bf16
+from a2f.training.precision import supports_bf16
 from a2f.training.processes import Processes
 from a2f.training.recipe import Recipe, recipe_toml
 from a2f.training.validation import Pair
@@ -31,27 +39,27 @@ from a2f.upscaler import Upscaler
 from a2f.variants import A2FConfig, count_parameters
 from a2f.weights import Weights
 
-VALIDATION_LR_PX = 128  # side of what is evaluated of images taken out of the training images: more says little more
+VALIDATION_LR_PX = 128  # side of the evaluated crop of images that are held out; larger crops change the PSNR little
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob:
-    """What `a2f train` was asked for.
+    """The request of `a2f train`.
 
     Attributes:
-        config: a network of A²F; or another one, with the weights to start from.
-        recipe: what is computed.
-        data: folder tree of training images.
-        validation: HR images for the PSNR: a folder tree, or a text file that names images of `data`, which are then
-            not trained on; None takes every 64th image out of `data` (`held_out`). Of images that are taken out of
-            `data` the central `VALIDATION_LR_PX` are used.
-        lr_data: LR images of `data`, if they lie elsewhere; as `own` of `a2f.data.pairs.find_lr`.
-        folder: of the run.
-        init: weights to start from.
-        teacher: an upscaler of the same scale whose images take `teacher_share` of the loss.
+        config: an A²F network; or another network with its initial weights.
+        recipe: the recipe.
+        data: folder of training images, searched recursively.
+        validation: HR images for the PSNR: a folder, or a text file that lists images of `data`, which are then not
+            used for training; None holds out every 64th image of `data` (`held_out`). Only the central
+            `VALIDATION_LR_PX` of images of `data` are used.
+        lr_data: folder of the LR images of `data`, if they are in another place (`own` of `a2f.data.pairs.find_lr`).
+        folder: folder of the run.
+        init: initial weights.
+        teacher: an upscaler of the same scale; its images have `teacher_share` of the loss.
         device: "cpu", "cuda", "cuda:1" or "mps".
         compiled: whether to use torch.compile.
-        resume: go on from the latest checkpoint of the folder.
+        resume: resume from the latest checkpoint of the folder.
     """
 
     config: A2FConfig | Network
@@ -71,20 +79,20 @@ def start(job: TrainingJob, *, report: Callable[[Run], Callable[[Progress], None
     """Run a job to its end.
 
     Args:
-        job: what was asked for.
-        report: given the run, makes what is called after each evaluation (in the first process).
-        tell: takes lines for people.
+        job: the request.
+        report: takes the run and returns the function that is called after each evaluation (in the first process).
+        tell: called with lines for the user.
 
     Returns:
         The finished run.
 
     Raises:
         UsageError: if the folder already holds a run and `resume` is not set.
-        EngineError: if the device is not there.
-        A2FError: all that can go wrong in `Run`.
+        EngineError: if the device is not available.
+        A2FError: all errors of `Run`.
     """
     if list_checkpoints(job.folder) and not job.resume:
-        raise UsageError(f"{job.folder} already holds a run: go on with --resume, or choose another --output")
+        raise UsageError(f"{job.folder} already holds a run: resume it with --resume, or choose another --output")
     _check_teacher(job)
     with _folder(job.folder), processes(job.device) as (mine, device):
         if device.type == "cpu":
@@ -92,21 +100,21 @@ def start(job: TrainingJob, *, report: Callable[[Run], Callable[[Progress], None
         quiet: Callable[[str], None] = tell if mine.rank == 0 else (lambda line: None)
         train, validation = _pairs(job, quiet)
         _check_sizes(train, job)
-        taught = taught_images(train, job.teacher, job.folder / "teacher", tell=quiet) if job.teacher else None
+        from_teacher = teacher_images(train, job.teacher, job.folder / "teacher", tell=quiet) if job.teacher else None
         patches = Patches(
             train,
             scale=job.config.scale,
             seed=job.recipe.seed,
             device=device,
-            teacher=taught,
+            teacher=from_teacher,
             degradation=job.recipe.degradation,
         )
         quiet(
             f"{len(train)} training images, {patches.hr.pixels / 1e6:.0f} megapixels, in the memory of "
             f"{patches.home.type}; {len(validation)} for validation"
         )
-        if any(stage.precision == "bf16" for stage in job.recipe.stages) and not computes_bf16(device):
-            quiet("this CPU has no instructions for bf16: such stages of the recipe are computed in fp32")
+        if any(stage.precision == "bf16" for stage in job.recipe.stages) and not supports_bf16(device):
+            quiet("this CPU has no bf16 instructions: the bf16 stages of the recipe are computed in fp32")
         run = Run(
             job.config,
             job.recipe,
@@ -121,11 +129,11 @@ def start(job: TrainingJob, *, report: Callable[[Run], Callable[[Progress], None
         if job.resume:
             for note in run.resume():
                 quiet(note)
-            quiet(f"going on from step {run.step}")
+            quiet(f"resuming from step {run.step}")
         if device.type == "cpu":
-            use_huge_pages()  # now that the images have their place
+            use_huge_pages()  # only for memory allocated after the images
         if mine.rank == 0:
-            _introduce(run, tell)  # which fails where the network cannot be measured: nothing is written before
+            _print_start(run, tell)  # this may fail, so write nothing before
             write_bytes_atomic(job.folder / "recipe.toml", recipe_toml(run.recipe).encode())
         run.train(report(run) if mine.rank == 0 else lambda progress: None, tell=quiet)
         run.release()
@@ -134,7 +142,7 @@ def start(job: TrainingJob, *, report: Callable[[Run], Callable[[Progress], None
 
 @contextmanager
 def _folder(path: Path) -> Iterator[None]:
-    """The folder of a run; a new one in which nothing was written goes away again."""
+    """Make the folder of a run; remove it at the end if it is new and empty."""
     new = not path.exists()
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -144,25 +152,25 @@ def _folder(path: Path) -> Iterator[None]:
         yield
     finally:
         if new:
-            with suppress(OSError):  # it holds a run
+            with suppress(OSError):  # it is not empty
                 path.rmdir()
 
 
 def _check_sizes(pairs: Sequence[Pair], job: TrainingJob) -> None:
-    """Refuse images of which none holds a patch, before anything is computed; InputError."""
+    """Raise InputError if no image is as large as a patch, before anything is computed."""
     patch = max(stage.patch for stage in job.recipe.stages)
     if not any(min(lr.shape[:2]) >= patch for _, lr in pairs):
         px = patch * job.config.scale
         raise InputError(
-            f"no image of {job.data} has {px} x {px} pixels, and the recipe cuts such parts (patch = {patch} pixels "
+            f"no image of {job.data} has {px} x {px} pixels, which the recipe needs (patch = {patch} pixels "
             f"of LR): give larger images, or a recipe with smaller patches (a2f train --print-recipe fast > mine.toml)"
         )
 
 
-def _introduce(run: Run, tell: Callable[[str], None]) -> None:
-    """Tell what is trained, and what its figures are to be compared with."""
+def _print_start(run: Run, tell: Callable[[str], None]) -> None:
+    """Print the network, and the PSNR of bicubic and of the network at the start."""
     config = run.config
-    if isinstance(config, A2FConfig):  # whose stacked parameters hold zeros that are never used
+    if isinstance(config, A2FConfig):  # its stacked parameters have unused zeros
         name, count = config.variant, count_parameters(config)
     else:
         name, count = config.network, sum(value.numel() for value in run.network.parameters.values())
@@ -173,19 +181,19 @@ def _introduce(run: Run, tell: Callable[[str], None]) -> None:
 
 @contextmanager
 def processes(device: str) -> Iterator[tuple[Processes, torch.device]]:
-    """Join the other processes that torchrun started, if it did.
+    """Join the processes that torchrun started, if there are any.
 
     Args:
-        device: as in `TrainingJob`; "cuda" becomes the card of this process.
+        device: "cpu", "cuda", "cuda:1" or "mps"; "cuda" becomes the GPU of this process.
 
     Raises:
-        EngineError: if the device is not there.
+        EngineError: if the device is not available.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise EngineError(f"device {device} asked for, but this torch sees no CUDA: use --device cpu")
+        raise EngineError(f"device {device} is not available, this torch has no CUDA: use --device cpu")
     if device.startswith("mps") and not torch.backends.mps.is_available():
-        raise EngineError("device mps asked for, but this torch sees none: use --device cpu")
+        raise EngineError("device mps is not available in this torch: use --device cpu")
     if count == 1:
         yield Processes(), torch.device(device)
         return
@@ -211,22 +219,21 @@ def _check_teacher(job: TrainingJob) -> None:
         raise UsageError(f"the teacher enlarges {job.teacher.scale} times, the network {job.config.scale} times")
 
 
-def taught_images(
+def teacher_images(
     pairs: list[Pair], teacher: Upscaler, folder: Path, *, tell: Callable[[str], None]
 ) -> list[NDArray[np.uint8]]:
-    """The teacher's image of each LR image, made once and kept as PNG.
+    """Enlarge each LR image with the teacher, once, and keep the results as PNG files.
 
-    A file's name holds a checksum of the LR image and of what the teacher is, so that a kept image is never taken for
-    another's.
+    The name of a file has a checksum of the LR image and of the teacher, so a kept image is never used for another one.
 
     Args:
         pairs: (hr, lr) of the training set.
-        teacher: makes the images.
-        folder: that keeps them.
-        tell: takes lines for people.
+        teacher: the upscaler.
+        folder: folder of the PNG files.
+        tell: called with lines for the user.
 
     Returns:
-        Each of the size of hr, uint8.
+        The images, each with the size of hr, uint8.
     """
     folder.mkdir(parents=True, exist_ok=True)
     images, made = [], 0
@@ -265,23 +272,23 @@ def _pairs(job: TrainingJob, tell: Callable[[str], None]) -> tuple[list[Pair], l
     if job.validation is not None and not job.validation.is_file():
         seen, seen_lr = find(job.validation)
         if job.validation.resolve() == job.data.resolve():
-            tell("the validation images are the training images: their PSNR says little of other images")
+            tell("the validation images are the training images: their PSNR says little about other images")
         else:
-            paths = _left(paths, seen, job)
-        return _some(load(paths, lr), job.data), _some(load(seen, seen_lr), job.validation)
-    kept = held_out(paths) if job.validation is None else listed(job.validation, folder=job.data, among=paths)
-    validation = [middle(pair, side_px=VALIDATION_LR_PX) for pair in load(kept, lr)]
-    train = _some(load(_left(paths, kept, job), lr), job.data)
-    return train, validation if job.validation is None else _some(validation, job.validation)
+            paths = _training_images(paths, seen, job)
+        return _require_pairs(load(paths, lr), job.data), _require_pairs(load(seen, seen_lr), job.validation)
+    kept = held_out(paths) if job.validation is None else read_image_list(job.validation, folder=job.data, among=paths)
+    validation = [central_crop(pair, side_px=VALIDATION_LR_PX) for pair in load(kept, lr)]
+    train = _require_pairs(load(_training_images(paths, kept, job), lr), job.data)
+    return train, validation if job.validation is None else _require_pairs(validation, job.validation)
 
 
-def _left(paths: list[Path], held: list[Path], job: TrainingJob) -> list[Path]:
+def _training_images(paths: list[Path], held: list[Path], job: TrainingJob) -> list[Path]:
     """The images to train on.
 
     Raises:
         UsageError: if all are held out.
     """
-    left = without(paths, held)
+    left = without_photographs_of(paths, held)
     if not left:
         raise UsageError(
             f"all images of {job.data} are validation images: leave some to train on, or give another --val"
@@ -289,7 +296,7 @@ def _left(paths: list[Path], held: list[Path], job: TrainingJob) -> list[Path]:
     return left
 
 
-def _some(pairs: list[Pair], folder: Path) -> list[Pair]:
+def _require_pairs(pairs: list[Pair], folder: Path) -> list[Pair]:
     if not pairs:
         raise A2FError(f"none of the images of {folder} could be read")
     return pairs

@@ -1,4 +1,4 @@
-"""One optimiser step: patches, forward, backward, clipping, optimisers, averages. On CUDA it is one recorded graph."""
+"""One optimiser step: patches, forward, backward, clipping, optimisers, averages. On CUDA it is one CUDA graph."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from a2f.data.patches import Batch, Patches, Spots
+from a2f.data.patches import Batch, Patches, PatchPositions
 from a2f.training.averages import Average, Averages
 from a2f.training.general import Trainable
 from a2f.training.muon import Muon
@@ -14,15 +14,15 @@ from a2f.training.processes import Processes
 from a2f.training.recipe import Optimiser, Recipe, Stage
 
 DTYPE = {"fp32": torch.float32, "bf16": torch.bfloat16}
-EAGER_STEPS = 3  # before a step is recorded: libraries choose their algorithms, optimisers make their state
+EAGER_STEPS = 3  # steps before recording: libraries choose algorithms, optimisers create their state
 
 
 class Optimisers:
-    """Muon for the kernels with weight normalisation where the recipe asks for it, Adam for all other parameters.
+    """Muon for the kernels with weight normalisation, if the recipe says so, and Adam for all other parameters.
 
     Args:
-        network: whose parameters are trained.
-        recipe: which optimisers.
+        network: the network to train.
+        recipe: the settings of the optimisers.
     """
 
     def __init__(self, network: Trainable, recipe: Optimiser) -> None:
@@ -34,7 +34,7 @@ class Optimisers:
         self.on_cuda = others[0].device.type == "cuda"
         self.adam = torch.optim.Adam(
             others,
-            # a tensor can be changed between two replays of a graph
+            # a tensor, because it can be changed between two replays of a graph
             torch.tensor(recipe.lr, device=others[0].device) if self.on_cuda else recipe.lr,
             betas=(recipe.beta1, recipe.beta2),
             eps=recipe.eps,
@@ -42,50 +42,50 @@ class Optimisers:
         )
 
     def zero_gradients(self) -> None:
-        """Forget the gradients."""
+        """Remove all gradients."""
         for parameter in self.parameters:
             parameter.grad = None
 
-    def step(self, share: float | Tensor) -> None:
+    def step(self, lr_factor: float | Tensor) -> None:
         """Clip the gradients and take a step.
 
         Args:
-            share: of the highest learning rates, in [0, 1].
+            lr_factor: factor of the highest learning rates, in [0, 1].
         """
         if self.recipe.clip:
             nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip)
         if self.muon.kernels:
-            self.muon.step(share * self.recipe.kernel_lr)
+            self.muon.step(lr_factor * self.recipe.kernel_lr)
         for group in self.adam.param_groups:
             if isinstance(group["lr"], Tensor):
-                group["lr"].copy_(torch.as_tensor(share * self.recipe.lr))
+                group["lr"].copy_(torch.as_tensor(lr_factor * self.recipe.lr))
             else:
-                group["lr"] = share * self.recipe.lr
+                group["lr"] = lr_factor * self.recipe.lr
         self.adam.step()
 
     def state_dict(self) -> dict[str, object]:
-        """The state of both."""
+        """The state of both optimisers."""
         return {"muon": self.muon.state_dict(), "adam": self.adam.state_dict()}
 
     def load_state_dict(self, state: dict[str, dict[str, list[Tensor]]]) -> None:
-        """Go on from a state."""
+        """Restore the state of both optimisers."""
         rates = [group["lr"] for group in self.adam.param_groups]
         self.muon.load_state_dict(state["muon"])
         self.adam.load_state_dict(state["adam"])
         for group, rate in zip(self.adam.param_groups, rates, strict=True):
-            group["lr"] = rate  # the tensor that a graph reads
-            group["capturable"] = self.on_cuda  # whatever device the state is from
+            group["lr"] = rate  # keep the tensor that the graph reads
+            group["capturable"] = self.on_cuda  # independent of the device of the state
 
 
 class Step:
-    """What a run does again and again.
+    """One training step.
 
     Args:
-        network: that learns.
-        recipe: what is computed.
+        network: the network to train.
+        recipe: the recipe.
         patches: the training images.
         processes: this process among several.
-        compiled: whether the forward pass and the loss go through torch.compile.
+        compiled: whether to use torch.compile for the forward pass and the loss.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Step:
         kinds = [Average(width=width) for width in recipe.averages] or [Average(decay=recipe.ema)]
         self.averages = Averages(network.parameters, kinds)
         self.loss: Callable[[Batch, Stage], Tensor] = torch.compile(self._loss) if compiled else self._loss
-        # A graph needs everything on the card: no other processes, and patches that are cut there.
+        # A graph needs everything on the GPU: a single process, and patches that are cut on the GPU.
         on_card = patches.home.type == "cuda" and patches.degradation is None and processes.count == 1
         self._graph = _Graph(self) if on_card else None
 
@@ -108,43 +108,44 @@ class Step:
             done: the fraction of the run that is over, in [0, 1]; 0 in a run without an end.
 
         Returns:
-            The loss, one number on the device; its mean over all processes.
+            The mean loss over all processes, a scalar on the device.
         """
         stage = self.recipe.stage(step=step, done=done)
-        share = self.recipe.optimiser.share(step=step, done=done)
+        lr_factor = self.recipe.optimiser.lr_factor(step=step, done=done)
         decays = self.averages.decays(step + 1)
         part, busiest = self.processes.part(stage.batch), self.recipe.busiest_of
         if self._graph is not None:
-            spots = self.patches.candidates(step, batch=stage.batch, patch=stage.patch, busiest_of=busiest)
-            return self._graph(spots, stage, share, decays)
+            positions = self.patches.candidates(step, batch=stage.batch, patch=stage.patch, busiest_of=busiest)
+            return self._graph(positions, stage, lr_factor, decays)
         batch = self.patches.batch(step, batch=stage.batch, patch=stage.patch, busiest_of=busiest, part=part)
-        return self.on_batch(batch, stage, share, decays)
+        return self.on_batch(batch, stage, lr_factor, decays)
 
-    def on_batch(self, batch: Batch, stage: Stage, share: float | Tensor, decays: list[float] | Tensor) -> Tensor:
+    def on_batch(self, batch: Batch, stage: Stage, lr_factor: float | Tensor, decays: list[float] | Tensor) -> Tensor:
         """Take a step with given patches: forward, backward, clipping, optimisers, averages."""
         self.optimisers.zero_gradients()
         loss = self.loss(batch, stage)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.processes.count > 1:
             loss = self.processes.average(self.optimisers.parameters, loss)
-        self.optimisers.step(share)
+        self.optimisers.step(lr_factor)
         self.averages.update(self.network.parameters, decays)
         return loss.detach()
 
     def _loss(self, batch: Batch, stage: Stage) -> Tensor:
-        lr, hr, taught = batch
+        lr, hr, teacher_image = batch
         sr = self.network.forward(lr, dtype=DTYPE[stage.precision])
         loss = loss_of(sr, hr, stage, scale=self.network.config.scale)
-        if taught is None:
+        if teacher_image is None:
             return loss
         share = self.recipe.teacher_share
-        return (1 - share) * loss + share * loss_of(sr, taught, stage, scale=self.network.config.scale)
+        return (1 - share) * loss + share * loss_of(sr, teacher_image, stage, scale=self.network.config.scale)
 
 
 class _Graph:
-    """A step recorded on CUDA and replayed: nothing waits for the host.
+    """A step as a CUDA graph: it is recorded once and replayed, without waiting for the host.
 
-    The host draws the spots, the rate and the decays of a step and sends them ahead; all else stays on the card.
+    The host draws the positions, the rate and the decays of a step and sends them in advance; all other data stays on
+    the GPU.
     """
 
     def __init__(self, step: Step) -> None:
@@ -152,13 +153,13 @@ class _Graph:
         self.stage: Stage | None = None
         self.graph: torch.cuda.CUDAGraph | None = None
 
-    def __call__(self, spots: Spots, stage: Stage, share: float, decays: list[float]) -> Tensor:
-        """Take a step; the first ones of a stage are taken as they are, then one is recorded."""
-        rates = torch.tensor([share, *decays])
+    def __call__(self, positions: PatchPositions, stage: Stage, lr_factor: float, decays: list[float]) -> Tensor:
+        """Take a step. The first steps of a stage run without a graph, then one is recorded."""
+        rates = torch.tensor([lr_factor, *decays])
         if self.stage != stage:
             self.stage, self.eager, self.graph = stage, 0, None
-            self.spots, self.rates = spots.to(self.step.patches.home), rates.to(self.step.patches.home)
-        for held, value in zip(self.spots.fields(), spots.fields(), strict=True):
+            self.positions, self.rates = positions.to(self.step.patches.home), rates.to(self.step.patches.home)
+        for held, value in zip(self.positions.fields(), positions.fields(), strict=True):
             held.copy_(value.pin_memory(), non_blocking=True)
         self.rates.copy_(rates.pin_memory(), non_blocking=True)
         if self.graph is None and self.eager < EAGER_STEPS:
@@ -173,12 +174,12 @@ class _Graph:
         return self.loss.clone()
 
     def _take(self, stage: Stage) -> Tensor:
-        batch = self.step.patches.cut(self.spots, patch=stage.patch)
+        batch = self.step.patches.cut(self.positions, patch=stage.patch)
         return self.step.on_batch(batch, stage, self.rates[0], self.rates[1:])
 
 
 def subpixels(image: Tensor, scale: int) -> Tensor:
-    """[N, 3, sH, sW] -> [N, 3 s², H, W] with channels last: what `pixel_shuffle` undoes."""
+    """[N, 3, sH, sW] -> [N, 3 s², H, W] with channels last, the inverse of `pixel_shuffle`."""
     return F.pixel_unshuffle(image, scale).contiguous(memory_format=torch.channels_last)
 
 
@@ -186,9 +187,9 @@ def loss_of(sr: Tensor, hr: Tensor, stage: Stage, *, scale: int) -> Tensor:
     """The loss of a stage.
 
     Args:
-        sr: [N, 3 s², H, W], before the pixel shuffle.
+        sr: [N, 3 s², H, W], the values before the pixel shuffle.
         hr: [N, 3, sH, sW] in [0, 1].
-        stage: which loss.
+        stage: the stage.
         scale: s.
     """
     target = subpixels(hr, scale)

@@ -1,4 +1,4 @@
-"""What validation images say of a network, and which images they are."""
+"""Measure a network on the validation images."""
 
 import hashlib
 import math
@@ -15,7 +15,7 @@ from a2f.errors import A2FError
 from a2f.imageio.rgb import to_uint8
 from a2f.metrics import psnr_y
 
-JPEG_QUALITY = 50  # of the validation of a run with a degradation: files as the web makes them, seen by all runs alike
+JPEG_QUALITY = 50  # JPEG quality of the validation of runs with a degradation; equal for all runs
 
 Image = NDArray[np.uint8]
 Pair = tuple[Image, Image]  # hr, lr
@@ -23,19 +23,19 @@ Pair = tuple[Image, Image]  # hr, lr
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """What the validation images say of one way to enlarge them.
+    """The quality on the validation images.
 
     Attributes:
         psnr_y: mean PSNR-Y, dB; NaN without images.
-        psnr_y_jpeg: that of LR images that are JPEG files, dB; NaN without a degradation.
+        psnr_y_jpeg: mean PSNR-Y with JPEG files as LR images, dB; NaN without a degradation.
     """
 
     psnr_y: float
     psnr_y_jpeg: float
 
     @property
-    def judged(self) -> float:
-        """The figure that decides, dB: the mean of both where there are both; minus infinity without images."""
+    def decisive(self) -> float:
+        """The figure that decides, dB: the mean of both if both are measured; minus infinity without images."""
         if math.isnan(self.psnr_y):
             return -math.inf
         return self.psnr_y if math.isnan(self.psnr_y_jpeg) else (self.psnr_y + self.psnr_y_jpeg) / 2
@@ -45,13 +45,13 @@ class Score:
 
 
 def score(enlarge: Callable[[Image], Image], pairs: Sequence[Pair], *, scale: int, jpegs: bool) -> Score:
-    """How well LR images are enlarged.
+    """Measure the enlargement of LR images.
 
     Args:
         enlarge: [H, W, 3] uint8 in, [sH, sW, 3] uint8 out.
         pairs: hr and lr, uint8.
-        scale: s; so many pixels are cut from each border.
-        jpegs: whether to measure LR images that are JPEG files too (quality 50, 4:2:0).
+        scale: s; s pixels are cut from each border.
+        jpegs: whether to measure JPEG files as LR images too (quality 50, 4:2:0).
     """
 
     def mean(quality: int | None) -> float:
@@ -65,24 +65,24 @@ def score(enlarge: Callable[[Image], Image], pairs: Sequence[Pair], *, scale: in
 
 @torch.inference_mode()
 def enlarged(model: nn.Module, lr: Image) -> Image:
-    """An image through a network: [H, W, 3] uint8 in, [sH, sW, 3] out.
+    """Enlarge an image with a network: [H, W, 3] uint8 -> [sH, sW, 3] uint8.
 
     Raises:
-        A2FError: if values come out that are NaN or infinite.
+        A2FError: if the output has NaN or infinite values.
     """
     device = next(model.parameters()).device
     x = torch.from_numpy(lr.copy()).to(device).permute(2, 0, 1)[None].float() / 255  # [1, 3, H, W]
     sr = model(x)[0].permute(1, 2, 0).cpu().numpy()
     if not np.isfinite(sr).all():
         raise A2FError(
-            f"the network makes values that are NaN or infinite of an image of {lr.shape[1]} x {lr.shape[0]} pixels: "
-            "there is nothing to measure; check its weights and its forward"
+            f"the network gives NaN or infinite values for an image of {lr.shape[1]} x {lr.shape[0]} pixels: "
+            "check its weights and its forward method"
         )
     return to_uint8(sr)
 
 
 def fingerprint(pairs: Sequence[Pair]) -> str:
-    """Tells images and their order apart by their sizes and their middle rows, without reading all pixels."""
+    """A checksum of the sizes and the middle rows of images, in order; it does not read all pixels."""
     digest = hashlib.sha256()
     for pair in pairs:
         for image in pair:

@@ -12,7 +12,7 @@ from av.codec.context import Flags
 from av.video.codeccontext import VideoCodecContext
 
 from a2f.errors import Hint, ImageReadError, LossyFormatError, UsageError, did_you_mean
-from a2f.imageio.formats import ACCEPT_THE_LOSS
+from a2f.imageio.formats import ACCEPT_LOSS_HINT
 from a2f.sizes import Size
 from a2f.video.colour import BT601, SD_HEIGHT, SD_WIDTH, UNSPECIFIED, Colours, Hdr, Layout, layout_of
 from a2f.video.source import Clip
@@ -212,7 +212,7 @@ def output_layout(given: Layout, holder: Codec | tuple[Layout, ...], *, force: b
         raise LossyFormatError(
             f"{holder.name if isinstance(holder, Codec) else 'y4m'} cannot hold {lost} of {given.format}",
             *(Hint(text="choose {option}", option="codec", value=name) for name in able),
-            ACCEPT_THE_LOSS,
+            ACCEPT_LOSS_HINT,
         )
     return best
 

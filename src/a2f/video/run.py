@@ -31,7 +31,7 @@ from a2f.video.y4m import y4m_frame, y4m_head
 T = TypeVar("T")
 Note = Callable[[str], None]
 DECODED, LARGE = 2, 1  # frames that wait for the network and, large, for the encoder
-HEARD_AFTER_S = 0.2  # Ctrl-C, and the end of the step that takes what is made, at the latest
+CANCEL_POLL_S = 0.2  # Ctrl-C, and the end of the step that takes what is made, at the latest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,7 +295,7 @@ def ahead(items: Generator[T, None, None], *, depth: int) -> Generator[T, None, 
     try:
         while True:
             try:
-                item = waiting.get(timeout=HEARD_AFTER_S)
+                item = waiting.get(timeout=CANCEL_POLL_S)
             except queue.Empty:
                 continue
             if isinstance(item, _End):
@@ -325,7 +325,7 @@ def _make(items: Generator[T, None, None], waiting: "queue.Queue[T | _End]", sto
 def _put(item: T | _End, waiting: "queue.Queue[T | _End]", stopping: threading.Event) -> None:
     while not stopping.is_set():
         try:
-            waiting.put(item, timeout=HEARD_AFTER_S)
+            waiting.put(item, timeout=CANCEL_POLL_S)
             return
         except queue.Full:
             continue
