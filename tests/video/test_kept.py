@@ -7,9 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.video.clips import PICTURE, enlarged, ffmpeg, made, needs_ffmpeg, packets, probed, streams, times, video_of
+from tests.video.clips import (
+    PICTURE,
+    Nearest,
+    enlarged,
+    ffmpeg,
+    made,
+    needs_ffmpeg,
+    packets,
+    planned,
+    probed,
+    streams,
+    times,
+    video_of,
+)
 
 from a2f.errors import LossyFormatError
+from a2f.video.colour import LEFT, TOP_LEFT, Siting
 from a2f.video.encoder import Encoding
 from a2f.video.source import Source
 
@@ -85,6 +99,45 @@ def test_hdr10_metadata_are_kept_by_every_codec_that_holds_them(codec: str, tmp_
         for key, value in told.items():
             number = as_number(value)
             assert as_number(kept[key]) == (number if isinstance(number, str) else pytest.approx(number, rel=2e-3)), key
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mp4", "hevc"), ("a.mov", "h264"), ("a.mp4", "av1"), ("a.mkv", "ffv1"), ("a.webm", "vp9")]
+)
+def test_hdr10_metadata_are_told_by_the_file_too(name: str, codec: str, tmp_path: Path) -> None:
+    file, arguments = CASES["hevc HDR10"]
+    given = made(tmp_path / f"given-{file}", *arguments)
+    enlarged(given, tmp_path / name, codec=codec, force=codec == "vp9")  # which holds 8 bits only
+    told = {entry["side_data_type"]: entry for entry in video_of(tmp_path / name)["side_data_list"]}
+    light, display = told["Content light level metadata"], told["Mastering display metadata"]
+    assert (light["max_content"], light["max_average"]) == (1000, 400)
+    numbers = [as_number(display[key]) for key in ("red_x", "green_y", "white_point_x", "max_luminance")]
+    assert numbers == pytest.approx([0.68, 0.69, 0.3127, 1000])
+    # Again: what only the file tells is read.
+    enlarged(tmp_path / name, tmp_path / "again.mkv", codec="ffv1")
+    assert {entry["side_data_type"] for entry in video_of(tmp_path / "again.mkv")["side_data_list"]} == set(told)
+
+
+SITED = {"left": LEFT, "center": Siting(across=0.5, down=0.5), "topleft": TOP_LEFT}
+
+
+@pytest.mark.parametrize("place", SITED)
+@pytest.mark.parametrize(("codec", "name"), [("h264", "a.mp4"), ("hevc", "a.mov"), ("vp9", "a.webm"), ("av1", "a.mkv")])
+def test_the_place_of_chroma_is_read_and_told(place: str, codec: str, name: str, tmp_path: Path) -> None:
+    given = made(tmp_path / "given.mp4", *X264, "-pix_fmt", "yuv420p", "-chroma_sample_location", place)
+    with Source(given) as source:
+        assert source.clip.siting == SITED[place]
+    enlarged(given, tmp_path / name, codec=codec)
+    with Source(tmp_path / name) as source:
+        assert source.clip.siting == SITED[place]
+    assert video_of(tmp_path / name)["chroma_location"] == video_of(given)["chroma_location"] == place
+
+
+def test_chroma_goes_where_players_look_for_it_if_the_result_cannot_tell_its_place(tmp_path: Path) -> None:
+    given = made(tmp_path / "given.mp4", *X264, "-pix_fmt", "yuv420p", "-chroma_sample_location", "center")
+    with Source(given) as source:
+        plan = planned(source, tmp_path / "a.mp4", Nearest(), codec="av1")
+    assert (plan.given_siting, plan.siting) == (SITED["center"], LEFT)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="the system has no such scheduling")

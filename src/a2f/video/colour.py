@@ -1,8 +1,8 @@
 """Colours of videos: what files tell about them, and frames as RGB in [0, 1] and back (ITU-T H.273).
 
-swscale loses up to one level of chroma in full range and takes chroma as centred between two luma samples, where
-H.264, HEVC, VP9 and AV1 put it on the left one. Twice a wrong place, before and after the enlargement, would shift the
-colours by more than a pixel of the result.
+swscale loses up to one level of chroma in full range and takes chroma as centred between two luma samples, where most
+videos put it on the left one. Twice a wrong place, before and after the enlargement, would shift the colours by more
+than a pixel of the result.
 """
 
 import struct
@@ -67,6 +67,23 @@ class Colours:
     matrix: int = UNSPECIFIED
     primaries: int = UNSPECIFIED
     transfer: int = UNSPECIFIED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Siting:
+    """Where a sample of chroma lies among the luma samples that it belongs to: 0 on the first, 0.5 half-way, 1 on the last.
+
+    Attributes:
+        across: in a row.
+        down: in a column.
+    """
+
+    across: float
+    down: float
+
+
+LEFT = Siting(across=0, down=0.5)  # where H.264, HEVC, VP9 and AV1 put it unless they tell
+TOP_LEFT = Siting(across=0, down=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +232,7 @@ def planes_of(frame: VideoFrame, layout: Layout) -> Planes:
     return [_samples(plane, layout.bits)[:, : plane.width] for plane in frame.planes]
 
 
-def to_image(planes: Planes, layout: Layout, *, matrix: int, full: bool) -> Array:
+def to_image(planes: Planes, layout: Layout, *, matrix: int, full: bool, siting: Siting = LEFT) -> Array:
     """Planes as an image.
 
     Args:
@@ -223,6 +240,7 @@ def to_image(planes: Planes, layout: Layout, *, matrix: int, full: bool) -> Arra
         layout: of them.
         matrix: code point, for "yuv".
         full: range.
+        siting: where chroma lies, for "yuv".
 
     Returns:
         [H, W, 1, 3 or 4] in [0, 1]: grey, RGB, RGB and alpha.
@@ -237,7 +255,8 @@ def to_image(planes: Planes, layout: Layout, *, matrix: int, full: bool) -> Arra
         for target, plane in ((1, 0), (2, 1), (0, 2)):  # planes are G, B, R
             x[target] = planes[plane] / top if full else _from_samples(planes[plane], layout.bits, full)
     else:
-        cb, cr = (_upsampled(_from_chroma(p, layout.bits, full), layout, height, width) for p in planes[1:3])
+        chroma = [_from_chroma(plane, layout.bits, full) for plane in planes[1:3]]
+        cb, cr = (_upsampled(plane, layout, siting, height, width) for plane in chroma)
         red, blue = WEIGHTS[matrix]
         x[0] = luma + 2 * (1 - red) * cr
         x[2] = luma + 2 * (1 - blue) * cb
@@ -247,7 +266,15 @@ def to_image(planes: Planes, layout: Layout, *, matrix: int, full: bool) -> Arra
     return np.ascontiguousarray(x.clip(0, 1).transpose(1, 2, 0))
 
 
-def to_frame(image: Array, layout: Layout, *, matrix: int, full: bool, like: VideoFrame | None = None) -> VideoFrame:
+def to_frame(
+    image: Array,
+    layout: Layout,
+    *,
+    matrix: int,
+    full: bool,
+    siting: Siting = LEFT,
+    like: VideoFrame | None = None,
+) -> VideoFrame:
     """An image as a frame; rounded once, here.
 
     Args:
@@ -255,6 +282,7 @@ def to_frame(image: Array, layout: Layout, *, matrix: int, full: bool, like: Vid
         layout: of the frame.
         matrix: code point, for "yuv".
         full: range.
+        siting: where chroma lies, for "yuv".
         like: a frame of another size whose side data the new one gets.
     """
     height, width, _ = image.shape
@@ -263,8 +291,10 @@ def to_frame(image: Array, layout: Layout, *, matrix: int, full: bool, like: Vid
     else:  # PyAV has no other way to copy them
         frame = like.reformat(width=width, height=height, format=layout.format, interpolation=Interpolation.POINT)
     rooms = [_samples(plane, layout.bits)[:, : plane.width] for plane in frame.planes]
-    for top in range(0, height, ROWS):
-        made = _samples_of(image[top : top + ROWS].transpose(2, 0, 1), layout, matrix=matrix, full=full)
+    step = ROWS if siting.down == 0.5 else height  # on a luma sample, chroma needs rows of the band above too
+    for top in range(0, height, step):
+        band = image[top : top + step].transpose(2, 0, 1)
+        made = _samples_of(band, layout, matrix=matrix, full=full, siting=siting)
         for n, (room, values) in enumerate(zip(rooms, made, strict=True)):
             begin = top // layout.down if layout.kind == "yuv" and n in (1, 2) else top
             values += np.float32(0.5)  # what is behind the point is cut off
@@ -272,7 +302,7 @@ def to_frame(image: Array, layout: Layout, *, matrix: int, full: bool, like: Vid
     return frame
 
 
-def _samples_of(band: Array, layout: Layout, *, matrix: int, full: bool) -> list[Array]:
+def _samples_of(band: Array, layout: Layout, *, matrix: int, full: bool, siting: Siting) -> list[Array]:
     """Rows of an image, [C, rows, W], as samples of each plane, not rounded."""
     x = band.clip(0, 1)
     rgb = x[:3] if len(x) > 1 else x[:1].repeat(3, axis=0)
@@ -284,7 +314,7 @@ def _samples_of(band: Array, layout: Layout, *, matrix: int, full: bool) -> list
         made = [_to_samples(rgb[channel], layout.bits, full) for channel in (1, 2, 0)]
     else:
         weights = _luma_weights(matrix)
-        small = _downsampled(rgb, layout)  # sampling and matrix are both linear: the smaller image first
+        small = _downsampled(rgb, layout, siting)  # sampling and matrix are both linear: the smaller image first
         small_luma = _weighted(small, weights)
         made = [_to_samples(_weighted(rgb, weights), layout.bits, full)]
         for channel, own in ((2, weights[2]), (0, weights[0])):
@@ -332,12 +362,12 @@ def _to_chroma(values: Array, bits: int, full: bool) -> Array:
     return scaled.clip(0, 2**bits - 1)
 
 
-def _upsampled(chroma: Array, layout: Layout, height: int, width: int) -> Array:
-    """Chroma at every luma sample, linearly: in a row it lies on the left one, in a column between two."""
+def _upsampled(chroma: Array, layout: Layout, siting: Siting, height: int, width: int) -> Array:
+    """Chroma at every luma sample, linearly."""
     if layout.down > 1:
-        chroma = _between(chroma, (np.arange(height) + 0.5) / layout.down - 0.5)
+        chroma = _between(chroma, (np.arange(height) - siting.down * (layout.down - 1)) / layout.down)
     if layout.across > 1:
-        chroma = _between(chroma.T, np.arange(width) / layout.across).T
+        chroma = _between(chroma.T, (np.arange(width) - siting.across * (layout.across - 1)) / layout.across).T
     return chroma
 
 
@@ -349,18 +379,31 @@ def _between(rows: Array, places: NDArray[np.float64]) -> Array:
     return np.asarray(above + (below - above) * share, np.float32)
 
 
-def _downsampled(rgb: Array, layout: Layout) -> Array:
-    """[3, H, W] at the places of chroma: the mean of a column's samples, a triangle around the left one of a row's."""
-    _, height, width = rgb.shape
-    across, down = layout.across, layout.down
-    if down > 1:
-        rgb = np.pad(rgb, ((0, 0), (0, -height % down), (0, 0)), mode="edge")
-        rows = [rgb[:, n::down] for n in range(down)]
-        rgb = sum(rows[1:], start=rows[0]) * np.float32(1 / down)
-    if across > 1:
-        count = -(-width // across)
-        wide = np.pad(rgb, ((0, 0), (0, 0), (across - 1, count * across - width + across)), mode="edge")
-        weights = [np.float32((across - abs(n + 1 - across)) / across**2) for n in range(2 * across - 1)]
-        parts = [wide[..., n : n + count * across : across] * weight for n, weight in enumerate(weights)]
-        rgb = sum(parts[1:], start=parts[0])
+def _downsampled(rgb: Array, layout: Layout, siting: Siting) -> Array:
+    """[3, H, W] at the places of chroma."""
+    if layout.down > 1:
+        rgb = _thinned(rgb, layout.down, siting.down, axis=1)
+    if layout.across > 1:
+        rgb = _thinned(rgb, layout.across, siting.across, axis=2)
     return np.ascontiguousarray(rgb)
+
+
+def _thinned(x: Array, factor: int, place: float, *, axis: int) -> Array:
+    """One sample of each `factor`: their mean where it lies half-way, otherwise a triangle around the one it lies on."""
+    length = x.shape[axis]
+    count = -(-length // factor)
+    if place == 0.5:
+        weights = dict.fromkeys(range(factor), 1 / factor)
+    else:
+        weights = {n + round(place * (factor - 1)): (factor - abs(n)) / factor**2 for n in range(1 - factor, factor)}
+    before, after = -min(weights), count * factor - length + max(weights)
+    pads = [(0, 0)] * x.ndim
+    pads[axis] = (before, after)
+    wide = np.pad(x, pads, mode="edge")
+    parts = []
+    for n in sorted(weights):
+        begin = n + before
+        which = [slice(None)] * x.ndim
+        which[axis] = slice(begin, begin + (count - 1) * factor + 1, factor)
+        parts.append(wide[tuple(which)] * np.float32(weights[n]))
+    return np.asarray(sum(parts[1:], start=parts[0]), np.float32)

@@ -14,7 +14,19 @@ from av.video.codeccontext import VideoCodecContext
 from a2f.errors import Hint, ImageReadError, LossyFormatError, UsageError, did_you_mean
 from a2f.imageio.formats import ACCEPT_THE_LOSS
 from a2f.sizes import Size
-from a2f.video.colour import BT601, SD_HEIGHT, SD_WIDTH, UNSPECIFIED, Colours, Hdr, Layout, layout_of
+from a2f.video.colour import (
+    BT601,
+    LEFT,
+    SD_HEIGHT,
+    SD_WIDTH,
+    TOP_LEFT,
+    UNSPECIFIED,
+    Colours,
+    Hdr,
+    Layout,
+    Siting,
+    layout_of,
+)
 from a2f.video.source import Clip
 
 PROGRESSIVE = 1  # as FFmpeg numbers the orders of fields
@@ -66,6 +78,13 @@ CODECS = {
         Codec(name="ffv1", encoder="ffv1", crf=None, options=(("level", "3"), ("slicecrc", "1")), suffixes=(".mkv",)),
     )
 }
+# Where chroma lies, as encoders take it.
+SITINGS = {
+    "h264": [LEFT, Siting(across=0.5, down=0.5), TOP_LEFT, Siting(across=0.5, down=0)],
+    "hevc": [LEFT, Siting(across=0.5, down=0.5), TOP_LEFT, Siting(across=0.5, down=0)],
+    "av1": [None, LEFT, TOP_LEFT],
+}
+TELLS_SITING = (".mkv", ".webm")
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 
 
@@ -100,6 +119,7 @@ class Encoding:
         full: whether samples take the full range.
         matrix: from RGB to the samples.
         aspect: width of a pixel by its height; None where it is not told.
+        siting: where chroma lies; None where that is not told.
         hdr: HDR10 metadata.
         rate: frames a second, on average.
         time_base: seconds of a tick.
@@ -114,6 +134,7 @@ class Encoding:
     full: bool
     matrix: int
     aspect: Fraction | None
+    siting: Siting | None = None
     hdr: Hdr = field(default_factory=Hdr)
     rate: Fraction
     time_base: Fraction
@@ -129,34 +150,39 @@ class Encoding:
             made[f"{'svtav1' if self.codec.name == 'av1' else self.codec.encoder.removeprefix('lib')}-params"] = own
         return made
 
-    def prepare(self, context: VideoCodecContext) -> None:
-        """Set up an encoder that is not open yet."""
+    def describe(self, context: VideoCodecContext) -> None:
+        """Set what a stream tells about its frames."""
         context.width, context.height = self.size
         context.pix_fmt = self.layout.coded
-        context.time_base, context.framerate = self.time_base, self.rate
+        context.framerate = self.rate
         context.color_range = 2 if self.full else 1
         context.colorspace = 0 if self.layout.kind == "rgb" else self.colours.matrix
         context.color_primaries, context.color_trc = self.colours.primaries, self.colours.transfer
         context.field_order = PROGRESSIVE
         if self.aspect is not None:
             context.sample_aspect_ratio = self.aspect
-        context.gop_size = 1 if self.codec.crf is None else KEYFRAMES
-        context.thread_count = self.threads
-        context.flags |= Flags.global_header
-        context.options = self.options()
 
     def open(self) -> VideoCodecContext:
         """An encoder that takes frames."""
         context = av.CodecContext.create(self.codec.encoder, "w")
         assert isinstance(context, VideoCodecContext)
-        self.prepare(context)
+        self.describe(context)
+        context.time_base = self.time_base
+        context.gop_size = 1 if self.codec.crf is None else KEYFRAMES
+        context.thread_count = self.threads
+        context.flags |= Flags.global_header
+        context.options = self.options()
         with usual_scheduling():
             context.open()
         return context
 
     def _parameters(self) -> str:
-        """What FFmpeg hands on to the encoder's own library: HDR10 metadata, and silence."""
+        """What FFmpeg hands on to the encoder's own library: HDR10 metadata, the place of chroma, and silence."""
         parts = ["log-level=error"] if self.codec.name == "hevc" else []
+        known = SITINGS.get(self.codec.name, [])
+        if self.siting is not None and self.siting in known and (self.layout.across, self.layout.down) == (2, 2):
+            name = "chroma-sample-position" if self.codec.name == "av1" else "chromaloc"
+            parts += [f"{name}={known.index(self.siting)}"]
         mastering, light = self.hdr.mastering, self.hdr.light
         if self.codec.name == "hevc":
             parts += [f"master-display={mastering.told(colour_unit=50_000, light_unit=10_000)}"] if mastering else []
@@ -226,6 +252,12 @@ def told_colours(clip: Clip, size: Size, matrix: int) -> Colours:
     colours = clip.colours
     grown = (size[0] >= SD_WIDTH or size[1] > SD_HEIGHT) and matrix == BT601
     return replace(colours, matrix=BT601) if colours.matrix == UNSPECIFIED and grown else colours
+
+
+def told_siting(clip: Clip, codec: Codec, suffix: str) -> Siting | None:
+    """Where the chroma of the result lies, as far as the result tells: where the input had it."""
+    able = suffix in TELLS_SITING or clip.siting in SITINGS.get(codec.name, [])
+    return clip.siting if able else None
 
 
 def _layouts(codec: Codec) -> list[Layout]:

@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 
 from a2f.errors import Hint, ImageWriteError, LossyFormatError
 from a2f.video.encoder import CONTAINERS, Encoding, usual_scheduling
+from a2f.video.head import head_of
 from a2f.video.parts import Parts
 from a2f.video.source import Range, Source, open_container
 
@@ -165,11 +166,12 @@ def _set_up(target: OutputContainer, source: Source, encoding: Encoding, copied:
 
 
 def _video(target: OutputContainer, source: Source, encoding: Encoding) -> VideoStream:
-    stream = target.add_stream(
-        encoding.codec.encoder, rate=encoding.rate, time_base=encoding.time_base, options=encoding.options()
-    )
-    assert isinstance(stream, VideoStream)
-    encoding.prepare(stream.codec_context)
+    """The enlarged stream; it takes packets, not frames."""
+    setup = encoding.open().extradata or b""
+    head = head_of(encoding.codec.name, encoding.size, setup, hdr=encoding.hdr, siting=encoding.siting)
+    with av.open(io.BytesIO(head)) as template:
+        stream = target.add_stream_from_template(template.streams.video[0], opaque=True)
+    encoding.describe(stream.codec_context)
     stream.time_base = encoding.time_base
     if encoding.codec.name == "hevc" and target.format.name in ("mp4", "mov"):
         stream.codec_context.codec_tag = "hvc1"  # which Apple's players ask for

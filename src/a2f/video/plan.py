@@ -15,8 +15,8 @@ from a2f.runtime.temporal import TemporalUpscaler
 from a2f.sizes import Size, Target
 from a2f.upscaler import Upscaler
 from a2f.upscalers import Models
-from a2f.video.colour import Layout, is_full, layout_of, matrix_of
-from a2f.video.encoder import Encoding, codec_for, output_layout, told_colours
+from a2f.video.colour import LEFT, Layout, Siting, is_full, layout_of, matrix_of
+from a2f.video.encoder import Encoding, codec_for, output_layout, told_colours, told_siting
 from a2f.video.mux import check_streams
 from a2f.video.source import STREAM, Clip, Range, Source, interlaced
 from a2f.video.y4m import Y4M_LAYOUTS
@@ -70,8 +70,10 @@ class Plan:
         passes: upscalers to run, one after the other.
         given: layout of the input's frames.
         given_full: whether they take the full range.
+        given_siting: where their chroma lies.
         layout: of the result's frames.
         full: whether they take the full range.
+        siting: where their chroma lies.
         matrix: of both.
         time_base: seconds of a tick.
         encoding: of the result's frames; None for y4m.
@@ -87,8 +89,10 @@ class Plan:
     passes: tuple[Upscaler, ...]
     given: Layout
     given_full: bool
+    given_siting: Siting
     layout: Layout
     full: bool
+    siting: Siting
     matrix: int
     time_base: Fraction
     encoding: Encoding | None
@@ -158,6 +162,7 @@ def plan_video(source: Source, models: Models, request: Request) -> Plan:
             full=out_full,
             matrix=matrix,
             aspect=clip.aspect,
+            siting=told_siting(clip, codec, output.suffix.lower()),
             hdr=clip.hdr,
             rate=clip.rate,
             time_base=clip.time_base,
@@ -173,8 +178,10 @@ def plan_video(source: Source, models: Models, request: Request) -> Plan:
         passes=tuple(one.upscaler for one in passes),
         given=given,
         given_full=full,
+        given_siting=clip.siting or LEFT,
         layout=layout,
         full=out_full,
+        siting=(encoding and encoding.siting) or LEFT,
         matrix=matrix,
         time_base=clip.time_base,
         encoding=encoding,

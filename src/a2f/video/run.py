@@ -208,7 +208,7 @@ def _frames(steps: Iterator[_Step], plan: Plan) -> Iterator[tuple[_Step, VideoFr
         assert image is not None
         like = step.timed.frame if _has_captions(step.timed.frame) else None
         if step.image is not None or like is not None:
-            frame = to_frame(image, plan.layout, matrix=plan.matrix, full=plan.full, like=like)
+            frame = to_frame(image, plan.layout, matrix=plan.matrix, full=plan.full, siting=plan.siting, like=like)
         assert frame is not None
         frame.pts, frame.time_base = step.timed.pts, plan.time_base
         yield step, frame
@@ -251,7 +251,8 @@ def _given(source: Source, plan: Plan, *, skip: int) -> Generator[_Step, None, N
             yield _Step(timed=timed, image=None)
             continue
         before = planes
-        yield _Step(timed=timed, image=to_image(planes, plan.given, matrix=plan.matrix, full=plan.given_full))
+        image = to_image(planes, plan.given, matrix=plan.matrix, full=plan.given_full, siting=plan.given_siting)
+        yield _Step(timed=timed, image=image)
 
 
 def _forget(plan: Plan) -> None:

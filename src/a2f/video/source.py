@@ -19,7 +19,8 @@ from av.video.stream import VideoStream
 
 from a2f.errors import Hint, ImageReadError, UsageError
 from a2f.sizes import Size
-from a2f.video.colour import Colours, Hdr, hdr_of, layout_of
+from a2f.video.colour import Colours, Hdr, Siting, hdr_of, layout_of
+from a2f.video.head import siting_of
 
 STREAM = "-"  # standard input or output, as y4m
 SEEK_FROM_S, MARGIN_S = 30, 10  # where a part begins so late, decoding begins a little before it
@@ -37,6 +38,7 @@ class Clip:
         format: pixel format, as FFmpeg names it.
         codec: as FFmpeg names it.
         colours: what the file tells about them.
+        siting: where chroma lies; None where it is not told.
         hdr: HDR10 metadata.
         aspect: width of a pixel by its height; None where it is not told.
         turn: the display matrix, nine numbers; None where the frames are shown as they are.
@@ -52,6 +54,7 @@ class Clip:
     format: str
     codec: str
     colours: Colours
+    siting: Siting | None
     hdr: Hdr
     aspect: Fraction | None
     turn: tuple[int, ...] | None
@@ -242,6 +245,7 @@ def _described(container: InputContainer, stream: VideoStream, first: VideoFrame
             primaries=int(context.color_primaries),
             transfer=int(context.color_trc),
         ),
+        siting=siting_of(stream),
         hdr=hdr_of(sides),
         aspect=aspect if aspect and aspect > 0 else None,
         turn=None if turn is None else tuple(int(n) for n in np.frombuffer(turn, np.int32)),
