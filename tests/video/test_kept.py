@@ -272,3 +272,28 @@ def test_closed_captions_inside_the_picture_are_kept_or_told(tmp_path: Path) -> 
     notes = list[str]()
     enlarged(given, tmp_path / "other.mkv", codec="vp9", note=notes.append)
     assert notes == ["closed captions inside the picture are left out; h264 keeps them"]
+
+
+def alpha_of_frames(path: Path, decoder: str) -> bytes:
+    return ffmpeg("-c:v", decoder, "-i", path, "-vf", "alphaextract", "-f", "rawvideo", "-pix_fmt", "gray", "-")
+
+
+def test_transparency_of_vp9_is_kept_or_refused(tmp_path: Path) -> None:
+    """It lies in a layer of its own, which FFmpeg's VP9 decoder passes over."""
+    given, picture = tmp_path / "a.webm", "color=red@0.4:size=64x48:rate=25:duration=0.4,format=yuva420p"
+    ffmpeg("-f", "lavfi", "-i", picture, "-c:v", "libvpx-vp9", "-auto-alt-ref", "0", given)
+    enlarged(given, tmp_path / "b.webm")
+    enlarged(given, tmp_path / "c.mkv", codec="ffv1")
+    enlarged(tmp_path / "c.mkv", tmp_path / "d.webm", codec="vp9")
+    assert video_of(tmp_path / "b.webm")["tags"]["ALPHA_MODE"] == "1"
+    for name, decoder, side in (("b.webm", "libvpx-vp9", 2), ("c.mkv", "ffv1", 2), ("d.webm", "libvpx-vp9", 4)):
+        seen = alpha_of_frames(tmp_path / name, decoder)
+        assert len(seen) == 10 * 64 * 48 * side**2, name
+        assert {abs(level - 102) <= 2 for level in seen} == {True}, name
+    with pytest.raises(LossyFormatError, match=r"vp9 cannot hold transparency .*choose \.webm"):
+        enlarged(given, tmp_path / "e.mp4")
+    for codec in ("h264", "hevc", "av1"):
+        with pytest.raises(LossyFormatError, match="transparency"):
+            enlarged(given, tmp_path / "e.mkv", codec=codec)
+    enlarged(given, tmp_path / "e.mkv", codec="h264", force=True)
+    assert "alpha_mode" not in {key.lower() for key in video_of(tmp_path / "e.mkv").get("tags", {})}

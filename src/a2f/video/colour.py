@@ -71,7 +71,7 @@ class Colours:
 
 @dataclass(frozen=True, kw_only=True)
 class Siting:
-    """Where a sample of chroma lies among the luma samples that it belongs to: 0 on the first, 0.5 half-way, 1 on the last.
+    """Where a sample of chroma lies among its luma samples: 0 on the first, 0.5 half-way, 1 on the last.
 
     Attributes:
         across: in a row.
@@ -389,7 +389,7 @@ def _downsampled(rgb: Array, layout: Layout, siting: Siting) -> Array:
 
 
 def _thinned(x: Array, factor: int, place: float, *, axis: int) -> Array:
-    """One sample of each `factor`: their mean where it lies half-way, otherwise a triangle around the one it lies on."""
+    """One sample of each `factor`: their mean if it lies half-way, a triangle around the one that it lies on if not."""
     length = x.shape[axis]
     count = -(-length // factor)
     if place == 0.5:

@@ -79,12 +79,13 @@ CODECS = {
     )
 }
 # Where chroma lies, as encoders take it.
-SITINGS = {
+SITINGS: dict[str, list[Siting | None]] = {
     "h264": [LEFT, Siting(across=0.5, down=0.5), TOP_LEFT, Siting(across=0.5, down=0)],
     "hevc": [LEFT, Siting(across=0.5, down=0.5), TOP_LEFT, Siting(across=0.5, down=0)],
     "av1": [None, LEFT, TOP_LEFT],
 }
-TELLS_SITING = (".mkv", ".webm")
+HOLD_ALPHA = ("vp9", "ffv1")  # x265 names formats that it then refuses
+MATROSKA = (".mkv", ".webm")
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 
 
@@ -145,6 +146,8 @@ class Encoding:
         made = dict(self.codec.options)
         if self.crf is not None:
             made["crf"] = str(self.crf)
+        if self.codec.name == "vp9" and self.layout.alpha:
+            made["auto-alt-ref"] = "0"  # frames that are not shown have no layer of transparency
         own = self._parameters()
         if own:
             made[f"{'svtav1' if self.codec.name == 'av1' else self.codec.encoder.removeprefix('lib')}-params"] = own
@@ -218,25 +221,30 @@ def codec_for(clip: Clip, output: Path, asked: str | None) -> Codec:
     return CODECS["vp9" if suffix == ".webm" else "h264"]
 
 
-def output_layout(given: Layout, holder: Codec | tuple[Layout, ...], *, force: bool) -> Layout:
+def output_layout(given: Layout, holder: Codec | tuple[Layout, ...], *, suffix: str, force: bool) -> Layout:
     """The pixel format of the result: that of the input, or the nearest that loses nothing.
 
     Args:
         given: layout of the input.
         holder: the codec, or the layouts of y4m.
+        suffix: of the file.
         force: accept a loss of depth, chroma or transparency.
 
     Raises:
         LossyFormatError: if there is none, without `force`.
     """
     layouts = _layouts(holder) if isinstance(holder, Codec) else holder
+    if holder == CODECS["vp9"] and suffix not in MATROSKA:  # no other file holds its layer of transparency
+        layouts = [layout for layout in layouts if not layout.alpha]
     best = min(layouts, key=lambda layout: (_loss(given, layout), _samples(given, layout)))
     if any(_loss(given, best)) and not force:
         what = ("transparency", "RGB without chroma", "colours", f"{given.bits} bits a sample", "all of its chroma")
         lost = " and ".join(told for told, is_lost in zip(what, _loss(given, best), strict=True) if is_lost)
+        in_webm = given.alpha and isinstance(holder, Codec) and not best.alpha and holder.name == "vp9"
         able = [other.name for other in CODECS.values() if any(not any(_loss(given, kept)) for kept in _layouts(other))]
         raise LossyFormatError(
             f"{holder.name if isinstance(holder, Codec) else 'y4m'} cannot hold {lost} of {given.format}",
+            *([Hint(text="choose .webm")] if in_webm and suffix not in MATROSKA else []),
             *(Hint(text="choose {option}", option="codec", value=name) for name in able),
             ACCEPT_THE_LOSS,
         )
@@ -256,7 +264,7 @@ def told_colours(clip: Clip, size: Size, matrix: int) -> Colours:
 
 def told_siting(clip: Clip, codec: Codec, suffix: str) -> Siting | None:
     """Where the chroma of the result lies, as far as the result tells: where the input had it."""
-    able = suffix in TELLS_SITING or clip.siting in SITINGS.get(codec.name, [])
+    able = suffix in MATROSKA or clip.siting in SITINGS.get(codec.name, [])
     return clip.siting if able else None
 
 
@@ -267,7 +275,7 @@ def _layouts(codec: Codec) -> list[Layout]:
     for name in names:
         with suppress(ImageReadError):  # one that is not used here
             found.append(layout_of(name))
-    return found
+    return [layout for layout in found if codec.name in HOLD_ALPHA or not layout.alpha]
 
 
 def _loss(given: Layout, layout: Layout) -> tuple[bool, ...]:

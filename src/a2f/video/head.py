@@ -1,20 +1,25 @@
-"""What a file tells about its video beside the codec: HDR10 metadata and where samples of chroma lie.
+"""What a file tells beside the frames of its video: HDR10 metadata, where chroma lies, and the transparency of VP9.
 
-PyAV neither reads nor sets them, but it copies them from one file to another. Matroska (RFC 9559) has a place for both.
-So a stream is described by the head of a Matroska file in memory: one that FFmpeg writes is read, and one that is
-written here is what FFmpeg copies.
+PyAV does not set them, but it copies them from one file to another. Matroska (RFC 9559) has a place for all. So a
+stream is described by a Matroska file in memory: one that FFmpeg writes is read, and one that is written here is what
+FFmpeg copies.
 """
 
 import io
 import struct
 from collections.abc import Iterator
+from typing import Any, Final
 
 import av
+from av.packet import Packet
 from av.stream import Stream
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
 
 from a2f.sizes import Size
 from a2f.video.colour import Hdr, Siting
 
+ALPHA: Final = "matroska_block_additional"
 CODEC_IDS = {
     "h264": "V_MPEG4/ISO/AVC",
     "hevc": "V_MPEGH/ISO/HEVC",
@@ -27,8 +32,10 @@ _SITING_ACROSS, _SITING_DOWN, _MAX_CLL, _MAX_FALL, _MASTERING = 0x55B7, 0x55B8, 
 _PLACES = {1: 0.0, 2: 0.5}  # of the first sample, half-way
 
 
-def head_of(codec: str, size: Size, setup: bytes, *, hdr: Hdr, siting: Siting | None) -> bytes:
-    """A Matroska file without frames.
+def head_of(
+    codec: str, size: Size, setup: bytes, *, hdr: Hdr, siting: Siting | None = None, block: bytes = b""
+) -> bytes:
+    """A Matroska file with one frame, or with none.
 
     Args:
         codec: a key of `CODEC_IDS`.
@@ -36,6 +43,7 @@ def head_of(codec: str, size: Size, setup: bytes, *, hdr: Hdr, siting: Siting | 
         setup: header of the encoder.
         hdr: HDR10 metadata.
         siting: where chroma lies; None where that is not told.
+        block: the frame, of `with_alpha`.
     """
     colour = list[bytes]()
     if siting is not None and {siting.across, siting.down} <= {*_PLACES.values()}:
@@ -47,15 +55,39 @@ def head_of(codec: str, size: Size, setup: bytes, *, hdr: Hdr, siting: Siting | 
         colour.append(_element(_MASTERING, *_mastering(hdr)))
     video = _element(_VIDEO, _number(0xB0, size[0]), _number(0xBA, size[1]), _element(_COLOUR, *colour))
     kind = _element(0x86, CODEC_IDS[codec].encode())
-    track = _element(
-        _TRACK, _number(0xD7, 1), _number(0x73C5, 1), _number(0x83, 1), kind, _element(0x63A2, setup), video
-    )
+    numbers = [_number(key, 1) for key in (0xD7, 0x73C5, 0x83, 0x55EE)]  # the last: blocks may have additions
+    track = _element(_TRACK, *numbers, kind, _element(0x63A2, setup), video)
     versions = [_number(key, value) for key, value in ((0x4286, 1), (0x42F7, 1), (0x42F2, 4), (0x42F3, 8))]
     document = [_element(0x4282, b"matroska"), _number(0x4287, 4), _number(0x4285, 2)]
     information = _element(0x1549A966, _number(0x2AD7B1, 1_000_000), _element(0x4D80, b"a2f"), _element(0x5741, b"a2f"))
-    cluster = _element(0x1F43B675, _number(0xE7, 0))  # readers look for one
+    cluster = _element(0x1F43B675, _number(0xE7, 0), block)  # readers look for one
     segment = _element(_SEGMENT, information, _element(_TRACKS, track), cluster)
     return _element(0x1A45DFA3, *versions, *document) + segment
+
+
+def with_alpha(data: bytes, alpha: bytes, *, size: Size) -> "Packet[Stream]":
+    """A packet of VP9 with a layer of transparency, which is a second packet at its side."""
+    layer = _element(0x75A1, _element(0xA6, _number(0xEE, 1), _element(0xA5, alpha)))
+    block = _element(0xA0, _element(0xA1, b"\x81\0\0\0", data), layer)
+    with av.open(io.BytesIO(head_of("vp9", size, b"", hdr=Hdr(), block=block))) as container:
+        return next(container.demux(video=0))
+
+
+def alpha_of(packet: "Packet[Any]") -> bytes:
+    """The layer of transparency at the side of a packet; empty if there is none."""
+    if not packet.has_sidedata(ALPHA):
+        return b""
+    return bytes(packet.get_sidedata(ALPHA))[8:]  # behind the number that says what it is
+
+
+def alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:
+    """What decodes a video with a layer of transparency, which FFmpeg's own decoder passes over; None without one."""
+    name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.codec.canonical_name)
+    if name is None or stream.metadata.get("alpha_mode") != "1":
+        return None
+    decoder = av.CodecContext.create(name, "r")
+    assert isinstance(decoder, VideoCodecContext)
+    return decoder
 
 
 def siting_of(stream: Stream) -> Siting | None:

@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from a2f.errors import Hint, ImageWriteError, LossyFormatError
 from a2f.video.encoder import CONTAINERS, Encoding, usual_scheduling
-from a2f.video.head import head_of
+from a2f.video.head import head_of, with_alpha
 from a2f.video.parts import Parts
 from a2f.video.source import Range, Source, open_container
 
@@ -155,11 +155,14 @@ def _set_up(target: OutputContainer, source: Source, encoding: Encoding, copied:
     for stream in source.container.streams:
         if stream.index not in wanted:
             continue
+        told = {key: text for key, text in stream.metadata.items() if key not in STATISTICS}
         if stream.index == source.stream.index:
             made: Stream = _video(target, source, encoding)
+            told.pop("alpha_mode", None)
+            told |= {"alpha_mode": "1"} if encoding.layout.alpha and encoding.codec.name == "vp9" else {}
         else:
             made = target.add_stream_from_template(stream, opaque=True)
-        made.metadata.update({key: text for key, text in stream.metadata.items() if key not in STATISTICS})
+        made.metadata.update(told)
         made.disposition = stream.disposition
         pairs[stream.index] = made
     return pairs
@@ -246,7 +249,9 @@ def _packets(parts: Parts, order: list[Stamped], encoding: Encoding, stream: Str
     times = iter(order)
     for part in parts:
         for encoded in part.packets:
-            stamp, packet = next(times), Packet(encoded.data)
+            stamp = next(times)
+            layer = encoded.alpha
+            packet = with_alpha(encoded.data, layer, size=encoding.size) if layer else Packet(encoded.data)
             packet.stream, packet.time_base = stream, encoding.time_base
             packet.pts, packet.dts, packet.duration = stamp.pts, stamp.dts, stamp.duration
             packet.is_keyframe = encoded.key

@@ -28,11 +28,13 @@ class Encoded:
         pts: when its frame is shown, ticks.
         key: whether decoding may begin there.
         data: bytes.
+        alpha: layer of transparency of VP9; empty if there is none.
     """
 
     pts: int
     key: bool
     data: bytes
+    alpha: bytes = b""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +98,8 @@ class Parts:
 
     def add(self, part: Part) -> None:
         """Write the next part."""
-        packets = [[packet.pts, packet.key, len(packet.data)] for packet in part.packets]
-        data = b"".join(packet.data for packet in part.packets)
+        packets = [[packet.pts, packet.key, len(packet.data), len(packet.alpha)] for packet in part.packets]
+        data = b"".join(packet.data + packet.alpha for packet in part.packets)
         head = {
             "packets": packets,
             "durations": list(part.durations.items()),
@@ -126,9 +128,10 @@ class Parts:
         if hashlib.sha256(data).hexdigest() != head["sha256"]:
             raise WriteError(f"{path} is damaged: remove {self.folder} and start again")
         packets, begin = [], 0
-        for pts, key, size in head["packets"]:
-            packets.append(Encoded(pts=pts, key=key, data=data[begin : begin + size]))
-            begin += size
+        for pts, key, size, layer in head["packets"]:
+            middle = begin + size
+            packets.append(Encoded(pts=pts, key=key, data=data[begin:middle], alpha=data[middle : middle + layer]))
+            begin = middle + layer
         return Part(
             packets=tuple(packets),
             durations=dict(head["durations"]),

@@ -145,7 +145,8 @@ def plan_video(source: Source, models: Models, request: Request) -> Plan:
     matrix = matrix_of(clip.colours, width=clip.size[0], height=clip.size[1])
     output = Path(request.output)
     codec = None if request.is_y4m else codec_for(clip, output, request.codec)
-    layout = output_layout(given, codec, force=request.force) if codec else _y4m_layout(given, request)
+    suffix = output.suffix.lower()
+    layout = output_layout(given, codec, suffix=suffix, force=request.force) if codec else _y4m_layout(given, request)
     exact, size = _sizes(clip, request.target, layout)
     passes = models.passes(clip.size, Target(scale=request.target.scale, size=exact), jpeg_quality=None)
     # RGB is full; where chroma is made of it, it is limited, as players expect
@@ -162,7 +163,7 @@ def plan_video(source: Source, models: Models, request: Request) -> Plan:
             full=out_full,
             matrix=matrix,
             aspect=clip.aspect,
-            siting=told_siting(clip, codec, output.suffix.lower()),
+            siting=told_siting(clip, codec, suffix),
             hdr=clip.hdr,
             rate=clip.rate,
             time_base=clip.time_base,
@@ -238,7 +239,7 @@ def _crf(name: str, default: int | None, worst: int, asked: int | None) -> int |
 def _y4m_layout(given: Layout, request: Request) -> Layout:
     if request.codec is not None or request.crf is not None:
         raise UsageError("y4m holds raw frames, which have neither a codec nor a crf: leave them out")
-    return output_layout(given, Y4M_LAYOUTS, force=request.force)
+    return output_layout(given, Y4M_LAYOUTS, suffix=Y4M, force=request.force)
 
 
 def _sizes(clip: Clip, target: Target, layout: Layout) -> tuple[Size | None, Size]:

@@ -22,6 +22,7 @@ from a2f.files import place, write_all, write_bytes_atomic
 from a2f.pixels import upscale_pixels
 from a2f.runtime.temporal import TemporalUpscaler
 from a2f.video.colour import Array, Planes, planes_of, to_frame, to_image
+from a2f.video.head import alpha_of
 from a2f.video.mux import write_file
 from a2f.video.parts import FRAMES, Encoded, Part, Parts
 from a2f.video.plan import Plan
@@ -176,7 +177,9 @@ def _encoded(frames: Iterator[tuple[_Step, VideoFrame]], plan: Plan, count: _Cou
     if not durations:
         return None
     made += encoder.encode(None)
-    packets = tuple(Encoded(pts=int(p.pts or 0), key=p.is_keyframe, data=bytes(p)) for p in made if p.size)
+    packets = tuple(
+        Encoded(pts=int(p.pts or 0), key=p.is_keyframe, data=bytes(p), alpha=alpha_of(p)) for p in made if p.size
+    )
     setup = encoder.extradata or b""
     return Part(packets=packets, durations=durations, repeats=count.repeats - repeats, setup=setup)
 

@@ -14,13 +14,14 @@ import numpy as np
 from av.container import InputContainer
 from av.filter import Graph
 from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from a2f.errors import Hint, ImageReadError, UsageError
 from a2f.sizes import Size
 from a2f.video.colour import Colours, Hdr, Siting, hdr_of, layout_of
-from a2f.video.head import siting_of
+from a2f.video.head import alpha_decoder, siting_of
 
 STREAM = "-"  # standard input or output, as y4m
 SEEK_FROM_S, MARGIN_S = 30, 10  # where a part begins so late, decoding begins a little before it
@@ -188,9 +189,9 @@ class Source:
                     return
 
     def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-        at = 0.0
+        at, decoder = 0.0, alpha_decoder(stream)
         try:
-            for frame in container.decode(stream):
+            for frame in container.decode(stream) if decoder is None else _through(decoder, container, stream):
                 at = frame.time or at
                 yield frame
         except av.FFmpegError as error:
@@ -198,6 +199,11 @@ class Source:
             raise ImageReadError(
                 f"{self.name} is damaged after {at:.3f} s ({error.strerror or error})", before
             ) from error
+
+
+def _through(decoder: VideoCodecContext, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    for packet in container.demux(stream):
+        yield from decoder.decode(packet)
 
 
 def open_container(path: Path | str) -> InputContainer:
