@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from a2f.errors import Hint, JournalError
+from a2f.errors import Hint, JournalError, WriteError
 from a2f.files import make_folder
+from a2f.lock import hold
 
 FORMAT = 1
 CACHE_KIB = 24_000  # of memory at most for pages of the database
@@ -379,13 +380,11 @@ def _lock_of(path: Path) -> Path:
 def _hold(path: Path, *, patience_s: float = 1) -> sqlite3.Connection:
     """Keep other runs away for as long as this connection lives; the system ends that with the process."""
     make_folder(path.parent)
-    holder = sqlite3.connect(_lock_of(path), check_same_thread=False, timeout=patience_s, isolation_level=None)
     try:
-        holder.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
-        holder.close()
-        in_use = "locked" in str(error)
+        holder = hold(_lock_of(path), patience_s=patience_s)
+    except WriteError as error:
+        raise JournalError(f"cannot use the journal {path}: {error.message}") from error
+    if holder is None:
         hints = [Hint(text="wait for its end"), Hint(text="give this run another {option}", option="journal")]
-        why = "another run is using it" if in_use else str(error)
-        raise JournalError(f"cannot use the journal {path}: {why}", *(hints if in_use else [])) from error
+        raise JournalError(f"cannot use the journal {path}: another run is using it", *hints)
     return holder

@@ -42,6 +42,9 @@ class Codec:
         encoder: FFmpeg's name of the encoder.
         crf: default constant rate factor, the lower the better; None for a lossless codec.
         worst: largest constant rate factor.
+        speed: name of the encoder's option that weighs speed against size; None if it has none.
+        presets: what that option takes, the quickest first.
+        preset: what it is by default.
         options: of the encoder.
         suffixes: of the files that hold it.
     """
@@ -50,21 +53,27 @@ class Codec:
     encoder: str
     crf: int | None
     worst: int = 51
+    speed: str | None = None
+    presets: tuple[str, ...] = ()
+    preset: str | None = None
     options: tuple[tuple[str, str], ...] = ()
     suffixes: tuple[str, ...] = (".mp4", ".m4v", ".mov", ".mkv")
 
 
+X26_PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 CODECS = {
     codec.name: codec
     for codec in (
-        Codec(name="h264", encoder="libx264", crf=17, options=(("preset", "superfast"),)),
-        Codec(name="hevc", encoder="libx265", crf=18, options=(("preset", "superfast"),)),
+        Codec(name="h264", encoder="libx264", crf=17, speed="preset", presets=X26_PRESETS, preset="superfast"),
+        Codec(name="hevc", encoder="libx265", crf=18, speed="preset", presets=X26_PRESETS, preset="superfast"),
         Codec(
             name="av1",
             encoder="libsvtav1",
             crf=24,
             worst=63,
-            options=(("preset", "8"),),
+            speed="preset",
+            presets=tuple(map(str, range(13, -1, -1))),
+            preset="8",
             suffixes=(".mp4", ".m4v", ".mkv", ".webm"),
         ),
         Codec(
@@ -72,7 +81,10 @@ CODECS = {
             encoder="libvpx-vp9",
             crf=22,
             worst=63,
-            options=(("b", "0"), ("deadline", "good"), ("cpu-used", "4"), ("row-mt", "1")),
+            speed="cpu-used",
+            presets=tuple(map(str, range(8, -1, -1))),
+            preset="4",
+            options=(("b", "0"), ("deadline", "good"), ("row-mt", "1")),
             suffixes=(".mp4", ".mkv", ".webm"),
         ),
         Codec(name="ffv1", encoder="ffv1", crf=None, options=(("level", "3"), ("slicecrc", "1")), suffixes=(".mkv",)),
@@ -116,6 +128,7 @@ class Encoding:
         layout: of the frames.
         size: width and height, pixels.
         crf: constant rate factor; None for a lossless codec.
+        preset: of the encoder's speed; None if it has none.
         colours: told in the stream.
         full: whether samples take the full range.
         matrix: from RGB to the samples.
@@ -131,6 +144,7 @@ class Encoding:
     layout: Layout
     size: Size
     crf: int | None
+    preset: str | None = None
     colours: Colours
     full: bool
     matrix: int
@@ -146,6 +160,8 @@ class Encoding:
         made = dict(self.codec.options)
         if self.crf is not None:
             made["crf"] = str(self.crf)
+        if self.codec.speed is not None and self.preset is not None:
+            made[self.codec.speed] = self.preset
         if self.codec.name == "vp9" and self.layout.alpha:
             made["auto-alt-ref"] = "0"  # frames that are not shown have no layer of transparency
         own = self._parameters()

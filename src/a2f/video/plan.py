@@ -16,7 +16,7 @@ from a2f.sizes import Size, Target
 from a2f.upscaler import Upscaler
 from a2f.upscalers import Models
 from a2f.video.colour import LEFT, Layout, Siting, is_full, layout_of, matrix_of
-from a2f.video.encoder import Encoding, codec_for, output_layout, told_colours, told_siting
+from a2f.video.encoder import Codec, Encoding, codec_for, output_layout, told_colours, told_siting
 from a2f.video.mux import check_streams
 from a2f.video.source import STREAM, Clip, Range, Source, interlaced
 from a2f.video.y4m import Y4M_LAYOUTS
@@ -35,6 +35,7 @@ class Request:
         target: the size of the result, as it is shown.
         codec: name of a codec; None: that of the input.
         crf: constant rate factor; None: that of the codec.
+        preset: of the encoder's speed; None: that of the codec.
         wanted: which part of the video.
         deinterlace: make whole frames of interlaced ones first.
         force: accept the loss of streams, depth or chroma that the result cannot hold.
@@ -47,6 +48,7 @@ class Request:
     target: Target = field(default_factory=Target)
     codec: str | None = None
     crf: int | None = None
+    preset: str | None = None
     wanted: Range = field(default_factory=Range)
     deinterlace: bool = False
     force: bool = False
@@ -159,6 +161,7 @@ def plan_video(source: Source, models: Models, request: Request) -> Plan:
             layout=layout,
             size=size,
             crf=_crf(codec.name, codec.crf, codec.worst, request.crf),
+            preset=_preset(codec, request.preset),
             colours=told_colours(clip, size, matrix),
             full=out_full,
             matrix=matrix,
@@ -236,9 +239,20 @@ def _crf(name: str, default: int | None, worst: int, asked: int | None) -> int |
     return asked
 
 
+def _preset(codec: Codec, asked: str | None) -> str | None:
+    if asked is None:
+        return codec.preset
+    if not codec.presets:
+        raise UsageError(f"{codec.name} has no presets", Hint(text="leave out {option}", option="preset"))
+    if asked not in codec.presets:
+        allowed = ", ".join(codec.presets)
+        raise UsageError(f"preset {asked}: {codec.name} takes {allowed} (the first is the quickest)")
+    return asked
+
+
 def _y4m_layout(given: Layout, request: Request) -> Layout:
-    if request.codec is not None or request.crf is not None:
-        raise UsageError("y4m holds raw frames, which have neither a codec nor a crf: leave them out")
+    if (request.codec, request.crf, request.preset) != (None, None, None):
+        raise UsageError("y4m holds raw frames, which have no codec, crf or preset: leave them out")
     return output_layout(given, Y4M_LAYOUTS, suffix=Y4M, force=request.force)
 
 

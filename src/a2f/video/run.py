@@ -1,6 +1,5 @@
 """Enlarging a video by its plan: decoding, the network and encoding overlap."""
 
-import os
 import queue
 import sys
 import threading
@@ -24,7 +23,7 @@ from a2f.runtime.temporal import TemporalUpscaler
 from a2f.video.colour import Array, Planes, planes_of, to_frame, to_image
 from a2f.video.head import alpha_of
 from a2f.video.mux import write_file
-from a2f.video.parts import FRAMES, Encoded, Part, Parts
+from a2f.video.parts import FRAMES, Encoded, Part, Parts, plan_of_pipe
 from a2f.video.plan import Plan
 from a2f.video.source import STREAM, Source, Timed
 from a2f.video.y4m import y4m_frame, y4m_head
@@ -138,23 +137,21 @@ def enlarge_video(
         return _write_y4m(source, plan, tell, note)
     output, request = Path(plan.request.output), plan.request
     folder = output.with_name(f"{output.name}.a2f-parts")
-    parts = Parts(folder, plan.told() if source.is_file else {"stream": os.urandom(8).hex()})
-    if parts.discarded:
-        note(f"{folder} held parts of another input or other options: started anew")
-    done = parts.frames
-    if done:
-        note(f"{done} frames were finished by an earlier run")
-    count = _Count(plan, tell, note, done=done, repeats=parts.repeats)
-    if done % FRAMES == 0:  # a shorter part is the last one
-        _make_parts(source, plan, parts, count)
-    if not count.done:
+    with Parts(folder, plan.told() if source.is_file else plan_of_pipe(), anew=request.overwrite) as parts:
+        done = parts.frames
+        if done:
+            note(f"{done} frames were finished by an earlier run")
+        count = _Count(plan, tell, note, done=done, repeats=parts.repeats)
+        if done % FRAMES == 0:  # a shorter part is the last one
+            _make_parts(source, plan, parts, count)
+        if not count.done:
+            parts.remove()
+            raise ImageReadError(f"{source.name} holds no frame in the part that is asked for")
+        made = folder / f"whole{output.suffix}"
+        write_file(made, source, parts, encoding=plan.encoding, wanted=plan.wanted, copied=plan.copied)
+        place(made, output, replace=request.overwrite)
         parts.remove()
-        raise ImageReadError(f"{source.name} holds no frame in the part that is asked for")
-    made = folder / f"whole{output.suffix}"
-    write_file(made, source, parts, encoding=plan.encoding, wanted=plan.wanted, copied=plan.copied)
-    place(made, output, replace=request.overwrite)
-    parts.remove()
-    return count.progress
+        return count.progress
 
 
 def _make_parts(source: Source, plan: Plan, parts: Parts, count: _Count) -> None:
