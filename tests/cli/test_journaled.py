@@ -171,7 +171,7 @@ def test_reports(run, folder: Path, tmp_path: Path) -> None:
     ("options", "said"),
     [
         (["--shard", "3"], "write it as 3/8"),
-        (["--resume", "--dry-run"], "leave out the options of the journal"),
+        (["--watch", "--dry-run"], "leave out one of them"),
         (["--resume", "-o", "-"], "give -o a folder"),
         (["--resume", "-o", "a.png"], "with a journal, -o is a folder"),
         (["--resume", "-o", "s3://bucket"], "give it a place on this machine with --journal"),

@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -371,6 +371,25 @@ def _open(path: Path, *, read_only: bool) -> sqlite3.Connection:
     except sqlite3.DatabaseError as error:
         raise JournalError(f"cannot open the journal {path}: {error}") from error
     return base
+
+
+def copy_journal(path: Path, copy: Path) -> None:
+    """Copy a journal, even one that a run is writing, so that a plan may be tried on the copy.
+
+    Args:
+        path: of the journal; nothing is copied if it is missing.
+        copy: of a new file.
+
+    Raises:
+        JournalError: if it cannot be read.
+    """
+    if not path.exists():
+        return
+    with closing(_open(path, read_only=True)) as base, closing(sqlite3.connect(copy)) as made:
+        try:
+            base.backup(made)
+        except sqlite3.Error as error:
+            raise JournalError(f"cannot read the journal {path}: {error}") from error
 
 
 def _lock_of(path: Path) -> Path:

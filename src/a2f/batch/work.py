@@ -198,7 +198,7 @@ class Keeper:
                     raise WriteError(f"{item.source} was changed while it was read: nothing is written")
                 self.journal.placing(item, digest.hexdigest(), self._facts(before, sha256, enlargement))
 
-            replace = self._may_replace(item)
+            replace = self.may_replace(item)
             if not replace and self.places.state(item.target) is not None:
                 raise output_exists(item.target)
             with self.places.writing(item.target) as target:
@@ -234,7 +234,7 @@ class Keeper:
             return self._sha256_at(item.target) == item.placing
         return item.output_sha256 is not None and there == (item.output_bytes, item.output_version)
 
-    def _may_replace(self, item: Item) -> bool:
+    def may_replace(self, item: Item) -> bool:
         """Whether what lies at the target, if anything, is ours or may be replaced anyway."""
         if self.overwrite:
             return True

@@ -52,6 +52,7 @@ class Task:
         replace: the target may be replaced, whatever was asked for all images: a batch's own earlier result.
         recorded: as `a2f.pipeline.write`.
         addresses: of source and target, where the files are copies on this machine.
+        reason: why it is to be done, by a journal.
     """
 
     source: Path
@@ -61,6 +62,7 @@ class Task:
     replace: bool = False
     recorded: Callable[[Parts, Enlargement | None], Parts] = lambda parts, enlargement: parts
     addresses: tuple[str, str] | None = None
+    reason: str | None = None
 
     @property
     def name(self) -> str:

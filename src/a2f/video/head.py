@@ -69,8 +69,9 @@ def with_alpha(data: bytes, alpha: bytes, *, size: Size) -> "Packet[Stream]":
     """A packet of VP9 with a layer of transparency, which is a second packet at its side."""
     layer = _element(0x75A1, _element(0xA6, _number(0xEE, 1), _element(0xA5, alpha)))
     block = _element(0xA0, _element(0xA1, b"\x81\0\0\0", data), layer)
-    with av.open(io.BytesIO(head_of("vp9", size, b"", hdr=Hdr(), block=block))) as container:
-        return next(container.demux(video=0))
+    with av.open(io.BytesIO(head_of("vp9", size, b"", hdr=Hdr(), block=block)), "r") as container:
+        packet: Packet[Any] = next(container.demux(video=0))
+        return packet
 
 
 def alpha_of(packet: "Packet[Any]") -> bytes:
