@@ -47,8 +47,9 @@ PLANAR = {
     **dict.fromkeys(("monob", "monow"), "gray"),
     "p010le": "yuv420p10le",
     "p210le": "yuv422p10le",
-    "rgb48le": "gbrp16le",
-    "rgba64le": "gbrap16le",
+    **dict.fromkeys(("rgb48le", "rgb48be", "bgr48le", "bgr48be"), "gbrp16le"),
+    **dict.fromkeys(("rgba64le", "rgba64be", "bgra64le", "bgra64be"), "gbrap16le"),
+    **{f"{name}be": f"{name}le" for name in ("gray16", "gbrp16", "gbrap16", "yuv420p10", "yuv422p10", "yuv444p10")},
 }
 
 

@@ -157,7 +157,10 @@ class Parts:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        if self.count:
+            self.close()
+        else:  # nothing to go on with
+            self.remove()
 
     def _empty(self) -> None:
         """Remove all but the lock; the plan goes last, since it tells whose folder this is."""

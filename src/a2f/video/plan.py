@@ -134,7 +134,7 @@ def plan_video(source: Source, models: Models, request: Request) -> Plan:
 
     Raises:
         WriteError, OutputExistsError: if the output cannot be written.
-        ImageReadError: if the video is interlaced, without `deinterlace`, or its colours are not read here.
+        ImageReadError: if the video is cut off, interlaced, without `deinterlace`, or its colours are not read here.
         LossyFormatError: if the result cannot hold all of it, without `force`.
         UsageError: for an unknown codec or kind of file, or a size that cannot be reached.
         UnknownModelError, WeightsError, EngineError, MissingExtraError: if a network cannot be opened.
@@ -142,6 +142,7 @@ def plan_video(source: Source, models: Models, request: Request) -> Plan:
     clip = source.clip
     _check_output(request)
     _check_fields(clip, request)
+    source.check_end(request.wanted)
     given = layout_of(clip.format)
     full = is_full(clip.colours, clip.format)
     matrix = matrix_of(clip.colours, width=clip.size[0], height=clip.size[1])

@@ -145,7 +145,6 @@ def enlarge_video(
         if done % FRAMES == 0:  # a shorter part is the last one
             _make_parts(source, plan, parts, count)
         if not count.done:
-            parts.remove()
             raise ImageReadError(f"{source.name} holds no frame in the part that is asked for")
         made = folder / f"whole{output.suffix}"
         write_file(made, source, parts, encoding=plan.encoding, wanted=plan.wanted, copied=plan.copied)

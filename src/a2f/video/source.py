@@ -14,7 +14,6 @@ import numpy as np
 from av.container import InputContainer
 from av.filter import Graph
 from av.stream import Disposition
-from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -26,6 +25,9 @@ from a2f.video.head import alpha_decoder, siting_of
 STREAM = "-"  # standard input or output, as y4m
 SEEK_FROM_S, MARGIN_S = 30, 10  # where a part begins so late, decoding begins a little before it
 PROGRESSIVE = (0, 1)  # field orders: not told, progressive
+TELL_LENGTH = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv", "asf")  # of others, it is an estimate
+WITHOUT_TIMES = ("avi",)  # which tell when a frame is decoded, not when it is shown
+CUT_OFF_S, TAIL_S = 1, 5  # what may be missing at the end; where its packets are looked at
 NOT_KEPT = {"DOVI_METADATA": "Dolby Vision", "DYNAMIC_HDR_PLUS": "HDR10+", "DYNAMIC_HDR_VIVID": "HDR Vivid"}
 
 
@@ -130,6 +132,7 @@ class Source:
         if first is None:
             raise ImageReadError(f"{self.name} holds no frame that can be decoded")
         self.clip = _described(self.container, self.stream, first, self.name)
+        self._late = first.dts if self.container.format.name in WITHOUT_TIMES else None
         self._frames = chain([first], self._frames)
 
     def __enter__(self) -> "Source":
@@ -140,10 +143,47 @@ class Source:
 
     def in_its_time(self, wanted: Range) -> Range:
         """A part that is counted from the beginning, in the timestamps of the file, which may begin late."""
-        begin = Fraction(max(0, self.container.start_time or 0), av.time_base)
+        begin = self.begin
         if wanted.is_all or not begin:
             return wanted
         return replace(wanted, start=begin + wanted.start, end=None if wanted.end is None else begin + wanted.end)
+
+    @property
+    def begin(self) -> Fraction:
+        """When the file begins, in its own timestamps, seconds."""
+        return Fraction(max(0, self.container.start_time or 0), av.time_base)
+
+    def check_end(self, wanted: Range) -> None:
+        """Refuse a file that is cut off before the end of the wanted part, which decoders pass over in silence.
+
+        Args:
+            wanted: which part, counted from the beginning.
+
+        Raises:
+            ImageReadError: if it is.
+        """
+        if not self.is_file:
+            return
+        with open_container(self.path) as container:
+            told = Fraction(container.duration or 0, av.time_base)
+            if container.format.name not in TELL_LENGTH or not told:
+                return
+            if told > TAIL_S:
+                container.seek(int((told - TAIL_S) * av.time_base))
+            reached, is_whole = _reached(container)
+        if not (is_whole and reached):  # the cut may be before the place that was looked at
+            with open_container(self.path) as container:
+                reached, is_whole = _reached(container)
+        if is_whole and reached > told - CUT_OFF_S:
+            return
+        ends = [] if wanted.end is None else [wanted.end]
+        ends += [] if wanted.count is None else [wanted.start + wanted.count / self.clip.rate]
+        if ends and min(ends) <= reached - self.begin:
+            return
+        at = max(Fraction(0), reached - self.begin)
+        before = Hint(text="{option} takes what is before", option="end", value=f"{float(at):.2f}")
+        of = f" of {float(told):.2f}" if told > reached else ""
+        raise ImageReadError(f"{self.name} is cut off after {float(at):.2f}{of} s", before)
 
     def frames(self, wanted: Range, *, deinterlace: bool = False) -> Iterator[Timed]:
         """The frames of the wanted part, in the order in which they are shown; once.
@@ -161,14 +201,13 @@ class Source:
         if self.is_file and wanted.start - begin > SEEK_FROM_S:
             decoded = self._decoded_from(offset)
         count, last = 0, None
-        for frame in _deinterlaced(decoded, self.stream) if deinterlace else decoded:
-            _check_frame(frame, clip)
-            timed = _timed(frame, clip, last)
-            if last is not None and timed.pts <= last.pts:
+        for timed in _timed_all(_deinterlaced(decoded, self.stream) if deinterlace else decoded, clip, self._late):
+            _check_frame(timed.frame, clip)
+            if last is not None and timed.pts <= last:
                 at = float(timed.pts * clip.time_base)
                 raise ImageReadError(f"{self.name}: the frame at {at:.3f} s does not come after the one before it")
-            last = timed
-            if timed.pts < offset:
+            last = timed.pts
+            if timed.pts < offset and not wanted.is_all:
                 continue
             if (wanted.end is not None and timed.pts * clip.time_base >= wanted.end) or count == wanted.count:
                 return
@@ -189,21 +228,20 @@ class Source:
                     return
 
     def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-        at, decoder = 0.0, alpha_decoder(stream)
+        at, decoder = float(self.begin), alpha_decoder(stream) or stream.codec_context
         try:
-            for frame in container.decode(stream) if decoder is None else _through(decoder, container, stream):
-                at = frame.time or at
-                yield frame
+            for packet in container.demux(stream):
+                if not packet.size and packet.pts is not None:  # the frame before is shown on (Theora)
+                    continue
+                for frame in decoder.decode(packet):
+                    at = frame.time or at
+                    yield frame
         except av.FFmpegError as error:
+            at -= float(self.begin)
             before = Hint(text="{option} takes what is before", option="end", value=f"{at:.3f}")
             raise ImageReadError(
                 f"{self.name} is damaged after {at:.3f} s ({error.strerror or error})", before
             ) from error
-
-
-def _through(decoder: VideoCodecContext, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    for packet in container.demux(stream):
-        yield from decoder.decode(packet)
 
 
 def open_container(path: Path | str) -> InputContainer:
@@ -263,14 +301,57 @@ def _described(container: InputContainer, stream: VideoStream, first: VideoFrame
     )
 
 
-def _timed(frame: VideoFrame, clip: Clip, before: Timed | None) -> Timed:
-    """A frame in ticks of the clip; where the file tells no times, each frame follows the one before it."""
-    unit = (frame.time_base or clip.time_base) / clip.time_base
-    duration = round(frame.duration * unit)
-    if frame.pts is not None:
-        return Timed(frame=frame, pts=round(frame.pts * unit), duration=duration)
-    step = max(1, duration or round(1 / clip.rate / clip.time_base))
-    return Timed(frame=frame, pts=0 if before is None else before.pts + step, duration=duration)
+def _timed_all(frames: Iterator[VideoFrame], clip: Clip, late: int | None) -> Iterator[Timed]:
+    """Frames in ticks of the clip; where the file tells no times, each frame follows the one before it.
+
+    Args:
+        frames: in the order in which they are shown.
+        clip: they are from.
+        late: when the first frame comes out of the decoder, ticks, if the file tells only that; otherwise None.
+    """
+    waiting, last, step = list[VideoFrame](), None, 0  # frames without a time before the first one that has one
+    for frame in frames:
+        unit = (frame.time_base or clip.time_base) / clip.time_base
+        at = frame.pts if late is None else None if frame.dts is None else frame.dts - late
+        if at is None and last is None:
+            waiting.append(frame)
+            continue
+        pts = last + (step or _step(frame, clip)) if at is None and last is not None else round((at or 0) * unit)
+        step = 0 if last is None else pts - last
+        for number, early in enumerate(waiting):
+            yield _at(early, clip, pts - (len(waiting) - number) * _step(early, clip))
+        waiting, last = [], pts
+        yield _at(frame, clip, pts)
+    for number, frame in enumerate(waiting):
+        yield _at(frame, clip, number * _step(frame, clip))
+
+
+def _at(frame: VideoFrame, clip: Clip, pts: int) -> Timed:
+    return Timed(frame=frame, pts=pts, duration=_duration(frame, clip))
+
+
+def _duration(frame: VideoFrame, clip: Clip) -> int:
+    """In ticks of the clip; 0 if nothing tells."""
+    return round(frame.duration * (frame.time_base or clip.time_base) / clip.time_base)
+
+
+def _step(frame: VideoFrame, clip: Clip) -> int:
+    return max(1, _duration(frame, clip) or round(1 / clip.rate / clip.time_base))
+
+
+def _reached(container: InputContainer) -> tuple[Fraction, bool]:
+    """When the last packet ends, seconds, and whether all packets are whole."""
+    end, is_whole = Fraction(0), True
+    try:
+        for packet in container.demux():
+            at = packet.pts if packet.pts is not None else packet.dts
+            if packet.is_corrupt:
+                is_whole = False
+            elif at is not None and packet.time_base:
+                end = max(end, (at + (packet.duration or 0)) * packet.time_base)
+    except av.FFmpegError:
+        is_whole = False
+    return end, is_whole
 
 
 def seconds_of(text: str) -> Fraction:

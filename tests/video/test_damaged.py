@@ -1,0 +1,100 @@
+"""Videos that are cut off, or that tell the times of their frames badly."""
+
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.video.clips import enlarged, ffmpeg, made, needs_ffmpeg, times, video_of
+
+from a2f.errors import ImageReadError
+from a2f.video.source import Range, Source
+
+pytestmark = [pytest.mark.integration, needs_ffmpeg]
+PICTURE = "testsrc2=size=64x48:rate=25:duration=6"
+STREAMS = ("-map", "0:v", "-map", "1:a", "-pix_fmt", "yuv420p", "-g", "25")
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six seconds with sound."""
+    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    return made(path, *STREAMS, "-c:v", "libx264", "-c:a", "aac", "-movflags", "+faststart", picture=PICTURE)
+
+
+def cut(path: Path) -> Path:
+    """A copy that lacks its end."""
+    data = path.read_bytes()
+    copy = path.with_name(f"cut{path.suffix}")
+    copy.write_bytes(data[: len(data) * 6 // 10])
+    return copy
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.flv"])
+def test_a_video_that_is_cut_off_is_told_before_the_work_and_the_rest_can_be_had(
+    name: str, film: Path, tmp_path: Path
+) -> None:
+    ffmpeg("-i", film, "-c", "copy", "-movflags", "+faststart", tmp_path / name)
+    given, output = cut(tmp_path / name), tmp_path / "large.mkv"
+    with pytest.raises(ImageReadError, match=r"is cut off after \d\.\d\d .*end='\d\.\d\d' takes") as stop:
+        enlarged(given, output)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, given.name])
+    end = Fraction(str(stop.value.hints[0].value))
+    assert 0.2 < end < 5
+    assert 25 * end - 4 < enlarged(given, output, wanted=Range(end=end)).done < 25 * end + 1
+    assert enlarged(given, output, wanted=Range(count=5), overwrite=True).done == 5
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.flv", "a.ts", "a.mov"])
+def test_a_whole_video_is_taken_for_whole(name: str, film: Path, tmp_path: Path) -> None:
+    ffmpeg("-i", film, "-c", "copy", tmp_path / name)
+    with Source(tmp_path / name) as source:
+        source.check_end(Range())
+        shown = [timed.pts * source.clip.time_base for timed in source.frames(Range())]
+    assert len(shown) == 150
+    assert {round((b - a) * 1000) for a, b in pairwise(shown)} == {40}
+
+
+def test_frames_of_avi_come_in_their_order_with_sound_in_time(film: Path, tmp_path: Path) -> None:
+    """AVI tells when a frame is decoded; with B-frames, FFmpeg guesses wrong times from that."""
+    ffmpeg("-i", film, "-c", "copy", tmp_path / "a.avi")
+    enlarged(tmp_path / "a.avi", tmp_path / "b.mkv")
+    shown = sorted(times(tmp_path / "b.mkv"))
+    assert [round(at * 25) for at in shown] == list(range(round(shown[0] * 25), round(shown[0] * 25) + 150))
+    assert shown[0] < 0.06  # the sound begins 0.02 s before the picture
+    before, after = (pictures(path) for path in (film, tmp_path / "b.mkv"))
+    assert np.abs(after[:, ::2, ::2].astype(int) - before).mean() < 4
+
+
+def pictures(path: Path) -> np.ndarray:
+    side = 48 * (2 if path.name == "b.mkv" else 1)
+    raw = ffmpeg("-i", path, "-map", "0:v:0", "-fps_mode", "passthrough", "-pix_fmt", "gray", "-f", "rawvideo", "-")
+    return np.frombuffer(raw, np.uint8).reshape(150, side, -1)
+
+
+def test_frames_that_begin_before_zero_are_all_there(tmp_path: Path) -> None:
+    early = made(tmp_path / "a.mkv", "-map", "0:v", "-c:v", "libx264", "-pix_fmt", "yuv420p")
+    ffmpeg("-itsoffset", "-0.2", "-i", early, "-c", "copy", "-avoid_negative_ts", "disabled", tmp_path / "b.mkv")
+    assert enlarged(tmp_path / "b.mkv", tmp_path / "c.mkv").done == 25
+    shown = sorted(times(tmp_path / "c.mkv"))
+    assert {round((b - a) * 1000) for a, b in pairwise(shown)} == {40}
+
+
+def test_a_packet_of_nothing_shows_the_frame_before_on(tmp_path: Path) -> None:
+    still = "color=red:size=64x48:rate=10:duration=1"
+    given = made(tmp_path / "a.ogv", "-map", "0:v", "-c:v", "libtheora", "-pix_fmt", "yuv420p", picture=still)
+    enlarged(given, tmp_path / "b.mkv")
+    assert 0 < len(times(tmp_path / "b.mkv")) < 10
+
+
+def test_big_endian_samples_are_read(tmp_path: Path) -> None:
+    given = made(tmp_path / "a.mov", "-map", "0:v", "-c:v", "png", "-pix_fmt", "rgb48be")
+    enlarged(given, tmp_path / "b.mkv", codec="ffv1")
+    assert video_of(tmp_path / "b.mkv")["pix_fmt"] == "gbrp16le"
+    levels = [
+        np.frombuffer(ffmpeg("-i", tmp_path / name, "-pix_fmt", "rgb48le", "-f", "rawvideo", "-"), "<u2")
+        for name in ("a.mov", "b.mkv")
+    ]
+    before, after = levels[0].reshape(25, 48, 64, 3), levels[1].reshape(25, 96, 128, 3)
+    assert np.abs(after[:, ::2, ::2].astype(int) - before).max() <= 1
