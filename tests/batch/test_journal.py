@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from a2f.batch import database
 from a2f.batch.journal import MOST_STARTS, Journal
 from a2f.batch.plan import Wish
 from a2f.errors import ImageReadError, JournalError, MemoryLimitError, OutputExistsError, UsageError, WriteError
@@ -251,6 +252,25 @@ def test_a_journal_is_for_one_run_at_a_time(batch, tmp_path: Path) -> None:
     batch.run()
     with Journal(batch.journal_path, read_only=True) as other:
         assert not other.is_in_use()
+
+
+def test_a_journal_is_read_where_nothing_can_be_written(batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch.put("a.png")
+    batch.run()
+    before = sorted(path.name for path in batch.root.iterdir())
+    opened = database.open_database
+
+    def on_a_disk_for_reading(path: Path, *, read_only: bool) -> sqlite3.Connection:
+        if path.parent == batch.root:  # where SQLite cannot make the files that it wants beside the database
+            raise JournalError("unable to open database file")
+        return opened(path, read_only=read_only)
+
+    monkeypatch.setattr(database, "open_database", on_a_disk_for_reading)
+    with pytest.raises(JournalError, match="unable to open"):
+        Journal(batch.journal_path, read_only=True)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert batch.states() == {"a.png": "done"}
+    assert sorted(path.name for path in batch.root.iterdir()) == before
 
 
 def test_an_earlier_journal_is_not_ignored(batch) -> None:

@@ -10,17 +10,15 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from a2f.errors import Hint, JournalError, WriteError
-from a2f.files import make_folder
-from a2f.lock import hold
+from a2f.batch.database import hold_journal, lock_of, look_into, open_database
+from a2f.errors import Hint, JournalError
 
 FORMAT = 1
-CACHE_KIB = 24_000  # of memory at most for pages of the database
 PAGE = 500  # items that are held in memory at a time
 MOST_STARTS = 5  # of an item that never came to an end: it may be what ends the program
 
@@ -175,8 +173,8 @@ class Journal:
         self.is_new = not path.exists()
         if self.is_new and read_only:
             raise JournalError(f"there is no journal {path}: give the file that a2f upscale --resume has written")
-        self._holder = None if read_only else _hold(path)
-        self._base = _open(path, read_only=read_only)
+        self._holder = None if read_only else hold_journal(path)
+        self._base = look_into(path) if read_only else open_database(path, read_only=False)
         with self._told():
             if self.is_new or not self._base.execute("SELECT 1 FROM sqlite_master").fetchone():
                 self._make()
@@ -235,10 +233,10 @@ class Journal:
         """Whether a run has the journal open for writing, here or in another process."""
         if self._holder is not None:
             return True
-        if not _lock_of(self.path).exists():
+        if not lock_of(self.path).exists():
             return False
         try:
-            _hold(self.path, patience_s=0).close()
+            hold_journal(self.path, patience_s=0).close()
         except JournalError:
             return True
         return False
@@ -353,57 +351,3 @@ class Journal:
         names = ", ".join(f"{name} = ?" for name in values)
         with self.writing() as base:
             base.execute(f"UPDATE items SET {names} WHERE id = ?", (*values.values(), item.id))
-
-
-def _open(path: Path, *, read_only: bool) -> sqlite3.Connection:
-    try:
-        base = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}",
-            uri=True,
-            check_same_thread=False,
-            timeout=30,
-        )
-        if not read_only:
-            base.execute("PRAGMA journal_mode = WAL")
-            base.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-            base.execute("PRAGMA synchronous = FULL")  # what is told as done survives a power cut too
-        base.execute("SELECT 1 FROM sqlite_master").fetchone()
-    except sqlite3.DatabaseError as error:
-        raise JournalError(f"cannot open the journal {path}: {error}") from error
-    return base
-
-
-def copy_journal(path: Path, copy: Path) -> None:
-    """Copy a journal, even one that a run is writing, so that a plan may be tried on the copy.
-
-    Args:
-        path: of the journal; nothing is copied if it is missing.
-        copy: of a new file.
-
-    Raises:
-        JournalError: if it cannot be read.
-    """
-    if not path.exists():
-        return
-    with closing(_open(path, read_only=True)) as base, closing(sqlite3.connect(copy)) as made:
-        try:
-            base.backup(made)
-        except sqlite3.Error as error:
-            raise JournalError(f"cannot read the journal {path}: {error}") from error
-
-
-def _lock_of(path: Path) -> Path:
-    return path.with_name(path.name + ".lock")
-
-
-def _hold(path: Path, *, patience_s: float = 1) -> sqlite3.Connection:
-    """Keep other runs away for as long as this connection lives; the system ends that with the process."""
-    make_folder(path.parent)
-    try:
-        holder = hold(_lock_of(path), patience_s=patience_s)
-    except WriteError as error:
-        raise JournalError(f"cannot use the journal {path}: {error.message}") from error
-    if holder is None:
-        hints = [Hint(text="wait for its end"), Hint(text="give this run another {option}", option="journal")]
-        raise JournalError(f"cannot use the journal {path}: another run is using it", *hints)
-    return holder

@@ -3,6 +3,7 @@
 import functools
 import os
 import posixpath
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -111,7 +112,11 @@ def plan(
     run = journal.run
     _put_in(journal, files, layout, run=run)
     notes = _leave_out_made_earlier(journal, layout.mark, run=run)
-    _refuse_clashes(journal, run=run)
+    try:
+        _refuse_clashes(journal, run=run)
+    except UsageError:
+        _take_back(journal, run=run)
+        raise
     _choose(journal, wish, run=run, recipe=journal.recipe)
     adopt = wish.skip_existing or (was_empty and wish.resume)
     where = places or ThisMachine()
@@ -168,7 +173,8 @@ def key_of(target: str) -> str:
     """Equal for names that some file systems take for one."""
     if is_address(target):
         return target
-    return os.path.join(_real(os.path.dirname(target)), os.path.basename(target)).casefold()
+    path = os.path.join(_real(os.path.dirname(target)), os.path.basename(target))
+    return unicodedata.normalize("NFC", path.casefold())
 
 
 _real = functools.lru_cache(maxsize=1024)(os.path.realpath)
@@ -211,6 +217,12 @@ def _refuse_clashes(journal: Journal, *, run: int) -> None:
         raise UsageError(
             f"{_text(source)} is itself an input, and an input is never overwritten: choose another --suffix or -o"
         )
+
+
+def _take_back(journal: Journal, *, run: int) -> None:
+    """Leave out what only this run has brought: it was refused."""
+    with journal.writing() as base:
+        base.execute("DELETE FROM items WHERE seen = ? AND state = 'todo' AND tries = 0 AND recipe IS NULL", (run,))
 
 
 def _text(value: str | bytes) -> str:

@@ -14,7 +14,8 @@ import click
 
 from a2f.batch.archive import SCHEME as ZIP
 from a2f.batch.archive import ArchiveTarget
-from a2f.batch.journal import Item, Journal, State, copy_journal
+from a2f.batch.database import copy_journal
+from a2f.batch.journal import Item, Journal, State
 from a2f.batch.places import Places, ThisMachine, is_address
 from a2f.batch.plan import Layout, Wish, journal_of, plan
 from a2f.batch.sources import Found, Scan, Shard
