@@ -14,14 +14,14 @@ from a2f.batch.remote import Remote
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An empty bucket."""
     emulator = pytest.importorskip("gcp_storage_emulator.server", reason="needs gcp-storage-emulator")
-    gcsfs = pytest.importorskip("gcsfs", reason="needs gcsfs")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    server = emulator.create_server("127.0.0.1", port, in_memory=True, default_bucket="pictures")
-    server.start()
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+    gcsfs = pytest.importorskip("gcsfs", reason="needs gcsfs")
+    server = emulator.create_server("127.0.0.1", port, in_memory=True, default_bucket="pictures")
+    server.start()
     gcsfs.GCSFileSystem.clear_instance_cache()
     yield "gs://pictures"
     server.stop()

@@ -183,3 +183,18 @@ def test_names_that_differ_in_the_way_of_writing_an_accent_clash(batch) -> None:
     batch.put("\u00e9.png")
     with pytest.raises(UsageError, match="would both be written"):
         batch.run()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems take the two names for one")
+def test_files_with_one_target_are_quarantined_but_the_first_if_that_is_asked_for(batch) -> None:
+    for name in ("a.png", "A.png", "b.png"):
+        batch.put(name)
+    notes = batch.run(Wish(resume=True, quarantine_clashes=True))
+    states = batch.states()
+    assert sorted(states.values()) == ["done", "done", "quarantined"]
+    assert states["b.png"] == "done"
+    (bad,) = [name for name, state in states.items() if state == "quarantined"]
+    assert f"in/{bad}: its result would be written to" in notes[0]
+    assert "rename it" in str(batch.item(bad).error)
+    assert batch.run(Wish(resume=True, quarantine_clashes=True)) == []
+    assert batch.worked == []

@@ -132,6 +132,7 @@ class Session:
             retry_failed=self.batch.retry_failed,
             overwrite=self.options.request.overwrite,
             skip_existing=self.options.skip_existing,
+            quarantine_clashes=self.batch.watch,
         )
         found = self.places.files(self.inputs, self.scan) if files is None else files
         notes = plan(self.journal, found, self.layout, wish, recipe=recipe.text, places=self.places)
