@@ -29,7 +29,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_from_bucket_to_bucket_and_only_what_is_missing_again(batch, bucket: str) -> None:
     places = Remote(pause=lambda seconds: None)
-    large = os.urandom(6_000_000)
+    large = os.urandom(400_000)
     for name, data in (("a.png", large), ("deep/b.png", b"b")):
         with places.writing(f"{bucket}/in/{name}") as path:
             path.write_bytes(data)

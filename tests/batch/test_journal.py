@@ -206,6 +206,26 @@ def test_killed_right_before_or_after_the_result_got_its_name(batch, monkeypatch
     assert (batch.out / "a_x4.png").read_bytes() == b"x{}"
 
 
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOENT, errno.EACCES])
+def test_a_disk_that_fails_makes_no_file_bad(batch, number: int) -> None:
+    batch.put("a.png")
+
+    def fails(work) -> ImageReadError:
+        try:
+            raise OSError(number, os.strerror(number))
+        except OSError as error:
+            told = ImageReadError(f"cannot read {work.source}")
+            told.__cause__ = error
+            return told
+
+    batch.fails = fails
+    batch.run()
+    assert batch.states() == {"a.png": "failed"}
+    batch.fails = lambda work: None
+    batch.run()
+    assert batch.states() == {"a.png": "done"}
+
+
 def test_a_file_that_ends_the_program_again_and_again_is_quarantined(batch) -> None:
     batch.put("poison.png", b"a large file comes first, but not this one")
     batch.put("b.png")
