@@ -1,14 +1,16 @@
 """Videos that are cut off, or that tell the times of their frames badly."""
 
+import os
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from tests.video.clips import enlarged, ffmpeg, made, needs_ffmpeg, times, video_of
+from tests.video.clips import Nearest, enlarged, ffmpeg, made, needs_ffmpeg, times, video_of
 
-from a2f.errors import ImageReadError
+from a2f.errors import ImageReadError, WriteError
 from a2f.video.source import Range, Source
 
 pytestmark = [pytest.mark.integration, needs_ffmpeg]
@@ -98,3 +100,33 @@ def test_big_endian_samples_are_read(tmp_path: Path) -> None:
     ]
     before, after = levels[0].reshape(25, 48, 64, 3), levels[1].reshape(25, 96, 128, 3)
     assert np.abs(after[:, ::2, ::2].astype(int) - before).max() <= 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names hold no colon there")
+@pytest.mark.parametrize("name", ["http:a.mp4", "concat:a|b.mp4", "-.mp4", "a%03d.mp4", "y" * 240 + ".mp4"])
+def test_names_are_only_names(name: str, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg takes some for addresses, and goes to the network for them."""
+    monkeypatch.chdir(tmp_path)
+    os.link(film, name)
+    Path("out").mkdir()
+    assert enlarged(Path(name), Path("out") / name, wanted=Range(count=3)).done == 3
+    assert os.listdir("out") == [name]
+
+
+def test_a_name_that_is_too_long_is_told(film: Path, tmp_path: Path) -> None:
+    with pytest.raises(WriteError, match="longer than 255 bytes"):
+        enlarged(film, tmp_path / ("y" * 260 + ".mp4"))
+
+
+def test_a_video_that_changes_meanwhile_makes_no_result(film: Path, tmp_path: Path) -> None:
+    given = tmp_path / "a.mp4"
+    given.write_bytes(film.read_bytes())
+
+    class Touches(Nearest):
+        def __call__(self, image: Any) -> Any:
+            os.utime(given, (1, self.calls))
+            return super().__call__(image)
+
+    with pytest.raises(ImageReadError, match="changed while it was read"):
+        enlarged(given, tmp_path / "b.mp4", Touches())
+    assert not (tmp_path / "b.mp4").exists()

@@ -127,7 +127,7 @@ def write_file(
     format = CONTAINERS[path.suffix.lower()]
     options = {"movflags": "+faststart"} if format in ("mp4", "mov") else {}
     try:
-        with av.open(str(path), "w", format=format, container_options=options) as target:
+        with av.open(str(path.absolute()), "w", format=format, container_options=options) as target:
             order = _times(parts, encoding)
             wanted = _as_long_as(order, wanted, encoding)
             pairs = _set_up(target, source, encoding, copied)

@@ -20,6 +20,7 @@ from a2f.files import make_folder, write_bytes_atomic
 from a2f.lock import hold
 
 FRAMES = 60  # of a part: two seconds of a film; a killed run does so many again, at most
+ENDING, LONGEST_NAME = ".a2f-parts", 255  # bytes, on most file systems
 PLAN, LOCK = "plan.json", "lock"
 
 
@@ -55,6 +56,14 @@ class Part:
     durations: Mapping[int, int]
     repeats: int
     setup: bytes
+
+
+def parts_folder(output: Path) -> Path:
+    """Where the parts of a result go: a folder beside it."""
+    name = f"{output.name}{ENDING}"
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        name = f"a2f-{hashlib.sha256(os.fsencode(output.name)).hexdigest()[:16]}{ENDING}"
+    return output.with_name(name)
 
 
 def plan_of_pipe() -> dict[str, str]:

@@ -18,6 +18,7 @@ from a2f.upscalers import Models
 from a2f.video.colour import LEFT, Layout, Siting, is_full, layout_of, matrix_of
 from a2f.video.encoder import Codec, Encoding, codec_for, output_layout, told_colours, told_siting
 from a2f.video.mux import check_streams
+from a2f.video.parts import LONGEST_NAME
 from a2f.video.source import STREAM, Clip, Range, Source, interlaced
 from a2f.video.y4m import Y4M_LAYOUTS
 
@@ -201,6 +202,8 @@ def _check_output(request: Request) -> None:
     if str(request.output) == STREAM:
         return
     output = Path(request.output)
+    if len(os.fsencode(output.name)) > LONGEST_NAME:
+        raise WriteError(f"cannot write {output}: its name is longer than {LONGEST_NAME} bytes")
     if output.is_dir():
         raise WriteError(f"{output} is a folder: give the name of a file")
     if not output.parent.is_dir():

@@ -23,7 +23,7 @@ from a2f.runtime.temporal import TemporalUpscaler
 from a2f.video.colour import Array, Planes, planes_of, to_frame, to_image
 from a2f.video.head import alpha_of
 from a2f.video.mux import write_file
-from a2f.video.parts import FRAMES, Encoded, Part, Parts, plan_of_pipe
+from a2f.video.parts import FRAMES, Encoded, Part, Parts, parts_folder, plan_of_pipe
 from a2f.video.plan import Plan
 from a2f.video.source import STREAM, Source, Timed
 from a2f.video.y4m import y4m_frame, y4m_head
@@ -136,8 +136,8 @@ def enlarge_video(
     if plan.encoding is None:
         return _write_y4m(source, plan, tell, note)
     output, request = Path(plan.request.output), plan.request
-    folder = output.with_name(f"{output.name}.a2f-parts")
-    with Parts(folder, plan.told() if source.is_file else plan_of_pipe(), anew=request.overwrite) as parts:
+    folder, told = parts_folder(output), plan.told() if source.is_file else plan_of_pipe()
+    with Parts(folder, told, anew=request.overwrite) as parts:
         done = parts.frames
         if done:
             note(f"{done} frames were finished by an earlier run")
@@ -146,6 +146,8 @@ def enlarge_video(
             _make_parts(source, plan, parts, count)
         if not count.done:
             raise ImageReadError(f"{source.name} holds no frame in the part that is asked for")
+        if source.is_file and plan.told() != told:
+            raise ImageReadError(f"{source.name} was changed while it was read: nothing is written")
         made = folder / f"whole{output.suffix}"
         write_file(made, source, parts, encoding=plan.encoding, wanted=plan.wanted, copied=plan.copied)
         place(made, output, replace=request.overwrite)

@@ -256,7 +256,7 @@ def open_container(path: Path | str) -> InputContainer:
         if not Path(path).is_file():
             kind = "is a folder" if Path(path).is_dir() else "does not exist"
             raise ImageReadError(f"{path} {kind}: give the name of a video")
-        return av.open(str(path), "r")
+        return av.open(str(Path(path).absolute()), "r")  # FFmpeg takes "http:a.mp4" for an address
     except av.FFmpegError as error:
         raise ImageReadError(f"{path} is not a video that can be read: {error.strerror or error}") from error
 
