@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.video.clips import Nearest, enlarged, ffmpeg, made, needs_ffmpeg, times, video_of
+from tests.video.clips import Nearest, enlarged, ffmpeg, made, needs_ffmpeg, probed, times, video_of
 
 from a2f.errors import ImageReadError, WriteError
 from a2f.video.source import Range, Source
@@ -130,3 +130,18 @@ def test_a_video_that_changes_meanwhile_makes_no_result(film: Path, tmp_path: Pa
     with pytest.raises(ImageReadError, match="changed while it was read"):
         enlarged(given, tmp_path / "b.mp4", Touches())
     assert not (tmp_path / "b.mp4").exists()
+
+
+def test_damage_in_the_middle_is_told(film: Path, tmp_path: Path) -> None:
+    told = probed(film, "-select_streams", "v", "-show_packets")["packets"]
+    place, size = max((int(p["pos"]), int(p["size"])) for p in told if "K" in p["flags"] and float(p["pts_time"]) > 2)
+    data = bytearray(film.read_bytes())
+    for at in range(place + size // 2, place + size * 3 // 4, 50):
+        data[at] ^= 0x55
+    (tmp_path / "a.mp4").write_bytes(data)
+    notes = list[str]()
+    assert enlarged(tmp_path / "a.mp4", tmp_path / "b.mp4", note=notes.append).done > 140
+    assert len(notes) == 1
+    assert "frame(s) of the input are damaged, the first at" in notes[0]
+    assert enlarged(film, tmp_path / "c.mp4", note=notes.append).done == 150
+    assert len(notes) == 1

@@ -295,5 +295,27 @@ def test_transparency_of_vp9_is_kept_or_refused(tmp_path: Path) -> None:
     for codec in ("h264", "hevc", "av1"):
         with pytest.raises(LossyFormatError, match="transparency"):
             enlarged(given, tmp_path / "e.mkv", codec=codec)
+    ffmpeg("-i", tmp_path / "c.mkv", "-c:v", "ffv1", "-pix_fmt", "gbrap", tmp_path / "rgb.mkv")
+    with pytest.raises(LossyFormatError, match="vp9 cannot hold RGB without chroma of gbrap: choose codec='ffv1'"):
+        enlarged(tmp_path / "rgb.mkv", tmp_path / "e.webm", codec="vp9")
+    enlarged(tmp_path / "rgb.mkv", tmp_path / "e.webm", codec="vp9", force=True)
     enlarged(given, tmp_path / "e.mkv", codec="h264", force=True)
     assert "alpha_mode" not in {key.lower() for key in video_of(tmp_path / "e.mkv").get("tags", {})}
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "matrix"),
+    [
+        ("a.mp4", "h264", "smpte170m"),
+        ("a.mp4", "av1", "smpte170m"),
+        ("a.mkv", "hevc", "gbr"),
+        ("a.webm", "vp9", "gbr"),
+    ],
+)
+def test_rgb_has_its_colours_in_each_codec(name: str, codec: str, matrix: str, tmp_path: Path) -> None:
+    picture = "color=0xE02040:size=64x48:rate=25:duration=0.2"
+    given = made(tmp_path / "rgb.mkv", "-map", "0:v", "-c:v", "ffv1", "-pix_fmt", "gbrp", picture=picture)
+    enlarged(given, tmp_path / name, codec=codec, force=True)
+    assert video_of(tmp_path / name)["color_space"] == matrix
+    seen = ffmpeg("-i", tmp_path / name, "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "rgb24", "-")
+    assert [abs(a - b) <= 4 for a, b in zip(seen[:3], bytes.fromhex("E02040"), strict=True)] == [True] * 3

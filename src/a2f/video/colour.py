@@ -25,7 +25,7 @@ Planes = list[NDArray[Any]]
 Point = tuple[Fraction, Fraction]
 
 FULL, LIMITED, UNSPECIFIED = 2, 1, 2  # range, range, and a matrix, primaries or transfer function that is not told
-BT601, BT709 = 6, 1
+RGB, BT601, BT709 = 0, 6, 1  # matrices
 WEIGHTS = {  # of red and blue in luma, by the code point of the matrix (H.273, table 4)
     1: (0.2126, 0.0722),
     4: (0.30, 0.11),
@@ -216,7 +216,7 @@ def matrix_of(colours: Colours, *, width: int, height: int) -> int:
     Raises:
         ImageReadError: for a matrix that is not linear, or not known.
     """
-    if colours.matrix in (UNSPECIFIED, 0, 3):
+    if colours.matrix in (UNSPECIFIED, RGB, 3):
         return BT709 if width >= SD_WIDTH or height > SD_HEIGHT else BT601
     if colours.matrix not in WEIGHTS:
         raise ImageReadError(

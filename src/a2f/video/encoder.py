@@ -17,6 +17,7 @@ from a2f.sizes import Size
 from a2f.video.colour import (
     BT601,
     LEFT,
+    RGB,
     SD_HEIGHT,
     SD_WIDTH,
     TOP_LEFT,
@@ -96,7 +97,7 @@ SITINGS: dict[str, list[Siting | None]] = {
     "hevc": [LEFT, Siting(across=0.5, down=0.5), TOP_LEFT, Siting(across=0.5, down=0)],
     "av1": [None, LEFT, TOP_LEFT],
 }
-HOLD_ALPHA = ("vp9", "ffv1")  # x265 names formats that it then refuses
+ALPHA_FORMATS = {"vp9": ("yuva420p",)}  # encoders name formats that they then refuse, of those with transparency
 MATROSKA = (".mkv", ".webm")
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 
@@ -175,7 +176,7 @@ class Encoding:
         context.pix_fmt = self.layout.coded
         context.framerate = self.rate
         context.color_range = 2 if self.full else 1
-        context.colorspace = 0 if self.layout.kind == "rgb" else self.colours.matrix
+        context.colorspace = RGB if self.layout.kind == "rgb" else self.colours.matrix
         context.color_primaries, context.color_trc = self.colours.primaries, self.colours.transfer
         context.field_order = PROGRESSIVE
         if self.aspect is not None:
@@ -255,7 +256,9 @@ def output_layout(given: Layout, holder: Codec | tuple[Layout, ...], *, suffix: 
     best = min(layouts, key=lambda layout: (_loss(given, layout), _samples(given, layout)))
     if any(_loss(given, best)) and not force:
         what = ("transparency", "RGB without chroma", "colours", f"{given.bits} bits a sample", "all of its chroma")
-        lost = " and ".join(told for told, is_lost in zip(what, _loss(given, best), strict=True) if is_lost)
+        losses = _loss(given, best)
+        losses = (*losses[:4], losses[4] and not losses[1])  # RGB without chroma tells that already
+        lost = " and ".join(told for told, is_lost in zip(what, losses, strict=True) if is_lost)
         in_webm = given.alpha and isinstance(holder, Codec) and not best.alpha and holder.name == "vp9"
         able = [other.name for other in CODECS.values() if any(not any(_loss(given, kept)) for kept in _layouts(other))]
         raise LossyFormatError(
@@ -274,6 +277,8 @@ def told_colours(clip: Clip, size: Size, matrix: int) -> Colours:
     kind of size, it tells the one that the input was shown with.
     """
     colours = clip.colours
+    if colours.matrix == RGB:  # which counts where the result is RGB, and is told there anyway
+        return replace(colours, matrix=matrix)
     grown = (size[0] >= SD_WIDTH or size[1] > SD_HEIGHT) and matrix == BT601
     return replace(colours, matrix=BT601) if colours.matrix == UNSPECIFIED and grown else colours
 
@@ -291,7 +296,9 @@ def _layouts(codec: Codec) -> list[Layout]:
     for name in names:
         with suppress(ImageReadError):  # one that is not used here
             found.append(layout_of(name))
-    return [layout for layout in found if codec.name in HOLD_ALPHA or not layout.alpha]
+    if codec.name == "ffv1":
+        return found
+    return [layout for layout in found if not layout.alpha or layout.format in ALPHA_FORMATS.get(codec.name, ())]
 
 
 def _loss(given: Layout, layout: Layout) -> tuple[bool, ...]:

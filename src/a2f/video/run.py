@@ -88,14 +88,23 @@ class _Count:
         self._captions_told = plan.encoding is not None and plan.encoding.codec.name == "h264"  # which holds them
         self.done = self._resumed = done
         self.repeats = repeats
+        self._damaged = list[float]()
 
     def add(self, step: _Step) -> None:
         self.done += 1
         self.repeats += step.image is None
+        if step.timed.frame.is_corrupt:
+            self._damaged.append(float(step.timed.pts * self._plan.time_base))
         if not self._captions_told and _has_captions(step.timed.frame):
             self._captions_told = True
             self._note("closed captions inside the picture are left out; h264 keeps them")
         self._tell(self.progress)
+
+    def note_damage(self) -> None:
+        """Tell of frames that the decoder could not read whole."""
+        if self._damaged:
+            told = f"{len(self._damaged)} frame(s) of the input are damaged, the first at {self._damaged[0]:.2f} s"
+            self._note(f"{told}: what the decoder made up for them is in the result")
 
     @property
     def progress(self) -> Progress:
@@ -144,6 +153,7 @@ def enlarge_video(
         count = _Count(plan, tell, note, done=done, repeats=parts.repeats)
         if done % FRAMES == 0:  # a shorter part is the last one
             _make_parts(source, plan, parts, count)
+        count.note_damage()
         if not count.done:
             raise ImageReadError(f"{source.name} holds no frame in the part that is asked for")
         if source.is_file and plan.told() != told:
@@ -197,6 +207,7 @@ def _write_y4m(source: Source, plan: Plan, tell: Callable[[Progress], None], not
                 write_all(sys.stdout.buffer, block)
         else:
             write_bytes_atomic(Path(plan.request.output), blocks(), replace=plan.request.overwrite)
+    count.note_damage()
     return count.progress
 
 
