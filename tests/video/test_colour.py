@@ -14,7 +14,6 @@ from a2f.video.colour import (
     WEIGHTS,
     Colours,
     Siting,
-    hdr_of,
     is_full,
     layout_of,
     matrix_of,
@@ -22,6 +21,7 @@ from a2f.video.colour import (
     to_frame,
     to_image,
 )
+from a2f.video.hdr import hdr_of
 
 FORMATS = (
     "yuv420p",

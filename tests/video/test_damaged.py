@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from av.video.frame import VideoFrame
 from tests.video.clips import Nearest, enlarged, ffmpeg, made, needs_ffmpeg, probed, times, video_of
 
 from a2f.errors import ImageReadError, WriteError
 from a2f.video.source import Range, Source
+from a2f.video.times import timed_frames
 
 pytestmark = [pytest.mark.integration, needs_ffmpeg]
 PICTURE = "testsrc2=size=64x48:rate=25:duration=6"
@@ -145,3 +147,19 @@ def test_damage_in_the_middle_is_told(film: Path, tmp_path: Path) -> None:
     assert "frame(s) of the input are damaged, the first at" in notes[0]
     assert enlarged(film, tmp_path / "c.mp4", note=notes.append).done == 150
     assert len(notes) == 1
+
+
+def test_a_bare_stream_has_the_times_of_its_rate(film: Path, tmp_path: Path) -> None:
+    ffmpeg("-i", film, "-map", "0:v", "-c", "copy", "-bsf:v", "h264_mp4toannexb", tmp_path / "a.h264")
+    with Source(tmp_path / "a.h264") as source:
+        shown = [timed.pts * source.clip.time_base for timed in source.frames(Range())]
+    assert [round(at * 25) for at in shown] == list(range(150))
+
+
+@pytest.mark.parametrize("count", [3, 200])
+def test_frames_without_times_follow_each_other(count: int) -> None:
+    frames = [VideoFrame(16, 16, "gray") for _ in range(count)]
+    late = VideoFrame(16, 16, "gray")
+    late.pts = count * 10
+    timed = timed_frames(iter([*frames, late]), rate=Fraction(10), time_base=Fraction(1, 100), late=None)
+    assert [one.pts for one in timed] == [10 * n for n in range(count + 1)]

@@ -5,10 +5,7 @@ videos put it on the left one. Twice a wrong place, before and after the enlarge
 than a pixel of the result.
 """
 
-import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, Literal
 
 import av
@@ -22,7 +19,6 @@ from a2f.errors import ImageReadError
 
 Array = NDArray[np.float32]
 Planes = list[NDArray[Any]]
-Point = tuple[Fraction, Fraction]
 
 FULL, LIMITED, UNSPECIFIED = 2, 1, 2  # range, range, and a matrix, primaries or transfer function that is not told
 RGB, BT601, BT709 = 0, 6, 1  # matrices
@@ -85,74 +81,6 @@ class Siting:
 
 LEFT = Siting(across=0, down=0.5)  # where H.264, HEVC, VP9 and AV1 put it unless they tell
 TOP_LEFT = Siting(across=0, down=0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mastering:
-    """The display (SMPTE ST 2086).
-
-    Attributes:
-        red: x and y.
-        green: x and y.
-        blue: x and y.
-        white: x and y.
-        darkest: luminance, cd/m2.
-        brightest: luminance, cd/m2.
-    """
-
-    red: Point
-    green: Point
-    blue: Point
-    white: Point
-    darkest: Fraction
-    brightest: Fraction
-
-    def told(self, *, colour_unit: int, light_unit: int) -> str:
-        """As encoders take it, in parts of a unit; 1 gives decimal numbers."""
-
-        def number(value: Fraction, unit: int) -> str:
-            return str(round(value * unit)) if unit > 1 else f"{float(value):.6g}"
-
-        def point(letter: str, at: Point) -> str:
-            return f"{letter}({number(at[0], colour_unit)},{number(at[1], colour_unit)})"
-
-        colours = point("G", self.green) + point("B", self.blue) + point("R", self.red) + point("WP", self.white)
-        return f"{colours}L({number(self.brightest, light_unit)},{number(self.darkest, light_unit)})"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hdr:
-    """HDR10 metadata.
-
-    Attributes:
-        mastering: of the display; None where it is not told.
-        light: brightest pixel and brightest mean of a frame (MaxCLL, MaxFALL), cd/m2; None where they are not told.
-    """
-
-    mastering: Mastering | None = None
-    light: tuple[int, int] | None = None
-
-
-def hdr_of(side_data: Mapping[str, bytes]) -> Hdr:
-    """HDR10 metadata from the side data of a frame, by FFmpeg's names."""
-    mastering, light = None, None
-    if (block := side_data.get("MASTERING_DISPLAY_METADATA")) and len(block) >= 88:
-        numbers = struct.unpack_from("<22i", block)  # AVMasteringDisplayMetadata: ten fractions, two flags
-        red_x, red_y, green_x, green_y, blue_x, blue_y, white_x, white_y, dark, bright = (
-            Fraction(numbers[2 * n], numbers[2 * n + 1] or 1) for n in range(10)
-        )
-        if numbers[20] and numbers[21]:
-            mastering = Mastering(
-                red=(red_x, red_y),
-                green=(green_x, green_y),
-                blue=(blue_x, blue_y),
-                white=(white_x, white_y),
-                darkest=dark,
-                brightest=bright,
-            )
-    if (block := side_data.get("CONTENT_LIGHT_LEVEL")) and len(block) >= 8:
-        light = struct.unpack_from("<2I", block)
-    return Hdr(mastering=mastering, light=light)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,11 +23,11 @@ from a2f.video.colour import (
     TOP_LEFT,
     UNSPECIFIED,
     Colours,
-    Hdr,
     Layout,
     Siting,
     layout_of,
 )
+from a2f.video.hdr import Hdr
 from a2f.video.source import Clip
 
 PROGRESSIVE = 1  # as FFmpeg numbers the orders of fields

@@ -17,7 +17,8 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from a2f.sizes import Size
-from a2f.video.colour import Hdr, Siting
+from a2f.video.colour import Siting
+from a2f.video.hdr import Hdr
 
 ALPHA: Final = "matroska_block_additional"
 CODEC_IDS = {

@@ -25,7 +25,8 @@ from a2f.video.head import alpha_of
 from a2f.video.mux import write_file
 from a2f.video.parts import FRAMES, Encoded, Part, Parts, parts_folder, plan_of_pipe
 from a2f.video.plan import Plan
-from a2f.video.source import STREAM, Source, Timed
+from a2f.video.source import STREAM, Source
+from a2f.video.times import Timed
 from a2f.video.y4m import y4m_frame, y4m_head
 
 T = TypeVar("T")

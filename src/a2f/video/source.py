@@ -19,8 +19,10 @@ from av.video.stream import VideoStream
 
 from a2f.errors import Hint, ImageReadError, UsageError
 from a2f.sizes import Size
-from a2f.video.colour import Colours, Hdr, Siting, hdr_of, layout_of
+from a2f.video.colour import Colours, Siting, layout_of
+from a2f.video.hdr import Hdr, hdr_of
 from a2f.video.head import alpha_decoder, siting_of
+from a2f.video.times import Timed, timed_frames
 
 STREAM = "-"  # standard input or output, as y4m
 SEEK_FROM_S, MARGIN_S = 30, 10  # where a part begins so late, decoding begins a little before it
@@ -95,21 +97,6 @@ class Range:
     def is_all(self) -> bool:
         """Whether nothing is left out by time."""
         return self.start == 0 and self.end is None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Timed:
-    """A frame and when it is shown.
-
-    Attributes:
-        frame: as decoded, or deinterlaced.
-        pts: when, in ticks of the time base, from the start of the wanted part.
-        duration: how long, in ticks; 0 if nothing tells.
-    """
-
-    frame: VideoFrame
-    pts: int
-    duration: int
 
 
 class Source:
@@ -201,7 +188,12 @@ class Source:
         if self.is_file and wanted.start - begin > SEEK_FROM_S:
             decoded = self._decoded_from(offset)
         count, last = 0, None
-        for timed in _timed_all(_deinterlaced(decoded, self.stream) if deinterlace else decoded, clip, self._late):
+        for timed in timed_frames(
+            _deinterlaced(decoded, self.stream) if deinterlace else decoded,
+            rate=clip.rate,
+            time_base=clip.time_base,
+            late=self._late,
+        ):
             _check_frame(timed.frame, clip)
             if last is not None and timed.pts <= last:
                 at = float(timed.pts * clip.time_base)
@@ -299,44 +291,6 @@ def _described(container: InputContainer, stream: VideoStream, first: VideoFrame
         interlaced=first.interlaced_frame or int(context.field_order) not in PROGRESSIVE,
         lost=tuple(told for key, told in NOT_KEPT.items() if key in sides),
     )
-
-
-def _timed_all(frames: Iterator[VideoFrame], clip: Clip, late: int | None) -> Iterator[Timed]:
-    """Frames in ticks of the clip; where the file tells no times, each frame follows the one before it.
-
-    Args:
-        frames: in the order in which they are shown.
-        clip: they are from.
-        late: when the first frame comes out of the decoder, ticks, if the file tells only that; otherwise None.
-    """
-    waiting, last, step = list[VideoFrame](), None, 0  # frames without a time before the first one that has one
-    for frame in frames:
-        unit = (frame.time_base or clip.time_base) / clip.time_base
-        at = frame.pts if late is None else None if frame.dts is None else frame.dts - late
-        if at is None and last is None:
-            waiting.append(frame)
-            continue
-        pts = last + (step or _step(frame, clip)) if at is None and last is not None else round((at or 0) * unit)
-        step = 0 if last is None else pts - last
-        for number, early in enumerate(waiting):
-            yield _at(early, clip, pts - (len(waiting) - number) * _step(early, clip))
-        waiting, last = [], pts
-        yield _at(frame, clip, pts)
-    for number, frame in enumerate(waiting):
-        yield _at(frame, clip, number * _step(frame, clip))
-
-
-def _at(frame: VideoFrame, clip: Clip, pts: int) -> Timed:
-    return Timed(frame=frame, pts=pts, duration=_duration(frame, clip))
-
-
-def _duration(frame: VideoFrame, clip: Clip) -> int:
-    """In ticks of the clip; 0 if nothing tells."""
-    return round(frame.duration * (frame.time_base or clip.time_base) / clip.time_base)
-
-
-def _step(frame: VideoFrame, clip: Clip) -> int:
-    return max(1, _duration(frame, clip) or round(1 / clip.rate / clip.time_base))
 
 
 def _reached(container: InputContainer) -> tuple[Fraction, bool]:
