@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
@@ -155,8 +156,8 @@ class Source:
             told = Fraction(container.duration or 0, av.time_base)
             if container.format.name not in TELL_LENGTH or not told:
                 return
-            if told > TAIL_S:
-                container.seek(int((told - TAIL_S) * av.time_base))
+            with suppress(av.FFmpegError):  # a file without an index is read from its beginning
+                container.seek(int(max(0, told - TAIL_S) * av.time_base))
             reached, is_whole = _reached(container)
         if not (is_whole and reached):  # the cut may be before the place that was looked at
             with open_container(self.path) as container:
