@@ -288,8 +288,6 @@ def _moving(picture: Picture, format: str, name: str, *, force: bool) -> Picture
     if transparent and picture.pixels.shape[2] == 3:
         picture = replace(picture, pixels=np.pad(picture.pixels, ((0, 0), (0, 0), (0, 1)), constant_values=255))
     notes = [note for note in picture.notes if not note.endswith(ONLY_ONE)]
-    if "avif" in (format, picture.format):
-        notes.append(f"{name}: the number of repetitions of an AVIF is neither read nor written: it repeats forever")
     return replace(picture, notes=tuple(notes))
 
 

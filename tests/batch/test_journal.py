@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from a2f.batch import database
 from a2f.batch.journal import MOST_STARTS, Journal
 from a2f.batch.plan import Wish
 from a2f.errors import ImageReadError, JournalError, MemoryLimitError, OutputExistsError, UsageError, WriteError
@@ -205,6 +206,26 @@ def test_killed_right_before_or_after_the_result_got_its_name(batch, monkeypatch
     assert (batch.out / "a_x4.png").read_bytes() == b"x{}"
 
 
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOENT, errno.EACCES])
+def test_a_disk_that_fails_makes_no_file_bad(batch, number: int) -> None:
+    batch.put("a.png")
+
+    def fails(work) -> ImageReadError:
+        try:
+            raise OSError(number, os.strerror(number))
+        except OSError as error:
+            told = ImageReadError(f"cannot read {work.source}")
+            told.__cause__ = error
+            return told
+
+    batch.fails = fails
+    batch.run()
+    assert batch.states() == {"a.png": "failed"}
+    batch.fails = lambda work: None
+    batch.run()
+    assert batch.states() == {"a.png": "done"}
+
+
 def test_a_file_that_ends_the_program_again_and_again_is_quarantined(batch) -> None:
     batch.put("poison.png", b"a large file comes first, but not this one")
     batch.put("b.png")
@@ -251,6 +272,25 @@ def test_a_journal_is_for_one_run_at_a_time(batch, tmp_path: Path) -> None:
     batch.run()
     with Journal(batch.journal_path, read_only=True) as other:
         assert not other.is_in_use()
+
+
+def test_a_journal_is_read_where_nothing_can_be_written(batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch.put("a.png")
+    batch.run()
+    before = sorted(path.name for path in batch.root.iterdir())
+    opened = database.open_database
+
+    def on_a_disk_for_reading(path: Path, *, read_only: bool) -> sqlite3.Connection:
+        if path.parent == batch.root:  # where SQLite cannot make the files that it wants beside the database
+            raise JournalError("unable to open database file")
+        return opened(path, read_only=read_only)
+
+    monkeypatch.setattr(database, "open_database", on_a_disk_for_reading)
+    with pytest.raises(JournalError, match="unable to open"):
+        Journal(batch.journal_path, read_only=True)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert batch.states() == {"a.png": "done"}
+    assert sorted(path.name for path in batch.root.iterdir()) == before
 
 
 def test_an_earlier_journal_is_not_ignored(batch) -> None:

@@ -146,7 +146,7 @@ def test_addresses(folder: str, address: str) -> None:
 @pytest.mark.integration
 @pytest.mark.skipif(sys.platform != "linux", reason="the unit of ru_maxrss differs elsewhere")
 def test_memory_does_not_grow_with_the_number_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("a2f.batch.journal.CACHE_KIB", 1_000)  # what the database may take is bounded by itself
+    monkeypatch.setattr("a2f.batch.database.CACHE_KIB", 1_000)  # what the database may take is bounded by itself
 
     def files(count: int):
         for i in range(count):
@@ -164,3 +164,37 @@ def test_memory_does_not_grow_with_the_number_of_files(tmp_path: Path, monkeypat
 
     grown(2_000)  # what SQLite and the interpreter take anyway
     assert grown(20_000) < 8_000, "kilobytes; the names alone are 2,000"
+
+
+def test_a_batch_that_is_refused_leaves_nothing_in_the_journal(batch) -> None:
+    for name in ("a.png", "b/e\u0301.png"):
+        batch.put(name)
+    batch.run()
+    batch.put("A.png")
+    with pytest.raises(UsageError, match="would both be written"):
+        batch.run()
+    assert set(batch.states().values()) == {"done"}
+    assert len(batch.states()) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems take the two names for one")
+def test_names_that_differ_in_the_way_of_writing_an_accent_clash(batch) -> None:
+    batch.put("e\u0301.png")
+    batch.put("\u00e9.png")
+    with pytest.raises(UsageError, match="would both be written"):
+        batch.run()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems take the two names for one")
+def test_files_with_one_target_are_quarantined_but_the_first_if_that_is_asked_for(batch) -> None:
+    for name in ("a.png", "A.png", "b.png"):
+        batch.put(name)
+    notes = batch.run(Wish(resume=True, quarantine_clashes=True))
+    states = batch.states()
+    assert sorted(states.values()) == ["done", "done", "quarantined"]
+    assert states["b.png"] == "done"
+    (bad,) = [name for name, state in states.items() if state == "quarantined"]
+    assert f"in/{bad}: its result would be written to" in notes[0]
+    assert "rename it" in str(batch.item(bad).error)
+    assert batch.run(Wish(resume=True, quarantine_clashes=True)) == []
+    assert batch.worked == []

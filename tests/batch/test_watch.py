@@ -9,7 +9,7 @@ from a2f.batch.plan import Layout, Wish, plan
 from a2f.batch.sources import Scan
 from a2f.batch.watch import Arrivals
 from a2f.batch.work import Keeper, Recipe
-from a2f.errors import TruncatedImageError
+from a2f.errors import TruncatedImageError, WriteError
 
 SETTLE_S = 2.0
 END = b"<end>"
@@ -117,3 +117,29 @@ def test_a_changed_file_is_done_again(watched) -> None:
     assert watched.look(after=2) == []
     assert watched.look(after=2) == ["a.png"]
     assert (watched.batch.out / "a_x4.png").read_bytes() == b"other pixels" + END + b"{}"
+
+
+def test_a_folder_that_is_away_for_a_while_is_no_file(watched) -> None:
+    watched.batch.put("a.png", b"pixels" + END)
+    away = watched.batch.given.rename(watched.batch.root / "away")
+    assert watched.look(after=0) == watched.look(after=9) == []
+    away.rename(watched.batch.given)
+    assert watched.look(after=1) == []
+    assert watched.look(after=2) == ["a.png"]
+    assert watched.batch.states() == {"a.png": "done"}
+
+
+def test_what_a_disk_made_fail_is_taken_again_by_the_next_run(watched) -> None:
+    watched.batch.put("a.png", b"pixels" + END)
+    watched.batch.fails = lambda work: WriteError("no such disk")
+    watched.look(after=0)
+    assert watched.look(after=2) == ["a.png"]
+    assert watched.look(after=9) == watched.look(after=9) == []
+    watched.batch.fails = lambda work: None
+    watched.arrivals = Arrivals(
+        lambda: watched.scan.files([str(watched.batch.given)]), watched.journal, settle_s=SETTLE_S
+    )
+    watched.look(after=9)
+    assert watched.look(after=9) == ["a.png"]
+    assert watched.look(after=9) == []
+    assert watched.batch.states() == {"a.png": "done"}

@@ -125,3 +125,49 @@ def test_sizes_are_upright(format: str, tmp_path: Path) -> None:
     exif[0x0112] = 6
     Image.new("RGB", (30, 20)).save(tmp_path / "image", format, exif=exif.tobytes())
     assert size_of_file(tmp_path / "image") == (20, 30)
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """All files but those that SQLite keeps beside a database for who reads it."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(("-shm", "-wal"))]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.mark.integration
+def test_with_a_journal_it_tells_what_is_left_and_why(run, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number, name in enumerate(("a.png", "b.png", "c.png", "d.png")):
+        Image.new("RGB", (8 + number, 6)).save(tmp_path / "in" / name)
+    (tmp_path / "in/bad.png").write_bytes(b"no image")
+    command = ("upscale", "in", "-s", 2, "-o", "out", "--resume")
+    code, out, _ = run(*command, "--dry-run")
+    assert [line.rpartition(": ")[2] for line in out.splitlines() if " -> " in line] == ["new"] * 4
+    assert code == 1  # of the bad one
+    assert sorted(os.listdir(tmp_path)) == ["in"]
+    assert run(*command)[0] == 1
+    (tmp_path / "out/a_x2.png").unlink()
+    Image.new("RGB", (5, 5)).save(tmp_path / "in/b.png")
+    Image.new("RGB", (3, 3)).save(tmp_path / "in/e.png")
+    before = snapshot(tmp_path)
+    code, out, err = run(*command, "--dry-run", "--json")
+    told = {record["input"]: record["reason"] for record in map(json.loads, out.splitlines())}
+    assert told == {"in/a.png": "result missing", "in/b.png": "changed", "in/e.png": "new"}
+    assert "2 done, 1 quarantined, 3 to do" in err
+    assert code == 0
+    assert snapshot(tmp_path) == before
+    _, out, _ = run(*command, "--dry-run", "--retry-failed", "--quality", 50)
+    assert out.count("other options or weights") == 4
+    assert run(*command)[0] == 1
+    code, out, _ = run(*command, "--dry-run")
+    assert (code, out) == (1, "nothing is left to do\n")
+
+
+@pytest.mark.integration
+def test_with_a_journal_it_looks_at_files_of_this_machine(run, tmp_path: Path) -> None:
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.png")
+    code, _, err = run("upscale", ".", "-o", "out", "--watch", "--dry-run")
+    assert code == 2
+    assert "--watch waits" in err
+    code, _, err = run("upscale", "s3://bucket/photos", "-o", "out", "--dry-run")
+    assert code == 2
+    assert "files of this machine" in err

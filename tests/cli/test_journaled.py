@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -171,7 +172,7 @@ def test_reports(run, folder: Path, tmp_path: Path) -> None:
     ("options", "said"),
     [
         (["--shard", "3"], "write it as 3/8"),
-        (["--resume", "--dry-run"], "leave out the options of the journal"),
+        (["--watch", "--dry-run"], "leave out one of them"),
         (["--resume", "-o", "-"], "give a folder with -o"),
         (["--resume", "-o", "a.png"], "with a journal give a folder"),
         (["--resume", "-o", "s3://bucket"], "give it a place on this machine with --journal"),
@@ -232,3 +233,14 @@ def _done(path: Path) -> int:
             return journal.counts()["done"]
     except JournalError:  # it is just being made
         return 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems hold names of Unicode text alone")
+def test_a_report_of_names_that_are_no_text_or_hold_brackets(run, tmp_path: Path) -> None:
+    photo(tmp_path / "in" / "photo[1].png")
+    photo(tmp_path / "in" / "b.png").rename(os.fsdecode(os.fsencode(tmp_path / "in") + b"/\xff.png"))
+    assert run(*UPSCALE, "--resume")[0] == 0
+    assert run("batch", "report", "out", "-o", "report.html")[0] == 0
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == 2
+    assert r"\udcff_x2.png" in page

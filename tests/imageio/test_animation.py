@@ -16,6 +16,7 @@ import a2f
 from a2f.errors import ImageReadError, LossyFormatError
 from a2f.imageio import read_image
 from a2f.imageio.animation import frames_of
+from a2f.imageio.heif_boxes import with_plays
 from a2f.imageio.png_chunks import SIGNATURE, chunk_bytes, chunks_of
 
 TIMES = [100, 40, 40, 250, 70]
@@ -77,11 +78,7 @@ def test_frames_times_loop_and_transparency_are_kept(format: str, clear: bool, t
     given, upscaler = GIVEN[format](clear), Nearest()
     path = tmp_path / f"a.{format.lower()}"
     path.write_bytes(given)
-    if format == "AVIF":
-        with pytest.warns(UserWarning, match="on and on"):
-            made = a2f.upscale(path, model=upscaler)
-    else:
-        made = a2f.upscale(path, model=upscaler)
+    made = a2f.upscale(path, model=upscaler)
     times, loop, frames = told(given)
     new_times, new_loop, large = told(made.read_bytes())
     assert (new_times, new_loop) == (times, loop)
@@ -106,6 +103,31 @@ def test_how_often_a_gif_plays_stays(plays: int, loop: int | None, tmp_path: Pat
     assert animation is not None
     assert animation.plays == plays
     assert told(a2f.upscale(path, model=Nearest()).read_bytes())[1] == loop
+
+
+@pytest.mark.parametrize("plays", [0, 1, 2, 7])
+@pytest.mark.parametrize("format", ["avif", "gif", "webp", "png"])
+def test_how_often_an_avif_plays_stays_and_goes_to_other_formats(plays: int, format: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.avif"
+    path.write_bytes(with_plays(saved("AVIF", clear=False), plays))
+    before = read_image(path).animation
+    assert before is not None
+    assert before.plays == plays
+    a2f.upscale(path, model=Nearest(), output=tmp_path / f"b.{format}")
+    after = read_image(tmp_path / f"b.{format}").animation
+    assert after is not None
+    assert after.plays == plays
+    assert sum(told((tmp_path / f"b.{format}").read_bytes())[0]) == sum(TIMES)
+
+
+def test_what_an_avif_tells_about_its_plays_are_the_numbers_of_the_standard() -> None:
+    data = with_plays(saved("AVIF", clear=False), 3)
+    header, edits = data.index(b"tkhd") + 4, data.index(b"elst") + 4
+    assert int.from_bytes(data[header + 28 : header + 36], "big") == 3 * sum(TIMES)  # version 1, milliseconds
+    assert int.from_bytes(data[edits + 8 : edits + 16], "big") == sum(TIMES)
+    assert data[edits : edits + 4] == bytes([1, 0, 0, 1])  # it repeats
+    once = with_plays(data, 1)
+    assert once[edits : edits + 4] == bytes([1, 0, 0, 0])
 
 
 def with_checksums(data: bytes) -> bytes:

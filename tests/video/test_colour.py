@@ -8,7 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from a2f.errors import ImageReadError
-from a2f.video.colour import WEIGHTS, Colours, hdr_of, is_full, layout_of, matrix_of, planes_of, to_frame, to_image
+from a2f.video.colour import (
+    LEFT,
+    TOP_LEFT,
+    WEIGHTS,
+    Colours,
+    Siting,
+    is_full,
+    layout_of,
+    matrix_of,
+    planes_of,
+    to_frame,
+    to_image,
+)
+from a2f.video.hdr import hdr_of
 
 FORMATS = (
     "yuv420p",
@@ -107,3 +120,17 @@ def test_what_is_not_read_is_refused() -> None:
 def test_side_data_that_are_cut_off_say_nothing() -> None:
     assert hdr_of({}) == hdr_of({"MASTERING_DISPLAY_METADATA": b"\0" * 20, "CONTENT_LIGHT_LEVEL": b"\0"})
     assert av.library_versions["libavutil"][0] >= 59  # whose structure is read here
+
+
+@pytest.mark.parametrize("format", ["yuv420p", "yuv411p"])
+@pytest.mark.parametrize("siting", [LEFT, TOP_LEFT, Siting(across=0.5, down=0.5), Siting(across=0, down=1)])
+def test_chroma_comes_back_from_where_it_lies(format: str, siting: Siting) -> None:
+    layout = layout_of(format)
+    ramps = np.meshgrid(np.linspace(0, 1, 64), np.linspace(0, 1, 48))
+    image = np.stack([ramps[0], ramps[1], np.full((48, 64), 0.5)], 2).astype(np.float32)
+    planes = planes_of(to_frame(image, layout, matrix=1, full=True, siting=siting), layout)
+    back = to_image(planes, layout, matrix=1, full=True, siting=siting)
+    error = np.abs((back - image)[8:-8, 8:-8].mean(axis=(0, 1)))
+    assert error.max() < 0.001  # of half a sample's shift: 0.008
+    elsewhere = to_image(planes, layout, matrix=1, full=True, siting=Siting(across=1, down=siting.down))
+    assert abs(float((elsewhere - image)[8:-8, 8:-8].mean(axis=(0, 1))[0])) > 0.002

@@ -7,9 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.video.clips import PICTURE, enlarged, ffmpeg, made, needs_ffmpeg, packets, probed, streams, times, video_of
+from tests.video.clips import (
+    PICTURE,
+    Nearest,
+    enlarged,
+    ffmpeg,
+    made,
+    needs_ffmpeg,
+    packets,
+    planned,
+    probed,
+    streams,
+    times,
+    video_of,
+)
 
 from a2f.errors import LossyFormatError
+from a2f.video.colour import LEFT, TOP_LEFT, Siting
 from a2f.video.encoder import Encoding
 from a2f.video.source import Source
 
@@ -85,6 +99,45 @@ def test_hdr10_metadata_are_kept_by_every_codec_that_holds_them(codec: str, tmp_
         for key, value in told.items():
             number = as_number(value)
             assert as_number(kept[key]) == (number if isinstance(number, str) else pytest.approx(number, rel=2e-3)), key
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mp4", "hevc"), ("a.mov", "h264"), ("a.mp4", "av1"), ("a.mkv", "ffv1"), ("a.webm", "vp9")]
+)
+def test_hdr10_metadata_are_told_by_the_file_too(name: str, codec: str, tmp_path: Path) -> None:
+    file, arguments = CASES["hevc HDR10"]
+    given = made(tmp_path / f"given-{file}", *arguments)
+    enlarged(given, tmp_path / name, codec=codec, force=codec == "vp9")  # which holds 8 bits only
+    told = {entry["side_data_type"]: entry for entry in video_of(tmp_path / name)["side_data_list"]}
+    light, display = told["Content light level metadata"], told["Mastering display metadata"]
+    assert (light["max_content"], light["max_average"]) == (1000, 400)
+    numbers = [as_number(display[key]) for key in ("red_x", "green_y", "white_point_x", "max_luminance")]
+    assert numbers == pytest.approx([0.68, 0.69, 0.3127, 1000])
+    # Again: what only the file tells is read.
+    enlarged(tmp_path / name, tmp_path / "again.mkv", codec="ffv1")
+    assert {entry["side_data_type"] for entry in video_of(tmp_path / "again.mkv")["side_data_list"]} == set(told)
+
+
+SITED = {"left": LEFT, "center": Siting(across=0.5, down=0.5), "topleft": TOP_LEFT}
+
+
+@pytest.mark.parametrize("place", SITED)
+@pytest.mark.parametrize(("codec", "name"), [("h264", "a.mp4"), ("hevc", "a.mov"), ("vp9", "a.webm"), ("av1", "a.mkv")])
+def test_the_place_of_chroma_is_read_and_told(place: str, codec: str, name: str, tmp_path: Path) -> None:
+    given = made(tmp_path / "given.mp4", *X264, "-pix_fmt", "yuv420p", "-chroma_sample_location", place)
+    with Source(given) as source:
+        assert source.clip.siting == SITED[place]
+    enlarged(given, tmp_path / name, codec=codec)
+    with Source(tmp_path / name) as source:
+        assert source.clip.siting == SITED[place]
+    assert video_of(tmp_path / name)["chroma_location"] == video_of(given)["chroma_location"] == place
+
+
+def test_chroma_goes_where_players_look_for_it_if_the_result_cannot_tell_its_place(tmp_path: Path) -> None:
+    given = made(tmp_path / "given.mp4", *X264, "-pix_fmt", "yuv420p", "-chroma_sample_location", "center")
+    with Source(given) as source:
+        plan = planned(source, tmp_path / "a.mp4", Nearest(), codec="av1")
+    assert (plan.given_siting, plan.siting) == (SITED["center"], LEFT)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="the system has no such scheduling")
@@ -219,3 +272,50 @@ def test_closed_captions_inside_the_picture_are_kept_or_told(tmp_path: Path) -> 
     notes = list[str]()
     enlarged(given, tmp_path / "other.mkv", codec="vp9", note=notes.append)
     assert notes == ["closed captions inside the picture are left out; h264 keeps them"]
+
+
+def alpha_of_frames(path: Path, decoder: str) -> bytes:
+    return ffmpeg("-c:v", decoder, "-i", path, "-vf", "alphaextract", "-f", "rawvideo", "-pix_fmt", "gray", "-")
+
+
+def test_transparency_of_vp9_is_kept_or_refused(tmp_path: Path) -> None:
+    """It lies in a layer of its own, which FFmpeg's VP9 decoder passes over."""
+    given, picture = tmp_path / "a.webm", "color=red@0.4:size=64x48:rate=25:duration=0.4,format=yuva420p"
+    ffmpeg("-f", "lavfi", "-i", picture, "-c:v", "libvpx-vp9", "-auto-alt-ref", "0", given)
+    enlarged(given, tmp_path / "b.webm")
+    enlarged(given, tmp_path / "c.mkv", codec="ffv1")
+    enlarged(tmp_path / "c.mkv", tmp_path / "d.webm", codec="vp9")
+    assert video_of(tmp_path / "b.webm")["tags"]["ALPHA_MODE"] == "1"
+    for name, decoder, side in (("b.webm", "libvpx-vp9", 2), ("c.mkv", "ffv1", 2), ("d.webm", "libvpx-vp9", 4)):
+        seen = alpha_of_frames(tmp_path / name, decoder)
+        assert len(seen) == 10 * 64 * 48 * side**2, name
+        assert {abs(level - 102) <= 2 for level in seen} == {True}, name
+    with pytest.raises(LossyFormatError, match=r"vp9 cannot hold transparency .*choose \.webm"):
+        enlarged(given, tmp_path / "e.mp4")
+    for codec in ("h264", "hevc", "av1"):
+        with pytest.raises(LossyFormatError, match="transparency"):
+            enlarged(given, tmp_path / "e.mkv", codec=codec)
+    ffmpeg("-i", tmp_path / "c.mkv", "-c:v", "ffv1", "-pix_fmt", "gbrap", tmp_path / "rgb.mkv")
+    with pytest.raises(LossyFormatError, match="vp9 cannot hold RGB without chroma of gbrap: choose codec='ffv1'"):
+        enlarged(tmp_path / "rgb.mkv", tmp_path / "e.webm", codec="vp9")
+    enlarged(tmp_path / "rgb.mkv", tmp_path / "e.webm", codec="vp9", force=True)
+    enlarged(given, tmp_path / "e.mkv", codec="h264", force=True)
+    assert "alpha_mode" not in {key.lower() for key in video_of(tmp_path / "e.mkv").get("tags", {})}
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "matrix"),
+    [
+        ("a.mp4", "h264", "smpte170m"),
+        ("a.mp4", "av1", "smpte170m"),
+        ("a.mkv", "hevc", "gbr"),
+        ("a.webm", "vp9", "gbr"),
+    ],
+)
+def test_rgb_has_its_colours_in_each_codec(name: str, codec: str, matrix: str, tmp_path: Path) -> None:
+    picture = "color=0xE02040:size=64x48:rate=25:duration=0.2"
+    given = made(tmp_path / "rgb.mkv", "-map", "0:v", "-c:v", "ffv1", "-pix_fmt", "gbrp", picture=picture)
+    enlarged(given, tmp_path / name, codec=codec, force=True)
+    assert video_of(tmp_path / name)["color_space"] == matrix
+    seen = ffmpeg("-i", tmp_path / name, "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "rgb24", "-")
+    assert [abs(a - b) <= 4 for a, b in zip(seen[:3], bytes.fromhex("E02040"), strict=True)] == [True] * 3

@@ -89,20 +89,47 @@ def test_killed_while_the_file_is_written_it_computes_nothing_again(
     assert (again.calls, ended.done, ended.resumed) == (0, 50, 50)
 
 
-def test_parts_of_other_options_are_not_used(given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    output, notes = tmp_path / "large.mkv", list[str]()
+def test_parts_of_other_options_are_neither_used_nor_lost(
+    given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "large.mkv"
 
     def fails(*_: object, **__: object) -> None:
         raise WriteError("no room")
 
     with monkeypatch.context() as patch:
         patch.setattr(run_module, "write_file", fails)
-        with pytest.raises(WriteError):
+        with pytest.raises(WriteError, match="no room"):
             enlarged(given, output, crf=40)
-    assert any(folder_of(output).glob("*.part"))
-    ended = enlarged(given, output, crf=20, note=notes.append)
-    assert ended.resumed == 0
-    assert "other options" in " ".join(notes)
+    parts = {path: path.read_bytes() for path in folder_of(output).glob("*.part")}
+    assert parts
+    with pytest.raises(WriteError, match="holds finished frames of another input, other options"):
+        enlarged(given, output, crf=20)
+    assert {path: path.read_bytes() for path in folder_of(output).glob("*.part")} == parts
+    assert enlarged(given, output, crf=20, overwrite=True).resumed == 0
+
+
+HOLDS = """
+import sys
+from pathlib import Path
+from a2f.video.parts import Parts
+Parts(Path(sys.argv[1]), {})
+print("holds", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_two_runs_do_not_make_one_result(given: Path, tmp_path: Path) -> None:
+    output = tmp_path / "large.mkv"
+    command = [sys.executable, "-c", HOLDS, str(folder_of(output))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"holds\n"
+        with pytest.raises(WriteError, match="another run is making this result"):
+            enlarged(given, output, overwrite=True)
+        other.kill()
+    assert enlarged(given, output).done == 50
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["given.mkv", "large.mkv"]
 
 
 def test_a_folder_of_that_name_with_other_files_is_left_alone(given: Path, tmp_path: Path) -> None:

@@ -211,3 +211,21 @@ def test_y4m_of_10_bits_is_written_whole(tmp_path: Path) -> None:
     assert video_of(tmp_path / "large.y4m")["pix_fmt"] == "yuv422p10le"
     sums = [[line.split(",")[-1] for line in decoded(tmp_path / f"large{end}")] for end in (".y4m", ".mkv")]
     assert sums[0] == sums[1]
+
+
+@pytest.mark.parametrize(("codec", "quick", "slow"), [("h264", "ultrafast", "slower"), ("av1", "12", "4")])
+def test_a_slower_preset_makes_a_smaller_file(codec: str, quick: str, slow: str, tmp_path: Path) -> None:
+    given = made(tmp_path / "a.mkv", "-map", "0:v", "-c:v", "ffv1", "-pix_fmt", "yuv420p")
+    for preset in (quick, slow):
+        enlarged(given, tmp_path / f"{preset}.mkv", codec=codec, preset=preset)
+    assert (tmp_path / f"{slow}.mkv").stat().st_size < (tmp_path / f"{quick}.mkv").stat().st_size
+
+
+def test_presets_are_those_of_the_codec(tmp_path: Path) -> None:
+    given = made(tmp_path / "a.mkv", "-map", "0:v", "-c:v", "ffv1", "-pix_fmt", "yuv420p")
+    with pytest.raises(UsageError, match=r"preset medium: av1 takes 13, 12, .* 0 \(the first is the quickest\)"):
+        enlarged(given, tmp_path / "b.mkv", codec="av1", preset="medium")
+    with pytest.raises(UsageError, match="ffv1 has no presets"):
+        enlarged(given, tmp_path / "b.mkv", preset="medium")
+    with pytest.raises(UsageError, match="y4m holds raw frames"):
+        enlarged(given, tmp_path / "b.y4m", preset="medium")

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from a2f.batch.database import hold_journal, lock_of, look_into, open_database
 from a2f.errors import Hint, JournalError
-from a2f.files import make_folder
 
 FORMAT = 1
-CACHE_KIB = 24_000  # of memory at most for pages of the database
 PAGE = 500  # items that are held in memory at a time
 MOST_STARTS = 5  # of an item that never came to an end: it may be what ends the program
 
@@ -174,8 +173,8 @@ class Journal:
         self.is_new = not path.exists()
         if self.is_new and read_only:
             raise JournalError(f"there is no journal {path}: give the file that a2f upscale --resume has written")
-        self._holder = None if read_only else _hold(path)
-        self._base = _open(path, read_only=read_only)
+        self._holder = None if read_only else hold_journal(path)
+        self._base = look_into(path) if read_only else open_database(path, read_only=False)
         with self._told():
             if self.is_new or not self._base.execute("SELECT 1 FROM sqlite_master").fetchone():
                 self._make()
@@ -234,10 +233,10 @@ class Journal:
         """Whether a run has the journal open for writing, here or in another process."""
         if self._holder is not None:
             return True
-        if not _lock_of(self.path).exists():
+        if not lock_of(self.path).exists():
             return False
         try:
-            _hold(self.path, patience_s=0).close()
+            hold_journal(self.path, patience_s=0).close()
         except JournalError:
             return True
         return False
@@ -352,40 +351,3 @@ class Journal:
         names = ", ".join(f"{name} = ?" for name in values)
         with self.writing() as base:
             base.execute(f"UPDATE items SET {names} WHERE id = ?", (*values.values(), item.id))
-
-
-def _open(path: Path, *, read_only: bool) -> sqlite3.Connection:
-    try:
-        base = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}",
-            uri=True,
-            check_same_thread=False,
-            timeout=30,
-        )
-        if not read_only:
-            base.execute("PRAGMA journal_mode = WAL")
-            base.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-            base.execute("PRAGMA synchronous = FULL")  # what is told as done survives a power cut too
-        base.execute("SELECT 1 FROM sqlite_master").fetchone()
-    except sqlite3.DatabaseError as error:
-        raise JournalError(f"cannot open the journal {path}: {error}") from error
-    return base
-
-
-def _lock_of(path: Path) -> Path:
-    return path.with_name(path.name + ".lock")
-
-
-def _hold(path: Path, *, patience_s: float = 1) -> sqlite3.Connection:
-    """Keep other runs away for as long as this connection lives; the system ends that with the process."""
-    make_folder(path.parent)
-    holder = sqlite3.connect(_lock_of(path), check_same_thread=False, timeout=patience_s, isolation_level=None)
-    try:
-        holder.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
-        holder.close()
-        in_use = "locked" in str(error)
-        hints = [Hint(text="wait for its end"), Hint(text="give this run another {option}", option="journal")]
-        why = "another run is using it" if in_use else str(error)
-        raise JournalError(f"cannot use the journal {path}: {why}", *(hints if in_use else [])) from error
-    return holder

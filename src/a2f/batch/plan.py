@@ -3,6 +3,7 @@
 import functools
 import os
 import posixpath
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -66,12 +67,14 @@ class Wish:
         retry_failed: quarantined files too.
         overwrite: all, whatever the journal tells.
         skip_existing: leave results that are there and that the journal does not know.
+        quarantine_clashes: of files with one target, do the first and quarantine the others; otherwise all is refused.
     """
 
     resume: bool = False
     retry_failed: bool = False
     overwrite: bool = False
     skip_existing: bool = False
+    quarantine_clashes: bool = False
 
 
 def plan(
@@ -111,8 +114,15 @@ def plan(
     run = journal.run
     _put_in(journal, files, layout, run=run)
     notes = _leave_out_made_earlier(journal, layout.mark, run=run)
-    _refuse_clashes(journal, run=run)
+    if not wish.quarantine_clashes:
+        try:
+            _refuse_clashes(journal, run=run)
+        except UsageError:
+            _take_back(journal, run=run)
+            raise
     _choose(journal, wish, run=run, recipe=journal.recipe)
+    if wish.quarantine_clashes:
+        notes += _quarantine_clashes(journal, run=run)
     adopt = wish.skip_existing or (was_empty and wish.resume)
     where = places or ThisMachine()
     output_state = where.state if layout.output is None else where.states(layout.output)
@@ -168,7 +178,8 @@ def key_of(target: str) -> str:
     """Equal for names that some file systems take for one."""
     if is_address(target):
         return target
-    return os.path.join(_real(os.path.dirname(target)), os.path.basename(target)).casefold()
+    path = os.path.join(_real(os.path.dirname(target)), os.path.basename(target))
+    return unicodedata.normalize("NFC", path.casefold())
 
 
 _real = functools.lru_cache(maxsize=1024)(os.path.realpath)
@@ -211,6 +222,36 @@ def _refuse_clashes(journal: Journal, *, run: int) -> None:
         raise UsageError(
             f"{_text(source)} is itself an input, and an input is never overwritten: choose another --suffix or -o"
         )
+
+
+def _quarantine_clashes(journal: Journal, *, run: int) -> list[str]:
+    """Let the first of several files with one target be done, and tell of the others; one that hits a source, too."""
+    twins = journal.rows(
+        "SELECT b.id, b.source, b.target, a.source FROM items a JOIN items b ON a.key = b.key AND a.id < b.id "
+        "WHERE a.seen = ? AND b.seen = ? AND b.state = 'todo'",
+        run,
+        run,
+    )
+    inputs = journal.rows(
+        "SELECT a.id, a.source, a.target, b.source FROM items a JOIN items b ON a.target = b.source "
+        "WHERE a.seen = ? AND a.state = 'todo'",
+        run,
+    )
+    notes = []
+    with journal.writing() as base:
+        for number, source, target, other in (*twins, *inputs):
+            is_input = target == other
+            why = "is itself an input" if is_input else f"is the place of what is made of {_text(other)}"
+            error = f"its result would be written to {_text(target)}, which {why}: rename it"
+            base.execute("UPDATE items SET state = 'quarantined', error = ? WHERE id = ?", (error, number))
+            notes.append(f"{_text(source)}: {error}")
+    return notes
+
+
+def _take_back(journal: Journal, *, run: int) -> None:
+    """Leave out what only this run has brought: it was refused."""
+    with journal.writing() as base:
+        base.execute("DELETE FROM items WHERE seen = ? AND state = 'todo' AND tries = 0 AND recipe IS NULL", (run,))
 
 
 def _text(value: str | bytes) -> str:

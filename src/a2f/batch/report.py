@@ -204,8 +204,10 @@ def _small(target: str) -> str | None:
 
     if is_address(target):
         return None
-    with suppress(pyvips.Error):
-        image = pyvips.Image.thumbnail(target, SIDE_PX, size="down", export_profile="srgb")
+    with suppress(pyvips.Error, OSError), Path(target).open("rb") as file:
+        # By the open file: libvips takes names as text, and [ in them for options.
+        source = pyvips.Source.new_from_descriptor(file.fileno())
+        image = pyvips.Image.thumbnail_source(source, SIDE_PX, size="down", export_profile="srgb")
         if image.hasalpha():
             image = image.flatten(background=[255, 255, 255])
         data: bytes = image.jpegsave_buffer(Q=QUALITY, keep="none")

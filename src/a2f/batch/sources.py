@@ -13,6 +13,7 @@ from a2f.imageio.formats import FORMATS
 from a2f.pipeline import BOOK
 from a2f.sizes import OWN_SUFFIX
 
+MISSING = "missing"  # version of a file that is not there
 IMAGES = frozenset(suffix for format in FORMATS.values() for suffix in format.suffixes) | {BOOK}
 
 
@@ -158,7 +159,7 @@ class Scan:
 
 def file_of(path: str) -> Found:
     """A single file."""
-    size, version = state_of(path) or (0, "missing")
+    size, version = state_of(path) or (0, MISSING)
     return Found(source=os.path.abspath(path), below=os.path.basename(path), bytes=size, version=version)
 
 

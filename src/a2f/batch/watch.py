@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from a2f.batch.journal import Journal
 from a2f.batch.plan import key_of
-from a2f.batch.sources import Found
+from a2f.batch.sources import MISSING, Found
 
-_ENDED = ("done", "skipped", "failed", "quarantined")
+_ENDED = ("done", "skipped", "quarantined")
 
 
 class Arrivals:
@@ -17,6 +17,8 @@ class Arrivals:
     A copy that pauses for longer is taken too early. It then fails as truncated, or changes while it is read, so that
     nothing is written; and since it changes when the copy goes on, it is taken again.
 
+    What a disk or a network made fail is taken once more by each new object. A folder that is away holds nothing.
+
     Args:
         look: finds all files that are there now.
         journal: tells which of them have come to an end already.
@@ -26,6 +28,7 @@ class Arrivals:
     def __init__(self, look: Callable[[], Iterable[Found]], journal: Journal, *, settle_s: float) -> None:
         self.look, self.journal, self.settle_s = look, journal, settle_s
         self._waiting: dict[str, tuple[Found, float]] = {}
+        self._given: set[str] = set()
 
     def settled(self, now: float) -> Iterator[Found]:
         """Look once.
@@ -38,12 +41,13 @@ class Arrivals:
         """
         still = {}
         for found in self.look():
-            if self._has_ended(found):
+            if found.version == MISSING or self._has_ended(found):
                 continue
             before, since = self._waiting.get(found.source, (found, now))
             if before != found:
                 since = now
             if now - since >= self.settle_s and found.source in self._waiting:
+                self._given.add(found.source)
                 yield found
             still[found.source] = found, since
         self._waiting = still
@@ -57,4 +61,5 @@ class Arrivals:
         item = self.journal.find(found.source)
         if item is None:
             return self.journal.is_result(key_of(found.source))
-        return item.state in _ENDED and (item.bytes, item.version) == (found.bytes, found.version)
+        ended = item.state in _ENDED or (item.state == "failed" and found.source in self._given)
+        return ended and (item.bytes, item.version) == (found.bytes, found.version)

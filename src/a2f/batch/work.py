@@ -8,7 +8,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -198,7 +198,7 @@ class Keeper:
                     raise WriteError(f"{item.source} was changed while it was read: nothing is written")
                 self.journal.placing(item, digest.hexdigest(), self._facts(before, sha256, enlargement))
 
-            replace = self._may_replace(item)
+            replace = self.may_replace(item)
             if not replace and self.places.state(item.target) is not None:
                 raise output_exists(item.target)
             with self.places.writing(item.target) as target:
@@ -234,7 +234,7 @@ class Keeper:
             return self._sha256_at(item.target) == item.placing
         return item.output_sha256 is not None and there == (item.output_bytes, item.output_version)
 
-    def _may_replace(self, item: Item) -> bool:
+    def may_replace(self, item: Item) -> bool:
         """Whether what lies at the target, if anything, is ours or may be replaced anyway."""
         if self.overwrite:
             return True
@@ -256,7 +256,7 @@ class Keeper:
             self.journal.put_back(item)
             return
         full = _is_full(error)
-        bad = isinstance(error, BAD_FILE) and not full
+        bad = isinstance(error, BAD_FILE) and not any(_numbers(error))  # a disk or a network that fails is not the file
         seconds = time.perf_counter() - began
         self.journal.failed(item, self.told(error), bad_file=bad, recipe=self.number, seconds=seconds)
         if bad and self.quarantine is not None:
@@ -308,8 +308,12 @@ def set_apart(source: Path, folder: Path, *, name: str, reason: str) -> None:
 
 def _is_full(error: BaseException | None) -> bool:
     """Whether a full disk, or a quota that is used up, is what an error came of."""
+    return any(number in FULL for number in _numbers(error))
+
+
+def _numbers(error: BaseException | None) -> Iterator[int]:
+    """What the system said, as numbers, if an error came of that."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in FULL:
-            return True
+        if isinstance(error, OSError) and error.errno:
+            yield error.errno
         error = error.__cause__ or error.__context__
-    return False

@@ -4,7 +4,7 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -100,12 +100,13 @@ def _checked(runner: Runner, task: Task) -> Planned:
     if task.failure is not None:
         raise task.failure
     there = task.target != STDIN and os.path.lexists(task.target)
-    if there and runner.options.skip_existing:
+    if there and runner.options.skip_existing and not task.replace:
         return Planned(task=task, status="skipped", note=f"{task.target} exists, skipped")
     if task.source.suffix.lower() == BOOK:
         raise UsageError(f"{task.source}: --dry-run does not support comic books")
     if task.target != STDIN:
-        check_output(task.source, task.target, runner.request)
+        request = replace(runner.request, overwrite=True) if task.replace else runner.request
+        check_output(task.source, task.target, request)
     target, given = runner.request.target, size_of_file(task.source)
     final = target.final(given)
     if told := skip_reason_of(given, runner.request, str(task.source)):
@@ -134,11 +135,13 @@ def _line(one: Planned, *, verbose: bool) -> str:
     passes = zip(one.models, one.scales, strict=True)
     how = f", {' then '.join(f'{model} x{scale}' for model, scale in passes) or 'only resized'}" if verbose else ""
     replaces = " (replaces an existing file)" if one.replaces else ""
-    return f"{one.task.source} -> {one.task.target} ({_text(one.given)} -> {_text(one.final)}{how}){replaces}"
+    why = f": {one.task.reason}" if one.task.reason else ""
+    return f"{one.task.source} -> {one.task.target} ({_text(one.given)} -> {_text(one.final)}{how}){replaces}{why}"
 
 
 def _record(one: Planned) -> dict[str, Any]:
     """The keys of ``a2f upscale --json``, without the time."""
+    reason = {} if one.task.reason is None else {"reason": one.task.reason}
     return {
         "input": str(one.task.source),
         "output": None if one.status == "failed" else str(one.task.target),
@@ -149,6 +152,7 @@ def _record(one: Planned) -> dict[str, Any]:
         "jpeg_quality": one.jpeg_quality,
         "error": None if one.error is None else error_text(one.error),
         "notes": [one.note] if one.note else [],
+        **reason,
     }
 
 

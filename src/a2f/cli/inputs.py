@@ -52,6 +52,7 @@ class Task:
         replace: the target may be replaced independent of the request, because it is an earlier result of the batch.
         recorded: wraps the parts of the file, see `a2f.pipeline.write`.
         addresses: addresses of source and target, if the files are local copies.
+        reason: why the journal lists the file as work to do; None without a journal.
     """
 
     source: Path
@@ -61,6 +62,7 @@ class Task:
     replace: bool = False
     recorded: Callable[[Parts, Enlargement | None], Parts] = lambda parts, enlargement: parts
     addresses: tuple[str, str] | None = None
+    reason: str | None = None
 
     @property
     def name(self) -> str:

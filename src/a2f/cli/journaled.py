@@ -2,6 +2,7 @@
 
 import functools
 import os
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -9,8 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
+import click
+
 from a2f.batch.archive import SCHEME as ZIP
 from a2f.batch.archive import ArchiveTarget
+from a2f.batch.database import copy_journal
 from a2f.batch.journal import Item, Journal, State
 from a2f.batch.places import Places, ThisMachine, is_address
 from a2f.batch.plan import Layout, Wish, journal_of, plan
@@ -18,7 +22,8 @@ from a2f.batch.sources import Found, Scan, Shard
 from a2f.batch.watch import Arrivals
 from a2f.batch.work import Keeper, Recipe, Work, recipe_of
 from a2f.cli.batch import MANY, BatchOptions, Outcome, Runner, exists_already
-from a2f.cli.console import error_text
+from a2f.cli.console import error_text, printable
+from a2f.cli.dry_run import dry_run
 from a2f.cli.inputs import STDIN, OutputNames, Task
 from a2f.cli.report import Reporter
 from a2f.errors import A2FError, ImageReadError, OutputExistsError, UsageError
@@ -77,6 +82,7 @@ class Session:
         options: options for all images.
         naming: names and places of the results.
         batch: options of the journal.
+        trial: folder for a copy of the journal, which is used instead of the journal; None to use the journal itself.
 
     Raises:
         UsageError: if the request contradicts itself.
@@ -84,7 +90,13 @@ class Session:
     """
 
     def __init__(
-        self, inputs: Sequence[str], options: BatchOptions, naming: OutputNames, batch: JournalOptions
+        self,
+        inputs: Sequence[str],
+        options: BatchOptions,
+        naming: OutputNames,
+        batch: JournalOptions,
+        *,
+        trial: Path | None = None,
     ) -> None:
         output = batch.address or _folder_of(naming)
         self.inputs, self.options, self.batch = inputs, options, batch
@@ -107,7 +119,11 @@ class Session:
         if output is not None and output.startswith(ZIP):
             self.places = self.archive = ArchiveTarget(output, self.places)
         first = inputs[0] if is_address(inputs[0]) or os.path.isdir(inputs[0]) else os.path.dirname(inputs[0])
-        self.journal = Journal(batch.journal or _near(str(journal_of(output or first, batch.shard))))
+        path = batch.journal or _near(str(journal_of(output or first, batch.shard)))
+        if trial is not None:
+            copy_journal(path, trial / path.name)
+            path = trial / path.name
+        self.journal = Journal(path)
 
     def plan(self, recipe: Recipe, files: Iterable[Found] | None = None) -> list[str]:
         """Begin a run and decide what is left to do; return notes for the user."""
@@ -116,6 +132,7 @@ class Session:
             retry_failed=self.batch.retry_failed,
             overwrite=self.options.request.overwrite,
             skip_existing=self.options.skip_existing,
+            quarantine_clashes=self.batch.watch,
         )
         found = self.places.files(self.inputs, self.scan) if files is None else files
         notes = plan(self.journal, found, self.layout, wish, recipe=recipe.text, places=self.places)
@@ -179,6 +196,70 @@ def run_batch(
         journal.end()
         left = journal.counts(run=journal.run)
     return reporter.exit_code or int(left["failed"] + left["quarantined"] > 0)
+
+
+def dry_run_batch(
+    inputs: Sequence[str],
+    options: BatchOptions,
+    naming: OutputNames,
+    batch: JournalOptions,
+    *,
+    as_json: bool,
+    verbose: bool,
+) -> int:
+    """Tell what is left to do by the journal, and why; write nothing.
+
+    Args:
+        inputs: as `run_batch`.
+        options: as `run_batch`.
+        naming: as `run_batch`.
+        batch: as `run_batch`.
+        as_json: as `dry_run`.
+        verbose: as `dry_run`.
+
+    Returns:
+        The exit code.
+    """
+    if batch.watch:
+        raise UsageError("--dry-run looks at what is there, and --watch waits for what is not: leave out one of them")
+    remote = [text for text in (*inputs, batch.address or "") if is_address(text)]
+    if remote:
+        raise UsageError(f"--dry-run looks into files of this machine, not of {remote[0]}")
+    with tempfile.TemporaryDirectory(prefix="a2f-") as folder:
+        session = Session(inputs, options, naming, batch, trial=Path(folder))
+        with closing(session.journal) as journal:
+            recipe = recipe_of(options.model, options.request, options.engine)
+            notes, keeper = session.plan(recipe), session.keeper(recipe)
+            counts = journal.counts(run=journal.run)
+            for note in [*notes, *_told(counts, journal)]:
+                click.echo(printable(note), err=True)
+            tasks = [
+                replace(_shown(item), replace=keeper.may_replace(item), reason=why_todo(item, journal.recipe))
+                for item in journal.todo()
+            ]
+        if not tasks:
+            click.echo("nothing is left to do", err=as_json)
+            return int(counts["quarantined"] > 0)
+        runner = Runner(options, count=len(tasks), first=tasks[0].source)
+        return dry_run(runner, tasks, as_json=as_json, verbose=verbose)
+
+
+def why_todo(item: Item, recipe: int) -> str:
+    """Why an item of a plan is to be done.
+
+    Args:
+        item: as the plan left it.
+        recipe: number of the options of the run.
+    """
+    if not item.tries and item.output_sha256 is None and item.placing is None:
+        return "new"
+    if item.starts:
+        return "interrupted"
+    if item.error is not None:
+        return "failed before"
+    if item.recipe not in (None, recipe):
+        return "other options or weights"
+    return "result missing" if item.output_bytes is None else "changed"
 
 
 def _watch(session: Session, recipe: Recipe, reporter: Reporter) -> NoReturn:

@@ -186,10 +186,10 @@ def upscale(inputs: tuple[str, ...], dry_run: bool, as_json: bool, verbose: bool
     try:
         options, naming = _asked(given)
         if (batch := _batch(given)).is_asked or any("://" in text for text in inputs):
-            if dry_run:
-                raise click.UsageError("--dry-run does not work with a journal: leave out the options of the journal")
-            from a2f.cli.journaled import run_batch
+            from a2f.cli.journaled import dry_run_batch, run_batch
 
+            if dry_run:
+                return dry_run_batch(inputs, options, naming, batch, as_json=as_json, verbose=verbose)
             return run_batch(inputs, options, naming, batch, as_json=as_json, verbose=verbose, quiet=quiet)
         tasks, notes = find_tasks(list(inputs), naming)
         if dry_run and tasks[0].source == STDIN:

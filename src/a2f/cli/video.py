@@ -83,6 +83,11 @@ class TimeType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     help="h264, hevc, av1, vp9 or ffv1 (lossless).  [default: as the input]",
 )
 @click.option("--crf", type=int, metavar="N", help="Quality: 0 is best.  [default: h264 17, hevc 18, av1 24, vp9 22]")
+@click.option(
+    "--preset",
+    metavar="NAME",
+    help="Speed of the encoder; slower ones make smaller files.  [default: h264, hevc superfast, av1 8, vp9 4]",
+)
 @click.option("--start", type=TimeType(), help="Start at this time: seconds, or h:mm:ss.")
 @click.option("--end", type=TimeType(), help="End before this time.")
 @click.option("--preview", type=POSITIVE, metavar="N", help="Enlarge only the first N frames.")
@@ -235,7 +240,7 @@ def _request(source: str, output: str, given: dict[str, Any]) -> "Request":
         target=Target(scale=given["scale"] or _scale_of(given["model"]) or 4, height=given["height"]),
         wanted=Range(start=given["start"] or Fraction(0), end=given["end"], count=given["preview"]),
         threads=usable_cores(),
-        **{name: given[name] for name in ("codec", "crf", "deinterlace", "force", "overwrite")},
+        **{name: given[name] for name in ("codec", "crf", "preset", "deinterlace", "force", "overwrite")},
     )
 
 

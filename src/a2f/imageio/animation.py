@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import Hint, ImageReadError
+from a2f.imageio.heif_boxes import plays_of
 from a2f.imageio.picture import Animation, has_degrees
 from a2f.imageio.png_chunks import chunks_of
 
@@ -39,7 +40,7 @@ def animation_of(data: bytes, format: str) -> Animation | None:
             if count < 2 or getattr(image, "default_image", None):  # a still image that is not a frame
                 return None
             durations = _exact_durations(data) if format == "png" else _durations(image, count)
-            plays = _plays(image, format)
+            plays = plays_of(data) if format == "avif" else _plays(image, format)
     except (OSError, ValueError, SyntaxError, EOFError):
         return None
     return Animation(data=data, durations=durations, plays=plays) if len(durations) == count else None
@@ -101,4 +102,4 @@ def _plays(image: "PillowImage", format: str) -> int:
     told = image.info.get("loop")
     if format == "gif":  # a GIF has the number of repetitions, or nothing
         return 1 if told is None else int(told) + 1 if told else 0
-    return int(told or 0)  # Pillow gives nothing for AVIF
+    return int(told or 0)

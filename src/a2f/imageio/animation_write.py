@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from a2f.imageio.animation import MILLISECOND, Frame
+from a2f.imageio.heif_boxes import with_plays
 from a2f.imageio.picture import Animation, Metadata, Picture, without_degrees
 from a2f.imageio.png_chunks import SIGNATURE, Chunk, chunk_bytes, chunks_of
 from a2f.imageio.write import encode_bands, encode_image
@@ -119,4 +120,4 @@ def _avif(
         subsampling="4:4:4" if final >= 90 else "4:2:0",
         **{key: value for key, value in options.items() if value},
     )
-    return out.getvalue()
+    return with_plays(out.getvalue(), animation.plays)

@@ -215,3 +215,53 @@ def _move_items(out: bytearray, change: int) -> None:
                 offset = int.from_bytes(out[at : at + offset_bytes], "big")
                 out[at : at + offset_bytes] = (offset + change).to_bytes(offset_bytes, "big")
             at += offset_bytes + length_bytes
+
+
+def plays_of(data: bytes) -> int:
+    """How often a sequence of pictures is shown; 0 is on and on, also where the file does not tell.
+
+    The edit list of a track says that it repeats and how long it takes once; its header, how long it takes in all
+    (ISO/IEC 14496-12, 8.3.2 and 8.6.6).
+    """
+    found = _found(data, (b"moov", b"trak"))
+    track = found[1:] if found else [0, 0]
+    listed = _found(data, (b"edts", b"elst"), *track)
+    header = _found(data, (b"tkhd",), *track)
+    if not listed or not header:
+        return 0
+    if not data[listed[1] + 3] & 1:  # it does not repeat
+        return 1
+    begin, size = _duration_in(b"tkhd", data, header[0])
+    whole = int.from_bytes(data[begin : begin + size], "big")
+    once_bytes = 8 if data[listed[1]] else 4
+    once = int.from_bytes(data[listed[1] + 8 : listed[1] + 8 + once_bytes], "big")
+    endless = whole == (1 << 8 * size) - 1
+    return 0 if endless or not once else max(1, -(-whole // once))
+
+
+def with_plays(data: bytes, plays: int) -> bytes:
+    """A sequence of pictures that is shown so often; 0 is on and on."""
+    made = bytearray(data)
+    (movie, end) = _found(data, (b"moov",))
+    longest = 0
+    for _, start, stop in (box for box in boxes_of(data, movie, end) if box[0] == b"trak"):
+        listed, header = _found(data, (b"edts", b"elst"), start, stop), _found(data, (b"tkhd",), start, stop)
+        once_bytes = 8 if data[listed[1]] else 4
+        once = int.from_bytes(data[listed[1] + 8 : listed[1] + 8 + once_bytes], "big")
+        made[listed[1] + 3] = made[listed[1] + 3] & ~1 | (plays != 1)
+        longest = max(longest, once * plays)
+        _set_duration(made, b"tkhd", header[0], once * plays)
+    _set_duration(made, b"mvhd", _found(data, (b"mvhd",), movie, end)[0], longest)
+    return bytes(made)
+
+
+def _duration_in(kind: bytes, data: bytes | bytearray, body: int) -> tuple[int, int]:
+    """Where the duration in the header of a track or of the whole lies, and how many bytes it takes."""
+    gap = 4 if kind == b"tkhd" else 0  # a reserved number
+    return (body + 24 + gap, 8) if data[body] else (body + 16 + gap, 4)
+
+
+def _set_duration(made: bytearray, kind: bytes, body: int, duration: int) -> None:
+    """Set a duration; 0 is one without an end."""
+    begin, size = _duration_in(kind, made, body)
+    made[begin : begin + size] = (duration or (1 << 8 * size) - 1).to_bytes(size, "big")

@@ -1,14 +1,11 @@
 """Colours of videos: what files tell about them, and frames as RGB in [0, 1] and back (ITU-T H.273).
 
-swscale loses up to one level of chroma in full range and takes chroma as centred between two luma samples, where
-H.264, HEVC, VP9 and AV1 put it on the left one. Twice a wrong place, before and after the enlargement, would shift the
-colours by more than a pixel of the result.
+swscale loses up to one level of chroma in full range and takes chroma as centred between two luma samples, where most
+videos put it on the left one. Twice a wrong place, before and after the enlargement, would shift the colours by more
+than a pixel of the result.
 """
 
-import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, Literal
 
 import av
@@ -22,10 +19,9 @@ from a2f.errors import ImageReadError
 
 Array = NDArray[np.float32]
 Planes = list[NDArray[Any]]
-Point = tuple[Fraction, Fraction]
 
 FULL, LIMITED, UNSPECIFIED = 2, 1, 2  # range, range, and a matrix, primaries or transfer function that is not told
-BT601, BT709 = 6, 1
+RGB, BT601, BT709 = 0, 6, 1  # matrices
 WEIGHTS = {  # of red and blue in luma, by the code point of the matrix (H.273, table 4)
     1: (0.2126, 0.0722),
     4: (0.30, 0.11),
@@ -47,8 +43,9 @@ PLANAR = {
     **dict.fromkeys(("monob", "monow"), "gray"),
     "p010le": "yuv420p10le",
     "p210le": "yuv422p10le",
-    "rgb48le": "gbrp16le",
-    "rgba64le": "gbrap16le",
+    **dict.fromkeys(("rgb48le", "rgb48be", "bgr48le", "bgr48be"), "gbrp16le"),
+    **dict.fromkeys(("rgba64le", "rgba64be", "bgra64le", "bgra64be"), "gbrap16le"),
+    **{f"{name}be": f"{name}le" for name in ("gray16", "gbrp16", "gbrap16", "yuv420p10", "yuv422p10", "yuv444p10")},
 }
 
 
@@ -70,71 +67,20 @@ class Colours:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mastering:
-    """The display (SMPTE ST 2086).
+class Siting:
+    """Where a sample of chroma lies among its luma samples: 0 on the first, 0.5 half-way, 1 on the last.
 
     Attributes:
-        red: x and y.
-        green: x and y.
-        blue: x and y.
-        white: x and y.
-        darkest: luminance, cd/m2.
-        brightest: luminance, cd/m2.
+        across: in a row.
+        down: in a column.
     """
 
-    red: Point
-    green: Point
-    blue: Point
-    white: Point
-    darkest: Fraction
-    brightest: Fraction
-
-    def told(self, *, colour_unit: int, light_unit: int) -> str:
-        """As encoders take it, in parts of a unit; 1 gives decimal numbers."""
-
-        def number(value: Fraction, unit: int) -> str:
-            return str(round(value * unit)) if unit > 1 else f"{float(value):.6g}"
-
-        def point(letter: str, at: Point) -> str:
-            return f"{letter}({number(at[0], colour_unit)},{number(at[1], colour_unit)})"
-
-        colours = point("G", self.green) + point("B", self.blue) + point("R", self.red) + point("WP", self.white)
-        return f"{colours}L({number(self.brightest, light_unit)},{number(self.darkest, light_unit)})"
+    across: float
+    down: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class Hdr:
-    """HDR10 metadata.
-
-    Attributes:
-        mastering: of the display; None where it is not told.
-        light: brightest pixel and brightest mean of a frame (MaxCLL, MaxFALL), cd/m2; None where they are not told.
-    """
-
-    mastering: Mastering | None = None
-    light: tuple[int, int] | None = None
-
-
-def hdr_of(side_data: Mapping[str, bytes]) -> Hdr:
-    """HDR10 metadata from the side data of a frame, by FFmpeg's names."""
-    mastering, light = None, None
-    if (block := side_data.get("MASTERING_DISPLAY_METADATA")) and len(block) >= 88:
-        numbers = struct.unpack_from("<22i", block)  # AVMasteringDisplayMetadata: ten fractions, two flags
-        red_x, red_y, green_x, green_y, blue_x, blue_y, white_x, white_y, dark, bright = (
-            Fraction(numbers[2 * n], numbers[2 * n + 1] or 1) for n in range(10)
-        )
-        if numbers[20] and numbers[21]:
-            mastering = Mastering(
-                red=(red_x, red_y),
-                green=(green_x, green_y),
-                blue=(blue_x, blue_y),
-                white=(white_x, white_y),
-                darkest=dark,
-                brightest=bright,
-            )
-    if (block := side_data.get("CONTENT_LIGHT_LEVEL")) and len(block) >= 8:
-        light = struct.unpack_from("<2I", block)
-    return Hdr(mastering=mastering, light=light)
+LEFT = Siting(across=0, down=0.5)  # where H.264, HEVC, VP9 and AV1 put it unless they tell
+TOP_LEFT = Siting(across=0, down=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +144,7 @@ def matrix_of(colours: Colours, *, width: int, height: int) -> int:
     Raises:
         ImageReadError: for a matrix that is not linear, or not known.
     """
-    if colours.matrix in (UNSPECIFIED, 0, 3):
+    if colours.matrix in (UNSPECIFIED, RGB, 3):
         return BT709 if width >= SD_WIDTH or height > SD_HEIGHT else BT601
     if colours.matrix not in WEIGHTS:
         raise ImageReadError(
@@ -215,7 +161,7 @@ def planes_of(frame: VideoFrame, layout: Layout) -> Planes:
     return [_samples(plane, layout.bits)[:, : plane.width] for plane in frame.planes]
 
 
-def to_image(planes: Planes, layout: Layout, *, matrix: int, full: bool) -> Array:
+def to_image(planes: Planes, layout: Layout, *, matrix: int, full: bool, siting: Siting = LEFT) -> Array:
     """Planes as an image.
 
     Args:
@@ -223,6 +169,7 @@ def to_image(planes: Planes, layout: Layout, *, matrix: int, full: bool) -> Arra
         layout: of them.
         matrix: code point, for "yuv".
         full: range.
+        siting: where chroma lies, for "yuv".
 
     Returns:
         [H, W, 1, 3 or 4] in [0, 1]: grey, RGB, RGB and alpha.
@@ -237,7 +184,8 @@ def to_image(planes: Planes, layout: Layout, *, matrix: int, full: bool) -> Arra
         for target, plane in ((1, 0), (2, 1), (0, 2)):  # planes are G, B, R
             x[target] = planes[plane] / top if full else _from_samples(planes[plane], layout.bits, full)
     else:
-        cb, cr = (_upsampled(_from_chroma(p, layout.bits, full), layout, height, width) for p in planes[1:3])
+        chroma = [_from_chroma(plane, layout.bits, full) for plane in planes[1:3]]
+        cb, cr = (_upsampled(plane, layout, siting, height, width) for plane in chroma)
         red, blue = WEIGHTS[matrix]
         x[0] = luma + 2 * (1 - red) * cr
         x[2] = luma + 2 * (1 - blue) * cb
@@ -247,7 +195,15 @@ def to_image(planes: Planes, layout: Layout, *, matrix: int, full: bool) -> Arra
     return np.ascontiguousarray(x.clip(0, 1).transpose(1, 2, 0))
 
 
-def to_frame(image: Array, layout: Layout, *, matrix: int, full: bool, like: VideoFrame | None = None) -> VideoFrame:
+def to_frame(
+    image: Array,
+    layout: Layout,
+    *,
+    matrix: int,
+    full: bool,
+    siting: Siting = LEFT,
+    like: VideoFrame | None = None,
+) -> VideoFrame:
     """An image as a frame; rounded once, here.
 
     Args:
@@ -255,6 +211,7 @@ def to_frame(image: Array, layout: Layout, *, matrix: int, full: bool, like: Vid
         layout: of the frame.
         matrix: code point, for "yuv".
         full: range.
+        siting: where chroma lies, for "yuv".
         like: a frame of another size whose side data the new one gets.
     """
     height, width, _ = image.shape
@@ -263,8 +220,10 @@ def to_frame(image: Array, layout: Layout, *, matrix: int, full: bool, like: Vid
     else:  # PyAV has no other way to copy them
         frame = like.reformat(width=width, height=height, format=layout.format, interpolation=Interpolation.POINT)
     rooms = [_samples(plane, layout.bits)[:, : plane.width] for plane in frame.planes]
-    for top in range(0, height, ROWS):
-        made = _samples_of(image[top : top + ROWS].transpose(2, 0, 1), layout, matrix=matrix, full=full)
+    step = ROWS if siting.down == 0.5 else height  # on a luma sample, chroma needs rows of the band above too
+    for top in range(0, height, step):
+        band = image[top : top + step].transpose(2, 0, 1)
+        made = _samples_of(band, layout, matrix=matrix, full=full, siting=siting)
         for n, (room, values) in enumerate(zip(rooms, made, strict=True)):
             begin = top // layout.down if layout.kind == "yuv" and n in (1, 2) else top
             values += np.float32(0.5)  # what is behind the point is cut off
@@ -272,7 +231,7 @@ def to_frame(image: Array, layout: Layout, *, matrix: int, full: bool, like: Vid
     return frame
 
 
-def _samples_of(band: Array, layout: Layout, *, matrix: int, full: bool) -> list[Array]:
+def _samples_of(band: Array, layout: Layout, *, matrix: int, full: bool, siting: Siting) -> list[Array]:
     """Rows of an image, [C, rows, W], as samples of each plane, not rounded."""
     x = band.clip(0, 1)
     rgb = x[:3] if len(x) > 1 else x[:1].repeat(3, axis=0)
@@ -284,7 +243,7 @@ def _samples_of(band: Array, layout: Layout, *, matrix: int, full: bool) -> list
         made = [_to_samples(rgb[channel], layout.bits, full) for channel in (1, 2, 0)]
     else:
         weights = _luma_weights(matrix)
-        small = _downsampled(rgb, layout)  # sampling and matrix are both linear: the smaller image first
+        small = _downsampled(rgb, layout, siting)  # sampling and matrix are both linear: the smaller image first
         small_luma = _weighted(small, weights)
         made = [_to_samples(_weighted(rgb, weights), layout.bits, full)]
         for channel, own in ((2, weights[2]), (0, weights[0])):
@@ -332,12 +291,12 @@ def _to_chroma(values: Array, bits: int, full: bool) -> Array:
     return scaled.clip(0, 2**bits - 1)
 
 
-def _upsampled(chroma: Array, layout: Layout, height: int, width: int) -> Array:
-    """Chroma at every luma sample, linearly: in a row it lies on the left one, in a column between two."""
+def _upsampled(chroma: Array, layout: Layout, siting: Siting, height: int, width: int) -> Array:
+    """Chroma at every luma sample, linearly."""
     if layout.down > 1:
-        chroma = _between(chroma, (np.arange(height) + 0.5) / layout.down - 0.5)
+        chroma = _between(chroma, (np.arange(height) - siting.down * (layout.down - 1)) / layout.down)
     if layout.across > 1:
-        chroma = _between(chroma.T, np.arange(width) / layout.across).T
+        chroma = _between(chroma.T, (np.arange(width) - siting.across * (layout.across - 1)) / layout.across).T
     return chroma
 
 
@@ -349,18 +308,31 @@ def _between(rows: Array, places: NDArray[np.float64]) -> Array:
     return np.asarray(above + (below - above) * share, np.float32)
 
 
-def _downsampled(rgb: Array, layout: Layout) -> Array:
-    """[3, H, W] at the places of chroma: the mean of a column's samples, a triangle around the left one of a row's."""
-    _, height, width = rgb.shape
-    across, down = layout.across, layout.down
-    if down > 1:
-        rgb = np.pad(rgb, ((0, 0), (0, -height % down), (0, 0)), mode="edge")
-        rows = [rgb[:, n::down] for n in range(down)]
-        rgb = sum(rows[1:], start=rows[0]) * np.float32(1 / down)
-    if across > 1:
-        count = -(-width // across)
-        wide = np.pad(rgb, ((0, 0), (0, 0), (across - 1, count * across - width + across)), mode="edge")
-        weights = [np.float32((across - abs(n + 1 - across)) / across**2) for n in range(2 * across - 1)]
-        parts = [wide[..., n : n + count * across : across] * weight for n, weight in enumerate(weights)]
-        rgb = sum(parts[1:], start=parts[0])
+def _downsampled(rgb: Array, layout: Layout, siting: Siting) -> Array:
+    """[3, H, W] at the places of chroma."""
+    if layout.down > 1:
+        rgb = _thinned(rgb, layout.down, siting.down, axis=1)
+    if layout.across > 1:
+        rgb = _thinned(rgb, layout.across, siting.across, axis=2)
     return np.ascontiguousarray(rgb)
+
+
+def _thinned(x: Array, factor: int, place: float, *, axis: int) -> Array:
+    """One sample of each `factor`: their mean if it lies half-way, a triangle around the one that it lies on if not."""
+    length = x.shape[axis]
+    count = -(-length // factor)
+    if place == 0.5:
+        weights = dict.fromkeys(range(factor), 1 / factor)
+    else:
+        weights = {n + round(place * (factor - 1)): (factor - abs(n)) / factor**2 for n in range(1 - factor, factor)}
+    before, after = -min(weights), count * factor - length + max(weights)
+    pads = [(0, 0)] * x.ndim
+    pads[axis] = (before, after)
+    wide = np.pad(x, pads, mode="edge")
+    parts = []
+    for n in sorted(weights):
+        begin = n + before
+        which = [slice(None)] * x.ndim
+        which[axis] = slice(begin, begin + (count - 1) * factor + 1, factor)
+        parts.append(wide[tuple(which)] * np.float32(weights[n]))
+    return np.asarray(sum(parts[1:], start=parts[0]), np.float32)

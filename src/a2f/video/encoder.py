@@ -14,7 +14,20 @@ from av.video.codeccontext import VideoCodecContext
 from a2f.errors import Hint, ImageReadError, LossyFormatError, UsageError, did_you_mean
 from a2f.imageio.formats import ACCEPT_LOSS_HINT
 from a2f.sizes import Size
-from a2f.video.colour import BT601, SD_HEIGHT, SD_WIDTH, UNSPECIFIED, Colours, Hdr, Layout, layout_of
+from a2f.video.colour import (
+    BT601,
+    LEFT,
+    RGB,
+    SD_HEIGHT,
+    SD_WIDTH,
+    TOP_LEFT,
+    UNSPECIFIED,
+    Colours,
+    Layout,
+    Siting,
+    layout_of,
+)
+from a2f.video.hdr import Hdr
 from a2f.video.source import Clip
 
 PROGRESSIVE = 1  # as FFmpeg numbers the orders of fields
@@ -30,6 +43,9 @@ class Codec:
         encoder: FFmpeg's name of the encoder.
         crf: default constant rate factor, the lower the better; None for a lossless codec.
         worst: largest constant rate factor.
+        speed: name of the encoder's option that weighs speed against size; None if it has none.
+        presets: what that option takes, the quickest first.
+        preset: what it is by default.
         options: of the encoder.
         suffixes: of the files that hold it.
     """
@@ -38,21 +54,27 @@ class Codec:
     encoder: str
     crf: int | None
     worst: int = 51
+    speed: str | None = None
+    presets: tuple[str, ...] = ()
+    preset: str | None = None
     options: tuple[tuple[str, str], ...] = ()
     suffixes: tuple[str, ...] = (".mp4", ".m4v", ".mov", ".mkv")
 
 
+X26_PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 CODECS = {
     codec.name: codec
     for codec in (
-        Codec(name="h264", encoder="libx264", crf=17, options=(("preset", "superfast"),)),
-        Codec(name="hevc", encoder="libx265", crf=18, options=(("preset", "superfast"),)),
+        Codec(name="h264", encoder="libx264", crf=17, speed="preset", presets=X26_PRESETS, preset="superfast"),
+        Codec(name="hevc", encoder="libx265", crf=18, speed="preset", presets=X26_PRESETS, preset="superfast"),
         Codec(
             name="av1",
             encoder="libsvtav1",
             crf=24,
             worst=63,
-            options=(("preset", "8"),),
+            speed="preset",
+            presets=tuple(map(str, range(13, -1, -1))),
+            preset="8",
             suffixes=(".mp4", ".m4v", ".mkv", ".webm"),
         ),
         Codec(
@@ -60,12 +82,23 @@ CODECS = {
             encoder="libvpx-vp9",
             crf=22,
             worst=63,
-            options=(("b", "0"), ("deadline", "good"), ("cpu-used", "4"), ("row-mt", "1")),
+            speed="cpu-used",
+            presets=tuple(map(str, range(8, -1, -1))),
+            preset="4",
+            options=(("b", "0"), ("deadline", "good"), ("row-mt", "1")),
             suffixes=(".mp4", ".mkv", ".webm"),
         ),
         Codec(name="ffv1", encoder="ffv1", crf=None, options=(("level", "3"), ("slicecrc", "1")), suffixes=(".mkv",)),
     )
 }
+# Where chroma lies, as encoders take it.
+SITINGS: dict[str, list[Siting | None]] = {
+    "h264": [LEFT, Siting(across=0.5, down=0.5), TOP_LEFT, Siting(across=0.5, down=0)],
+    "hevc": [LEFT, Siting(across=0.5, down=0.5), TOP_LEFT, Siting(across=0.5, down=0)],
+    "av1": [None, LEFT, TOP_LEFT],
+}
+ALPHA_FORMATS = {"vp9": ("yuva420p",)}  # encoders name formats that they then refuse, of those with transparency
+MATROSKA = (".mkv", ".webm")
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 
 
@@ -96,10 +129,12 @@ class Encoding:
         layout: of the frames.
         size: width and height, pixels.
         crf: constant rate factor; None for a lossless codec.
+        preset: of the encoder's speed; None if it has none.
         colours: told in the stream.
         full: whether samples take the full range.
         matrix: from RGB to the samples.
         aspect: width of a pixel by its height; None where it is not told.
+        siting: where chroma lies; None where that is not told.
         hdr: HDR10 metadata.
         rate: frames a second, on average.
         time_base: seconds of a tick.
@@ -110,10 +145,12 @@ class Encoding:
     layout: Layout
     size: Size
     crf: int | None
+    preset: str | None = None
     colours: Colours
     full: bool
     matrix: int
     aspect: Fraction | None
+    siting: Siting | None = None
     hdr: Hdr = field(default_factory=Hdr)
     rate: Fraction
     time_base: Fraction
@@ -124,39 +161,48 @@ class Encoding:
         made = dict(self.codec.options)
         if self.crf is not None:
             made["crf"] = str(self.crf)
+        if self.codec.speed is not None and self.preset is not None:
+            made[self.codec.speed] = self.preset
+        if self.codec.name == "vp9" and self.layout.alpha:
+            made["auto-alt-ref"] = "0"  # frames that are not shown have no layer of transparency
         own = self._parameters()
         if own:
             made[f"{'svtav1' if self.codec.name == 'av1' else self.codec.encoder.removeprefix('lib')}-params"] = own
         return made
 
-    def prepare(self, context: VideoCodecContext) -> None:
-        """Set up an encoder that is not open yet."""
+    def describe(self, context: VideoCodecContext) -> None:
+        """Set what a stream tells about its frames."""
         context.width, context.height = self.size
         context.pix_fmt = self.layout.coded
-        context.time_base, context.framerate = self.time_base, self.rate
+        context.framerate = self.rate
         context.color_range = 2 if self.full else 1
-        context.colorspace = 0 if self.layout.kind == "rgb" else self.colours.matrix
+        context.colorspace = RGB if self.layout.kind == "rgb" else self.colours.matrix
         context.color_primaries, context.color_trc = self.colours.primaries, self.colours.transfer
         context.field_order = PROGRESSIVE
         if self.aspect is not None:
             context.sample_aspect_ratio = self.aspect
-        context.gop_size = 1 if self.codec.crf is None else KEYFRAMES
-        context.thread_count = self.threads
-        context.flags |= Flags.global_header
-        context.options = self.options()
 
     def open(self) -> VideoCodecContext:
         """An encoder that takes frames."""
         context = av.CodecContext.create(self.codec.encoder, "w")
         assert isinstance(context, VideoCodecContext)
-        self.prepare(context)
+        self.describe(context)
+        context.time_base = self.time_base
+        context.gop_size = 1 if self.codec.crf is None else KEYFRAMES
+        context.thread_count = self.threads
+        context.flags |= Flags.global_header
+        context.options = self.options()
         with usual_scheduling():
             context.open()
         return context
 
     def _parameters(self) -> str:
-        """What FFmpeg hands on to the encoder's own library: HDR10 metadata, and silence."""
+        """What FFmpeg hands on to the encoder's own library: HDR10 metadata, the place of chroma, and silence."""
         parts = ["log-level=error"] if self.codec.name == "hevc" else []
+        known = SITINGS.get(self.codec.name, [])
+        if self.siting is not None and self.siting in known and (self.layout.across, self.layout.down) == (2, 2):
+            name = "chroma-sample-position" if self.codec.name == "av1" else "chromaloc"
+            parts += [f"{name}={known.index(self.siting)}"]
         mastering, light = self.hdr.mastering, self.hdr.light
         if self.codec.name == "hevc":
             parts += [f"master-display={mastering.told(colour_unit=50_000, light_unit=10_000)}"] if mastering else []
@@ -192,25 +238,32 @@ def codec_for(clip: Clip, output: Path, asked: str | None) -> Codec:
     return CODECS["vp9" if suffix == ".webm" else "h264"]
 
 
-def output_layout(given: Layout, holder: Codec | tuple[Layout, ...], *, force: bool) -> Layout:
+def output_layout(given: Layout, holder: Codec | tuple[Layout, ...], *, suffix: str, force: bool) -> Layout:
     """The pixel format of the result: that of the input, or the nearest that loses nothing.
 
     Args:
         given: layout of the input.
         holder: the codec, or the layouts of y4m.
+        suffix: of the file.
         force: accept a loss of depth, chroma or transparency.
 
     Raises:
         LossyFormatError: if there is none, without `force`.
     """
     layouts = _layouts(holder) if isinstance(holder, Codec) else holder
+    if holder == CODECS["vp9"] and suffix not in MATROSKA:  # no other file holds its layer of transparency
+        layouts = [layout for layout in layouts if not layout.alpha]
     best = min(layouts, key=lambda layout: (_loss(given, layout), _samples(given, layout)))
     if any(_loss(given, best)) and not force:
         what = ("transparency", "RGB without chroma", "colours", f"{given.bits} bits a sample", "all of its chroma")
-        lost = " and ".join(told for told, is_lost in zip(what, _loss(given, best), strict=True) if is_lost)
+        losses = _loss(given, best)
+        losses = (*losses[:4], losses[4] and not losses[1])  # RGB without chroma tells that already
+        lost = " and ".join(told for told, is_lost in zip(what, losses, strict=True) if is_lost)
+        in_webm = given.alpha and isinstance(holder, Codec) and not best.alpha and holder.name == "vp9"
         able = [other.name for other in CODECS.values() if any(not any(_loss(given, kept)) for kept in _layouts(other))]
         raise LossyFormatError(
             f"{holder.name if isinstance(holder, Codec) else 'y4m'} cannot hold {lost} of {given.format}",
+            *([Hint(text="choose .webm")] if in_webm and suffix not in MATROSKA else []),
             *(Hint(text="choose {option}", option="codec", value=name) for name in able),
             ACCEPT_LOSS_HINT,
         )
@@ -224,8 +277,16 @@ def told_colours(clip: Clip, size: Size, matrix: int) -> Colours:
     kind of size, it tells the one that the input was shown with.
     """
     colours = clip.colours
+    if colours.matrix == RGB:  # which counts where the result is RGB, and is told there anyway
+        return replace(colours, matrix=matrix)
     grown = (size[0] >= SD_WIDTH or size[1] > SD_HEIGHT) and matrix == BT601
     return replace(colours, matrix=BT601) if colours.matrix == UNSPECIFIED and grown else colours
+
+
+def told_siting(clip: Clip, codec: Codec, suffix: str) -> Siting | None:
+    """Where the chroma of the result lies, as far as the result tells: where the input had it."""
+    able = suffix in MATROSKA or clip.siting in SITINGS.get(codec.name, [])
+    return clip.siting if able else None
 
 
 def _layouts(codec: Codec) -> list[Layout]:
@@ -235,7 +296,9 @@ def _layouts(codec: Codec) -> list[Layout]:
     for name in names:
         with suppress(ImageReadError):  # one that is not used here
             found.append(layout_of(name))
-    return found
+    if codec.name == "ffv1":
+        return found
+    return [layout for layout in found if not layout.alpha or layout.format in ALPHA_FORMATS.get(codec.name, ())]
 
 
 def _loss(given: Layout, layout: Layout) -> tuple[bool, ...]:

@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 
 from a2f.errors import Hint, ImageWriteError, LossyFormatError
 from a2f.video.encoder import CONTAINERS, Encoding, usual_scheduling
+from a2f.video.head import head_of, with_alpha
 from a2f.video.parts import Parts
 from a2f.video.source import Range, Source, open_container
 
@@ -126,7 +127,7 @@ def write_file(
     format = CONTAINERS[path.suffix.lower()]
     options = {"movflags": "+faststart"} if format in ("mp4", "mov") else {}
     try:
-        with av.open(str(path), "w", format=format, container_options=options) as target:
+        with av.open(str(path.absolute()), "w", format=format, container_options=options) as target:
             order = _times(parts, encoding)
             wanted = _as_long_as(order, wanted, encoding)
             pairs = _set_up(target, source, encoding, copied)
@@ -154,22 +155,26 @@ def _set_up(target: OutputContainer, source: Source, encoding: Encoding, copied:
     for stream in source.container.streams:
         if stream.index not in wanted:
             continue
+        told = {key: text for key, text in stream.metadata.items() if key not in STATISTICS}
         if stream.index == source.stream.index:
             made: Stream = _video(target, source, encoding)
+            told.pop("alpha_mode", None)
+            told |= {"alpha_mode": "1"} if encoding.layout.alpha and encoding.codec.name == "vp9" else {}
         else:
             made = target.add_stream_from_template(stream, opaque=True)
-        made.metadata.update({key: text for key, text in stream.metadata.items() if key not in STATISTICS})
+        made.metadata.update(told)
         made.disposition = stream.disposition
         pairs[stream.index] = made
     return pairs
 
 
 def _video(target: OutputContainer, source: Source, encoding: Encoding) -> VideoStream:
-    stream = target.add_stream(
-        encoding.codec.encoder, rate=encoding.rate, time_base=encoding.time_base, options=encoding.options()
-    )
-    assert isinstance(stream, VideoStream)
-    encoding.prepare(stream.codec_context)
+    """The enlarged stream; it takes packets, not frames."""
+    setup = encoding.open().extradata or b""
+    head = head_of(encoding.codec.name, encoding.size, setup, hdr=encoding.hdr, siting=encoding.siting)
+    with av.open(io.BytesIO(head)) as template:
+        stream = target.add_stream_from_template(template.streams.video[0], opaque=True)
+    encoding.describe(stream.codec_context)
     stream.time_base = encoding.time_base
     if encoding.codec.name == "hevc" and target.format.name in ("mp4", "mov"):
         stream.codec_context.codec_tag = "hvc1"  # which Apple's players ask for
@@ -244,7 +249,9 @@ def _packets(parts: Parts, order: list[Stamped], encoding: Encoding, stream: Str
     times = iter(order)
     for part in parts:
         for encoded in part.packets:
-            stamp, packet = next(times), Packet(encoded.data)
+            stamp = next(times)
+            layer = encoded.alpha
+            packet = with_alpha(encoded.data, layer, size=encoding.size) if layer else Packet(encoded.data)
             packet.stream, packet.time_base = stream, encoding.time_base
             packet.pts, packet.dts, packet.duration = stamp.pts, stamp.dts, stamp.duration
             packet.is_keyframe = encoded.key

@@ -7,17 +7,21 @@ one that was never stopped.
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from a2f.errors import WriteError
+from a2f.errors import Hint, WriteError
 from a2f.files import make_folder, write_bytes_atomic
+from a2f.lock import hold
 
 FRAMES = 60  # of a part: two seconds of a film; a killed run does so many again, at most
-PLAN = "plan.json"
+ENDING, LONGEST_NAME = ".a2f-parts", 255  # bytes, on most file systems
+PLAN, LOCK = "plan.json", "lock"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +32,13 @@ class Encoded:
         pts: when its frame is shown, ticks.
         key: whether decoding may begin there.
         data: bytes.
+        alpha: layer of transparency of VP9; empty if there is none.
     """
 
     pts: int
     key: bool
     data: bytes
+    alpha: bytes = b""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,37 +58,69 @@ class Part:
     setup: bytes
 
 
+def parts_folder(output: Path) -> Path:
+    """Where the parts of a result go: a folder beside it."""
+    name = f"{output.name}{ENDING}"
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        name = f"a2f-{hashlib.sha256(os.fsencode(output.name)).hexdigest()[:16]}{ENDING}"
+    return output.with_name(name)
+
+
+def plan_of_pipe() -> dict[str, str]:
+    """The plan of frames that come through a pipe: no other run can go on with them."""
+    return {"stream": os.urandom(8).hex()}
+
+
+def is_of_pipe(plan: Mapping[str, Any]) -> bool:
+    """Whether it is one of `plan_of_pipe`."""
+    return set(plan) == {"stream"}
+
+
 class Parts:
-    """The folder of the parts of one result.
+    """The folder of the parts of one result; one run at a time has it, until `close`.
 
     Args:
         folder: beside the result.
-        plan: all that the packets depend on, as JSON; parts of another plan are removed.
+        plan: all that the packets depend on, as JSON.
+        anew: remove parts of another plan, which are refused otherwise.
 
     Attributes:
         resumed: parts that were there.
-        discarded: whether there were parts of another plan.
 
     Raises:
-        WriteError: if the folder cannot be made or holds something else.
+        WriteError: if the folder cannot be made, holds parts of another plan or something else, or another run has it.
     """
 
-    def __init__(self, folder: Path, plan: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, plan: Mapping[str, Any], *, anew: bool = False) -> None:
         self.folder = folder
         told = json.dumps(plan, sort_keys=True, indent=1).encode()
-        path = folder / PLAN
-        if folder.exists() and not path.is_file() and any(folder.iterdir()):
+        path, lock = folder / PLAN, folder / LOCK
+        if folder.exists() and not path.is_file() and any(entry != lock for entry in folder.iterdir()):
             raise WriteError(f"{folder} is where parts of the result go, and holds something else: move that away")
-        self.discarded = path.is_file() and path.read_bytes() != told
-        if self.discarded:
-            shutil.rmtree(folder)
         make_folder(folder)
+        self._holder = hold(lock)
+        if self._holder is None:
+            raise WriteError(f"another run is making this result ({folder} is in use)", Hint(text="wait for its end"))
+        if path.is_file() and path.read_bytes() != told:
+            self._leave_earlier(path, anew=anew)
         if not path.is_file():
             write_bytes_atomic(path, told)
         self.count = 0
         while self._path(self.count).is_file():
             self.count += 1
         self.resumed = self.count
+
+    def _leave_earlier(self, path: Path, *, anew: bool) -> None:
+        """Remove the parts of another plan, if they are of no use or may be removed."""
+        if self._path(0).is_file() and not anew and not is_of_pipe(json.loads(path.read_bytes())):
+            self.close()
+            raise WriteError(
+                f"{self.folder} holds finished frames of another input, other options or another version",
+                Hint(text="give the options of the run that made them, to go on with it"),
+                Hint(text="choose another output"),
+                Hint(text="remove them and start anew with {option}", option="overwrite", value=True),
+            )
+        self._empty()
 
     @property
     def frames(self) -> int:
@@ -96,8 +134,8 @@ class Parts:
 
     def add(self, part: Part) -> None:
         """Write the next part."""
-        packets = [[packet.pts, packet.key, len(packet.data)] for packet in part.packets]
-        data = b"".join(packet.data for packet in part.packets)
+        packets = [[packet.pts, packet.key, len(packet.data), len(packet.alpha)] for packet in part.packets]
+        data = b"".join(packet.data + packet.alpha for packet in part.packets)
         head = {
             "packets": packets,
             "durations": list(part.durations.items()),
@@ -114,7 +152,30 @@ class Parts:
 
     def remove(self) -> None:
         """Remove the folder, when the result is in its place."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        with suppress(OSError):
+            self._empty()
+            self.close()  # some systems remove no file that is open
+            shutil.rmtree(self.folder)
+
+    def close(self) -> None:
+        """Let other runs have the folder."""
+        if self._holder is not None:
+            self._holder.close()
+
+    def __enter__(self) -> "Parts":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.count:
+            self.close()
+        else:  # nothing to go on with
+            self.remove()
+
+    def _empty(self) -> None:
+        """Remove all but the lock; the plan goes last, since it tells whose folder this is."""
+        for path in sorted(self.folder.iterdir(), key=lambda path: path.name == PLAN):
+            if path.name != LOCK:
+                path.unlink()
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06d}.part"
@@ -126,9 +187,10 @@ class Parts:
         if hashlib.sha256(data).hexdigest() != head["sha256"]:
             raise WriteError(f"{path} is damaged: remove {self.folder} and start again")
         packets, begin = [], 0
-        for pts, key, size in head["packets"]:
-            packets.append(Encoded(pts=pts, key=key, data=data[begin : begin + size]))
-            begin += size
+        for pts, key, size, layer in head["packets"]:
+            middle = begin + size
+            packets.append(Encoded(pts=pts, key=key, data=data[begin:middle], alpha=data[middle : middle + layer]))
+            begin = middle + layer
         return Part(
             packets=tuple(packets),
             durations=dict(head["durations"]),

@@ -15,9 +15,10 @@ from a2f.runtime.temporal import TemporalUpscaler
 from a2f.sizes import Size, Target
 from a2f.upscaler import Upscaler
 from a2f.upscalers import Models
-from a2f.video.colour import Layout, is_full, layout_of, matrix_of
-from a2f.video.encoder import Encoding, codec_for, output_layout, told_colours
+from a2f.video.colour import LEFT, Layout, Siting, is_full, layout_of, matrix_of
+from a2f.video.encoder import Codec, Encoding, codec_for, output_layout, told_colours, told_siting
 from a2f.video.mux import check_streams
+from a2f.video.parts import LONGEST_NAME
 from a2f.video.source import STREAM, Clip, Range, Source, interlaced
 from a2f.video.y4m import Y4M_LAYOUTS
 
@@ -35,6 +36,7 @@ class Request:
         target: the size of the result, as it is shown.
         codec: name of a codec; None: that of the input.
         crf: constant rate factor; None: that of the codec.
+        preset: of the encoder's speed; None: that of the codec.
         wanted: which part of the video.
         deinterlace: make whole frames of interlaced ones first.
         force: accept the loss of streams, depth or chroma that the result cannot hold.
@@ -47,6 +49,7 @@ class Request:
     target: Target = field(default_factory=Target)
     codec: str | None = None
     crf: int | None = None
+    preset: str | None = None
     wanted: Range = field(default_factory=Range)
     deinterlace: bool = False
     force: bool = False
@@ -70,8 +73,10 @@ class Plan:
         passes: upscalers to run, one after the other.
         given: layout of the input's frames.
         given_full: whether they take the full range.
+        given_siting: where their chroma lies.
         layout: of the result's frames.
         full: whether they take the full range.
+        siting: where their chroma lies.
         matrix: of both.
         time_base: seconds of a tick.
         encoding: of the result's frames; None for y4m.
@@ -87,8 +92,10 @@ class Plan:
     passes: tuple[Upscaler, ...]
     given: Layout
     given_full: bool
+    given_siting: Siting
     layout: Layout
     full: bool
+    siting: Siting
     matrix: int
     time_base: Fraction
     encoding: Encoding | None
@@ -128,7 +135,7 @@ def plan_video(source: Source, models: Models, request: Request) -> Plan:
 
     Raises:
         WriteError, OutputExistsError: if the output cannot be written.
-        ImageReadError: if the video is interlaced, without `deinterlace`, or its colours are not read here.
+        ImageReadError: if the video is cut off, interlaced, without `deinterlace`, or its colours are not read here.
         LossyFormatError: if the result cannot hold all of it, without `force`.
         UsageError: for an unknown codec or kind of file, or a size that cannot be reached.
         UnknownModelError, WeightsError, EngineError, MissingExtraError: if a network cannot be opened.
@@ -136,12 +143,14 @@ def plan_video(source: Source, models: Models, request: Request) -> Plan:
     clip = source.clip
     _check_output(request)
     _check_fields(clip, request)
+    source.check_end(request.wanted)
     given = layout_of(clip.format)
     full = is_full(clip.colours, clip.format)
     matrix = matrix_of(clip.colours, width=clip.size[0], height=clip.size[1])
     output = Path(request.output)
     codec = None if request.is_y4m else codec_for(clip, output, request.codec)
-    layout = output_layout(given, codec, force=request.force) if codec else _y4m_layout(given, request)
+    suffix = output.suffix.lower()
+    layout = output_layout(given, codec, suffix=suffix, force=request.force) if codec else _y4m_layout(given, request)
     exact, size = _sizes(clip, request.target, layout)
     passes = models.passes(clip.size, Target(scale=request.target.scale, size=exact), jpeg_quality=None)
     # RGB is full; where chroma is made of it, it is limited, as players expect
@@ -154,10 +163,12 @@ def plan_video(source: Source, models: Models, request: Request) -> Plan:
             layout=layout,
             size=size,
             crf=_crf(codec.name, codec.crf, codec.worst, request.crf),
+            preset=_preset(codec, request.preset),
             colours=told_colours(clip, size, matrix),
             full=out_full,
             matrix=matrix,
             aspect=clip.aspect,
+            siting=told_siting(clip, codec, suffix),
             hdr=clip.hdr,
             rate=clip.rate,
             time_base=clip.time_base,
@@ -173,8 +184,10 @@ def plan_video(source: Source, models: Models, request: Request) -> Plan:
         passes=tuple(one.upscaler for one in passes),
         given=given,
         given_full=full,
+        given_siting=clip.siting or LEFT,
         layout=layout,
         full=out_full,
+        siting=(encoding and encoding.siting) or LEFT,
         matrix=matrix,
         time_base=clip.time_base,
         encoding=encoding,
@@ -189,6 +202,8 @@ def _check_output(request: Request) -> None:
     if str(request.output) == STREAM:
         return
     output = Path(request.output)
+    if len(os.fsencode(output.name)) > LONGEST_NAME:
+        raise WriteError(f"cannot write {output}: its name is longer than {LONGEST_NAME} bytes")
     if output.is_dir():
         raise WriteError(f"{output} is a folder: give the name of a file")
     if not output.parent.is_dir():
@@ -228,10 +243,21 @@ def _crf(name: str, default: int | None, worst: int, asked: int | None) -> int |
     return asked
 
 
+def _preset(codec: Codec, asked: str | None) -> str | None:
+    if asked is None:
+        return codec.preset
+    if not codec.presets:
+        raise UsageError(f"{codec.name} has no presets", Hint(text="leave out {option}", option="preset"))
+    if asked not in codec.presets:
+        allowed = ", ".join(codec.presets)
+        raise UsageError(f"preset {asked}: {codec.name} takes {allowed} (the first is the quickest)")
+    return asked
+
+
 def _y4m_layout(given: Layout, request: Request) -> Layout:
-    if request.codec is not None or request.crf is not None:
-        raise UsageError("y4m holds raw frames, which have neither a codec nor a crf: leave them out")
-    return output_layout(given, Y4M_LAYOUTS, force=request.force)
+    if (request.codec, request.crf, request.preset) != (None, None, None):
+        raise UsageError("y4m holds raw frames, which have no codec, crf or preset: leave them out")
+    return output_layout(given, Y4M_LAYOUTS, suffix=Y4M, force=request.force)
 
 
 def _sizes(clip: Clip, target: Target, layout: Layout) -> tuple[Size | None, Size]:

@@ -1,6 +1,5 @@
 """Enlarging a video by its plan: decoding, the network and encoding overlap."""
 
-import os
 import queue
 import sys
 import threading
@@ -22,10 +21,12 @@ from a2f.files import place, write_all, write_bytes_atomic
 from a2f.pixels import upscale_pixels
 from a2f.runtime.temporal import TemporalUpscaler
 from a2f.video.colour import Array, Planes, planes_of, to_frame, to_image
+from a2f.video.head import alpha_of
 from a2f.video.mux import write_file
-from a2f.video.parts import FRAMES, Encoded, Part, Parts
+from a2f.video.parts import FRAMES, Encoded, Part, Parts, parts_folder, plan_of_pipe
 from a2f.video.plan import Plan
-from a2f.video.source import STREAM, Source, Timed
+from a2f.video.source import STREAM, Source
+from a2f.video.times import Timed
 from a2f.video.y4m import y4m_frame, y4m_head
 
 T = TypeVar("T")
@@ -88,14 +89,23 @@ class _Count:
         self._captions_told = plan.encoding is not None and plan.encoding.codec.name == "h264"  # which holds them
         self.done = self._resumed = done
         self.repeats = repeats
+        self._damaged = list[float]()
 
     def add(self, step: _Step) -> None:
         self.done += 1
         self.repeats += step.image is None
+        if step.timed.frame.is_corrupt:
+            self._damaged.append(float(step.timed.pts * self._plan.time_base))
         if not self._captions_told and _has_captions(step.timed.frame):
             self._captions_told = True
             self._note("closed captions inside the picture are left out; h264 keeps them")
         self._tell(self.progress)
+
+    def note_damage(self) -> None:
+        """Tell of frames that the decoder could not read whole."""
+        if self._damaged:
+            told = f"{len(self._damaged)} frame(s) of the input are damaged, the first at {self._damaged[0]:.2f} s"
+            self._note(f"{told}: what the decoder made up for them is in the result")
 
     @property
     def progress(self) -> Progress:
@@ -136,24 +146,24 @@ def enlarge_video(
     if plan.encoding is None:
         return _write_y4m(source, plan, tell, note)
     output, request = Path(plan.request.output), plan.request
-    folder = output.with_name(f"{output.name}.a2f-parts")
-    parts = Parts(folder, plan.told() if source.is_file else {"stream": os.urandom(8).hex()})
-    if parts.discarded:
-        note(f"{folder} held parts of another input or other options: started anew")
-    done = parts.frames
-    if done:
-        note(f"{done} frames were finished by an earlier run")
-    count = _Count(plan, tell, note, done=done, repeats=parts.repeats)
-    if done % FRAMES == 0:  # a shorter part is the last one
-        _make_parts(source, plan, parts, count)
-    if not count.done:
+    folder, told = parts_folder(output), plan.told() if source.is_file else plan_of_pipe()
+    with Parts(folder, told, anew=request.overwrite) as parts:
+        done = parts.frames
+        if done:
+            note(f"{done} frames were finished by an earlier run")
+        count = _Count(plan, tell, note, done=done, repeats=parts.repeats)
+        if done % FRAMES == 0:  # a shorter part is the last one
+            _make_parts(source, plan, parts, count)
+        count.note_damage()
+        if not count.done:
+            raise ImageReadError(f"{source.name} holds no frame in the part that is asked for")
+        if source.is_file and plan.told() != told:
+            raise ImageReadError(f"{source.name} was changed while it was read: nothing is written")
+        made = folder / f"whole{output.suffix}"
+        write_file(made, source, parts, encoding=plan.encoding, wanted=plan.wanted, copied=plan.copied)
+        place(made, output, replace=request.overwrite)
         parts.remove()
-        raise ImageReadError(f"{source.name} holds no frame in the part that is asked for")
-    made = folder / f"whole{output.suffix}"
-    write_file(made, source, parts, encoding=plan.encoding, wanted=plan.wanted, copied=plan.copied)
-    place(made, output, replace=request.overwrite)
-    parts.remove()
-    return count.progress
+        return count.progress
 
 
 def _make_parts(source: Source, plan: Plan, parts: Parts, count: _Count) -> None:
@@ -176,7 +186,9 @@ def _encoded(frames: Iterator[tuple[_Step, VideoFrame]], plan: Plan, count: _Cou
     if not durations:
         return None
     made += encoder.encode(None)
-    packets = tuple(Encoded(pts=int(p.pts or 0), key=p.is_keyframe, data=bytes(p)) for p in made if p.size)
+    packets = tuple(
+        Encoded(pts=int(p.pts or 0), key=p.is_keyframe, data=bytes(p), alpha=alpha_of(p)) for p in made if p.size
+    )
     setup = encoder.extradata or b""
     return Part(packets=packets, durations=durations, repeats=count.repeats - repeats, setup=setup)
 
@@ -196,6 +208,7 @@ def _write_y4m(source: Source, plan: Plan, tell: Callable[[Progress], None], not
                 write_all(sys.stdout.buffer, block)
         else:
             write_bytes_atomic(Path(plan.request.output), blocks(), replace=plan.request.overwrite)
+    count.note_damage()
     return count.progress
 
 
@@ -208,7 +221,7 @@ def _frames(steps: Iterator[_Step], plan: Plan) -> Iterator[tuple[_Step, VideoFr
         assert image is not None
         like = step.timed.frame if _has_captions(step.timed.frame) else None
         if step.image is not None or like is not None:
-            frame = to_frame(image, plan.layout, matrix=plan.matrix, full=plan.full, like=like)
+            frame = to_frame(image, plan.layout, matrix=plan.matrix, full=plan.full, siting=plan.siting, like=like)
         assert frame is not None
         frame.pts, frame.time_base = step.timed.pts, plan.time_base
         yield step, frame
@@ -251,7 +264,8 @@ def _given(source: Source, plan: Plan, *, skip: int) -> Generator[_Step, None, N
             yield _Step(timed=timed, image=None)
             continue
         before = planes
-        yield _Step(timed=timed, image=to_image(planes, plan.given, matrix=plan.matrix, full=plan.given_full))
+        image = to_image(planes, plan.given, matrix=plan.matrix, full=plan.given_full, siting=plan.given_siting)
+        yield _Step(timed=timed, image=image)
 
 
 def _forget(plan: Plan) -> None:

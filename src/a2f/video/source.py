@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
@@ -19,11 +20,17 @@ from av.video.stream import VideoStream
 
 from a2f.errors import Hint, ImageReadError, UsageError
 from a2f.sizes import Size
-from a2f.video.colour import Colours, Hdr, hdr_of, layout_of
+from a2f.video.colour import Colours, Siting, layout_of
+from a2f.video.hdr import Hdr, hdr_of
+from a2f.video.head import alpha_decoder, siting_of
+from a2f.video.times import Timed, timed_frames
 
 STREAM = "-"  # standard input or output, as y4m
 SEEK_FROM_S, MARGIN_S = 30, 10  # where a part begins so late, decoding begins a little before it
 PROGRESSIVE = (0, 1)  # field orders: not told, progressive
+TELL_LENGTH = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv", "asf")  # of others, it is an estimate
+WITHOUT_TIMES = ("avi",)  # which tell when a frame is decoded, not when it is shown
+CUT_OFF_S, TAIL_S = 1, 5  # what may be missing at the end; where its packets are looked at
 NOT_KEPT = {"DOVI_METADATA": "Dolby Vision", "DYNAMIC_HDR_PLUS": "HDR10+", "DYNAMIC_HDR_VIVID": "HDR Vivid"}
 
 
@@ -37,6 +44,7 @@ class Clip:
         format: pixel format, as FFmpeg names it.
         codec: as FFmpeg names it.
         colours: what the file tells about them.
+        siting: where chroma lies; None where it is not told.
         hdr: HDR10 metadata.
         aspect: width of a pixel by its height; None where it is not told.
         turn: the display matrix, nine numbers; None where the frames are shown as they are.
@@ -52,6 +60,7 @@ class Clip:
     format: str
     codec: str
     colours: Colours
+    siting: Siting | None
     hdr: Hdr
     aspect: Fraction | None
     turn: tuple[int, ...] | None
@@ -91,21 +100,6 @@ class Range:
         return self.start == 0 and self.end is None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Timed:
-    """A frame and when it is shown.
-
-    Attributes:
-        frame: as decoded, or deinterlaced.
-        pts: when, in ticks of the time base, from the start of the wanted part.
-        duration: how long, in ticks; 0 if nothing tells.
-    """
-
-    frame: VideoFrame
-    pts: int
-    duration: int
-
-
 class Source:
     """A video that is open: what is known of it, and its frames.
 
@@ -126,6 +120,7 @@ class Source:
         if first is None:
             raise ImageReadError(f"{self.name} holds no frame that can be decoded")
         self.clip = _described(self.container, self.stream, first, self.name)
+        self._late = first.dts if self.container.format.name in WITHOUT_TIMES else None
         self._frames = chain([first], self._frames)
 
     def __enter__(self) -> "Source":
@@ -136,10 +131,47 @@ class Source:
 
     def in_its_time(self, wanted: Range) -> Range:
         """A part that is counted from the beginning, in the timestamps of the file, which may begin late."""
-        begin = Fraction(max(0, self.container.start_time or 0), av.time_base)
+        begin = self.begin
         if wanted.is_all or not begin:
             return wanted
         return replace(wanted, start=begin + wanted.start, end=None if wanted.end is None else begin + wanted.end)
+
+    @property
+    def begin(self) -> Fraction:
+        """When the file begins, in its own timestamps, seconds."""
+        return Fraction(max(0, self.container.start_time or 0), av.time_base)
+
+    def check_end(self, wanted: Range) -> None:
+        """Refuse a file that is cut off before the end of the wanted part, which decoders pass over in silence.
+
+        Args:
+            wanted: which part, counted from the beginning.
+
+        Raises:
+            ImageReadError: if it is.
+        """
+        if not self.is_file:
+            return
+        with open_container(self.path) as container:
+            told = Fraction(container.duration or 0, av.time_base)
+            if container.format.name not in TELL_LENGTH or not told:
+                return
+            with suppress(av.FFmpegError):  # a file without an index is read from its beginning
+                container.seek(int(max(Fraction(0), told - TAIL_S) * av.time_base))
+            reached, is_whole = _reached(container)
+        if not (is_whole and reached):  # the cut may be before the place that was looked at
+            with open_container(self.path) as container:
+                reached, is_whole = _reached(container)
+        if is_whole and reached > told - CUT_OFF_S:
+            return
+        ends = [] if wanted.end is None else [wanted.end]
+        ends += [] if wanted.count is None else [wanted.start + wanted.count / self.clip.rate]
+        if ends and min(ends) <= reached - self.begin:
+            return
+        at = max(Fraction(0), reached - self.begin)
+        before = Hint(text="{option} takes what is before", option="end", value=f"{float(at):.2f}")
+        of = f" of {float(told):.2f}" if told > reached else ""
+        raise ImageReadError(f"{self.name} is cut off after {float(at):.2f}{of} s", before)
 
     def frames(self, wanted: Range, *, deinterlace: bool = False) -> Iterator[Timed]:
         """The frames of the wanted part, in the order in which they are shown; once.
@@ -157,14 +189,18 @@ class Source:
         if self.is_file and wanted.start - begin > SEEK_FROM_S:
             decoded = self._decoded_from(offset)
         count, last = 0, None
-        for frame in _deinterlaced(decoded, self.stream) if deinterlace else decoded:
-            _check_frame(frame, clip)
-            timed = _timed(frame, clip, last)
-            if last is not None and timed.pts <= last.pts:
+        for timed in timed_frames(
+            _deinterlaced(decoded, self.stream) if deinterlace else decoded,
+            rate=clip.rate,
+            time_base=clip.time_base,
+            late=self._late,
+        ):
+            _check_frame(timed.frame, clip)
+            if last is not None and timed.pts <= last:
                 at = float(timed.pts * clip.time_base)
                 raise ImageReadError(f"{self.name}: the frame at {at:.3f} s does not come after the one before it")
-            last = timed
-            if timed.pts < offset:
+            last = timed.pts
+            if timed.pts < offset and not wanted.is_all:
                 continue
             if (wanted.end is not None and timed.pts * clip.time_base >= wanted.end) or count == wanted.count:
                 return
@@ -185,12 +221,16 @@ class Source:
                     return
 
     def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-        at = 0.0
+        at, decoder = float(self.begin), alpha_decoder(stream) or stream.codec_context
         try:
-            for frame in container.decode(stream):
-                at = frame.time or at
-                yield frame
+            for packet in container.demux(stream):
+                if not packet.size and packet.pts is not None:  # the frame before is shown on (Theora)
+                    continue
+                for frame in decoder.decode(packet):
+                    at = frame.time or at
+                    yield frame
         except av.FFmpegError as error:
+            at -= float(self.begin)
             before = Hint(text="{option} takes what is before", option="end", value=f"{at:.3f}")
             raise ImageReadError(
                 f"{self.name} is damaged after {at:.3f} s ({error.strerror or error})", before
@@ -209,7 +249,7 @@ def open_container(path: Path | str) -> InputContainer:
         if not Path(path).is_file():
             kind = "is a folder" if Path(path).is_dir() else "does not exist"
             raise ImageReadError(f"{path} {kind}: give the name of a video")
-        return av.open(str(path), "r")
+        return av.open(str(Path(path).absolute()), "r")  # FFmpeg takes "http:a.mp4" for an address
     except av.FFmpegError as error:
         raise ImageReadError(f"{path} is not a video that can be read: {error.strerror or error}") from error
 
@@ -242,6 +282,7 @@ def _described(container: InputContainer, stream: VideoStream, first: VideoFrame
             primaries=int(context.color_primaries),
             transfer=int(context.color_trc),
         ),
+        siting=siting_of(stream),
         hdr=hdr_of(sides),
         aspect=aspect if aspect and aspect > 0 else None,
         turn=None if turn is None else tuple(int(n) for n in np.frombuffer(turn, np.int32)),
@@ -253,14 +294,19 @@ def _described(container: InputContainer, stream: VideoStream, first: VideoFrame
     )
 
 
-def _timed(frame: VideoFrame, clip: Clip, before: Timed | None) -> Timed:
-    """A frame in ticks of the clip; where the file tells no times, each frame follows the one before it."""
-    unit = (frame.time_base or clip.time_base) / clip.time_base
-    duration = round(frame.duration * unit)
-    if frame.pts is not None:
-        return Timed(frame=frame, pts=round(frame.pts * unit), duration=duration)
-    step = max(1, duration or round(1 / clip.rate / clip.time_base))
-    return Timed(frame=frame, pts=0 if before is None else before.pts + step, duration=duration)
+def _reached(container: InputContainer) -> tuple[Fraction, bool]:
+    """When the last packet ends, seconds, and whether all packets are whole."""
+    end, is_whole = Fraction(0), True
+    try:
+        for packet in container.demux():
+            at = packet.pts if packet.pts is not None else packet.dts
+            if packet.is_corrupt:
+                is_whole = False
+            elif at is not None and packet.time_base:
+                end = max(end, (at + (packet.duration or 0)) * packet.time_base)
+    except av.FFmpegError:
+        is_whole = False
+    return end, is_whole
 
 
 def seconds_of(text: str) -> Fraction:
