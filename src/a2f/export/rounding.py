@@ -24,9 +24,9 @@ def round_kernels(kernels: NDArray[np.floating], steps: NDArray[np.floating], *,
         [out, in, height, width]. Each value differs from `kernels / steps` by less than 1. Where the limit leaves
         room, the differences of a kernel sum up to less than 1, and those of an output channel to 0.5 at most.
     """
-    exact = kernels.astype(np.float64) / steps[:, None, None, None]
+    exact: Array = kernels.astype(np.float64) / steps.astype(np.float64)[:, None, None, None]
     exact = exact.reshape(*kernels.shape[:2], -1)  # [out, in, taps]
-    integers = np.clip(np.round(exact), -largest, largest)
+    integers: Array = np.clip(np.round(exact), -largest, largest)
     integers += _moves(integers - exact, integers, largest)
     errors = integers - exact
     # Of each kernel only the value whose error is largest in the direction of the channel's sum may move.
