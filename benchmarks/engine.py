@@ -24,8 +24,8 @@ from a2f.export.graph import export_onnx
 from a2f.export.int8 import METADATA_KEY, ranges_of, ranges_text
 from a2f.export.ranges import calibrate
 from a2f.export.session import make_session
-from a2f.runtime import Limits, load_engine
-from a2f.runtime.memory import keep_freed_memory
+from a2f.machine import keep_freed_memory
+from a2f.runtime import load_engine
 from a2f.runtime.openvino import computes, import_openvino
 from a2f.variants import VARIANTS, config_of
 from a2f.weights import Weights, read_weights, shipped_models
@@ -109,7 +109,7 @@ def own_runs(weights: Weights, threads: int) -> dict[str, Run]:
     x = image.transpose(2, 0, 1)[None].copy()
     exact = load_engine(weights, threads=threads)
     fast = load_engine(weights, engine="openvino", dtype="int8", threads=threads)
-    tiles = load_engine(weights, threads=threads, limits=Limits(max_memory_bytes=10**12, tile_px=128))
+    tiles = load_engine(weights, threads=threads, max_memory=10**12, tile=128)
     halves = {}
     if computes("bfloat16"):
         half = load_engine(weights, engine="openvino", dtype="bfloat16", threads=threads)

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from a2f.ensemble import VIEWS, ensemble_of
 from a2f.evaluation.score import score_set
 from a2f.evaluation.sets import load_set
 from a2f.profiling.latency import measure_latency
 from a2f.runtime import load_engine
-from a2f.runtime.ensemble import VIEWS, ensemble_of
 from a2f.upscaler import Upscaler
 from a2f.weights import ShippedModel, read_weights, shipped_models
 from benchmarks.machine import describe

@@ -25,7 +25,7 @@ from a2f.export.session import make_session
 from a2f.imageio import read_image
 from a2f.imageio.formats import is_image_name
 from a2f.model.a2f import A2F, to_weights
-from a2f.runtime import Limits, load_engine
+from a2f.runtime import load_engine
 from a2f.runtime.onnx import onnx_steps
 from a2f.runtime.plan import Tiles
 from a2f.runtime.tiled import rows_of, run_tiles
@@ -82,7 +82,7 @@ def exactness() -> list[list[str]]:
             whole = session.run(None, {"lr": part.transpose(2, 0, 1)[None].copy()})[0][0].transpose(1, 2, 0)
             in_tiles = [tiled(weights, part, tile, in_file=in_file) for tile in TILES for in_file in (False, True)]
             same = "the same" if all((sr == in_tiles[0]).all() for sr in in_tiles) else "differ"
-            pieces = load_engine(weights, limits=Limits(tile_px=100, gates="sampled"))(part)
+            pieces = load_engine(weights, tile=100, gates="sampled")(part)
             cells, most = [], 0
             for sr in [*in_tiles[::2], pieces]:
                 apart = np.abs(levels(sr) - levels(whole)).max(axis=2)
@@ -151,8 +151,8 @@ def sampled(folder: Path) -> list[list[str]]:
         image = np.ascontiguousarray(pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max))
         cells = []
         for dtype in ("float32", "fast"):
-            whole = load_engine(weights, dtype=dtype, limits=Limits(**large))(image)
-            pieces = load_engine(weights, dtype=dtype, limits=Limits(tile_px=400, gates="sampled", **large))(image)
+            whole = load_engine(weights, dtype=dtype, **large)(image)
+            pieces = load_engine(weights, dtype=dtype, tile=400, gates="sampled", **large)(image)
             apart = np.abs(levels(pieces) - levels(whole)).max(axis=2)
             cells += [str(apart.max()), f"{(apart > 0).mean() * 1e6:.1f} in a million"]
         rows.append([f"{image.shape[1]} x {image.shape[0]}", *cells])

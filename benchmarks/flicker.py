@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from a2f.metrics import psnr_y
-from a2f.runtime.temporal import TemporalUpscaler
+from a2f.video.temporal import TemporalUpscaler
 from a2f.weights import find_weights
 from benchmarks.machine import describe
 from benchmarks.markdown import ROOT, fill, table

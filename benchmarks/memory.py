@@ -21,7 +21,7 @@ import numpy as np
 from a2f.cli.parameters import BytesType
 from a2f.figures.style import BLUE, FAINT, GREEN, RED
 from a2f.imageio import Picture, write_image
-from a2f.runtime.memory import available_bytes
+from a2f.machine import available_bytes
 from a2f.runtime.plan import whole_bytes
 from a2f.variants import config_of
 from benchmarks.machine import describe

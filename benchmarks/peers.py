@@ -17,10 +17,10 @@ from torch import nn
 from a2f.evaluation.published import SETS, table_6
 from a2f.evaluation.score import score_set
 from a2f.evaluation.sets import load_set
+from a2f.external import open_network_engine
 from a2f.peers import PEERS, build_peer
 from a2f.peers.checkpoints import convert_network
 from a2f.profiling.counted import folded_parameters
-from a2f.runtime.network_engine import open_network_engine
 from benchmarks.conventions import CONVENTIONS, built, counted, every, printed
 from benchmarks.markdown import ROOT, fill, table
 

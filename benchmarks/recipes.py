@@ -22,9 +22,9 @@ from a2f.data.pairs import central_crop, find_images, load_pairs, read_image_lis
 from a2f.data.patches import Patches
 from a2f.evaluation.score import score_set
 from a2f.evaluation.sets import load_set
+from a2f.machine import keep_freed_memory, use_huge_pages
 from a2f.metrics import psnr_y
 from a2f.runtime import load_engine
-from a2f.runtime.memory import keep_freed_memory, use_huge_pages
 from a2f.training.loop import Run
 from a2f.training.recipe import Recipe, Stage, read_recipe
 from a2f.training.start import VALIDATION_LR_PX

@@ -31,8 +31,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from a2f.data.patches import Patches
+from a2f.machine import keep_freed_memory, use_huge_pages
 from a2f.model.a2f import A2F, to_weights, with_weight_norm
-from a2f.runtime.memory import keep_freed_memory, use_huge_pages
 from a2f.training.log import read_log
 from a2f.training.muon import orthogonalised
 from a2f.training.network import TrainingNetwork

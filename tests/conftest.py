@@ -38,9 +38,10 @@ def shared() -> Path:
 @pytest.fixture(autouse=True)
 def memory_of_a_young_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bound on memory counts what the process holds: here without what the tests before have left behind."""
+    from a2f import machine
     from a2f.runtime import memory
 
-    real, before = memory.resident_bytes, memory.resident_bytes()
+    real, before = machine.resident_bytes, machine.resident_bytes()
     monkeypatch.setattr(memory, "resident_bytes", lambda: YOUNG_BYTES + max(0, real() - before))
 
 

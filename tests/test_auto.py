@@ -189,16 +189,15 @@ def test_an_engine_keeps_no_memory_that_another_one_needs(
     here: Path, monkeypatch, options: list[object], alone: bool
 ) -> None:
     from a2f import upscalers
-    from a2f.runtime.opening import open_upscaler
 
-    given = []
+    given, open_upscaler = [], upscalers.open_upscaler
 
     def listening(*arguments: Any, **how: Any) -> object:
-        given.append(how["alone"])
+        given.append(not how["memory"].gives_back)
         return open_upscaler(*arguments, **how)
 
     monkeypatch.setattr(upscalers, "open_upscaler", listening)
-    assert run("upscale", "a.jpg", *options, "-o", "large.png").exit_code == 0
+    assert run("upscale", "a.jpg", *options, "--max-memory", "2GB", "-o", "large.png").exit_code == 0
     assert set(given) == {alone}
 
 

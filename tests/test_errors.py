@@ -120,9 +120,10 @@ def test_hints_name_options_that_all_front_ends_know() -> None:
 
 
 def test_what_all_front_ends_share_names_no_option_of_the_command_line() -> None:
-    """Messages of the parts that Python and the server use too; runtime/ and research are not held."""
+    """Messages of the parts that Python and the server use too; runtime/, third-party networks and research are not."""
     root = Path(a2f.__file__).parent
-    shared = [*root.glob("*.py"), *(root / "imageio").rglob("*.py"), *(root / "export").rglob("*.py")]
+    top = [path for path in root.glob("*.py") if path.name != "external.py"]
+    shared = [*top, *(root / "imageio").rglob("*.py"), *(root / "export").rglob("*.py")]
     texts = {path: re.sub(r'"""[\s\S]*?"""', "", path.read_text(encoding="utf-8")) for path in shared}
     found = [(path.name, flag) for path, text in texts.items() for flag in re.findall(r"[\s(\"](--[a-z][a-z-]+)", text)]
     assert [(name, flag) for name, flag in found if name != "contact.py"] == []

@@ -19,11 +19,11 @@ from pathlib import Path
 from a2f.evaluation.published import METHODS, SETS
 from a2f.evaluation.score import score_set
 from a2f.evaluation.sets import load_set
+from a2f.external import open_network_engine
 from a2f.model.official import convert_official
 from a2f.peers import PEERS
 from a2f.peers.checkpoints import convert_network
 from a2f.runtime import load_engine
-from a2f.runtime.network_engine import open_network_engine
 from a2f.upscaler import Upscaler
 from a2f.variants import SCALES
 from a2f.weights import read_weights, shipped_models

@@ -24,12 +24,12 @@ from torch import nn
 
 from a2f.export.graph import export_onnx
 from a2f.export.session import make_session
+from a2f.machine import keep_freed_memory
 from a2f.model.a2f import A2F, to_weights
 from a2f.peers import PEERS
 from a2f.peers.files import Network, open_network
 from a2f.peers.onnx_file import export_network
 from a2f.runtime import default_threads
-from a2f.runtime.memory import keep_freed_memory
 from a2f.variants import config_of
 from benchmarks.machine import describe
 from benchmarks.markdown import ROOT

@@ -6,8 +6,8 @@ import numpy as np
 
 from a2f.color import LUMA
 from a2f.depth import Plane
+from a2f.machine import give_back_freed
 from a2f.resample import resampled
-from a2f.runtime.memory import give_back_freed
 
 FAINT_ALPHA = 1 / 16  # share of the largest alpha; below it a pixel's own colour is mixed with its surroundings
 

@@ -3,13 +3,19 @@
 import contextlib
 import os
 import stat
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from a2f.errors import A2FError, Hint, OutputExistsError, WriteError
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 COPIED_BYTES = 2**20  # per read
+MORE_ROOM = (Hint(text="set TMPDIR to a folder with room"), Hint(text="raise {option}", option="max_memory"))
 
 Parts = Iterable[bytes | memoryview]  # consecutive parts of a file
 Times = tuple[int, int]  # times of the last access and the last change, nanoseconds
@@ -226,3 +232,76 @@ def make_folder(folder: Path) -> None:
 def ends_like_a_folder(path: str) -> bool:
     """Whether a path ends with a separator, which means a folder; `Path` drops the separator."""
     return path.endswith(("/", os.sep))
+
+
+def folder_for_scratch() -> Path:
+    """$TMPDIR; otherwise /var/tmp where there is one, since /tmp may lie in memory; otherwise the system's folder."""
+    large = Path("/var/tmp")
+    if "TMPDIR" not in os.environ and large.is_dir() and os.access(large, os.W_OK):
+        return large
+    return Path(os.environ.get("TMPDIR") or tempfile.gettempdir())
+
+
+class NamelessFile:
+    """A temporary file without a name, which is gone with the process, however that ends.
+
+    Args:
+        purpose: what it holds, for errors.
+        size_bytes: of it in the end.
+        folder: on a disk with room; that of `folder_for_scratch` by default.
+
+    Raises:
+        WriteError: if there is no such file to be had.
+    """
+
+    def __init__(self, purpose: str, size_bytes: int, *, folder: Path | None = None) -> None:
+        self._purpose, self._size_bytes, self._folder = purpose, size_bytes, folder
+        try:
+            self._folder = folder or folder_for_scratch()
+            self._file: BinaryIO = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed by close()
+        except OSError as error:
+            place = f" in {self._folder}" if self._folder else ""
+            raise WriteError(
+                f"no temporary file for {purpose}{place}: {error.strerror or error}", *MORE_ROOM
+            ) from error
+
+    def read_into(self, place: int, values: "NDArray[np.float32]") -> None:
+        """Fill contiguous values from so many bytes behind the beginning; with 0 where nothing was written yet."""
+        self._file.seek(place)
+        view = values.data.cast("B")
+        got = self._file.readinto(view)  # type: ignore[attr-defined]
+        view[got:] = bytes(len(view) - got)
+
+    def write(self, place: int, values: "NDArray[np.float32]") -> None:
+        """Keep contiguous values.
+
+        Raises:
+            WriteError: if the disk is full.
+        """
+        with self._told():
+            self._file.seek(place)
+            self._file.write(values.data.cast("B"))
+
+    def flush(self) -> None:
+        """Hand what was written to the system.
+
+        Raises:
+            WriteError: if the disk is full.
+        """
+        with self._told():
+            self._file.flush()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise WriteError(
+                f"{self._purpose} need {self._size_bytes / 1e9:.1f} GB in {self._folder}: {error.strerror or error}",
+                *MORE_ROOM,
+            ) from error
+
+    def close(self) -> None:
+        """Let go of it."""
+        with contextlib.suppress(OSError):  # a full disk has been told of already
+            self._file.close()

@@ -16,9 +16,9 @@ from a2f.imageio import FORMATS, Picture, encode_bands, encoding_bytes, is_trans
 from a2f.imageio.animation import frames_of, is_transparent_anywhere
 from a2f.imageio.animation_write import encode_animation
 from a2f.imageio.picture import Animation
+from a2f.machine import give_back_freed
 from a2f.resample import Box, Method, Resampler
 from a2f.runtime.engine import Engine, engine_of
-from a2f.runtime.memory import give_back_freed
 from a2f.sizes import Size
 from a2f.upscaler import UNWATCHED, Control, Upscaler
 from a2f.variants import VARIANTS, config_of

@@ -4,16 +4,18 @@ import functools
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from a2f.ensemble import ensemble_of
+from a2f.machine import usable_cores
 from a2f.runtime.engine import Engine
 from a2f.runtime.memory import Memory
-from a2f.runtime.opening import Opened, open_upscaler
+from a2f.runtime.opening import open_engine, settle_fast
 from a2f.runtime.options import EngineOptions
 from a2f.sizes import Size, Target
 from a2f.upscaler import Upscaler
-from a2f.weights import find_shipped, find_weights, is_file_name, pass_models, read_weights
+from a2f.weights import Weights, find_shipped, find_weights, is_file_name, pass_models, read_weights
 
 MAX_CACHED = 4  # number of upscalers of earlier calls that stay open
 
@@ -62,6 +64,42 @@ class Models:
         return tuple(Pass(model=m, upscaler=self.open(m, s)) for m, s in zip(models, scales, strict=True))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """An upscaler that is open.
+
+    Attributes:
+        upscaler: safe to share between threads.
+        note: why the fast mode is not as quick as it could be, for people; empty otherwise.
+    """
+
+    upscaler: Engine
+    note: str = ""
+
+
+def open_upscaler(
+    weights: Weights, options: EngineOptions, *, memory: Memory | None = None, share_cores: bool = False
+) -> Opened:
+    """Open what `EngineOptions` ask for, its ensemble included.
+
+    Args:
+        weights: of any network of the family.
+        options: what it runs on.
+        memory: what this upscaler shares with others; its own by default.
+        share_cores: each job of the memory has its own share of the cores, unless `options` tell the threads. Threads
+            that run one small image together wait for each other. Only for onnxruntime on the CPU.
+
+    Raises:
+        EngineError: for a device, precision or limit that the engine or this machine does not have.
+        MissingExtraError: for an engine that is not installed.
+    """
+    options, note = settle_fast(options, weights)
+    memory = memory or Memory(options.max_memory)
+    if share_cores and options.threads is None and options.engine in (None, "onnxruntime") and options.device == "cpu":
+        options = replace(options, threads=max(1, usable_cores() // memory.jobs))
+    return Opened(upscaler=ensemble_of(open_engine(weights, options, memory), options.ensemble), note=note)
+
+
 class Upscalers:
     """Opens upscalers when they are needed and keeps them; all share one memory limit. Safe to share between threads.
 
@@ -73,10 +111,8 @@ class Upscalers:
     """
 
     def __init__(self, options: EngineOptions, *, jobs: int = 1, alone: bool = True, share_cores: bool = False) -> None:
-        memory = Memory(options.max_memory, jobs=jobs)
-        self._open = functools.partial(
-            open_upscaler, options=options, jobs=jobs, alone=alone, share_cores=share_cores, memory=memory
-        )
+        memory = Memory(options.max_memory, jobs=jobs, alone=alone)
+        self._open = functools.partial(open_upscaler, options=options, memory=memory, share_cores=share_cores)
         self._opened: dict[tuple[str, int], Engine] = {}
         self._notes: list[str] = []
         self._lock = threading.Lock()

@@ -9,9 +9,10 @@ from a2f.export.fold import Conv, FoldedBlock
 from a2f.export.int8 import MAX_KERNEL, METADATA_KEY, Range, add_res, ranges_of, ranges_text
 from a2f.export.ranges import calibrate
 from a2f.imageio import read_image
-from a2f.runtime import Limits, load_engine
-from a2f.runtime.opening import choose_fast
+from a2f.runtime import load_engine
+from a2f.runtime.opening import settle_fast
 from a2f.runtime.openvino import openvino_core
+from a2f.runtime.options import EngineOptions
 from a2f.weights import Weights, find_shipped, read_weights, shipped_models
 
 
@@ -49,8 +50,8 @@ def test_integers_are_near_and_not_the_same(plain, photo) -> None:
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
     weights = with_ranges(plain, calibrate(plain, [photo]))
     exact = load_engine(plain)(photo)
-    for limits in (Limits(), Limits(tile_px=40)):
-        quick = load_engine(weights, engine="openvino", dtype="int8", limits=limits)
+    for tile in (0, 40):
+        quick = load_engine(weights, engine="openvino", dtype="int8", tile=tile)
         assert "int8" in quick.description
         difference = np.abs(quick(photo) - exact)
         assert 1e-4 < difference.mean() < 0.003
@@ -90,9 +91,9 @@ def test_without_ranges_int8_is_refused_and_fast_is_something_else(plain) -> Non
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
     with pytest.raises(EngineError, match="a2f calibrate"):
         load_engine(plain, engine="openvino", dtype="int8")
-    choice = choose_fast(plain)
-    assert choice.dtype in ("bfloat16", "float32")
-    assert choice.note
+    options, note = settle_fast(EngineOptions(dtype="fast"), plain)
+    assert options.dtype in ("bfloat16", "float32")
+    assert note
 
 
 def test_fast_without_openvino_says_so_and_computes_exactly(plain, photo, monkeypatch) -> None:

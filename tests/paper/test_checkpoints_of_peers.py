@@ -14,9 +14,9 @@ from benchmarks.peers import CHECKPOINTS, KEPT, published_scores, scores_of
 
 from a2f.color import rgb_to_y
 from a2f.evaluation.sets import load_set
+from a2f.external import open_network_engine
 from a2f.peers.checkpoints import convert_network
 from a2f.resize import _taps
-from a2f.runtime.network_engine import open_network_engine
 
 pytestmark = pytest.mark.paper
 SETS = ("Set5", "Set14")

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from a2f.errors import A2FError, EngineError, UsageError
+from a2f.external import check_network
 from a2f.peers.files import open_network
 from a2f.peers.onnx_file import export_network
 from a2f.peers.own import own_network
 from a2f.profiling.counted import count_network
-from a2f.runtime.network_engine import check_network
 from a2f.training.general import GeneralNetwork
 
 FILE = """import torch

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -44,11 +43,12 @@ def test_ctrl_c_leaves_nothing_behind(limits: list[str], tmp_path: Path) -> None
     source, temporary = tmp_path / "photo.png", tmp_path / "tmp"
     temporary.mkdir()
     write_image(Picture(pixels=np.zeros((1500, 1500, 3), np.uint8)), source)
-    command = [sys.executable, "-m", "a2f", "upscale", str(source), "-s", "2", *limits]
+    command = [sys.executable, "-m", "a2f", "upscale", str(source), "-s", "2", "-v", *limits]
     process = subprocess.Popen(
         command, env={**os.environ, "TMPDIR": str(temporary)}, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    time.sleep(4)
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("onnxruntime ")  # the engine is open: the run begins
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130, told

@@ -13,10 +13,13 @@ import numpy as np
 import psutil
 import pytest
 
+from a2f import machine
 from a2f.errors import Cancelled, EngineError, MemoryLimitError, UsageError
 from a2f.export.fold import fold
-from a2f.runtime import Limits, load_engine, memory, onnx
+from a2f.runtime import load_engine, memory, onnx
 from a2f.runtime.memory import Memory
+from a2f.runtime.opening import open_engine
+from a2f.runtime.options import EngineOptions
 from a2f.runtime.plan import Pieces, Tiles, Whole, plan_tiles, smallest_tiles, whole_bytes
 from a2f.upscaler import UNWATCHED, Control
 from a2f.variants import config_of
@@ -86,7 +89,7 @@ GROUP2, GROUP1 = "sys/fs/cgroup/a", "sys/fs/cgroup/memory"
 )
 def test_containers_count_and_their_page_cache_does_not(files, expected, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=8 * GB))
-    assert memory.available_bytes(system=written(tmp_path, files)) == expected
+    assert machine.available_bytes(system=written(tmp_path, files)) == expected
 
 
 @pytest.mark.parametrize(
@@ -102,8 +105,8 @@ def test_containers_count_and_their_page_cache_does_not(files, expected, tmp_pat
     ],
 )
 def test_a_quota_of_cores_is_seen(files, expected: int, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(memory.os, "sched_getaffinity", lambda process: set(range(64)), raising=False)
-    assert memory.usable_cores(system=written(tmp_path, files)) == expected
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda process: set(range(64)), raising=False)
+    assert machine.usable_cores(system=written(tmp_path, files)) == expected
 
 
 def test_runs_are_bounded_by_default_on_every_system(weights, monkeypatch) -> None:
@@ -119,8 +122,8 @@ def test_runs_are_bounded_by_default_on_every_system(weights, monkeypatch) -> No
 
 
 def test_this_machine_has_memory() -> None:
-    assert 100e6 < memory.available_bytes() < 1e15
-    assert 10e6 < memory.resident_bytes() < 1e12
+    assert 100e6 < machine.available_bytes() < 1e15
+    assert 10e6 < machine.resident_bytes() < 1e12
 
 
 def test_estimate_of_a_whole_run_grows_with_pixels_and_network() -> None:
@@ -142,7 +145,7 @@ def test_features_go_to_a_file_when_they_do_not_fit(weights) -> None:
 
 def test_a_plan_never_takes_more_than_the_budget_and_there_is_one_from_the_least_on(weights) -> None:
     for gates, kind in (("exact", Tiles), ("sampled", Pieces)):
-        engine = load_engine(weights, threads=2, limits=Limits(gates=gates))
+        engine = load_engine(weights, threads=2, gates=gates)
         least = engine.least_bytes((2000, 1500))
         for budget in (least, least + 10**6, 3 * least, 30 * least):
             plan = engine.plan((2000, 1500), budget)
@@ -163,47 +166,44 @@ def test_too_little_memory_is_refused_with_the_least_that_works(weights, monkeyp
     monkeypatch.setattr(memory, "resident_bytes", lambda: 40 * 10**6)  # it must not change between the tries
     image = np.random.default_rng(0).random((300, 400, 3), dtype=np.float32)
     with pytest.raises(MemoryLimitError, match=r"400 x 300 pixels at x2 .* at least \d+ MB") as caught:
-        load_engine(weights, threads=2, limits=Limits(max_memory_bytes=50 * 10**6))(image)
+        load_engine(weights, threads=2, max_memory=50 * 10**6)(image)
     told = str(caught.value)
     least = int(re.search(r"(\d+) MB", told)[1]) * 10**6
     assert told.endswith("MB are needed: raise max_memory, or run fewer threads")
-    sr = load_engine(weights, threads=2, limits=Limits(max_memory_bytes=least))(image)
-    assert (sr == load_engine(weights, threads=2, limits=Limits(tile_px=50))(image)).all()
+    sr = load_engine(weights, threads=2, max_memory=least)(image)
+    assert (sr == load_engine(weights, threads=2, tile=50)(image)).all()
     with pytest.raises(MemoryLimitError, match="at least"):
-        load_engine(weights, threads=2, limits=Limits(max_memory_bytes=least - 40 * 10**6))(image)
+        load_engine(weights, threads=2, max_memory=least - 40 * 10**6)(image)
 
 
 def test_a_tile_that_was_asked_for_is_never_changed(weights) -> None:
     plan = smallest_tiles(fold(weights), (999, 999), threads=2, tile_px=333)
     assert (plan.tile_height, plan.tile_width) == (333, 333)
-    engine = load_engine(weights, threads=2, limits=Limits(tile_px=900))
+    engine = load_engine(weights, threads=2, tile=900)
     with pytest.raises(MemoryLimitError, match="choose a smaller tile"):
         engine.plan((999, 999), 100 * 10**6)
 
 
-@pytest.mark.parametrize("bad", [{"tile_px": -1}, {"tile_px": 3}, {"max_memory_bytes": 0}])
+@pytest.mark.parametrize("bad", [{"tile": -1}, {"tile": 3}, {"max_memory": 0}])
 def test_senseless_limits(bad: dict) -> None:
     with pytest.raises(UsageError, match=r"at least [14]"):
-        Limits(**bad)
+        EngineOptions(**bad)
 
 
 def test_limits_are_not_for_engines_that_run_images_whole(weights) -> None:
     with pytest.raises(EngineError, match="runs images whole"):
-        load_engine(weights, device="cuda", limits=Limits(tile_px=64))
+        load_engine(weights, device="cuda", tile=64)
     with pytest.raises(EngineError, match="exact gates only"):
-        load_engine(weights, engine="torch", limits=Limits(gates="sampled"))
+        load_engine(weights, engine="torch", gates="sampled")
 
 
 @pytest.mark.parametrize(
-    ("limits", "expected"),
-    [
-        (Limits(), False),
-        (Limits(max_memory_bytes=10**10), False),
-        (Limits(alone=False), False),
-        (Limits(max_memory_bytes=10**10, alone=False), True),
-    ],
+    ("max_memory", "alone", "expected"),
+    [(None, True, False), (10**10, True, False), (None, False, False), (10**10, False, True)],
 )
-def test_engines_that_share_a_bound_keep_nothing_between_small_images(weights, monkeypatch, limits, expected) -> None:
+def test_engines_that_share_a_bound_keep_nothing_between_small_images(
+    weights, monkeypatch, max_memory: int | None, alone: bool, expected: bool
+) -> None:
     given_back: list[bool] = []
 
     class Session:
@@ -213,7 +213,8 @@ def test_engines_that_share_a_bound_keep_nothing_between_small_images(weights, m
             return [np.zeros((1, 3, 16, 20), np.float32)]
 
     monkeypatch.setattr(onnx, "make_session", lambda *rest, **how: Session())
-    load_engine(weights, threads=1, limits=limits)(np.zeros((8, 10, 3), np.float32))
+    engine = open_engine(weights, EngineOptions(threads=1), Memory(max_memory, alone=alone))
+    engine(np.zeros((8, 10, 3), np.float32))
     assert given_back == ([True] if expected else [])
 
 
@@ -261,8 +262,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import numpy as np
 import a2f
-upscaler = a2f.load("sd", scale=2, threads=2, max_memory=400 * 10**6)
-images = [np.zeros((800, 800, 3), np.uint8)] * 4
+upscaler = a2f.load("sd", scale=2, threads=2, max_memory=280 * 10**6)
+images = [np.zeros((500, 500, 3), np.uint8)] * 4
 with ThreadPoolExecutor(4) as pool:
     shapes = {large.shape for large in pool.map(upscaler, images)}
 peak = next(l for l in Path("/proc/self/status").read_text().splitlines() if l.startswith("VmHWM:"))
@@ -275,5 +276,5 @@ print(*shapes.pop(), int(peak.split()[1]) * 1024)
 def test_four_threads_share_the_memory_of_one_upscaler() -> None:
     done = subprocess.run([sys.executable, "-c", FOUR], capture_output=True, text=True, check=True)
     height, width, channels, peak = (int(word) for word in done.stdout.split())
-    assert (height, width, channels) == (1600, 1600, 3)
-    assert peak < 1.2 * 400 * 10**6
+    assert (height, width, channels) == (1000, 1000, 3)
+    assert peak < 1.2 * 280 * 10**6

@@ -11,9 +11,9 @@ import pytest
 from tests.video.clips import Nearest, decoded, enlarged, made, needs_ffmpeg, packets, times
 
 from a2f.errors import OutputExistsError, WriteError
-from a2f.runtime.temporal import TemporalUpscaler
 from a2f.video import mux
 from a2f.video import run as run_module
+from a2f.video.temporal import TemporalUpscaler
 from a2f.weights import find_weights
 
 pytestmark = [pytest.mark.integration, needs_ffmpeg]

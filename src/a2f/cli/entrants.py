@@ -103,10 +103,10 @@ def is_folder(model: str) -> bool:
 
 def is_file(model: str) -> bool:
     """Whether a model is given as a file."""
-    from a2f.runtime.foreign import is_foreign
+    from a2f.external import is_external
     from a2f.weights import is_file_name
 
-    return not is_folder(model) and (is_file_name(model) or is_foreign(model))
+    return not is_folder(model) and (is_file_name(model) or is_external(model))
 
 
 def scale_of(models: Sequence[str], given: int | None, **values: Any) -> int:
@@ -140,15 +140,15 @@ def scale_of(models: Sequence[str], given: int | None, **values: Any) -> int:
 def _told_scale(model: str, given: int | None, **values: Any) -> int | None:
     """The scale of a file or a folder; None for a model name."""
     from a2f.evaluation.finished import scale_of_folder
+    from a2f.external import is_external
     from a2f.peers.files import network_in, scale_in
-    from a2f.runtime.foreign import is_foreign
     from a2f.weights import read_weights
 
     if is_folder(model):
         return None if given else scale_of_folder(Path(model))
     if not is_file(model):
         return None
-    if is_foreign(model):
+    if is_external(model):
         return None if given else open_third_party(Path(model), scale=None, **values).scale
     return scale_in(model) if network_in(model) is not None else read_weights(model).config.scale
 
@@ -182,15 +182,15 @@ def open_entrant(
         UnknownModelError: for an unknown name.
         A2FError: all errors of opening a file.
     """
+    from a2f.ensemble import ensemble_of
     from a2f.evaluation.score import About
-    from a2f.runtime.ensemble import ensemble_of
-    from a2f.runtime.foreign import is_foreign
+    from a2f.external import is_external
 
     if model == BICUBIC:
         return Entrant(name=name, upscaler=None, folder=None, about=About())
     if is_folder(model):
         return Entrant(name=name, upscaler=None, folder=Path(model), about=_about_name(name, scale))
-    if is_foreign(model):
+    if is_external(model):
         upscaler, about = open_third_party(Path(model), scale=scale, **values), About()
     else:
         upscaler, about = _opened(model, scale, network, engine=engine, device=device, dtype=dtype)
@@ -199,9 +199,9 @@ def open_entrant(
 
 
 def _opened(model: str, scale: int, network: str | None, **how: Any) -> "tuple[Upscaler, About]":
+    from a2f.external import open_network_engine
     from a2f.peers.files import network_in, read_network
     from a2f.runtime import load_engine
-    from a2f.runtime.network_engine import open_network_engine
     from a2f.weights import find_weights, shipped_names
 
     if network_in(model) is not None:

@@ -112,8 +112,8 @@ def _model_as_onnx(model: str, scale: int) -> _Made:
 
 def _network_as_onnx(model: str, own: str | None) -> _Made:
     """Export a network that is not A²F, with PyTorch."""
+    from a2f.external import check_network
     from a2f.peers.files import read_network
-    from a2f.runtime.network_engine import check_network
 
     network = read_network(model, own=own)
     from a2f.peers.onnx_file import export_network

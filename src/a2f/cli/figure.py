@@ -195,8 +195,8 @@ def crops(
 def _named(model: str, *, scale: int) -> "tuple[str, Upscaler | None]":
     """Open a method: its name in the figure, and its upscaler."""
     from a2f.api import load
+    from a2f.external import open_network_engine
     from a2f.peers.files import network_in, read_network
-    from a2f.runtime.network_engine import open_network_engine
 
     name, equals, file = model.partition("=")
     where = file if equals else model

@@ -208,11 +208,11 @@ def open_third_party(
     path: Path, *, scale: int | None, input_range: str, output_range: str | None, channels: Any, multiple: int
 ) -> "Upscaler":
     """Open a network file with the values of `convention_options`; None for the scale of the network."""
+    from a2f.external import Convention, ExternalModel
     from a2f.runtime import default_threads
-    from a2f.runtime.foreign import Convention, ForeignModel
 
     convention = Convention(input_range=input_range, output_range=output_range, channels=channels, multiple=multiple)
-    return ForeignModel(path, scale=scale, convention=convention, threads=default_threads())
+    return ExternalModel(path, scale=scale, convention=convention, threads=default_threads())
 
 
 def check_output(path: Path, *suffixes: str, overwrite: bool) -> None:

@@ -149,9 +149,9 @@ def _network_rows(
     name: str, scale: int | None, *, paper: bool, latency: bool, memory: bool, **how: Any
 ) -> list[dict[str, Any]]:
     """Make the rows of a network of another paper or of the user; it is counted while it runs on shapes."""
+    from a2f.external import open_network_engine
     from a2f.peers import PEERS
     from a2f.peers.files import Network, open_network
-    from a2f.runtime.network_engine import open_network_engine
     from a2f.variants import SCALES
 
     rows = []

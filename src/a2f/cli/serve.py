@@ -84,7 +84,7 @@ def serve(quiet: bool, **given: Any) -> None:
 
 
 def _settings(given: dict[str, Any]) -> "Settings":
-    from a2f.runtime.memory import available_bytes
+    from a2f.machine import available_bytes
     from a2f.web.settings import Settings, default_workers
 
     workers = given["workers"] or default_workers()

@@ -207,12 +207,12 @@ def _network(
 
 def _teacher(given: dict[str, Any], *, scale: int) -> "Upscaler | None":
     from a2f.api import load
-    from a2f.runtime.foreign import is_foreign
+    from a2f.external import is_external
 
     name = given["teacher"]
     if not name:
         return None
-    if is_foreign(name):
+    if is_external(name):
         values = {key: given[key] for key in CONVENTION}
         return open_third_party(Path(name), scale=scale, **values)
     return load(name, scale=scale).engine

@@ -227,7 +227,7 @@ class Teller:
 def _request(source: str, output: str, given: dict[str, Any]) -> "Request":
     from fractions import Fraction
 
-    from a2f.runtime.memory import usable_cores
+    from a2f.machine import usable_cores
     from a2f.sizes import Target
     from a2f.video.plan import Request
     from a2f.video.source import STREAM, Range
@@ -267,8 +267,8 @@ def _scale_of(model: str) -> int | None:
 
 def _temporal(options: "EngineOptions") -> "Callable[[str, int], Upscaler]":
     """Make a function that opens networks whose gates are smoothed over time."""
-    from a2f.runtime.memory import usable_cores
-    from a2f.runtime.temporal import TemporalUpscaler
+    from a2f.machine import usable_cores
+    from a2f.video.temporal import TemporalUpscaler
     from a2f.weights import find_weights
 
     if (options.engine or "onnxruntime", options.device, options.dtype) != ("onnxruntime", "cpu", "float32"):

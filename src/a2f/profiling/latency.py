@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from a2f.errors import UsageError
+from a2f.machine import keep_freed_memory
 from a2f.runtime import default_threads
-from a2f.runtime.memory import keep_freed_memory
 from a2f.upscaler import Upscaler
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from a2f.errors import UsageError
+from a2f.external import open_network_engine
 from a2f.peers.files import open_network
 from a2f.runtime import load_engine
-from a2f.runtime.network_engine import open_network_engine
 from a2f.runtime.options import EngineName
 from a2f.upscaler import Upscaler
 from a2f.weights import Weights
@@ -58,7 +58,7 @@ def measure_network_memory(
         scale: s.
         width: of the LR image, pixels.
         height: of the LR image, pixels.
-        engine: engine of `a2f.runtime.network_engine.open_network_engine`.
+        engine: engine of `a2f.external.open_network_engine`.
         device: device of the engine.
         dtype: precision of the engine.
         threads: number of threads; None for the default of the engine.

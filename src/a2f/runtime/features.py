@@ -1,19 +1,15 @@
 """What is kept of an image between two blocks: a stack of planes, in memory or in a file without a name."""
 
-import contextlib
-import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import Hint, MemoryLimitError, WriteError
+from a2f.errors import Hint, MemoryLimitError
+from a2f.files import NamelessFile
 
 Array = NDArray[np.float32]
-MORE_ROOM = (Hint(text="set TMPDIR to a folder with room"), Hint(text="raise {option}", option="max_memory"))
 
 
 class Features(Protocol):
@@ -74,79 +70,6 @@ class FeaturesInMemory:
         self._planes = None
 
 
-def folder_for_features() -> Path:
-    """$TMPDIR; otherwise /var/tmp where there is one, since /tmp may lie in memory; otherwise the system's folder."""
-    large = Path("/var/tmp")
-    if "TMPDIR" not in os.environ and large.is_dir() and os.access(large, os.W_OK):
-        return large
-    return Path(os.environ.get("TMPDIR") or tempfile.gettempdir())
-
-
-class NamelessFile:
-    """A temporary file without a name, which is gone with the process, however that ends.
-
-    Args:
-        purpose: what it holds, for errors.
-        size_bytes: of it in the end.
-        folder: on a disk with room; that of `folder_for_features` by default.
-
-    Raises:
-        WriteError: if there is no such file to be had.
-    """
-
-    def __init__(self, purpose: str, size_bytes: int, *, folder: Path | None = None) -> None:
-        self._purpose, self._size_bytes, self._folder = purpose, size_bytes, folder
-        try:
-            self._folder = folder or folder_for_features()
-            self._file: BinaryIO = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed by close()
-        except OSError as error:
-            place = f" in {self._folder}" if self._folder else ""
-            raise WriteError(
-                f"no temporary file for {purpose}{place}: {error.strerror or error}", *MORE_ROOM
-            ) from error
-
-    def read_into(self, place: int, values: Array) -> None:
-        """Fill contiguous values from so many bytes behind the beginning; with 0 where nothing was written yet."""
-        self._file.seek(place)
-        view = values.data.cast("B")
-        got = self._file.readinto(view)  # type: ignore[attr-defined]
-        view[got:] = bytes(len(view) - got)
-
-    def write(self, place: int, values: Array) -> None:
-        """Keep contiguous values.
-
-        Raises:
-            WriteError: if the disk is full.
-        """
-        with self._told():
-            self._file.seek(place)
-            self._file.write(values.data.cast("B"))
-
-    def flush(self) -> None:
-        """Hand what was written to the system.
-
-        Raises:
-            WriteError: if the disk is full.
-        """
-        with self._told():
-            self._file.flush()
-
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise WriteError(
-                f"{self._purpose} need {self._size_bytes / 1e9:.1f} GB in {self._folder}: {error.strerror or error}",
-                *MORE_ROOM,
-            ) from error
-
-    def close(self) -> None:
-        """Let go of it."""
-        with contextlib.suppress(OSError):  # a full disk has been told of already
-            self._file.close()
-
-
 class FeaturesInFile:
     """Planes in a temporary file without a name.
 
@@ -154,7 +77,7 @@ class FeaturesInFile:
         channels: over all slots.
         height: pixels.
         width: pixels.
-        folder: on a disk with room; that of `folder_for_features` by default.
+        folder: on a disk with room; that of `folder_for_scratch` by default.
 
     Raises:
         WriteError: if there is no such file to be had.

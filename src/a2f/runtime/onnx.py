@@ -12,10 +12,12 @@ from a2f.export.fold import Folded, fold
 from a2f.export.graph import export_onnx
 from a2f.export.session import make_session
 from a2f.export.steps import step_graph
+from a2f.machine import usable_cores
 from a2f.runtime.engine import A2FEngine, PlainEngine, WholeRunner, to_batch, to_image
 from a2f.runtime.memory import Memory
+from a2f.runtime.options import EngineOptions
 from a2f.runtime.pieces import PieceRunner
-from a2f.runtime.plan import Limits, whole_bytes
+from a2f.runtime.plan import whole_bytes
 from a2f.runtime.tiled import Array, Step, Steps, Tiler
 from a2f.upscaler import Control
 from a2f.weights import Weights
@@ -28,41 +30,41 @@ WATCHED_PX = 30_000  # fewer are done sooner than a cancelled run is noticed
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
-def open_onnx(weights: Weights, *, threads: int, limits: Limits, memory: Memory) -> A2FEngine:
+def open_onnx(weights: Weights, options: EngineOptions, memory: Memory) -> A2FEngine:
     """On the CPU: images whole where they fit into the memory, otherwise tile by tile.
 
     Args:
         weights: of any network of the family.
-        threads: of a run.
-        limits: what a run may take.
+        options: threads, tile and gates.
         memory: what all runs may take together.
     """
     import onnxruntime
 
+    threads, tile_px = options.threads or usable_cores(), options.tile
     description = (
         f"onnxruntime {onnxruntime.__version__}, {weights.label}, cpu, float32, "
         f"{threads} thread{'s' if threads > 1 else ''}"
     )
     steps = onnx_steps(fold(weights))
     cut: Tiler | PieceRunner
-    if limits.gates == "sampled":
+    if options.gates == "sampled":
 
         @functools.cache
         def with_gates() -> "InferenceSession":
             return make_session(export_onnx(weights, gates_given=True), threads=threads, shared_memory=True)
 
         def graph(x: Array, gates: Mapping[str, Array], control: Control, last: bool) -> Array:
-            return _run(with_gates(), x, gates, control, gives_back=last or limits.gives_back)
+            return _run(with_gates(), x, gates, control, gives_back=last or memory.gives_back)
 
         exact = (Hint(text="use {option}", option="gates", value="exact"),)
-        cut = PieceRunner(graph, steps, threads=threads, tile_px=limits.tile_px, ways_out=exact)
+        cut = PieceRunner(graph, steps, threads=threads, tile_px=tile_px, ways_out=exact)
     else:
-        cut = Tiler(steps, threads=threads, tile_px=limits.tile_px)
+        cut = Tiler(steps, threads=threads, tile_px=tile_px)
     whole = None
-    if not limits.tile_px:
+    if not tile_px:
         session = make_session(export_onnx(weights), threads=threads)
         whole = WholeRunner(
-            run=lambda x, control: _run(session, x, {}, control, gives_back=limits.gives_back),
+            run=lambda x, control: _run(session, x, {}, control, gives_back=memory.gives_back),
             takes=functools.partial(whole_bytes, weights.config),
         )
     return A2FEngine(scale=weights.config.scale, description=description, memory=memory, whole=whole, cut=cut)

@@ -17,11 +17,13 @@ from a2f.errors import Cancelled, EngineError, Hint, MissingExtraError
 from a2f.export.fold import fold
 from a2f.export.graph import export_onnx
 from a2f.export.int8 import Range, ranges_of
+from a2f.machine import usable_cores
 from a2f.runtime.engine import A2FEngine, WholeRunner
 from a2f.runtime.memory import Memory
 from a2f.runtime.onnx import KEPT_PX, onnx_steps
+from a2f.runtime.options import EngineOptions
 from a2f.runtime.pieces import PieceRunner
-from a2f.runtime.plan import Limits, whole_bytes
+from a2f.runtime.plan import whole_bytes
 from a2f.runtime.tiled import Array
 from a2f.upscaler import CANCEL_POLL_S, Control
 from a2f.weights import Weights
@@ -32,17 +34,13 @@ HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 _LOCK = threading.Lock()
 
 
-def open_openvino(
-    weights: Weights, *, device: str, dtype: str, threads: int, limits: Limits, memory: Memory
-) -> A2FEngine:
+def open_openvino(weights: Weights, options: EngineOptions, memory: Memory) -> A2FEngine:
     """On the CPU.
 
     Args:
         weights: of any network of the family; for int8 with ranges (`a2f calibrate`).
-        device: "cpu".
-        dtype: "float32", "bfloat16" or "int8", which is for the 3x3 convolutions of the blocks.
-        threads: of a run.
-        limits: what a run may take.
+        options: the device "cpu"; the dtype "float32", "bfloat16" or "int8", which is for the 3x3 convolutions of the
+            blocks; threads, tile and gates.
         memory: what all runs may take together.
 
     Raises:
@@ -54,12 +52,13 @@ def open_openvino(
         openvino = import_openvino()
     except ImportError as error:
         raise MissingExtraError("engine openvino is not installed: pip install 'a2f[openvino]'") from error
-    if device != "cpu":
+    dtype, threads = options.dtype, options.threads or usable_cores()
+    if options.device != "cpu":
         cpu = Hint(text="use {option}", option="device", value="cpu")
-        raise EngineError(f"engine openvino runs on the CPU here, not on {device!r}", cpu)
+        raise EngineError(f"engine openvino runs on the CPU here, not on {options.device!r}", cpu)
     ranges = ranges_of(weights) if dtype == "int8" else None
-    _check(weights, dtype, ranges, limits)
-    options = {"INFERENCE_PRECISION_HINT": HINTS[dtype], "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+    _check(weights, options, ranges)
+    settings = {"INFERENCE_PRECISION_HINT": HINTS[dtype], "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
     description = (
         f"openvino {openvino.__version__.split('-')[0]}, {weights.label}, cpu, {dtype}, "
         f"{threads} thread{'s' if threads > 1 else ''}"
@@ -67,18 +66,18 @@ def open_openvino(
 
     @functools.cache
     def graph(*, gates_given: bool) -> CompiledGraph:
-        return CompiledGraph(export_onnx(weights, ranges=ranges, gates_given=gates_given), options)
+        return CompiledGraph(export_onnx(weights, ranges=ranges, gates_given=gates_given), settings)
 
     def piece(x: Array, gates: Mapping[str, Array], control: Control, last: bool) -> Array:
         return graph(gates_given=True)(x, gates, control, gives_back=last)
 
-    cut = PieceRunner(piece, onnx_steps(fold(weights)), threads=threads, tile_px=limits.tile_px)
+    cut = PieceRunner(piece, onnx_steps(fold(weights)), threads=threads, tile_px=options.tile)
     whole = None
-    if not limits.tile_px:
+    if not options.tile:
         network = graph(gates_given=False)
 
         def run(x: Array, control: Control) -> Array:
-            return network(x, {}, control, gives_back=limits.gives_back or x.shape[2] * x.shape[3] > KEPT_PX)
+            return network(x, {}, control, gives_back=memory.gives_back or x.shape[2] * x.shape[3] > KEPT_PX)
 
         whole = WholeRunner(run=run, takes=functools.partial(whole_bytes, weights.config))
     return A2FEngine(scale=weights.config.scale, description=description, memory=memory, whole=whole, cut=cut)
@@ -145,17 +144,17 @@ def _wait(request: Any, control: Control) -> None:
     request.wait()  # raises what went wrong
 
 
-def _check(weights: Weights, dtype: str, ranges: tuple[Range, ...] | None, limits: Limits) -> None:
-    if not computes(dtype):
+def _check(weights: Weights, options: EngineOptions, ranges: tuple[Range, ...] | None) -> None:
+    if not computes(options.dtype):
         exact = Hint(text="use {option}", option="dtype", value="float32")
-        raise EngineError(f"this CPU does not compute in {dtype}", exact)
-    if dtype == "int8" and ranges is None:
+        raise EngineError(f"this CPU does not compute in {options.dtype}", exact)
+    if options.dtype == "int8" and ranges is None:
         raise EngineError(
             f"{weights.label} has no ranges for int8",
             Hint(text="make them with `a2f calibrate`"),
             Hint(text="use another {option}", option="dtype"),
         )
-    if limits.gates == "exact":
+    if options.gates == "exact":
         raise EngineError(
             "engine openvino runs images that do not fit into the memory whole with sampled gates",
             Hint(text="use {option}", option="gates", value="sampled"),

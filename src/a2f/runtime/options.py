@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from a2f.errors import EngineError, Hint, UsageError
-from a2f.runtime.plan import Gates, Limits
+from a2f.runtime.plan import LEAST_PX, Gates
 
 EngineName = Literal["onnxruntime", "openvino", "torch"]
 ENGINES: tuple[str, ...] = get_args(EngineName)
@@ -30,7 +30,9 @@ class EngineOptions:
         threads: of one run on the CPU; None takes all cores.
         tile: side of the tiles, LR pixels; 0 chooses.
         max_memory: limit of the whole process, bytes; None takes up to half of what is free.
-        gates: of images that do not fit into the memory whole: "auto", "exact" or "sampled", as `Limits` tells.
+        gates: of images that do not fit into the memory whole: "exact" pools over the whole image (Eq. 7); "sampled"
+            over windows spread over it, which is quicker, keeps no features and changes a few pixels by a grey level
+            (docs/decisions/tiling.md); "auto" is exact for onnxruntime and sampled for openvino.
         compile: torch only: fuse the network first.
         ensemble: 1, 2, 4 or 8 runs whose mean is the result.
     """
@@ -47,7 +49,7 @@ class EngineOptions:
 
     def __post_init__(self) -> None:
         check_ensemble(self.ensemble)
-        self.limits()
+        self._check_limits()
         threads = self.threads
         if threads is not None and (not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS):
             allowed = Hint(text=f"give {{option}} a whole number from 1 to {MOST_THREADS}", option="threads")
@@ -82,17 +84,25 @@ class EngineOptions:
                 Hint(text="choose another {option}", option="dtype"),
             )
 
-    def limits(self, *, jobs: int = 1, alone: bool = True) -> Limits:
-        """What one run may take.
+    def _check_limits(self) -> None:
+        for name in ("tile", "max_memory"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, int):
+                raise UsageError(f"{value!r} is no whole number", Hint(text="give one to {option}", option=name))
+        if self.gates not in get_args(Gates):
+            choice = f"choose {', '.join(get_args(Gates))} for {{option}}"
+            raise UsageError(f"there are no gates {self.gates!r}", Hint(text=choice, option="gates"))
+        if self.tile != 0 and self.tile < LEAST_PX:
+            least = Hint(text=f"give {{option}} at least {LEAST_PX}, or 0 for an automatic choice", option="tile")
+            raise UsageError(f"a tile of {self.tile} pixels is too small", least)
+        if self.max_memory is not None and self.max_memory < 1:
+            least = Hint(text="give {option} at least 1", option="max_memory")
+            raise UsageError(f"{self.max_memory} bytes of memory are too few", least)
 
-        Args:
-            jobs: images at a time, which share the memory.
-            alone: as `Limits`.
-
-        Raises:
-            UsageError: for numbers outside their range.
-        """
-        return Limits(tile_px=self.tile, max_memory_bytes=self.max_memory, jobs=jobs, gates=self.gates, alone=alone)
+    @property
+    def is_limited(self) -> bool:
+        """Whether a tile, a memory or gates were asked for."""
+        return self.tile != 0 or self.max_memory is not None or self.gates != "auto"
 
 
 def check_ensemble(runs: int) -> int:

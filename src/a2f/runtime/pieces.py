@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from a2f.errors import Hint
 from a2f.export.graph import gate_names
-from a2f.runtime.memory import resident_bytes
+from a2f.machine import resident_bytes
 from a2f.runtime.plan import (
     GRID,
     WHOLE_SAMPLE_PX,

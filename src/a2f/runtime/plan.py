@@ -5,9 +5,8 @@ Everything that a run takes is estimated here, and nowhere else.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal, Protocol
 
-from a2f.errors import Hint, UsageError
 from a2f.export.fold import Folded
 from a2f.export.graph import BLOCK_HALO_PX
 from a2f.export.steps import slots_of
@@ -77,67 +76,13 @@ class Whole:
     otherwise: Tiles | Pieces | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Views:
-    """Several times, flipped and turned; the result is the mean.
-
-    Attributes:
-        upright: how the image and its flips run.
-        transposed: how those run whose rows are columns of the image; None if there are none.
-        in_file: whether the sum of the runs lies in a temporary file.
-        needed_bytes: about what the runs take.
-    """
-
-    upright: Whole | Tiles | Pieces
-    transposed: Whole | Tiles | Pieces | None
-    in_file: bool
-    needed_bytes: int = 0
-
-
-Single = Whole | Tiles | Pieces
-Plan = Single | Views
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What a run may take.
-
-    Attributes:
-        tile_px: side of a tile, LR pixels; 0 chooses.
-        max_memory_bytes: limit of the whole process; None takes up to half of what is free.
-        jobs: images at a time, which share that.
-        gates: of images that do not fit whole: "exact" pools over the whole image (Eq. 7); "sampled" over windows
-            spread over it, which is quicker, keeps no features and changes a few pixels by a grey level
-            (docs/decisions/tiling.md); "auto" is exact for onnxruntime and sampled for openvino.
-        alone: whether no other engine of the process shares `max_memory_bytes`: what one engine keeps between images,
-            for speed, another one cannot take.
-    """
-
-    tile_px: int = 0
-    max_memory_bytes: int | None = None
-    jobs: int = 1
-    gates: Gates = "auto"
-    alone: bool = True
-
-    def __post_init__(self) -> None:
-        for name, option in (("tile_px", "tile"), ("max_memory_bytes", "max_memory"), ("jobs", "jobs")):
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, int):
-                raise UsageError(f"{value!r} is no whole number", Hint(text="give one to {option}", option=option))
-        if self.gates not in get_args(Gates):
-            choice = f"choose {', '.join(get_args(Gates))} for {{option}}"
-            raise UsageError(f"there are no gates {self.gates!r}", Hint(text=choice, option="gates"))
-        if self.tile_px != 0 and self.tile_px < LEAST_PX:
-            least = Hint(text=f"give {{option}} at least {LEAST_PX}, or 0 for an automatic choice", option="tile")
-            raise UsageError(f"a tile of {self.tile_px} pixels is too small", least)
-        if self.max_memory_bytes is not None and self.max_memory_bytes < 1:
-            least = Hint(text="give {option} at least 1", option="max_memory")
-            raise UsageError(f"{self.max_memory_bytes} bytes of memory are too few", least)
+class Plan(Protocol):
+    """How one engine runs an image: a value that its `plan` makes and its `run` carries out."""
 
     @property
-    def gives_back(self) -> bool:
-        """Whether an engine keeps nothing between images, since others live within the same memory."""
-        return self.max_memory_bytes is not None and not self.alone
+    def needed_bytes(self) -> int:
+        """About what the run takes."""
+        ...
 
 
 def whole_bytes(config: A2FConfig, *, height: int, width: int) -> int:

@@ -24,7 +24,8 @@ from a2f.export.steps import step_graph
 from a2f.model.a2f import from_weights
 from a2f.runtime.engine import A2FEngine, WholeRunner
 from a2f.runtime.memory import Memory
-from a2f.runtime.plan import Limits, arrays_bytes, torch_whole_bytes
+from a2f.runtime.options import EngineOptions
+from a2f.runtime.plan import arrays_bytes, torch_whole_bytes
 from a2f.runtime.tiled import Array, Step, Steps, Tiler
 from a2f.upscaler import Control
 from a2f.weights import Weights
@@ -32,31 +33,21 @@ from a2f.weights import Weights
 TILE_PX = 512  # on other devices than the CPU: large enough to fill them, small enough for any of them
 
 
-def open_torch(
-    weights: Weights,
-    *,
-    device: str,
-    dtype: str,
-    threads: int | None,
-    compile: bool,
-    limits: Limits,
-    memory: Memory,
-) -> A2FEngine:
+def open_torch(weights: Weights, options: EngineOptions, memory: Memory) -> A2FEngine:
     """Images whole where they fit into the memory, that of the device too, otherwise tile by tile.
 
     Args:
         weights: of any network of the family.
-        device: "cpu", "cuda", "cuda:1" or "mps".
-        dtype: "float32", "bfloat16" or "float16".
-        threads: of the whole process, as torch counts them; None leaves torch's own choice.
-        compile: fuse the network by torch.compile, once for all sizes, at the first image, which takes half a minute;
-            on CUDA each size is then recorded as a graph and launched at once. Tiles are not compiled.
-        limits: what a run may take of the memory of the process.
-        memory: what all runs may take of it together.
+        options: the device "cpu", "cuda", "cuda:1" or "mps"; the dtype "float32", "bfloat16" or "float16"; threads of
+            the whole process, as torch counts them (None leaves torch's own choice); the tile; and `compile`: fuse the
+            network by torch.compile, once for all sizes, at the first image, which takes half a minute; on CUDA each
+            size is then recorded as a graph and launched at once. Tiles are not compiled.
+        memory: what all runs may take of the memory of the process together.
 
     Raises:
         EngineError: if there is no such device, or sampled gates are asked for.
     """
+    device, dtype, threads, compile = options.device, options.dtype, options.threads, options.compile
     kind = device.partition(":")[0]
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not there.get(kind, False):
@@ -65,7 +56,7 @@ def open_torch(
             f"this torch has no device {device!r}: there is {have}",
             Hint(text="choose another {option}", option="device"),
         )
-    if limits.gates == "sampled":
+    if options.gates == "sampled":
         raise EngineError(
             "engine torch computes exact gates only",
             Hint(text="use {option}", option="gates", value="exact"),
@@ -78,10 +69,10 @@ def open_torch(
         f"{', compiled' if compile else ''}"
     )
     steps = torch_steps(fold(weights), device=torch.device(device), dtype=getattr(torch, dtype))
-    tile_px = limits.tile_px or (0 if kind == "cpu" else TILE_PX)
+    tile_px = options.tile or (0 if kind == "cpu" else TILE_PX)
     cut = Tiler(steps, threads=1, tile_px=tile_px)  # each tile on all threads of torch
     whole = None
-    if not limits.tile_px:
+    if not options.tile:
         network = TorchNetwork(weights, device=device, dtype=dtype, compile=compile)
         takes = functools.partial(torch_whole_bytes if kind == "cpu" else arrays_bytes, weights.config)
         whole = WholeRunner(run=network, takes=takes)

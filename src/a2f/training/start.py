@@ -27,8 +27,8 @@ from a2f.errors import A2FError, EngineError, InputError, UsageError
 from a2f.files import write_bytes_atomic
 from a2f.imageio import Picture, write_image
 from a2f.imageio.rgb import read_rgb8, to_uint8
+from a2f.machine import available_bytes, keep_freed_memory, use_huge_pages
 from a2f.peers.files import Network
-from a2f.runtime.memory import available_bytes, keep_freed_memory, use_huge_pages
 from a2f.training.checkpoint import list_checkpoints
 from a2f.training.loop import Progress, Run
 from a2f.training.precision import supports_bf16

@@ -11,7 +11,6 @@ import av
 import a2f
 from a2f.errors import Hint, LossyFormatError, UsageError, WriteError
 from a2f.files import output_exists
-from a2f.runtime.temporal import TemporalUpscaler
 from a2f.sizes import Size, Target
 from a2f.upscaler import Upscaler
 from a2f.upscalers import Models
@@ -20,6 +19,7 @@ from a2f.video.encoder import Codec, Encoding, codec_for, output_layout, told_co
 from a2f.video.mux import check_streams
 from a2f.video.parts import LONGEST_NAME
 from a2f.video.source import STREAM, Clip, Range, Source, interlaced
+from a2f.video.temporal import TemporalUpscaler
 from a2f.video.y4m import Y4M_LAYOUTS
 
 Y4M = ".y4m"

@@ -19,13 +19,13 @@ from av.video.frame import VideoFrame
 from a2f.errors import ImageReadError
 from a2f.files import place, write_all, write_bytes_atomic
 from a2f.pixels import upscale_pixels
-from a2f.runtime.temporal import TemporalUpscaler
 from a2f.video.colour import Array, Planes, planes_of, to_frame, to_image
 from a2f.video.head import alpha_of
 from a2f.video.mux import write_file
 from a2f.video.parts import FRAMES, Encoded, Part, Parts, parts_folder, plan_of_pipe
 from a2f.video.plan import Plan
 from a2f.video.source import STREAM, Source
+from a2f.video.temporal import TemporalUpscaler
 from a2f.video.times import Timed
 from a2f.video.y4m import y4m_frame, y4m_head
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import BinaryIO
 
-from a2f.runtime.features import folder_for_features
+from a2f.files import folder_for_scratch
 from a2f.web.problems import ProblemError
 
 MOST_FILES = 64  # a process may have some hundreds open; a small one counts as its share of the room on the disk
@@ -119,7 +119,7 @@ class Results:
             told = "results that clients have not taken yet fill the memory and the disk"
             raise ProblemError("busy", told, retry_after_s=FULL_S)
         try:
-            spool = tempfile.TemporaryFile(dir=folder_for_features())  # noqa: SIM115 - closed by ResultFile
+            spool = tempfile.TemporaryFile(dir=folder_for_scratch())  # noqa: SIM115 - closed by ResultFile
         except OSError as error:
             raise _no_disk(error) from error
         self.disk.take(taken)

@@ -23,8 +23,8 @@ from typing import Any, BinaryIO
 
 from a2f.errors import MemoryLimitError
 from a2f.imageio.read import header_of
+from a2f.machine import give_back_freed
 from a2f.pipeline import Encoding, Request, decide, write
-from a2f.runtime.memory import give_back_freed
 from a2f.runtime.options import EngineOptions
 from a2f.sizes import Size
 from a2f.upscaler import Control

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import Hint, MemoryLimitError
+from a2f.files import NamelessFile
 from a2f.runtime.engine import Engine, check_image, engine_of, enlarge, told
-from a2f.runtime.features import NamelessFile
 from a2f.runtime.options import check_ensemble
-from a2f.runtime.plan import Size, Views
+from a2f.runtime.plan import Plan, Size
 from a2f.upscaler import UNWATCHED, Control, Upscaler
 
 Array = NDArray[np.float32]
@@ -94,6 +94,23 @@ def ensemble_of(upscaler: Upscaler, runs: int) -> Engine:
     return engine if check_ensemble(runs) == 1 else Ensemble(engine, VIEWS[runs])
 
 
+@dataclass(frozen=True, kw_only=True)
+class Views:
+    """The plan of an ensemble: all views, one after the other.
+
+    Attributes:
+        upright: how the image and its flips run.
+        transposed: how those run whose rows are columns of the image; None if there are none.
+        in_file: whether the sum of the runs lies in a temporary file.
+        needed_bytes: about what the runs take.
+    """
+
+    upright: Plan
+    transposed: Plan | None
+    in_file: bool
+    needed_bytes: int
+
+
 class Ensemble:
     """The mean over views of an image; it gives bands while the last view runs.
 
@@ -120,8 +137,6 @@ class Ensemble:
         left = budget - sum_bytes if in_memory else budget
         upright = self._inner.plan(size, left)
         transposed = self._inner.plan(size[::-1], left) if self._is_turned else None
-        assert not isinstance(upright, Views)
-        assert not isinstance(transposed, Views)
         most = max(upright.needed_bytes, transposed.needed_bytes if transposed else 0)
         return Views(
             upright=upright,

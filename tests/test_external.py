@@ -12,8 +12,8 @@ from onnx import TensorProto, helper
 from a2f.errors import InputError, UsageError, WeightsError
 from a2f.export.check import rounding
 from a2f.export.graph import export_onnx
+from a2f.external import Convention, ExternalModel, is_external
 from a2f.runtime import load_engine
-from a2f.runtime.foreign import Convention, ForeignModel, is_foreign
 from a2f.weights import find_shipped, read_weights
 
 # TorchScript is on its way out, but files of it will be around for years.
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 IMAGE = np.random.default_rng(0).random((13, 18, 3), dtype=np.float32)
 
 
-def opened(path: Path, scale: int = 2, **convention: Any) -> ForeignModel:
-    return ForeignModel(path, scale=scale, convention=Convention(**convention), threads=1)
+def opened(path: Path, scale: int = 2, **convention: Any) -> ExternalModel:
+    return ExternalModel(path, scale=scale, convention=Convention(**convention), threads=1)
 
 
 def resize(
@@ -145,9 +145,9 @@ def test_files_that_do_not_fit(tmp_path: Path) -> None:
             opened(tmp_path / name)
         with pytest.raises(WeightsError, match="cannot read"):
             opened(tmp_path / f"none{name}")
-    assert is_foreign("a.onnx")
-    assert not is_foreign("a.safetensors")
-    assert not is_foreign("sd")
+    assert is_external("a.onnx")
+    assert not is_external("a.safetensors")
+    assert not is_external("sd")
 
 
 def test_the_description_tells_files_and_conventions_apart(tmp_path: Path) -> None:

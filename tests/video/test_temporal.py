@@ -5,7 +5,7 @@ import pytest
 
 from a2f.errors import UsageError
 from a2f.runtime import load_engine
-from a2f.runtime.temporal import CUT, TemporalUpscaler
+from a2f.video.temporal import CUT, TemporalUpscaler
 from a2f.weights import find_weights
 
 WEIGHTS = find_weights("sd", scale=2)
