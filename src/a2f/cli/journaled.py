@@ -1,4 +1,4 @@
-"""``a2f upscale`` with a journal: --journal, --resume, --retry-failed, --shard and --watch."""
+"""``a2f upscale`` with a journal: --journal, --resume, --retry-failed, --shard, --watch and --ray."""
 
 import functools
 import os
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -30,6 +30,9 @@ from a2f.errors import A2FError, ImageReadError, OutputExistsError, UsageError
 from a2f.files import times_of
 from a2f.imageio.formats import is_image_name
 
+if TYPE_CHECKING:
+    from a2f.cli.cluster import ClusterOptions
+
 SETTLE_S = 2.0
 SCANS = 4  # scans of a folder during the settle time
 MIN_PAUSE_S = 0.05
@@ -49,6 +52,7 @@ class JournalOptions:
         quarantine: folder for bad files; None for none.
         watch: process new files until Ctrl-C.
         settle_s: time that a new file must remain unchanged, seconds.
+        cluster: the cluster that does the work; None for this machine.
     """
 
     journal: Path | None = None
@@ -59,6 +63,7 @@ class JournalOptions:
     quarantine: Path | None = None
     watch: bool = False
     settle_s: float = SETTLE_S
+    cluster: "ClusterOptions | None" = None
 
     @property
     def is_asked(self) -> bool:
@@ -116,6 +121,8 @@ class Session:
             check_target(output or inputs[0])
             self.places = Remote()
         self.archive: ArchiveTarget | None = None
+        if batch.cluster is not None:
+            batch.cluster.check(output, watch=batch.watch)
         if output is not None and output.startswith(ZIP):
             self.places = self.archive = ArchiveTarget(output, self.places)
         first = inputs[0] if is_address(inputs[0]) or os.path.isdir(inputs[0]) else os.path.dirname(inputs[0])
@@ -187,10 +194,14 @@ def run_batch(
         reporter = Reporter(counts["todo"], as_json=as_json, verbose=verbose, quiet=quiet, resume_option="--resume")
         for note in [*notes, *_told(counts, journal)]:
             reporter.note(note)
-        if counts["todo"]:
+        if counts["todo"] and batch.cluster is not None:
+            from a2f.cli.cluster import work_on_cluster
+
+            work_on_cluster(session, recipe, batch.cluster, reporter)
+        elif counts["todo"]:
             first = next(journal.todo())
             runner = Runner(options, count=counts["todo"], first=Path(first.source))
-            _work(runner, session.keeper(recipe), reporter)
+            _work(runner, session, recipe, reporter)
         if session.archive is not None:
             session.archive.pack()
         journal.end()
@@ -281,17 +292,18 @@ def _watch(session: Session, recipe: Recipe, reporter: Reporter) -> NoReturn:
                     known.add(note)
                 runner = runner or Runner(session.options, count=MANY, first=Path(ready[0].source))
                 keeper = session.keeper(recipe)
-                for outcome in runner.run(journal.todo(), functools.partial(_one, runner, keeper)):
+                for outcome in runner.run(journal.todo(), functools.partial(do_item, runner, keeper)):
                     reporter(outcome)
                 journal.end()
             time.sleep(max(session.batch.settle_s / SCANS, PAUSE_FACTOR * took, MIN_PAUSE_S))
 
 
-def _work(runner: Runner, keeper: Keeper, reporter: Reporter) -> None:
+def _work(runner: Runner, session: Session, recipe: Recipe, reporter: Reporter) -> None:
     runner.progress = reporter.progress
+    keeper = session.keeper(recipe)
     with reporter:
         try:
-            for outcome in runner.run(keeper.journal.todo(), functools.partial(_one, runner, keeper)):
+            for outcome in runner.run(session.journal.todo(), functools.partial(do_item, runner, keeper)):
                 reporter(outcome)
         except KeyboardInterrupt:
             reporter.interrupted()
@@ -300,8 +312,9 @@ def _work(runner: Runner, keeper: Keeper, reporter: Reporter) -> None:
             reporter.note(note)
 
 
-def _one(runner: Runner, keeper: Keeper, item: Item) -> Outcome:
-    task = _shown(item)
+def do_item(runner: Runner, keeper: Keeper, item: Item) -> Outcome:
+    """Do one item, and tell what became of it."""
+    task = shown(item)
 
     def enlarge(work: Work) -> Outcome:
         given = replace(task, replace=work.replace, recorded=work.recorded)
@@ -321,7 +334,7 @@ def _one(runner: Runner, keeper: Keeper, item: Item) -> Outcome:
     return outcome
 
 
-def _shown(item: Item) -> Task:
+def shown(item: Item) -> Task:
     """An item as a task, with a path relative to the current folder if it is inside."""
     remote = is_address(item.source) or is_address(item.target)
     addresses = (item.source, item.target) if remote else None
