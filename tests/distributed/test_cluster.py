@@ -14,9 +14,9 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
+from tests.distributed.copying import GO, JOURNAL
 
 from a2f.batch.journal import Journal
-from tests.distributed.copying import GO, JOURNAL
 
 pytestmark = [
     pytest.mark.integration,

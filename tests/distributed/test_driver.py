@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.distributed.copying import begin
 
 from a2f.batch.journal import MOST_STARTS, Facts, Item, Journal
 from a2f.distributed.bench import End, Whole
 from a2f.distributed.driver import Answered, Driver, Event, Lost, Opened
 from a2f.errors import A2FError, WriteError
-from tests.distributed.copying import begin
 
 
 @dataclass
