@@ -4,6 +4,7 @@ import contextlib
 import io
 import math
 import sys
+import threading
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -75,14 +76,15 @@ class Enlarging:
         if here.text != recipe.text:
             raise EngineError(f"its weights of {options.model} differ from the driver's: install the same on all")
         self.runner = Runner(options, count=MANY * SLOTS)
+        self._lock = threading.Lock()
 
     def do(self, item: Item, notes: Notes) -> Outcome:
-        """Do one item."""
-        from a2f.cli.journaled import do_item
+        """Do one item; one at a time is made, while another one is read or written."""
+        from a2f.cli.journaled import Turn, do_item
 
         overwrite = self.options.request.overwrite
         keeper = Keeper(notes, self.recipe, overwrite=overwrite, places=self.places, told=told)
-        return do_item(self.runner, keeper, item)
+        return do_item(self.runner, keeper, item, turn=Turn(self._lock))
 
     def stop(self) -> None:
         """End what is under way."""
@@ -137,7 +139,7 @@ def _work(session: "Session", recipe: Recipe, share: Share, reporter: "Reporter"
     engine = replace(
         given.engine, threads=given.engine.threads or max(1, math.floor(share.cpus)), max_memory=share.memory
     )
-    opening = Opening(options=replace(given, engine=engine, jobs=SLOTS), recipe=recipe, places=session.places)
+    opening = Opening(options=replace(given, engine=engine, jobs=1), recipe=recipe, places=session.places)
     keeper = session.keeper(recipe)
 
     def detail(text: str) -> None:

@@ -3,8 +3,9 @@
 import functools
 import os
 import tempfile
+import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,11 +28,14 @@ from a2f.cli.dry_run import dry_run
 from a2f.cli.inputs import STDIN, OutputNames, Task
 from a2f.cli.report import Reporter
 from a2f.errors import A2FError, ImageReadError, OutputExistsError, UsageError
-from a2f.files import times_of
+from a2f.files import Parts, times_of
 from a2f.imageio.formats import is_image_name
+from a2f.pipeline import Enlargement
 
 if TYPE_CHECKING:
     from a2f.cli.cluster import ClusterOptions
+
+Recorded = Callable[[Parts, Enlargement | None], Parts]
 
 SETTLE_S = 2.0
 SCANS = 4  # scans of a folder during the settle time
@@ -312,9 +316,51 @@ def _work(runner: Runner, session: Session, recipe: Recipe, reporter: Reporter) 
             reporter.note(note)
 
 
-def do_item(runner: Runner, keeper: Keeper, item: Item) -> Outcome:
-    """Do one item, and tell what became of it."""
+class Turn:
+    """The right to make a result: taken for one item, and given back when its last byte is made.
+
+    What comes before and after, as copying from and to an object store, needs no turn.
+
+    Args:
+        lock: that all who take turns share.
+    """
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock, self._held = lock, False
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self._held = True
+
+    def __exit__(self, *error: object) -> None:
+        self._give_back()
+
+    def until_made(self, recorded: Recorded) -> Recorded:
+        """A `recorded` of `a2f.pipeline.write` before which the turn is given back."""
+
+        def made(parts: Parts) -> Parts:
+            yield from parts
+            self._give_back()
+
+        return lambda parts, enlargement: recorded(made(parts), enlargement)
+
+    def _give_back(self) -> None:
+        if self._held:
+            self._held = False
+            self._lock.release()
+
+
+def do_item(runner: Runner, keeper: Keeper, item: Item, *, turn: Turn | None = None) -> Outcome:
+    """Do one item, and tell what became of it.
+
+    Args:
+        runner: enlarges.
+        keeper: of the journal.
+        item: which.
+        turn: to be had while the result is made; None where any number may be made at a time.
+    """
     task = shown(item)
+    own = turn or Turn(threading.Lock())
 
     def enlarge(work: Work) -> Outcome:
         given = replace(task, replace=work.replace, recorded=work.recorded)
@@ -322,7 +368,8 @@ def do_item(runner: Runner, keeper: Keeper, item: Item) -> Outcome:
             given = replace(given, times=times_of(work.source))
         else:
             given = replace(given, source=work.source, target=work.target)
-        return replace(runner.one(given, stdin=bytes), task=task)
+        with own:
+            return replace(runner.one(replace(given, recorded=own.until_made(work.recorded)), stdin=bytes), task=task)
 
     def failed(error: A2FError) -> Outcome:
         named = exists_already(task) if isinstance(error, OutputExistsError) else error
