@@ -14,7 +14,7 @@ from a2f.batch.journal import Item
 from a2f.batch.places import Places
 from a2f.batch.work import Keeper, Notes, Recipe, recipe_of
 from a2f.cli.batch import MANY, BatchOptions, Outcome, Runner
-from a2f.cli.console import told
+from a2f.cli.console import error_text
 from a2f.distributed.cluster import RayCrew, Share, connect, disconnect, memory_of_each
 from a2f.distributed.driver import SLOTS, Driver
 from a2f.errors import A2FError, EngineError, UsageError, WeightsError
@@ -83,7 +83,7 @@ class Enlarging:
         from a2f.cli.journaled import Turn, do_item
 
         overwrite = self.options.request.overwrite
-        keeper = Keeper(notes, self.recipe, overwrite=overwrite, places=self.places, told=told)
+        keeper = Keeper(notes, self.recipe, overwrite=overwrite, places=self.places, told=error_text)
         return do_item(self.runner, keeper, item, turn=Turn(self._lock))
 
     def stop(self) -> None:
@@ -157,7 +157,7 @@ def _work(session: "Session", recipe: Recipe, share: Share, reporter: "Reporter"
         note=reporter.note,
         detail=detail,
         set_apart=keeper.set_apart,
-        told=told,
+        told=error_text,
     )
     reporter.note(f"a worker: {share.cpus:g} CPU, {share.gpus:g} GPU, {(share.memory or 0) / 1e9:.1f} GB")
     with reporter, closing(crew):
