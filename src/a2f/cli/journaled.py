@@ -249,7 +249,7 @@ def dry_run_batch(
             for note in [*notes, *_told(counts, journal)]:
                 click.echo(printable(note), err=True)
             tasks = [
-                replace(_shown(item), replace=keeper.may_replace(item), reason=why_todo(item, journal.recipe))
+                replace(shown(item), replace=keeper.may_replace(item), reason=why_todo(item, journal.recipe))
                 for item in journal.todo()
             ]
         if not tasks:
