@@ -60,7 +60,7 @@ $(CORE): pyproject.toml
 
 $(DEV): $(CORE) constraints.txt
 	@echo "Installing the development extras into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --requirement requirements-dev.txt --editable '.[train,eval,openvino,formats,video,web,remote]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --requirement requirements-dev.txt --editable '.[train,eval,openvino,formats,video,web,remote,ray]'
 	@touch $@
 
 clean:

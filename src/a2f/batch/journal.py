@@ -169,7 +169,7 @@ class Journal:
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        self.path, self._mutex = path, threading.RLock()
+        self.path, self._mutex, self._together = path, threading.RLock(), False
         self.is_new = not path.exists()
         if self.is_new and read_only:
             raise JournalError(f"there is no journal {path}: give the file that a2f upscale --resume has written")
@@ -205,8 +205,26 @@ class Journal:
         Raises:
             JournalError: if it cannot be written, as on a full disk.
         """
-        with self._told(), self._base:
-            yield self._base
+        with self._told():
+            if self._together:
+                yield self._base
+                return
+            with self._base:
+                yield self._base
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """One write to the disk for all that is noted inside; all of it is noted, or nothing.
+
+        Raises:
+            JournalError: if it cannot be written.
+        """
+        with self.writing():
+            self._together = True
+            try:
+                yield
+            finally:
+                self._together = False
 
     @contextmanager
     def _told(self) -> Iterator[None]:

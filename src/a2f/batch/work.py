@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from a2f.batch.journal import GO_ON, Facts, Item, Journal
+from a2f.batch.journal import GO_ON, Facts, Item
 from a2f.batch.places import Places, ThisMachine
 from a2f.errors import (
     A2FError,
@@ -94,6 +94,30 @@ class Work:
     recorded: Callable[[Parts, Enlargement | None], Parts]
 
 
+class Notes(Protocol):
+    """What a `Keeper` tells the journal: a `Journal`, or what stands for one on another machine."""
+
+    recipe: int
+
+    def start(self, item: Item) -> None:
+        """Note that an item is begun."""
+
+    def placing(self, item: Item, output_sha256: str, facts: Facts) -> None:
+        """Note what a whole result is and what it was made of, before it gets its name."""
+
+    def done(self, item: Item, output: tuple[int, str], *, seconds: float) -> None:
+        """Note that the result is at its place."""
+
+    def skipped(self, item: Item, note: str, *, recipe: int | None, sha256: str | None) -> None:
+        """Note that there is nothing to do for an item, and why."""
+
+    def failed(self, item: Item, error: str, *, bad_file: bool, recipe: int, seconds: float) -> None:
+        """Note an item that failed."""
+
+    def put_back(self, item: Item) -> None:
+        """An item that was begun is left to do."""
+
+
 class Ended(Protocol):
     """What a front end knows of an image that it has done, or tried to do."""
 
@@ -122,7 +146,7 @@ class Keeper:
     """Does items by the journal: nothing is lost, nothing is done twice that is whole, nothing of others is replaced.
 
     Args:
-        journal: open for writing, in a run.
+        journal: open for writing, in a run; or what passes notes on to it.
         recipe: of the run.
         overwrite: results of others may be replaced.
         places: where sources and results are.
@@ -132,7 +156,7 @@ class Keeper:
 
     def __init__(
         self,
-        journal: Journal,
+        journal: Notes,
         recipe: Recipe,
         *,
         overwrite: bool,
@@ -259,11 +283,24 @@ class Keeper:
         bad = isinstance(error, BAD_FILE) and not any(_numbers(error))  # a disk or a network that fails is not the file
         seconds = time.perf_counter() - began
         self.journal.failed(item, self.told(error), bad_file=bad, recipe=self.number, seconds=seconds)
-        if bad and self.quarantine is not None:
-            with self.places.reading(item.source) as source:
-                set_apart(source, self.quarantine, name=f"{item.id}-{source.name}", reason=self.told(error))
+        if bad:
+            self.set_apart(item, self.told(error))
         if full:
             raise WriteError(f"{error.message}. The batch ends here", GO_ON) from error
+
+    def set_apart(self, item: Item, reason: str) -> None:
+        """Put a bad file into the folder for them, if there is one.
+
+        Args:
+            item: which.
+            reason: what is wrong with it.
+
+        Raises:
+            WriteError: if that cannot be.
+        """
+        if self.quarantine is not None:
+            with self.places.reading(item.source) as source:
+                set_apart(source, self.quarantine, name=f"{item.id}-{source.name}", reason=reason)
 
 
 def sha256_of(path: Path) -> str:

@@ -1,14 +1,15 @@
-"""``a2f upscale`` with a journal: --journal, --resume, --retry-failed, --shard and --watch."""
+"""``a2f upscale`` with a journal: --journal, --resume, --retry-failed, --shard, --watch and --ray."""
 
 import functools
 import os
 import tempfile
+import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -27,8 +28,14 @@ from a2f.cli.dry_run import dry_run
 from a2f.cli.inputs import STDIN, OutputNames, Task
 from a2f.cli.report import Reporter
 from a2f.errors import A2FError, ImageReadError, OutputExistsError, UsageError
-from a2f.files import times_of
+from a2f.files import Parts, times_of
 from a2f.imageio.formats import is_image_name
+from a2f.pipeline import Enlargement
+
+if TYPE_CHECKING:
+    from a2f.cli.cluster import ClusterOptions
+
+Recorded = Callable[[Parts, Enlargement | None], Parts]
 
 SETTLE_S = 2.0
 SCANS = 4  # scans of a folder during the settle time
@@ -49,6 +56,7 @@ class JournalOptions:
         quarantine: folder for bad files; None for none.
         watch: process new files until Ctrl-C.
         settle_s: time that a new file must remain unchanged, seconds.
+        cluster: the cluster that does the work; None for this machine.
     """
 
     journal: Path | None = None
@@ -59,6 +67,7 @@ class JournalOptions:
     quarantine: Path | None = None
     watch: bool = False
     settle_s: float = SETTLE_S
+    cluster: "ClusterOptions | None" = None
 
     @property
     def is_asked(self) -> bool:
@@ -116,6 +125,8 @@ class Session:
             check_target(output or inputs[0])
             self.places = Remote()
         self.archive: ArchiveTarget | None = None
+        if batch.cluster is not None:
+            batch.cluster.check(output, watch=batch.watch)
         if output is not None and output.startswith(ZIP):
             self.places = self.archive = ArchiveTarget(output, self.places)
         first = inputs[0] if is_address(inputs[0]) or os.path.isdir(inputs[0]) else os.path.dirname(inputs[0])
@@ -187,10 +198,14 @@ def run_batch(
         reporter = Reporter(counts["todo"], as_json=as_json, verbose=verbose, quiet=quiet, resume_option="--resume")
         for note in [*notes, *_told(counts, journal)]:
             reporter.note(note)
-        if counts["todo"]:
+        if counts["todo"] and batch.cluster is not None:
+            from a2f.cli.cluster import work_on_cluster
+
+            work_on_cluster(session, recipe, batch.cluster, reporter)
+        elif counts["todo"]:
             first = next(journal.todo())
             runner = Runner(options, count=counts["todo"], first=Path(first.source))
-            _work(runner, session.keeper(recipe), reporter)
+            _work(runner, session, recipe, reporter)
         if session.archive is not None:
             session.archive.pack()
         journal.end()
@@ -234,7 +249,7 @@ def dry_run_batch(
             for note in [*notes, *_told(counts, journal)]:
                 click.echo(printable(note), err=True)
             tasks = [
-                replace(_shown(item), replace=keeper.may_replace(item), reason=why_todo(item, journal.recipe))
+                replace(shown(item), replace=keeper.may_replace(item), reason=why_todo(item, journal.recipe))
                 for item in journal.todo()
             ]
         if not tasks:
@@ -281,17 +296,18 @@ def _watch(session: Session, recipe: Recipe, reporter: Reporter) -> NoReturn:
                     known.add(note)
                 runner = runner or Runner(session.options, count=MANY, first=Path(ready[0].source))
                 keeper = session.keeper(recipe)
-                for outcome in runner.run(journal.todo(), functools.partial(_one, runner, keeper)):
+                for outcome in runner.run(journal.todo(), functools.partial(do_item, runner, keeper)):
                     reporter(outcome)
                 journal.end()
             time.sleep(max(session.batch.settle_s / SCANS, PAUSE_FACTOR * took, MIN_PAUSE_S))
 
 
-def _work(runner: Runner, keeper: Keeper, reporter: Reporter) -> None:
+def _work(runner: Runner, session: Session, recipe: Recipe, reporter: Reporter) -> None:
     runner.progress = reporter.progress
+    keeper = session.keeper(recipe)
     with reporter:
         try:
-            for outcome in runner.run(keeper.journal.todo(), functools.partial(_one, runner, keeper)):
+            for outcome in runner.run(session.journal.todo(), functools.partial(do_item, runner, keeper)):
                 reporter(outcome)
         except KeyboardInterrupt:
             reporter.interrupted()
@@ -300,8 +316,51 @@ def _work(runner: Runner, keeper: Keeper, reporter: Reporter) -> None:
             reporter.note(note)
 
 
-def _one(runner: Runner, keeper: Keeper, item: Item) -> Outcome:
-    task = _shown(item)
+class Turn:
+    """The right to make a result: taken for one item, and given back when its last byte is made.
+
+    What comes before and after, as copying from and to an object store, needs no turn.
+
+    Args:
+        lock: that all who take turns share.
+    """
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock, self._held = lock, False
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self._held = True
+
+    def __exit__(self, *error: object) -> None:
+        self._give_back()
+
+    def until_made(self, recorded: Recorded) -> Recorded:
+        """A `recorded` of `a2f.pipeline.write` before which the turn is given back."""
+
+        def made(parts: Parts) -> Parts:
+            yield from parts
+            self._give_back()
+
+        return lambda parts, enlargement: recorded(made(parts), enlargement)
+
+    def _give_back(self) -> None:
+        if self._held:
+            self._held = False
+            self._lock.release()
+
+
+def do_item(runner: Runner, keeper: Keeper, item: Item, *, turn: Turn | None = None) -> Outcome:
+    """Do one item, and tell what became of it.
+
+    Args:
+        runner: enlarges.
+        keeper: of the journal.
+        item: which.
+        turn: to be had while the result is made; None where any number may be made at a time.
+    """
+    task = shown(item)
+    own = turn or Turn(threading.Lock())
 
     def enlarge(work: Work) -> Outcome:
         given = replace(task, replace=work.replace, recorded=work.recorded)
@@ -309,7 +368,8 @@ def _one(runner: Runner, keeper: Keeper, item: Item) -> Outcome:
             given = replace(given, times=times_of(work.source))
         else:
             given = replace(given, source=work.source, target=work.target)
-        return replace(runner.one(given, stdin=bytes), task=task)
+        with own:
+            return replace(runner.one(replace(given, recorded=own.until_made(work.recorded)), stdin=bytes), task=task)
 
     def failed(error: A2FError) -> Outcome:
         named = exists_already(task) if isinstance(error, OutputExistsError) else error
@@ -321,7 +381,7 @@ def _one(runner: Runner, keeper: Keeper, item: Item) -> Outcome:
     return outcome
 
 
-def _shown(item: Item) -> Task:
+def shown(item: Item) -> Task:
     """An item as a task, with a path relative to the current folder if it is inside."""
     remote = is_address(item.source) or is_address(item.target)
     addresses = (item.source, item.target) if remote else None

@@ -29,6 +29,7 @@ class Reporter:
         self.resume_option = resume_option
         self.count, self.as_json, self.verbose = count, as_json, verbose
         self.messages = Messages(quiet=quiet)
+        self.stdout = sys.stdout  # of this moment: Ray writes messages of its own to the standard output
         self.failed: list[Outcome] = []
         self.skipped = self.done = 0
         self.engines_told: set[str] = set()
@@ -68,7 +69,7 @@ class Reporter:
         else:
             self._tell_done(outcome)
         if self.as_json:
-            click.echo(json_line(_record(outcome)))
+            click.echo(json_line(_record(outcome)), file=self.stdout)
         if self.messages.bar is not None and self.count > 1:
             self.messages.bar.update()
 

@@ -30,6 +30,7 @@ from a2f.errors import UsageError, WeightsError
 
 if TYPE_CHECKING:
     from a2f.cli.batch import BatchOptions, Runner
+    from a2f.cli.cluster import ClusterOptions
     from a2f.cli.inputs import OutputNames, Task
     from a2f.cli.journaled import JournalOptions
     from a2f.cli.report import Reporter
@@ -171,6 +172,30 @@ Exit code: 0 all done, 1 some failed, 2 usage error, 3 all failed.
     help="For --watch: process a file when it has not changed for S seconds.",
 )
 @click.option("--shard", metavar="I/N", help="Process only the I-th of N parts of the files, for several machines.")
+@click.option(
+    "--ray",
+    is_flag=False,
+    flag_value="auto",
+    metavar="[ADDRESS]",
+    help="Process the batch on all machines of a Ray cluster. ADDRESS is host:port, or local for this machine alone. "
+    "Put --ray last, or write --ray=ADDRESS.  [without ADDRESS: the cluster of this machine]",
+)
+@click.option(
+    "--ray-cpus",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    metavar="N",
+    help="For --ray: cores of each worker. -j is the number of workers.",
+)
+@click.option(
+    "--ray-gpus",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    metavar="N",
+    help="For --ray: GPUs of each worker, such as 0.25.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Print engine, device, precision, threads and times.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
 def upscale(inputs: tuple[str, ...], dry_run: bool, as_json: bool, verbose: bool, quiet: bool, **given: Any) -> int:
@@ -283,7 +308,14 @@ def _batch(given: dict[str, Any]) -> "JournalOptions":
         watch=given["watch"],
         settle_s=given["settle"],
         shard=None if given["shard"] is None else shard_of(given["shard"]),
+        cluster=None if given["ray"] is None else _cluster(given),
     )
+
+
+def _cluster(given: dict[str, Any]) -> "ClusterOptions":
+    from a2f.cli.cluster import ClusterOptions
+
+    return ClusterOptions(address=given["ray"], cpus=given["ray_cpus"], gpus=given["ray_gpus"])
 
 
 def _target(given: dict[str, Any]) -> "Target":
