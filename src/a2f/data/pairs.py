@@ -8,9 +8,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +19,7 @@ from a2f.errors import ImageReadError, InputError
 from a2f.imageio.formats import image_suffixes, is_image_name
 from a2f.imageio.rgb import read_rgb8
 from a2f.resize import imresize
+from a2f.workers import worker_processes
 
 Image = NDArray[np.uint8]
 
@@ -241,8 +240,7 @@ def load_pairs(
         InputError: if an LR image has another size than HR / s.
     """
     files = [(path, (lr or {}).get(path)) for path in paths]
-    # Spawn, not fork: the parent may have threads of torch, which do not survive a fork.
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+    with worker_processes(os.cpu_count() or 1) as pool:
         for path, made in zip(paths, pool.map(partial(_try_pair, scale=scale), files, chunksize=4), strict=True):
             if isinstance(made, ImageReadError):
                 on_error(made)

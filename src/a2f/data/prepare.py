@@ -1,17 +1,13 @@
 """Prepare a folder of photographs for training: check them, cut sub-images, make LR images and an index."""
 
 import hashlib
-import os
-import signal
-import threading
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +23,7 @@ from a2f.imageio import Picture, encode_image
 from a2f.imageio.formats import is_image_name
 from a2f.imageio.rgb import read_rgb8
 from a2f.resize import imresize
+from a2f.workers import worker_processes
 
 Image = NDArray[np.uint8]
 
@@ -253,8 +250,7 @@ def _parallel(do: partial[Prepared], tasks: tuple[Source, ...], *, jobs: int) ->
     if jobs == 1:
         yield from map(do, tasks)
         return
-    # Spawn, not fork: the parent may have threads of other libraries, which do not survive a fork.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_exit_with_parent) as pool:
+    with worker_processes(jobs) as pool:
         waiting = iter(tasks)
         futures: list[Future[Prepared]] = [pool.submit(do, task) for task in islice(waiting, 4 * jobs)]
         try:
@@ -267,16 +263,3 @@ def _parallel(do: partial[Prepared], tasks: tuple[Source, ...], *, jobs: int) ->
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _exit_with_parent() -> None:
-    """In a worker: ignore Ctrl-C, which the parent handles, and exit when the parent ends for any reason."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = parent_process()
-    if parent is not None:
-        threading.Thread(target=_exit_when, args=(parent.sentinel,), daemon=True).start()
-
-
-def _exit_when(sentinel: int) -> None:
-    connection.wait([sentinel])
-    os._exit(1)

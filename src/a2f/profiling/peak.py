@@ -3,8 +3,6 @@
 import functools
 import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from a2f.runtime import load_engine
 from a2f.runtime.options import EngineName
 from a2f.upscaler import Upscaler
 from a2f.weights import Weights
+from a2f.workers import worker_processes
 
 SMALL_PX = 16  # side of the first image; the spatial attention of some networks needs at least this size
 
@@ -82,7 +81,7 @@ def _measured(opened: Callable[[], Upscaler], width: int, height: int, *, engine
         raise UsageError("the peak memory of a process cannot be read on this system: leave out --memory")
     if device.startswith("cuda") and engine != "torch":
         raise UsageError("the peak memory on CUDA is measured with --engine torch only")
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with worker_processes(1) as pool:
         return pool.submit(_peak_of_this_process, opened, width, height, device).result()
 
 
