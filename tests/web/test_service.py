@@ -184,10 +184,15 @@ def test_a_format_that_would_lose_something(client, picture) -> None:
 def test_problems_speak_of_options_of_a_request(client, picture, given, query: str, said: str) -> None:
     cut = given.pop("cut", 0)
     file = picture(**given)
-    answer = client.post(f"/v1/upscale?{query}", content=file[:-cut] if cut else file)
+    sent = file[:-cut] if cut else file
+    answer = client.post(f"/v1/upscale?{query}", content=sent)
     assert answer.status_code == 422, answer.text
     detail = answer.json()["detail"]
     assert said in detail
+    options = answer.json()["options"]
+    assert (said in options) == said.endswith("=true")
+    for option in options:  # each helps by itself
+        assert client.post(f"/v1/upscale?{query}&{option}", content=sent).status_code == 200
     for foreign in ("--", "=True", " -f", "pip install", "weights file", ".safetensors"):
         assert foreign not in detail
 

@@ -82,7 +82,7 @@ for (const [name, detail, button, option] of [
 ] as const) {
   test(`a problem that an option mends has a button: ${name}`, async ({ page }) => {
     mock.outcome = "failed";
-    mock.problem = { type: `/problems/${name}`, title: "Title", status: 422, detail };
+    mock.problem = { type: `/problems/${name}`, title: "Title", status: 422, detail, options: [`${option}=true`] };
     mock.unless = option;
     await page.setInputFiles("input[type=file]", [GIVEN, { ...GIVEN, name: "two.png" }]);
     await page.getByRole("button", { name: "Enlarge all 2" }).click();

@@ -1,8 +1,9 @@
 /** What needs no browser. */
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 
 import { upToDate } from "../packages/a2f-web/src/exif";
 import { fillHidden } from "../packages/a2f-web/src/alpha";
+import { FeaturesInFile } from "../packages/a2f-web/src/features";
 import { gateOf } from "../packages/a2f-web/src/gates";
 import { qualityOfTable } from "../packages/a2f-web/src/jpeg_quality";
 import { carriedOver, factsOf, inJpeg, inWebp, pngChunks } from "../packages/a2f-web/src/metadata";
@@ -124,6 +125,35 @@ describe("metadata", () => {
     expect(await factsOf(new TextEncoder().encode("no picture at all"))).toMatchObject({ type: null, grey: false });
   });
 
+  test("a profile that unpacks to more than a JPEG can hold counts as damaged", async () => {
+    const png = async (profile: Uint8Array<ArrayBuffer>) => {
+      const writer = new PngWriter({ width: 1, height: 1 }, { grey: true, alpha: false }, await pngChunks({ icc: profile, exif: null }));
+      await writer.row(Uint8ClampedArray.of(1, 1, 1, 255));
+      return new Uint8Array(await (await writer.end()).arrayBuffer());
+    };
+    const most = 255 * (65535 - 2 - 14);
+    const largest = new Uint8Array(most);
+    expect((await factsOf(await png(largest))).icc).toHaveLength(most);
+    const bomb = await png(new Uint8Array(most + 1));
+    expect(bomb.length).toBeLessThan(50_000);
+    expect(await factsOf(bomb)).toMatchObject({ type: "image/png", icc: null, grey: true });
+    const webp = inWebp(new TextEncoder().encode("RIFF\u000c\0\0\0WEBPVP8 \0\0\0\0"), { icc: new Uint8Array(most + 1), exif: null }, { width: 9, height: 9 }, false);
+    expect((await factsOf(webp)).icc).toBeNull();
+    const jpeg = inJpeg(Uint8Array.of(0xff, 0xd8, 0xff, 0xd9), { icc: largest, exif: null });
+    expect((await factsOf(jpeg)).icc).toHaveLength(most);
+  });
+
+  test("damage inside a packed profile loses the profile alone", async () => {
+    const writer = new PngWriter({ width: 1, height: 1 }, { grey: true, alpha: false }, await pngChunks({ icc, exif: exifBlock() }));
+    await writer.row(Uint8ClampedArray.of(1, 1, 1, 255));
+    const png = new Uint8Array(await (await writer.end()).arrayBuffer());
+    const at = png.findIndex((_, k) => new TextDecoder().decode(png.subarray(k, k + 4)) === "iCCP");
+    png.fill(0xaa, at + 20, at + 60);
+    const found = await factsOf(png);
+    expect(found.icc).toBeNull();
+    expect(found.exif).toEqual(exifBlock());
+  });
+
   test("the quality of a JPEG shows in its table", () => {
     expect(qualityOfTable(new Array<number>(64).fill(1))).toBe(100);
     const table50 = [16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62];
@@ -204,14 +234,14 @@ describe("words", () => {
 });
 
 describe("words for what went wrong", () => {
-  const problem = (name: string, detail: string) => refusalOf({ type: `/problems/${name}`, title: "Title", detail });
+  const problem = (name: string, detail: string, ...options: string[]) => refusalOf({ type: `/problems/${name}`, title: "Title", detail, options });
 
-  test("advice for programs becomes buttons", () => {
-    const alpha = problem("format-loses", "jpeg cannot hold transparency: choose png, webp or tiff, or accept the loss (force=true)");
+  test("options that help become buttons", () => {
+    const alpha = problem("format-loses", "jpeg cannot hold transparency: choose png, webp or tiff, or accept the loss (force=true)", "force=true");
     expect(alpha.message).toBe("JPEG cannot hold transparency.");
     expect(alpha.remedies).toEqual(["as-png", "white"]);
-    expect(problem("format-loses", "jpeg cannot hold 16 bits a channel: choose png or tiff, or accept the loss (force=true)").remedies).toEqual(["as-png", "loss"]);
-    const cut = problem("damaged-picture", "the picture is truncated or damaged: enlarge what there is with allow_truncated=true");
+    expect(problem("format-loses", "jpeg cannot hold 16 bits a channel: choose png or tiff, or accept the loss (force=true)", "force=true").remedies).toEqual(["as-png", "loss"]);
+    const cut = problem("damaged-picture", "the picture is truncated or damaged: enlarge what there is with allow_truncated=true", "allow_truncated=true");
     expect([cut.remedies, cut.isFinal]).toEqual([["truncated"], true]);
     const gone = problem("damaged-picture", "the picture is truncated or damaged; too much of it is missing");
     expect([gone.remedies, gone.isFinal]).toEqual([[], true]);
@@ -249,4 +279,20 @@ describe("the server's interface", () => {
     for await (const data of eventsIn(stream)) found.push(data);
     expect(found).toEqual(['{"a":"ä"}', "2"]);
   });
+});
+
+test("a temporary file that cannot grow is closed and removed", async () => {
+  const told: string[] = [];
+  const file = { truncate: () => { throw new Error("full"); }, close: () => told.push("closed") };
+  const folder = {
+    getFileHandle: async () => ({ createSyncAccessHandle: async () => file }),
+    removeEntry: async () => { told.push("removed"); },
+  };
+  vi.stubGlobal("navigator", { storage: { getDirectory: async () => folder } });
+  try {
+    await expect(FeaturesInFile.open(16, 1000, 1000)).rejects.toThrow("no temporary file of 64 MB (full)");
+  } finally {
+    vi.unstubAllGlobals();
+  }
+  expect(told).toEqual(["closed", "removed"]);
 });

@@ -23,6 +23,7 @@ DECODING = {
     "dds": (4.8, 4.8),
     "ppm": (4.0, 6.0),
 }
+MIN_RGB_BYTES = 3 * min(eight for eight, _ in DECODING.values())  # for a pixel of 8-bit RGB, in the best format
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -166,7 +166,8 @@ def _schemas() -> Node:
         type={"type": "string", "enum": [f"/problems/{name}" for name in KINDS]},
         title={"type": "string"},
         status={"type": "integer"},
-        detail={"type": "string"},
+        detail={"type": "string", "description": "For people; it may change."},
+        options=texts | {"description": "Options with which the request would pass, each by itself: `force=true`."},
     )
     job = _object(
         id={"type": "string"},

@@ -139,6 +139,12 @@ def in_requests(error: Exception) -> str:
     return error.text(_as_parameter) if isinstance(error, A2FError) else str(error)
 
 
+def helpful_options(error: Exception) -> tuple[str, ...]:
+    """The options with which a request would pass, with their values: ``("force=true",)``."""
+    hints = error.hints if isinstance(error, A2FError) else ()
+    return tuple(_as_parameter(hint) for hint in hints if hint.value is not None and hint.option in parameters())
+
+
 def _as_parameter(hint: Hint) -> str:
     """The option of a hint in a request: ``force=true``, ``dtype=float32``, ``quality``; nothing for other options."""
     if hint.option not in parameters():

@@ -106,16 +106,25 @@ class ProblemError(Exception):
         name: of one of `KINDS`.
         detail: what was got, what is allowed, what to do.
         retry_after_s: seconds after which to try again; None if that would not help.
+        options: options with which the request would pass, each by itself: ``("force=true",)``.
     """
 
-    def __init__(self, name: str, detail: str, *, retry_after_s: int | None = None) -> None:
+    def __init__(
+        self, name: str, detail: str, *, retry_after_s: int | None = None, options: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(detail)
-        self.kind, self.detail, self.retry_after_s = KINDS[name], detail, retry_after_s
+        self.kind, self.detail, self.retry_after_s, self.options = KINDS[name], detail, retry_after_s, options
 
     def as_json(self) -> dict[str, Any]:
         """The body of the answer."""
         kind = self.kind
-        return {"type": f"/problems/{kind.name}", "title": kind.title, "status": kind.status, "detail": self.detail}
+        return {
+            "type": f"/problems/{kind.name}",
+            "title": kind.title,
+            "status": kind.status,
+            "detail": self.detail,
+            "options": list(self.options),
+        }
 
     def headers(self) -> dict[str, str]:
         """Headers of the answer."""

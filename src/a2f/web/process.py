@@ -193,7 +193,7 @@ class WorkerProcess:
             if told["kind"] == "progress":
                 await tell(float(told["share"]))
             elif told["kind"] == "problem":
-                raise ProblemError(told["name"], told["detail"])
+                raise ProblemError(told["name"], told["detail"], options=tuple(told["options"]))
             else:
                 return told, file
 

@@ -5,9 +5,9 @@ import re
 from dataclasses import dataclass, field
 
 from a2f.errors import UsageError
+from a2f.imageio.limits import MIN_RGB_BYTES
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-DECODING_BYTES = 6  # of memory, at least, for a pixel of a picture that is read
 LEAST_WORKER_BYTES = 400 * 10**6
 OUTPUT_FACTOR = 16  # pixels of a result for each pixel that a picture may have
 
@@ -102,8 +102,11 @@ class Settings:
 
     @property
     def pixels(self) -> int:
-        """Pixels that a picture may have: what was asked for, or what can be decoded in a worker's memory."""
-        return min(self.most_pixels, self.worker_bytes // (2 * DECODING_BYTES))
+        """Pixels that a picture may have: what was asked for, or what can be decoded in a worker's memory.
+
+        The memory for the format of a picture is checked when its header is read.
+        """
+        return min(self.most_pixels, int(self.worker_bytes / MIN_RGB_BYTES))
 
 
 def default_workers() -> int:

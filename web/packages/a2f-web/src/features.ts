@@ -74,14 +74,18 @@ export class FeaturesInFile implements Features {
 
   static async open(channels: number, height: number, width: number): Promise<FeaturesInFile> {
     const bytes = channels * height * width * 4;
+    const name = `a2f-features-${crypto.randomUUID()}`;
+    let folder: FileSystemDirectoryHandle | undefined;
+    let file: FileSystemSyncAccessHandle | undefined;
     try {
-      const folder = await navigator.storage.getDirectory();
-      const name = `a2f-features-${crypto.randomUUID()}`;
+      folder = await navigator.storage.getDirectory();
       const handle = await folder.getFileHandle(name, { create: true });
-      const file = await handle.createSyncAccessHandle();
+      file = await handle.createSyncAccessHandle();
       file.truncate(bytes);
       return new FeaturesInFile(channels, width, folder, name, file);
     } catch (error) {
+      file?.close(); // an open handle would lock the file, and it could not be removed
+      await folder?.removeEntry(name).catch(() => undefined); // it may not have been made
       const megabytes = Math.ceil(bytes / 1e6);
       const why = error instanceof Error ? error.message : String(error);
       throw new UpscaleError("memory", `no temporary file of ${megabytes} MB (${why}): free space or raise maxMemory`);

@@ -26,23 +26,24 @@ export interface FileFacts extends Metadata {
   readonly jpegQuality: number | null;
 }
 
+const READERS = { "image/jpeg": ofJpeg, "image/png": ofPng, "image/webp": ofWebp };
 const NOTHING: FileFacts = { type: null, icc: null, exif: null, grey: false, jpegQuality: null };
 const EXIF_NAME = "Exif\0\0";
 const ICC_NAME = "ICC_PROFILE\0";
 /** Of a JPEG segment: 65,535 less its length and the name and numbers of a part of a profile. */
 const ICC_PART = 65535 - 2 - 14;
+/** Of a profile: what the 255 parts of a JPEG hold. A larger one counts as damaged, also in PNG and WebP. */
+const MAX_ICC_BYTES = 255 * ICC_PART;
 
 /** Read what a file says; damage in it is passed over, since decoding judges the file. */
 export async function factsOf(file: Bytes): Promise<FileFacts> {
   const type = typeOf(file);
   try {
-    if (type === "image/jpeg") return ofJpeg(file);
-    if (type === "image/png") return await ofPng(file);
-    if (type === "image/webp") return ofWebp(file);
+    const facts = type === null ? NOTHING : await READERS[type](file);
+    return facts.icc && facts.icc.length > MAX_ICC_BYTES ? { ...facts, icc: null } : facts;
   } catch {
     return { ...NOTHING, type };
   }
-  return NOTHING;
 }
 
 function typeOf(file: Bytes): FileFacts["type"] {
@@ -143,7 +144,7 @@ async function ofPng(file: Bytes): Promise<FileFacts> {
     const length = u32(file, at);
     const name = textAt(file, at + 4, 4);
     const data = file.subarray(at + 8, at + 8 + length);
-    if (name === "iCCP") icc = await inflated(data.subarray(data.indexOf(0) + 2));
+    if (name === "iCCP") icc ??= await inflated(data.subarray(data.indexOf(0) + 2), MAX_ICC_BYTES);
     if (name === "eXIf") exif = data.slice();
     if (name === "IEND") break;
     at += 12 + length;
@@ -181,9 +182,23 @@ function segment(marker: number, data: Bytes): Bytes {
   return joined(head, data);
 }
 
-async function inflated(data: Bytes): Promise<Bytes> {
-  const stream = new Blob([data]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
+/** Unpack up to a limit: a few kilobytes may unpack to gigabytes. null if there is more, or if it is damaged. */
+async function inflated(data: Bytes, limit: number): Promise<Bytes | null> {
+  const reader = new Blob([data]).stream().pipeThrough(new DecompressionStream("deflate")).getReader();
+  const parts: Bytes[] = [];
+  let length = 0;
+  try {
+    for (let next = await reader.read(); !next.done; next = await reader.read()) {
+      length += next.value.length;
+      if (length > limit) return null;
+      parts.push(next.value);
+    }
+  } catch {
+    return null;
+  } finally {
+    await reader.cancel().catch(() => undefined); // of a damaged stream it fails, and there is nothing left to do
+  }
+  return joined(...parts);
 }
 
 function joined(...parts: Bytes[]): Bytes {

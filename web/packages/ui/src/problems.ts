@@ -8,6 +8,8 @@ export interface Problem {
   readonly type: string;
   readonly title: string;
   readonly detail?: string;
+  /** Options with which the request would pass, each by itself: "force=true". */
+  readonly options?: readonly string[];
 }
 
 interface Told {
@@ -43,14 +45,14 @@ const KINDS: Readonly<Record<string, Told>> = {
 };
 
 /** What the page says to a problem of the server, and what a person can do. */
-export function refusalOf({ type, title, detail = "" }: Problem): Refusal {
+export function refusalOf({ type, title, detail = "", options = [] }: Problem): Refusal {
   const told = KINDS[type.replace(/^.*\//, "")];
   if (!told) return new Refusal(sentence(title), AGAIN);
   // The detail is a fact, a colon, and advice; the advice names an option where that would help.
   const fact = told.isDetailed && !detail.includes("=") ? detail : detail.split(": ")[0];
   const remedies = [...(told.remedies ?? [])];
-  if (detail.includes("force=")) remedies.push(fact.endsWith("cannot hold transparency") ? "white" : "loss");
-  if (detail.includes("allow_truncated=")) remedies.push("truncated");
+  if (options.includes("force=true")) remedies.push(fact.endsWith("cannot hold transparency") ? "white" : "loss");
+  if (options.includes("allow_truncated=true")) remedies.push("truncated");
   return new Refusal(textOf(told, fact), remedies, told.isFinal);
 }
 
