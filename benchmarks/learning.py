@@ -1,39 +1,80 @@
-"""How PSNR grows with training: ends of runs of several lengths over log steps, and two trainers over the minutes.
+"""Learning curves: PSNR over the LR pixels that a training has seen, and two trainers over the minutes.
 
-    python -m benchmarks.learning [--write]
+    python -m benchmarks.learning [--authors FILE --train DIR] [--write]
 
-Reads the logs in docs/runs, which training left (log.csv of a run, copied), and draws docs/images/learning.svg and
-docs/images/trainers.svg, and PNG beside them. An extrapolation is a guess: two of them are given, and how they were
-made.
+Reads the logs in docs/runs (log.csv of a run, copied) and draws docs/images/learning.svg and docs/images/trainers.svg,
+with PNG files beside them. With --authors and --train, it first measures the checkpoint of the paper's authors
+(`a2f convert`) on the validation images of DIR, exactly as a training measures itself, and keeps the figure in
+docs/runs/authors.json.
 """
 
 import argparse
 import csv
+import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from a2f.evaluation.published import table_6
-from a2f.figures.style import BLACK, BLUE, FAINT, GREEN, GREY, ORANGE, PURPLE, RED
+from a2f.data.pairs import central_crop, find_images, load_pairs, read_image_list
+from a2f.figures.style import BLACK, BLUE, FAINT, GREEN, ORANGE, PURPLE, RED
+from a2f.model.a2f import from_weights
+from a2f.training.start import VALIDATION_LR_PX
+from a2f.training.validation import enlarged, score
+from a2f.weights import read_weights
 from benchmarks.markdown import ROOT, fill, table
 from benchmarks.pictures import picture
 
 RUNS = ROOT / "docs" / "runs"
+AUTHORS = RUNS / "authors.json"
+VALIDATION = ROOT / "docs" / "validation-pictures.txt"
 COLORS = (BLUE, RED, GREEN, PURPLE, ORANGE)
-LONGER = (100_000, 300_000, 1_000_000)
-BICUBIC = 28.43  # Set5 x4, RESULTS.md
-PAPER = next(row.figures["Set5"][0] for row in table_6() if (row.method, row.scale) == ("A²F-SD", 4))
+PAPER_PX = 1_000_000 * 16 * 48**2  # LR pixels that the paper's training sees
+NEW_IMAGES_PX = 60_006 * 8 * 48**2  # the place of x4 where its training images changed
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One run: its steps, minutes and Set5 PSNR-Y."""
+    """A run: its steps, minutes and PSNR-Y."""
 
     name: str
     steps: np.ndarray
     minutes: np.ndarray
     psnr: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Campaign:
+    """A run whose PSNR is that of the 24 validation images.
+
+    Attributes:
+        file: name of its log in docs/runs, without the suffix.
+        label: name in the picture.
+        scale: s.
+        step_px: LR pixels of one step.
+        before_px: LR pixels that the weights of its start had seen in the run before it.
+    """
+
+    file: str
+    label: str
+    scale: int
+    step_px: int
+    before_px: int = 0
+
+    def points(self) -> tuple[np.ndarray, np.ndarray]:
+        """LR pixels seen, and PSNR-Y in dB."""
+        curve = read_curve(RUNS / f"{self.file}.csv")
+        return self.before_px + curve.steps * self.step_px, curve.psnr
+
+
+CAMPAIGN = (
+    Campaign(file="anytime_x4", label="anytime", scale=4, step_px=8 * 48**2),
+    Campaign(file="anytime_x4_half_rates", label="half the rates, twice the batch", scale=4, step_px=16 * 48**2,
+             before_px=NEW_IMAGES_PX),
+    Campaign(file="anytime_x2", label="anytime", scale=2, step_px=8 * 48**2),
+)  # fmt: skip
 
 
 def read_curve(path: Path) -> Curve:
@@ -44,40 +85,72 @@ def read_curve(path: Path) -> Curve:
     return Curve(path.stem, column("step"), column("seconds") / 60, column("psnr_y"))
 
 
-def fits(ends: list[tuple[float, float]]) -> dict[str, np.ndarray]:
-    """PSNR at `LONGER`, by two models of the ends (steps, PSNR): where it goes on as fast, and where it slows down."""
-    steps, psnr = (np.array(values) for values in zip(*sorted(ends), strict=True))
-    slope = (psnr[-1] - psnr[-2]) / np.log10(steps[-1] / steps[-2])
-    straight = psnr[-1] + slope * np.log10(np.array(LONGER) / steps[-1])
-    if len(ends) < 3:  # a curve with a limit has three unknowns
-        return {"straight over log steps": straight}
-    best: tuple[float, float, np.ndarray] | None = None
-    for power in np.linspace(0.1, 1.5, 141):  # psnr = limit - c * steps ** -power, least squares for each power
-        design = np.stack([np.ones_like(steps), -(steps**-power)], axis=1)
-        (limit, c), *_ = np.linalg.lstsq(design, psnr, rcond=None)
-        error = float(np.sum((design @ np.array([limit, c]) - psnr) ** 2))
-        if best is None or error < best[0]:
-            best = error, limit, limit - c * np.array(LONGER, float) ** -power
-    assert best is not None
-    return {"straight over log steps": straight, "slowing down (limit minus a power)": best[2]}
+def measure_authors(file: Path, folder: Path) -> None:
+    """Measure a converted checkpoint of the authors on the validation images, and keep the figure."""
+    weights = read_weights(file)
+    scale = weights.config.scale
+    paths = read_image_list(VALIDATION, folder=folder, among=find_images(folder))
+    pairs = [
+        central_crop(pair, side_px=VALIDATION_LR_PX) for _, pair in load_pairs(paths, scale=scale, on_error=_raise)
+    ]
+    torch.set_num_threads(1)
+    model = from_weights(weights).eval()
+    psnr = score(lambda lr: enlarged(model, lr), pairs, scale=scale, jpegs=False).psnr_y
+    kept = json.loads(AUTHORS.read_text(encoding="utf-8")) if AUTHORS.exists() else {}
+    AUTHORS.write_text(json.dumps(kept | {f"x{scale}": round(psnr, 4)}, indent=2) + "\n", encoding="utf-8")
 
 
-def draw_learning(curves: list[Curve], guesses: dict[str, np.ndarray]) -> None:
-    """Curves and ends over log steps, the guesses dashed."""
-    with picture("learning", height_in=4.0) as figure:
-        axis = figure.subplots()
-        for curve, color, marker in zip(curves, COLORS, "os^Dv", strict=False):
-            axis.plot(curve.steps, curve.psnr, linewidth=1, alpha=0.6, color=color)
-            end = curve.steps[-1], curve.psnr[-1]
-            axis.plot(*end, marker, color=color, label=curve.name.replace("_", " "))
-        last = max(curves, key=lambda c: c.steps[-1])
-        for (name, values), style in zip(guesses.items(), ("--", ":"), strict=False):
-            axis.plot([last.steps[-1], *LONGER], [last.psnr[-1], *values], style, color=GREY, label=f"guess: {name}")
-        axis.axhline(PAPER, color=BLACK, linewidth=0.8)
-        axis.annotate("the paper, 1,000,000 steps of 16 x 48", (600, PAPER + 0.03))
-        axis.set(xscale="log", xlabel="steps", ylabel="Set5 PSNR-Y, dB", ylim=(BICUBIC, None), title="A²F-SD x4")
-        axis.grid(color=FAINT, linewidth=0.4)
-        axis.legend(loc="lower right")
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def gains_per_doubling(seen: np.ndarray, psnr: np.ndarray) -> list[float]:
+    """What each doubling of the LR pixels gave, in dB, counted backwards from the end of a run."""
+    gains, end = [], seen[-1]
+    while end / 2 >= seen[0]:
+        later, earlier = np.interp([end, end / 2], seen, psnr)
+        gains.append(float(later - earlier))
+        end /= 2
+    return gains[::-1]
+
+
+def rows_of_campaign(authors: dict[str, float]) -> list[list[str]]:
+    """One row a run, and one for each checkpoint of the authors."""
+    rows = [["run", "LR pixels seen", "validation PSNR-Y", "each doubling gave"]]
+    for run in CAMPAIGN:
+        seen, psnr = run.points()
+        gains = " ".join(f"{gain:+.3f}" for gain in gains_per_doubling(seen, psnr))
+        rows.append([f"SD x{run.scale}, {run.label}", f"{seen[-1] / 1e9:.2f} billion", f"{psnr[-1]:.3f}", gains or "-"])
+    for scale, psnr in authors.items():
+        rows.append([f"SD {scale}, the authors", f"{PAPER_PX / 1e9:.0f} billion", f"{psnr:.3f}", "-"])
+    return rows
+
+
+def range_ahead(run: Campaign) -> str:
+    """What the paper's LR pixels would give if each further doubling gave as little, or as much, as one so far."""
+    seen, psnr = run.points()
+    gains = gains_per_doubling(seen, psnr)
+    doublings = math.log2(PAPER_PX / seen[-1])
+    low, high = (psnr[-1] + doublings * max(0.0, gain) for gain in (min(gains), max(gains)))
+    return f"SD x{run.scale}: {doublings:.1f} doublings to the LR pixels of the paper, {low:.2f} to {high:.2f} dB"
+
+
+def draw_learning(authors: dict[str, float]) -> None:
+    """PSNR over LR pixels, one panel a scale."""
+    with picture("learning", height_in=3.6) as figure:
+        for axis, scale in zip(figure.subplots(1, 2), (4, 2), strict=True):
+            runs = [run for run in CAMPAIGN if run.scale == scale]
+            for run, color, marker in zip(runs, COLORS, "os^Dv", strict=False):
+                seen, psnr = run.points()
+                axis.plot(seen, psnr, marker=marker, markersize=3, linewidth=1, color=color, label=run.label)
+            if scale == 4:
+                axis.axvline(NEW_IMAGES_PX, color=BLACK, linewidth=0.6, linestyle=":", label="other mix of images")
+            if f"x{scale}" in authors:
+                axis.plot(PAPER_PX, authors[f"x{scale}"], "*", color=BLACK, markersize=9, label="the authors")
+            axis.set(xscale="log", xlabel="LR pixels seen", title=f"A²F-SD x{scale}")
+            axis.set_ylabel("PSNR-Y of 24 validation images, dB" if scale == 4 else "")
+            axis.grid(color=FAINT, linewidth=0.4)
+            axis.legend(loc="upper left", fontsize=7)
 
 
 def draw_trainers(curves: list[Curve]) -> None:
@@ -96,26 +169,25 @@ def draw_trainers(curves: list[Curve]) -> None:
 
 
 def main() -> None:
-    """Read, print, draw, and write where asked to."""
+    """Read, print, draw, and write on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--authors", type=Path, metavar="FILE", help="converted checkpoint of the paper's authors")
+    parser.add_argument("--train", type=Path, metavar="DIR", help="folder of the training images")
     parser.add_argument("--write", action="store_true", help="draw the pictures and update RESULTS.md")
     a = parser.parse_args()
-    scratch = [read_curve(path) for path in sorted(RUNS.glob("scratch_*.csv"))]
-    trainers = [read_curve(path) for path in sorted(RUNS.glob("trainer_*.csv"))]
-    guesses = fits([(c.steps[-1], c.psnr[-1]) for c in scratch])
-    ends = [["run from scratch", "steps", "minutes", "Set5"]]
-    ends += [
-        [c.name.replace("_", " "), f"{c.steps[-1]:,.0f}", f"{c.minutes[-1]:.0f}", f"{c.psnr[-1]:.3f}"]
-        for c in sorted(scratch, key=lambda c: c.steps[-1])
-    ]
-    ahead = [["guess for a longer run", *(f"{n:,} steps" for n in LONGER)]]
-    ahead += [[name, *(f"{value:.2f}" for value in values)] for name, values in guesses.items()]
-    text = f"{table(ends)}\n\n{table(ahead)}"
+    if (a.authors is None) != (a.train is None):
+        parser.error("give --authors and --train together")
+    if a.authors is not None:
+        measure_authors(a.authors, a.train)
+    authors = json.loads(AUTHORS.read_text(encoding="utf-8"))
+    ahead = "\n".join(f"- {range_ahead(run)}" for run in CAMPAIGN if not run.before_px)
+    text = f"{table(rows_of_campaign(authors))}\n\n{ahead}"
     print(text)
+    trainers = [read_curve(path) for path in sorted(RUNS.glob("trainer_*.csv"))]
     for c in trainers:
         print(f"{c.name}: {c.psnr[-1]:.3f} dB after {c.minutes[-1]:.1f} minutes, {c.steps[-1]:.0f} steps")
     if a.write:
-        draw_learning(scratch, guesses)
+        draw_learning(authors)
         draw_trainers(trainers)
         fill(ROOT / "RESULTS.md", "learning", text)
 

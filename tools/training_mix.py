@@ -16,7 +16,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from a2f.data.pairs import find_images, listed, without
+from a2f.data.pairs import find_images, read_image_list, without_photographs_of
 
 VALIDATION = Path(__file__).resolve().parents[1] / "docs" / "validation-pictures.txt"
 DRAWN = "drawn"  # the folder of drawn images in TRAIN
@@ -54,10 +54,10 @@ def main() -> None:
     if a.out.exists() and any(a.out.iterdir()):
         parser.error(f"{a.out} is not empty: give an empty or new folder")
     images = find_images(a.train)
-    validation = listed(a.validation, folder=a.train, among=images)
-    trained = without(images, validation)
+    validation = read_image_list(a.validation, folder=a.train, among=images)
+    trained = without_photographs_of(images, validation)
     drawn = [path for path in trained if path.is_relative_to(a.train / DRAWN)]
-    photographs = without(trained, drawn)
+    photographs = without_photographs_of(trained, drawn)
     whole = photographs + drawn[:: a.drawn] + validation
     with ThreadPoolExecutor() as pool:
         list(pool.map(partial(keep, source=a.train, out=a.out), whole))
