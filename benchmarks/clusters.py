@@ -89,7 +89,7 @@ def hours_of(machine: Machine, count: int, job: dict[str, Any], speed: float) ->
 def requests_usd(count: int) -> float:
     """What the store asks for the requests of so many images."""
     prices, asked = store(), kept()["requests"]["an_image"]
-    return count / 1000 * sum(asked[kind] * prices[kind] for kind in ("put", "get"))
+    return float(count / 1000 * sum(asked[kind] * prices[kind] for kind in ("put", "get")))
 
 
 def usd(value: float) -> str:

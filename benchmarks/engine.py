@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
@@ -82,20 +83,22 @@ def torch_process(pipe: Connection, weights: Weights, threads: int, keep: bool) 
             pipe.send(time.perf_counter() - began)
 
 
+def _one_run(pipe: Connection) -> float:
+    pipe.send(True)
+    return float(pipe.recv())
+
+
 @contextmanager
 def torch_runs(weights: Weights, threads: int) -> Iterator[dict[str, Run]]:
     """The two processes with torch."""
-    context, pipes, runs = get_context("spawn"), [], {}
+    context, pipes = get_context("spawn"), []
+    runs: dict[str, Run] = {}
     for name, keep in ((BASE, False), ("torch eager, freed memory kept", True)):
         ours, theirs = context.Pipe()
         context.Process(target=torch_process, args=(theirs, weights, threads, keep), daemon=True).start()
         pipes.append(ours)
 
-        def run(pipe: Connection = ours) -> float:
-            pipe.send(True)
-            return float(pipe.recv())
-
-        runs[name] = run
+        runs[name] = partial(_one_run, ours)
     try:
         yield runs
     finally:

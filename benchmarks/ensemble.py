@@ -51,10 +51,10 @@ def gains(model: ShippedModel, data: Path, sets: list[str]) -> list[list[str]]:
     for name in sets:
         found: dict[int, list[float]] = {runs: [] for runs in sorted(VIEWS)}
         for item in load_set(data / name, scale=model.scale):
-            once, told = Once(engine), {"model": "", "data": name}
+            once = Once(engine)
             for runs, values in found.items():
                 upscaler = ensemble_of(once, runs)
-                score = score_set(upscaler, [item], **told, scale=model.scale, metrics=["psnr_y"])
+                score = score_set(upscaler, [item], model="", data=name, scale=model.scale, metrics=["psnr_y"])
                 values.append(score.mean("psnr_y"))
         means |= {(name, runs): float(np.mean(values)) for runs, values in found.items()}
     return [

@@ -35,6 +35,8 @@ from benchmarks.engine import timed
 from benchmarks.machine import describe
 from benchmarks.markdown import ROOT, fill, table
 
+LARGE_BYTES = 10**12  # more memory than any whole image needs
+
 SIZES = ((256, 256), (251, 127), (64, 65), (1, 256))  # height and width; the photograph has 256 x 256
 TILES = (16, 64, 100)
 
@@ -145,14 +147,13 @@ def sampled(folder: Path) -> list[list[str]]:
     ]
     rows = [head]
     weights = read_weights(find_shipped("sd", scale=2).path)
-    large = {"max_memory_bytes": 10**12}
     for path in sorted(p for p in folder.iterdir() if is_image_name(p))[:3]:
         pixels = read_image(path).pixels[:1200, :1600, :3]
         image = np.ascontiguousarray(pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max))
         cells = []
         for dtype in ("float32", "fast"):
-            whole = load_engine(weights, dtype=dtype, **large)(image)
-            pieces = load_engine(weights, dtype=dtype, tile=400, gates="sampled", **large)(image)
+            whole = load_engine(weights, dtype=dtype, max_memory=LARGE_BYTES)(image)
+            pieces = load_engine(weights, dtype=dtype, tile=400, gates="sampled", max_memory=LARGE_BYTES)(image)
             apart = np.abs(levels(pieces) - levels(whole)).max(axis=2)
             cells += [str(apart.max()), f"{(apart > 0).mean() * 1e6:.1f} in a million"]
         rows.append([f"{image.shape[1]} x {image.shape[0]}", *cells])

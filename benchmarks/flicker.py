@@ -61,7 +61,7 @@ def box_at(step: int, width: int, height: int) -> tuple[float, float, float, flo
 def seen(photo: Image.Image, step: int, size: tuple[int, int]) -> Array:
     """The frame at a step, [H, W, 3] in [0, 1]."""
     frame = photo.resize(size, Image.Resampling.BICUBIC, box=box_at(step, *photo.size))
-    return np.asarray(frame, np.float32) / 255
+    return np.asarray(frame, np.float32) / np.float32(255)
 
 
 def noisy(frame: Array, rng: np.random.Generator) -> Array:
@@ -91,7 +91,8 @@ def inside(image: Array) -> Array:
 def blurred(image: Array) -> Array:
     """Means of 32 x 32 pixels."""
     height, width = (side // 32 * 32 for side in image.shape[:2])
-    return image[:height, :width].reshape(height // 32, 32, width // 32, 32, -1).mean((1, 3))
+    means: Array = image[:height, :width].reshape(height // 32, 32, width // 32, 32, -1).mean((1, 3))
+    return means
 
 
 def changes(results: list[Array], of: Callable[[Array], Array] = lambda image: image) -> float:

@@ -55,7 +55,11 @@ def contenders(model: A2F, device: torch.device) -> dict[str, Contender]:
 
 def milliseconds(run: Callable[[], object], device: torch.device, rounds: int) -> float:
     """Median of one run, the device waited for."""
-    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+
+    def wait() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
     taken = []
     for turn in range(WARM_UP + rounds):
         wait()

@@ -81,8 +81,9 @@ def read_curve(path: Path) -> Curve:
     """A log.csv; its file name is what the curve is called."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    column = lambda name: np.array([float(row[name]) for row in rows])  # noqa: E731
-    return Curve(path.stem, column("step"), column("seconds") / 60, column("psnr_y"))
+    names = ("step", "seconds", "psnr_y")
+    steps, seconds, psnr = (np.array([float(row[name]) for row in rows]) for name in names)
+    return Curve(path.stem, steps, seconds / 60, psnr)
 
 
 def measure_authors(file: Path, folder: Path) -> None:
@@ -121,8 +122,8 @@ def rows_of_campaign(authors: dict[str, float]) -> list[list[str]]:
         seen, psnr = run.points()
         gains = " ".join(f"{gain:+.3f}" for gain in gains_per_doubling(seen, psnr))
         rows.append([f"SD x{run.scale}, {run.label}", f"{seen[-1] / 1e9:.2f} billion", f"{psnr[-1]:.3f}", gains or "-"])
-    for scale, psnr in authors.items():
-        rows.append([f"SD {scale}, the authors", f"{PAPER_PX / 1e9:.0f} billion", f"{psnr:.3f}", "-"])
+    for scale, figure in authors.items():
+        rows.append([f"SD {scale}, the authors", f"{PAPER_PX / 1e9:.0f} billion", f"{figure:.3f}", "-"])
     return rows
 
 

@@ -31,7 +31,8 @@ class Fixed:
     """The first batch, again and again."""
 
     def __init__(self, patches: Patches) -> None:
-        self.patches, self.made = patches, {}
+        self.patches = patches
+        self.made: dict[str, Batch] = {}
 
     def batch(self, step: int, **shape: object) -> Batch:
         """That of step 0, whatever the step."""

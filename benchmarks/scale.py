@@ -63,7 +63,8 @@ def jpeg(side: int) -> bytes:
 def repeated(do: Any) -> float:
     """Median seconds of the processor in a call; the first one does not count. Other work makes them hardly longer."""
     do()
-    seconds, end = [], time.perf_counter() + SECONDS_EACH
+    seconds: list[float] = []
+    end = time.perf_counter() + SECONDS_EACH
     while time.perf_counter() < end or len(seconds) < LEAST:
         began = time.process_time()
         do()

@@ -80,7 +80,7 @@ def models(official: Path, peers: Path) -> Iterator[Model]:
             scale=m.scale,
             weights=OURS,
             file=f"{m.file} {m.sha256[:8]}",
-            open=lambda path=m.path: load_engine(read_weights(path)),
+            open=partial(_opened, m.path),
         )
     for path in sorted(official.glob("*.pt")):
         weights = convert_official(path)
@@ -103,6 +103,10 @@ def models(official: Path, peers: Path) -> Iterator[Model]:
                     file=path.name,
                     open=partial(_open_peer, path, name, scale),
                 )
+
+
+def _opened(path: Path) -> Upscaler:
+    return load_engine(read_weights(path))
 
 
 def _open_peer(path: Path, name: str, scale: int) -> Upscaler:

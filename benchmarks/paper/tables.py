@@ -2,6 +2,7 @@
 
 import json
 from functools import cache
+from typing import Any
 
 from torch import nn
 
@@ -65,11 +66,13 @@ def table_1() -> str:
 
 def table_4() -> str:
     """Running time, and the ratio to A²F-SD."""
-    kept = json.loads(TIMES.read_text(encoding="utf-8")) if TIMES.exists() else {"machine": "", "rows": []}
+    kept: dict[str, Any] = (
+        json.loads(TIMES.read_text(encoding="utf-8")) if TIMES.exists() else {"machine": "", "rows": []}
+    )
     times = {(row["way"], row["model"]): row["median_s"] for row in kept["rows"]}
     ways = [way for way in ("torch", "onnxruntime", "cuda") if any(w == way for w, _ in times)]
     titles = {"torch": "PyTorch, CPU", "onnxruntime": "onnxruntime, CPU", "cuda": "PyTorch, CUDA"}
-    printed = {row["model"]: row for row in printed_table(4)}
+    printed: dict[str, Any] = {row["model"]: row for row in printed_table(4)}
     base = float(printed["A²F-SD"]["seconds"])
     head = ["network", "parameters, K", "Multi-Adds, G", "PSNR", "s, printed", "ratio, printed"]
     rows = [[*head, *(f"{titles[way]}: {what}" for way in ways for what in ("s", "ratio"))]]
@@ -172,8 +175,8 @@ def _counted(row: Published) -> tuple[str, str]:
     if name is None:
         return "-", "-"
     rules, network = CONVENTIONS[name], built(name, row.scale)
-    parameters, operations = rules.parameters(network, row.scale), rules.multi_adds(network, row.scale)
-    return f"{parameters / 1000:.1f}", f"{operations / 1e9:.2f}"
+    parameters, total = rules.parameters(network, row.scale), rules.multi_adds(network, row.scale)
+    return f"{parameters / 1000:.1f}", f"{total / 1e9:.2f}"
 
 
 def _marked(row: Published, data: str, group: list[Published]) -> str:
