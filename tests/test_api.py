@@ -228,7 +228,8 @@ def test_python_takes_what_the_command_line_takes() -> None:
     of_files = {"inputs", "recursive", "suffix", "skip_existing", "never_shrink", "jobs"}  # for many files at once
     of_people = {"dry_run", "as_json", "verbose", "quiet"}
     of_batches = {"journal", "resume", "retry_failed", "shard", "watch", "settle", "quarantine"}
-    asked = {parameter.name for parameter in upscale_command.params} - of_files - of_people - of_batches
+    of_clusters = {"ray", "ray_cpus", "ray_gpus"}
+    asked = {parameter.name for parameter in upscale_command.params} - of_files - of_people - of_batches - of_clusters
     takes = {*inspect.signature(a2f.upscale).parameters, *inspect.signature(a2f.load).parameters}
     assert asked <= takes
     once = {*inspect.signature(a2f.upscale).parameters} - {"scale", "model", "ensemble"}

@@ -144,7 +144,7 @@ def test_what_is_left_out_is_told(folders: Path) -> None:
     done = call("holiday", "large", "-o", "sheets.pdf")
     assert done.exit_code == 1
     assert f"1 of {ROWS + 1} pairs could not be shown" in str(done.exception)
-    assert "holiday: passed over 1 .cr2 file(s)" in done.stderr
+    assert "holiday: skipped 1 .cr2 file(s)" in done.stderr
     assert "holiday: 1 file(s) without a partner: new.png" in done.stderr
     assert "large/p1_x4.png is not an image of a known format" in done.stderr
     assert (folders / "sheets.pdf").exists()

@@ -73,7 +73,7 @@ def test_prepare_tells_what_it_did_and_what_failed(tmp_path: Path, monkeypatch, 
     (source / "bad.jpg").unlink()
     code, text = fails(monkeypatch, capsys, "prepare", source, folder, *options)
     assert code == 0
-    assert "0 done, 1 kept from before: 12 files" in text
+    assert "0 done, 1 kept from an earlier run: 12 files" in text
     assert sorted(p.name for p in (folder / "LR_bicubic/X4").iterdir())[0] == "a_s001x4.png"
 
 
@@ -155,7 +155,7 @@ def test_download_from_a_mirror(tmp_path: Path, mirror: str, monkeypatch, capsys
     assert [p.name for p in (out / "archives").iterdir()] == ["tiny.tar.gz.sha256"]
     code, text = fails(monkeypatch, capsys, "download", "tiny", "-o", out, "--base-url", "http://127.0.0.1:9")
     assert code == 0
-    assert "is there already" in text
+    assert "exists already" in text
 
 
 def test_download_failures(tmp_path: Path, mirror: str, monkeypatch, capsys) -> None:

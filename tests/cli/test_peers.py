@@ -148,7 +148,7 @@ def test_convert_reads_a_checkpoint_of_another_network(tmp_path: Path) -> None:
         "needs the scale" in run("convert", "--as", "imdn", tmp_path / "IMDN_x2.pth", tmp_path / "b.safetensors").output
     )
     words = ["convert", "--as", "imdn", tmp_path / "IMDN_x2.pth", tmp_path / "c.safetensors", "-s", "4"]
-    assert "seems to be of x2, not x4: give -s 2" in str(run(*words).exception)
+    assert "seems to be for x2, not x4: give -s 2" in str(run(*words).exception)
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_a_folder_tells_what_it_passes_over(here: Path, run) -> None:
     assert done.code == 0
     for part in ("1 .cr2 file(s)", "2 .psd file(s)", "1 .txt file(s)", "1 file(s) without a suffix",
                  "1 hidden file(s)", "1 link(s) to folders", "1 broken link(s)",
-                 "1 folder(s) (-r looks into them)"):  # fmt: skip
+                 "1 folder(s) (-r includes them)"):  # fmt: skip
         assert part in done.err
     done = run("upscale", "in", "-r", "-s", 2, "-o", "out2")
     assert "1 link(s) to folders" in done.err
@@ -312,7 +312,7 @@ def test_usage_errors(here: Path, run, arguments: list, message: str) -> None:
         (lambda p: None, "No such file or directory"),
         (lambda p: p.write_bytes(b""), "is empty (0 bytes)"),
         (lambda p: p.write_text("just text"), "not an image of a known format"),
-        (lambda p: p.mkdir(), "holds no images"),
+        (lambda p: p.mkdir(), "has no images"),
         (lambda p: p.write_bytes(photo(p.with_name("whole.png"), (90, 90)).read_bytes()[:9000]), "--allow-truncated"),
     ],
 )
@@ -770,7 +770,7 @@ def test_ways_out_that_help(here: Path, run) -> None:
     photo(here / "a.jpg")
     done = run("upscale", "a.png", "a.jpg", "-f", "webp", "-s", 2)
     assert done.code == 2
-    assert "enlarge them apart" in done.err
+    assert "enlarge them separately" in done.err
     done = run("upscale", "a.png", "-o", "a.png", "-s", 2, "--overwrite")
     assert done.code == 2
     assert "choose another -o" in done.err

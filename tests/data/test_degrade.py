@@ -79,7 +79,7 @@ def test_draws_have_the_shares_that_were_asked_for() -> None:
         ({"quality_max": 101}, "quality_max = 101"),
         ({"quality_min": 96}, "quality_min = 96, quality_max = 95"),
         *(({kernel: -0.1}, "weights of at least 0") for kernel in KERNELS),
-        (dict.fromkeys(KERNELS, 0.0), "give one weight over 0"),
+        (dict.fromkeys(KERNELS, 0.0), "at least one weight must be greater than 0"),
     ],
 )
 def test_bad_ranges(given: dict[str, float], message: str) -> None:

@@ -240,7 +240,7 @@ def test_without_progress_it_gives_up_and_a_later_run_goes_on(server: Server, tm
 def test_a_server_that_starts_over_and_breaks_at_the_same_spot_ends(server: Server, tmp_path: Path, ear: Ear) -> None:
     server.ranges = False
     server.faults = [300_000] * 50
-    with pytest.raises(DownloadError, match="given up"):
+    with pytest.raises(DownloadError, match="gave up"):
         ear.fetch(server, tmp_path / "f.part")
     assert len(server.asked) == TRIES
 

@@ -311,7 +311,7 @@ def test_killed_at_any_moment_nothing_is_half_written_and_a_rerun_finishes(tmp_p
             assert pixels(path).shape in ((32, 32, 3), (16, 16, 3))
     done = CliRunner().invoke(cli, [*words, "--jobs=1"])
     assert done.exit_code == 0, done.output
-    assert "2 kept from before" in done.stderr
+    assert "2 kept from an earlier run" in done.stderr
     prepared(source, tmp_path / "other", PrepareSettings(size=32, step=16, min_size=16, scales=(2,)))
     assert files(folder) == files(tmp_path / "other")
 

@@ -144,7 +144,7 @@ def test_nan_is_an_error_and_never_a_figure(data: Path) -> None:
             sr[3, 3, 1] = np.nan
             return sr
 
-    with pytest.raises(InputError, match="broken: NaN or infinity came out"):
+    with pytest.raises(InputError, match="broken: the result has NaN or infinity"):
         score_set(Broken(), load_set(data, scale=4), model="m", data="d", scale=4)
 
 

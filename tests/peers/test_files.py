@@ -72,7 +72,7 @@ def test_other_files_are_not_taken_for_networks(tmp_path: Path) -> None:
     header = json.dumps({"__metadata__": [1]}).encode()
     (tmp_path / "a").write_bytes(struct.pack("<Q", len(header)) + header)
     assert network_in(tmp_path / "a") is None
-    with pytest.raises(WeightsError, match="not a weights file of a network"):
+    with pytest.raises(WeightsError, match="not a weights file with the name of a network"):
         read_network(tmp_path / "a")
 
 

@@ -121,8 +121,8 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         ),
         ("my.py:NoScale", r"NoScale\(2\) failed in my\.py: TypeError: .* it is called with the scale only"),
         ("my.py:number", r"number\(2\) is a int, not a torch module"),
-        ("my.py:Small", r"\[1, 3, 64, 64\] became \[1, 3, 64, 64\]; at scale 2 \[1, 3, 128, 128\] is needed"),
-        ("my.py:Pair", r"forward returns a tuple; it must return one tensor \[1, 3, 128, 128\] is needed"),
+        ("my.py:Small", r"\[1, 3, 64, 64\] became \[1, 3, 64, 64\]; at scale 2 it must be \[1, 3, 128, 128\]"),
+        ("my.py:Pair", r"forward returns a tuple; it must return one tensor \[1, 3, 128, 128\]"),
         (
             "my.py:Fails",
             r"forward failed on an image of \[1, 3, 64, 64\] in my\.py, line 39: RuntimeError",
@@ -135,7 +135,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         ("my.py:Leaves", r"Leaves\(2\) failed in my\.py, line \d+: SystemExit; it is called"),
         ("my.py:LeavesLater", r"forward failed on an image of .* in my\.py, line \d+: SystemExit: done"),
         ("none.py:Net", r"there is no file none\.py; give FILE\.py:CLASS"),
-        ("my.txt:Net", r"named as FILE\.py:CLASS"),
+        ("my.txt:Net", r"as FILE\.py:CLASS"),
     ],
 )
 def test_what_is_wrong_is_said(name: str, message: str, file: str) -> None:

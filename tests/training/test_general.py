@@ -143,7 +143,7 @@ def test_the_command_trains_a_network_of_another_paper(photos: Path, tmp_path: P
     assert train("imdn", *how, "-o", tmp_path / "next", "--init", best) is None
     error = train("carn-m", *how, "-o", tmp_path / "wrong", "--init", best)
     assert isinstance(error, UsageError)
-    assert "is of imdn x2, not of carn-m x2" in str(error)
+    assert "belongs to imdn x2, not to carn-m x2" in str(error)
 
 
 @pytest.mark.integration

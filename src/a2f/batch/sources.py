@@ -154,7 +154,7 @@ class Scan:
         """What was passed over, for people; a line a folder."""
         folders = dict.fromkeys(folder for folder, _ in self.passed)
         told = {f: sorted((why, n) for (of, why), n in self.passed.items() if of == f) for f in folders}
-        return [f"{f}: passed over " + ", ".join(f"{n} {why}" for why, n in told[f]) for f in folders]
+        return [f"{f}: skipped " + ", ".join(f"{n} {why}" for why, n in told[f]) for f in folders]
 
 
 def file_of(path: str) -> Found:
@@ -177,7 +177,7 @@ def _why_not(entry: "os.DirEntry[str]", *, recursive: bool) -> str:
     if entry.is_dir():
         if entry.is_symlink():
             return "link(s) to folders"
-        return "" if recursive else "folder(s) (-r looks into them)"
+        return "" if recursive else "folder(s) (-r includes them)"
     if entry.name.startswith("."):
         return "hidden file(s)"
     if not entry.is_file():
