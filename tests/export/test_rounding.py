@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from a2f.export.rounding import GROUP, MAX_KERNEL, kernel_steps, round_kernels
+from a2f.export.rounding import round_kernels
 
 LARGEST = 64
 
@@ -62,45 +62,3 @@ def test_every_value_stays_within_one_step(kernels: np.ndarray) -> None:
     integers = round_kernels(kernels, steps, largest=LARGEST).astype(float)
     assert np.abs(integers).max() <= LARGEST
     assert np.abs(integers - kernels / steps[:, None, None, None].astype(float)).max() < 1 + 1e-6
-
-
-def largest_pair(integers: np.ndarray) -> int:
-    """The largest sum of two values of one sign in a group of input channels, at one tap."""
-    found = 0
-    for first in range(0, integers.shape[1], GROUP):
-        group = integers[:, first : first + GROUP].astype(int)
-        for a in range(group.shape[1]):
-            for b in range(a + 1, group.shape[1]):
-                one_sign = np.sign(group[:, a]) * np.sign(group[:, b]) >= 0
-                sums = np.abs(group[:, a] + group[:, b])
-                found = max(found, int(sums[one_sign].max(initial=0)))
-    return found
-
-
-@pytest.mark.parametrize("channels", [1, 3, 16, 18, 128])
-@pytest.mark.parametrize("kind", ["normal", "equal", "one large"])
-def test_two_products_fit_into_16_bits(channels: int, kind: str) -> None:
-    """CPUs without an 8-bit dot product add two products of a value of at most 255 up in 16 bits."""
-    kernels = np.random.default_rng(channels).normal(size=(8, channels, 3, 3)).astype(np.float32)
-    if kind == "equal":
-        kernels[:] = -0.37
-    if kind == "one large":
-        kernels[:, -1] *= 50
-    steps = kernel_steps(kernels)
-    assert steps.shape == (8,)
-    assert (np.abs(kernels) <= steps[:, None, None, None] * MAX_KERNEL * (1 + 1e-6)).all()
-    integers = round_kernels(kernels, steps, largest=MAX_KERNEL)
-    assert 255 * largest_pair(integers) <= np.iinfo(np.int16).max
-    assert np.abs(integers.astype(int)).max() <= MAX_KERNEL
-
-
-def test_steps_are_finer_than_with_half_the_range_for_all_values() -> None:
-    kernels = np.random.default_rng(0).normal(size=(16, 128, 3, 3)).astype(np.float32)
-    assert (kernel_steps(kernels) < np.abs(kernels).max(axis=(1, 2, 3)) / 64).all()
-    assert (kernel_steps(np.zeros((2, 4, 3, 3), np.float32)) == 1).all()
-
-
-@given(arrays(np.float32, (2, 4, 3, 3), elements=st.floats(-1e3, 1e3, width=32)))
-def test_no_kernel_overflows(kernels: np.ndarray) -> None:
-    integers = round_kernels(kernels, kernel_steps(kernels), largest=MAX_KERNEL)
-    assert 255 * largest_pair(integers) <= np.iinfo(np.int16).max

@@ -14,10 +14,14 @@ import numpy as np
 from a2f.errors import WeightsError
 from a2f.export.builder import GraphBuilder, Sides
 from a2f.export.fold import Conv, FoldedBlock
-from a2f.export.rounding import MAX_KERNEL, kernel_steps, round_kernels
+from a2f.export.rounding import round_kernels
 from a2f.weights import Weights
 
 METADATA_KEY = "int8_ranges"
+# Kernels use one bit less than int8 has. CPUs without an 8-bit dot product (VNNI) add two products in 16 bits: their
+# inputs, shifted to uint8, are at most 255, and 2 * 255 * 64 is the largest sum that fits. So no sum overflows, and
+# CPUs differ only by the rounding of the floating-point values between the integers.
+MAX_KERNEL = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +78,8 @@ def _rounded(graph: GraphBuilder, x: str, step: float, zero: np.generic) -> str:
 
 
 def _conv(graph: GraphBuilder, conv: Conv, x: str, *, name: str, sides: Sides) -> str:
-    steps = kernel_steps(conv.weight)
+    steps = np.abs(conv.weight).max(axis=(1, 2, 3)) / MAX_KERNEL
+    steps = np.where(steps > 0, steps, 1).astype(np.float32)
     integers = round_kernels(conv.weight, steps, largest=MAX_KERNEL)
     names = [
         graph.constant(f"{name}.weight.integers", integers),

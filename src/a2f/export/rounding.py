@@ -11,32 +11,6 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-# CPUs without an 8-bit dot product (VNNI) multiply unsigned values by kernel values, and add the products of two
-# neighbouring input channels up in 16 bits. So 255 times the sum of two kernel values of one sign must fit:
-# 255 * 128 <= 32,767. Rounding adds less than 1 to each of them. Libraries keep input channels in groups of four.
-MAX_KERNEL = 127
-MAX_PAIR = 126
-GROUP = 4
-
-
-def kernel_steps(kernels: NDArray[np.floating]) -> NDArray[np.float32]:
-    """The smallest step of each output channel with which no CPU cuts off a sum.
-
-    Args:
-        kernels: [out, in, height, width].
-
-    Returns:
-        [out], over 0. The integers reach 127 where the neighbours of the largest values are small.
-    """
-    grouped = np.abs(np.stack([np.maximum(kernels, 0), np.minimum(kernels, 0)]), dtype=np.float64)  # [2, out, in, ...]
-    missing = -kernels.shape[1] % GROUP
-    grouped = np.pad(grouped, ((0, 0), (0, 0), (0, missing), (0, 0), (0, 0)))
-    grouped = grouped.reshape(2, len(kernels), -1, GROUP, *kernels.shape[2:])
-    largest = np.sort(grouped, axis=3)[:, :, :, -2:]  # the two largest of one sign in each group, at each tap
-    pairs = largest.sum(axis=3).max(axis=(0, 2, 3, 4))
-    steps = np.maximum(np.abs(kernels).max(axis=(1, 2, 3)) / MAX_KERNEL, pairs / MAX_PAIR)
-    return np.where(steps > 0, steps, 1).astype(np.float32)
-
 
 def round_kernels(kernels: NDArray[np.floating], steps: NDArray[np.floating], *, largest: int) -> NDArray[np.int8]:
     """Integers whose products with `steps` stand for `kernels`.
