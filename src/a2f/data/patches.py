@@ -74,10 +74,10 @@ class DeviceImages:
     """
 
     def __init__(self, images: Sequence[Image], *, device: torch.device) -> None:
-        counts = np.array([image.shape[0] * image.shape[1] for image in images])
+        counts = np.array([image.shape[0] * image.shape[1] for image in images], np.int64)
         self.pixels = int(counts.sum())
         self.flat = torch.empty((self.pixels, 3), dtype=torch.uint8, device=device)
-        self.offset = torch.from_numpy(np.concatenate([[0], np.cumsum(counts)[:-1]])).to(device)
+        self.offset = torch.from_numpy(np.cumsum(counts) - counts).to(device)
         self.width = torch.tensor([image.shape[1] for image in images], device=device)
         for image, start, count in zip(images, self.offset.tolist(), counts.tolist(), strict=True):
             self.flat[start : start + count] = torch.from_numpy(np.array(image).reshape(-1, 3))

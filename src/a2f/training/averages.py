@@ -59,7 +59,16 @@ class Averages:
 
     def __init__(self, parameters: Mapping[str, Tensor], kinds: Sequence[Average]) -> None:
         self.kinds = kinds
-        self.values = [{name: value.detach().clone() for name, value in parameters.items()} for _ in kinds]
+        # All averages are one tensor [kinds, numbers], so that an update is one operation.
+        self._flat = _flat(parameters).repeat(len(kinds), 1)
+        sizes = [value.numel() for value in parameters.values()]
+        self.values = [
+            {
+                name: part.view_as(value)
+                for (name, value), part in zip(parameters.items(), row.split(sizes), strict=True)
+            }
+            for row in self._flat
+        ]
 
     def decays(self, step: int) -> list[float]:
         """The decay of each average in a step."""
@@ -73,9 +82,11 @@ class Averages:
             parameters: name -> tensor.
             decays: one per average; a tensor on the device if the step is recorded as a CUDA graph.
         """
-        now = list(parameters.values())
-        for values, decay in zip(self.values, decays, strict=True):
-            if isinstance(decay, Tensor):
-                torch._foreach_lerp_(list(values.values()), now, [1 - decay] * len(now))
-            else:
-                torch._foreach_lerp_(list(values.values()), now, 1 - decay)
+        if not isinstance(decays, Tensor):
+            decays = torch.tensor(decays, dtype=self._flat.dtype, device=self._flat.device)
+        self._flat.lerp_(_flat(parameters).expand_as(self._flat), (1 - decays)[:, None].expand_as(self._flat))
+
+
+def _flat(parameters: Mapping[str, Tensor]) -> Tensor:
+    """All values in one dimension, without gradients."""
+    return torch.cat([value.detach().flatten() for value in parameters.values()])

@@ -1,12 +1,14 @@
-"""The blocks of A²F for training on a CPU, with explicit gradients.
+"""The blocks of A²F for training on a CPU or a CUDA GPU, with explicit gradients.
 
-PyTorch's automatic gradients of `a2f.model.a2f.Block` are correct but slow on a CPU: each block adds strided slices of
-the gradients of all earlier features, casts each feature once per use, and reads and writes all pixels for each factor.
+PyTorch's automatic gradients of `a2f.model.a2f.Block` are correct but slow: each block adds strided slices of the
+gradients of all earlier features, casts each feature once per use, and reads and writes all pixels for each factor.
 Here one matrix per image, [H·W, L·C], holds the features of all blocks, and another holds the gradients of all blocks.
 `proj` (Eq. 6), the gates (Eq. 7) and their sum (Eq. 9) are one product with columns of the first matrix. Their backward
 pass is one product with columns of the second.
 """
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,12 +78,13 @@ class _Blocks(torch.autograd.Function):
     ) -> Tensor:
         ctx.shape, ctx.images, ctx.hidden = x.shape, [x], []  # x_0 to x_{L-1}
         ctx.auxiliary = None if proj is None or lambda_att is None else _Auxiliary(x, proj, lambda_att, att)
-        ctx.factors = lambda_x.tolist()
+        # numbers on a CPU; on a GPU they stay there, so that a step can be recorded as a graph
+        ctx.factors = lambda_x.tolist() if x.device.type == "cpu" else list(lambda_x.detach())
         for i in range(len(conv1)):
             image = ctx.images[i]
             hidden = conv_relu(image, conv1[i], conv1_bias[i])  # [N, hidden, H, W]
             x_i = _pixels(F.conv2d(hidden, conv2[i], conv2_bias[i], padding=1))  # λ_res · Eq. 8  [N, H·W, C]
-            x_i.add_(_pixels(image), alpha=ctx.factors[i])
+            x_i = _plus_scaled(x_i, _pixels(image), ctx.factors[i])
             if ctx.auxiliary is not None:
                 ctx.auxiliary.add(i, _pixels(image), to=x_i)  # Eq. 9
             ctx.hidden.append(hidden)
@@ -95,14 +98,14 @@ class _Blocks(torch.autograd.Function):
         conv1, conv2 = ctx.saved_tensors
         g_conv1, g_conv1_bias = torch.empty_like(conv1), conv1.new_empty(conv1.shape[:2])
         g_conv2, g_conv2_bias = torch.empty_like(conv2), conv2.new_empty(conv2.shape[:2])
-        g_lambda_x = torch.empty(len(conv1))
+        g_lambda_x = torch.empty(len(conv1), device=grad.device)
         g_i = _pixels(grad).contiguous()  # [N, H·W, C]
         for i in reversed(range(len(conv1))):
             image, hidden, g_image = ctx.images[i], ctx.hidden.pop(), _image(g_i, ctx.shape)
             g_hidden, g_conv2[i], g_conv2_bias[i] = _conv_backward(g_image, hidden, conv2[i])
             _relu_backward(g_hidden, hidden)
             g_x, g_conv1[i], g_conv1_bias[i] = _conv_backward(g_hidden, image, conv1[i])
-            before = _pixels(g_x).add_(g_i, alpha=ctx.factors[i])
+            before = _plus_scaled(_pixels(g_x), g_i, ctx.factors[i])
             if ctx.auxiliary is None:
                 g_lambda_x[i] = (g_i * _pixels(image)).sum(dtype=torch.float32)
             else:
@@ -128,13 +131,13 @@ class _Auxiliary:
         self.blocks, self.c, self.n = len(proj), x.shape[1], len(x)
         self.pixels, self.dtype = x.shape[2] * x.shape[3], x.dtype
         self.features = self._columns(self.blocks)  # x_0 to x_{L-1}
-        self.means = torch.zeros(self.n, self.blocks * self.c)  # means of the features
+        self.means = proj.new_zeros(self.n, self.blocks * self.c)  # means of the features
         # λ_att · gates · proj for each image: first a slot for the part that is equal for all pixels, then the last
         # block first
         self.kernels = x.new_zeros(self.n, self.blocks + 1, self.c, self.blocks * self.c)
         small = (self.blocks, self.n, self.c)
-        self.pooled, self.att_hidden, self.gates = (torch.empty(small) for _ in range(3))
-        self.g_factor, self.g_gates, self.g_att_hidden = (torch.empty(small) for _ in range(3))
+        self.pooled, self.att_hidden, self.gates = (proj.new_empty(small) for _ in range(3))
+        self.g_factor, self.g_gates, self.g_att_hidden = (proj.new_empty(small) for _ in range(3))
 
     def _columns(self, count: int) -> Tensor:
         """Zeros of [N, H·W, count · C], with the columns padded to a multiple of 32.
@@ -142,7 +145,8 @@ class _Auxiliary:
         The padding must be zero: for widths that are not a multiple of 32, products in bfloat16 (oneDNN on AMX) read
         beyond the used columns and multiply the values there by 0, and NaN times 0 is NaN.
         """
-        return torch.zeros(self.n, self.pixels, -(-count * self.c // 32) * 32, dtype=self.dtype)
+        width = -(-count * self.c // 32) * 32
+        return torch.zeros(self.n, self.pixels, width, dtype=self.dtype, device=self.proj.device)
 
     def add(self, i: int, image: Tensor, *, to: Tensor) -> None:
         """Add the auxiliary features of block i, counted from 0.
@@ -224,18 +228,39 @@ class _Auxiliary:
 
 def conv_relu(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
     """A 3x3 convolution with padding 1 and ReLU, without gradients; one fused operation if PyTorch has it."""
-    if FUSED:
-        one = [1, 1]
+    one = [1, 1]
+    if x.device.type == "cuda" and x.dtype != torch.float32:
+        on_cuda: Tensor = torch.cudnn_convolution_relu(x, kernel, bias, one, one, one, 1)
+        return on_cuda
+    if FUSED and x.device.type == "cpu":
         result: Tensor = torch.ops.mkldnn._convolution_pointwise(x, kernel, bias, one, one, one, 1, "relu", [], "")
         return result
     return F.relu(F.conv2d(x, kernel, bias, padding=1))
+
+
+def _plus_scaled(x: Tensor, other: Tensor, factor: float | Tensor) -> Tensor:
+    """x + factor · other, computed in float32 and rounded once. A CPU changes x in place."""
+    if isinstance(factor, float):
+        return x.add_(other, alpha=factor)
+    result: Tensor = _compiled(_rounded_once)(x, other, factor)
+    return result
+
+
+def _rounded_once(x: Tensor, other: Tensor, factor: Tensor) -> Tensor:
+    return (x.float() + factor * other.float()).to(x.dtype)
+
+
+@functools.cache
+def _compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function as one GPU kernel. torch.compile is slow to import, so it waits for the first use."""
+    return torch.compile(function)
 
 
 def _relu_backward(grad: Tensor, hidden: Tensor) -> None:
     """Set the gradient to 0, in place, where the output of ReLU is 0.
 
     The bits are compared as integers: a float is positive if and only if its bits are a positive integer. On bfloat16
-    PyTorch is several times slower, because it converts to float32 and back.
+    PyTorch on a CPU is several times slower, because it converts to float32 and back.
     """
     integer = torch.int16 if hidden.dtype == torch.bfloat16 else torch.int32
     bits = grad.view(integer)

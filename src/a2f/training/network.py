@@ -94,7 +94,7 @@ class TrainingNetwork:
         Returns:
             [N, 3 s², H, W] float32; `pixel_shuffle` of it is RGB, not clipped.
         """
-        return self._on_cpu(x, dtype) if x.device.type == "cpu" else self._as_written(x, dtype)
+        return self._stacked(x, dtype) if x.device.type in ("cpu", "cuda") else self._as_written(x, dtype)
 
     def _as_written(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
@@ -112,18 +112,21 @@ class TrainingNetwork:
             tensors[name] = (value[:, : shape[1]] if part == "proj.weight" else value).reshape(shape)
         return tensors
 
-    def _on_cpu(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+    def _stacked(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         p, scale = self.parameters, self.config.scale
-        lr = ((x - self.mean) * 2).to(dtype).contiguous(memory_format=torch.channels_last)  # [N, 3, H, W]
-        head = normed(p["head.v"], p["head.g"]).to(dtype)
+        # The tensor cores of a GPU need channels in multiples of 8; a CPU computes the padding in vain.
+        pad = 8 if x.device.type == "cuda" else 1
+        lr = _padded((x - self.mean) * 2, 1, pad).to(dtype).contiguous(memory_format=torch.channels_last)  # [N, 3, H, W]
+        head = _padded(normed(p["head.v"], p["head.g"]), 1, pad).to(dtype)
         x_0 = F.conv2d(lr, head, p["head.bias"].to(dtype), padding=self.config.head_kernel // 2)  # Eq. 1  [N, C, H, W]
         x_l = run_blocks(x_0, self._block_tensors(dtype))  # Eq. 2  [N, C, H, W]
         # Eq. 3 to 5: tail and skip are added, so one convolution over [x_L, lr] computes both
         kernel = torch.cat([normed(p[f"{name}.v"], p[f"{name}.g"]) for name in ("tail", "skip")], dim=1)
         both = torch.cat([x_l, lr], dim=1)  # [N, C + 3, H, W]
         # Halve the kernel, not the output: it has fewer values, and a division by two is exact.
-        bias = (p["tail.bias"] + p["skip.bias"]) / 2
-        out = F.conv2d(both, (kernel / 2).to(dtype), bias.to(dtype), padding=1)  # [N, 3 s², H, W]
+        bias = _padded((p["tail.bias"] + p["skip.bias"]) / 2, 0, pad)
+        kernel = _padded(_padded(kernel / 2, 0, pad), 1, pad)
+        out = F.conv2d(both, kernel.to(dtype), bias.to(dtype), padding=1)[:, : 3 * scale**2]  # [N, 3 s², H, W]
         return out.float() + self.mean.repeat_interleave(scale**2, dim=1)
 
     def _block_tensors(self, dtype: torch.dtype) -> BlockTensors:
@@ -139,6 +142,16 @@ class TrainingNetwork:
             lambda_att=p["lambda_att"] if self.config.projection else None,
             att=tuple(p[name] for name in ATTENTION) if self.config.attention else (),
         )
+
+
+def _padded(values: Tensor, dim: int, multiple: int) -> Tensor:
+    """Append zeros to a dimension, up to a multiple."""
+    missing = -values.shape[dim] % multiple
+    if not missing:
+        return values
+    shape = list(values.shape)
+    shape[dim] = missing
+    return torch.cat([values, values.new_zeros(shape)], dim)
 
 
 def normed(v: Tensor, g: Tensor) -> Tensor:
