@@ -85,8 +85,8 @@ def test_given_inputs_come_out_closer_than_with_the_other_roundings() -> None:
 def test_inputs_of_one_value_and_inputs_that_are_0() -> None:
     kernels = np.random.default_rng(0).normal(size=(4, 2, 3, 3)).astype(np.float32)
     steps = steps_of(kernels)
-    for moments in (np.zeros((18, 18)), np.ones((18, 18))):
-        integers = round_for(kernels, steps, moments, largest=LARGEST)
-        errors = integers - kernels / steps[:, None, None, None]
-        assert np.isfinite(errors).all()
-        assert np.abs(errors.sum(axis=(1, 2, 3))).max() < 2
+    without = round_for(kernels, steps, np.zeros((18, 18)), largest=LARGEST)
+    assert (without == nearest(kernels, steps)).all()
+    flat = round_for(kernels, steps, np.ones((18, 18)), largest=LARGEST)
+    errors = flat - kernels / steps[:, None, None, None]
+    assert np.abs(errors.sum(axis=(1, 2, 3))).max() < 0.6

@@ -69,7 +69,7 @@ def _moments(value: Array, places: np.random.Generator) -> Array:
     windows = sliding_window_view(np.pad(value, ((0, 0), (1, 1), (1, 1))), (3, 3), axis=(1, 2))
     top, left = (places.integers(n, size=POSITIONS) for n in value.shape[1:])
     seen = windows[:, top, left].transpose(0, 2, 3, 1).reshape(-1, POSITIONS)
-    products: Array = seen @ seen.T / POSITIONS
+    products: Array = (seen @ seen.T / POSITIONS).astype(np.float32)
     return products
 
 
