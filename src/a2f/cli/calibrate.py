@@ -21,8 +21,8 @@ Example:
 def calibrate(weights: str, data: Path, output: Path, overwrite: bool) -> None:
     """Make the 8-bit integers (upscale --dtype fast) for photographs, and write them to a weights file.
 
-    These are the ranges of the features and the rounding of the kernels. The weights do not change. If OpenVINO is installed, the loss is measured on other photographs of the folder,
-    printed, and written to the file too.
+    These are the ranges of the features and the rounding of the kernels. The weights do not change. If OpenVINO is
+    installed, the loss is measured on other photographs of the folder, printed, and written to the file too.
     """
     from a2f.evaluation.int8_loss import calibrated
     from a2f.files import write_bytes_atomic
