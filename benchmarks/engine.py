@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection
 import numpy as np
 
 from a2f.export.graph import export_onnx
-from a2f.export.int8 import METADATA_KEY, ranges_of, ranges_text
+from a2f.export.int8 import ranges_metadata, ranges_of
 from a2f.export.ranges import calibrate
 from a2f.export.session import make_session
 from a2f.machine import keep_freed_memory
@@ -56,8 +56,8 @@ def weights_of(variant: str) -> Weights:
         torch.manual_seed(0)
         weights = to_weights(A2F(config_of(variant, scale=SCALE)))
     if ranges_of(weights) is None:
-        text = ranges_text(calibrate(weights, [an_image()]))
-        weights = replace(weights, metadata={**weights.metadata, METADATA_KEY: text})
+        found = ranges_metadata(calibrate(weights, [an_image()]))
+        weights = replace(weights, metadata={**weights.metadata, **found})
     return weights
 
 

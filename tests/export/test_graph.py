@@ -95,7 +95,7 @@ def test_file_is_valid_and_tells_what_it_is() -> None:
 
 def test_files_are_what_onnx_would_write() -> None:
     weights = random_weights(config_of("s", scale=2))
-    net, ranges = fold(weights), (Range(x=2.0, hidden=3.0),) * weights.config.blocks
+    net, ranges = fold(weights), (Range(x=(2.0,), hidden=(3.0,)),) * weights.config.blocks
     border = (True, False, True, False)
     for blob in [
         export_onnx(weights),

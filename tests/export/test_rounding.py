@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from a2f.export.rounding import round_kernels
+from a2f.export.rounding import nearest, round_for, round_kernels
 
 LARGEST = 64
 
@@ -62,3 +62,31 @@ def test_every_value_stays_within_one_step(kernels: np.ndarray) -> None:
     integers = round_kernels(kernels, steps, largest=LARGEST).astype(float)
     assert np.abs(integers).max() <= LARGEST
     assert np.abs(integers - kernels / steps[:, None, None, None].astype(float)).max() < 1 + 1e-6
+
+
+def test_given_inputs_come_out_closer_than_with_the_other_roundings() -> None:
+    rng = np.random.default_rng(0)
+    kernels = rng.normal(size=(16, 8, 3, 3)).astype(np.float32)
+    steps = steps_of(kernels)
+    mixed = rng.normal(size=(72, 72)) * np.exp(rng.normal(size=72))  # inputs that depend on each other
+    inputs = mixed @ rng.normal(size=(72, 2000))
+    moments = inputs @ inputs.T / 2000
+
+    def error(integers: np.ndarray) -> float:
+        rounded = integers * steps[:, None, None, None]
+        return float(np.square((rounded - kernels).reshape(16, -1) @ inputs).mean())
+
+    ours = round_for(kernels, steps, moments, largest=LARGEST)
+    assert np.abs(ours.astype(int)).max() <= LARGEST
+    assert error(ours) < 0.5 * error(nearest(kernels, steps))
+    assert error(ours) < 0.5 * error(round_kernels(kernels, steps, largest=LARGEST))
+
+
+def test_inputs_of_one_value_and_inputs_that_are_0() -> None:
+    kernels = np.random.default_rng(0).normal(size=(4, 2, 3, 3)).astype(np.float32)
+    steps = steps_of(kernels)
+    without = round_for(kernels, steps, np.zeros((18, 18)), largest=LARGEST)
+    assert (without == nearest(kernels, steps)).all()
+    flat = round_for(kernels, steps, np.ones((18, 18)), largest=LARGEST)
+    errors = flat - kernels / steps[:, None, None, None]
+    assert np.abs(errors.sum(axis=(1, 2, 3))).max() < 0.6

@@ -19,10 +19,10 @@ Example:
 @click.option("-o", "--output", type=Path, required=True, metavar="OUT.safetensors", help="The file to write.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 def calibrate(weights: str, data: Path, output: Path, overwrite: bool) -> None:
-    """Measure the ranges for 8-bit integers (upscale --dtype fast) on photographs, and write them to a weights file.
+    """Make the 8-bit integers (upscale --dtype fast) for photographs, and write them to a weights file.
 
-    The weights do not change. If OpenVINO is installed, the loss is measured on other photographs of the folder,
-    printed, and written to the file too.
+    These are the ranges of the features and the rounding of the kernels. The weights do not change. If OpenVINO is
+    installed, the loss is measured on other photographs of the folder, printed, and written to the file too.
     """
     from a2f.evaluation.int8_loss import calibrated
     from a2f.files import write_bytes_atomic

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from a2f.data.degrade import jpeg
 from a2f.data.pairs import find_images
 from a2f.errors import InputError
-from a2f.export.int8 import METADATA_KEY, ranges_text
+from a2f.export.int8 import ranges_metadata
 from a2f.export.ranges import calibrate
 from a2f.imageio.rgb import read_rgb8, to_uint8
 from a2f.metrics import psnr_y
@@ -51,7 +51,7 @@ def calibrated(
     kept = {
         key: value for key, value in weights.metadata.items() if key != LOSS_KEY
     }  # without the loss of the old ranges
-    result = replace(weights, metadata={**kept, METADATA_KEY: ranges_text(ranges)}, sha256="")
+    result = replace(weights, metadata={**kept, **ranges_metadata(ranges)}, sha256="")
     tell(f"ranges of {len(ranges)} blocks from {len(known)} photographs")
     if held and importlib.util.find_spec("openvino") and computes("int8"):
         loss = _psnr(weights, "onnxruntime", "float32", held) - _psnr(result, "openvino", "int8", held)

@@ -6,11 +6,12 @@ from dataclasses import asdict
 
 from a2f.export.builder import ALL_SIDES, GraphBuilder, Sides
 from a2f.export.fold import Folded, FoldedBlock, fold
-from a2f.export.int8 import Range, add_res
+from a2f.export.int8 import MOVES_KEY, Range, add_res
 from a2f.variants import A2FConfig
 from a2f.weights import Weights
 
 LR_SHAPE = ("batch", 3, "height", "width")
+OWN_KEYS = ("format", MOVES_KEY)  # metadata of weights files only
 BLOCK_HALO_PX = 2  # two 3x3 convolutions
 
 
@@ -60,7 +61,7 @@ def _metadata(weights: Weights) -> dict[str, str]:
         "input": "lr [N, 3, H, W] float32 RGB in [0, 1]",
         "output": "sr [N, 3, s*H, s*W] float32 RGB in [0, 1], not clipped",
     }
-    return {**{key: value for key, value in sorted(weights.metadata.items()) if key != "format"}, **own}
+    return {**{key: value for key, value in sorted(weights.metadata.items()) if key not in OWN_KEYS}, **own}
 
 
 def add_network(
