@@ -9,6 +9,8 @@ export class UpscaleError extends Error {
     /** What kind of error it is. */
     readonly code: UpscaleErrorCode,
     message: string,
+    /** Options with which it would succeed, each by itself: "force=true". */
+    readonly options: readonly string[] = [],
   ) {
     super(message);
   }

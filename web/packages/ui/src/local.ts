@@ -17,21 +17,22 @@ export class LocalBackend implements Backend {
     return { models: models(), formats: ["png", "jpeg", "webp"], mostBytes: null, mostPixels: null, atOnce: 1 };
   }
 
-  /** What is allowed makes no difference here: the browser reads whole files, and the package loses nothing but depth. */
-  async enlarge(picture: File, wish: Wish, _: Allowed, signal: AbortSignal, tell: (status: Status) => void): Promise<Enlarged> {
+  /** That a file is damaged makes no difference here: the browser takes what it can read. */
+  async enlarge(picture: File, wish: Wish, allowed: Allowed, signal: AbortSignal, tell: (status: Status) => void): Promise<Enlarged> {
     const { upscale } = await this.loaded;
     tell({ share: null, note: "Loading the network" });
     const size: { width?: number; height?: number; maxSide?: number } = {};
     if (wish.width !== null) size.width = wish.width;
     if (wish.height !== null) size.height = wish.height;
     if (wish.maxSide !== null) size.maxSide = wish.maxSide;
-    let made = { width: 0, height: 0, model: "none" };
+    let made: Pick<RunInfo, "width" | "height" | "model" | "notes"> = { width: 0, height: 0, model: "none", notes: [] };
     try {
       const blob = await upscale(picture, {
         ...(wish.scale === null ? { size } : { scale: wish.scale }),
         model: wish.model,
         format: wish.format === null ? "auto" : (`image/${wish.format}` as Format),
         quality: wish.quality,
+        force: allowed.loss,
         metadata: wish.keepMetadata ? "all" : "profile",
         signal,
         onStart: (info) => {
@@ -40,7 +41,7 @@ export class LocalBackend implements Backend {
         },
         onProgress: (share) => tell({ share, note: "" }),
       });
-      return { blob, width: made.width, height: made.height, model: made.model, notes: await notesOf(picture, wish) };
+      return { blob, width: made.width, height: made.height, model: made.model, notes: [...(await notesOf(picture, wish)), ...made.notes] };
     } catch (error) {
       throw signal.aborted ? error : refusalOfError(error);
     }

@@ -50,10 +50,15 @@ export function refusalOf({ type, title, detail = "", options = [] }: Problem): 
   if (!told) return new Refusal(sentence(title), AGAIN);
   // The detail is a fact, a colon, and advice; the advice names an option where that would help.
   const fact = told.isDetailed && !detail.includes("=") ? detail : detail.split(": ")[0];
-  const remedies = [...(told.remedies ?? [])];
+  return new Refusal(textOf(told, fact), [...(told.remedies ?? []), ...buttonsFor(options, fact)], told.isFinal);
+}
+
+/** The buttons for options that help. */
+function buttonsFor(options: readonly string[], fact: string): Remedy[] {
+  const remedies: Remedy[] = [];
   if (options.includes("force=true")) remedies.push(fact.endsWith("cannot hold transparency") ? "white" : "loss");
   if (options.includes("allow_truncated=true")) remedies.push("truncated");
-  return new Refusal(textOf(told, fact), remedies, told.isFinal);
+  return remedies;
 }
 
 /** By the codes of the errors of a2f-web. */
@@ -68,10 +73,10 @@ const CODES: Readonly<Record<string, Told>> = {
 
 /** What the page says to an error of the package a2f-web. */
 export function refusalOfError(error: unknown): Refusal {
-  const { code, message } = error as { code?: string; message?: string };
+  const { code, message, options = [] } = error as { code?: string; message?: string; options?: readonly string[] };
   const told = CODES[code ?? ""] ?? CODES["engine"];
   const fact = (message ?? String(error)).split(": choose ")[0];
-  return new Refusal(textOf(told, fact), told.remedies, told.isFinal);
+  return new Refusal(textOf(told, fact), [...(told.remedies ?? []), ...buttonsFor(options, fact)], told.isFinal);
 }
 
 /** The fact, unless it speaks of the options of the interface. */
