@@ -25,8 +25,8 @@ from a2f.imageio import (
 )
 from a2f.imageio.animation import is_transparent_anywhere
 from a2f.imageio.formats import ACCEPT_LOSS_HINT, is_image_name
+from a2f.imageio.header import format_of_file
 from a2f.imageio.picture import ONLY_ONE
-from a2f.imageio.read import format_of_file
 from a2f.pixels import encode_enlarged
 from a2f.sizes import Size, Target
 from a2f.upscaler import UNWATCHED, Control

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import Hint, LossyFormatError, UsageError, did_you_mean
-from a2f.imageio.colour import is_matrix_profile
+from a2f.imageio.colour import is_matrix_profile, without_padding
 from a2f.imageio.extras import check_extra
 from a2f.imageio.picture import Metadata, Picture
 from a2f.imageio.tiff import names_of_descriptive
@@ -99,6 +99,7 @@ _ALL = (
 )  # fmt: skip
 FORMATS = {entry.name: entry for entry in _ALL}
 _BY_SUFFIX = {suffix: entry.name for entry in _ALL for suffix in entry.suffixes}
+MOST_JPEG_PROFILE = 255 * (65535 - 2 - 14)  # in 255 segments, each with a length, a name, a number and their count
 ACCEPT_LOSS_HINT = Hint(text="accept the loss with {option}", option="force", value=True)
 
 
@@ -182,6 +183,7 @@ def check_format(picture: Picture, format: str, *, force: bool = False, strip: b
     _check_light(picture, holds)
     if format == "jpeg" and not strip:
         _check_lengths(picture.metadata)
+        _check_profile_length(picture.metadata.icc)
 
 
 def _check_lengths(metadata: Metadata) -> None:
@@ -194,6 +196,16 @@ def _check_lengths(metadata: Metadata) -> None:
                 Hint(text="leave them out with {option}", option="force", value=True),
                 Hint(text="leave out all metadata with {option}", option="strip", value=True),
             )
+
+
+def _check_profile_length(icc: bytes | None) -> None:
+    """Raise an error for a colour profile that does not fit into a JPEG."""
+    if icc and is_long_profile(icc, FORMATS["jpeg"]):
+        raise LossyFormatError(
+            f"jpeg cannot hold a colour profile of {len(icc):,} bytes",
+            Hint(text="choose another format"),
+            Hint(text="convert the colours to sRGB with {option}", option="force", value=True),
+        )
 
 
 def _check_matrix(icc: bytes, format: str) -> None:
@@ -240,6 +252,8 @@ def left_out_note(picture: Picture, format: str, *, strip: bool = False) -> list
         return notes + [f"{what} goes with the metadata: left out" for what in gain_map]
     if picture.metadata.profile and holds.icc and not holds.deep_icc and profile_is_lost(picture.pixels, holds):
         notes.append(f"{format} holds a colour profile with 8 bits a channel only: the colours are converted to sRGB")
+    if picture.metadata.profile and is_long_profile(picture.metadata.profile, holds):
+        notes.append(f"{format} cannot hold a colour profile of this length: the colours are converted to sRGB")
     lost = [*_metadata_left_out(picture.metadata, format, given=picture.format), *gain_map]
     if picture.light and picture.light.attributes and format != "exr":
         usual = {"pixelAspectRatio", "screenWindowCenter", "screenWindowWidth"}
@@ -261,6 +275,11 @@ def _clipped(picture: Picture, holds: Format, *, strip: bool) -> list[str]:
 def profile_is_lost(pixels: NDArray[Any], holds: Format) -> bool:
     """Whether a format cannot store a colour profile with pixels [H, W, C] of this kind."""
     return not holds.icc or (not holds.deep_icc and (pixels.dtype != np.uint8 or pixels.shape[2] == 2))
+
+
+def is_long_profile(icc: bytes, holds: Format) -> bool:
+    """Whether a format cannot store a colour profile of this length."""
+    return holds.name == "jpeg" and len(without_padding(icc)) > MOST_JPEG_PROFILE
 
 
 def _metadata_left_out(metadata: Metadata, format: str, *, given: str) -> list[str]:

@@ -22,7 +22,8 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from a2f.errors import MemoryLimitError
-from a2f.imageio.read import header_of
+from a2f.imageio.header import header_of
+from a2f.imageio.limits import check_memory
 from a2f.machine import give_back_freed
 from a2f.pipeline import Encoding, Request, decide, write
 from a2f.runtime.options import EngineOptions
@@ -80,6 +81,18 @@ class Worker:
         """The networks of one precision, which stay open."""
         return Upscalers(EngineOptions(dtype=dtype, threads=self.threads, max_memory=self.memory_bytes), alone=False)
 
+    def inspect(self, data: bytes) -> Message:
+        """Format and size of a picture, by its header.
+
+        Raises:
+            ImageReadError: if it is not a picture.
+            MemoryLimitError: if a worker cannot decode it.
+        """
+        layout = header_of(data, name=NAME)
+        if layout.width * layout.height <= self.pixels:  # the server itself refuses a larger one
+            check_memory(layout, NAME, self.memory_bytes)
+        return {"format": layout.format, "width": layout.width, "height": layout.height}, b""
+
     def enlarge(self, data: bytes, options: Options, tell: Callable[[float], None]) -> Message:
         """The enlargement as a file, and what to tell about it.
 
@@ -123,16 +136,11 @@ def _note(text: str) -> str:
     return text.removeprefix(f"{NAME}: ")
 
 
-def _inspected(data: bytes) -> Message:
-    format, width, height = header_of(data, name=NAME)
-    return {"format": format, "width": width, "height": height}, b""
-
-
 def _answer(worker: Worker, header: dict[str, Any], data: bytes, send: Callable[..., None]) -> None:
     """Do what one message asks for; whatever goes wrong is an answer."""
     try:
         if header["kind"] == "inspect":
-            told, file = _inspected(data)
+            told, file = worker.inspect(data)
         else:
             told, file = worker.enlarge(
                 data, from_message(header["options"]), lambda share: send({"kind": "progress", "share": share})
