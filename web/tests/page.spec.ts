@@ -127,6 +127,20 @@ test("notes of the server are shown; a result made with other settings says so, 
   await expect.poll(() => mock.sent.length).toBe(4);
 });
 
+test("a choice is offered for the pictures that it helps", async ({ page }) => {
+  mock.outcome = "failed";
+  const part = [{ option: "allow_truncated", value: true, effect: "part" }];
+  mock.problem = { type: "/problems/damaged-picture", title: "Title", status: 422, detail: "damaged", remedies: [] };
+  await page.setInputFiles("input[type=file]", GIVEN);
+  await page.getByRole("button", { name: "Enlarge" }).click();
+  await expect(page.locator("[data-state=failed]")).toHaveCount(1);
+  mock.problem = { ...mock.problem, remedies: part };
+  await page.setInputFiles("input[type=file]", [{ ...GIVEN, name: "two.png" }, { ...GIVEN, name: "three.png" }]);
+  await page.getByRole("button", { name: "Enlarge 2 more" }).click();
+  await expect(page.locator("[data-state=failed]")).toHaveCount(3);
+  await expect(page.getByRole("button", { name: "Take what there is (2 pictures)" })).toBeVisible();
+});
+
 test("the view stays with the picture that was chosen; a new picture is chosen", async ({ page }) => {
   const names = ["a.png", "b.png", "c.png"];
   await page.setInputFiles("input[type=file]", names.map((name) => ({ ...GIVEN, name })));

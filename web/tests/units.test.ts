@@ -15,6 +15,7 @@ import { resizePlane, tapsOf } from "../packages/a2f-web/src/resample";
 import { planScales, targetSize } from "../packages/a2f-web/src/sizes";
 import { cuts } from "../packages/a2f-web/src/tiled";
 import { Pace } from "../packages/ui/src/pace";
+import { obstacleTo } from "../packages/ui/src/queue";
 import { refusalOf, refusalOfError } from "../packages/ui/src/problems";
 import { eventsIn, queryOf } from "../packages/ui/src/remote";
 import { distinct, formatName, resultName, sentence, suffixOf, timeLeft } from "../packages/ui/src/texts";
@@ -338,6 +339,19 @@ describe("words", () => {
   });
 });
 
+describe("files that are not tried", () => {
+  test("empty ones, and those with too many bytes or pixels", () => {
+    const limits = { mostBytes: 1000, mostGiven: 50e6, atOnce: 1 };
+    const shown = (width: number, height: number) => ({ bitmap: null as unknown as ImageBitmap, width, height });
+    expect(obstacleTo(new Blob([]), null, limits)).toBe("The file is empty.");
+    expect(obstacleTo(new Blob(["x".repeat(1001)]), null, limits)).toBe("The file has 1 kB; the server takes 1 kB at most.");
+    expect(obstacleTo(new Blob(["x"]), shown(12000, 9000), limits)).toBe("The picture has 108 megapixels; the server takes 50 megapixels at most.");
+    expect(obstacleTo(new Blob(["x"]), shown(10000, 5000), limits)).toBeNull();
+    expect(obstacleTo(new Blob(["x"]), null, limits)).toBeNull();
+    expect(obstacleTo(new Blob(["x"]), shown(12000, 9000), { mostBytes: null, mostGiven: null, atOnce: 1 })).toBeNull();
+  });
+});
+
 describe("words for what went wrong", () => {
   const problem = (name: string, detail: string, ...options: string[]) => refusalOf({ type: `/problems/${name}`, title: "Title", detail, options });
 
@@ -353,6 +367,7 @@ describe("words for what went wrong", () => {
     const large = "400 x 400 is 400.0 times 1 x 1: at most 16 times is possible";
     expect(problem("bad-option", large).message).toBe(`${large}.`);
     expect(problem("bad-option", "there are no weights for model=sd with scale=9: choose").message).not.toContain("=");
+    expect(problem("too-many-pixels", "the picture has 60,000,000 pixels (10000 x 6000); at most 50,000,000 are allowed").message).toContain("60,000,000 pixels (10000 x 6000)");
     expect(problem("a-later-one", "x").message).toBe("Title.");
   });
 

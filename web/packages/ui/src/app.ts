@@ -140,7 +140,7 @@ class App {
   private mend(which: Choice): void {
     const wish = this.settings.wish();
     if (!this.chosen || !wish) return;
-    const mended = which === "again" || which === "redo" ? [this.chosen] : this.alike();
+    const mended = which === "again" || which === "redo" ? [this.chosen] : this.alike(which);
     for (const picture of mended) {
       if (which === "as-png") picture.pngInsteadOf = wish.format;
       if (which === "loss" || which === "white") picture.allowed = { ...picture.allowed, loss: true };
@@ -149,10 +149,10 @@ class App {
     this.start(mended);
   }
 
-  /** The pictures that failed as the chosen one did. */
-  private alike(): Picture[] {
+  /** The pictures that failed as the chosen one did, and that a choice helps. */
+  private alike(which: Choice): Picture[] {
     const message = this.chosen?.failure?.message;
-    return this.queue.pictures.filter(({ failure }) => failure !== null && failure.message === message);
+    return this.queue.pictures.filter(({ failure }) => failure?.message === message && failure?.remedies.some((one) => one === which));
   }
 
   private settled(): void {
@@ -193,7 +193,7 @@ class App {
     const wish = this.settings.wish();
     this.strip.update(given, this.chosen);
     this.showChosen();
-    this.outcome.show(this.chosen, wish, this.alike().length, wish !== null && this.queue.fresh(wish).length > 0);
+    this.outcome.show(this.chosen, wish, (which) => this.alike(which).length, wish !== null && this.queue.fresh(wish).length > 0);
     this.showProgress();
     this.showActions(wish);
   }

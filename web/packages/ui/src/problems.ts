@@ -32,7 +32,7 @@ const KINDS: Readonly<Record<string, Told>> = {
   "too-slow": { text: "The picture arrived too slowly. A faster connection is needed.", remedies: AGAIN },
   "not-ready": { text: "The server has no result.", remedies: AGAIN },
   "too-large": { text: "The file is larger than this server allows.", isFinal: true },
-  "too-many-pixels": { text: "The picture or its result has more pixels than this server allows. A smaller size may help." },
+  "too-many-pixels": { text: "The picture or its result has more pixels than this server allows.", isDetailed: true },
   "too-much-memory": { text: "The picture needs more memory than this server has. A smaller size may help." },
   "not-a-picture": { text: "The file is not a picture, or has a format that cannot be read.", isFinal: true },
   "bad-option": { text: "The server cannot do this with these settings.", isDetailed: true },
