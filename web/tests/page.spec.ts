@@ -129,12 +129,11 @@ test("notes of the server are shown; a result made with other settings says so, 
 
 test("a choice is offered for the pictures that it helps", async ({ page }) => {
   mock.outcome = "failed";
-  const part = [{ option: "allow_truncated", value: true, effect: "part" }];
-  mock.problem = { type: "/problems/damaged-picture", title: "Title", status: 422, detail: "damaged", remedies: [] };
+  mock.problem = { type: "/problems/damaged-picture", title: "Title", status: 422, detail: "damaged" };
   await page.setInputFiles("input[type=file]", GIVEN);
   await page.getByRole("button", { name: "Enlarge" }).click();
   await expect(page.locator("[data-state=failed]")).toHaveCount(1);
-  mock.problem = { ...mock.problem, remedies: part };
+  mock.problem = { ...mock.problem, options: ["allow_truncated=true"] };
   await page.setInputFiles("input[type=file]", [{ ...GIVEN, name: "two.png" }, { ...GIVEN, name: "three.png" }]);
   await page.getByRole("button", { name: "Enlarge 2 more" }).click();
   await expect(page.locator("[data-state=failed]")).toHaveCount(3);
