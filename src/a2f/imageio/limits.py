@@ -14,14 +14,14 @@ DECODING = {
     "tiff": (3.5, 4.6),
     "gif": (4.2, 4.2),
     "webp": (4.8, 4.8),
-    "avif": (6.2, 8.7),
+    "avif": (6.3, 9.2),
     "heic": (3.5, 7.7),
-    "jxl": (4.5, 4.5),
+    "jxl": (5.7, 5.7),
     "exr": (5.2, 5.2),
     "bmp": (4.8, 4.8),
     "tga": (4.8, 4.8),
     "dds": (4.8, 4.8),
-    "ppm": (4.0, 6.0),
+    "ppm": (4.0, 6.1),
 }
 MIN_RGB_BYTES = 3 * min(eight for eight, _ in DECODING.values())  # for a pixel of 8-bit RGB, in the best format
 
