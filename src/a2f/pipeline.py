@@ -277,6 +277,7 @@ def _moving(picture: Picture, format: str, name: str, *, force: bool) -> Picture
         raise LossyFormatError(
             f"{name} is animated and has more than 8 bits per channel; frames are enlarged with 8 bits",
             ACCEPT_LOSS_HINT,
+            loses=("bit-depth",),
         )
     transparent, degrees = is_transparent_anywhere(picture.animation)
     if degrees and not FORMATS[format].soft and not force:
@@ -284,6 +285,7 @@ def _moving(picture: Picture, format: str, name: str, *, force: bool) -> Picture
             f"{format} cannot store partial transparency, which frames of {name} have",
             Hint(text="choose png or webp"),
             ACCEPT_LOSS_HINT,
+            loses=("partial-transparency",),
         )
     if transparent and picture.pixels.shape[2] == 3:
         picture = replace(picture, pixels=np.pad(picture.pixels, ((0, 0), (0, 0), (0, 1)), constant_values=255))

@@ -207,7 +207,7 @@ describe("metadata", () => {
     expect(Buffer.compare(back.icc!, longest.icc) + Buffer.compare(back.exif!, longest.exif)).toBe(0);
     const longer = { icc, exif: new Uint8Array(65_528) };
     expect(forJpeg(longer, true)).toEqual({ metadata: { icc, exif: null }, notes: ["JPEG cannot hold 65,528 bytes of EXIF: left out."] });
-    const loss = { code: "encode", options: ["force=true"] };
+    const loss = { code: "encode", options: ["force=true"], loses: ["metadata"] };
     expect(() => forJpeg(longer, false)).toThrow(expect.objectContaining(loss) as Error);
   });
 
@@ -354,12 +354,18 @@ describe("files that are not tried", () => {
 
 describe("words for what went wrong", () => {
   const problem = (name: string, detail: string, ...options: string[]) => refusalOf({ type: `/problems/${name}`, title: "Title", detail, options });
+  const lossy = (fact: string, ...loses: string[]) =>
+    refusalOf({ type: "/problems/format-loses", title: "Title", detail: `${fact}: choose png, or accept the loss with force=true`, options: ["force=true"], loses });
+
+  test("what a format loses is told by the server's member, not read out of its words", () => {
+    const alpha = lossy("jpeg holds no alpha", "transparency");
+    expect([alpha.message, alpha.remedies]).toEqual(["JPEG holds no alpha.", ["as-png", "white"]]);
+    expect(lossy("jpeg cannot hold 16 bits a channel", "bit-depth").remedies).toEqual(["as-png", "loss"]);
+    const both = lossy("jpeg holds no alpha", "transparency", "bit-depth", "a-later-one");
+    expect([both.message, both.remedies]).toEqual(["JPEG holds no alpha. Also lost: 16 bits a channel, a-later-one.", ["as-png", "loss"]]);
+  });
 
   test("options that help become buttons", () => {
-    const alpha = problem("format-loses", "jpeg cannot hold transparency: choose png, webp or tiff, or accept the loss (force=true)", "force=true");
-    expect(alpha.message).toBe("JPEG cannot hold transparency.");
-    expect(alpha.remedies).toEqual(["as-png", "white"]);
-    expect(problem("format-loses", "jpeg cannot hold 16 bits a channel: choose png or tiff, or accept the loss (force=true)", "force=true").remedies).toEqual(["as-png", "loss"]);
     const cut = problem("damaged-picture", "the picture is truncated or damaged: enlarge what there is with allow_truncated=true", "allow_truncated=true");
     expect([cut.remedies, cut.isFinal]).toEqual([["truncated"], true]);
     const gone = problem("damaged-picture", "the picture is truncated or damaged; too much of it is missing");
@@ -372,7 +378,7 @@ describe("words for what went wrong", () => {
   });
 
   test("errors of the package", () => {
-    const alpha = refusalOfError({ code: "encode", message: "JPEG cannot hold transparency: choose PNG or WebP", options: ["force=true"] });
+    const alpha = refusalOfError({ code: "encode", message: "JPEG cannot hold transparency: choose PNG or WebP", options: ["force=true"], loses: ["transparency"] });
     expect(alpha.message).toBe("JPEG cannot hold transparency.");
     expect(alpha.remedies).toEqual(["as-png", "white"]);
     expect(refusalOfError({ code: "picture", message: "" }).isFinal).toBe(true);

@@ -1,8 +1,9 @@
 """The OpenAPI document, made of the tables that requests are read by."""
 
-from typing import Any
+from typing import Any, get_args
 
 import a2f
+from a2f.errors import Loss
 from a2f.web.options import MEDIA_TYPES, formats, parameters
 from a2f.web.problems import KINDS, MEDIA_TYPE
 from a2f.web.settings import Settings
@@ -161,6 +162,12 @@ def _schemas() -> Node:
         scale={"type": "integer", "enum": [2, 3, 4]},
         parameters=count,
         kind={"type": "string", "enum": ["clean", "robust"]},
+        jpeg_below={
+            "type": "integer",
+            "minimum": 0,
+            "maximum": 100,
+            "description": "`model=auto` takes this model for a JPEG of a lower quality; 0: for none.",
+        },
     )
     problem = _object(
         type={"type": "string", "enum": [f"/problems/{name}" for name in KINDS]},
@@ -168,6 +175,11 @@ def _schemas() -> Node:
         status={"type": "integer"},
         detail={"type": "string", "description": "For people; it may change."},
         options=texts | {"description": "Options with which the request would pass, each by itself: `force=true`."},
+        loses={
+            "type": "array",
+            "items": {"type": "string", "enum": list(get_args(Loss))},
+            "description": "What the format would lose of the picture; only for `/problems/format-loses`.",
+        },
     )
     job = _object(
         id={"type": "string"},

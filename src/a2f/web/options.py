@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from a2f.errors import A2FError, Hint, MissingExtraError
+from a2f.errors import A2FError, Hint, Loss, LossyFormatError, MissingExtraError
 from a2f.imageio import FORMATS, format_of_suffix
 from a2f.imageio.extras import NEEDED
 from a2f.sizes import Size, Target
@@ -143,6 +143,11 @@ def helpful_options(error: Exception) -> tuple[str, ...]:
     """The options with which a request would pass, with their values: ``("force=true",)``."""
     hints = error.hints if isinstance(error, A2FError) else ()
     return tuple(_as_parameter(hint) for hint in hints if hint.value is not None and hint.option in parameters())
+
+
+def losses_of(error: Exception) -> tuple[Loss, ...]:
+    """What the format would lose of the picture, if that is why a request did not pass."""
+    return error.loses if isinstance(error, LossyFormatError) else ()
 
 
 def _as_parameter(hint: Hint) -> str:

@@ -30,7 +30,7 @@ from a2f.runtime.options import EngineOptions
 from a2f.sizes import Size
 from a2f.upscaler import Control
 from a2f.upscalers import Models, Upscalers
-from a2f.web.options import Options, from_message, helpful_options, in_requests
+from a2f.web.options import Options, from_message, helpful_options, in_requests, losses_of
 from a2f.web.problems import problem_name
 from a2f.weights import available_scales
 
@@ -157,7 +157,8 @@ def _answer(worker: Worker, header: dict[str, Any], data: bytes, send: Callable[
         if name == "too-much-memory":
             detail = f"{worker.memory_bytes / 1e6:.0f} MB, which a worker has, do not suffice for this picture"
             sys.stderr.write(f"{error}\n")  # for whoever runs the server: it may name a folder
-        send({"kind": "problem", "name": name, "detail": detail, "options": helpful_options(error)})
+        told = {"name": name, "detail": detail, "options": helpful_options(error), "loses": losses_of(error)}
+        send({"kind": "problem", **told})
 
 
 def _messages(stream: BinaryIO, into: "queue.SimpleQueue[Message]") -> None:

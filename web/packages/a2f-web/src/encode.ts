@@ -1,6 +1,6 @@
 /** Rows of RGBA to what the caller wants: an ImageData, or a file. */
 import { UpscaleError } from "./errors";
-import { type Metadata, forJpeg, inJpeg, inWebp, pngChunks } from "./metadata";
+import { type Metadata, fitsJpeg, forJpeg, inJpeg, inWebp, pngChunks } from "./metadata";
 import { PngWriter } from "./png";
 import type { Size } from "./sizes";
 
@@ -118,7 +118,7 @@ export async function encoderFor(
   if (format === "image/webp") return { encoder: new CanvasEncoder(size, format, quality, kind.alpha, given), notes: [] };
   if (kind.alpha && !force) {
     const told = "JPEG cannot hold transparency: choose PNG or WebP, or lay white below with force: true";
-    throw new UpscaleError("encode", told, ["force=true"]);
+    throw new UpscaleError("encode", told, ["force=true"], fitsJpeg(given) ? ["transparency"] : ["transparency", "metadata"]);
   }
   const { metadata, notes } = forJpeg(given, force);
   const encoder = new CanvasEncoder(size, format, quality, false, metadata);

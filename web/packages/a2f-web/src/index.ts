@@ -9,7 +9,7 @@ import { UpscaleError } from "./errors";
 import { ENGINES, MODELS } from "./files";
 import type { Device, EngineUrls, FromWorker, ModelEntry, Request, RunInfo, Source, ToWorker } from "./protocol";
 
-export { UpscaleError, type UpscaleErrorCode } from "./errors";
+export { type Loss, UpscaleError, type UpscaleErrorCode } from "./errors";
 export { planScales, targetSize, type Size, type SizeWish } from "./sizes";
 export type { Device, Format, ModelEntry, RunInfo };
 
@@ -234,7 +234,7 @@ function hear(message: FromWorker): void {
   if (message.kind === "started") return entry.options.onStart?.(message.info);
   waiting.delete(message.id);
   if (message.kind === "blob") entry.resolve(message.blob);
-  else if (message.kind === "error") entry.reject(new UpscaleError(message.code, message.message, message.options));
+  else if (message.kind === "error") entry.reject(new UpscaleError(message.code, message.message, message.options, message.loses));
   else if (message.kind === "raw") {
     const { data, width, height } = message.raw;
     entry.resolve(new ImageData(data, width, height, { colorSpace: entry.colorSpace }));

@@ -60,6 +60,11 @@ function typeOf(file: Bytes): FileFacts["type"] {
   return textAt(file, 0, 4) === "RIFF" && textAt(file, 8, 4) === "WEBP" ? "image/webp" : null;
 }
 
+/** Whether a JPEG can hold all of the metadata. */
+export function fitsJpeg({ exif }: Metadata): boolean {
+  return (exif?.length ?? 0) <= MOST_JPEG_EXIF;
+}
+
 /**
  * The metadata for a JPEG, and a note if something of it is left out.
  *
@@ -67,11 +72,10 @@ function typeOf(file: Bytes): FileFacts["type"] {
  * @throws UpscaleError if it is too long otherwise.
  */
 export function forJpeg(given: Metadata, force: boolean): { metadata: Metadata; notes: readonly string[] } {
-  const bytes = given.exif?.length ?? 0;
-  if (bytes <= MOST_JPEG_EXIF) return { metadata: given, notes: [] };
-  const fact = `JPEG cannot hold ${bytes.toLocaleString("en")} bytes of EXIF`;
+  if (fitsJpeg(given)) return { metadata: given, notes: [] };
+  const fact = `JPEG cannot hold ${(given.exif?.length ?? 0).toLocaleString("en")} bytes of EXIF`;
   if (force) return { metadata: { ...given, exif: null }, notes: [`${fact}: left out.`] };
-  throw new UpscaleError("encode", `${fact}: choose PNG or WebP, or leave it out with force: true`, ["force=true"]);
+  throw new UpscaleError("encode", `${fact}: choose PNG or WebP, or leave it out with force: true`, ["force=true"], ["metadata"]);
 }
 
 /** The metadata for a result of this size: upright, without a thumbnail of the old picture. */

@@ -1,5 +1,5 @@
 /** What the page and the worker say to each other. */
-import type { UpscaleErrorCode } from "./errors";
+import type { Loss, UpscaleErrorCode } from "./errors";
 import type { Format } from "./encode";
 
 export type Device = "auto" | "webgpu" | "wasm";
@@ -68,4 +68,11 @@ export type FromWorker =
   | { readonly kind: "blob"; readonly id: number; readonly blob: Blob }
   | { readonly kind: "raw"; readonly id: number; readonly raw: RawImage }
   | { readonly kind: "cancelled"; readonly id: number }
-  | { readonly kind: "error"; readonly id: number; readonly code: UpscaleErrorCode; readonly message: string; readonly options: readonly string[] };
+  | {
+      readonly kind: "error";
+      readonly id: number;
+      readonly code: UpscaleErrorCode;
+      readonly message: string;
+      readonly options: readonly string[];
+      readonly loses: readonly Loss[];
+    };

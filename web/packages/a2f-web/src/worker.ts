@@ -35,10 +35,10 @@ async function answer(request: Request): Promise<void> {
   } catch (error) {
     if (error instanceof Cancelled) scope.postMessage({ kind: "cancelled", id });
     else if (error instanceof UpscaleError) {
-      const { code, message, options } = error;
-      scope.postMessage({ kind: "error", id, code, message, options });
+      const { code, message, options, loses } = error;
+      scope.postMessage({ kind: "error", id, code, message, options, loses });
     } else {
-      scope.postMessage({ kind: "error", id, code: "engine", message: await engineFailed(request, error), options: [] });
+      scope.postMessage({ kind: "error", id, code: "engine", message: await engineFailed(request, error), options: [], loses: [] });
     }
   } finally {
     cancelled.delete(id);

@@ -236,14 +236,14 @@ class App {
     this.go.disabled = !isRunning && wish === null;
     this.go.classList.toggle("cancel", isRunning);
     const count = queue.pictures.length;
-    const those = count === 1 ? "Enlarge" : fresh.length === count ? `Enlarge all ${count}` : `Enlarge ${fresh.length} more`;
+    const done = queue.pictures.filter(({ result }) => result).length;
+    const those = count === 1 ? "Enlarge" : fresh.length === count ? `Enlarge all ${count}` : `Enlarge ${fresh.length}${done > 0 ? " more" : ""}`;
     this.go.textContent = isRunning ? "Cancel" : fresh.length === 0 ? "Enlarge again" : those;
     this.only.hidden = isRunning || wish === null || !isFresh || fresh.length < 2;
     this.again.hidden = isRunning || fresh.length > 0 || outdated.length < (isOutdated ? 2 : 1);
     this.again.textContent = isOutdated ? `All ${outdated.length} again` : `Enlarge the other ${outdated.length === 1 ? "one" : outdated.length} again`;
     this.save.hidden = !chosen?.result;
     this.save.classList.toggle("secondary", isRunning || !this.go.hidden);
-    const done = queue.pictures.filter(({ result }) => result).length;
     this.all.hidden = done < 2;
     this.all.textContent = `All ${done} as ZIP`;
     this.all.setAttribute("aria-label", `Download all ${done} as ZIP`);
