@@ -319,8 +319,12 @@ def test_the_page_and_the_documentation(client) -> None:
     again = client.get("/", headers={"If-None-Match": page.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
     docs = client.get("/docs")
-    for path in client.get("/openapi.json").json()["paths"]:
+    document = client.get("/openapi.json").json()
+    for path in document["paths"]:
         assert path in docs.text
+    for schema in document["components"]["schemas"].values():
+        assert all(f"<code>{member}</code>" in docs.text for member in schema["properties"])
+    assert "<code>models[].jpeg_below</code>" in docs.text
     assert "<script" not in docs.text
     assert "style=" not in docs.text
     for path in ("/docs", "/problems/too-large"):

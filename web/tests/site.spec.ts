@@ -107,6 +107,15 @@ test.describe("without a service worker", () => {
     }
   });
 
+  test("what this browser does not decode is told", async ({ page }) => {
+    const frame = "2c0000000001000100000202440100";
+    const gif = Buffer.from(`47494638396101000100800000000000ffffff${frame}${frame}3b`, "hex"); // of one pixel
+    await page.setInputFiles("input[type=file]", { name: "moves.gif", mimeType: "image/gif", buffer: gif });
+    await enlarge(page).click();
+    await expect(page.locator("[data-state=done]")).toHaveCount(1);
+    await expect(page.locator(".outcome .notes li")).toHaveText(["The picture is animated; the result has its first frame only."]);
+  });
+
   test("work can be cancelled and begun again", async ({ page }) => {
     await page.setInputFiles("input[type=file]", PHOTO);
     await enlarge(page).click();

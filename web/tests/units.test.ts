@@ -14,6 +14,7 @@ import { PngWriter, chunk, crc32, inflated, joined } from "../packages/a2f-web/s
 import { resizePlane, tapsOf } from "../packages/a2f-web/src/resample";
 import { planScales, targetSize } from "../packages/a2f-web/src/sizes";
 import { cuts } from "../packages/a2f-web/src/tiled";
+import { undecodedOf } from "../packages/a2f-web/src/undecoded";
 import { Pace } from "../packages/ui/src/pace";
 import { obstacleTo } from "../packages/ui/src/queue";
 import { refusalOf, refusalOfError } from "../packages/ui/src/problems";
@@ -225,6 +226,48 @@ describe("metadata", () => {
 
   test("the checksum is that of PNG", () => {
     expect(crc32(new TextEncoder().encode("IEND"))).toBe(0xae426082);
+  });
+});
+
+describe("what browsers do not decode", () => {
+  const bytes = (...parts: (string | readonly number[])[]): Uint8Array<ArrayBuffer> =>
+    joined(...parts.map((part) => (typeof part === "string" ? Uint8Array.from(part, (letter) => letter.charCodeAt(0)) : Uint8Array.from(part))));
+  const deep = "The picture has more than 8 bits a channel; the result has 8.";
+  const animated = "The picture is animated; the result has its first frame only.";
+
+  const png = (bits: number, ...chunks: Uint8Array[]): Uint8Array<ArrayBuffer> =>
+    joined(bytes("\x89PNG\r\n\x1a\n"), chunk("IHDR", Uint8Array.of(0, 0, 0, 1, 0, 0, 0, 1, bits, 0, 0, 0, 0)), ...chunks);
+  const frames = (count: number): Uint8Array => chunk("acTL", Uint8Array.of(0, 0, 0, count, 0, 0, 0, 0));
+  const pixels = chunk("IDAT", new Uint8Array(0));
+
+  const gif = ["GIF89a", [1, 0, 1, 0, 0x80, 0, 0, 0, 0, 0, 255, 255, 255]] as const; // two colours
+  const extension = [0x21, 0xfe, 2, 0x2c, 0x2c, 0]; // a comment
+  const frame = [0x2c, 0, 0, 0, 0, 1, 0, 1, 0, 0, 2, 1, 0x44, 0];
+  const ownColours = [...frame.slice(0, 9), 0x80, 0, 0, 0, 9, 9, 9, ...frame.slice(10)];
+
+  const vp8x = (flags: number): Uint8Array<ArrayBuffer> => bytes("RIFF....WEBPVP8X", [10, 0, 0, 0, flags, 0, 0, 0]);
+  const avif = (brand: string, flags: number): Uint8Array<ArrayBuffer> => bytes([0, 0, 0, 16], `ftyp${brand}`, [0, 0, 0, 0], "av1C", [0x81, 0, flags, 0]);
+
+  test.each([
+    ["PNG", png(8, pixels), []],
+    ["PNG of 16 bits", png(16, pixels), [deep]],
+    ["PNG with frames", png(8, frames(2), pixels), [animated]],
+    ["PNG with one frame", png(8, frames(1), pixels), []],
+    ["PNG that ends early", png(8).subarray(0, 20), []],
+    ["GIF", bytes(...gif, extension, frame, [0x3b]), []],
+    ["GIF with frames", bytes(...gif, extension, frame, extension, frame, [0x3b]), [animated]],
+    ["GIF with frames of own colours", bytes(...gif, ownColours, ownColours, [0x3b]), [animated]],
+    ["GIF that ends early", bytes(...gif, extension, frame.slice(0, 11)), []],
+    ["GIF without end", bytes(...gif, frame), []],
+    ["WebP", vp8x(0x10), []],
+    ["WebP with frames", vp8x(0x12), [animated]],
+    ["AVIF", avif("avif", 0x0c), []],
+    ["AVIF of 10 bits", avif("avif", 0x4c), [deep]],
+    ["AVIF with frames", avif("avis", 0x4c), [deep, animated]],
+    ["no picture", bytes("hello"), []],
+  ])("%s", async (_, file, notes) => {
+    expect(undecodedOf(file)).toEqual(notes);
+    expect((await factsOf(file)).notes).toEqual(notes);
   });
 });
 

@@ -70,7 +70,7 @@ _ALL = (
     ProblemKind(name="damaged-picture", status=422, title="The picture is damaged or ends too early",
          remedy="Send the whole file; `allow_truncated=true` takes what there is."),
     ProblemKind(name="format-loses", status=422, title="The format cannot hold all of the picture",
-         remedy="Choose png or tiff; `force=true` accepts the loss."),
+         remedy="Choose png or tiff, or accept the loss with `force=true`; `loses` lists what would be lost."),
     ProblemKind(name="queue-full", status=429, title="Too many requests are waiting",
          remedy="Send it again after the seconds in `Retry-After`."),
     ProblemKind(name="failed", status=500, title="The picture could not be enlarged",

@@ -8,6 +8,7 @@ import { upToDate } from "./exif";
 import { fineness } from "./jpeg_quality";
 import { chunk, deflated, inflated, joined } from "./png";
 import type { Size } from "./sizes";
+import { undecodedOf } from "./undecoded";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -43,6 +44,11 @@ const PROFILE_NOTE = "The colour profile is damaged or too long: left out.";
 
 /** Read what a file says; damage in it is passed over, since decoding judges the file. */
 export async function factsOf(file: Bytes): Promise<FileFacts> {
+  const facts = await readFacts(file);
+  return { ...facts, notes: [...undecodedOf(file), ...facts.notes] };
+}
+
+async function readFacts(file: Bytes): Promise<FileFacts> {
   const type = typeOf(file);
   try {
     if (type === "image/jpeg") return ofJpeg(file);

@@ -41,25 +41,16 @@ export class LocalBackend implements Backend {
         },
         onProgress: (share) => tell({ share, note: "" }),
       });
-      return { blob, width: made.width, height: made.height, model: made.model, notes: [...(await notesOf(picture, wish)), ...made.notes] };
+      return { blob, width: made.width, height: made.height, model: made.model, notes: [...made.notes, ...notesOf(picture, wish)] };
     } catch (error) {
       throw signal.aborted ? error : refusalOfError(error);
     }
   }
 }
 
-const KEEP_METADATA = /^image\/(jpeg|png|webp)$/;
+/** The package reads metadata of three formats; GIF has none that matters. */
+const KEPT_WHOLE = /^(image\/(jpeg|png|webp|gif)|)$/;
 
-/** What is lost of a file: browsers decode 8 bits a channel, and the package reads metadata of three formats. */
-async function notesOf(file: File, { keepMetadata }: Wish): Promise<string[]> {
-  const notes = [];
-  if (await isDeepPng(file)) notes.push("The picture has 16 bits a channel; the result has 8.");
-  if (keepMetadata && file.type !== "" && !KEEP_METADATA.test(file.type)) notes.push("Camera data and colour profile are kept of JPEG, PNG and WebP files only.");
-  return notes;
-}
-
-/** Whether a file is a PNG with 16 bits a channel. */
-async function isDeepPng(file: Blob): Promise<boolean> {
-  const head = new Uint8Array(await file.slice(0, 25).arrayBuffer());
-  return head[0] === 0x89 && head[1] === 0x50 && head[24] === 16;
+function notesOf({ type }: File, { keepMetadata }: Wish): string[] {
+  return keepMetadata && !KEPT_WHOLE.test(type) ? ["Camera data and colour profile are kept of JPEG, PNG and WebP files only."] : [];
 }
