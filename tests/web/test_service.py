@@ -155,6 +155,12 @@ def test_auto_takes_the_robust_model_below_the_quality_that_is_told(client, pict
         assert model_for(format="JPEG", quality=below - 1) == "sd-robust"
 
 
+def test_a_quality_that_a_format_does_not_have_is_told(client, picture) -> None:
+    lossless = client.post("/v1/upscale?scale=2&quality=80", content=picture())
+    assert lossless.headers["a2f-note"] == "png is lossless: quality has no effect"
+    assert "a2f-note" not in client.post("/v1/upscale?scale=2&quality=80&format=jpeg", content=picture()).headers
+
+
 def test_a_model_by_name(client, picture) -> None:
     assert client.post("/v1/upscale?model=sd-robust", content=picture()).headers["a2f-model"] == "sd-robust"
 

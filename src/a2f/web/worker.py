@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from a2f.errors import MemoryLimitError
+from a2f.imageio import FORMATS
 from a2f.imageio.header import header_of
 from a2f.imageio.limits import check_memory
 from a2f.machine import give_back_freed
@@ -114,6 +115,8 @@ class Worker:
         if not decided.passes:
             self._check_resizing(decided.picture.size, decided.final)
         file, notes = write(decided, control=Control(progress=PictureProgress(tell)))
+        if options.quality is not None and FORMATS[decided.format].quality is None:
+            notes.append(f"{decided.format} is lossless: quality has no effect")
         told = {
             "format": decided.format,
             "model": ",".join(one.model for one in decided.passes) or "none",
