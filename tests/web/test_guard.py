@@ -58,7 +58,7 @@ def test_the_command_line(start, picture, tmp_path) -> None:
 
 @pytest.mark.parametrize("host", ["192.0.2.1", f"{'a' * 64}.invalid"])
 def test_an_address_of_another_machine(host: str) -> None:
-    with pytest.raises(UsageError, match=r"is no address of this machine: choose .* with host"):
+    with pytest.raises(UsageError, match=r"is no address of this machine: choose .* with --host"):
         listen(Settings(host=host, port=0, memory_bytes=2 * 10**9, api_key=KEY))
 
 

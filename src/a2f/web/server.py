@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import uvicorn
 
-from a2f.errors import Hint, UsageError
+from a2f.errors import UsageError
 from a2f.web.app import SENT_BYTES, Service
 from a2f.web.connection import patient_for
 from a2f.web.settings import Settings
@@ -37,12 +37,12 @@ def listen(settings: Settings) -> socket.socket:
         return socket.create_server(address[:2], family=family, backlog=1024)
     except (OSError, UnicodeError) as error:  # the latter for a name with a part of more than 63 letters
         number = error.errno if isinstance(error, OSError) and not isinstance(error, socket.gaierror) else None
+        where = f"cannot listen on {settings.host}"
         if number in (None, errno.EADDRNOTAVAIL):
-            hint = Hint(text="choose an address of this machine with {option}", option="host")
-            raise UsageError(f"cannot listen on {settings.host}, which is no address of this machine", hint) from error
+            told = f"{where}, which is no address of this machine: choose one that is with --host"
+            raise UsageError(told) from error
         reason = os.strerror(number)  # the message of `create_server` has the address again
-        hint = Hint(text="choose another port with {option}", option="port")
-        raise UsageError(f"cannot listen on {settings.host} port {settings.port} ({reason})", hint) from error
+        raise UsageError(f"{where} port {settings.port} ({reason}): choose another port with --port") from error
 
 
 def most_connections(asked: int) -> int:
