@@ -19,6 +19,7 @@ PARTS = (
     "path",
     "exactness",
     "memory",
+    "decoding",
     "batch",
     "loader",
     "steps",

@@ -71,6 +71,7 @@ SAVED = LossyFormatError(
     Hint(text="choose png"),
     Hint(text="accept the loss with {option}", option="force", value=True),
     Hint(text="raise {option}", option="max_pixels"),
+    loses=("transparency",),
 )
 IMPRECISE = EngineError("this CPU does not compute in int8", Hint(text="use {option}", option="dtype", value="float32"))
 
@@ -95,6 +96,7 @@ def test_each_front_end_writes_the_options_of_hints_in_its_own_way(
 def test_hints_survive_pickling() -> None:
     again = pickle.loads(pickle.dumps(SAVED))
     assert (again.hints, str(again)) == (SAVED.hints, str(SAVED))
+    assert again.loses == SAVED.loses == ("transparency",)
 
 
 def test_a_message_with_braces_stays_as_it_is() -> None:

@@ -29,6 +29,7 @@ the option in its own syntax.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,10 +124,32 @@ class ImageWriteError(WriteError):
     """A picture that cannot be encoded in the chosen format."""
 
 
+Loss = Literal[
+    "transparency",
+    "partial-transparency",
+    "data-channel",
+    "hdr",
+    "bit-depth",
+    "floating-point",
+    "metadata",
+    "colour-profile",
+]
+
+
 class LossyFormatError(ImageWriteError):
-    """The chosen format would lose transparency, bit depth or metadata, and `force` is not set."""
+    """The chosen format would lose transparency, bit depth or metadata, and `force` is not set.
+
+    Args:
+        message: what the format cannot store; if there is more, the first.
+        hints: what to do; one of them is enough.
+        loses: all properties of a picture that would be lost, for programs; empty for videos.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str, *hints: Hint, loses: tuple[Loss, ...] = ()) -> None:
+        super().__init__(message, *hints)
+        self.loses = loses
 
 
 class DownloadError(A2FError):

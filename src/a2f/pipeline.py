@@ -25,8 +25,8 @@ from a2f.imageio import (
 )
 from a2f.imageio.animation import is_transparent_anywhere
 from a2f.imageio.formats import ACCEPT_LOSS_HINT, is_image_name
+from a2f.imageio.header import format_of_file
 from a2f.imageio.picture import ONLY_ONE
-from a2f.imageio.read import format_of_file
 from a2f.pixels import encode_enlarged
 from a2f.sizes import Size, Target
 from a2f.upscaler import UNWATCHED, Control
@@ -277,6 +277,7 @@ def _moving(picture: Picture, format: str, name: str, *, force: bool) -> Picture
         raise LossyFormatError(
             f"{name} is animated and has more than 8 bits per channel; frames are enlarged with 8 bits",
             ACCEPT_LOSS_HINT,
+            loses=("bit-depth",),
         )
     transparent, degrees = is_transparent_anywhere(picture.animation)
     if degrees and not FORMATS[format].soft and not force:
@@ -284,6 +285,7 @@ def _moving(picture: Picture, format: str, name: str, *, force: bool) -> Picture
             f"{format} cannot store partial transparency, which frames of {name} have",
             Hint(text="choose png or webp"),
             ACCEPT_LOSS_HINT,
+            loses=("partial-transparency",),
         )
     if transparent and picture.pixels.shape[2] == 3:
         picture = replace(picture, pixels=np.pad(picture.pixels, ((0, 0), (0, 0), (0, 1)), constant_values=255))

@@ -11,7 +11,7 @@ from PIL import Image
 
 from a2f.cli.dry_run import time_text
 from a2f.imageio import FORMATS, Picture, encode_image
-from a2f.imageio.read import size_of_file
+from a2f.imageio.header import size_of_file
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from PIL import Image
 from a2f.errors import ImageReadError, MemoryLimitError, PixelLimitError
 from a2f.imageio import encode_image, png_text, read_image
 from a2f.imageio.extras import NEEDED
+from a2f.imageio.header import header_of
 from a2f.imageio.png_chunks import Chunk, chunk_bytes, chunks_of
 from a2f.imageio.png_text import with_metadata_first
-from a2f.imageio.read import header_of
 from a2f.imageio.xmp import CAMERA, DIMENSIONS, PARTS, TIFF, cleaned_xmp, updated_xmp
 
 ZEROS = 32 * 2**20  # bytes that deflate packs into 32 KB

@@ -12,6 +12,7 @@ from PIL import Image, ImageCms, IptcImagePlugin
 from a2f.errors import LossyFormatError
 from a2f.imageio import Metadata, Picture, encode_image, read_image
 from a2f.imageio.exif import dpi_of_exif, plain_exif, updated_exif, with_resolution
+from a2f.imageio.formats import MOST_JPEG_PROFILE, left_out_note
 from a2f.imageio.iptc import records_of
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -346,3 +347,18 @@ def test_metadata_does_not_touch_the_pixels() -> None:
     for format in WITH_EXIF:
         one, other = (read_image(encode_image(p, format=format)).pixels for p in (bare, full))
         np.testing.assert_array_equal(one, other, err_msg=format)
+
+
+def test_a_profile_that_no_jpeg_holds() -> None:
+    longer = [SRGB.ljust(MOST_JPEG_PROFILE + more, b"\0") for more in (0, 1)]
+    fits, long = (struct.pack(">I", len(icc)) + icc[4:] for icc in longer)  # their length is in their headers
+    blob = encode_image(Picture(pixels=colours(), metadata=Metadata(icc=fits)), format="jpeg")
+    assert b"ICC_PROFILE\0\xff\xff" in blob  # the last of 255 parts
+    picture = Picture(pixels=colours(), metadata=Metadata(icc=long))
+    with pytest.raises(LossyFormatError, match=r"jpeg cannot hold a colour profile of 16,707,346 bytes.*force=True"):
+        encode_image(picture, format="jpeg")
+    assert b"ICC_PROFILE" not in encode_image(picture, format="jpeg", force=True)
+    assert left_out_note(picture, "jpeg") == [
+        "jpeg cannot hold a colour profile of this length: the colours are converted to sRGB"
+    ]
+    assert read_image(encode_image(picture, format="tiff")).metadata.icc == long

@@ -19,9 +19,9 @@ from a2f.imageio import FORMATS, Metadata, Picture, encode_image, left_out_note,
 from a2f.imageio.colour import PRIMARIES, SRGB_CURVE, TRANSFERS, profile_of
 from a2f.imageio.exif import MARK, first_directory, number_of, plain_exif
 from a2f.imageio.formats import check_format, format_of_suffix
+from a2f.imageio.header import format_of_file, size_of_file
 from a2f.imageio.light import from_network, light_of, srgb_to_light, to_network
 from a2f.imageio.picture import ColourSignal
-from a2f.imageio.read import format_of_file, size_of_file
 from a2f.imageio.rgb import read_rgb8
 
 OPTIONAL = [name for name, entry in FORMATS.items() if entry.extra]

@@ -217,6 +217,17 @@ def test_losing_alpha_needs_force(format: str) -> None:
         np.testing.assert_array_equal(flat[0, 0], 255)
 
 
+def test_an_error_lists_all_that_would_be_lost() -> None:
+    pixels = random_pixels((8, 8, 4), np.uint16)
+    picture = Picture(pixels=pixels, metadata=Metadata(exif=b"II" + bytes(70_000), icc=None))
+    with pytest.raises(LossyFormatError, match=r"^jpeg cannot hold transparency:") as found:
+        encode_image(picture, format="jpeg")
+    assert found.value.loses == ("transparency", "bit-depth", "metadata")
+    with pytest.raises(LossyFormatError) as found:
+        encode_image(picture, format="jpeg", strip=True)
+    assert found.value.loses == ("transparency", "bit-depth")
+
+
 def test_gif_holds_no_degrees_of_transparency() -> None:
     pixels = random_pixels((20, 30, 4), np.uint8)
     with pytest.raises(LossyFormatError, match=r"degrees of transparency.*force=True"):

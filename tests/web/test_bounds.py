@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from a2f.imageio.limits import MIN_RGB_BYTES
+
 pytestmark = pytest.mark.integration
 
 HEAD = b"POST /v1/upscale?scale=2 HTTP/1.1\r\nHost: localhost\r\n"
@@ -39,13 +41,13 @@ def answered_or_reset(connection: socket.socket) -> bytes:
         return b""
 
 
-def png_header(width: int, height: int) -> bytes:
+def png_header(width: int, height: int, *, bits: int = 8, kind: int = 2) -> bytes:
     """A PNG that says that it is large, and holds next to nothing."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
     )
@@ -169,6 +171,16 @@ def test_bombs_are_refused_by_their_header(client) -> None:
     assert "60000 x 60000" in answer.json()["detail"]
     job = client.post("/v1/jobs", content=png_header(2**31 - 1, 2**31 - 1))
     assert type_of(job) in ("too-many-pixels", "not-a-picture", "damaged-picture")
+
+
+def test_what_cannot_be_decoded_in_the_memory_is_refused_by_its_header(start) -> None:
+    with start(memory_bytes=6 * 10**8, body_bytes=10**6).client() as client:
+        told = client.get("/v1/models").json()["limits"]["pixels"]
+        assert told == int(45 * 10**7 / MIN_RGB_BYTES)
+        for path in ("/v1/upscale", "/v1/jobs"):
+            deep = client.post(path, content=png_header(5000, 5000, bits=16, kind=6))  # RGBA; fewer pixels than that
+            assert (deep.status_code, type_of(deep)) == (413, "too-much-memory")
+        assert figures(client)["a2f_queue"] == 0
 
 
 def test_a_small_picture_does_not_become_a_huge_one(client, picture) -> None:

@@ -9,15 +9,19 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 import a2f
+from a2f.lock import hold
 
 ROOT = Path(__file__).resolve().parents[2]
 WEB, PAGE = ROOT / "web", ROOT / "src" / "a2f" / "web" / "page"
 LEAST_NODE = (20, 19)
+PATIENCE_S = 900  # for an installation or a build in another process, on a busy machine
 
 pytestmark = [
     pytest.mark.integration,
@@ -41,8 +45,26 @@ def run(*command: str, **variables: str) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def node_modules() -> None:
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[], object]], None]:
+    """Does a named thing once in a test run: the other workers of pytest-xdist wait until it is done."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # the workers of one run share it
+
+    def do(name: str, act: Callable[[], object]) -> None:
+        holder = hold(folder / f"{name}.lock", patience_s=PATIENCE_S)
+        assert holder is not None, f"another process did not finish {name} within {PATIENCE_S} seconds"
+        with closing(holder):
+            if not (folder / f"{name}.done").exists():
+                act()
+                (folder / f"{name}.done").touch()
+
+    return do
+
+
+@pytest.fixture(scope="session")
+def node_modules(once: Callable[[str, Callable[[], object]], None]) -> None:
     """The packages of package-lock.json, installed once."""
     if not shutil.which("npm") or not shutil.which("node"):
         pytest.skip("needs Node (with npm) of 20.19 or newer")
@@ -50,6 +72,11 @@ def node_modules() -> None:
     found = tuple(int(part) for part in re.findall(r"\d+", told)[:2])
     if found < LEAST_NODE:
         pytest.skip(f"needs Node of 20.19 or newer, not {told.strip()}")
+    once("node_modules", install)
+
+
+def install() -> None:
+    """Run `npm ci` where node_modules is older than package-lock.json."""
     stamp, lock = WEB / "node_modules" / ".package-lock.json", WEB / "package-lock.json"
     if stamp.exists() and stamp.stat().st_mtime >= lock.stat().st_mtime:
         return
@@ -58,6 +85,12 @@ def node_modules() -> None:
         what = f"npm ci failed: {done.stderr.decode(errors='replace')[-2000:]}"
         pytest.fail(what, pytrace=False) if os.environ.get("CI") else pytest.skip(what)
     stamp.touch()
+
+
+@pytest.fixture(scope="session")
+def package(node_modules: None, once: Callable[[str, Callable[[], object]], None]) -> None:
+    """The npm package, built once: a build beside another test would take away the types that `tsc` reads."""
+    once("package", lambda: run("npm", "run", "build:package"))
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +102,8 @@ def chromium() -> str:
     return given
 
 
-@pytest.mark.usefixtures("node_modules")
+@pytest.mark.usefixtures("package")
 def test_types_and_what_needs_no_browser() -> None:
-    run("npm", "run", "build:package")  # whose types the pages use
     run("npm", "run", "types")
     assert re.search(r"Tests\s+\d+ passed", run("npm", "run", "unit"))
 
@@ -85,9 +117,9 @@ def test_the_committed_page_is_what_its_sources_build(tmp_path: Path) -> None:
     assert differ == [], "run `npm run build:page` in web/ and commit src/a2f/web/page"
 
 
-@pytest.mark.usefixtures("node_modules")
+@pytest.mark.usefixtures("package")
 def test_the_page_the_site_and_the_package_in_chromium(chromium: str) -> None:
-    run("npm", "run", "build")
+    run("npx", "vite", "build", "-c", "vite.site.ts")  # the page is the committed one, which other tests read meanwhile
     told = run("npx", "playwright", "test", CHROMIUM=chromium)
     assert re.search(r"\d+ passed", told)
 

@@ -6,12 +6,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from PIL import Image
 
 from a2f.cli.serve import serve
+from a2f.errors import Loss
 from a2f.web.options import parameters
 from a2f.web.problems import KINDS
 from a2f.weights import robust_below
@@ -66,6 +67,9 @@ def test_problems_and_options_of_the_page() -> None:
     table = re.search(r"<!-- problems -->\n(.*?)<!-- /problems -->", PAGE, re.DOTALL)
     assert table is not None
     assert table[1].splitlines() == rows, "\n".join(rows)
+    losses = re.search(r"`loses` lists.*?\. It", PAGE, re.DOTALL)
+    assert losses is not None
+    assert re.findall(r"`([a-z-]+)`", losses[0]) == ["loses", *get_args(Loss)]
     told = re.search(r"The options are those of.*?They stand", PAGE, re.DOTALL)
     assert told is not None
     assert [name for name in re.findall(r"`(\w+)`", told[0]) if name != "a2f"] == list(parameters())

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from a2f.errors import UsageError
-from a2f.web.server import OTHER_FILES, most_connections
+from a2f.web.server import OTHER_FILES, listen, most_connections
 from a2f.web.settings import Settings
 
 pytestmark = pytest.mark.integration
@@ -52,7 +52,14 @@ def test_the_command_line(start, picture, tmp_path) -> None:
         [*command, "--no-auth", "--port", str(server.port)], capture_output=True, text=True, check=False
     )
     assert taken.returncode == 2
-    assert "cannot listen on" in taken.stderr
+    assert f"cannot listen on 0.0.0.0 port {server.port} (Address already in use): " in taken.stderr
+    assert "choose another port with --port" in taken.stderr
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", f"{'a' * 64}.invalid"])
+def test_an_address_of_another_machine(host: str) -> None:
+    with pytest.raises(UsageError, match=r"is no address of this machine: choose .* with --host"):
+        listen(Settings(host=host, port=0, memory_bytes=2 * 10**9, api_key=KEY))
 
 
 def test_a_key_as_a_token_or_as_a_password(start) -> None:

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,12 +39,20 @@ def long_exif() -> bytes:
     return exif.tobytes()
 
 
+def deep_png() -> bytes:
+    """Grey of 16 bits."""
+    file = io.BytesIO()
+    Image.fromarray(np.arange(96, dtype=np.uint16).reshape(8, 12) * 600).save(file, "PNG")
+    return file.getvalue()
+
+
 def test_models_formats_and_limits(client) -> None:
     told = client.get("/v1/models").json()
     assert {(m["name"], m["scale"], m["kind"]) for m in told["models"]} >= {
         ("sd", 2, "clean"),
         ("sd-robust", 4, "robust"),
     }
+    assert {(m["kind"], m["jpeg_below"] > 0) for m in told["models"]} == {("clean", False), ("robust", True)}
     assert {"jpeg", "png", "webp", "tiff", "avif"} <= set(told["formats"])
     assert told["limits"] == {"body_bytes": 64_000_000, "pixels": 50_000_000, "queue": 100, "workers": 2}
 
@@ -130,12 +139,30 @@ def test_what_is_left_out_is_told(client, picture) -> None:
     assert answer.headers["a2f-note"] == "png has no place for JPEG comments: left out"
 
 
-def test_models_by_name_and_by_the_picture(client, picture) -> None:
-    strong = picture(64, 64, format="JPEG", quality=20)
-    by_name = client.post("/v1/upscale?model=sd-robust", content=strong)
-    by_picture = client.post("/v1/upscale?model=auto", content=strong)
-    assert by_name.headers["a2f-model"] == "sd-robust"
-    assert by_picture.headers["a2f-model"] in ("sd", "sd-robust")
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_auto_takes_the_robust_model_below_the_quality_that_is_told(client, picture, scale: int) -> None:
+    models = client.get("/v1/models").json()["models"]
+    below = max(m["jpeg_below"] for m in models if m["scale"] == scale)
+
+    def model_for(**given: Any) -> str:
+        answer = client.post(f"/v1/upscale?scale={scale}", content=picture(**given))
+        return str(answer.headers["a2f-model"])
+
+    assert model_for() == "sd"
+    assert model_for(format="JPEG", quality=95) == "sd"
+    assert model_for(format="JPEG", quality=below or 20) == "sd"
+    if below:
+        assert model_for(format="JPEG", quality=below - 1) == "sd-robust"
+
+
+def test_a_quality_that_a_format_does_not_have_is_told(client, picture) -> None:
+    lossless = client.post("/v1/upscale?scale=2&quality=80", content=picture())
+    assert lossless.headers["a2f-note"] == "png is lossless: quality has no effect"
+    assert "a2f-note" not in client.post("/v1/upscale?scale=2&quality=80&format=jpeg", content=picture()).headers
+
+
+def test_a_model_by_name(client, picture) -> None:
+    assert client.post("/v1/upscale?model=sd-robust", content=picture()).headers["a2f-model"] == "sd-robust"
 
 
 @pytest.mark.parametrize(
@@ -168,6 +195,31 @@ def test_a_format_that_would_lose_something(client, picture) -> None:
     answer = client.post("/v1/upscale?format=jpeg&scale=2", content=given)
     assert "transparency" in problem(answer, "format-loses")
     assert client.post("/v1/upscale?format=jpeg&scale=2&force=true", content=given).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("mode", "exif", "format", "loses"),
+    [
+        ("RGBA", b"", "jpeg", ["transparency"]),
+        ("RGBA", long_exif(), "jpeg", ["transparency", "metadata"]),
+        ("RGB", long_exif(), "jpeg", ["metadata"]),
+        ("RGBA", b"", "gif", ["partial-transparency"]),
+        ("I;16", b"", "jpeg", ["bit-depth"]),
+    ],
+)
+def test_all_that_a_format_loses_is_told_for_programs(
+    client, picture, wait, mode: str, exif: bytes, format: str, loses: list[str]
+) -> None:
+    given = deep_png() if mode == "I;16" else picture(mode=mode, exif=exif)
+    told = client.post(f"/v1/upscale?format={format}&scale=2", content=given).json()
+    assert (told["type"], told["loses"]) == ("/problems/format-loses", loses)
+    where = client.post(f"/v1/jobs?format={format}&scale=2", content=given).headers["location"]
+    wait(lambda: client.get(where).json()["status"] == "failed")
+    assert client.get(where).json()["error"]["loses"] == loses
+
+
+def test_other_problems_lose_nothing(client) -> None:
+    assert client.post("/v1/upscale", content=b"hello").json()["loses"] == []
 
 
 @pytest.mark.parametrize(
@@ -273,8 +325,12 @@ def test_the_page_and_the_documentation(client) -> None:
     again = client.get("/", headers={"If-None-Match": page.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
     docs = client.get("/docs")
-    for path in client.get("/openapi.json").json()["paths"]:
+    document = client.get("/openapi.json").json()
+    for path in document["paths"]:
         assert path in docs.text
+    for schema in document["components"]["schemas"].values():
+        assert all(f"<code>{member}</code>" in docs.text for member in schema["properties"])
+    assert "<code>models[].jpeg_below</code>" in docs.text
     assert "<script" not in docs.text
     assert "style=" not in docs.text
     for path in ("/docs", "/problems/too-large"):

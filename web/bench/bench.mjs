@@ -154,7 +154,6 @@ async function main(folder, write) {
     console.error(method, found[method]);
   }
   const version = browser.version();
-  await browser.close();
   const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
   const base = median(found["a2f-web"].times);
   const names = { "a2f-web": "a2f-web, sd", slim: "UpscalerJS, esrgan-slim", medium: "UpscalerJS, esrgan-medium" };
@@ -171,7 +170,7 @@ async function main(folder, write) {
     const text = readFileSync(report, "utf8");
     writeFileSync(report, text.replace(/(<!-- upscalerjs -->\n)[^]*?(\n<!-- \/upscalerjs -->)/, `$1${table}$2`));
   }
-  process.exit(0);
+  process.exit(0); // which ends the browser too: nothing waits for its other processes
 }
 
 if (!process.argv[2]) {

@@ -21,7 +21,7 @@ export interface Mock {
   /** Of jobs that are done. */
   notes: readonly string[];
   /** Of jobs that fail, unless the query holds `unless`. */
-  problem: { readonly type: string; readonly title: string; readonly status: number; readonly detail: string; readonly options?: readonly string[] };
+  problem: { readonly type: string; readonly title: string; readonly status: number; readonly detail: string; readonly options?: readonly string[]; readonly loses?: readonly string[] };
   unless: string;
   /** Of results. */
   type: string;

@@ -76,13 +76,13 @@ test("a full queue is waited for; what is no picture is told in the words of the
   await expect(page.getByRole("button", { name: /^Enlarge/ })).toBeHidden();
 });
 
-for (const [name, detail, button, option] of [
-  ["damaged-picture", "the picture is truncated or damaged: enlarge what there is with allow_truncated=true", "Take what there is", "allow_truncated"],
-  ["format-loses", "jpeg cannot hold transparency: choose png, webp or tiff, or accept the loss (force=true)", "Fill with white", "force"],
+for (const [name, detail, button, option, loss] of [
+  ["damaged-picture", "the picture is truncated or damaged: enlarge what there is with allow_truncated=true", "Take what there is", "allow_truncated", null],
+  ["format-loses", "jpeg cannot hold transparency: choose png, webp or tiff, or accept the loss with force=true", "Fill with white", "force", "transparency"],
 ] as const) {
   test(`a problem that an option mends has a button: ${name}`, async ({ page }) => {
     mock.outcome = "failed";
-    mock.problem = { type: `/problems/${name}`, title: "Title", status: 422, detail, options: [`${option}=true`] };
+    mock.problem = { type: `/problems/${name}`, title: "Title", status: 422, detail, options: [`${option}=true`], loses: loss === null ? [] : [loss] };
     mock.unless = option;
     await page.setInputFiles("input[type=file]", [GIVEN, { ...GIVEN, name: "two.png" }]);
     await page.getByRole("button", { name: "Enlarge all 2" }).click();
@@ -125,6 +125,19 @@ test("notes of the server are shown; a result made with other settings says so, 
   expect(mock.sent).toHaveLength(3);
   await page.getByRole("button", { name: "Enlarge the other one again" }).click();
   await expect.poll(() => mock.sent.length).toBe(4);
+});
+
+test("a choice is offered for the pictures that it helps", async ({ page }) => {
+  mock.outcome = "failed";
+  mock.problem = { type: "/problems/damaged-picture", title: "Title", status: 422, detail: "damaged" };
+  await page.setInputFiles("input[type=file]", GIVEN);
+  await page.getByRole("button", { name: "Enlarge" }).click();
+  await expect(page.locator("[data-state=failed]")).toHaveCount(1);
+  mock.problem = { ...mock.problem, options: ["allow_truncated=true"] };
+  await page.setInputFiles("input[type=file]", [{ ...GIVEN, name: "two.png" }, { ...GIVEN, name: "three.png" }]);
+  await page.getByRole("button", { name: "Enlarge 2" }).click();
+  await expect(page.locator("[data-state=failed]")).toHaveCount(3);
+  await expect(page.getByRole("button", { name: "Take what there is (2 pictures)" })).toBeVisible();
 });
 
 test("the view stays with the picture that was chosen; a new picture is chosen", async ({ page }) => {
@@ -177,7 +190,7 @@ test("a file that is too large is not sent; one that the browser cannot show is"
     { name: "scan.tif", mimeType: "image/tiff", buffer: Buffer.from("II*\0") },
   ]);
   await expect(page.getByRole("alert")).toContainText("the server takes 1.0 MB at most");
-  await page.getByRole("button", { name: "Enlarge 1 more" }).click();
+  await page.getByRole("button", { name: "Enlarge 1" }).click();
   await expect(page.locator("[data-state=done]")).toHaveCount(1);
   expect(mock.sent).toHaveLength(1);
   await page.getByRole("button", { name: "scan.tif, done" }).click();

@@ -18,6 +18,7 @@ from a2f.cli.main import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 
+WHITE = ["--format", "jpeg", "--quality", "100", "--force"]
 ORIENTATION, MAKE = 0x0112, 0x010F
 
 # name, suffix, options of the package, options of the command line
@@ -38,6 +39,7 @@ CASES: list[tuple[str, str, dict[str, Any], list[str]]] = [
     ("upright", "jpg", {"scale": 2, "format": "image/png"}, ["-s", "2"]),
     ("kept_in_png", "jpg", {"scale": 2, "format": "image/png"}, ["-s", "2"]),
     ("kept_in_jpeg", "png", {"scale": 2, "format": "image/jpeg", "quality": 100}, ["-s", "2"]),
+    ("alpha_on_white", "png", {"scale": 2, "format": "image/jpeg", "quality": 100, "force": True}, ["-s", "2", *WHITE]),
     ("kept_in_webp", "jpg", {"scale": 2, "format": "image/webp", "quality": 100}, ["-s", "2"]),
 ]
 
@@ -87,13 +89,18 @@ def profile() -> bytes:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() + bytes(70_000)
 
 
+def reference(folder: Path, name: str) -> Path:
+    """What the command line makes of a case."""
+    return folder / f"{name}.ref.{'jpg' if name.endswith('on_white') else 'png'}"
+
+
 def make(folder: Path) -> None:
     """Write pictures, references and cases.json."""
     cases = []
     for name, suffix, options, arguments in CASES:
         source = folder / f"{name}.in.{suffix}"
         save(picture(name), source)
-        command = ["upscale", str(source), "-o", str(folder / f"{name}.ref.png"), *arguments, "--overwrite"]
+        command = ["upscale", str(source), "-o", str(reference(folder, name)), *arguments, "--overwrite"]
         done = CliRunner().invoke(cli, command)
         if done.exit_code:
             sys.exit(f"a2f {' '.join(command)} failed: {done.output} {done.exception}")
@@ -107,7 +114,7 @@ def compare(folder: Path) -> None:
     for name, suffix, *_ in CASES:
         with Image.open(folder / f"{name}.in.{suffix}") as given:
             icc = given.info.get("icc_profile")
-        with Image.open(folder / f"{name}.ref.png") as a, Image.open(folder / f"{name}.out.png") as b:
+        with Image.open(reference(folder, name)) as a, Image.open(folder / f"{name}.out.png") as b:
             ours, theirs = (np.asarray(image).astype(int) for image in (a, b))
             told = b.format, b.getexif().get(MAKE), b.getexif().get(ORIENTATION), icc == b.info.get("icc_profile")
         same = ours.shape == theirs.shape

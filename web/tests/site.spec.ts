@@ -77,6 +77,45 @@ test.describe("without a service worker", () => {
     await expect(page.getByRole("button", { name: "All 2 again" })).toBeVisible();
   });
 
+  test("a transparent picture becomes a JPEG on white, on request", async ({ page }) => {
+    const made = await page.evaluate(async () => {
+      const canvas = new OffscreenCanvas(40, 24);
+      const context = canvas.getContext("2d")!;
+      context.fillStyle = "#0a0";
+      context.fillRect(0, 0, 20, 24); // the right half stays transparent
+      return Array.from(new Uint8Array(await (await canvas.convertToBlob()).arrayBuffer()));
+    });
+    await page.setInputFiles("input[type=file]", { name: "half.png", mimeType: "image/png", buffer: Buffer.from(made) });
+    await page.getByText("2×").click();
+    await page.getByLabel("Format").selectOption("jpeg");
+    await enlarge(page).click();
+    await expect(page.getByRole("alert")).toHaveText("JPEG cannot hold transparency.");
+    await page.getByRole("button", { name: "Fill with white" }).click();
+    await expect(page.locator("[data-state=done]")).toHaveCount(1);
+    const download = page.waitForEvent("download");
+    await page.getByRole("button", { name: "Download", exact: true }).click();
+    const file = readFileSync(await (await download).path()).toString("base64");
+    const [left, right] = await page.evaluate(async (base64) => {
+      const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0)); // the page's policy forbids data:
+      const bitmap = await createImageBitmap(new Blob([bytes], { type: "image/jpeg" }));
+      const context = new OffscreenCanvas(80, 48).getContext("2d")!;
+      context.drawImage(bitmap, 0, 0);
+      return [8, 70].map((x) => Array.from(context.getImageData(x, 24, 1, 1).data.subarray(0, 3)));
+    }, file);
+    for (const [pixel, wanted] of [[left, [0, 170, 0]], [right, [255, 255, 255]]] as const) {
+      pixel.forEach((value, c) => expect(Math.abs(value - wanted[c])).toBeLessThan(8)); // JPEG is lossy
+    }
+  });
+
+  test("what this browser does not decode is told", async ({ page }) => {
+    const frame = "2c0000000001000100000202440100";
+    const gif = Buffer.from(`47494638396101000100800000000000ffffff${frame}${frame}3b`, "hex"); // of one pixel
+    await page.setInputFiles("input[type=file]", { name: "moves.gif", mimeType: "image/gif", buffer: gif });
+    await enlarge(page).click();
+    await expect(page.locator("[data-state=done]")).toHaveCount(1);
+    await expect(page.locator(".outcome .notes li")).toHaveText(["The picture is animated; the result has its first frame only."]);
+  });
+
   test("work can be cancelled and begun again", async ({ page }) => {
     await page.setInputFiles("input[type=file]", PHOTO);
     await enlarge(page).click();

@@ -1,17 +1,22 @@
 /** What needs no browser. */
-import { describe, expect, test, vi } from "vitest";
+import { deflateSync } from "node:zlib";
+
+import { afterEach, describe, expect, test, vi } from "vitest";
 
 import { upToDate } from "../packages/a2f-web/src/exif";
 import { fillHidden } from "../packages/a2f-web/src/alpha";
+import { onWhite } from "../packages/a2f-web/src/encode";
 import { FeaturesInFile } from "../packages/a2f-web/src/features";
 import { gateOf } from "../packages/a2f-web/src/gates";
 import { qualityOfTable } from "../packages/a2f-web/src/jpeg_quality";
-import { carriedOver, factsOf, inJpeg, inWebp, pngChunks } from "../packages/a2f-web/src/metadata";
-import { PngWriter, crc32 } from "../packages/a2f-web/src/png";
+import { MOST_PROFILE, carriedOver, factsOf, forJpeg, inJpeg, inWebp, pngChunks } from "../packages/a2f-web/src/metadata";
+import { PngWriter, chunk, crc32, inflated, joined } from "../packages/a2f-web/src/png";
 import { resizePlane, tapsOf } from "../packages/a2f-web/src/resample";
 import { planScales, targetSize } from "../packages/a2f-web/src/sizes";
 import { cuts } from "../packages/a2f-web/src/tiled";
+import { undecodedOf } from "../packages/a2f-web/src/undecoded";
 import { Pace } from "../packages/ui/src/pace";
+import { obstacleTo } from "../packages/ui/src/queue";
 import { refusalOf, refusalOfError } from "../packages/ui/src/problems";
 import { eventsIn, queryOf } from "../packages/ui/src/remote";
 import { distinct, formatName, resultName, sentence, suffixOf, timeLeft } from "../packages/ui/src/texts";
@@ -125,22 +130,43 @@ describe("metadata", () => {
     expect(await factsOf(new TextEncoder().encode("no picture at all"))).toMatchObject({ type: null, grey: false });
   });
 
-  test("a profile that unpacks to more than a JPEG can hold counts as damaged", async () => {
-    const png = async (profile: Uint8Array<ArrayBuffer>) => {
-      const writer = new PngWriter({ width: 1, height: 1 }, { grey: true, alpha: false }, await pngChunks({ icc: profile, exif: null }));
-      await writer.row(Uint8ClampedArray.of(1, 1, 1, 255));
-      return new Uint8Array(await (await writer.end()).arrayBuffer());
-    };
-    const most = 255 * (65535 - 2 - 14);
-    const largest = new Uint8Array(most);
-    expect((await factsOf(await png(largest))).icc).toHaveLength(most);
-    const bomb = await png(new Uint8Array(most + 1));
-    expect(bomb.length).toBeLessThan(50_000);
-    expect(await factsOf(bomb)).toMatchObject({ type: "image/png", icc: null, grey: true });
-    const webp = inWebp(new TextEncoder().encode("RIFF\u000c\0\0\0WEBPVP8 \0\0\0\0"), { icc: new Uint8Array(most + 1), exif: null }, { width: 9, height: 9 }, false);
-    expect((await factsOf(webp)).icc).toBeNull();
-    const jpeg = inJpeg(Uint8Array.of(0xff, 0xd8, 0xff, 0xd9), { icc: largest, exif: null });
-    expect((await factsOf(jpeg)).icc).toHaveLength(most);
+  const left = ["The colour profile is damaged or too long: left out."];
+
+  /** A grey PNG of one pixel with these chunks before its pixels. */
+  function png(...chunks: Uint8Array[]): Uint8Array<ArrayBuffer> {
+    const header = chunk("IHDR", Uint8Array.of(0, 0, 0, 1, 0, 0, 0, 1, 8, 0, 0, 0, 0));
+    return joined(Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10), header, ...chunks, chunk("IEND", new Uint8Array(0)));
+  }
+
+  const packed = (data: Uint8Array): Uint8Array => chunk("iCCP", joined(Uint8Array.of(120, 0, 0), deflateSync(data)));
+
+  test("little more of a bomb is unpacked than is allowed", async () => {
+    const bomb = new Uint8Array(deflateSync(new Uint8Array(200e6)));
+    let seen = 0;
+    const Real = DecompressionStream;
+    vi.stubGlobal("DecompressionStream", function (format: CompressionFormat) {
+      const real = new Real(format);
+      const count = new TransformStream<Uint8Array, Uint8Array>({ transform: (part, out) => (out.enqueue(part), void (seen += part.length)) });
+      return { writable: real.writable, readable: real.readable.pipeThrough(count) };
+    });
+    expect(await inflated(bomb, 5e6)).toBeNull();
+    expect(seen).toBeGreaterThan(5e6);
+    expect(seen).toBeLessThan(9e6);
+    vi.unstubAllGlobals();
+    expect((await inflated(new Uint8Array(deflateSync(icc)), 70_000))!).toEqual(icc);
+    expect(await inflated(new Uint8Array(deflateSync(icc)), 69_999)).toBeNull();
+    await expect(inflated(Uint8Array.of(1, 2, 3), 9)).rejects.toThrow();
+  });
+
+  test("a profile that is damaged or too long is left out with a note, and the rest is kept", async () => {
+    const exif = chunk("eXIf", metadata.exif);
+    for (const profile of [packed(new Uint8Array(MOST_PROFILE + 1)), chunk("iCCP", Uint8Array.of(120, 0, 0, 1, 2, 3))]) {
+      expect(await factsOf(png(profile, exif))).toMatchObject({ icc: null, exif: metadata.exif, grey: true, notes: left });
+    }
+    expect(await factsOf(png(packed(icc), packed(icc.slice(1)), exif))).toMatchObject({ icc, exif: metadata.exif, notes: [] });
+    expect((await factsOf(png(packed(new Uint8Array(MOST_PROFILE))))).icc).toHaveLength(MOST_PROFILE);
+    const webp = inWebp(new TextEncoder().encode("RIFF\u000c\0\0\0WEBPVP8 \0\0\0\0"), { icc: new Uint8Array(MOST_PROFILE + 1), exif: metadata.exif }, { width: 9, height: 9 }, true);
+    expect(await factsOf(webp as Uint8Array<ArrayBuffer>)).toMatchObject({ icc: null, exif: metadata.exif, notes: left });
   });
 
   test("damage inside a packed profile loses the profile alone", async () => {
@@ -154,6 +180,43 @@ describe("metadata", () => {
     expect(found.exif).toEqual(exifBlock());
   });
 
+  /** A JPEG without pixels; each part of a profile has a number, a count and its bytes. */
+  function jpeg(parts: readonly (readonly number[])[]): Uint8Array<ArrayBuffer> {
+    const segments = parts.map((part) => {
+      const data = joined(new TextEncoder().encode("ICC_PROFILE\0"), Uint8Array.from(part));
+      return joined(Uint8Array.of(0xff, 0xe2, 0, data.length + 2), data);
+    });
+    return joined(Uint8Array.of(0xff, 0xd8), ...segments, Uint8Array.of(0xff, 0xd9));
+  }
+
+  test("the parts of a JPEG's profile are put in order, and must all be there", async () => {
+    expect((await factsOf(jpeg([[2, 2, 7], [1, 2, 5, 6]]))).icc).toEqual(Uint8Array.of(5, 6, 7));
+    const many = Array.from({ length: 255 }, (_, k) => [k + 1, 255, k]);
+    expect((await factsOf(jpeg(many))).icc).toEqual(Uint8Array.from({ length: 255 }, (_, k) => k));
+    const wrapped = Array.from({ length: 300 }, (_, k) => [(k + 1) & 255, 300 & 255, k & 255]);
+    for (const parts of [[[1, 2, 5]], [[1, 2, 5], [1, 2, 6]], [[1, 3, 5], [2, 3, 6]], [[0, 1, 5]], wrapped]) {
+      expect(await factsOf(jpeg(parts)), String(parts.length)).toMatchObject({ icc: null, notes: left });
+    }
+    expect(await factsOf(jpeg([]))).toMatchObject({ icc: null, notes: [] });
+  });
+
+  test("the longest profile and EXIF that a JPEG holds come out again; longer EXIF is refused or left out", async () => {
+    const longest = { icc: new Uint8Array(MOST_PROFILE).fill(7), exif: new Uint8Array(65_527).fill(9) };
+    expect(forJpeg(longest, false)).toEqual({ metadata: longest, notes: [] });
+    const file = inJpeg(Uint8Array.of(0xff, 0xd8, 0xff, 0xd9), longest) as Uint8Array<ArrayBuffer>;
+    const back = await factsOf(file);
+    expect(Buffer.compare(back.icc!, longest.icc) + Buffer.compare(back.exif!, longest.exif)).toBe(0);
+    const longer = { icc, exif: new Uint8Array(65_528) };
+    expect(forJpeg(longer, true)).toEqual({ metadata: { icc, exif: null }, notes: ["JPEG cannot hold 65,528 bytes of EXIF: left out."] });
+    const loss = { code: "encode", options: ["force=true"], loses: ["metadata"] };
+    expect(() => forJpeg(longer, false)).toThrow(expect.objectContaining(loss) as Error);
+  });
+
+  test("white is laid below transparent pixels", () => {
+    const given = Uint8ClampedArray.of(255, 0, 200, 0, 10, 20, 30, 255, 100, 0, 255, 128, 1, 2, 3, 1);
+    expect([...onWhite(given)]).toEqual([255, 255, 255, 255, 10, 20, 30, 255, 177, 127, 255, 255, 254, 254, 254, 255]);
+  });
+
   test("the quality of a JPEG shows in its table", () => {
     expect(qualityOfTable(new Array<number>(64).fill(1))).toBe(100);
     const table50 = [16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62];
@@ -163,6 +226,92 @@ describe("metadata", () => {
 
   test("the checksum is that of PNG", () => {
     expect(crc32(new TextEncoder().encode("IEND"))).toBe(0xae426082);
+  });
+});
+
+describe("what browsers do not decode", () => {
+  const bytes = (...parts: (string | readonly number[])[]): Uint8Array<ArrayBuffer> =>
+    joined(...parts.map((part) => (typeof part === "string" ? Uint8Array.from(part, (letter) => letter.charCodeAt(0)) : Uint8Array.from(part))));
+  const deep = "The picture has more than 8 bits a channel; the result has 8.";
+  const animated = "The picture is animated; the result has its first frame only.";
+
+  const png = (bits: number, ...chunks: Uint8Array[]): Uint8Array<ArrayBuffer> =>
+    joined(bytes("\x89PNG\r\n\x1a\n"), chunk("IHDR", Uint8Array.of(0, 0, 0, 1, 0, 0, 0, 1, bits, 0, 0, 0, 0)), ...chunks);
+  const frames = (count: number): Uint8Array => chunk("acTL", Uint8Array.of(0, 0, 0, count, 0, 0, 0, 0));
+  const pixels = chunk("IDAT", new Uint8Array(0));
+
+  const gif = ["GIF89a", [1, 0, 1, 0, 0x80, 0, 0, 0, 0, 0, 255, 255, 255]] as const; // two colours
+  const extension = [0x21, 0xfe, 2, 0x2c, 0x2c, 0]; // a comment
+  const frame = [0x2c, 0, 0, 0, 0, 1, 0, 1, 0, 0, 2, 1, 0x44, 0];
+  const ownColours = [...frame.slice(0, 9), 0x80, 0, 0, 0, 9, 9, 9, ...frame.slice(10)];
+
+  const vp8x = (flags: number): Uint8Array<ArrayBuffer> => bytes("RIFF....WEBPVP8X", [10, 0, 0, 0, flags, 0, 0, 0]);
+  const avif = (brand: string, flags: number): Uint8Array<ArrayBuffer> => bytes([0, 0, 0, 16], `ftyp${brand}`, [0, 0, 0, 0], "av1C", [0x81, 0, flags, 0]);
+
+  test.each([
+    ["PNG", png(8, pixels), []],
+    ["PNG of 16 bits", png(16, pixels), [deep]],
+    ["PNG with frames", png(8, frames(2), pixels), [animated]],
+    ["PNG with one frame", png(8, frames(1), pixels), []],
+    ["PNG that ends early", png(8).subarray(0, 20), []],
+    ["GIF", bytes(...gif, extension, frame, [0x3b]), []],
+    ["GIF with frames", bytes(...gif, extension, frame, extension, frame, [0x3b]), [animated]],
+    ["GIF with frames of own colours", bytes(...gif, ownColours, ownColours, [0x3b]), [animated]],
+    ["GIF that ends early", bytes(...gif, extension, frame.slice(0, 11)), []],
+    ["GIF without end", bytes(...gif, frame), []],
+    ["WebP", vp8x(0x10), []],
+    ["WebP with frames", vp8x(0x12), [animated]],
+    ["AVIF", avif("avif", 0x0c), []],
+    ["AVIF of 10 bits", avif("avif", 0x4c), [deep]],
+    ["AVIF with frames", avif("avis", 0x4c), [deep, animated]],
+    ["no picture", bytes("hello"), []],
+  ])("%s", async (_, file, notes) => {
+    expect(undecodedOf(file)).toEqual(notes);
+    expect((await factsOf(file)).notes).toEqual(notes);
+  });
+});
+
+describe("features in a file", () => {
+  afterEach(() => vi.unstubAllGlobals());
+
+  function storage(failing: "createSyncAccessHandle" | "truncate" | "none"): { open: Set<string>; files: Set<string> } {
+    const open = new Set<string>();
+    const files = new Set<string>();
+    const handle = (name: string) => ({
+      truncate: (): void => { if (failing === "truncate") throw new DOMException("full", "QuotaExceededError"); },
+      close: (): void => void open.delete(name),
+    });
+    const folder = {
+      getFileHandle: async (name: string) => {
+        files.add(name);
+        return {
+          createSyncAccessHandle: async () => {
+            if (failing === "createSyncAccessHandle") throw new DOMException("locked", "NoModificationAllowedError");
+            open.add(name);
+            return handle(name);
+          },
+        };
+      },
+      removeEntry: async (name: string) => {
+        if (open.has(name)) throw new DOMException("in use", "NoModificationAllowedError");
+        files.delete(name);
+      },
+    };
+    vi.stubGlobal("navigator", { storage: { getDirectory: async () => folder } });
+    return { open, files };
+  }
+
+  test("a file that cannot be had leaves nothing open and nothing behind", async () => {
+    for (const failing of ["createSyncAccessHandle", "truncate"] as const) {
+      const { open, files } = storage(failing);
+      await expect(FeaturesInFile.open(2, 3, 4)).rejects.toMatchObject({ code: "memory" });
+      expect([open.size, files.size], failing).toEqual([0, 0]);
+    }
+    const { open, files } = storage("none");
+    const features = await FeaturesInFile.open(2, 3, 4);
+    expect([open.size, files.size]).toEqual([1, 1]);
+    await features.close();
+    expect([open.size, files.size]).toEqual([0, 0]);
   });
 });
 
@@ -233,14 +382,33 @@ describe("words", () => {
   });
 });
 
+describe("files that are not tried", () => {
+  test("empty ones, and those with too many bytes or pixels", () => {
+    const limits = { mostBytes: 1000, mostGiven: 50e6, atOnce: 1 };
+    const shown = (width: number, height: number) => ({ bitmap: null as unknown as ImageBitmap, width, height });
+    expect(obstacleTo(new Blob([]), null, limits)).toBe("The file is empty.");
+    expect(obstacleTo(new Blob(["x".repeat(1001)]), null, limits)).toBe("The file has 1 kB; the server takes 1 kB at most.");
+    expect(obstacleTo(new Blob(["x"]), shown(12000, 9000), limits)).toBe("The picture has 108 megapixels; the server takes 50 megapixels at most.");
+    expect(obstacleTo(new Blob(["x"]), shown(10000, 5000), limits)).toBeNull();
+    expect(obstacleTo(new Blob(["x"]), null, limits)).toBeNull();
+    expect(obstacleTo(new Blob(["x"]), shown(12000, 9000), { mostBytes: null, mostGiven: null, atOnce: 1 })).toBeNull();
+  });
+});
+
 describe("words for what went wrong", () => {
   const problem = (name: string, detail: string, ...options: string[]) => refusalOf({ type: `/problems/${name}`, title: "Title", detail, options });
+  const lossy = (fact: string, ...loses: string[]) =>
+    refusalOf({ type: "/problems/format-loses", title: "Title", detail: `${fact}: choose png, or accept the loss with force=true`, options: ["force=true"], loses });
+
+  test("what a format loses is told by the server's member, not read out of its words", () => {
+    const alpha = lossy("jpeg holds no alpha", "transparency");
+    expect([alpha.message, alpha.remedies]).toEqual(["JPEG holds no alpha.", ["as-png", "white"]]);
+    expect(lossy("jpeg cannot hold 16 bits a channel", "bit-depth").remedies).toEqual(["as-png", "loss"]);
+    const both = lossy("jpeg holds no alpha", "transparency", "bit-depth", "a-later-one");
+    expect([both.message, both.remedies]).toEqual(["JPEG holds no alpha. Also lost: 16 bits a channel, a-later-one.", ["as-png", "loss"]]);
+  });
 
   test("options that help become buttons", () => {
-    const alpha = problem("format-loses", "jpeg cannot hold transparency: choose png, webp or tiff, or accept the loss (force=true)", "force=true");
-    expect(alpha.message).toBe("JPEG cannot hold transparency.");
-    expect(alpha.remedies).toEqual(["as-png", "white"]);
-    expect(problem("format-loses", "jpeg cannot hold 16 bits a channel: choose png or tiff, or accept the loss (force=true)", "force=true").remedies).toEqual(["as-png", "loss"]);
     const cut = problem("damaged-picture", "the picture is truncated or damaged: enlarge what there is with allow_truncated=true", "allow_truncated=true");
     expect([cut.remedies, cut.isFinal]).toEqual([["truncated"], true]);
     const gone = problem("damaged-picture", "the picture is truncated or damaged; too much of it is missing");
@@ -248,13 +416,14 @@ describe("words for what went wrong", () => {
     const large = "400 x 400 is 400.0 times 1 x 1: at most 16 times is possible";
     expect(problem("bad-option", large).message).toBe(`${large}.`);
     expect(problem("bad-option", "there are no weights for model=sd with scale=9: choose").message).not.toContain("=");
+    expect(problem("too-many-pixels", "the picture has 60,000,000 pixels (10000 x 6000); at most 50,000,000 are allowed").message).toContain("60,000,000 pixels (10000 x 6000)");
     expect(problem("a-later-one", "x").message).toBe("Title.");
   });
 
   test("errors of the package", () => {
-    const alpha = refusalOfError({ code: "encode", message: "JPEG holds no transparency, and the picture has some: choose PNG or WebP" });
-    expect(alpha.message).toBe("JPEG holds no transparency, and the picture has some.");
-    expect(alpha.remedies).toEqual(["as-png"]);
+    const alpha = refusalOfError({ code: "encode", message: "JPEG cannot hold transparency: choose PNG or WebP", options: ["force=true"], loses: ["transparency"] });
+    expect(alpha.message).toBe("JPEG cannot hold transparency.");
+    expect(alpha.remedies).toEqual(["as-png", "white"]);
     expect(refusalOfError({ code: "picture", message: "" }).isFinal).toBe(true);
     expect(refusalOfError(new Error("odd")).remedies).toEqual(["again"]);
   });
@@ -279,20 +448,4 @@ describe("the server's interface", () => {
     for await (const data of eventsIn(stream)) found.push(data);
     expect(found).toEqual(['{"a":"ä"}', "2"]);
   });
-});
-
-test("a temporary file that cannot grow is closed and removed", async () => {
-  const told: string[] = [];
-  const file = { truncate: () => { throw new Error("full"); }, close: () => told.push("closed") };
-  const folder = {
-    getFileHandle: async () => ({ createSyncAccessHandle: async () => file }),
-    removeEntry: async () => { told.push("removed"); },
-  };
-  vi.stubGlobal("navigator", { storage: { getDirectory: async () => folder } });
-  try {
-    await expect(FeaturesInFile.open(16, 1000, 1000)).rejects.toThrow("no temporary file of 64 MB (full)");
-  } finally {
-    vi.unstubAllGlobals();
-  }
-  expect(told).toEqual(["closed", "removed"]);
 });

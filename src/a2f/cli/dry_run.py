@@ -16,7 +16,7 @@ from a2f.cli.inputs import STDIN, Task
 from a2f.cli.report import exit_code_of
 from a2f.errors import A2FError, OutputExistsError, UsageError
 from a2f.imageio import estimate_jpeg_quality
-from a2f.imageio.read import size_of_file
+from a2f.imageio.header import size_of_file
 from a2f.pipeline import BOOK, check_output, skip_reason_of
 from a2f.sizes import Size
 from a2f.weights import pass_models

@@ -1,5 +1,6 @@
 """The file formats and the properties that each can store."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import Hint, LossyFormatError, UsageError, did_you_mean
-from a2f.imageio.colour import is_matrix_profile
+from a2f.imageio.colour import is_matrix_profile, without_padding
 from a2f.imageio.extras import check_extra
 from a2f.imageio.picture import Metadata, Picture
 from a2f.imageio.tiff import names_of_descriptive
@@ -99,6 +100,7 @@ _ALL = (
 )  # fmt: skip
 FORMATS = {entry.name: entry for entry in _ALL}
 _BY_SUFFIX = {suffix: entry.name for entry in _ALL for suffix in entry.suffixes}
+MOST_JPEG_PROFILE = 255 * (65535 - 2 - 14)  # in 255 segments, each with a length, a name, a number and their count
 ACCEPT_LOSS_HINT = Hint(text="accept the loss with {option}", option="force", value=True)
 
 
@@ -152,48 +154,81 @@ def check_format(picture: Picture, format: str, *, force: bool = False, strip: b
         _check_matrix(picture.metadata.icc, format)
     if max(picture.size) * factor > holds.max_side:
         raise UsageError(f"{format} allows at most {holds.max_side} pixels per side: choose another format")
-    if force:
-        return
+    losses = [] if force else list(_losses(picture, format, strip=strip))
+    if losses:
+        first = losses[0]
+        loses = tuple(dict.fromkeys(loss for error in losses for loss in error.loses))
+        raise LossyFormatError(first.message, *first.hints, loses=loses)
+
+
+def _losses(picture: Picture, format: str, *, strip: bool) -> Iterator[LossyFormatError]:
+    """An error for each property of a picture that a format cannot store."""
+    holds = FORMATS[format]
     if not holds.alpha and picture.is_transparent:
-        raise LossyFormatError(
-            f"{format} cannot hold transparency", Hint(text="choose png, webp or tiff"), ACCEPT_LOSS_HINT
-        )
+        hint = Hint(text="choose png, webp or tiff")
+        yield LossyFormatError(f"{format} cannot hold transparency", hint, ACCEPT_LOSS_HINT, loses=("transparency",))
     if holds.alpha and not holds.soft and picture.has_degrees:
-        raise LossyFormatError(
-            f"{format} holds no degrees of transparency", Hint(text="choose png, webp or tiff"), ACCEPT_LOSS_HINT
+        yield LossyFormatError(
+            f"{format} holds no degrees of transparency",
+            Hint(text="choose png, webp or tiff"),
+            ACCEPT_LOSS_HINT,
+            loses=("partial-transparency",),
         )
     if picture.data_band and not holds.data_band:
-        raise LossyFormatError(
+        yield LossyFormatError(
             f"{format} has no place for the channel of data behind the colours (an extra sample that is not alpha)",
             Hint(text="choose tiff"),
             Hint(text="leave it out with {option}", option="force", value=True),
+            loses=("data-channel",),
         )
+    yield from _lost_values(picture, holds, strip=strip)
+    if format == "jpeg" and not strip:
+        yield from _too_long_for_jpeg(picture.metadata)
+
+
+def _lost_values(picture: Picture, holds: Format, *, strip: bool) -> Iterator[LossyFormatError]:
+    """Errors for HDR colours, bit depth and floating-point values that would be lost."""
     if picture.metadata.signal and picture.metadata.signal.is_hdr and (strip or not holds.cicp):
-        without = "a file without metadata" if strip and holds.cicp else format
-        raise LossyFormatError(
+        without = "a file without metadata" if strip and holds.cicp else holds.name
+        yield LossyFormatError(
             f"{without} cannot say that the colours are HDR (PQ or HLG)",
             Hint(text="choose png, avif or heic with their metadata"),
             Hint(text="accept sRGB and clipped highlights with {option}", option="force", value=True),
+            loses=("hdr",),
         )
-    if not holds.deep and picture.is_deep and picture.light is None:
-        raise LossyFormatError(
-            f"{format} cannot hold 16 bits a channel", Hint(text="choose png or tiff"), ACCEPT_LOSS_HINT
+    light = picture.light
+    if not holds.deep and picture.is_deep and light is None:
+        hint = Hint(text="choose png or tiff")
+        yield LossyFormatError(
+            f"{holds.name} cannot hold 16 bits a channel", hint, ACCEPT_LOSS_HINT, loses=("bit-depth",)
         )
-    _check_light(picture, holds)
-    if format == "jpeg" and not strip:
-        _check_lengths(picture.metadata)
+    if light is not None and not holds.floats:
+        yield LossyFormatError(
+            f"{holds.name} cannot hold floating-point values (here from {light.low:g} to {light.high:g}, white is 1)",
+            Hint(text="choose tiff or exr"),
+            Hint(text="accept integers, clipped to black and white, with {option}", option="force", value=True),
+            loses=("floating-point",),
+        )
 
 
-def _check_lengths(metadata: Metadata) -> None:
-    """Raise an error for metadata that do not fit into a JPEG."""
+def _too_long_for_jpeg(metadata: Metadata) -> Iterator[LossyFormatError]:
+    """Errors for metadata and a colour profile that do not fit into a JPEG."""
     for what, block in (("EXIF", metadata.exif), ("XMP", metadata.xmp), ("IPTC", metadata.iptc)):
         if not fits_jpeg(block):
-            raise LossyFormatError(
+            yield LossyFormatError(
                 f"jpeg cannot hold {len(block or b''):,} bytes of {what}",
                 Hint(text="choose another format"),
                 Hint(text="leave them out with {option}", option="force", value=True),
                 Hint(text="leave out all metadata with {option}", option="strip", value=True),
+                loses=("metadata",),
             )
+    if metadata.icc and is_long_profile(metadata.icc, FORMATS["jpeg"]):
+        yield LossyFormatError(
+            f"jpeg cannot hold a colour profile of {len(metadata.icc):,} bytes",
+            Hint(text="choose another format"),
+            Hint(text="convert the colours to sRGB with {option}", option="force", value=True),
+            loses=("colour-profile",),
+        )
 
 
 def _check_matrix(icc: bytes, format: str) -> None:
@@ -201,20 +236,8 @@ def _check_matrix(icc: bytes, format: str) -> None:
     if not is_matrix_profile(icc):
         raise LossyFormatError(
             f"{format} cannot hold a colour profile, and this one, which has tables, is not converted for "
-            "floating-point values: choose tiff"
-        )
-
-
-def _check_light(picture: Picture, holds: Format) -> None:
-    """Raise an error if floating-point values would be lost."""
-    light = picture.light
-    if light is None:
-        return
-    if not holds.floats:
-        raise LossyFormatError(
-            f"{holds.name} cannot hold floating-point values (here from {light.low:g} to {light.high:g}, white is 1)",
-            Hint(text="choose tiff or exr"),
-            Hint(text="accept integers, clipped to black and white, with {option}", option="force", value=True),
+            "floating-point values: choose tiff",
+            loses=("colour-profile",),
         )
 
 
@@ -240,6 +263,8 @@ def left_out_note(picture: Picture, format: str, *, strip: bool = False) -> list
         return notes + [f"{what} goes with the metadata: left out" for what in gain_map]
     if picture.metadata.profile and holds.icc and not holds.deep_icc and profile_is_lost(picture.pixels, holds):
         notes.append(f"{format} holds a colour profile with 8 bits a channel only: the colours are converted to sRGB")
+    if picture.metadata.profile and is_long_profile(picture.metadata.profile, holds):
+        notes.append(f"{format} cannot hold a colour profile of this length: the colours are converted to sRGB")
     lost = [*_metadata_left_out(picture.metadata, format, given=picture.format), *gain_map]
     if picture.light and picture.light.attributes and format != "exr":
         usual = {"pixelAspectRatio", "screenWindowCenter", "screenWindowWidth"}
@@ -261,6 +286,11 @@ def _clipped(picture: Picture, holds: Format, *, strip: bool) -> list[str]:
 def profile_is_lost(pixels: NDArray[Any], holds: Format) -> bool:
     """Whether a format cannot store a colour profile with pixels [H, W, C] of this kind."""
     return not holds.icc or (not holds.deep_icc and (pixels.dtype != np.uint8 or pixels.shape[2] == 2))
+
+
+def is_long_profile(icc: bytes, holds: Format) -> bool:
+    """Whether a format cannot store a colour profile of this length."""
+    return holds.name == "jpeg" and len(without_padding(icc)) > MOST_JPEG_PROFILE
 
 
 def _metadata_left_out(metadata: Metadata, format: str, *, given: str) -> list[str]:

@@ -1,6 +1,5 @@
 """Read image files."""
 
-import re
 import struct
 import threading
 from collections.abc import Callable
@@ -16,23 +15,23 @@ from a2f.imageio.animation import animation_of
 from a2f.imageio.colour import is_linear, widened, without_premultiplied
 from a2f.imageio.containers import is_lossless
 from a2f.imageio.described import conversion_notes, described, left_out_notes
-from a2f.imageio.exr import exr_samples, exr_size, read_exr
-from a2f.imageio.formats import FORMATS
+from a2f.imageio.exr import read_exr
 from a2f.imageio.gain_map import read_gain_map
-from a2f.imageio.heic import heic_samples, heic_size, read_heic
-from a2f.imageio.heif_boxes import brands_of, ends_early, is_premultiplied, is_sequence
+from a2f.imageio.header import as_ours, bytes_of, format_of, header_of
+from a2f.imageio.heic import read_heic
+from a2f.imageio.heif_boxes import is_premultiplied, is_sequence
 from a2f.imageio.jpeg_parts import (
     gain_map_note,
     jpeg_parts,
 )
 from a2f.imageio.jpeg_quality import estimate_jpeg_quality
-from a2f.imageio.jxl import jxl_samples, jxl_size, read_jxl
+from a2f.imageio.jxl import read_jxl
 from a2f.imageio.light import light_of, to_network
 from a2f.imageio.limits import DEFAULT_MAX_PIXELS, Layout, check_memory, check_size
 from a2f.imageio.loaders import open_vips
 from a2f.imageio.picture import Animation, GainMap, Light, Picture, Pixels
 from a2f.imageio.png_chunks import check_chunks
-from a2f.imageio.textures import is_tga, read_texture, texture_size
+from a2f.imageio.textures import read_texture
 from a2f.imageio.tiff import (
     has_data_band,
     is_camera_raw,
@@ -43,49 +42,22 @@ from a2f.imageio.tiff import (
     unread_colours,
 )
 from a2f.imageio.tiff_damage import has_broken_deflate, tiles_as_strips
-from a2f.imageio.tiff_directory import layout_of
 from a2f.imageio.tiff_tags import no_data_of
-from a2f.imageio.uncompressed import bmp_size, pnm_samples, pnm_size, read_bmp, read_pnm
+from a2f.imageio.uncompressed import read_bmp, read_pnm
 
 if TYPE_CHECKING:
-    from pyvips import Error as VipsError
     from pyvips import Image as VipsImage
 
-_MAGIC = (
-    (re.compile(rb"\xff\xd8\xff"), "jpeg"),
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), "png"),
-    (re.compile(rb"RIFF....WEBP", re.DOTALL), "webp"),
-    (re.compile(rb"II[*+]\0|MM\0[*+]"), "tiff"),
-    (re.compile(rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL), "bmp"),
-    (re.compile(rb"GIF8[79]a"), "gif"),
-    (re.compile(rb"P[1-6][\s#]"), "ppm"),
-    (re.compile(rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n"), "jxl"),
-    (re.compile(rb"\x76\x2f\x31\x01"), "exr"),
-    (re.compile(rb"DDS \x7c\0\0\0"), "dds"),
-)
 _DTYPES: dict[str, Any] = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
-AVIF_BRANDS, HEIF_BRANDS = {b"avif", b"avis"}, {b"mif1", b"miaf", b"msf1"}  # the latter do not specify the codec
-HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
-_MAGIC_BYTES = 4096  # the start of HEIF files has the codec
-# Formats that libvips does not read: the decoder, and the reader of the size.
-_OTHERS: dict[str, tuple[Callable[..., Picture], Callable[[bytes, str], tuple[int, int]]]] = {
-    "bmp": (read_bmp, bmp_size),
-    "ppm": (read_pnm, pnm_size),
-    "heic": (read_heic, heic_size),
-    "jxl": (read_jxl, jxl_size),
-    "exr": (read_exr, exr_size),
-    "tga": (read_texture, texture_size),
-    "dds": (read_texture, texture_size),
-}
-# The reader of the channels and the bytes per sample.
-_SAMPLES: dict[str, Callable[[bytes, str], tuple[int, int]]] = {
-    "bmp": lambda data, name: (4, 1),
-    "ppm": pnm_samples,
-    "heic": heic_samples,
-    "jxl": jxl_samples,
-    "exr": exr_samples,
-    "tga": lambda data, name: (4, 1),
-    "dds": lambda data, name: (4, 1),
+# Formats that libvips does not read.
+_DECODERS: dict[str, Callable[..., Picture]] = {
+    "bmp": read_bmp,
+    "ppm": read_pnm,
+    "heic": read_heic,
+    "jxl": read_jxl,
+    "exr": read_exr,
+    "tga": read_texture,
+    "dds": read_texture,
 }
 _FAILING = threading.Lock()
 
@@ -118,7 +90,7 @@ def read_image(
         MemoryLimitError: if decoding needs more than `max_memory`.
     """
     name = name or ("the image" if isinstance(source, bytes) else str(source))
-    data = source if isinstance(source, bytes) else _bytes_of(Path(source), name)
+    data = source if isinstance(source, bytes) else bytes_of(Path(source), name)
     if max_memory is not None and (layout := _layout_of(data, name)):
         check_size(layout.width, layout.height, name, max_pixels)
         check_memory(layout, name, max_memory)
@@ -132,109 +104,19 @@ def read_image(
         return replace(picture, notes=(*picture.notes, note))
 
 
-def _read(data: bytes, name: str, max_pixels: int | None, *, allow_truncated: bool) -> Picture:
-    format = _format_of(data, name)
-    if format in _OTHERS:
-        return _OTHERS[format][0](data, name, max_pixels=max_pixels, allow_truncated=allow_truncated)
-    return _read_vips(data, format, name, max_pixels, allow_truncated)
-
-
-def _bytes_of(path: Path, name: str) -> bytes:
-    try:
-        with path.open("rb") as file:
-            start = file.read(_MAGIC_BYTES)
-            _format_of(start, name)  # checked before gigabytes of another file are read
-            return start + file.read()
-    except IsADirectoryError as error:
-        raise ImageReadError(f"{path} is a folder, not an image") from error
-    except (OSError, ValueError) as error:
-        raise ImageReadError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-
-
-def size_of_file(path: Path) -> tuple[int, int]:
-    """Width and height of an image, upright, from the header, without decoding.
-
-    Raises:
-        ImageReadError: if the file cannot be read or is not an image.
-    """
-    name = str(path)
-    _, width, height = header_of(_bytes_of(path, name), name=name)
-    return width, height
-
-
-def header_of(data: bytes, *, name: str) -> tuple[str, int, int]:
-    """Format, width and height of an image, upright, from the header, without decoding.
-
-    Args:
-        data: the bytes of a file.
-        name: name of the image in errors.
-
-    Raises:
-        ImageReadError: if the file is not an image.
-    """
-    import pyvips
-
-    format = _format_of(data, name)
-    if format in _OTHERS:
-        return (format, *_OTHERS[format][1](data, name))
-    if format == "png":
-        check_chunks(data, name)
-    try:
-        image = open_vips(data, format, fail_on="none").autorot()
-    except pyvips.Error as error:
-        raise _as_ours(error, data, format, name) from error
-    return format, image.width, image.height
-
-
 def _layout_of(data: bytes, name: str) -> Layout | None:
-    """The layout of the pixels from the header; None if it is damaged, which decoding will report."""
-    import pyvips
-
-    format = _format_of(data, name)
-    if format in _OTHERS:
-        try:
-            width, height = _OTHERS[format][1](data, name)
-            channels, sample_bytes = _SAMPLES[format](data, name)
-        except TruncatedImageError:
-            return None
-        return Layout(format=format, width=width, height=height, channels=channels, sample_bytes=sample_bytes)
-    if format == "png":
-        check_chunks(data, name)
+    """What the header tells; None if it is damaged, which decoding will report."""
     try:
-        image = open_vips(data, format, fail_on="none")
-    except pyvips.Error:
-        return None
-    sample_bytes = {"uchar": 1, "char": 1, "ushort": 2, "short": 2}.get(image.format, 4)
-    return Layout(
-        format=format, width=image.width, height=image.height, channels=image.bands, sample_bytes=sample_bytes
-    )
-
-
-def format_of_file(path: Path) -> str | None:
-    """The format of a file, from its content; None if it cannot be read, is a pipe, or has no known format."""
-    if not path.is_file():
-        return None
-    try:
-        with path.open("rb") as file:
-            return _format_of(file.read(_MAGIC_BYTES), str(path))
-    except (OSError, ImageReadError):
+        return header_of(data, name=name)
+    except ImageReadError:
         return None
 
 
-def _format_of(data: bytes, name: str) -> str:
-    if not data:
-        raise ImageReadError(f"{name} is empty (0 bytes)")
-    for pattern, format in _MAGIC:
-        if pattern.match(data):
-            return format
-    brands = brands_of(data)
-    if brands & HEIC_BRANDS and not brands & AVIF_BRANDS:
-        return "heic"
-    if brands & (AVIF_BRANDS | HEIF_BRANDS):
-        return "heic" if b"hvc1" in data[:_MAGIC_BYTES] and b"av01" not in data[:_MAGIC_BYTES] else "avif"
-    if is_tga(data):
-        return "tga"
-    raise ImageReadError(f"{name} is not an image of a known format ({', '.join(FORMATS)})")
+def _read(data: bytes, name: str, max_pixels: int | None, *, allow_truncated: bool) -> Picture:
+    format = format_of(data, name)
+    if format in _DECODERS:
+        return _DECODERS[format](data, name, max_pixels=max_pixels, allow_truncated=allow_truncated)
+    return _read_vips(data, format, name, max_pixels, allow_truncated)
 
 
 def _read_vips(data: bytes, format: str, name: str, max_pixels: int | None, allow_truncated: bool) -> Picture:
@@ -261,7 +143,7 @@ def _read_vips(data: bytes, format: str, name: str, max_pixels: int | None, allo
             try:
                 picture = _decode_vips(data, format, name, max_pixels, fail_on="none")
             except pyvips.Error as error:
-                raise _as_ours(error, data, format, name) from first
+                raise as_ours(error, data, format, name) from first
         if allow_truncated:
             return picture
         raise _in_part(name) from first
@@ -414,30 +296,5 @@ def _grey_or_rgb(image: "VipsImage", name: str) -> tuple[Pixels, bool]:
     return pixels, converted
 
 
-def _as_ours(error: "VipsError", data: bytes, format: str, name: str) -> ImageReadError:
-    """The error of libvips as one line; its text may have several lines, or none if another thread cleared it."""
-    lines = [line.strip() for line in error.detail.splitlines() if line.strip()]
-    lines = [line for line in lines if "no property named" not in line]  # pyvips asks every image for it
-    said = lines[-1] if lines else "it is damaged"
-    if "samples out of range" in said:
-        said = "its samples are neither integers of 8 or 16 bits nor floating point of 16 or 32; convert it first"
-    if _ends_too_early(data, format):
-        return TruncatedImageError(f"{name} is truncated or damaged ({said}); too much of it is missing")
-    return ImageReadError(f"cannot decode {name}: {said}")
-
-
 def _in_part(name: str) -> TruncatedImageError:
     return TruncatedImageError(f"{name} is truncated or damaged", ALLOW_TRUNCATED_HINT)
-
-
-def _ends_too_early(data: bytes, format: str) -> bool:
-    """Whether the end is missing, or a length or an offset in the file points beyond it."""
-    if format == "webp":
-        return int.from_bytes(data[4:8], "little") + 8 > len(data)
-    if format == "tiff":
-        layout = layout_of(data)
-        return layout is None or layout.first >= len(data)
-    if format == "avif":
-        return ends_early(data)
-    end = {"png": b"IEND", "jpeg": b"\xff\xd9", "gif": b";"}[format]
-    return end not in data[-64:]

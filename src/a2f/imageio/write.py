@@ -25,7 +25,15 @@ from a2f.imageio.containers import with_blocks
 from a2f.imageio.exif import MARK, plain_exif, updated_exif, with_resolution
 from a2f.imageio.exr import exr_of
 from a2f.imageio.forked import begin_vips
-from a2f.imageio.formats import FORMATS, Format, check_format, fits_jpeg, format_of_suffix, profile_is_lost
+from a2f.imageio.formats import (
+    FORMATS,
+    Format,
+    check_format,
+    fits_jpeg,
+    format_of_suffix,
+    is_long_profile,
+    profile_is_lost,
+)
 from a2f.imageio.gain_map import behind_bytes, is_adobe, with_gain_map, xmp_with_directory
 from a2f.imageio.heic import encode_heic
 from a2f.imageio.heif_boxes import with_nclx
@@ -291,7 +299,8 @@ def _coloured(pixels: NDArray[Any], metadata: Metadata, holds: Format, *, strip:
     if signal and holds.name == "png":
         return pixels, metadata
     # A grey profile is invalid for RGB, which a format without grey uses.
-    lost = icc and (profile_is_lost(pixels, holds) or (not holds.grey and icc[16:20] == b"GRAY"))
+    is_grey = icc and not holds.grey and icc[16:20] == b"GRAY"
+    lost = icc and (profile_is_lost(pixels, holds) or is_long_profile(icc, holds) or is_grey)
     if lost or (signal and signal.is_hdr):
         return to_srgb(pixels, metadata), replace(metadata, icc=None, signal=None)
     return pixels, replace(metadata, icc=icc, signal=None)

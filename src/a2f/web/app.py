@@ -78,9 +78,8 @@ class Service:
 
     async def models(self, request: Request) -> Response:
         """`GET /v1/models`."""
-        models = [
-            {"name": m.name, "scale": m.scale, "parameters": m.parameters, "kind": m.kind} for m in shipped_models()
-        ]
+        members = ("name", "scale", "parameters", "kind", "jpeg_below")
+        models = [{member: getattr(m, member) for member in members} for m in shipped_models()]
         s = self.settings
         limits = {"body_bytes": s.body_bytes, "pixels": s.pixels, "queue": s.queue, "workers": s.workers}
         return JSONResponse({"models": models, "formats": list(formats()), "limits": limits})

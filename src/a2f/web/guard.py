@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from a2f.errors import A2FError
 from a2f.web.metrics import Metrics, log_request
-from a2f.web.options import helpful_options, in_requests
+from a2f.web.options import helpful_options, in_requests, losses_of
 from a2f.web.problems import MEDIA_TYPE, STOPPED_S, STOPPING, ProblemError, problem_name
 from a2f.web.settings import Settings
 
@@ -78,7 +78,7 @@ class Guard:
             await exchange.problem(problem)
         except A2FError as error:
             name, detail = problem_name(error), in_requests(error)
-            await exchange.problem(ProblemError(name, detail, options=helpful_options(error)))
+            await exchange.problem(ProblemError(name, detail, options=helpful_options(error), loses=losses_of(error)))
         except Exception as error:
             LOG.exception("unexpected error")
             await exchange.problem(ProblemError("failed", f"unexpected {type(error).__name__}"))

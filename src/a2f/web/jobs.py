@@ -125,7 +125,7 @@ class Jobs:
         final = options.target.final(given)
         for what, (width, height), most in (("picture", given, limit), ("result", final, OUTPUT_FACTOR * limit)):
             if width * height > most:
-                told = f"the {what} has {width} x {height} = {width * height:,} pixels; at most {most:,} are allowed"
+                told = f"the {what} has {width * height:,} pixels ({width} x {height}); at most {most:,} are allowed"
                 raise ProblemError("too-many-pixels", told)
 
     def check_room(self) -> None:

@@ -1,8 +1,9 @@
 """The OpenAPI document, made of the tables that requests are read by."""
 
-from typing import Any
+from typing import Any, get_args
 
 import a2f
+from a2f.errors import Loss
 from a2f.web.options import MEDIA_TYPES, formats, parameters
 from a2f.web.problems import KINDS, MEDIA_TYPE
 from a2f.web.settings import Settings
@@ -10,6 +11,7 @@ from a2f.web.settings import Settings
 Node = dict[str, Any]
 INPUT = (400, 401, 403, 406, 408, 413, 415, 421, 422, 429, 503)
 ALWAYS = (401, 403, 421)
+COUNT: Node = {"type": "integer", "minimum": 0}
 
 
 def document(settings: Settings) -> Node:
@@ -155,35 +157,65 @@ def _pictures() -> Node:
 
 
 def _schemas() -> Node:
-    texts, count = {"type": "array", "items": {"type": "string"}}, {"type": "integer", "minimum": 0}
-    model = _object(
-        name={"type": "string"},
-        scale={"type": "integer", "enum": [2, 3, 4]},
-        parameters=count,
-        kind={"type": "string", "enum": ["clean", "robust"]},
-    )
-    problem = _object(
-        type={"type": "string", "enum": [f"/problems/{name}" for name in KINDS]},
-        title={"type": "string"},
-        status={"type": "integer"},
-        detail={"type": "string", "description": "For people; it may change."},
-        options=texts | {"description": "Options with which the request would pass, each by itself: `force=true`."},
-    )
+    return {"Job": _job_schema(), "Problem": _problem_schema(), "Models": _models_schema()}
+
+
+def _job_schema() -> Node:
+    failure = {"oneOf": [{"$ref": "#/components/schemas/Problem"}, {"type": "null"}]}
     job = _object(
-        id={"type": "string"},
+        id=_told({"type": "string"}, "The last part of the job's address."),
         status={"type": "string", "enum": ["queued", "running", "done", "failed", "cancelled"]},
-        progress={"type": "number", "minimum": 0, "maximum": 1},
-        seconds_left={"type": ["number", "null"]},
-        width={"type": "integer", "minimum": 1, "description": "Width of the result in pixels."},
-        height={"type": "integer", "minimum": 1, "description": "Height of the result in pixels."},
-        error={"oneOf": [{"$ref": "#/components/schemas/Problem"}, {"type": "null"}]},
-        result={"type": ["string", "null"], "description": "Path of the enlarged picture; null until the job is done."},
-        notes=texts,
+        progress=_told({"type": "number", "minimum": 0, "maximum": 1}, "Share of the work that is done."),
+        seconds_left=_told({"type": ["number", "null"]}, "An estimate; null as long as there is none."),
+        width=_told({"type": "integer", "minimum": 1}, "Width of the result in pixels."),
+        height=_told({"type": "integer", "minimum": 1}, "Height of the result in pixels."),
+        error=_told(failure, "Why the job failed."),
+        result=_told({"type": ["string", "null"]}, "Path of the enlarged picture; null until the job is done."),
+        notes=_told(_list({"type": "string"}), "What people should know about the result."),
     )
-    job["properties"]["position"] = count | {"description": "Place in the queue, from 1; only while the job waits."}
-    limits = _object(body_bytes=count, pixels=count, queue=count, workers=count)
-    models = _object(models={"type": "array", "items": model}, formats=texts, limits=limits)
-    return {"Job": job, "Problem": problem, "Models": models}
+    job["properties"]["position"] = _told(COUNT, "Place in the queue, from 1; only while the job waits.")
+    return job
+
+
+def _problem_schema() -> Node:
+    losses = {"type": "string", "enum": list(get_args(Loss))}
+    return _object(
+        type=_told({"type": "string", "enum": [f"/problems/{name}" for name in KINDS]}, "The path of its page."),
+        title=_told({"type": "string"}, "One line, the same for all problems of this type."),
+        status=_told({"type": "integer"}, "The HTTP status."),
+        detail=_told({"type": "string"}, "For people; it may change."),
+        options=_told(
+            _list({"type": "string"}), "Options with which the request would pass, each by itself: `force=true`."
+        ),
+        loses=_told(_list(losses), "What the format would lose of the picture; only for `/problems/format-loses`."),
+    )
+
+
+def _models_schema() -> Node:
+    quality = {"type": "integer", "minimum": 0, "maximum": 100}
+    model = _object(
+        name=_told({"type": "string"}, "For the option `model`."),
+        scale={"type": "integer", "enum": [2, 3, 4]},
+        parameters=_told(COUNT, "Number of weights."),
+        kind=_told({"type": "string", "enum": ["clean", "robust"]}, "`robust` was trained on compressed pictures."),
+        jpeg_below=_told(quality, "`model=auto` takes this model for a JPEG of a lower quality; 0 for none."),
+    )
+    limits = _object(
+        body_bytes=_told(COUNT, "Bytes of a request."),
+        pixels=_told(COUNT, "Pixels of a picture; a result may have 16 times as many."),
+        queue=_told(COUNT, "Pictures that wait."),
+        workers=_told(COUNT, "Pictures that are enlarged at the same time."),
+    )
+    formats = _told(_list({"type": "string"}), "For the option `format`.")
+    return _object(models=_list(model), formats=formats, limits=limits)
+
+
+def _told(schema: Node, description: str) -> Node:
+    return schema | {"description": description}
+
+
+def _list(items: Node) -> Node:
+    return {"type": "array", "items": items}
 
 
 def _object(**properties: Node) -> Node:

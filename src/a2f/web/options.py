@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from a2f.errors import A2FError, Hint, MissingExtraError
+from a2f.errors import A2FError, Hint, Loss, LossyFormatError, MissingExtraError
 from a2f.imageio import FORMATS, format_of_suffix
 from a2f.imageio.extras import NEEDED
 from a2f.sizes import Size, Target
@@ -145,6 +145,11 @@ def helpful_options(error: Exception) -> tuple[str, ...]:
     return tuple(_as_parameter(hint) for hint in hints if hint.value is not None and hint.option in parameters())
 
 
+def losses_of(error: Exception) -> tuple[Loss, ...]:
+    """What the format would lose of the picture, if that is why a request did not pass."""
+    return error.loses if isinstance(error, LossyFormatError) else ()
+
+
 def _as_parameter(hint: Hint) -> str:
     """The option of a hint in a request: ``force=true``, ``dtype=float32``, ``quality``; nothing for other options."""
     if hint.option not in parameters():
@@ -189,7 +194,7 @@ def _value(name: str, text: str, schema: Schema) -> Any:
     if schema["type"] == "integer":
         choices = schema.get("enum")
         low, high = (choices[0], choices[-1]) if choices else (schema["minimum"], schema["maximum"])
-        allowed = ", ".join(map(str, choices)) if choices else f"a whole number from {low} to {high}"
+        allowed = f"one of {', '.join(map(str, choices))}" if choices else f"a whole number from {low} to {high}"
         if re.fullmatch(r"[0-9]{1,9}", text) and low <= int(text) <= high:
             return int(text)
     elif schema["type"] == "boolean":
@@ -197,11 +202,11 @@ def _value(name: str, text: str, schema: Schema) -> Any:
         if text in ("true", "false"):
             return text == "true"
     elif "enum" in schema:
-        allowed = ", ".join(schema["enum"])
+        allowed = f"one of {', '.join(schema['enum'])}"
         if text in schema["enum"]:
             return format_of_suffix(text) if name == "format" else text
     else:
-        allowed = f"width and height, as {schema['example']}"
+        allowed = f"width and height in pixels, such as {schema['example']}"
         if match := SIZE.fullmatch(text):
             return int(match[1]), int(match[2])
     raise ProblemError("bad-option", f"{name}={text[:40]!r}: {name} is {allowed}")

@@ -1,6 +1,7 @@
 """Pages: the files of `page/`, and the documentation of the interface, made of its OpenAPI document."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -27,6 +28,7 @@ TYPES = {
     ".webmanifest": "application/manifest+json",
     ".woff2": "font/woff2",
 }  # not those of the system, which differ
+MOST_VALUES = 8  # of a member that are listed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +116,7 @@ def _body(document: dict[str, Any]) -> str:
     links = [(o["operationId"], f"{method.upper()} {path}") for path, method, o in operations]
     contents = "".join(
         f'<li><a href="#{name}"><code>{escape(text)}</code></a></li>'
-        for name, text in [*links, ("problems", "Problems")]
+        for name, text in [*links, ("answers", "Answers in JSON"), ("problems", "Problems")]
     )
     parts = [
         f"<h1>HTTP interface <small>a2f {escape(info['version'])}</small></h1><p>{_text(info['description'])}</p>",
@@ -125,6 +127,8 @@ def _body(document: dict[str, Any]) -> str:
         f'<nav aria-label="Addresses"><ul>{contents}</ul></nav>',
     ]
     parts += [_operation(document, path, method, operation) for path, method, operation in operations]
+    answers = "".join(_schema(name, schema) for name, schema in document["components"]["schemas"].items())
+    parts.append(f'<section id="answers"><h2>Answers in JSON</h2>{answers}</section>')
     rows = [
         f'<td><a href="/problems/{kind.name}">{kind.name}</a></td><td>{kind.status}</td><td>{escape(kind.title)}</td>'
         f"<td>{_text(kind.remedy)}</td>"
@@ -132,7 +136,8 @@ def _body(document: dict[str, Any]) -> str:
     ]
     table = _table(["Type", "Status", "What", "What to do"], rows)
     told = (
-        "<p>Errors are <code>application/problem+json</code>. The types stay the same; the details are for people.</p>"
+        "<p>Errors are <code>application/problem+json</code>. The types stay the same; the details are for people. "
+        "<code>options</code> and <code>loses</code> are for programs.</p>"
     )
     return "".join([*parts, f'<section id="problems"><h2>Problems</h2>{told}{table}</section>'])
 
@@ -162,6 +167,37 @@ def _operation(document: dict[str, Any], path: str, method: str, operation: dict
             f"<td>{status}</td><td>{_text(answer['description'])}</td><td class='values'>{escape(types)}</td>"
         )
     return "".join([*parts, _table(["Status", "Meaning", "Type"], answers), "</section>"])
+
+
+def _schema(name: str, schema: dict[str, Any]) -> str:
+    """The members of an object, and of the objects in it."""
+    rows = []
+    for member, given in _members(schema):
+        meaning = _text(given.get("description", ""))
+        rows.append(f"<td><code>{member}</code></td><td class='values'>{_kind(given)}</td><td>{meaning}</td>")
+    return f"<h3>{name}</h3>{_table(['Member', 'Type', 'Meaning'], rows)}"
+
+
+def _members(schema: dict[str, Any], before: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, given in schema["properties"].items():
+        yield before + name, given
+        if "properties" in given:
+            yield from _members(given, f"{before}{name}.")
+        elif "properties" in given.get("items", {}):
+            yield from _members(given["items"], f"{before}{name}[].")
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    """The type of a JSON value, or its values: "integer", "list of string", "Problem or null", "2, 3, 4"."""
+    if 0 < len(schema.get("enum", ())) <= MOST_VALUES:
+        return ", ".join(map(str, schema["enum"]))
+    if "$ref" in schema:
+        return str(schema["$ref"]).rpartition("/")[2]
+    if "oneOf" in schema:
+        return " or ".join(map(_kind, schema["oneOf"]))
+    if schema["type"] == "array":
+        return f"list of {_kind(schema['items'])}"
+    return " or ".join(schema["type"]) if isinstance(schema["type"], list) else str(schema["type"])
 
 
 def _allowed(schema: dict[str, Any]) -> str:

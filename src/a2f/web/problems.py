@@ -70,7 +70,7 @@ _ALL = (
     ProblemKind(name="damaged-picture", status=422, title="The picture is damaged or ends too early",
          remedy="Send the whole file; `allow_truncated=true` takes what there is."),
     ProblemKind(name="format-loses", status=422, title="The format cannot hold all of the picture",
-         remedy="Choose png or tiff; `force=true` accepts the loss."),
+         remedy="Choose png or tiff, or accept the loss with `force=true`; `loses` lists what would be lost."),
     ProblemKind(name="queue-full", status=429, title="Too many requests are waiting",
          remedy="Send it again after the seconds in `Retry-After`."),
     ProblemKind(name="failed", status=500, title="The picture could not be enlarged",
@@ -107,13 +107,21 @@ class ProblemError(Exception):
         detail: what was got, what is allowed, what to do.
         retry_after_s: seconds after which to try again; None if that would not help.
         options: options with which the request would pass, each by itself: ``("force=true",)``.
+        loses: what the format would lose of the picture, each a `Loss`.
     """
 
     def __init__(
-        self, name: str, detail: str, *, retry_after_s: int | None = None, options: tuple[str, ...] = ()
+        self,
+        name: str,
+        detail: str,
+        *,
+        retry_after_s: int | None = None,
+        options: tuple[str, ...] = (),
+        loses: tuple[str, ...] = (),
     ) -> None:
         super().__init__(detail)
-        self.kind, self.detail, self.retry_after_s, self.options = KINDS[name], detail, retry_after_s, options
+        self.kind, self.detail, self.retry_after_s = KINDS[name], detail, retry_after_s
+        self.options, self.loses = options, loses
 
     def as_json(self) -> dict[str, Any]:
         """The body of the answer."""
@@ -124,6 +132,7 @@ class ProblemError(Exception):
             "status": kind.status,
             "detail": self.detail,
             "options": list(self.options),
+            "loses": list(self.loses),
         }
 
     def headers(self) -> dict[str, str]:

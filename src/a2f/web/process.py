@@ -193,7 +193,8 @@ class WorkerProcess:
             if told["kind"] == "progress":
                 await tell(float(told["share"]))
             elif told["kind"] == "problem":
-                raise ProblemError(told["name"], told["detail"], options=tuple(told["options"]))
+                options, loses = tuple(told["options"]), tuple(told["loses"])
+                raise ProblemError(told["name"], told["detail"], options=options, loses=loses)
             else:
                 return told, file
 

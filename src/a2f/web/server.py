@@ -1,8 +1,10 @@
 """Listening, and shutting down: what runs is finished."""
 
 import asyncio
+import errno
 import logging
 import math
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -33,9 +35,14 @@ def listen(settings: Settings) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family, backlog=1024)
-    except OSError as error:
-        reason = error.strerror or error
-        raise UsageError(f"cannot listen on {settings.host} port {settings.port}: {reason}") from error
+    except (OSError, UnicodeError) as error:  # the latter for a name with a part of more than 63 letters
+        number = error.errno if isinstance(error, OSError) and not isinstance(error, socket.gaierror) else None
+        where = f"cannot listen on {settings.host}"
+        if number in (None, errno.EADDRNOTAVAIL):
+            told = f"{where}, which is no address of this machine: choose one that is with --host"
+            raise UsageError(told) from error
+        reason = os.strerror(number)  # the message of `create_server` has the address again
+        raise UsageError(f"{where} port {settings.port} ({reason}): choose another port with --port") from error
 
 
 def most_connections(asked: int) -> int:

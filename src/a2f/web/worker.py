@@ -22,14 +22,16 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from a2f.errors import MemoryLimitError
-from a2f.imageio.read import header_of
+from a2f.imageio import FORMATS
+from a2f.imageio.header import header_of
+from a2f.imageio.limits import check_memory
 from a2f.machine import give_back_freed
 from a2f.pipeline import Encoding, Request, decide, write
 from a2f.runtime.options import EngineOptions
 from a2f.sizes import Size
 from a2f.upscaler import Control
 from a2f.upscalers import Models, Upscalers
-from a2f.web.options import Options, from_message, helpful_options, in_requests
+from a2f.web.options import Options, from_message, helpful_options, in_requests, losses_of
 from a2f.web.problems import problem_name
 from a2f.weights import available_scales
 
@@ -80,6 +82,18 @@ class Worker:
         """The networks of one precision, which stay open."""
         return Upscalers(EngineOptions(dtype=dtype, threads=self.threads, max_memory=self.memory_bytes), alone=False)
 
+    def inspect(self, data: bytes) -> Message:
+        """Format and size of a picture, by its header.
+
+        Raises:
+            ImageReadError: if it is not a picture.
+            MemoryLimitError: if a worker cannot decode it.
+        """
+        layout = header_of(data, name=NAME)
+        if layout.width * layout.height <= self.pixels:  # the server itself refuses a larger one
+            check_memory(layout, NAME, self.memory_bytes)
+        return {"format": layout.format, "width": layout.width, "height": layout.height}, b""
+
     def enlarge(self, data: bytes, options: Options, tell: Callable[[float], None]) -> Message:
         """The enlargement as a file, and what to tell about it.
 
@@ -101,6 +115,8 @@ class Worker:
         if not decided.passes:
             self._check_resizing(decided.picture.size, decided.final)
         file, notes = write(decided, control=Control(progress=PictureProgress(tell)))
+        if options.quality is not None and FORMATS[decided.format].quality is None:
+            notes.append(f"{decided.format} is lossless: quality has no effect")
         told = {
             "format": decided.format,
             "model": ",".join(one.model for one in decided.passes) or "none",
@@ -123,16 +139,11 @@ def _note(text: str) -> str:
     return text.removeprefix(f"{NAME}: ")
 
 
-def _inspected(data: bytes) -> Message:
-    format, width, height = header_of(data, name=NAME)
-    return {"format": format, "width": width, "height": height}, b""
-
-
 def _answer(worker: Worker, header: dict[str, Any], data: bytes, send: Callable[..., None]) -> None:
     """Do what one message asks for; whatever goes wrong is an answer."""
     try:
         if header["kind"] == "inspect":
-            told, file = _inspected(data)
+            told, file = worker.inspect(data)
         else:
             told, file = worker.enlarge(
                 data, from_message(header["options"]), lambda share: send({"kind": "progress", "share": share})
@@ -149,7 +160,8 @@ def _answer(worker: Worker, header: dict[str, Any], data: bytes, send: Callable[
         if name == "too-much-memory":
             detail = f"{worker.memory_bytes / 1e6:.0f} MB, which a worker has, do not suffice for this picture"
             sys.stderr.write(f"{error}\n")  # for whoever runs the server: it may name a folder
-        send({"kind": "problem", "name": name, "detail": detail, "options": helpful_options(error)})
+        told = {"name": name, "detail": detail, "options": helpful_options(error), "loses": losses_of(error)}
+        send({"kind": "problem", **told})
 
 
 def _messages(stream: BinaryIO, into: "queue.SimpleQueue[Message]") -> None:

@@ -16,7 +16,7 @@ const all = readdirSync(dist, { recursive: true, withFileTypes: true })
 const wasm = ["worker-ort.wasm.min.js", "ort/ort-wasm-simd-threaded.mjs", "ort/ort-wasm-simd-threaded.wasm"];
 const webgpu = ["worker-ort.webgpu.min.js", "ort/ort-wasm-simd-threaded.asyncify.mjs", "ort/ort-wasm-simd-threaded.asyncify.wasm"];
 const rows = {
-  "index.js, what a bundle takes": ["index.js"],
+  "index.js, the part in a bundle": ["index.js"],
   "worker.js": ["worker.js", "worker-rolldown-runtime.js"],
   "a model (sd x4)": ["models/sd_x4.a2f"],
   "ONNX Runtime for WebAssembly": wasm,

@@ -1,6 +1,6 @@
 /** Rows of RGBA to what the caller wants: an ImageData, or a file. */
 import { UpscaleError } from "./errors";
-import { type Metadata, inJpeg, inWebp, pngChunks } from "./metadata";
+import { type Metadata, fitsJpeg, forJpeg, inJpeg, inWebp, pngChunks } from "./metadata";
 import { PngWriter } from "./png";
 import type { Size } from "./sizes";
 
@@ -77,17 +77,50 @@ class CanvasEncoder implements Encoder<Blob> {
   }
 }
 
-/** The encoder of a file format. */
+/** Lays white below the pixels, as JPEG needs it. */
+class OnWhite implements Encoder<Blob> {
+  constructor(private readonly encoder: Encoder<Blob>) {}
+
+  async row(rgba: Uint8ClampedArray): Promise<void> {
+    await this.encoder.row(onWhite(rgba));
+  }
+
+  end(): Promise<Blob> {
+    return this.encoder.end();
+  }
+}
+
+/** Opaque pixels: RGBA blended with white, rounded once, as `a2f upscale --force` does. */
+export function onWhite(rgba: Uint8ClampedArray): Uint8ClampedArray {
+  const out = new Uint8ClampedArray(rgba.length).fill(255);
+  for (let at = 0; at < rgba.length; at += 4) {
+    const alpha = rgba[at + 3] / 255;
+    for (let c = at; c < at + 3; c++) out[c] = Math.floor(rgba[c] * alpha + 255 * (1 - alpha) + 0.5);
+  }
+  return out;
+}
+
+export interface Wanted {
+  readonly format: Format;
+  readonly quality: number;
+  /** Accept that JPEG cannot hold all. */
+  readonly force: boolean;
+}
+
+/** The encoder of a file format, and notes about what it leaves out. */
 export async function encoderFor(
-  format: Format,
+  { format, quality, force }: Wanted,
   size: Size,
   kind: { grey: boolean; alpha: boolean },
-  quality: number,
-  metadata: Metadata,
-): Promise<Encoder<Blob>> {
-  if (format === "image/png") return new PngWriter(size, kind, await pngChunks(metadata));
-  if (format === "image/jpeg" && kind.alpha) {
-    throw new UpscaleError("encode", "JPEG holds no transparency, and the picture has some: choose PNG or WebP");
+  given: Metadata,
+): Promise<{ encoder: Encoder<Blob>; notes: readonly string[] }> {
+  if (format === "image/png") return { encoder: new PngWriter(size, kind, await pngChunks(given)), notes: [] };
+  if (format === "image/webp") return { encoder: new CanvasEncoder(size, format, quality, kind.alpha, given), notes: [] };
+  if (kind.alpha && !force) {
+    const told = "JPEG cannot hold transparency: choose PNG or WebP, or lay white below with force: true";
+    throw new UpscaleError("encode", told, ["force=true"], fitsJpeg(given) ? ["transparency"] : ["transparency", "metadata"]);
   }
-  return new CanvasEncoder(size, format, quality, kind.alpha, metadata);
+  const { metadata, notes } = forJpeg(given, force);
+  const encoder = new CanvasEncoder(size, format, quality, false, metadata);
+  return { encoder: kind.alpha ? new OnWhite(encoder) : encoder, notes };
 }

@@ -75,17 +75,11 @@ export class FeaturesInFile implements Features {
   static async open(channels: number, height: number, width: number): Promise<FeaturesInFile> {
     const bytes = channels * height * width * 4;
     const name = `a2f-features-${crypto.randomUUID()}`;
-    let folder: FileSystemDirectoryHandle | undefined;
-    let file: FileSystemSyncAccessHandle | undefined;
     try {
-      folder = await navigator.storage.getDirectory();
-      const handle = await folder.getFileHandle(name, { create: true });
-      file = await handle.createSyncAccessHandle();
-      file.truncate(bytes);
+      const folder = await navigator.storage.getDirectory();
+      const file = await opened(folder, name, bytes);
       return new FeaturesInFile(channels, width, folder, name, file);
     } catch (error) {
-      file?.close(); // an open handle would lock the file, and it could not be removed
-      await folder?.removeEntry(name).catch(() => undefined); // it may not have been made
       const megabytes = Math.ceil(bytes / 1e6);
       const why = error instanceof Error ? error.message : String(error);
       throw new UpscaleError("memory", `no temporary file of ${megabytes} MB (${why}): free space or raise maxMemory`);
@@ -116,8 +110,11 @@ export class FeaturesInFile implements Features {
   }
 
   async close(): Promise<void> {
-    this.file.close();
-    await this.folder.removeEntry(this.name);
+    try {
+      this.file.close();
+    } finally {
+      await this.folder.removeEntry(this.name);
+    }
   }
 
   private each(band: Band, one: (row: Float32Array<ArrayBuffer>, at: number) => void): void {
@@ -126,6 +123,21 @@ export class FeaturesInFile implements Features {
       const row = band.data.subarray(begin, begin + band.stride) as Float32Array<ArrayBuffer>;
       one(row, 4 * this.width * (y * this.channels + band.first));
     }
+  }
+}
+
+/** A new file of so many bytes; if it cannot be had, nothing of it stays open or behind. */
+async function opened(folder: FileSystemDirectoryHandle, name: string, bytes: number): Promise<FileSystemSyncAccessHandle> {
+  const entry = await folder.getFileHandle(name, { create: true });
+  let file: FileSystemSyncAccessHandle | null = null;
+  try {
+    file = await entry.createSyncAccessHandle();
+    file.truncate(bytes);
+    return file;
+  } catch (error) {
+    file?.close(); // an open handle locks the file
+    await folder.removeEntry(name).catch(() => undefined); // the first error is the one to tell
+    throw error;
   }
 }
 

@@ -9,7 +9,7 @@ import { UpscaleError } from "./errors";
 import { ENGINES, MODELS } from "./files";
 import type { Device, EngineUrls, FromWorker, ModelEntry, Request, RunInfo, Source, ToWorker } from "./protocol";
 
-export { UpscaleError, type UpscaleErrorCode } from "./errors";
+export { type Loss, UpscaleError, type UpscaleErrorCode } from "./errors";
 export { planScales, targetSize, type Size, type SizeWish } from "./sizes";
 export type { Device, Format, ModelEntry, RunInfo };
 
@@ -27,6 +27,8 @@ export interface UpscaleOptions {
   readonly quality?: number;
   /** "all" (default) keeps the colour profile and EXIF of JPEG, PNG and WebP files, "profile" the colour profile alone. */
   readonly metadata?: "all" | "profile";
+  /** Accept that JPEG cannot hold all: transparent parts become white, EXIF that is too long is left out. */
+  readonly force?: boolean;
   /** Ends the work; the promise is then rejected with the signal's reason. */
   readonly signal?: AbortSignal;
   /** Called with the share of the work that is done, in [0, 1]. */
@@ -126,6 +128,7 @@ const CHOICES = {
   format: ["auto", "image/png", "image/jpeg", "image/webp"],
   metadata: ["all", "profile"],
   device: ["auto", "webgpu", "wasm"],
+  force: [true, false],
 } as const;
 
 function checkOptions(options: UpscaleOptions): void {
@@ -194,6 +197,7 @@ function requestOf(id: number, source: Source, options: UpscaleOptions): Request
     format: options.format ?? "auto",
     quality: options.quality ?? 92,
     keep: options.metadata ?? "all",
+    force: options.force ?? false,
     device: options.device ?? "auto",
     tile: options.tile ?? 0,
     maxMemory: options.maxMemory ?? 1e9,
@@ -230,7 +234,7 @@ function hear(message: FromWorker): void {
   if (message.kind === "started") return entry.options.onStart?.(message.info);
   waiting.delete(message.id);
   if (message.kind === "blob") entry.resolve(message.blob);
-  else if (message.kind === "error") entry.reject(new UpscaleError(message.code, message.message));
+  else if (message.kind === "error") entry.reject(new UpscaleError(message.code, message.message, message.options, message.loses));
   else if (message.kind === "raw") {
     const { data, width, height } = message.raw;
     entry.resolve(new ImageData(data, width, height, { colorSpace: entry.colorSpace }));

@@ -3,10 +3,12 @@
  *
  * Kept are the colour profile (ICC) and the EXIF block, in JPEG, PNG and WebP. Everything else is dropped.
  */
+import { UpscaleError } from "./errors";
 import { upToDate } from "./exif";
 import { fineness } from "./jpeg_quality";
-import { chunk, deflated } from "./png";
+import { chunk, deflated, inflated, joined } from "./png";
 import type { Size } from "./sizes";
+import { undecodedOf } from "./undecoded";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -24,32 +26,62 @@ export interface FileFacts extends Metadata {
   readonly grey: boolean;
   /** libjpeg's quality, 1 to 100; null for other formats. */
   readonly jpegQuality: number | null;
+  /** What is left out, a sentence each. */
+  readonly notes: readonly string[];
 }
 
-const READERS = { "image/jpeg": ofJpeg, "image/png": ofPng, "image/webp": ofWebp };
-const NOTHING: FileFacts = { type: null, icc: null, exif: null, grey: false, jpegQuality: null };
+/** Of what has no header that is read. */
+export const NO_FACTS: FileFacts = { type: null, icc: null, exif: null, grey: false, jpegQuality: null, notes: [] };
 const EXIF_NAME = "Exif\0\0";
 const ICC_NAME = "ICC_PROFILE\0";
 /** Of a JPEG segment: 65,535 less its length and the name and numbers of a part of a profile. */
 const ICC_PART = 65535 - 2 - 14;
-/** Of a profile: what the 255 parts of a JPEG hold. A larger one counts as damaged, also in PNG and WebP. */
-const MAX_ICC_BYTES = 255 * ICC_PART;
+/** Bytes of a profile: what the 255 parts of a JPEG hold. A longer one is left out, whatever the format. */
+export const MOST_PROFILE = 255 * ICC_PART;
+/** Bytes of EXIF in a JPEG. */
+const MOST_JPEG_EXIF = 65535 - 2 - EXIF_NAME.length;
+const PROFILE_NOTE = "The colour profile is damaged or too long: left out.";
 
 /** Read what a file says; damage in it is passed over, since decoding judges the file. */
 export async function factsOf(file: Bytes): Promise<FileFacts> {
+  const facts = await readFacts(file);
+  return { ...facts, notes: [...undecodedOf(file), ...facts.notes] };
+}
+
+async function readFacts(file: Bytes): Promise<FileFacts> {
   const type = typeOf(file);
   try {
-    const facts = type === null ? NOTHING : await READERS[type](file);
-    return facts.icc && facts.icc.length > MAX_ICC_BYTES ? { ...facts, icc: null } : facts;
+    if (type === "image/jpeg") return ofJpeg(file);
+    if (type === "image/png") return await ofPng(file);
+    if (type === "image/webp") return ofWebp(file);
   } catch {
-    return { ...NOTHING, type };
+    return { ...NO_FACTS, type };
   }
+  return NO_FACTS;
 }
 
 function typeOf(file: Bytes): FileFacts["type"] {
   if (file[0] === 0xff && file[1] === 0xd8) return "image/jpeg";
   if (textAt(file, 1, 3) === "PNG") return "image/png";
   return textAt(file, 0, 4) === "RIFF" && textAt(file, 8, 4) === "WEBP" ? "image/webp" : null;
+}
+
+/** Whether a JPEG can hold all of the metadata. */
+export function fitsJpeg({ exif }: Metadata): boolean {
+  return (exif?.length ?? 0) <= MOST_JPEG_EXIF;
+}
+
+/**
+ * The metadata for a JPEG, and a note if something of it is left out.
+ *
+ * @param force leave out EXIF that is too long.
+ * @throws UpscaleError if it is too long otherwise.
+ */
+export function forJpeg(given: Metadata, force: boolean): { metadata: Metadata; notes: readonly string[] } {
+  if (fitsJpeg(given)) return { metadata: given, notes: [] };
+  const fact = `JPEG cannot hold ${(given.exif?.length ?? 0).toLocaleString("en")} bytes of EXIF`;
+  if (force) return { metadata: { ...given, exif: null }, notes: [`${fact}: left out.`] };
+  throw new UpscaleError("encode", `${fact}: choose PNG or WebP, or leave it out with force: true`, ["force=true"], ["metadata"]);
 }
 
 /** The metadata for a result of this size: upright, without a thumbnail of the old picture. */
@@ -65,11 +97,11 @@ export async function pngChunks({ icc, exif }: Metadata): Promise<Bytes[]> {
   return chunks;
 }
 
-/** A JPEG with metadata, behind its JFIF segment; a profile that the browser wrote gives way. */
+/** A JPEG with metadata that `forJpeg` took, behind its JFIF segment; a profile that the browser wrote gives way. */
 export function inJpeg(given: Bytes, { icc, exif }: Metadata): Bytes {
   const file = icc ? withoutProfile(given) : given;
   const segments: Bytes[] = [];
-  if (exif && exif.length < 65535 - 8) segments.push(segment(0xe1, joined(latin(EXIF_NAME), exif)));
+  if (exif) segments.push(segment(0xe1, joined(latin(EXIF_NAME), exif)));
   const parts = icc ? Math.ceil(icc.length / ICC_PART) : 0;
   for (let k = 0; icc && k < parts; k++) {
     const part = icc.subarray(k * ICC_PART, (k + 1) * ICC_PART);
@@ -108,7 +140,7 @@ export function inWebp(file: Bytes, { icc, exif }: Metadata, size: Size, alpha: 
 }
 
 function ofJpeg(file: Bytes): FileFacts {
-  const profile: [number, Bytes][] = [];
+  const profile: Bytes[] = [];
   const tables = new Map<number, number>();
   let exif: Bytes | null = null;
   let components = 3;
@@ -123,7 +155,7 @@ function ofJpeg(file: Bytes): FileFacts {
     if (marker === 0xda || marker === 0xd9) break;
     const data = file.subarray(at + 4, at + 2 + u16(file, at + 2));
     if (marker === 0xe1 && textAt(data, 0, 6) === EXIF_NAME) exif ??= data.slice(6);
-    if (marker === 0xe2 && textAt(data, 0, 12) === ICC_NAME) profile.push([data[12], data.subarray(14)]);
+    if (marker === 0xe2 && textAt(data, 0, 12) === ICC_NAME) profile.push(data);
     if (marker === 0xdb) for (const [number, value] of fineness(data)) tables.set(number, value);
     if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) {
       components = data[5];
@@ -131,9 +163,23 @@ function ofJpeg(file: Bytes): FileFacts {
     }
     at += 2 + u16(file, at + 2);
   }
-  profile.sort(([a], [b]) => a - b);
-  const icc = profile.length > 0 ? joined(...profile.map(([, part]) => part)) : null;
-  return { type: "image/jpeg", icc, exif, grey: components === 1, jpegQuality: tables.get(first) ?? null };
+  const jpegQuality = tables.get(first) ?? null;
+  return { ...NO_FACTS, type: "image/jpeg", exif, grey: components === 1, jpegQuality, ...found(profileOf(profile)) };
+}
+
+/** The profile of its parts, each with its number from 1 and their count: all of them, once; empty if they are not. */
+function profileOf(parts: readonly Bytes[]): Bytes | null {
+  if (parts.length === 0) return null;
+  const byNumber = new Map(parts.map((part) => [part[12], part]));
+  const numbers = parts.map((_, k) => k + 1);
+  const isWhole = numbers.every((number) => byNumber.get(number)?.[13] === parts.length);
+  return isWhole ? joined(...numbers.map((number) => byNumber.get(number)!.subarray(14))) : new Uint8Array(0);
+}
+
+/** A profile as the facts have it: an empty or very long one is left out, with a note. */
+function found(icc: Bytes | null): Pick<FileFacts, "icc" | "notes"> {
+  const isKept = icc === null || (icc.length > 0 && icc.length <= MOST_PROFILE);
+  return isKept ? { icc, notes: [] } : { icc: null, notes: [PROFILE_NOTE] };
 }
 
 async function ofPng(file: Bytes): Promise<FileFacts> {
@@ -144,12 +190,18 @@ async function ofPng(file: Bytes): Promise<FileFacts> {
     const length = u32(file, at);
     const name = textAt(file, at + 4, 4);
     const data = file.subarray(at + 8, at + 8 + length);
-    if (name === "iCCP") icc ??= await inflated(data.subarray(data.indexOf(0) + 2), MAX_ICC_BYTES);
+    if (name === "iCCP") icc ??= await unpackedProfile(data); // a second one is an error, and not read
     if (name === "eXIf") exif = data.slice();
     if (name === "IEND") break;
     at += 12 + length;
   }
-  return { type: "image/png", icc, exif, grey, jpegQuality: null };
+  return { ...NO_FACTS, type: "image/png", exif, grey, ...found(icc) };
+}
+
+/** The profile of an iCCP chunk: a name, a zero, the method, compressed bytes; empty if damaged or too long. */
+async function unpackedProfile(data: Bytes): Promise<Bytes> {
+  const nothing = new Uint8Array(0);
+  return (await inflated(data.subarray(data.indexOf(0) + 2), MOST_PROFILE).catch(() => nothing)) ?? nothing;
 }
 
 function ofWebp(file: Bytes): FileFacts {
@@ -158,7 +210,7 @@ function ofWebp(file: Bytes): FileFacts {
   const exif = find("EXIF");
   const named = exif !== null && textAt(exif, 0, 6) === EXIF_NAME; // as some writers put it
   const own = named ? exif.slice(6) : exif;
-  return { type: "image/webp", icc: find("ICCP"), exif: own, grey: false, jpegQuality: null };
+  return { ...NO_FACTS, type: "image/webp", exif: own, ...found(find("ICCP")) };
 }
 
 function riffChunks(file: Bytes): { name: string; data: Bytes }[] {
@@ -180,35 +232,6 @@ function riffChunk(name: string, data: Bytes): Bytes {
 function segment(marker: number, data: Bytes): Bytes {
   const head = Uint8Array.of(0xff, marker, (data.length + 2) >> 8, (data.length + 2) & 255);
   return joined(head, data);
-}
-
-/** Unpack up to a limit: a few kilobytes may unpack to gigabytes. null if there is more, or if it is damaged. */
-async function inflated(data: Bytes, limit: number): Promise<Bytes | null> {
-  const reader = new Blob([data]).stream().pipeThrough(new DecompressionStream("deflate")).getReader();
-  const parts: Bytes[] = [];
-  let length = 0;
-  try {
-    for (let next = await reader.read(); !next.done; next = await reader.read()) {
-      length += next.value.length;
-      if (length > limit) return null;
-      parts.push(next.value);
-    }
-  } catch {
-    return null;
-  } finally {
-    await reader.cancel().catch(() => undefined); // of a damaged stream it fails, and there is nothing left to do
-  }
-  return joined(...parts);
-}
-
-function joined(...parts: Bytes[]): Bytes {
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
 }
 
 function latin(text: string): Bytes {

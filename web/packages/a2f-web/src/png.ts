@@ -32,6 +32,53 @@ export async function deflated(data: Uint8Array): Promise<Uint8Array<ArrayBuffer
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
+/** Compressed bytes that are unpacked at a time: DEFLATE makes at most 1032 times as many of them. */
+const UNPACKED_AT_ONCE = 1024;
+
+/**
+ * Unpack bytes in zlib's format.
+ *
+ * @param most bytes that may come out; little more than a megabyte beyond is ever held.
+ * @returns null if more would come out.
+ * @throws Error if the data is damaged.
+ */
+export async function inflated(data: Uint8Array<ArrayBuffer>, most: number): Promise<Uint8Array<ArrayBuffer> | null> {
+  let at = 0;
+  // Streams of a Blob come in large pieces, and the browser unpacks a piece as a whole.
+  const pieces = new ReadableStream<Uint8Array<ArrayBuffer>>(
+    {
+      pull(controller) {
+        if (at >= data.length) return controller.close();
+        controller.enqueue(data.subarray(at, (at += UNPACKED_AT_ONCE)));
+      },
+    },
+    { highWaterMark: 0 },
+  );
+  const reader = pieces.pipeThrough(new DecompressionStream("deflate")).getReader();
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  let bytes = 0;
+  for (let got = await reader.read(); !got.done; got = await reader.read()) {
+    bytes += got.value.length;
+    if (bytes > most) {
+      await reader.cancel();
+      return null;
+    }
+    parts.push(got.value);
+  }
+  return joined(...parts);
+}
+
+/** Bytes one behind the other. */
+export function joined(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}
+
 export interface PngKind {
   readonly grey: boolean;
   readonly alpha: boolean;
@@ -87,13 +134,7 @@ export class PngWriter {
     let held: Uint8Array[] = [];
     let bytes = 0;
     const flush = (): void => {
-      const data = new Uint8Array(bytes);
-      let at = 0;
-      for (const part of held) {
-        data.set(part, at);
-        at += part.length;
-      }
-      this.parts.push(chunk("IDAT", data));
+      this.parts.push(chunk("IDAT", joined(...held)));
       held = [];
       bytes = 0;
     };

@@ -1,5 +1,5 @@
 /** What the page and the worker say to each other. */
-import type { UpscaleErrorCode } from "./errors";
+import type { Loss, UpscaleErrorCode } from "./errors";
 import type { Format } from "./encode";
 
 export type Device = "auto" | "webgpu" | "wasm";
@@ -30,6 +30,8 @@ export interface RunInfo {
   readonly height: number;
   /** Whether the features lie in a file of the browser's own, since they are larger than `maxMemory`. */
   readonly inFile: boolean;
+  /** What is lost of the file, a sentence each. */
+  readonly notes: readonly string[];
 }
 
 export type Source = { readonly blob: Blob } | { readonly bitmap: ImageBitmap } | { readonly raw: RawImage };
@@ -52,6 +54,7 @@ export interface Request {
   readonly format: Format | "auto";
   readonly quality: number;
   readonly keep: "all" | "profile";
+  readonly force: boolean;
   readonly device: Device;
   readonly tile: number;
   readonly maxMemory: number;
@@ -65,4 +68,11 @@ export type FromWorker =
   | { readonly kind: "blob"; readonly id: number; readonly blob: Blob }
   | { readonly kind: "raw"; readonly id: number; readonly raw: RawImage }
   | { readonly kind: "cancelled"; readonly id: number }
-  | { readonly kind: "error"; readonly id: number; readonly code: UpscaleErrorCode; readonly message: string };
+  | {
+      readonly kind: "error";
+      readonly id: number;
+      readonly code: UpscaleErrorCode;
+      readonly message: string;
+      readonly options: readonly string[];
+      readonly loses: readonly Loss[];
+    };

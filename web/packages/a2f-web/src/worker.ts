@@ -5,7 +5,7 @@ import { type Engine, type Pixels, enlarge, isTransparent, planFor } from "./enl
 import { type Runtime, startRuntime } from "./engine";
 import { UpscaleError } from "./errors";
 import { removeLeftovers } from "./features";
-import { type FileFacts, carriedOver, factsOf } from "./metadata";
+import { type FileFacts, NO_FACTS, carriedOver, factsOf } from "./metadata";
 import type { FromWorker, ModelEntry, Request, ToWorker } from "./protocol";
 import { type Size, planScales, targetSize } from "./sizes";
 
@@ -16,7 +16,6 @@ const scope = self as unknown as {
 
 class Cancelled extends Error {}
 
-const NO_FACTS: FileFacts = { type: null, icc: null, exif: null, grey: false, jpegQuality: null };
 /** Messages that wait are let in this often, and progress is told. */
 const BREATH_MS = 40;
 
@@ -35,8 +34,12 @@ async function answer(request: Request): Promise<void> {
     await upscale(request);
   } catch (error) {
     if (error instanceof Cancelled) scope.postMessage({ kind: "cancelled", id });
-    else if (error instanceof UpscaleError) scope.postMessage({ kind: "error", id, code: error.code, message: error.message });
-    else scope.postMessage({ kind: "error", id, code: "engine", message: await engineFailed(request, error) });
+    else if (error instanceof UpscaleError) {
+      const { code, message, options, loses } = error;
+      scope.postMessage({ kind: "error", id, code, message, options, loses });
+    } else {
+      scope.postMessage({ kind: "error", id, code: "engine", message: await engineFailed(request, error), options: [], loses: [] });
+    }
   } finally {
     cancelled.delete(id);
   }
@@ -60,18 +63,22 @@ async function upscale(request: Request): Promise<void> {
   }
   const { device, threads } = runtime;
   const model = chosen[0]?.name ?? "none";
-  scope.postMessage({ kind: "started", id, info: { model, device, threads, ...target, inFile } });
+  const tell = (notes: readonly string[]): void =>
+    scope.postMessage({ kind: "started", id, info: { model, device, threads, ...target, inFile, notes } });
   const kind = { grey: facts.grey, alpha: isTransparent(pixels) };
   const control = { tick: (share: number) => breathe(share) };
   if ("raw" in source) {
+    tell([]);
     const raw = new RawEncoder(target);
     await enlarge(pixels, engines, target, limits, (row) => raw.row(row), control);
     const data = await raw.end();
     scope.postMessage({ kind: "raw", id, raw: { data, ...target } }, [data.buffer]);
     return;
   }
-  const metadata = carriedOver(facts, target, request.keep);
-  const encoder = await encoderFor(formatOf(request.format, facts), target, kind, request.quality, metadata);
+  const { quality, force } = request;
+  const wanted = { format: formatOf(request.format, facts), quality, force };
+  const { encoder, notes } = await encoderFor(wanted, target, kind, carriedOver(facts, target, request.keep));
+  tell([...facts.notes, ...notes]);
   await enlarge(pixels, engines, target, limits, (row) => encoder.row(row), control);
   scope.postMessage({ kind: "blob", id, blob: await encoder.end() });
 }

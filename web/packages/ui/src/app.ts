@@ -140,7 +140,7 @@ class App {
   private mend(which: Choice): void {
     const wish = this.settings.wish();
     if (!this.chosen || !wish) return;
-    const mended = which === "again" || which === "redo" ? [this.chosen] : this.alike();
+    const mended = which === "again" || which === "redo" ? [this.chosen] : this.alike(which);
     for (const picture of mended) {
       if (which === "as-png") picture.pngInsteadOf = wish.format;
       if (which === "loss" || which === "white") picture.allowed = { ...picture.allowed, loss: true };
@@ -149,10 +149,10 @@ class App {
     this.start(mended);
   }
 
-  /** The pictures that failed as the chosen one did. */
-  private alike(): Picture[] {
+  /** The pictures that failed as the chosen one did, and that a choice helps. */
+  private alike(which: Choice): Picture[] {
     const message = this.chosen?.failure?.message;
-    return this.queue.pictures.filter(({ failure }) => failure !== null && failure.message === message);
+    return this.queue.pictures.filter(({ failure }) => failure?.message === message && failure?.remedies.some((one) => one === which));
   }
 
   private settled(): void {
@@ -193,7 +193,7 @@ class App {
     const wish = this.settings.wish();
     this.strip.update(given, this.chosen);
     this.showChosen();
-    this.outcome.show(this.chosen, wish, this.alike().length, wish !== null && this.queue.fresh(wish).length > 0);
+    this.outcome.show(this.chosen, wish, (which) => this.alike(which).length, wish !== null && this.queue.fresh(wish).length > 0);
     this.showProgress();
     this.showActions(wish);
   }
@@ -236,14 +236,14 @@ class App {
     this.go.disabled = !isRunning && wish === null;
     this.go.classList.toggle("cancel", isRunning);
     const count = queue.pictures.length;
-    const those = count === 1 ? "Enlarge" : fresh.length === count ? `Enlarge all ${count}` : `Enlarge ${fresh.length} more`;
+    const done = queue.pictures.filter(({ result }) => result).length;
+    const those = count === 1 ? "Enlarge" : fresh.length === count ? `Enlarge all ${count}` : `Enlarge ${fresh.length}${done > 0 ? " more" : ""}`;
     this.go.textContent = isRunning ? "Cancel" : fresh.length === 0 ? "Enlarge again" : those;
     this.only.hidden = isRunning || wish === null || !isFresh || fresh.length < 2;
     this.again.hidden = isRunning || fresh.length > 0 || outdated.length < (isOutdated ? 2 : 1);
     this.again.textContent = isOutdated ? `All ${outdated.length} again` : `Enlarge the other ${outdated.length === 1 ? "one" : outdated.length} again`;
     this.save.hidden = !chosen?.result;
     this.save.classList.toggle("secondary", isRunning || !this.go.hidden);
-    const done = queue.pictures.filter(({ result }) => result).length;
     this.all.hidden = done < 2;
     this.all.textContent = `All ${done} as ZIP`;
     this.all.setAttribute("aria-label", `Download all ${done} as ZIP`);

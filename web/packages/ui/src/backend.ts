@@ -13,6 +13,8 @@ export interface Abilities {
   readonly formats: readonly string[];
   /** Bytes of a picture's file, at most; null without a limit. */
   readonly mostBytes: number | null;
+  /** Pixels of a picture, at most; null without a limit. */
+  readonly mostGiven: number | null;
   /** Pixels of a result, at most; null without a limit. */
   readonly mostPixels: number | null;
   /** Pictures that are enlarged at the same time. */

@@ -14,24 +14,25 @@ export class LocalBackend implements Backend {
 
   async abilities(): Promise<Abilities> {
     const { models } = await this.loaded;
-    return { models: models(), formats: ["png", "jpeg", "webp"], mostBytes: null, mostPixels: null, atOnce: 1 };
+    return { models: models(), formats: ["png", "jpeg", "webp"], mostBytes: null, mostGiven: null, mostPixels: null, atOnce: 1 };
   }
 
-  /** What is allowed makes no difference here: the browser reads whole files, and the package loses nothing but depth. */
-  async enlarge(picture: File, wish: Wish, _: Allowed, signal: AbortSignal, tell: (status: Status) => void): Promise<Enlarged> {
+  /** That a file is damaged makes no difference here: the browser takes what it can read. */
+  async enlarge(picture: File, wish: Wish, allowed: Allowed, signal: AbortSignal, tell: (status: Status) => void): Promise<Enlarged> {
     const { upscale } = await this.loaded;
     tell({ share: null, note: "Loading the network" });
     const size: { width?: number; height?: number; maxSide?: number } = {};
     if (wish.width !== null) size.width = wish.width;
     if (wish.height !== null) size.height = wish.height;
     if (wish.maxSide !== null) size.maxSide = wish.maxSide;
-    let made = { width: 0, height: 0, model: "none" };
+    let made: Pick<RunInfo, "width" | "height" | "model" | "notes"> = { width: 0, height: 0, model: "none", notes: [] };
     try {
       const blob = await upscale(picture, {
         ...(wish.scale === null ? { size } : { scale: wish.scale }),
         model: wish.model,
         format: wish.format === null ? "auto" : (`image/${wish.format}` as Format),
         quality: wish.quality,
+        force: allowed.loss,
         metadata: wish.keepMetadata ? "all" : "profile",
         signal,
         onStart: (info) => {
@@ -40,25 +41,16 @@ export class LocalBackend implements Backend {
         },
         onProgress: (share) => tell({ share, note: "" }),
       });
-      return { blob, width: made.width, height: made.height, model: made.model, notes: await notesOf(picture, wish) };
+      return { blob, width: made.width, height: made.height, model: made.model, notes: [...made.notes, ...notesOf(picture, wish)] };
     } catch (error) {
       throw signal.aborted ? error : refusalOfError(error);
     }
   }
 }
 
-const KEEP_METADATA = /^image\/(jpeg|png|webp)$/;
+/** The package reads metadata of three formats; GIF has none that matters. */
+const KEPT_WHOLE = /^(image\/(jpeg|png|webp|gif)|)$/;
 
-/** What is lost of a file: browsers decode 8 bits a channel, and the package reads metadata of three formats. */
-async function notesOf(file: File, { keepMetadata }: Wish): Promise<string[]> {
-  const notes = [];
-  if (await isDeepPng(file)) notes.push("The picture has 16 bits a channel; the result has 8.");
-  if (keepMetadata && file.type !== "" && !KEEP_METADATA.test(file.type)) notes.push("Camera data and colour profile are kept of JPEG, PNG and WebP files only.");
-  return notes;
-}
-
-/** Whether a file is a PNG with 16 bits a channel. */
-async function isDeepPng(file: Blob): Promise<boolean> {
-  const head = new Uint8Array(await file.slice(0, 25).arrayBuffer());
-  return head[0] === 0x89 && head[1] === 0x50 && head[24] === 16;
+function notesOf({ type }: File, { keepMetadata }: Wish): string[] {
+  return keepMetadata && !KEPT_WHOLE.test(type) ? ["Camera data and colour profile are kept of JPEG, PNG and WebP files only."] : [];
 }

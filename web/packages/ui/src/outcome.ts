@@ -3,7 +3,7 @@ import type { Abilities, Remedy, Wish } from "./backend";
 import { el } from "./dom";
 import { type Picture, keyOf } from "./queue";
 import { wordsOf } from "./settings";
-import { bytesText, formatName, suffixOf } from "./texts";
+import { bytesText, formatName, pixelsText, suffixOf } from "./texts";
 import { planScales, targetSize } from "../../a2f-web/src/sizes";
 
 /** What a person can choose about a picture. */
@@ -40,10 +40,10 @@ export class Outcome {
   }
 
   /**
-   * @param alike how many pictures failed for the same reason.
+   * @param alike how many pictures failed for the same reason, and are helped by the same choice.
    * @param hasFresh whether there are pictures without a result, which come first.
    */
-  show(picture: Picture | null, wish: Wish | null, alike: number, hasFresh: boolean): void {
+  show(picture: Picture | null, wish: Wish | null, alike: (which: Choice) => number, hasFresh: boolean): void {
     this.name.textContent = picture?.file.name ?? "";
     this.name.title = picture?.file.name ?? "";
     if (!picture) return;
@@ -86,8 +86,7 @@ export class Outcome {
     const target = targetOf(before, wish);
     const most = this.abilities.mostPixels;
     if (most !== null && target.width * target.height > most) {
-      const megapixels = (pixels: number): string => `${Math.round(pixels / 1e6).toLocaleString("en")} megapixels`;
-      return `The result would have ${megapixels(target.width * target.height)}. This server makes ${megapixels(most)} at most.`;
+      return `The result would have ${pixelsText(target.width * target.height)}. This server makes ${pixelsText(most)} at most.`;
     }
     const scales = this.abilities.models.filter(({ name }) => name === (wish.model === "auto" ? "sd" : wish.model)).map(({ scale }) => scale);
     try {
@@ -99,11 +98,14 @@ export class Outcome {
     }
   }
 
-  private showChoices(choices: readonly Choice[], alike: number): void {
-    const made = JSON.stringify([choices, alike]);
+  private showChoices(choices: readonly Choice[], alike: (which: Choice) => number): void {
+    const several = (which: Choice): string => {
+      const count = alike(which);
+      return count > 1 && which !== "again" && which !== "redo" ? ` (${count} pictures)` : "";
+    };
+    const made = JSON.stringify(choices.map((which) => [which, several(which)]));
     if (made === this.told) return; // so that a button keeps the focus
     this.told = made;
-    const several = (which: Choice): string => (alike > 1 && which !== "again" && which !== "redo" ? ` (${alike} pictures)` : "");
     this.choices.hidden = choices.length === 0;
     this.choices.replaceChildren(
       ...choices.map((which) => el("button", { type: "button", className: "secondary small", on: { click: () => this.choose(which) } }, CHOICES[which] + several(which))),

@@ -10,7 +10,21 @@ export interface Problem {
   readonly detail?: string;
   /** Options with which the request would pass, each by itself: "force=true". */
   readonly options?: readonly string[];
+  /** What the format would lose: a name of `LOSSES`. */
+  readonly loses?: readonly string[];
 }
+
+/** In words, as they follow "Also lost:". */
+const LOSSES: Readonly<Record<string, string>> = {
+  transparency: "transparency",
+  "partial-transparency": "degrees of transparency",
+  "data-channel": "the channel of data",
+  hdr: "HDR colours",
+  "bit-depth": "16 bits a channel",
+  "floating-point": "floating-point values",
+  metadata: "camera data that are too long",
+  "colour-profile": "the colour profile",
+};
 
 interface Told {
   readonly text: string;
@@ -32,7 +46,7 @@ const KINDS: Readonly<Record<string, Told>> = {
   "too-slow": { text: "The picture arrived too slowly. A faster connection is needed.", remedies: AGAIN },
   "not-ready": { text: "The server has no result.", remedies: AGAIN },
   "too-large": { text: "The file is larger than this server allows.", isFinal: true },
-  "too-many-pixels": { text: "The picture or its result has more pixels than this server allows. A smaller size may help." },
+  "too-many-pixels": { text: "The picture or its result has more pixels than this server allows.", isDetailed: true },
   "too-much-memory": { text: "The picture needs more memory than this server has. A smaller size may help." },
   "not-a-picture": { text: "The file is not a picture, or has a format that cannot be read.", isFinal: true },
   "bad-option": { text: "The server cannot do this with these settings.", isDetailed: true },
@@ -45,15 +59,27 @@ const KINDS: Readonly<Record<string, Told>> = {
 };
 
 /** What the page says to a problem of the server, and what a person can do. */
-export function refusalOf({ type, title, detail = "", options = [] }: Problem): Refusal {
+export function refusalOf({ type, title, detail = "", options = [], loses = [] }: Problem): Refusal {
   const told = KINDS[type.replace(/^.*\//, "")];
   if (!told) return new Refusal(sentence(title), AGAIN);
   // The detail is a fact, a colon, and advice; the advice names an option where that would help.
   const fact = told.isDetailed && !detail.includes("=") ? detail : detail.split(": ")[0];
-  const remedies = [...(told.remedies ?? [])];
-  if (options.includes("force=true")) remedies.push(fact.endsWith("cannot hold transparency") ? "white" : "loss");
+  return refusal(told, fact, options, loses);
+}
+
+/** A refusal that tells the first loss by the fact, and the others after it. */
+function refusal(told: Told, fact: string, options: readonly string[], loses: readonly string[]): Refusal {
+  const others = loses.slice(1).map((loss) => LOSSES[loss] ?? loss);
+  const also = others.length > 0 ? ` Also lost: ${others.join(", ")}.` : "";
+  return new Refusal(textOf(told, fact) + also, [...(told.remedies ?? []), ...buttonsFor(options, loses)], told.isFinal);
+}
+
+/** The buttons for options that help. */
+function buttonsFor(options: readonly string[], loses: readonly string[]): Remedy[] {
+  const remedies: Remedy[] = [];
+  if (options.includes("force=true")) remedies.push(loses.join() === "transparency" ? "white" : "loss");
   if (options.includes("allow_truncated=true")) remedies.push("truncated");
-  return new Refusal(textOf(told, fact), remedies, told.isFinal);
+  return remedies;
 }
 
 /** By the codes of the errors of a2f-web. */
@@ -68,10 +94,10 @@ const CODES: Readonly<Record<string, Told>> = {
 
 /** What the page says to an error of the package a2f-web. */
 export function refusalOfError(error: unknown): Refusal {
-  const { code, message } = error as { code?: string; message?: string };
+  const { code, message, options = [], loses = [] } = error as { code?: string; message?: string; options?: readonly string[]; loses?: readonly string[] };
   const told = CODES[code ?? ""] ?? CODES["engine"];
   const fact = (message ?? String(error)).split(": choose ")[0];
-  return new Refusal(textOf(told, fact), told.remedies, told.isFinal);
+  return refusal(told, fact, options, loses);
 }
 
 /** The fact, unless it speaks of the options of the interface. */

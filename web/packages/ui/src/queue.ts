@@ -1,7 +1,7 @@
 /** The pictures, and what becomes of each; no elements here. */
-import { type Allowed, type Backend, type Enlarged, Refusal, type Remedy, type Wish } from "./backend";
+import { type Abilities, type Allowed, type Backend, type Enlarged, Refusal, type Remedy, type Wish } from "./backend";
 import { Pace } from "./pace";
-import { bytesText } from "./texts";
+import { bytesText, pixelsText } from "./texts";
 
 export type State = "waiting" | "running" | "done" | "failed" | "cancelled";
 
@@ -55,6 +55,8 @@ export interface Run {
   readonly share: number | null;
 }
 
+type Limits = Pick<Abilities, "mostBytes" | "mostGiven" | "atOnce">;
+
 /** Longest side of what is drawn; larger pictures are shown smaller. */
 const SHOWN = 8192;
 
@@ -70,7 +72,7 @@ export class Queue {
   /** @param changed called after each change of a picture, and with null when all of the work ends. */
   constructor(
     private readonly backend: Backend,
-    private readonly limits: { readonly mostBytes: number | null; readonly atOnce: number },
+    private readonly limits: Limits,
     private readonly changed: (picture: Picture | null) => void,
   ) {}
 
@@ -80,9 +82,8 @@ export class Queue {
 
   async add(file: File): Promise<Picture> {
     const before = await shown(file);
-    const most = this.limits.mostBytes ?? Infinity;
-    const tooLarge = `The file has ${bytesText(file.size)}; the server takes ${bytesText(most)} at most.`;
-    const failure = file.size > most ? { message: tooLarge, remedies: [], isFinal: true, key: "" } : null;
+    const message = obstacleTo(file, before, this.limits);
+    const failure = message === null ? null : { message, remedies: [], isFinal: true, key: "" };
     const picture: Picture = {
       id: this.nextId++,
       file,
@@ -192,6 +193,19 @@ export class Queue {
     this.stops.delete(picture);
     this.changed(picture);
   }
+}
+
+/** Why a file is not even tried, whatever the settings; null if it is. */
+export function obstacleTo(file: Blob, before: Shown | null, { mostBytes, mostGiven }: Limits): string | null {
+  if (file.size === 0) return "The file is empty.";
+  if (mostBytes !== null && file.size > mostBytes) {
+    return `The file has ${bytesText(file.size)}; the server takes ${bytesText(mostBytes)} at most.`;
+  }
+  const pixels = before ? before.width * before.height : 0;
+  if (mostGiven !== null && pixels > mostGiven) {
+    return `The picture has ${pixelsText(pixels)}; the server takes ${pixelsText(mostGiven)} at most.`;
+  }
+  return null;
 }
 
 /** The wish for one picture: a person may have chosen PNG for it instead of a format that loses something. */

@@ -15,6 +15,11 @@ export function bytesText(bytes: number): string {
   return bytes < 1e6 ? `${Math.round(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
+/** "12.5 megapixels" */
+export function pixelsText(pixels: number): string {
+  return `${(pixels / 1e6).toLocaleString("en", { maximumFractionDigits: 1 })} megapixels`;
+}
+
 /** "1 picture", "3 pictures" */
 export function pictures(count: number): string {
   return count === 1 ? "1 picture" : `${count} pictures`;
