@@ -12,7 +12,7 @@ import json
 import os
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal
 
@@ -285,8 +285,18 @@ def weights_from_bytes(blob: bytes, *, name: str) -> Weights:
     return Weights(config=config, tensors=exact, metadata=metadata, sha256=hashlib.sha256(blob).hexdigest())
 
 
-def write_weights(weights: Weights) -> bytes:
+def rounded_to_half(weights: Weights) -> Weights:
+    """The same weights with each value rounded to float16, kept as float32: a file of half the size can hold them."""
+    tensors = {key: value.astype(np.float16).astype(np.float32) for key, value in weights.tensors.items()}
+    return replace(weights, tensors=tensors, sha256="")
+
+
+def write_weights(weights: Weights, *, half: bool = False) -> bytes:
     """The bytes of a weights file.
+
+    Args:
+        weights: the weights.
+        half: whether to store float16 instead of float32; `read_weights` returns float32 either way.
 
     Raises:
         WeightsError: if the tensors do not match the configuration.
@@ -295,7 +305,8 @@ def write_weights(weights: Weights) -> bytes:
 
     _check_tensors(weights.tensors, weights.config, "these weights")
     own = {"format": FORMAT, "config": json.dumps(asdict(weights.config), sort_keys=True)}
-    ordered = {key: np.ascontiguousarray(weights.tensors[key]) for key in expected_shapes(weights.config)}
+    dtype = np.float16 if half else np.float32
+    ordered = {key: np.ascontiguousarray(weights.tensors[key], dtype) for key in expected_shapes(weights.config)}
     return save(ordered, metadata={**weights.metadata, **own})
 
 
