@@ -1,25 +1,25 @@
-"""The tree of errors. The number is the exit code of the command line.
+"""The tree of errors. The number is the exit code of a command that ends with the error (`EXIT_CODES`).
 
 ::
 
-    A2FError                   1
+    A2FError                   3
     ├── UsageError             2  a request that can never work: unknown option values, clashing outputs
     │   └── UnknownModelError  2  no such model or scale; the message lists the models
-    ├── InputError             1  an array or image object of the wrong type, shape, dtype or range
-    ├── ImageReadError         1  a file that is missing, unreadable, empty or not an image
-    │   ├── TruncatedImageError  1  the file ends too early
-    │   └── PixelLimitError    1  more pixels than the limit allows
-    ├── WriteError             1  a file that cannot be written; no partial file remains
-    │   ├── OutputExistsError  1  the output exists and overwriting was not requested
-    │   └── ImageWriteError    1  a picture that cannot be encoded
+    ├── InputError             3  an array or image object of the wrong type, shape, dtype or range
+    ├── ImageReadError         3  a file that is missing, unreadable, empty or not an image
+    │   ├── TruncatedImageError  3  the file ends too early
+    │   └── PixelLimitError    3  more pixels than the limit allows
+    ├── WriteError             3  a file that cannot be written; no partial file remains
+    │   ├── OutputExistsError  3  the output exists and overwriting was not requested
+    │   └── ImageWriteError    3  a picture that cannot be encoded
     │       └── LossyFormatError  2  the format would lose alpha, bit depth or metadata
-    ├── DownloadError          1  a file that cannot be fetched or unpacked, or has the wrong checksum
-    │   └── ArchiveError       1  an archive that is damaged or unsafe
-    ├── JournalError           1  the journal of a batch that is damaged, in use, or cannot be written
-    ├── WeightsError           1  a weights file that is missing, truncated, of another program or of the wrong shape
+    ├── DownloadError          3  a file that cannot be fetched or unpacked, or has the wrong checksum
+    │   └── ArchiveError       3  an archive that is damaged or unsafe
+    ├── JournalError           3  the journal of a batch that is damaged, in use, or cannot be written
+    ├── WeightsError           3  a weights file that is missing, truncated, of another program or of the wrong shape
     ├── EngineError            2  an engine, device or precision that is not available on this machine
     ├── MissingExtraError      2  an optional package is missing; the message has the pip command
-    ├── MemoryLimitError       1  too little memory; the message has the least that works, if known
+    ├── MemoryLimitError       3  too little memory; the message has the least that works, if known
     └── Cancelled            130  the work was stopped on request
 
 Every message says what was got, what is allowed and what to do. The advice may name an option, for example `max_pixels`
@@ -46,6 +46,14 @@ class Hint:
     value: bool | int | str | None = None
 
 
+EXIT_CODES = {
+    0: "everything is done",
+    1: "some of the inputs failed",
+    2: "the command cannot work as given; nothing was done",
+    3: "everything failed",
+    130: "stopped by Ctrl-C",
+}
+
 Spelling = Callable[[Hint], str]  # formats the option of a hint; empty if the front end has no such option
 
 
@@ -62,11 +70,10 @@ class A2FError(Exception):
         hints: what to do; one of them is enough.
 
     Attributes:
-        exit_code: exit code of the command line: 1 for a failure, 2 for a wrong request, 130 for a stop on request
-            (Ctrl-C).
+        exit_code: exit code of a command that ends with this error, see `EXIT_CODES`.
     """
 
-    exit_code = 1
+    exit_code = 3
 
     def __init__(self, message: str, *hints: Hint) -> None:
         super().__init__(message, *hints)

@@ -74,8 +74,8 @@ def write_bytes_atomic(path: Path | str, data: bytes | Parts, *, replace: bool =
 
 def output_exists(path: Path | str) -> OutputExistsError:
     """The error for an output that exists and is not to be overwritten."""
-    replace_it = Hint(text="replace it with {option}", option="overwrite", value=True)
-    return OutputExistsError(f"{path} exists", Hint(text="choose another output"), replace_it)
+    replace_it = Hint(text="{option} replaces it", option="overwrite", value=True)
+    return OutputExistsError(f"{path} exists", replace_it, Hint(text="choose another output"))
 
 
 def place(made: Path, target: Path, *, replace: bool) -> None:

@@ -7,6 +7,7 @@ import click
 
 from a2f.cli.console import Messages, printable
 from a2f.errors import A2FError, UsageError
+from a2f.files import output_exists
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,10 +123,10 @@ def _check_pictures(
         format_of_suffix(output.suffix)
     if labels and len(labels) != len(pictures):
         raise UsageError(f"{len(labels)} labels for {len(pictures)} pictures: give one per picture, or none")
-    if output.exists() and not overwrite:
-        raise UsageError(f"{output} exists: --overwrite replaces it")
     if output.exists() and any(p.exists() and output.samefile(p) for p in (*pictures, *([hr] if hr else []))):
         raise UsageError(f"{output} is one of the pictures: choose another name for the sheet")
+    if output.exists() and not overwrite:
+        raise output_exists(output)
 
 
 def _check_folders(pictures: tuple[Path, ...], folders: list[Path], *, alone: dict[str, Any]) -> None:
@@ -147,7 +148,8 @@ def _compare_folders(folders: tuple[Path, Path], output: Path, *, recursive: boo
         overwrite: replace an existing output.
 
     Raises:
-        UsageError: if the output exists or is of another kind, or no file has a partner.
+        UsageError: if the output is of another kind, or no file has a partner.
+        OutputExistsError: if the output exists and `overwrite` is False.
         A2FError: if no pair could be shown, or the output cannot be written.
     """
     from a2f.contact import pair_up, read_scenes
@@ -158,7 +160,7 @@ def _compare_folders(folders: tuple[Path, Path], output: Path, *, recursive: boo
     if kind not in (".pdf", ".html"):
         format_of_suffix(output.suffix)
     if output.exists() and not overwrite:
-        raise UsageError(f"{output} exists: --overwrite replaces it")
+        raise output_exists(output)
     before, after = (_images(folder, output, recursive=recursive) for folder in folders)
     pairing = pair_up(before, after, folders=folders)
     for folder, alone in zip(folders, (pairing.alone_before, pairing.alone_after), strict=True):

@@ -32,7 +32,6 @@ Examples:
 
 \b
 Running the command again makes only missing, changed or damaged files, also after a crash.
-Exit code: 0 all done, 1 some failed, 2 usage error, 3 all failed.
 """
 DOWNLOAD_EPILOG = """\b
 Examples:
@@ -48,9 +47,6 @@ Examples:
 \b
 After an interruption, run the same command to continue. If you have an archive already,
 put it into OUT/archives. Manga109 must be requested from its authors: see --list.
-
-\b
-Exit code: 0 done, 1 failed, 2 usage error.
 """
 
 
@@ -150,7 +146,7 @@ class PrepareReporter:
 
     @property
     def exit_code(self) -> int:
-        """0 all done, 1 some failed, 3 no image is done."""
+        """See `EXIT_CODES`; 3 if no image is done."""
         if self.results["made"] or self.results["kept"]:
             return 1 if self.results["failed"] else 0
         return 3

@@ -20,6 +20,7 @@ from a2f.cli.parameters import (
     convention_options,
     engine_options,
 )
+from a2f.files import output_exists
 
 if TYPE_CHECKING:
     from a2f.evaluation.jpeg import Quality
@@ -70,9 +71,6 @@ Files:
   The enlargement of HR/baby.png is baby.png, babyx4.png or baby_x4.png, or one of these with
   more words after _ or -: baby_CARN.png, babyx4_SR.png. It is in the folder itself or
   in a subfolder with the name of the set (results/carn/Set5/) or the scale (x4/).
-
-\b
-Exit code: 0 measured, 1 failed, 2 usage error.
 """
 
 
@@ -328,14 +326,14 @@ def _check_save(
     ensemble: int,
     overwrite: bool,
 ) -> None:
-    """Raise UsageError if enlargements of an earlier run would be replaced."""
+    """Raise OutputExistsError if enlargements of an earlier run would be replaced."""
     if save is None or overwrite:
         return
     for (name, model), (title, items), quality in product(named.items(), sets.items(), qualities):
         folder = save / kept_as(name, 1 if is_single(model) else ensemble) / _folder_of(title, quality)
         for path in (folder / f"{item.name}x{scale}.png" for item in items):
             if path.exists():
-                raise click.UsageError(f"{path} exists: --overwrite replaces it")
+                raise output_exists(path)
 
 
 def _scores(

@@ -43,9 +43,6 @@ Examples:
   a2f upscale photo.jpg --width 3840        exactly 3840 pixels wide
   cat photo.png | a2f upscale - > out.png   in a pipe
   a2f upscale photo.jpg -m sd-robust -s 2   the model for compressed JPEGs
-
-\b
-Exit code: 0 all done, 1 some failed, 2 usage error, 3 all failed.
 """
 
 

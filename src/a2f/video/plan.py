@@ -211,7 +211,7 @@ def _check_output(request: Request) -> None:
     if os.path.lexists(output):
         source = Path(request.source)
         if source.exists() and output.exists() and output.samefile(source):
-            raise WriteError(f"{output} is the input itself, which is never replaced: choose another output")
+            raise UsageError(f"{output} is the input itself, which is never replaced: choose another output")
         if not request.overwrite:
             raise output_exists(output)
 
