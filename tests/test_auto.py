@@ -72,7 +72,7 @@ def test_names(robust_shipped: Path) -> None:
     assert weights.config == read_weights(find_shipped("sd", scale=2).path).config
     assert find_shipped("sd", scale=2).kind == "clean"
     assert [network_of(name) for name in ("sd-robust", "sd", "baseline")] == ["sd", "sd", "baseline"]
-    with pytest.raises(UnknownModelError, match=r"sd-robust has no weights for 3x\. Choose one of: sd x"):
+    with pytest.raises(UnknownModelError, match=r"sd-robust has no weights for x3\. Choose one of: sd x"):
         find_shipped("sd-robust", scale=3)
     assert available_scales("sd-robust") == (2, 4)
     assert available_scales("sd") == available_scales("auto") == (2, 3, 4)
@@ -100,8 +100,8 @@ def test_without_robust_weights_auto_is_sd(robust_shipped: Path) -> None:
     (robust_shipped / "index.json").write_text(json.dumps(index))
     shipped_models.cache_clear()
     assert {auto_model(q, scale=s) for q in (None, 1, 100) for s in (2, 3, 4)} == {"sd"}
-    assert a2f.upscale(saved(30), scale=2, model="auto") == a2f.upscale(saved(30), scale=2)
-    with pytest.raises(UnknownModelError, match="sd-robust has no weights for 2x"):
+    assert a2f.upscale(saved(30), scale=2, model="auto") == a2f.upscale(saved(30), scale=2, model="sd")
+    with pytest.raises(UnknownModelError, match="sd-robust has no weights for x2"):
         a2f.load("sd-robust", scale=2)
 
 
@@ -293,4 +293,4 @@ def test_python(robust_shipped: Path, here: Path) -> None:
     named = a2f.upscale(here / "a.jpg", scale=2, model="sd-robust", output=here / "named.png")
     np.testing.assert_array_equal(pixels(path), pixels(named))
     array = np.asarray(PHOTO)
-    np.testing.assert_array_equal(a2f.upscale(array, scale=2, model="auto"), a2f.upscale(array, scale=2))
+    np.testing.assert_array_equal(a2f.upscale(array, scale=2, model="auto"), a2f.upscale(array, scale=2, model="sd"))

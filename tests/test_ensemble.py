@@ -226,7 +226,7 @@ def test_other_numbers_are_refused(runs: object, network: Upscaler) -> None:
 
 
 def test_an_open_upscaler_has_its_own(network: Upscaler) -> None:
-    with pytest.raises(UsageError, match=r"open that by a2f.load\(..., ensemble=4\)"):
+    with pytest.raises(UsageError, match=r"use a2f.load\(..., ensemble=4\)"):
         a2f.upscale(noise((4, 4, 3)), model=network, ensemble=4)
 
 

@@ -174,6 +174,18 @@ class Cancelled(A2FError):  # noqa: N818 - a stop on request is not an error
     exit_code = 130
 
 
+def count_of(number: int, what: str) -> str:
+    """A number and a noun for messages: "1 file", "2 files".
+
+    Args:
+        number: the number.
+        what: the noun, with "(s)" where the plural has an s: "file(s) without a suffix"; without "(s)", the plural gets
+            an s at its end.
+    """
+    what = what if "(s)" in what else f"{what}(s)"
+    return f"{number:,} {what.replace('(s)', '' if number == 1 else 's')}"
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint for the message about an unknown name.
 

@@ -78,6 +78,11 @@ def output_exists(path: Path | str) -> OutputExistsError:
     return OutputExistsError(f"{path} exists", replace_it, Hint(text="choose another output"))
 
 
+def is_own_name(name: str) -> bool:
+    """Whether a2f uses a name for its own files: journals, locks, temporary files, parts of results."""
+    return name.startswith(".a2f-") or name.endswith(".a2f-parts") or (name.startswith(".") and name.endswith(".a2f"))
+
+
 def place(made: Path, target: Path, *, replace: bool) -> None:
     """Rename a finished file to its target, atomically and without a copy.
 

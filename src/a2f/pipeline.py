@@ -18,6 +18,7 @@ from a2f.imageio import (
     DEFAULT_MAX_PIXELS,
     FORMATS,
     Picture,
+    check_conversion,
     check_format,
     format_of_suffix,
     left_out_note,
@@ -176,6 +177,7 @@ def decide(
             picture=picture, request=request, output=output, format=format, final=final, skip_reason=told
         )
     check_format(picture, format, force=encoding.force, strip=encoding.strip, factor=max(final) / max(given))
+    check_conversion(picture, format, force=encoding.force)
     if picture.animation is not None and FORMATS[format].moves:
         picture = _moving(picture, format, called, force=encoding.force)
     passes = models.passes(given, request.target, jpeg_quality=picture.jpeg_quality)

@@ -97,7 +97,7 @@ def test_a_result_that_was_edited_is_left_and_told(batch) -> None:
     batch.put("a.png")
     batch.run()
     (batch.out / "a_x4.png").write_bytes(b"edited by hand")
-    assert "1 result(s) were changed since they were written" in batch.run()[0]
+    assert "kept 1 result edited after the run" in batch.run()[0]
     batch.put("a.png", b"changed too")
     batch.run()
     assert batch.item("a.png").state == "failed"
@@ -109,7 +109,7 @@ def test_results_of_a_run_without_a_journal_are_taken_as_they_are(batch) -> None
     batch.put("b.png")
     batch.out.mkdir()
     (batch.out / "a_x4.png").write_bytes(b"there before")
-    assert batch.run() == ["1 result(s) that were there before are left as they are"]
+    assert batch.run() == ["kept 1 result of earlier runs"]
     assert batch.worked == ["b.png"]
     assert batch.states() == {"a.png": "skipped", "b.png": "done"}
     (batch.out / "a_x4.png").unlink()
@@ -296,7 +296,7 @@ def test_a_journal_is_read_where_nothing_can_be_written(batch, monkeypatch: pyte
 def test_an_earlier_journal_is_not_ignored(batch) -> None:
     batch.put("a.png")
     batch.run(Wish())
-    with pytest.raises(UsageError, match=r"tells of an earlier run \(1 done\): go on with it \(resume=True\)"):
+    with pytest.raises(UsageError, match=r"belongs to an earlier run \(1 done\): continue it with resume=True"):
         batch.run(Wish())
 
 
@@ -313,7 +313,7 @@ def test_what_is_no_journal(tmp_path: Path) -> None:
     base.close()
     with pytest.raises(JournalError, match="is a journal of another a2f"):
         Journal(newer)
-    with pytest.raises(JournalError, match="there is no journal"):
+    with pytest.raises(JournalError, match=r"missing\.sqlite' does not exist: give the file"):
         Journal(tmp_path / "missing.sqlite", read_only=True)
 
 

@@ -86,7 +86,7 @@ def test_results_of_earlier_runs_are_no_sources(batch) -> None:
         batch.put(name, PNG)
     notes = batch.run()
     assert sorted(batch.worked) == ["a.png", "b_x2.png", "c.png"]
-    assert notes[0].startswith("2 file(s) left out")
+    assert notes[0].startswith("skipped 2 files that look like earlier results")
 
 
 def test_what_is_passed_over_is_told(tmp_path: Path) -> None:
@@ -98,8 +98,8 @@ def test_what_is_passed_over_is_told(tmp_path: Path) -> None:
     scan = Scan()
     assert [found.below for found in scan.files([str(tmp_path)])] == ["a.png"]
     assert scan.notes() == [
-        f"{tmp_path}: skipped 2 .txt file(s), 1 broken link(s) or special file(s), 1 file(s) without a suffix, "
-        "1 folder(s) (-r includes them), 1 hidden file(s)"
+        f"{tmp_path}: skipped 2 .txt files, 1 broken link or special file, 1 file without a suffix, "
+        "1 folder (-r includes them), 1 hidden file"
     ]
 
 
@@ -117,7 +117,7 @@ def test_a_folder_that_cannot_be_read_does_not_end_the_search(tmp_path: Path, mo
     monkeypatch.setattr(os, "scandir", closed)
     scan = Scan(recursive=True)
     assert [found.below for found in scan.files([str(tmp_path)])] == ["open/a.png"]
-    assert scan.notes() == [f"{tmp_path}: skipped 1 folder(s) that cannot be read (Permission denied)"]
+    assert scan.notes() == [f"{tmp_path}: skipped 1 folder that cannot be read (Permission denied)"]
 
 
 def test_the_output_folder_is_not_looked_into(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ MISSING = {
     "calibrate": ["calibrate", "none.safetensors", "--data", ".", "-o", "new.safetensors"],
     "convert": ["convert", "none.pt", "new.safetensors"],
     "eval": ["eval", "none.safetensors", "--data", "."],
+    "eval --data": ["eval", "bicubic", "--data", "none"],
     "data": ["data", "prepare", "none", "new"],
     "plot": ["plot", "none", "-o", "new.svg"],
 }

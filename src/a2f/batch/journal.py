@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -163,16 +163,19 @@ class Journal:
     Args:
         path: of the database. It is made if it is missing, unless `read_only`.
         read_only: look only, as `a2f batch status` does, even while a run is writing.
+        name: path to print in messages, if the database is a copy; None for `path`.
 
     Raises:
         JournalError: if the file is missing, no journal, of a newer a2f, in use by another run, or cannot be written.
     """
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False, name: Path | None = None) -> None:
         self.path, self._mutex, self._together = path, threading.RLock(), False
+        self.name = name or path
         self.is_new = not path.exists()
+        self._made_folder = not path.parent.exists()
         if self.is_new and read_only:
-            raise JournalError(f"there is no journal {path}: give the file that a2f upscale --resume has written")
+            raise JournalError(f"the journal '{path}' does not exist: give the file that a2f upscale --resume has made")
         self._holder = None if read_only else hold_journal(path)
         self._base = look_into(path) if read_only else open_database(path, read_only=False)
         with self._told():
@@ -197,6 +200,18 @@ class Journal:
             self._base.close()
             if self._holder is not None:
                 self._holder.close()
+
+    def discard(self) -> None:
+        """Close a journal that this object has made, and remove its files, unless work on a file has begun."""
+        if not self.is_new or self.rows("SELECT 1 FROM items WHERE tries > 0 OR state <> 'todo' LIMIT 1"):
+            return
+        self.close()
+        for ending in ("", "-wal", "-shm", ".lock"):
+            with suppress(OSError):
+                self.path.with_name(self.path.name + ending).unlink()
+        if self._made_folder:
+            with suppress(OSError):  # other files have appeared in it
+                self.path.parent.rmdir()
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -233,7 +248,7 @@ class Journal:
                 yield
             except sqlite3.Error as error:
                 hints = [GO_ON] if "full" in str(error) else []
-                raise JournalError(f"cannot use the journal {self.path}: {error}", *hints) from error
+                raise JournalError(f"cannot use the journal {self.name}: {error}", *hints) from error
 
     def _make(self) -> None:
         with self._base:

@@ -13,7 +13,7 @@ from typing import Any
 from a2f.batch.journal import MOST_STARTS, PAGE, Journal, as_stored
 from a2f.batch.places import Places, ThisMachine, is_address, joined, sibling
 from a2f.batch.sources import Found, Shard, plain_stem
-from a2f.errors import Hint, UsageError
+from a2f.errors import Hint, UsageError, count_of
 from a2f.pipeline import BOOK, output_name
 
 # Pixels in a byte of a file, roughly: photographs at usual qualities. The order of work needs no better.
@@ -107,9 +107,9 @@ def plan(
     was_empty = not sum(before.values())
     if not (was_empty or wish.resume or wish.retry_failed or wish.overwrite):
         told = ", ".join(f"{count} {state}" for state, count in before.items() if count)
-        go_on = Hint(text="go on with it ({option})", option="resume", value=True)
-        anew = Hint(text="make all anew ({option})", option="overwrite", value=True)
-        raise UsageError(f"{journal.path} tells of an earlier run ({told})", go_on, anew)
+        go_on = Hint(text="continue it with {option}", option="resume", value=True)
+        anew = Hint(text="process all files again with {option}", option="overwrite", value=True)
+        raise UsageError(f"{journal.name} belongs to an earlier run ({told})", go_on, anew)
     journal.begin(recipe)
     run = journal.run
     _put_in(journal, files, layout, run=run)
@@ -197,8 +197,9 @@ def _leave_out_made_earlier(journal: Journal, mark: str, *, run: int) -> list[st
             "DELETE FROM items WHERE seen = ? AND source IN (SELECT source FROM made JOIN stems USING (folder, stem))",
             (run,),
         ).rowcount
-    ends = f"{mark} or another size" if mark else "the mark of a size"
-    return [f"{gone} file(s) left out whose names end in {ends}, beside what they were made of"] if gone else []
+    ends = f"{mark} or similar" if mark else "a size such as _x4"
+    what = count_of(gone, "file")
+    return [f"skipped {what} that look like earlier results (the name ends in {ends})"] if gone else []
 
 
 def _refuse_clashes(journal: Journal, *, run: int) -> None:
@@ -295,12 +296,9 @@ def _look_at_outputs(journal: Journal, wish: Wish, *, run: int, adopt: bool, out
                         "output_bytes = ?, output_version = ? WHERE id = ?",
                         (*there, number),
                     )
-    notes = [f"{adopted} result(s) that were there before are left as they are"] if adopted else []
-    return notes + (
-        [f"{changed} result(s) were changed since they were written, and are left so (--overwrite makes them anew)"]
-        if changed
-        else []
-    )
+    notes = [f"kept {count_of(adopted, 'result')} of earlier runs"] if adopted else []
+    edited = f"kept {count_of(changed, 'result')} edited after the run (--overwrite replaces edited results)"
+    return notes + ([edited] if changed else [])
 
 
 def _pages(journal: Journal, *, run: int) -> Iterator[list[tuple[Any, ...]]]:
@@ -330,6 +328,6 @@ def journal_of(folder: str, shard: Shard | None) -> Path:
     """
     part = f"-{shard.number}-of-{shard.count}" if shard else ""
     if is_address(folder):
-        way_out = Hint(text="give it a place on this machine with {option}", option="journal")
-        raise UsageError(f"the journal cannot lie in {folder}", way_out)
+        name_it = Hint(text="name a file on this machine with {option}", option="journal")
+        raise UsageError(f"results in {folder} need a journal, which cannot be there", name_it)
     return Path(folder) / f".a2f-journal{part}.sqlite"

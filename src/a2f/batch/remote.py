@@ -39,7 +39,7 @@ class Remote:
 
         Args:
             inputs: addresses of folders or files; paths.
-            scan: how folders are searched; it counts what is passed over.
+            scan: how folders are searched; it counts the skipped files.
 
         Raises:
             ImageReadError: if an address cannot be listed.
@@ -63,7 +63,7 @@ class Remote:
             below = folder.strip("/")[len(root.strip("/")) :].strip("/")
             for name, told in files.items():
                 if not is_image(name) or name.startswith("."):
-                    scan.passed[given, "file(s) that are no images"] += 1
+                    scan.skipped[given, "file(s) that are no images"] += 1
                     continue
                 inner = posixpath.join(below, name)
                 yield _found(joined(given, inner), inner, told)

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from a2f.errors import UsageError
+from a2f.errors import UsageError, count_of
+from a2f.files import is_own_name
 from a2f.imageio.formats import FORMATS
 from a2f.pipeline import BOOK
 from a2f.sizes import OWN_SUFFIX
@@ -86,19 +87,21 @@ class Shard:
 
 @dataclass(kw_only=True)
 class Scan:
-    """A search for files, and what it passes over.
+    """A search for files that counts the skipped ones.
 
     Attributes:
         recursive: look into the folders of a folder too.
         output: a folder that is not looked into, since results go there.
         shard: the part of the files to take; None takes all.
-        passed: how many files were passed over, by folder and reason.
+        journal: real path of the journal, whose files are not counted as skipped; None for none.
+        skipped: number of skipped files, by folder and reason.
     """
 
     recursive: bool = False
     output: str | None = None
     shard: Shard | None = None
-    passed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    journal: str | None = None
+    skipped: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def files(self, inputs: Sequence[str]) -> Iterator[Found]:
         """All images in folders, files and patterns.
@@ -106,7 +109,7 @@ class Scan:
         Args:
             inputs: paths on this machine.
         """
-        self.passed.clear()
+        self.skipped.clear()
         found = self._all(inputs)
         return found if self.shard is None else filter(self.shard.has, found)
 
@@ -128,16 +131,18 @@ class Scan:
                 with os.scandir(folder) as entries:
                     yield from self._files_of(root, below, entries, waiting)
             except OSError as error:
-                self.passed[root, f"folder(s) that cannot be read ({error.strerror or error})"] += 1
+                self.skipped[root, f"folder(s) that cannot be read ({error.strerror or error})"] += 1
 
     def _files_of(
         self, root: str, below: str, entries: "Iterator[os.DirEntry[str]]", waiting: list[str]
     ) -> Iterator[Found]:
         for entry in entries:
+            if is_own_name(entry.name) or self._is_of_journal(entry):
+                continue
             if self._is_to_enter(entry):
                 waiting.append(entry.path)
             elif reason := _why_not(entry, recursive=self.recursive):
-                self.passed[root, reason] += 1
+                self.skipped[root, reason] += 1
             elif not entry.is_dir():
                 state = state_of(entry.path)
                 if state is not None:  # it may have gone since the folder was opened
@@ -145,16 +150,23 @@ class Scan:
                     source = os.path.abspath(entry.path)
                     yield Found(source=source, below=below + entry.name, bytes=size, version=version)
 
+    def _is_of_journal(self, entry: "os.DirEntry[str]") -> bool:
+        """Whether a file belongs to the journal: the database, or a file that SQLite or the lock keeps beside it."""
+        if self.journal is None or not entry.name.startswith(os.path.basename(self.journal)):
+            return False
+        path = os.path.join(os.path.realpath(os.path.dirname(entry.path)), entry.name)
+        return path.removeprefix(self.journal) in ("", "-wal", "-shm", ".lock")
+
     def _is_to_enter(self, entry: "os.DirEntry[str]") -> bool:
         if not (self.recursive and entry.is_dir(follow_symlinks=False)):
             return False
         return self.output is None or os.path.realpath(entry.path) != self.output
 
     def notes(self) -> list[str]:
-        """What was passed over, for people; a line a folder."""
-        folders = dict.fromkeys(folder for folder, _ in self.passed)
-        told = {f: sorted((why, n) for (of, why), n in self.passed.items() if of == f) for f in folders}
-        return [f"{f}: skipped " + ", ".join(f"{n} {why}" for why, n in told[f]) for f in folders]
+        """One line per folder about its skipped files."""
+        folders = dict.fromkeys(folder for folder, _ in self.skipped)
+        told = {f: sorted((why, n) for (of, why), n in self.skipped.items() if of == f) for f in folders}
+        return [f"{f}: skipped " + ", ".join(count_of(n, why) for why, n in told[f]) for f in folders]
 
 
 def file_of(path: str) -> Found:
@@ -173,7 +185,7 @@ def state_of(path: str) -> tuple[int, str] | None:
 
 
 def _why_not(entry: "os.DirEntry[str]", *, recursive: bool) -> str:
-    """Why a file is passed over; empty for one that is not, and for a folder that is the output."""
+    """Why a file is skipped; empty for one that is not, and for a folder that is the output."""
     if entry.is_dir():
         if entry.is_symlink():
             return "link(s) to folders"

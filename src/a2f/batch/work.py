@@ -247,6 +247,13 @@ class Keeper:
             model_sha256=",".join(sums) or None,
         )
 
+    def is_complete(self, item: Item) -> bool:
+        """Whether the result of an unchanged source and unchanged options is there; reads the source if need be."""
+        if item.recipe != self.number or item.sha256 is None or self.places.state(item.source) is None:
+            return False
+        with self.places.reading(item.source) as source:
+            return self._is_there(item, sha256_of(source))
+
     def _is_there(self, item: Item, sha256: str) -> bool:
         """Whether the result of this very source and these options lies at its place, whole and untouched."""
         if self.overwrite or (item.recipe, item.sha256) != (self.number, sha256):

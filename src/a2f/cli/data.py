@@ -9,6 +9,7 @@ import click
 
 from a2f.cli.console import Messages
 from a2f.cli.parameters import NATURAL, POSITIVE, ScalesType
+from a2f.errors import count_of
 
 if TYPE_CHECKING:
     from a2f.data.prepare import Prepared
@@ -126,7 +127,9 @@ class PrepareReporter:
             files = len(result.entry.outputs)
             self.files += files
             if self.messages.bar is None:
-                self.messages.note(f"{result.source}: {files} file(s)" + (", kept" if result.status == "kept" else ""))
+                self.messages.note(
+                    f"{result.source}: {count_of(files, 'file')}" + (", kept" if result.status == "kept" else "")
+                )
         elif result.status == "failed":
             self.messages.error(result.reason)
         if self.messages.bar is not None:

@@ -20,6 +20,7 @@ from a2f.cli.parameters import (
     convention_options,
     engine_options,
 )
+from a2f.errors import ImageReadError, count_of
 from a2f.files import output_exists
 
 if TYPE_CHECKING:
@@ -292,6 +293,8 @@ def _sets(data: Sequence[Path], scale: int, lr_data: Path | None) -> "dict[str, 
 
     folders = list(dict.fromkeys(data))
     for folder in (*folders, *([] if lr_data is None else [lr_data])):
+        if not folder.exists():
+            raise ImageReadError(f"there is no folder {folder}")
         if not folder.is_dir():
             raise click.UsageError(f"{folder} is not a folder: --data and --lr-data take folders of images")
     titles = distinct_labels([folder.resolve() for folder in folders])
@@ -308,7 +311,7 @@ def _check_folders(models: Iterable[str], sets: "Mapping[str, Sequence[Item]]", 
         left = sorted({path for finished in found for path in finished.left} - used)
         if left:
             names = ", ".join(path.name for path in left[:3]) + (", ..." if len(left) > 3 else "")
-            click.echo(f"{model}: {len(left)} image(s) belong to no image of the sets: {names}", err=True)
+            click.echo(f"{model}: {count_of(len(left), 'image')} without an image of the sets: {names}", err=True)
 
 
 def _folder_of(title: str, quality: "Quality") -> str:

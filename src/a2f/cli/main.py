@@ -102,7 +102,10 @@ def main() -> None:
             _interrupted()
         if os.environ.get("A2F_DEBUG"):
             raise
-        _end(f"error: unexpected {type(error).__name__}: {error} (this is a bug: set A2F_DEBUG=1 for a traceback)", FAILED)
+        _end(
+            f"error: unexpected {type(error).__name__}: {error} (this is a bug: set A2F_DEBUG=1 for a traceback)",
+            FAILED,
+        )
 
 
 def _interrupted() -> NoReturn:

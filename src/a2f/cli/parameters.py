@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 Completion = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
+SECONDS = click.FloatRange(min=0)
+SECONDS.name = "number of seconds"  # for error messages
 POSITIVE, NATURAL = click.IntRange(min=1), click.IntRange(min=0)
 FACTORS = {"K": 10**3, "M": 10**6, "G": 10**9}
 ENGINES = ("onnxruntime", "openvino", "torch")

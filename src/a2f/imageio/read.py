@@ -17,7 +17,6 @@ from a2f.imageio.colour import is_linear, widened, without_premultiplied
 from a2f.imageio.containers import is_lossless
 from a2f.imageio.described import conversion_notes, described, left_out_notes
 from a2f.imageio.exr import exr_samples, exr_size, read_exr
-from a2f.imageio.formats import FORMATS
 from a2f.imageio.gain_map import read_gain_map
 from a2f.imageio.heic import heic_samples, heic_size, read_heic
 from a2f.imageio.heif_boxes import brands_of, ends_early, is_premultiplied, is_sequence
@@ -234,7 +233,7 @@ def _format_of(data: bytes, name: str) -> str:
         return "heic" if b"hvc1" in data[:_MAGIC_BYTES] and b"av01" not in data[:_MAGIC_BYTES] else "avif"
     if is_tga(data):
         return "tga"
-    raise ImageReadError(f"{name} is not an image of a known format ({', '.join(FORMATS)})")
+    raise ImageReadError(f"{name} is not an image of a known format: a2f formats lists them")
 
 
 def _read_vips(data: bytes, format: str, name: str, max_pixels: int | None, allow_truncated: bool) -> Picture:

@@ -224,13 +224,13 @@ def codec_for(clip: Clip, output: Path, asked: str | None) -> Codec:
     """
     suffix = output.suffix.lower()
     if suffix not in CONTAINERS:
-        raise UsageError(f"{output}: name the output with {', '.join(CONTAINERS)} or .y4m at its end")
+        raise UsageError(f"{output}: the output must end with {', '.join(CONTAINERS)} or .y4m")
     if asked is not None:
         if asked not in CODECS:
             raise UsageError(f"unknown codec {asked!r}{did_you_mean(asked, CODECS)}: choose one of {', '.join(CODECS)}")
         if suffix not in CODECS[asked].suffixes:
             able = ", ".join(CODECS[asked].suffixes)
-            raise UsageError(f"{suffix} does not hold {asked}: name the output with {able} at its end")
+            raise UsageError(f"{suffix} cannot store {asked}: the output must end with {able}")
         return CODECS[asked]
     own = CODECS.get(clip.codec)
     if own is not None and suffix in own.suffixes:
@@ -255,14 +255,14 @@ def output_layout(given: Layout, holder: Codec | tuple[Layout, ...], *, suffix: 
         layouts = [layout for layout in layouts if not layout.alpha]
     best = min(layouts, key=lambda layout: (_loss(given, layout), _samples(given, layout)))
     if any(_loss(given, best)) and not force:
-        what = ("transparency", "RGB without chroma", "colours", f"{given.bits} bits a sample", "all of its chroma")
+        what = ("transparency", "RGB", "colours", f"{given.bits} bits per sample", "all of its chroma")
         losses = _loss(given, best)
-        losses = (*losses[:4], losses[4] and not losses[1])  # RGB without chroma tells that already
-        lost = " and ".join(told for told, is_lost in zip(what, losses, strict=True) if is_lost)
+        losses = (*losses[:4], losses[4] and not losses[1])  # RGB has no chroma
+        lost = " or ".join(told for told, is_lost in zip(what, losses, strict=True) if is_lost)
         in_webm = given.alpha and isinstance(holder, Codec) and not best.alpha and holder.name == "vp9"
         able = [other.name for other in CODECS.values() if any(not any(_loss(given, kept)) for kept in _layouts(other))]
         raise LossyFormatError(
-            f"{holder.name if isinstance(holder, Codec) else 'y4m'} cannot hold {lost} of {given.format}",
+            f"{holder.name if isinstance(holder, Codec) else 'y4m'} cannot store {lost} (pixel format {given.format})",
             *([Hint(text="choose .webm")] if in_webm and suffix not in MATROSKA else []),
             *(Hint(text="choose {option}", option="codec", value=name) for name in able),
             ACCEPT_LOSS_HINT,

@@ -23,6 +23,7 @@ from a2f.video.temporal import TemporalUpscaler
 from a2f.video.y4m import Y4M_LAYOUTS
 
 Y4M = ".y4m"
+CHROMA = {(2, 2): "4:2:0", (2, 1): "4:2:2", (1, 2): "4:4:0", (4, 1): "4:1:1"}  # by luma samples per chroma sample
 IN_STREAM = ("h264", "hevc")  # codecs that tell the shape of the pixels themselves
 
 
@@ -151,11 +152,11 @@ def plan_video(source: Source, models: Models, request: Request) -> Plan:
     codec = None if request.is_y4m else codec_for(clip, output, request.codec)
     suffix = output.suffix.lower()
     layout = output_layout(given, codec, suffix=suffix, force=request.force) if codec else _y4m_layout(given, request)
-    exact, size = _sizes(clip, request.target, layout)
+    exact, size, padding = _sizes(clip, request.target, layout)
     passes = models.passes(clip.size, Target(scale=request.target.scale, size=exact), jpeg_quality=None)
     # RGB is full; where chroma is made of it, it is limited, as players expect
     out_full = full if layout.kind == given.kind or given.kind == "grey" else layout.kind == "rgb"
-    notes = [f"{clip.name}: {what} is not carried over" for what in clip.lost]
+    notes = [f"{clip.name}: {what} is not carried over" for what in clip.lost] + padding
     encoding, copied = None, tuple[int, ...]()
     if codec is not None:
         encoding = Encoding(
@@ -206,8 +207,6 @@ def _check_output(request: Request) -> None:
         raise WriteError(f"cannot write {output}: its name is longer than {LONGEST_NAME} bytes")
     if output.is_dir():
         raise WriteError(f"{output} is a folder: give the name of a file")
-    if not output.parent.is_dir():
-        raise WriteError(f"cannot write {output}: there is no folder {output.parent}")
     if os.path.lexists(output):
         source = Path(request.source)
         if source.exists() and output.exists() and output.samefile(source):
@@ -260,13 +259,39 @@ def _y4m_layout(given: Layout, request: Request) -> Layout:
     return output_layout(given, Y4M_LAYOUTS, suffix=Y4M, force=request.force)
 
 
-def _sizes(clip: Clip, target: Target, layout: Layout) -> tuple[Size | None, Size]:
-    """The size that frames are resized to, if any, and that of the coded frames, which chroma divides."""
-    shown = (clip.size[1], clip.size[0]) if clip.is_turned else clip.size
+def _sizes(clip: Clip, target: Target, layout: Layout) -> tuple[Size | None, Size, list[str]]:
+    """The size that frames are resized to, if any, the size of the coded frames, and notes.
+
+    Subsampled chroma needs sides that are multiples of its step. Other sides are rounded up, with a note.
+
+    Raises:
+        UsageError: if a requested side is no such multiple.
+    """
+    shown, steps = clip.size, (layout.across, layout.down)
+    if clip.is_turned:
+        shown, steps = (shown[1], shown[0]), (steps[1], steps[0])
     final = target.final(shown)
-    width, height = (final[1], final[0]) if clip.is_turned else final
-    size = width + -width % layout.across, height + -height % layout.down
-    return (size if target.is_exact else None), size
+    padded = (final[0] + -final[0] % steps[0], final[1] + -final[1] % steps[1])
+    notes = []
+    if padded != final:
+        chroma = f"{CHROMA.get((layout.across, layout.down), layout.format)} video needs"
+        for name, side, step in zip(("width", "height"), final, steps, strict=True):
+            if side % step and name in _requested(target, shown):
+                near = " or ".join(str(near) for near in (side - side % step, side - side % step + step) if near)
+                multiple = "an even" if step == 2 else f"a multiple of {step} as"
+                raise UsageError(f"{name} {side}: {chroma} {multiple} {name}: choose {near}")
+        notes = [f"the result is {padded[0]} x {padded[1]}, not {final[0]} x {final[1]}: {chroma} even sides"]
+    size = (padded[1], padded[0]) if clip.is_turned else padded
+    return (size if target.is_exact else None), size, notes
+
+
+def _requested(target: Target, shown: Size) -> set[str]:
+    """The sides whose length was requested."""
+    if target.size is not None:
+        return {"width", "height"}
+    if target.max_side is not None:
+        return {"width" if shown[0] >= shown[1] else "height"}
+    return {name for name in ("width", "height") if getattr(target, name) is not None}
 
 
 def _frames(clip: Clip, wanted: Range) -> int:

@@ -16,8 +16,8 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.frame import VideoFrame
 
-from a2f.errors import ImageReadError
-from a2f.files import place, write_all, write_bytes_atomic
+from a2f.errors import ImageReadError, count_of
+from a2f.files import make_folder, place, write_all, write_bytes_atomic
 from a2f.pixels import upscale_pixels
 from a2f.video.colour import Array, Planes, planes_of, to_frame, to_image
 from a2f.video.head import alpha_of
@@ -104,8 +104,8 @@ class _Count:
     def note_damage(self) -> None:
         """Tell of frames that the decoder could not read whole."""
         if self._damaged:
-            told = f"{len(self._damaged)} frame(s) of the input are damaged, the first at {self._damaged[0]:.2f} s"
-            self._note(f"{told}: what the decoder made up for them is in the result")
+            damaged = f"{count_of(len(self._damaged), 'damaged frame')} in the input, first at {self._damaged[0]:.2f} s"
+            self._note(f"{damaged}; the result contains what the decoder made of them")
 
     @property
     def progress(self) -> Progress:
@@ -156,7 +156,7 @@ def enlarge_video(
             _make_parts(source, plan, parts, count)
         count.note_damage()
         if not count.done:
-            raise ImageReadError(f"{source.name} holds no frame in the part that is asked for")
+            raise ImageReadError(f"{source.name} has no frame in the requested part: change the start or the end")
         if source.is_file and plan.told() != told:
             raise ImageReadError(f"{source.name} was changed while it was read: nothing is written")
         made = folder / f"whole{output.suffix}"
@@ -207,6 +207,7 @@ def _write_y4m(source: Source, plan: Plan, tell: Callable[[Progress], None], not
             for block in blocks():
                 write_all(sys.stdout.buffer, block)
         else:
+            make_folder(Path(plan.request.output).parent)
             write_bytes_atomic(Path(plan.request.output), blocks(), replace=plan.request.overwrite)
     count.note_damage()
     return count.progress

@@ -19,6 +19,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from a2f.errors import Hint, ImageReadError, UsageError
+from a2f.imageio.read import format_of_file
 from a2f.sizes import Size
 from a2f.video.colour import Colours, Siting, layout_of
 from a2f.video.hdr import Hdr, hdr_of
@@ -114,11 +115,13 @@ class Source:
         self.name = "the standard input" if str(path) == STREAM else str(path)
         self.path, self.is_file = path, str(path) != STREAM
         self.container = open_container(path)
+        if self.is_file:
+            _refuse_picture(Path(path), self.container)
         self.stream = _video_of(self.container, self.name)
         self._frames = self._decoded(self.container, self.stream)
         first = next(self._frames, None)
         if first is None:
-            raise ImageReadError(f"{self.name} holds no frame that can be decoded")
+            raise ImageReadError(f"{self.name} has no frame that can be decoded")
         self.clip = _described(self.container, self.stream, first, self.name)
         self._late = first.dts if self.container.format.name in WITHOUT_TIMES else None
         self._frames = chain([first], self._frames)
@@ -169,9 +172,9 @@ class Source:
         if ends and min(ends) <= reached - self.begin:
             return
         at = max(Fraction(0), reached - self.begin)
-        before = Hint(text="{option} takes what is before", option="end", value=f"{float(at):.2f}")
+        before = [Hint(text="{option} takes what is before", option="end", value=f"{float(at):.2f}")] if at > 0 else []
         of = f" of {float(told):.2f}" if told > reached else ""
-        raise ImageReadError(f"{self.name} is cut off after {float(at):.2f}{of} s", before)
+        raise ImageReadError(f"{self.name} is cut off after {float(at):.2f}{of} s", *before)
 
     def frames(self, wanted: Range, *, deinterlace: bool = False) -> Iterator[Timed]:
         """The frames of the wanted part, in the order in which they are shown; once.
@@ -221,19 +224,23 @@ class Source:
                     return
 
     def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-        at, decoder = float(self.begin), alpha_decoder(stream) or stream.codec_context
+        at, decoded, decoder = float(self.begin), False, alpha_decoder(stream) or stream.codec_context
         try:
             for packet in container.demux(stream):
                 if not packet.size and packet.pts is not None:  # the frame before is shown on (Theora)
                     continue
                 for frame in decoder.decode(packet):
-                    at = frame.time or at
+                    at, decoded = frame.time or at, True
                     yield frame
         except av.FFmpegError as error:
+            if not decoded:
+                raise ImageReadError(
+                    f"{self.name} has no frame that can be decoded ({error.strerror or error})"
+                ) from error
             at -= float(self.begin)
-            before = Hint(text="{option} takes what is before", option="end", value=f"{at:.3f}")
+            before = [Hint(text="{option} takes what is before", option="end", value=f"{at:.3f}")] if at > 0 else []
             raise ImageReadError(
-                f"{self.name} is damaged after {at:.3f} s ({error.strerror or error})", before
+                f"{self.name} is damaged after {at:.3f} s ({error.strerror or error})", *before
             ) from error
 
 
@@ -252,6 +259,14 @@ def open_container(path: Path | str) -> InputContainer:
         return av.open(str(Path(path).absolute()), "r")  # FFmpeg takes "http:a.mp4" for an address
     except av.FFmpegError as error:
         raise ImageReadError(f"{path} is not a video that can be read: {error.strerror or error}") from error
+
+
+def _refuse_picture(path: Path, container: InputContainer) -> None:
+    """Raise an error for a picture, which FFmpeg reads as a video of one frame; animations may be videos."""
+    format = format_of_file(path)
+    by_name = container.format.name == "image2" or container.format.name.endswith("_pipe")
+    if format is not None and (by_name or format in ("avif", "heic")):
+        raise ImageReadError(f"{path} is a picture ({format}), not a video: enlarge it with a2f upscale")
 
 
 def _video_of(container: InputContainer, name: str) -> VideoStream:
@@ -325,8 +340,7 @@ def seconds_of(text: str) -> Fraction:
 
 def interlaced(name: str) -> ImageReadError:
     """The error for a video whose frames are two fields each."""
-    make_whole = Hint(text="{option} makes frames of them", option="deinterlace", value=True)
-    return ImageReadError(f"{name} is interlaced; a network enlarges whole frames, not fields", make_whole)
+    return ImageReadError(f"{name} is interlaced", Hint(text="add {option}", option="deinterlace", value=True))
 
 
 def _check_frame(frame: VideoFrame, clip: Clip) -> None:
