@@ -24,6 +24,7 @@ from a2f.weights import (
     network_of,
     pass_models,
     read_weights,
+    robust_below,
     shipped_models,
 )
 
@@ -294,3 +295,27 @@ def test_python(robust_shipped: Path, here: Path) -> None:
     np.testing.assert_array_equal(pixels(path), pixels(named))
     array = np.asarray(PHOTO)
     np.testing.assert_array_equal(a2f.upscale(array, scale=2, model="auto"), a2f.upscale(array, scale=2, model="sd"))
+
+
+def test_readme_and_service_page_tell_the_qualities_of_the_index() -> None:
+    below = {scale: robust_below(scale) for scale in (2, 3, 4)}
+    told = {scale: quality for scale, quality in below.items() if quality}
+    assert set(told) == {2, 4}
+    root = Path(__file__).parents[1]
+    readme = " ".join((root / "README.md").read_text(encoding="utf-8").split())
+    assert f"quality {' and '.join(f'below {quality} at x{scale}' for scale, quality in told.items())}," in readme
+    page = " ".join((root / "docs/serve.md").read_text(encoding="utf-8").split())
+    qualities = " and ".join(f"below {quality} with `scale={scale}`" for scale, quality in told.items())
+    assert f"quality {qualities}, and `sd` for all other pictures. There is no `sd-robust` with `scale=3`" in page
+    results = (root / "RESULTS.md").read_text(encoding="utf-8")
+    for scale, quality in told.items():
+        assert f"x{scale}: sd-robust has the higher PSNR-Y on JPEGs of a quality below {quality}." in results
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_auto_takes_the_robust_weights_for_a_strongly_compressed_jpeg(scale: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    PHOTO.save(path, quality=75)
+    words = [str(path), "-s", str(scale), "-v", "-o", str(tmp_path / "b.png")]
+    done = CliRunner().invoke(cli, ["upscale", *words], standalone_mode=False)
+    assert "JPEG quality about 75: model sd-robust\n" in done.stderr
