@@ -97,7 +97,7 @@ class ImageLike(np.ndarray):
     ("given", "message"),
     [
         (np.ma.masked_array(PIXELS, PIXELS > 99), r"MaskedArray is not accepted: pass array.filled\(value\)"),
-        (np.ma.masked_array(PIXELS), "not MaskedArray"),
+        (np.ma.masked_array(PIXELS), "MaskedArray is not accepted"),
         (np.uint8(3), "not uint8"),
         (3, "not int"),
         ([1], "not list"),

@@ -86,7 +86,7 @@ def test_results_of_earlier_runs_are_no_sources(batch) -> None:
         batch.put(name, PNG)
     notes = batch.run()
     assert sorted(batch.worked) == ["a.png", "b_x2.png", "c.png"]
-    assert notes[0].startswith("skipped 2 files that look like earlier results")
+    assert notes[0].startswith("skipped 2 earlier results (names ending in _x4 or similar)")
 
 
 def test_what_is_passed_over_is_told(tmp_path: Path) -> None:

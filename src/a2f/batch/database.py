@@ -11,6 +11,8 @@ from a2f.errors import Hint, JournalError, WriteError
 from a2f.files import make_folder
 from a2f.lock import hold
 
+# files of a journal: the database, the files that SQLite keeps beside it, and the lock
+JOURNAL_ENDINGS = ("", "-wal", "-shm", "-journal", ".lock", ".lock-journal")
 CACHE_KIB = 24_000  # of memory at most for pages of the database
 
 

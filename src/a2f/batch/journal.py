@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from a2f.batch.database import hold_journal, lock_of, look_into, open_database
+from a2f.batch.database import JOURNAL_ENDINGS, hold_journal, lock_of, look_into, open_database
 from a2f.errors import Hint, JournalError
 
 FORMAT = 1
@@ -206,7 +206,7 @@ class Journal:
         if not self.is_new or self.rows("SELECT 1 FROM items WHERE tries > 0 OR state <> 'todo' LIMIT 1"):
             return
         self.close()
-        for ending in ("", "-wal", "-shm", ".lock"):
+        for ending in JOURNAL_ENDINGS:
             with suppress(OSError):
                 self.path.with_name(self.path.name + ending).unlink()
         if self._made_folder:

@@ -198,8 +198,7 @@ def _leave_out_made_earlier(journal: Journal, mark: str, *, run: int) -> list[st
             (run,),
         ).rowcount
     ends = f"{mark} or similar" if mark else "a size such as _x4"
-    what = count_of(gone, "file")
-    return [f"skipped {what} that look like earlier results (the name ends in {ends})"] if gone else []
+    return [f"skipped {count_of(gone, 'earlier result')} (names ending in {ends})"] if gone else []
 
 
 def _refuse_clashes(journal: Journal, *, run: int) -> None:

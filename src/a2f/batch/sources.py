@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from a2f.batch.database import JOURNAL_ENDINGS
 from a2f.errors import UsageError, count_of
 from a2f.files import is_own_name
 from a2f.imageio.formats import FORMATS
@@ -155,7 +156,7 @@ class Scan:
         if self.journal is None or not entry.name.startswith(os.path.basename(self.journal)):
             return False
         path = os.path.join(os.path.realpath(os.path.dirname(entry.path)), entry.name)
-        return path.removeprefix(self.journal) in ("", "-wal", "-shm", ".lock")
+        return path.removeprefix(self.journal) in JOURNAL_ENDINGS
 
     def _is_to_enter(self, entry: "os.DirEntry[str]") -> bool:
         if not (self.recursive and entry.is_dir(follow_symlinks=False)):

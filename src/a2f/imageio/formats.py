@@ -163,7 +163,7 @@ def check_format(picture: Picture, format: str, *, force: bool = False, strip: b
         )
     if holds.alpha and not holds.soft and picture.has_degrees:
         raise LossyFormatError(
-            f"{format} cannot store partly transparent pixels", Hint(text="choose png, webp or tiff"), ACCEPT_LOSS_HINT
+            f"{format} cannot store partial transparency", Hint(text="choose png, webp or tiff"), ACCEPT_LOSS_HINT
         )
     if picture.data_band and not holds.data_band:
         raise LossyFormatError(
