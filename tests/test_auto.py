@@ -194,7 +194,7 @@ def test_an_engine_keeps_no_memory_that_another_one_needs(
     given, open_upscaler = [], upscalers.open_upscaler
 
     def listening(*arguments: Any, **how: Any) -> object:
-        given.append(not how["memory"].gives_back)
+        given.append(not how["memory"].releases)
         return open_upscaler(*arguments, **how)
 
     monkeypatch.setattr(upscalers, "open_upscaler", listening)

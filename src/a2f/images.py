@@ -16,7 +16,7 @@ from a2f.imageio import format_of_suffix
 from a2f.pillow import image_of, is_pillow, jpeg_quality_of, pixels_of, upright_of
 from a2f.pipeline import Encoding, Request, decide, output_name, write
 from a2f.pixels import upscale_pixels
-from a2f.runtime.engine import BEYOND
+from a2f.runtime.engine import OVERSHOOT
 from a2f.upscaler import Control
 from a2f.upscalers import Models
 
@@ -150,7 +150,7 @@ def _in_range(values: NDArray[Any]) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
         narrow: NDArray[np.float32] = values.astype(np.float32, copy=False)
     low, high = float(narrow.min()), float(narrow.max())
-    beyond = (low < 0 or high > 1) and low >= -BEYOND and high <= 1 + BEYOND
+    beyond = (low < 0 or high > 1) and low >= -OVERSHOOT and high <= 1 + OVERSHOOT
     return narrow.clip(0, 1) if beyond else narrow
 
 

@@ -30,7 +30,7 @@ from a2f.imageio.picture import ONLY_ONE
 from a2f.imageio.read import format_of_file
 from a2f.pixels import encode_enlarged
 from a2f.sizes import Size, Target
-from a2f.upscaler import UNWATCHED, Control
+from a2f.upscaler import NO_CONTROL, Control
 from a2f.upscalers import Models, Pass
 
 Source = Path | bytes  # the path of a file, or its content
@@ -198,7 +198,7 @@ def decide(
 def write(
     enlargement: Enlargement,
     *,
-    control: Control = UNWATCHED,
+    control: Control = NO_CONTROL,
     recorded: Callable[[Parts, Enlargement], Parts] = lambda parts, enlargement: parts,
 ) -> tuple[bytes, list[str]]:
     """Enlarge a picture and write the file, whole or not at all.

@@ -548,7 +548,7 @@ def test_ensembles_that_there_are_not(options: list[object], here: Path, run) ->
     photo(here / "a.png")
     done = run("upscale", "a.png", *options)
     assert (done.code, done.err.count("\n")) == (2, 1)
-    assert f"error: an ensemble of {options[1]}: choose 1 (off), 2 (mirrored), 4 (all flips) or 8" in done.err
+    assert f"error: an ensemble of {options[1]} runs is not possible: choose 1 (off), 2 (mirrored), 4 (all" in done.err
     assert [p.name for p in here.iterdir()] == ["a.png"]
 
 

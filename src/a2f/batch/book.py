@@ -11,7 +11,7 @@ from a2f.files import Parts
 from a2f.imageio.formats import FORMATS, is_image_name
 from a2f.pipeline import BOOK
 
-MOST_PAGE_BYTES = 2**30  # more in one page is no page
+MAX_PAGE_BYTES = 2**30  # more in one page is no page
 READ_BYTES = 2**20  # at a time, of what is no page
 
 
@@ -69,7 +69,7 @@ class Book:
         yield stream.taken()
 
     def _page(self, given: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
-        if entry.file_size > MOST_PAGE_BYTES:
+        if entry.file_size > MAX_PAGE_BYTES:
             raise ImageReadError(f"{self.source}: {entry.filename} has {entry.file_size:,} bytes: that is no page")
         return given.read(entry)
 

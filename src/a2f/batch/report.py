@@ -19,8 +19,8 @@ from a2f.batch.journal import Item, Journal, State
 from a2f.batch.places import is_address, name_of
 from a2f.files import Parts
 
-MOST_SHOWN = 500  # results with a picture on the page: a browser takes no more at ease
-MOST_FAILURES = 2000
+MAX_SHOWN = 500  # results with a picture on the page: a browser takes no more at ease
+MAX_FAILURES = 2000
 SIDE_PX, QUALITY = 168, 72  # of the small pictures
 FAILURES: tuple[State, ...] = ("quarantined", "failed")
 ORDER: tuple[State, ...] = (*FAILURES, "running", "todo", "skipped", "done")
@@ -137,13 +137,13 @@ def as_html(journal: Journal) -> Parts:
         facts=_text(_facts(status)),
     ).encode()
     if failed:
-        yield _heading("Failed", shown=min(failed, MOST_FAILURES), count=failed)
-        yield from (_failure(item) for item in islice(journal.items(*FAILURES), MOST_FAILURES))
+        yield _heading("Failed", shown=min(failed, MAX_FAILURES), count=failed)
+        yield from (_failure(item) for item in islice(journal.items(*FAILURES), MAX_FAILURES))
         yield b"</tbody></table>\n"
     results = status.counts["done"] + status.counts["skipped"]
     if results:
-        yield _section("Results", shown=min(results, MOST_SHOWN), count=results)
-        yield from (_result(item) for item in islice(journal.items("done", "skipped"), MOST_SHOWN))
+        yield _section("Results", shown=min(results, MAX_SHOWN), count=results)
+        yield from (_result(item) for item in islice(journal.items("done", "skipped"), MAX_SHOWN))
         yield b"</div>\n"
     options = journal.rows("SELECT id, text FROM recipes ORDER BY id")
     yield b"<h2>Options</h2>\n"

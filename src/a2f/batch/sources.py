@@ -1,4 +1,4 @@
-"""The files of a batch: found one after the other, never held all at once."""
+"""Find the files of a batch, one after the other, in constant memory."""
 
 import glob
 import hashlib
@@ -15,7 +15,7 @@ from a2f.imageio.formats import FORMATS
 from a2f.pipeline import BOOK
 from a2f.sizes import OWN_SUFFIX
 
-MISSING = "missing"  # version of a file that is not there
+MISSING = "missing"  # version of a missing file
 IMAGES = frozenset(suffix for format in FORMATS.values() for suffix in format.suffixes) | {BOOK}
 
 
@@ -24,10 +24,10 @@ class Found:
     """One file that a batch may enlarge.
 
     Attributes:
-        source: its path or address.
-        below: where it lies below the folder that was given, with its name and with / between the parts.
-        bytes: its size; 0 if it is missing, which reading it will say better.
-        version: changes when the file does.
+        source: path or address.
+        below: path in the given folder, with the name, separated by ``/``.
+        bytes: size; 0 if the file is missing, which is reported when it is read.
+        version: changes when the file changes.
     """
 
     source: str
@@ -42,33 +42,33 @@ class Found:
 
     @property
     def suffix(self) -> str:
-        """The end of the name, in small letters: ``.jpg``."""
+        """The suffix in lower case: ``.jpg``."""
         return os.path.splitext(self.below)[1].lower()
 
 
 def plain_stem(stem: str, mark: str) -> str:
-    """What a name would be without the mark of a result: ``photo`` of ``photo_x4``; the name itself if it has none."""
+    """A name without the mark of a result: ``photo`` for ``photo_x4``; the name itself if it has no mark."""
     plain = stem.removesuffix(mark) if mark else stem
     return OWN_SUFFIX.sub("", stem) if plain == stem else plain
 
 
 def is_image(name: str) -> bool:
-    """Whether a name ends as those of images do; quicker than a `Path`, since there may be many."""
+    """Whether a name has the suffix of an image; faster than with `Path`, because there may be many."""
     return os.path.splitext(name)[1].lower() in IMAGES
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """One of several parts of a batch, which may run on machines that know nothing of each other.
+    """One of several parts of a batch, for machines that do not communicate.
 
-    A file belongs to a part by its place below the folder that was given, so that it stays there whatever else comes
-    and goes, and wherever a machine has mounted the folder. Suffixes and marks of results do not count: files that
-    could clash, and results beside their sources, belong to one part.
+    The part of a file depends only on its path in the given folder. So it does not change when other files are added,
+    or if a machine mounts the folder at another path. Suffixes and marks of results are ignored, so files that could
+    clash, and results beside their sources, are in one part.
 
     Attributes:
-        number: from 1 to `count`.
-        count: of parts.
-        mark: added to the names of results.
+        number: number of the part, from 1 to `count`.
+        count: number of parts.
+        mark: mark in the names of results.
     """
 
     number: int
@@ -91,8 +91,8 @@ class Scan:
     """A search for files that counts the skipped ones.
 
     Attributes:
-        recursive: look into the folders of a folder too.
-        output: a folder that is not looked into, since results go there.
+        recursive: include subfolders.
+        output: folder of the results, which is not searched.
         shard: the part of the files to take; None takes all.
         journal: real path of the journal, whose files are not counted as skipped; None for none.
         skipped: number of skipped files, by folder and reason.
@@ -146,7 +146,7 @@ class Scan:
                 self.skipped[root, reason] += 1
             elif not entry.is_dir():
                 state = state_of(entry.path)
-                if state is not None:  # it may have gone since the folder was opened
+                if state is not None:  # it may have been removed meanwhile
                     size, version = state
                     source = os.path.abspath(entry.path)
                     yield Found(source=source, below=below + entry.name, bytes=size, version=version)

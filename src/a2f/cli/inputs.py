@@ -247,8 +247,8 @@ def _refuse_clashes(tasks: list[Task], output: Path | None) -> None:
             )
         taken[key] = task.source
         if task.target.exists() and _identity(task.target) in sources:
-            way_out = "choose another -o" if task.target == output else "choose another --suffix or -o"
-            raise UsageError(f"{task.target} is itself an input, and an input is never overwritten: {way_out}")
+            advice = "choose another -o" if task.target == output else "choose another --suffix or -o"
+            raise UsageError(f"{task.target} is itself an input, and an input is never overwritten: {advice}")
 
 
 def _identity(path: Path) -> tuple[int, int]:

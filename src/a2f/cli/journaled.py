@@ -18,7 +18,7 @@ from a2f.batch.archive import ArchiveTarget
 from a2f.batch.database import copy_journal
 from a2f.batch.journal import Item, Journal, State
 from a2f.batch.places import Places, ThisMachine, is_address
-from a2f.batch.plan import Layout, Wish, journal_of, plan
+from a2f.batch.plan import Layout, ResumeOptions, journal_of, plan
 from a2f.batch.sources import Found, Scan, Shard
 from a2f.batch.watch import Arrivals
 from a2f.batch.work import Keeper, Recipe, Work, recipe_of
@@ -153,7 +153,7 @@ class Session:
 
     def plan(self, recipe: Recipe, files: Iterable[Found] | None = None) -> list[str]:
         """Begin a run and decide what is left to do; return notes for the user."""
-        wish = Wish(
+        options = ResumeOptions(
             resume=self.batch.resume or self.batch.watch,
             retry_failed=self.batch.retry_failed,
             overwrite=self.options.request.overwrite,
@@ -161,7 +161,7 @@ class Session:
             quarantine_clashes=self.batch.watch,
         )
         found = self.places.files(self.inputs, self.scan) if files is None else files
-        notes = plan(self.journal, found, self.layout, wish, recipe=recipe.text, places=self.places)
+        notes = plan(self.journal, found, self.layout, options, recipe=recipe.text, places=self.places)
         return notes + self.scan.notes()
 
     def keeper(self, recipe: Recipe) -> Keeper:
@@ -368,18 +368,18 @@ class Turn:
         self._held = True
 
     def __exit__(self, *error: object) -> None:
-        self._give_back()
+        self._release()
 
     def until_made(self, recorded: Recorded) -> Recorded:
         """A `recorded` of `a2f.pipeline.write` before which the turn is given back."""
 
         def made(parts: Parts) -> Parts:
             yield from parts
-            self._give_back()
+            self._release()
 
         return lambda parts, enlargement: recorded(made(parts), enlargement)
 
-    def _give_back(self) -> None:
+    def _release(self) -> None:
         if self._held:
             self._held = False
             self._lock.release()

@@ -27,7 +27,7 @@ LOOKED_EVERY_S = 5.0  # at the machines of the cluster
 ASKED_EVERY_S = 0.5  # a worker that does not answer
 PATIENCE_S = 5.0  # with workers at the end
 NOTED_AFTER_S = 20.0  # while no worker has started
-MOST_OPENING = 3  # workers in a row that end before they are ready
+MAX_OPENING = 3  # workers in a row that end before they are ready
 MAX_ANSWER_S = 20.0  # for the answer of a cluster
 SECONDS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 120]  # of the histogram
 
@@ -401,8 +401,8 @@ class RayCrew:
         reason = _reason(str(error))
         if ready is None:
             self._failed_to_open += 1
-            if self._failed_to_open >= MOST_OPENING:
-                raise EngineError(f"{MOST_OPENING} workers in a row ended before they were ready: {reason}")
+            if self._failed_to_open >= MAX_OPENING:
+                raise EngineError(f"{MAX_OPENING} workers in a row ended before they were ready: {reason}")
             return Lost(worker=worker, reason=reason, with_machine=True)
         if ready.node not in alive:
             return Lost(worker=worker, reason=f"its machine {ready.machine} left the cluster", with_machine=True)
