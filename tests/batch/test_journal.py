@@ -246,7 +246,7 @@ def test_a_file_that_ends_the_program_again_and_again_is_quarantined(batch) -> N
     batch.run()
     assert batch.worked == []
     assert batch.states() == {"poison.png": "quarantined", "b.png": "done"}
-    assert f"begun {MAX_STARTS} times" in str(batch.item("poison.png").error)
+    assert f"the program ended {MAX_STARTS} times" in str(batch.item("poison.png").error)
 
 
 def test_a_file_that_changes_while_it_is_read_makes_nothing(batch) -> None:

@@ -103,7 +103,7 @@ def test_parts_of_other_options_are_neither_used_nor_lost(
             enlarged(given, output, crf=40)
     parts = {path: path.read_bytes() for path in folder_of(output).glob("*.part")}
     assert parts
-    with pytest.raises(WriteError, match="holds finished frames of another input, other options"):
+    with pytest.raises(WriteError, match="contains finished frames of another input, other options"):
         enlarged(given, output, crf=20)
     assert {path: path.read_bytes() for path in folder_of(output).glob("*.part")} == parts
     assert enlarged(given, output, crf=20, overwrite=True).resumed == 0

@@ -223,7 +223,7 @@ def test_a_slower_preset_makes_a_smaller_file(codec: str, quick: str, slow: str,
 
 def test_presets_are_those_of_the_codec(tmp_path: Path) -> None:
     given = made(tmp_path / "a.mkv", "-map", "0:v", "-c:v", "ffv1", "-pix_fmt", "yuv420p")
-    with pytest.raises(UsageError, match=r"preset medium: av1 takes 13, 12, .* 0 \(the first is the quickest\)"):
+    with pytest.raises(UsageError, match=r"preset medium: av1 accepts 13, 12, .* 0 \(the first is the fastest\)"):
         enlarged(given, tmp_path / "b.mkv", codec="av1", preset="medium")
     with pytest.raises(UsageError, match="ffv1 has no presets"):
         enlarged(given, tmp_path / "b.mkv", preset="medium")

@@ -108,9 +108,9 @@ def plan(
     was_empty = not sum(before.values())
     if not (was_empty or options.resume or options.retry_failed or options.overwrite):
         told = ", ".join(f"{count} {state}" for state, count in before.items() if count)
-        go_on = Hint(text="continue it with {option}", option="resume", value=True)
-        anew = Hint(text="process all files again with {option}", option="overwrite", value=True)
-        raise UsageError(f"{journal.name} belongs to an earlier run ({told})", go_on, anew)
+        resume = Hint(text="continue it with {option}", option="resume", value=True)
+        restart = Hint(text="process all files again with {option}", option="overwrite", value=True)
+        raise UsageError(f"{journal.name} belongs to an earlier run ({told})", resume, restart)
     journal.begin(recipe)
     run = journal.run
     _put_in(journal, files, layout, run=run)

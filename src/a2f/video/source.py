@@ -30,13 +30,7 @@ STREAM = "-"  # standard input or output, as y4m
 SEEK_FROM_S, MARGIN_S = 30, 10  # decoding of a part after 30 s begins 10 s before it
 PROGRESSIVE = (0, 1)  # field orders: undeclared, progressive
 # formats that store their length; others only estimate it
-WITH_LENGTH = (
-    "mov,mp4,m4a,3gp,3g2,mj2",
-    "matroska,webm",
-    "avi",
-    "flv",
-    "asf",
-)  # formats that store their length; others only estimate it
+WITH_LENGTH = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv", "asf")
 WITHOUT_TIMES = ("avi",)  # formats with decoding times only
 CUT_OFF_S, TAIL_S = 1, 5  # allowed gap at the end; the checked part of the end
 NOT_KEPT = {"DOVI_METADATA": "Dolby Vision", "DYNAMIC_HDR_PLUS": "HDR10+", "DYNAMIC_HDR_VIVID": "HDR Vivid"}
