@@ -47,10 +47,10 @@ class Hint:
 
 
 EXIT_CODES = {
-    0: "everything is done",
-    1: "some of the inputs failed",
-    2: "the command cannot work as given; nothing was done",
-    3: "everything failed",
+    0: "all done",
+    1: "some inputs failed",
+    2: "wrong command (nothing was done)",
+    3: "all failed",
     130: "stopped by Ctrl-C",
 }
 

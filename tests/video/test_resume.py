@@ -136,7 +136,7 @@ def test_a_folder_of_that_name_with_other_files_is_left_alone(given: Path, tmp_p
     output = tmp_path / "large.mkv"
     folder_of(output).mkdir()
     (folder_of(output) / "diary.txt").write_text("mine")
-    with pytest.raises(WriteError, match="something else"):
+    with pytest.raises(WriteError, match="contains other files"):
         enlarged(given, output)
     assert (folder_of(output) / "diary.txt").read_text() == "mine"
 

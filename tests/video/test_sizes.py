@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from tests.video.clips import Nearest, enlarged, planned
 
-from a2f.errors import ImageReadError, UsageError
+from a2f.errors import ImageReadError, UsageError, WriteError
 from a2f.sizes import Target
 from a2f.video.source import Source
 
@@ -89,3 +89,13 @@ def test_an_animation_is_a_video(tmp_path: Path) -> None:
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     with Source(tmp_path / "a.gif") as source:
         assert source.clip.size == (16, 16)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".y4m"])
+def test_the_folder_of_the_output_is_made(suffix: str, tmp_path: Path) -> None:
+    given, output = frames_of(tmp_path / "a.mkv", (32, 24), "yuv420p"), tmp_path / f"new/deep/b{suffix}"
+    assert enlarged(given, output, Nearest()).done == 2
+    assert [path.name for path in output.parent.iterdir()] == [output.name]
+    (tmp_path / "file").touch()
+    with pytest.raises(WriteError):
+        enlarged(given, tmp_path / f"file/b{suffix}", Nearest())
