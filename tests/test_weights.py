@@ -62,7 +62,7 @@ def test_shipped_files_are_what_the_index_says(model) -> None:
 
 
 def test_unknown_models_list_what_there_is() -> None:
-    with pytest.raises(UnknownModelError, match=r"^l has no weights for 4x\. Choose one of: sd x2"):
+    with pytest.raises(UnknownModelError, match=r"^l has no weights for x4\. Choose one of: sd x2"):
         find_shipped("l", scale=4)
 
 
