@@ -73,7 +73,7 @@ def test_names(robust_shipped: Path) -> None:
     assert weights.config == read_weights(find_shipped("sd", scale=2).path).config
     assert find_shipped("sd", scale=2).kind == "clean"
     assert [network_of(name) for name in ("sd-robust", "sd", "baseline")] == ["sd", "sd", "baseline"]
-    with pytest.raises(UnknownModelError, match=r"sd-robust has no weights for x3\. Choose one of: sd x"):
+    with pytest.raises(UnknownModelError, match=r"sd-robust has no weights for x3\. Choose one of: s x2"):
         find_shipped("sd-robust", scale=3)
     assert available_scales("sd-robust") == (2, 4)
     assert available_scales("sd") == available_scales("auto") == (2, 3, 4)
