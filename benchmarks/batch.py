@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from a2f.batch.journal import Journal
-from a2f.batch.plan import Layout, Wish, plan
+from a2f.batch.plan import Layout, ResumeOptions, plan
 from a2f.batch.sources import Scan
 from benchmarks.machine import describe
 from benchmarks.markdown import ROOT, fill, table
@@ -43,7 +43,7 @@ def plan_once(given: str, out: str) -> None:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         began, processor = time.perf_counter(), time.process_time()
         files = Scan(recursive=True).files([given])
-        plan(journal, files, Layout(mark="_x4", output=out), Wish(resume=True), recipe="{}")
+        plan(journal, files, Layout(mark="_x4", output=out), ResumeOptions(resume=True), recipe="{}")
         seconds = time.perf_counter() - began, time.process_time() - processor
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
         print(json.dumps([*seconds, grown, journal.counts()["todo"]]))

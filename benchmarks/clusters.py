@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from a2f.batch.journal import MOST_STARTS
+from a2f.batch.journal import MAX_STARTS
 from a2f.distributed.driver import SLOTS
 from benchmarks.markdown import ROOT, fill, table
 from benchmarks.scale import kept
@@ -204,7 +204,7 @@ def failures(speed: float) -> str:
     machine = next(machine for machine in machines() if machine.name == LOST_TYPE)
     seconds = job_of(LOST_JOB)["seconds"] / (speed * efficiency())
     head = ["images", "machines", "lost", "losses", "hours", "machine hours", "more than without", "begun again"]
-    rows = [[*head, f"images lost {MOST_STARTS} times, expected"]]
+    rows = [[*head, f"images lost {MAX_STARTS} times, expected"]]
     for count in COUNTS:
         fleet = math.ceil(count * seconds / machine.vcpus / 3600 / WITHIN_H[count])
         plain = simulated(machine, count, seconds, fleet=fleet, lost_an_hour=0)
@@ -215,7 +215,7 @@ def failures(speed: float) -> str:
         ):
             run = simulated(machine, count, seconds, fleet=fleet, lost_an_hour=rate)
             # A machine holds SLOTS images for each vCPU, so that each of them is under way for SLOTS times its seconds.
-            often = count * (1 - math.exp(-rate * SLOTS * seconds / 3600)) ** MOST_STARTS
+            often = count * (1 - math.exp(-rate * SLOTS * seconds / 3600)) ** MAX_STARTS
             rows.append(
                 [
                     f"{count:,}",

@@ -73,7 +73,9 @@ CAMPAIGN = (
     Campaign(file="anytime_x4", label="anytime", scale=4, step_px=8 * 48**2),
     Campaign(file="anytime_x4_half_rates", label="half the rates, twice the batch", scale=4, step_px=16 * 48**2,
              before_px=NEW_IMAGES_PX),
+    Campaign(file="gpu_sd_x4", label="on a GPU", scale=4, step_px=64 * 64**2, before_px=80_000 * 8 * 48**2),
     Campaign(file="anytime_x2", label="anytime", scale=2, step_px=8 * 48**2),
+    Campaign(file="gpu_sd_x2", label="on a GPU", scale=2, step_px=64 * 64**2, before_px=86_000 * 8 * 48**2),
 )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ import numpy as np
 from PIL import Image
 
 from a2f.batch.journal import Facts, Item, Journal
-from a2f.batch.plan import Layout, Wish, plan
+from a2f.batch.plan import Layout, ResumeOptions, plan
 from a2f.batch.sources import Found
 from a2f.distributed.bench import End, Whole
 from a2f.distributed.driver import SLOTS, Answered, Driver, Event, Opened
@@ -240,7 +240,7 @@ def driver() -> dict[str, Any]:
     for workers in (2, 16, 128):
         with tempfile.TemporaryDirectory(dir=ROOT) as folder, Journal(Path(folder) / "journal.sqlite") as journal:
             found = (Found(source=f"s3://in/{i}.jpg", below=f"{i}.jpg", bytes=i + 1, version="v") for i in range(ITEMS))
-            plan(journal, found, Layout(mark="", output=folder), Wish(resume=True), recipe="{}")
+            plan(journal, found, Layout(mark="", output=folder), ResumeOptions(resume=True), recipe="{}")
             run = Driver(journal, Instant(journal, workers), lost=lambda item, error: "lost").run()
             began = time.perf_counter()
             assert sum(1 for _ in run) == ITEMS

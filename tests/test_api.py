@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image, ImageCms
 
 import a2f
@@ -27,7 +28,8 @@ from a2f.errors import (
     WeightsError,
     WriteError,
 )
-from a2f.weights import shipped_models
+from a2f.imageio import FORMATS
+from a2f.weights import find_shipped, shipped_models
 
 
 class Nearest:
@@ -178,13 +180,81 @@ def test_exact_sizes(asked: dict[str, object], size: tuple[int, int], name: str,
     [
         ({"width": 30, "height": 20}, "not width and height"),
         ({"width": 0}, "at least 1 pixel"),
-        ({"max_side": 2.5}, "max_side is in whole pixels, not 2.5"),
-        ({"width": "30"}, "width is in whole pixels"),
+        ({"max_side": 2.5}, "max_side must be in whole pixels, not 2.5"),
+        ({"width": "30"}, "width must be in whole pixels"),
     ],
 )
 def test_exact_sizes_that_cannot_be(asked: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         a2f.upscale(photo(), **asked)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"width": 30}, "scale and width exclude each other"),
+        ({"height": 30}, "scale and height exclude each other"),
+        ({"size": (30, 20)}, "scale and size exclude each other"),
+        ({"max_side": 30}, "scale and max_side exclude each other"),
+        ({"model": Nearest(3)}, "scale=2: the model enlarges 3 times: leave out scale"),
+        ({"model": find_shipped("sd", scale=4).path}, "scale=2: the model enlarges 4 times: leave out scale"),
+    ],
+    ids=str,
+)
+def test_a_scale_is_never_ignored(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        a2f.upscale(photo(), scale=2, **given)
+
+
+def test_a_file_and_an_upscaler_have_a_scale_of_their_own() -> None:
+    path = find_shipped("sd", scale=2).path
+    assert a2f.load(path).scale == a2f.load("sd", scale=2).scale == 2
+    assert a2f.load("sd").scale == 4
+    with pytest.raises(UsageError, match="scale=4: the model enlarges 2 times"):
+        a2f.load(path, scale=4)
+    assert a2f.upscale(photo(), model=path).size == a2f.upscale(photo(), scale=2).size
+
+
+def test_the_default_model_is_that_of_the_command_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    photo().save(path, quality=30)
+    written = a2f.upscale(path, scale=2, output=tmp_path / "python.png")
+    assert CliRunner().invoke(upscale_command, [str(path), "-s", "2", "-o", str(tmp_path / "line.png")]).exit_code == 0
+    assert written.read_bytes() == (tmp_path / "line.png").read_bytes()
+    robust = a2f.upscale(path, scale=2, model="sd-robust", output=tmp_path / "robust.png")
+    assert written.read_bytes() == robust.read_bytes()
+
+
+@pytest.mark.parametrize("ways", ["path", "bytes", "command line"])
+@pytest.mark.parametrize("format", [name for name, holds in FORMATS.items() if not holds.moves and not holds.extra])
+def test_a_format_without_animations_is_an_error_in_all_front_ends(ways: str, format: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.gif"
+    photo().save(path, save_all=True, append_images=[photo().rotate(90)])
+    target = tmp_path / f"b{FORMATS[format].suffixes[0]}"
+    if ways == "command line":
+        words = [str(path), "-s", "2", "-o", str(target)]
+        done = CliRunner().invoke(upscale_command, words, standalone_mode=False)
+        assert done.return_value == 2
+        assert f"{format} cannot store animations" in done.stderr
+    else:
+        image, how = (path, {"output": target}) if ways == "path" else (path.read_bytes(), {"format": format})
+        with pytest.raises(LossyFormatError, match=f"{format} cannot store animations"):
+            a2f.upscale(image, scale=2, **how)
+    assert not target.exists()
+
+
+def test_a_gif_of_more_than_256_colours_is_an_error_unless_it_was_a_gif(tmp_path: Path) -> None:
+    many = Image.fromarray(np.arange(30 * 20 * 3, dtype=np.uint8).reshape(20, 30, 3)).resize((60, 40))
+    few = many.quantize(16)
+    many.save(tmp_path / "many.png")
+    few.save(tmp_path / "few.png")
+    many.convert("L").save(tmp_path / "grey.png")
+    many.save(tmp_path / "own.gif")
+    with pytest.raises(LossyFormatError, match="gif can store only 256 colours: choose png or webp, or accept"):
+        a2f.upscale(tmp_path / "many.png", scale=2, format="gif")
+    assert a2f.upscale(tmp_path / "many.png", scale=2, format="gif", force=True).exists()
+    for name in ("few.png", "grey.png", "own.gif"):
+        assert a2f.upscale(tmp_path / name, scale=2, format="gif").exists()
 
 
 def test_format_and_strip_of_files(tmp_path: Path) -> None:
@@ -270,8 +340,10 @@ def test_moving_pictures_are_told_of(tmp_path: Path) -> None:
     photo().save(out, "GIF", save_all=True, append_images=[photo("L"), photo()])
     path = tmp_path / "moving.gif"
     path.write_bytes(out.getvalue())
-    with pytest.warns(UserWarning, match="only the first is read") as caught:
+    with pytest.raises(LossyFormatError, match="jpeg cannot store animations: choose gif, png, webp or avif"):
         a2f.upscale(path, scale=2, output=tmp_path / "still.jpg")
+    with pytest.warns(UserWarning, match="only the first is read") as caught:
+        a2f.upscale(path, scale=2, output=tmp_path / "still.jpg", force=True)
     assert caught[0].filename == __file__
     with Image.open(io.BytesIO(a2f.upscale(out.getvalue(), scale=2))) as large:
         assert getattr(large, "n_frames") == 3  # noqa: B009
@@ -346,7 +418,7 @@ def test_bad_models_and_files(tmp_path: Path) -> None:
     for nothing in (None, 4, object()):
         with pytest.raises(UnknownModelError, match="a model is a name"):
             a2f.upscale(image, model=nothing)
-    for scale in (7, 5, "2", None, 2.0):
+    for scale in (7, 5, "2", 2.0):
         for call in (lambda scale: a2f.upscale(image, scale=scale), lambda scale: a2f.load("sd", scale=scale)):
             with pytest.raises(UsageError, match=f"scale={re.escape(repr(scale))}: choose 2, 3 or 4"):
                 call(scale)

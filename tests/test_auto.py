@@ -24,6 +24,7 @@ from a2f.weights import (
     network_of,
     pass_models,
     read_weights,
+    robust_below,
     shipped_models,
 )
 
@@ -72,7 +73,7 @@ def test_names(robust_shipped: Path) -> None:
     assert weights.config == read_weights(find_shipped("sd", scale=2).path).config
     assert find_shipped("sd", scale=2).kind == "clean"
     assert [network_of(name) for name in ("sd-robust", "sd", "baseline")] == ["sd", "sd", "baseline"]
-    with pytest.raises(UnknownModelError, match=r"sd-robust has no weights for 3x\. Choose one of: sd x"):
+    with pytest.raises(UnknownModelError, match=r"sd-robust has no weights for x3\. Choose one of: s x2"):
         find_shipped("sd-robust", scale=3)
     assert available_scales("sd-robust") == (2, 4)
     assert available_scales("sd") == available_scales("auto") == (2, 3, 4)
@@ -100,8 +101,8 @@ def test_without_robust_weights_auto_is_sd(robust_shipped: Path) -> None:
     (robust_shipped / "index.json").write_text(json.dumps(index))
     shipped_models.cache_clear()
     assert {auto_model(q, scale=s) for q in (None, 1, 100) for s in (2, 3, 4)} == {"sd"}
-    assert a2f.upscale(saved(30), scale=2, model="auto") == a2f.upscale(saved(30), scale=2)
-    with pytest.raises(UnknownModelError, match="sd-robust has no weights for 2x"):
+    assert a2f.upscale(saved(30), scale=2, model="auto") == a2f.upscale(saved(30), scale=2, model="sd")
+    with pytest.raises(UnknownModelError, match="sd-robust has no weights for x2"):
         a2f.load("sd-robust", scale=2)
 
 
@@ -193,7 +194,7 @@ def test_an_engine_keeps_no_memory_that_another_one_needs(
     given, open_upscaler = [], upscalers.open_upscaler
 
     def listening(*arguments: Any, **how: Any) -> object:
-        given.append(not how["memory"].gives_back)
+        given.append(not how["memory"].releases)
         return open_upscaler(*arguments, **how)
 
     monkeypatch.setattr(upscalers, "open_upscaler", listening)
@@ -293,4 +294,22 @@ def test_python(robust_shipped: Path, here: Path) -> None:
     named = a2f.upscale(here / "a.jpg", scale=2, model="sd-robust", output=here / "named.png")
     np.testing.assert_array_equal(pixels(path), pixels(named))
     array = np.asarray(PHOTO)
-    np.testing.assert_array_equal(a2f.upscale(array, scale=2, model="auto"), a2f.upscale(array, scale=2))
+    np.testing.assert_array_equal(a2f.upscale(array, scale=2, model="auto"), a2f.upscale(array, scale=2, model="sd"))
+
+
+def test_the_results_tell_the_qualities_of_the_index() -> None:
+    results = (Path(__file__).parents[1] / "RESULTS.md").read_text(encoding="utf-8")
+    told = re.findall(
+        r"^x(\d): sd-robust has the higher PSNR-Y on JPEGs of a quality below (\d+)\.$", results, re.MULTILINE
+    )
+    below = {scale: robust_below(scale) for scale in (2, 3, 4)}
+    assert {int(scale): int(quality) for scale, quality in told} == {s: q for s, q in below.items() if q}
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_auto_takes_the_robust_weights_for_a_strongly_compressed_jpeg(scale: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    PHOTO.save(path, quality=75)
+    words = [str(path), "-s", str(scale), "-v", "-o", str(tmp_path / "b.png")]
+    done = CliRunner().invoke(cli, ["upscale", *words], standalone_mode=False)
+    assert "JPEG quality about 75: model sd-robust\n" in done.stderr

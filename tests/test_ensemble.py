@@ -142,12 +142,12 @@ def test_the_sum_goes_to_a_file_where_memory_is_short(network: Upscaler) -> None
 
 def test_what_does_not_fit_is_refused_before_the_first_run(network: Engine) -> None:
     """Also what fits on its side: rows of 5,000 pixels take more than rows of 100."""
-    tall, wide = (network.least_bytes(size) for size in ((100, 5000), (5000, 100)))
+    tall, wide = (network.min_bytes(size) for size in ((100, 5000), (5000, 100)))
     assert tall < wide
     network.plan((100, 5000), (tall + wide) // 2)
     upscaler = ensemble_of(network, 8)
-    assert upscaler.least_bytes((100, 5000)) == wide
-    with pytest.raises(MemoryLimitError, match="100 x 5000 pixels at x2 do not fit into the memory allowed: at least"):
+    assert upscaler.min_bytes((100, 5000)) == wide
+    with pytest.raises(MemoryLimitError, match="100 x 5000 pixels at x2 do not fit into the allowed memory: at least"):
         upscaler.plan((100, 5000), (tall + wide) // 2)
 
 
@@ -226,7 +226,7 @@ def test_other_numbers_are_refused(runs: object, network: Upscaler) -> None:
 
 
 def test_an_open_upscaler_has_its_own(network: Upscaler) -> None:
-    with pytest.raises(UsageError, match=r"open that by a2f.load\(..., ensemble=4\)"):
+    with pytest.raises(UsageError, match=r"use a2f.load\(..., ensemble=4\)"):
         a2f.upscale(noise((4, 4, 3)), model=network, ensemble=4)
 
 

@@ -41,7 +41,7 @@ def enlarge(request: pytest.FixtureRequest, upscaler: a2f.LoadedUpscaler):
     """Both ways to enlarge an image."""
     if request.param == "load":
         return upscaler
-    return lambda image, **how: a2f.upscale(image, scale=2, **how)
+    return lambda image, **how: a2f.upscale(image, **({} if "size" in how else {"scale": 2}), **how)
 
 
 def png() -> bytes:
@@ -83,7 +83,7 @@ def test_what_a_filter_has_overshot_is_cut_off(enlarge) -> None:
     np.testing.assert_array_equal(enlarge(values), enlarge(values.clip(0, 1)))
     assert enlarge(values).min() >= 0
     assert enlarge(values).max() <= 1
-    with pytest.raises(InputError, match=r"lies in \[0, 1\], not in \[0, 255\]"):
+    with pytest.raises(InputError, match=r"must be in \[0, 1\], not in \[0, 255\]"):
         enlarge(np.linspace(0, 255, 27, dtype=np.float32).reshape(3, 3, 3))
     with pytest.raises(InputError, match="NaN or infinity"):
         enlarge(np.full((3, 3, 3), 1e300))
@@ -96,8 +96,8 @@ class ImageLike(np.ndarray):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (np.ma.masked_array(PIXELS, PIXELS > 99), r"not MaskedArray: hand over array.filled\(value\)"),
-        (np.ma.masked_array(PIXELS), "not MaskedArray"),
+        (np.ma.masked_array(PIXELS, PIXELS > 99), r"MaskedArray is not accepted: pass array.filled\(value\)"),
+        (np.ma.masked_array(PIXELS), "MaskedArray is not accepted"),
         (np.uint8(3), "not uint8"),
         (3, "not int"),
         ([1], "not list"),
@@ -112,7 +112,7 @@ def test_what_is_no_image(enlarge, given: Any, message: str) -> None:
 
 @pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
 def test_a_matrix_is_no_image(enlarge) -> None:
-    with pytest.raises(InputError, match=r"not matrix: hand over numpy.asarray\(matrix\)"):
+    with pytest.raises(InputError, match=r"matrix is not accepted: pass numpy.asarray\(matrix\)"):
         enlarge(np.matrix(PIXELS[..., 0]))
 
 
@@ -280,7 +280,7 @@ def test_what_does_not_survive_a_fork_says_so() -> None:
 
 
 def test_an_upscaler_has_its_ensemble() -> None:
-    with pytest.raises(UsageError, match="ensemble=2 and an upscaler"):
+    with pytest.raises(UsageError, match="ensemble=2 with an upscaler has no effect"):
         a2f.upscale(PIXELS, model=a2f.load(scale=2), ensemble=2)
 
 

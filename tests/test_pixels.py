@@ -207,7 +207,7 @@ def test_grey_is_grey_in_rgb(network: Upscaler) -> None:
         (np.zeros((0, 4, 3), np.uint8), "empty"),
         (np.full((2, 2, 3), np.nan, np.float32), "NaN"),
         (np.full((2, 2, 3), np.inf, np.float32), "infinity"),
-        (np.full((2, 2, 3), 200, np.float32), r"lies in \[0, 1\], not in \[200, 200\]"),
+        (np.full((2, 2, 3), 200, np.float32), r"must be in \[0, 1\], not in \[200, 200\]"),
         ([[1, 2]], "a list"),
     ],
 )

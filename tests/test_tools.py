@@ -40,12 +40,13 @@ def test_train_all_trains_several_networks_side_by_side_and_goes_on(tmp_path: Pa
     assert "resuming from step" in (tmp_path / "out/sd_x2.txt").read_text()
 
 
-def test_train_all_starts_from_the_best_weights_there_are(tmp_path: Path) -> None:
-    sys.path.insert(0, str(ROOT / "tools"))
-    try:
-        from train_all import NETWORKS, Task, first_weights, tasks_of
-    finally:
-        sys.path.pop(0)
+def test_train_all_starts_from_the_best_weights_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    import train_all
+    from train_all import NETWORKS, Task, first_weights, tasks_of
+
+    only_sd = tuple(model for model in train_all.shipped_models() if model.variant == "sd")
+    monkeypatch.setattr(train_all, "shipped_models", lambda: only_sd)
 
     def task(variant: str, scale: int) -> Task:
         return Task(variant=variant, scale=scale, minutes=1, folder=tmp_path / f"{variant}_x{scale}")
@@ -70,17 +71,21 @@ def test_training_mix_keeps_validation_images_apart(tmp_path: Path) -> None:
     for name in names:
         path = tmp_path / "train" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        side = 300 if "little" in name else 600
+        side = {"little": 300, "b": 900}.get(path.stem, 600)
         Image.fromarray(np.zeros((side, side, 3), np.uint8)).save(path)
     (tmp_path / "judges.txt").write_text("photos/judge.png\n")
     words = [sys.executable, str(ROOT / "tools/training_mix.py"), str(tmp_path / "train"), str(tmp_path / "out")]
-    words += ["--drawn", "2", "--validation", str(tmp_path / "judges.txt")]
+    words += ["--drawn", "2", "--rotated", "--validation", str(tmp_path / "judges.txt")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     made = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")}
     expected = {*names[:4], "drawn/0.png", "drawn/2.png"}
     expected |= {f"smaller-{factor}/photos/{name}.png" for factor in (0.7, 0.5) for name in "ab"}
+    expected.add("rotated/photos/b.png")
     assert made == expected
+    with Image.open(tmp_path / "out/rotated/photos/b.png") as turned:
+        assert turned.width == turned.height
+        assert 0.7 * 900 / 2**0.5 - 1 <= turned.width < 0.7 * 900
     with Image.open(tmp_path / "out/smaller-0.7/photos/a.png") as small:
         assert small.size == (420, 420)
     again = subprocess.run(words, capture_output=True, text=True, check=False)

@@ -13,6 +13,7 @@ from a2f.weights import (
     expected_shapes,
     find_shipped,
     read_weights,
+    rounded_to_half,
     shipped_models,
     weights_from_bytes,
     write_weights,
@@ -62,8 +63,25 @@ def test_shipped_files_are_what_the_index_says(model) -> None:
 
 
 def test_unknown_models_list_what_there_is() -> None:
-    with pytest.raises(UnknownModelError, match=r"^l has no weights for 4x\. Choose one of: sd x2"):
-        find_shipped("l", scale=4)
+    with pytest.raises(UnknownModelError, match=r"^sd-robust has no weights for x3\. Choose one of: s x2, s x3"):
+        find_shipped("sd-robust", scale=3)
+
+
+def test_all_networks_of_the_paper_are_shipped() -> None:
+    clean = {(model.variant, model.scale) for model in shipped_models() if model.kind == "clean"}
+    assert clean == {(variant, scale) for variant in VARIANTS for scale in SCALES}
+
+
+def test_half_precision_files_return_the_rounded_values() -> None:
+    given = random_weights(config_of("s", scale=2))
+    rounded = rounded_to_half(given)
+    blob = write_weights(rounded, half=True)
+    back = weights_from_bytes(blob, name="w")
+    assert len(blob) < 0.52 * len(write_weights(given))
+    for key, value in given.tensors.items():
+        assert back.tensors[key].dtype == np.float32
+        np.testing.assert_array_equal(back.tensors[key], rounded.tensors[key])
+        np.testing.assert_allclose(back.tensors[key], value, rtol=2**-11, atol=2**-25)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Write models for the browser, with an index of them: ``python tools/export_web.py FOLDER [WEIGHTS ...]``.
 
-Without weights files these are all models that are shipped. The build of web/ runs it; what it writes is not committed.
+Without weights files these are the shipped networks of SD; all others would make the site about 32 MB larger. The build
+of web/ runs it; what it writes is not committed.
 """
 
 import hashlib
@@ -13,13 +14,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from a2f.export.browser import browser_model
 from a2f.weights import read_weights, shipped_models
 
+VARIANT = "sd"
+
 
 def export(folder: Path, files: list[Path]) -> None:
     """Write the models and index.json, which names, per model, its scale, kind, file, bytes and SHA-256."""
     folder.mkdir(parents=True, exist_ok=True)
     below = {model.path: model.jpeg_below for model in shipped_models()}
     entries = []
-    for path in files or list(below):
+    for path in files or [model.path for model in shipped_models() if model.variant == VARIANT]:
         weights = read_weights(path)
         blob = browser_model(weights)
         name = f"{weights.name}_x{weights.config.scale}.a2f"

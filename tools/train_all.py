@@ -33,6 +33,10 @@ NETWORKS = {
     "m:4": 1.5, "m:2": 1.0, "m:3": 0.7, "s:4": 1.0, "s:2": 0.7, "s:3": 0.5,
 }  # fmt: skip
 
+# Patches of a step on a GPU. More keep it busier; the networks that see fewer pixels need more steps.
+BATCH, NEW_BATCH = {"sd": 64}, 16
+EVALUATE_EVERY = 5000  # steps
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
@@ -74,14 +78,34 @@ def tasks_of(networks: list[str], *, minutes: float, at_once: int, out: Path) ->
     ]
 
 
-def recipe_of(task: Task, *, batch: int, patch: int, precision: str) -> Recipe:
-    """The anytime recipe, for the time and the patches of a task, saved each minute."""
+def recipe_of(task: Task, *, batch: int, patch: int, precision: str, new: bool) -> Recipe:
+    """The recipe of a task, saved each minute.
+
+    Args:
+        task: the task.
+        batch: patches of a step.
+        patch: side of an LR patch, pixels.
+        precision: of the convolutions.
+        new: whether the network starts without weights.
+    """
     recipe = read_recipe("anytime")
     (stage,) = recipe.stages
+    # The end is known, so the rate falls to almost 0. New networks start at twice the rates.
+    times = 2 if new else 1
+    optimiser = replace(
+        recipe.optimiser,
+        schedule="cosine",
+        floor=0.002,
+        lr=times * recipe.optimiser.lr,
+        kernel_lr=times * recipe.optimiser.kernel_lr,
+    )
     return replace(
         recipe,
         minutes=task.minutes,
         save_minutes=1.0,
+        averages=(0.03, 0.08),
+        evaluate_every=EVALUATE_EVERY,
+        optimiser=optimiser,
         stages=(replace(stage, batch=batch, patch=patch, precision=precision),),  # type: ignore[arg-type]
     )
 
@@ -96,17 +120,19 @@ def first_weights(task: Task, *, out: Path) -> Path | None:
 
 
 def command(task: Task, a: argparse.Namespace) -> list[str]:
-    """The command line of one run; its recipe is written beside it."""
+    """The command line of one run; its recipe is written beside it. A run that is there goes on with its own."""
     task.folder.mkdir(parents=True, exist_ok=True)
-    recipe = task.folder / "asked.toml"
-    made = recipe_of(task, batch=a.batch, patch=a.patch, precision=a.precision)
-    recipe.write_text(recipe_toml(made), encoding="utf-8")
+    recipe, resumed = task.folder / "asked.toml", bool(list_checkpoints(task.folder))
+    start = first_weights(task, out=a.out)
+    if not resumed:
+        batch = a.batch or BATCH.get(task.variant, NEW_BATCH)
+        made = recipe_of(task, batch=batch, patch=a.patch, precision=a.precision, new=start is None)
+        recipe.write_text(recipe_toml(made), encoding="utf-8")
     words = [sys.executable, "-m", "a2f", "train", task.variant, "-s", str(task.scale), "--data", str(a.data)]
     words += ["--recipe", str(recipe), "--device", a.device, "-o", str(task.folder)]
     words += ["--val", str(a.val)] if a.val else []
     words += ["--compile"] if a.compile else []
-    start = first_weights(task, out=a.out)
-    if list_checkpoints(task.folder):
+    if resumed:
         words += ["--resume"]
     elif start is not None:
         words += ["--init", str(start)]
@@ -185,16 +211,16 @@ def main() -> int:
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1, mps or cpu (default: cuda)")
     parser.add_argument("--minutes", type=minutes, default=25, help="for all networks together (default: 25)")
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS), metavar="NAME:SCALE")
-    parser.add_argument("--at-once", type=count, help="runs side by side (default: 4; cpu: its cores)")
-    parser.add_argument("--batch", type=count, help="patches a step (default: 32; cpu: 8)")
+    parser.add_argument("--at-once", type=count, help="runs side by side (default: 5; cpu: its cores)")
+    parser.add_argument("--batch", type=count, help="patches a step (default: 64 for sd, 16 for others; cpu: 8)")
     parser.add_argument("--patch", type=count, help="side of an LR patch (default: 64; cpu: 32)")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
     parser.add_argument("--val", type=Path, help="validation pictures, as of a2f train")
     parser.add_argument("--compile", action="store_true", help="use torch.compile")
     a = parser.parse_args()
     on_cpu = a.device == "cpu"
-    a.at_once = a.at_once or ((os.cpu_count() or 1) if on_cpu else 4)
-    a.batch, a.patch = a.batch or (8 if on_cpu else 32), a.patch or (32 if on_cpu else 64)
+    a.at_once = a.at_once or ((os.cpu_count() or 1) if on_cpu else 5)
+    a.batch, a.patch = a.batch or (8 if on_cpu else None), a.patch or (32 if on_cpu else 64)
     a.out.mkdir(parents=True, exist_ok=True)
     tasks = tasks_of(a.networks, minutes=a.minutes, at_once=a.at_once, out=a.out)
     well = run(tasks, a)

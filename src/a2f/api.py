@@ -1,4 +1,4 @@
-"""The Python interface: `upscale` for one image, `load` for an upscaler to keep."""
+"""The Python interface: `upscale` for one image, `load` for a reusable upscaler."""
 
 import functools
 import io
@@ -21,7 +21,7 @@ from a2f.runtime.options import EngineOptions
 from a2f.sizes import Size, Target
 from a2f.upscaler import Control, Upscaler
 from a2f.upscalers import Models, kept_upscaler, open_upscaler
-from a2f.weights import available_scales, find_weights, is_file_name
+from a2f.weights import AUTO, available_scales, find_weights, is_file_name
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from a2f.runtime.options import EngineName
     from a2f.runtime.plan import Gates
 
-SCALES = (2, 3, 4)
+SCALES, DEFAULT_SCALE = (2, 3, 4), 4
 ImageT = TypeVar("ImageT", Path, str, bytes, bytearray, memoryview, io.BytesIO, "PillowImage", NDArray[Any])
 
 
 def load(
     model: str | os.PathLike[str] = "sd",
     *,
-    scale: int = 4,
+    scale: int | None = None,
     engine: "EngineName | None" = None,
     device: str = "cpu",
     dtype: str = "float32",
@@ -50,36 +50,35 @@ def load(
     """Open a model for many images.
 
     Args:
-        model: "s", "sd", "m" or "l", or robust weights for JPEG input by "-robust" at its end, as far as shipped
-            (``a2f models`` lists them); or the path of a weights file.
-        scale: 2, 3 or 4; a weights file has its own.
+        model: "sd" or another shipped model (``a2f models`` lists them; names that end in "-robust" are for JPEG
+            input), or the path of a weights file.
+        scale: 2, 3 or 4; None: 4, or the scale of a weights file.
         engine: "onnxruntime" (in the core, the default), "openvino" or "torch" (extras `openvino` and `train`).
-        device: "cpu", or "cuda" (onnxruntime, torch) or "mps" (torch).
+        device: "cpu", "cuda" (onnxruntime, torch) or "mps" (torch).
         dtype: "float32"; "bfloat16" for openvino and torch, "float16" for torch, "int8" for openvino; "fast": int8 or
-            bfloat16, whichever this machine has, with a loss that the model cards tell; it chooses the engine.
-        threads: of one run on the CPU; all cores by default.
-        tile: side of the tiles, LR pixels; 0 chooses. The pixels are the same for any tile, and those of a run of the
-            whole image but for float rounding: one grey level on some pixels in a million.
-        max_memory: limit of the whole process, bytes; by default up to half of what is free. Calls in several threads
-            share it: a call that finds too little left waits for others.
-        gates: of images that do not fit into the memory whole: "exact", or "sampled", which pools the channel gates
-            over a sample, is quicker, needs no disk and changes a few pixels by a grey level; "auto": exact with
+            bfloat16, whichever this machine supports. "fast" chooses the engine; the model cards have the loss.
+        threads: threads of one run on the CPU; all cores by default.
+        tile: side of the tiles, LR pixels; 0 chooses it. The side does not change the result, except for float
+            rounding: one grey level on some pixels in a million.
+        max_memory: memory limit of the whole process, bytes; by default half of the free memory. Calls in several
+            threads share it: a call waits until enough of it is free.
+        gates: for images that do not fit into the memory: "exact", or "sampled", which pools the channel gates over a
+            sample. It is faster, needs no disk, and changes a few pixels by one grey level. "auto": exact with
             onnxruntime, sampled with openvino.
-        compile: torch only: fuse the network by torch.compile, on CUDA with recorded graphs; for many images, since the
-            first takes half a minute.
-        ensemble: runs whose mean is the result, a little nearer to the truth (RESULTS.md) at so many times the cost: 1
-            is off; 2, the image and its mirror image; 4, all flips: also upside down, and both; 8, the four flips of
-            the image and of the transposed image.
+        compile: torch only: run torch.compile, on CUDA with recorded graphs. The first image takes half a minute
+            longer, so it is for many images.
+        ensemble: number of runs; the result is their mean. 1: off; 2: the image and its mirror image; 4: all flips; 8:
+            all flips of the image and of the transposed image. More runs are slightly better (RESULTS.md) and slower.
 
     Returns:
-        An upscaler. Call it with all that `upscale` takes, or hand it to `upscale` as the model.
+        An upscaler. Call it with every image that `upscale` accepts, or pass it to `upscale` as the model.
 
     Raises:
-        UnknownModelError: if there are no such weights; the message lists what there is.
+        UnknownModelError: if no such model is shipped; the message lists the models.
         WeightsError: if a weights file cannot be read.
         EngineError: if engine, device or dtype is not available on this machine.
         MissingExtraError: if the engine is not installed.
-        UsageError: for another number outside its range.
+        UsageError: for a number outside its range, or a scale that the weights file does not have.
     """
     options = EngineOptions(
         engine=engine,
@@ -92,26 +91,28 @@ def load(
         compile=compile,
         ensemble=ensemble,
     )
-    name, scale = _model_name(model), _checked_scale(scale)
-    opened = open_upscaler(find_weights(name, scale=scale), options)
+    name, wanted = _model_name(model), _checked_scale(scale)
+    weights = find_weights(name, scale=wanted or DEFAULT_SCALE)
+    _check_own_scale(wanted, weights.config.scale)
+    opened = open_upscaler(weights, options)
     if opened.note:
         warnings.warn(opened.note, stacklevel=2)
-    return LoadedUpscaler(name, scale=scale, options=options, engine=opened.upscaler)
+    return LoadedUpscaler(name, scale=weights.config.scale, options=options, engine=opened.upscaler)
 
 
 class LoadedUpscaler:
-    """A model that is open; `load` makes it. It answers the protocol `Upscaler`.
+    """An open model, made by `load`. It implements the protocol `Upscaler`.
 
     Threads may share it. It can be pickled: the other process opens the same model with the same options, once for all
-    copies that it gets. It can be used after a fork: the new process opens it again at its first use. PyTorch and CUDA
-    do not survive a fork, and are refused there; libvips, which reads and writes files, neither, once the parent has
-    used it: arrays and PIL images still work. The start method "spawn" has none of these limits.
+    copies. It can be used after a fork: the new process opens the model again at the first use. PyTorch and CUDA do not
+    survive a fork, so they raise an error there. libvips, which reads and writes files, does not survive it either if
+    the parent has used it; arrays and PIL images still work. The start method "spawn" has none of these limits.
 
     Args:
         model: a name, or the absolute path of a weights file.
-        scale: of a model by name.
-        options: what it runs on.
-        engine: what they gave.
+        scale: the scale of the model.
+        options: engine options.
+        engine: the engine that was opened with them.
     """
 
     def __init__(self, model: str, *, scale: int, options: EngineOptions, engine: Engine) -> None:
@@ -120,12 +121,12 @@ class LoadedUpscaler:
 
     @property
     def engine(self) -> Engine:
-        """What is inside: it takes and gives arrays [H, W, 3] float32 alone, and clips nothing."""
+        """The engine inside: its images are arrays [H, W, 3] float32, and it does not clip."""
         if self._process != os.getpid():
             if self.options.engine == "torch" or self.options.device != "cpu":
                 raise EngineError(
                     f"{self.description} cannot be used in a process that was forked after it was opened: "
-                    "start that by multiprocessing.get_context('spawn'), or open the model there"
+                    "start the process with multiprocessing.get_context('spawn'), or open the model in it"
                 )
             self._engine = kept_upscaler(self.model, self._asked_scale, options=self.options)
             self._process = os.getpid()
@@ -133,12 +134,12 @@ class LoadedUpscaler:
 
     @property
     def scale(self) -> int:
-        """The factor by which both sides grow."""
+        """The factor by which the model enlarges both sides."""
         return self._engine.scale
 
     @property
     def description(self) -> str:
-        """One line for people: engine, model, device, precision, threads."""
+        """One readable line: engine, model, device, precision, threads."""
         return self._engine.description
 
     def __repr__(self) -> str:
@@ -169,30 +170,30 @@ class LoadedUpscaler:
         progress: Callable[[float], None] | None = None,
         cancel: threading.Event | None = None,
     ) -> ImageT:
-        """Enlarge one image and give back what was given.
+        """Enlarge one image; arguments, result and errors are those of `upscale`.
 
         Args:
-            image: as `upscale`, and so are all others, the result and the errors.
-            size: exact width and height instead of the factor of the model.
+            image: a path, the bytes of a file, a PIL image or an array.
+            size: exact width and height instead of the scale of the model.
             width: exact width; the height follows.
             height: exact height; the width follows.
             max_side: exact length of the longer side.
-            output: where to write; for a path only.
+            output: the file to write; only for a path.
             overwrite: replace an existing output.
-            preserve_times: the output gets the times of the input; for a path only.
-            format: of a file.
-            quality: of a file in JPEG, WebP, JXL, AVIF or HEIC.
-            strip: leave out all metadata of a file.
-            force: accept that the format of a file loses transparency, 16 bits or long metadata.
-            allow_truncated: take what there is of a damaged file.
-            independent_alpha: alpha is data of its own.
-            tileable: the image goes on at its other side.
-            max_pixels: refuse a larger file before it is decoded; None for no limit.
+            preserve_times: set the file times of the input on the output; only for a path.
+            format: format of the file.
+            quality: quality of a JPEG, WebP, JXL, AVIF or HEIC file.
+            strip: write no metadata.
+            force: accept a format that loses frames, colours, transparency, 16 bits or long metadata.
+            allow_truncated: read the intact part of a damaged file.
+            independent_alpha: treat alpha as data.
+            tileable: the image continues at its opposite side.
+            max_pixels: reject a larger file before it is decoded; None for no limit.
             progress: called with the share of the network's work that is done, in [0, 1], from any thread.
-            cancel: ends this call with `Cancelled` soon after it is set; other calls go on.
+            cancel: this call ends with `Cancelled` soon after the event is set; other calls continue.
         """
         request = Request(
-            target=_target(self.scale, size=size, width=width, height=height, max_side=max_side),
+            target=_target(None, own=self.scale, size=size, width=width, height=height, max_side=max_side),
             encoding=_encoding(format, quality=quality, strip=strip, force=force),
             allow_truncated=allow_truncated,
             max_pixels=max_pixels,
@@ -212,8 +213,8 @@ def _reopened(model: str, scale: int, options: EngineOptions) -> LoadedUpscaler:
 def upscale(
     image: ImageT,
     *,
-    scale: Literal[2, 3, 4] | int = 4,
-    model: "str | os.PathLike[str] | Upscaler" = "sd",
+    scale: Literal[2, 3, 4] | int | None = None,
+    model: "str | os.PathLike[str] | Upscaler" = AUTO,
     size: Size | None = None,
     width: int | None = None,
     height: int | None = None,
@@ -233,71 +234,72 @@ def upscale(
     progress: Callable[[float], None] | None = None,
     cancel: threading.Event | None = None,
 ) -> ImageT:
-    """Enlarge one image and give back what was given.
+    """Enlarge one image; the result has the type of the image.
 
     Args:
         image: one of
 
-            - a path (`str`, `pathlib.Path` or another `os.PathLike`): the enlargement is written to `output`, by
-              default ``photo_x4.jpg`` beside ``photo.jpg``; its path comes back as `str` for a `str`, otherwise as
-              `pathlib.Path`; of a file with several frames or pages the first is taken, with a warning;
-            - the bytes of an image file, as `bytes`, `bytearray`, `memoryview`, `io.BytesIO` (all that it holds,
-              wherever its position is) or another object with the buffer protocol: a file of the same format comes
-              back, in the same type; as `bytes` for another buffer;
-            - a PIL image: a PIL image, palettes and 1-bit images in the natural richer mode, ICC and EXIF kept;
-            - an array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] of uint8, uint16 or floats in [0, 1]: the same dtype
-              and number of dimensions, in [0, 1]. Floats of all widths are enlarged in float32. What a filter has
-              overshot, up to half of the range, is cut off first. Of a subclass of `numpy.ndarray` a plain array
-              comes back.
-        scale: 2, 3 or 4.
-        model: a name as in `load`, the path of a weights file, or an upscaler of `load`, whose scale counts; or "auto":
-            "sd-robust" for a JPEG (a path, bytes, or a PIL image as it was opened) that is compressed so strongly that
-            these weights are better, as far as they are shipped at this scale, and "sd" for all others.
-        size: exact width and height instead of `scale`; the proportions may change. A larger factor than 4 takes two
-            passes.
-        width: exact width instead of `scale`; the height follows.
-        height: exact height instead of `scale`; the width follows.
-        max_side: exact length of the longer side instead of `scale`; the shorter side follows.
-        ensemble: 1 (off), 2, 4 or 8 runs whose mean is the result, as `load` tells; an upscaler of `load` has its own.
-        output: where to write; for a path only.
+            - a path (`str`, `pathlib.Path` or another `os.PathLike`): the result is written to `output`, by default
+              ``photo_x4.jpg`` beside ``photo.jpg``, and its path is returned: `str` for a `str`, otherwise
+              `pathlib.Path`. If a file has several pages, the first one is read, with a warning;
+            - the bytes of an image file, as `bytes`, `bytearray`, `memoryview`, `io.BytesIO` (the whole content,
+              independent of the position) or another object with the buffer protocol: a file of the same format is
+              returned, in the same type; as `bytes` for another buffer;
+            - a PIL image: a PIL image is returned. Palettes and 1-bit images become the next richer mode; ICC and EXIF
+              are kept;
+            - an array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] of uint8, uint16 or floats in [0, 1]: the result has
+              the same dtype and number of dimensions, in [0, 1]. Floats of all widths are computed in float32. Values
+              that overshoot by at most half of the range are clipped first. A subclass of `numpy.ndarray` becomes a
+              plain array.
+        scale: 2, 3 or 4; None: 4, or the scale of a weights file or upscaler. It excludes an exact size.
+        model: "auto" (the default, also of the command line): "sd-robust" for a JPEG (a path, bytes, or a PIL image
+            as it was opened) of so low a quality that these weights are better, if they are shipped at this scale;
+            "sd" for all other images. Or a name as in `load`, the path of a weights file, or an upscaler of `load`.
+        size: exact width and height; the proportions may change. A factor larger than 4 takes two passes.
+        width: exact width; the height follows.
+        height: exact height; the width follows.
+        max_side: exact length of the longer side; the shorter side follows.
+        ensemble: 1 (off), 2, 4 or 8 runs whose mean is the result, see `load`; an upscaler of `load` has its own.
+        output: the file to write; only for a path.
         overwrite: replace an existing output; the input is never replaced.
-        preserve_times: the output gets the times of the input; for a path only.
-        format: of the file, for a path or bytes: "jpeg", "png", "webp" and so on, as ``a2f formats`` lists; by default
-            that of `output`, otherwise that of the image.
-        quality: from 1 to 100, of a file in JPEG (default 92), WebP or JXL (90, 100 lossless), AVIF or HEIC (80).
-        strip: leave out all metadata of the file; colours are converted to sRGB.
-        force: accept that the format of a file loses transparency, 16 bits or long metadata.
-        allow_truncated: take what there is of a damaged file, the rest grey or black, with a warning.
-        independent_alpha: alpha is data of its own, as in textures of games: the colours under it stay, whatever it
-            holds, and it is enlarged like a grey image.
-        tileable: the image goes on at its left where it ends at its right, and at its top where it ends at its bottom,
-            as seamless textures do; so does the result.
-        max_pixels: refuse a larger file, by width times height, before it is decoded; None for no limit.
-        progress: called with the share of the network's work that is done, in [0, 1], from any thread; of an image that
-            runs whole only with 1.
-        cancel: ends this call with `Cancelled` soon after it is set, by another thread; other calls go on.
+        preserve_times: set the file times of the input on the output; only for a path.
+        format: format of the file, for a path or bytes: "jpeg", "png", "webp" and so on (``a2f formats`` lists them);
+            by default the format of `output`, otherwise that of the image.
+        quality: from 1 to 100, for a file in JPEG (default 92), WebP or JXL (90; 100 is lossless), AVIF or HEIC (80).
+        strip: write no metadata; colours are converted to sRGB.
+        force: accept a format that loses frames, colours, transparency, 16 bits or long metadata.
+        allow_truncated: read the intact part of a damaged file, with a warning; the rest is grey or black.
+        independent_alpha: treat alpha as data, as in game textures: colours under transparent pixels are kept, and
+            alpha is enlarged like a grey image.
+        tileable: the image continues at its opposite side, like a seamless texture; so does the result.
+        max_pixels: reject a file with more pixels (width times height) before it is decoded; None for no limit.
+        progress: called with the share of the network's work that is done, in [0, 1], from any thread; only with 1 for
+            an image that runs in one piece.
+        cancel: this call ends with `Cancelled` soon after another thread has set the event; other calls continue.
 
     Returns:
-        The type that was given, as `image` tells.
+        The result, in the type described at `image`.
 
     Raises:
         InputError: for another type, dtype or shape, a masked array or `numpy.matrix`, an empty image, NaN, or floats
             of another range.
         ImageReadError: if a file or its bytes cannot be read.
         WriteError: if the output is a folder or the input, or cannot be written.
-        OutputExistsError: if there is a file at the output, without `overwrite`.
+        OutputExistsError: if the output exists and `overwrite` is False.
         ImageWriteError: if the result cannot be encoded.
-        LossyFormatError: if the format of `output` cannot hold the transparency or the bit depth, without `force`.
-        MemoryLimitError: if the memory does not suffice.
-        Cancelled: once `cancel` is set.
-        UnknownModelError: if there are no such weights; the message lists what there is.
+        LossyFormatError: if the format cannot store the frames, colours, transparency or bit depth, and `force` is
+            False.
+        MemoryLimitError: if there is too little memory.
+        Cancelled: if `cancel` is set.
+        UnknownModelError: if no such model is shipped; the message lists the models.
         WeightsError: if a weights file cannot be read.
-        UsageError: for another `scale` with a model by name or file; for several exact sizes, one that is not in whole
-            pixels over 0, or one that two passes do not reach; for an unknown `format`, or one that is not that of
-            `output`; for a `quality` outside its range; for another `ensemble`, or one besides an upscaler.
+        UsageError: for a `scale` other than 2, 3 or 4, one that the file or upscaler does not have, or one together
+            with an exact size; for several exact sizes, one below 1 pixel or not in whole pixels, or one that two
+            passes do not reach; for an unknown `format`, or one that is not that of `output`; for a `quality` outside
+            its range; for another `ensemble`, or one together with an upscaler.
     """
     target = _target(scale, size=size, width=width, height=height, max_side=max_side)
-    models = _models(model, target, ensemble)
+    models = _models(model, target, ensemble, scale=_checked_scale(scale))
     request = Request(
         target=target if target.is_exact else Target(scale=models.scales[0]),
         encoding=_encoding(format, quality=quality, strip=strip, force=force),
@@ -312,10 +314,21 @@ def upscale(
     return cast(ImageT, upscale_any(image, models, request, where, _control(progress, cancel)))
 
 
-def _target(scale: int, *, size: Size | None, width: int | None, height: int | None, max_side: int | None) -> Target:
+def _target(
+    scale: int | None,
+    *,
+    own: int = DEFAULT_SCALE,
+    size: Size | None,
+    width: int | None,
+    height: int | None,
+    max_side: int | None,
+) -> Target:
     sides = {"width": width, "height": height, "max_side": max_side}
+    if scale is not None:
+        for name in (name for name, given in {"size": size, **sides}.items() if given is not None):
+            raise UsageError(f"scale and {name} exclude each other: give only one of them")
     whole = {name: None if side is None else _whole(side, name=name) for name, side in sides.items()}
-    return Target(scale=scale, size=_checked(size), **whole)
+    return Target(scale=_checked_scale(scale) or own, size=_checked(size), **whole)
 
 
 def _encoding(format: str | None, *, quality: int | None, strip: bool, force: bool) -> Encoding:
@@ -328,20 +341,23 @@ def _model_name(model: str | os.PathLike[str]) -> str:
     return os.path.abspath(model) if is_file_name(model) else str(model)
 
 
-def _models(model: "str | os.PathLike[str] | Upscaler", target: Target, ensemble: int) -> Models:
+def _models(model: "str | os.PathLike[str] | Upscaler", target: Target, ensemble: int, *, scale: int | None) -> Models:
     options = EngineOptions(ensemble=ensemble)
     if isinstance(model, (str, os.PathLike)):
-        name, scale = _model_name(model), _checked_scale(target.scale)
+        name = _model_name(model)
         if is_file_name(name):
-            return _models_of(kept_upscaler(name, scale, options=options))
-        scales = available_scales(name) if target.is_exact else (scale,)
+            kept = kept_upscaler(name, target.scale, options=options)
+            _check_own_scale(scale, kept.scale)
+            return _models_of(kept)
+        scales = available_scales(name) if target.is_exact else (target.scale,)
         return Models(model=name, scales=scales, open=functools.partial(kept_upscaler, options=options))
     if not callable(model) or not hasattr(model, "scale"):
         raise UnknownModelError(
             f"a model is a name such as 'sd', the path of a weights file or an upscaler, not {type(model).__name__}"
         )
     if ensemble > 1:
-        raise UsageError(f"ensemble={ensemble} and an upscaler: open that by a2f.load(..., ensemble={ensemble})")
+        raise UsageError(f"ensemble={ensemble} with an upscaler has no effect: use a2f.load(..., ensemble={ensemble})")
+    _check_own_scale(scale, model.scale)
     return _models_of(model.engine if isinstance(model, LoadedUpscaler) else model)
 
 
@@ -349,14 +365,22 @@ def _models_of(upscaler: Upscaler) -> Models:
     return Models(model="", scales=(upscaler.scale,), open=lambda m, s: upscaler)
 
 
-def _checked_scale(scale: int) -> int:
+def _checked_scale(scale: int | None) -> int | None:
+    if scale is None:
+        return None
     try:
         whole = operator.index(scale)
     except TypeError:
         whole = 0
     if whole not in SCALES:
-        raise UsageError(f"scale={scale!r}: choose 2, 3 or 4; `upscale` reaches other sizes by size=(width, height)")
+        raise UsageError(f"scale={scale!r}: choose 2, 3 or 4; for other sizes, `upscale` has size=(width, height)")
     return whole
+
+
+def _check_own_scale(scale: int | None, own: int) -> None:
+    """Raise an error for a scale that the weights or the upscaler does not have."""
+    if scale not in (None, own):
+        raise UsageError(f"scale={scale}: the model enlarges {own} times: leave out scale")
 
 
 def _checked(size: Size | None) -> Size | None:
@@ -365,9 +389,9 @@ def _checked(size: Size | None) -> Size | None:
     try:
         width, height = (operator.index(side) for side in size)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"size is (width, height) in whole pixels, not {size!r}") from error
+        raise UsageError(f"size must be (width, height) in whole pixels, not {size!r}") from error
     if min(width, height) < 1:
-        raise UsageError(f"size {width} x {height}: at least 1 pixel each")
+        raise UsageError(f"size {width} x {height}: both sides need at least 1 pixel")
     return width, height
 
 
@@ -375,7 +399,7 @@ def _whole(side: int, *, name: str) -> int:
     try:
         return operator.index(side)
     except TypeError as error:
-        raise UsageError(f"{name} is in whole pixels, not {side!r}") from error
+        raise UsageError(f"{name} must be in whole pixels, not {side!r}") from error
 
 
 def _control(progress: Callable[[float], None] | None, cancel: threading.Event | None) -> Control:

@@ -32,7 +32,9 @@ def check_pixels(pixels: NDArray[Any]) -> None:
         raise InputError("the image holds NaN or infinity")
     low, high = float(pixels.min()), float(pixels.max())
     if low < 0 or high > 1:
-        raise InputError(f"a float image lies in [0, 1], not in [{low:g}, {high:g}]: divide it by its white first")
+        raise InputError(
+            f"float values must be in [0, 1], not in [{low:g}, {high:g}]: divide by the value of white, for example 255"
+        )
 
 
 def to_float(pixels: NDArray[Any]) -> Plane:

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from a2f.errors import Hint, MemoryLimitError
 from a2f.files import NamelessFile
-from a2f.runtime.engine import Engine, check_image, engine_of, enlarge, told
+from a2f.runtime.engine import Engine, check_image, engine_of, enlarge, size_text
 from a2f.runtime.options import check_ensemble
 from a2f.runtime.plan import Plan, Size
-from a2f.upscaler import UNWATCHED, Control, Upscaler
+from a2f.upscaler import NO_CONTROL, Control, Upscaler
 
 Array = NDArray[np.float32]
 AT_A_TIME = 2**19  # values of a band that are added up at a time: 2 MB
@@ -121,7 +121,7 @@ class Ensemble:
 
     def __init__(self, engine: Engine, views: Sequence[View]) -> None:
         self._inner, self._views = engine, views
-        self.scale, self.memory, self.ways_out = engine.scale, engine.memory, engine.ways_out
+        self.scale, self.memory, self.memory_hints = engine.scale, engine.memory, engine.memory_hints
         self.description = f"{engine.description}, ensemble of {len(views)}"
 
     def __repr__(self) -> str:
@@ -129,11 +129,11 @@ class Ensemble:
 
     def plan(self, size: Size, budget: int) -> Views:
         """Decide how all views run, as `Engine.plan` says; the sum goes to a file where memory is short."""
-        short = self.least_bytes(size) - budget
+        short = self.min_bytes(size) - budget
         if short > 0:
-            raise self.memory.error(told(size, self.scale), short, ways_out=self.ways_out)
+            raise self.memory.error(size_text(size, self.scale), short, memory_hints=self.memory_hints)
         sum_bytes = 12 * size[0] * size[1] * self.scale**2
-        in_memory = sum_bytes * MEMORY_SHARE <= budget and self.least_bytes(size) + sum_bytes <= budget
+        in_memory = sum_bytes * MEMORY_SHARE <= budget and self.min_bytes(size) + sum_bytes <= budget
         left = budget - sum_bytes if in_memory else budget
         upright = self._inner.plan(size, left)
         transposed = self._inner.plan(size[::-1], left) if self._is_turned else None
@@ -145,12 +145,12 @@ class Ensemble:
             needed_bytes=most + (sum_bytes if in_memory else 0),
         )
 
-    def least_bytes(self, size: Size) -> int:
+    def min_bytes(self, size: Size) -> int:
         """The smallest budget for which there is a plan: that of its largest run."""
         sizes = [size, size[::-1]] if self._is_turned else [size]
-        return max(self._inner.least_bytes(one) for one in sizes)
+        return max(self._inner.min_bytes(one) for one in sizes)
 
-    def run(self, image: NDArray[Any], plan: Views, control: Control = UNWATCHED) -> Iterator[Array]:
+    def run(self, image: NDArray[Any], plan: Views, control: Control = NO_CONTROL) -> Iterator[Array]:
         """Enlarge one image by a plan, as `Engine.run` says; each view has an equal share of the progress."""
         height, width = check_image(image, integers=True).shape[:2]
         kind = _SumInFile if plan.in_file else _SumInMemory

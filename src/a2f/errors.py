@@ -1,25 +1,25 @@
-"""The tree of errors. The number is the exit code of the command line.
+"""The tree of errors. The number is the exit code of a command that ends with the error (`EXIT_CODES`).
 
 ::
 
-    A2FError                   1
+    A2FError                   3
     ├── UsageError             2  a request that can never work: unknown option values, clashing outputs
     │   └── UnknownModelError  2  no such model or scale; the message lists the models
-    ├── InputError             1  an array or image object of the wrong type, shape, dtype or range
-    ├── ImageReadError         1  a file that is missing, unreadable, empty or not an image
-    │   ├── TruncatedImageError  1  the file ends too early
-    │   └── PixelLimitError    1  more pixels than the limit allows
-    ├── WriteError             1  a file that cannot be written; no partial file remains
-    │   ├── OutputExistsError  1  the output exists and overwriting was not requested
-    │   └── ImageWriteError    1  a picture that cannot be encoded
+    ├── InputError             3  an array or image object of the wrong type, shape, dtype or range
+    ├── ImageReadError         3  a file that is missing, unreadable, empty or not an image
+    │   ├── TruncatedImageError  3  the file ends too early
+    │   └── PixelLimitError    3  more pixels than the limit allows
+    ├── WriteError             3  a file that cannot be written; no partial file remains
+    │   ├── OutputExistsError  3  the output exists and overwriting was not requested
+    │   └── ImageWriteError    3  a picture that cannot be encoded
     │       └── LossyFormatError  2  the format would lose alpha, bit depth or metadata
-    ├── DownloadError          1  a file that cannot be fetched or unpacked, or has the wrong checksum
-    │   └── ArchiveError       1  an archive that is damaged or unsafe
-    ├── JournalError           1  the journal of a batch that is damaged, in use, or cannot be written
-    ├── WeightsError           1  a weights file that is missing, truncated, of another program or of the wrong shape
+    ├── DownloadError          3  a file that cannot be fetched or unpacked, or has the wrong checksum
+    │   └── ArchiveError       3  an archive that is damaged or unsafe
+    ├── JournalError           3  the journal of a batch that is damaged, in use, or cannot be written
+    ├── WeightsError           3  a weights file that is missing, truncated, of another program or of the wrong shape
     ├── EngineError            2  an engine, device or precision that is not available on this machine
     ├── MissingExtraError      2  an optional package is missing; the message has the pip command
-    ├── MemoryLimitError       1  too little memory; the message has the least that works, if known
+    ├── MemoryLimitError       3  too little memory; the message has the least that works, if known
     └── Cancelled            130  the work was stopped on request
 
 Every message says what was got, what is allowed and what to do. The advice may name an option, for example `max_pixels`
@@ -47,6 +47,14 @@ class Hint:
     value: bool | int | str | None = None
 
 
+EXIT_CODES = {
+    0: "all done",
+    1: "some inputs failed",
+    2: "wrong command (nothing was done)",
+    3: "all failed",
+    130: "stopped by Ctrl-C",
+}
+
 Spelling = Callable[[Hint], str]  # formats the option of a hint; empty if the front end has no such option
 
 
@@ -63,11 +71,10 @@ class A2FError(Exception):
         hints: what to do; one of them is enough.
 
     Attributes:
-        exit_code: exit code of the command line: 1 for a failure, 2 for a wrong request, 130 for a stop on request
-            (Ctrl-C).
+        exit_code: exit code of a command that ends with this error, see `EXIT_CODES`.
     """
 
-    exit_code = 1
+    exit_code = 3
 
     def __init__(self, message: str, *hints: Hint) -> None:
         super().__init__(message, *hints)
@@ -133,6 +140,8 @@ Loss = Literal[
     "floating-point",
     "metadata",
     "colour-profile",
+    "animation",
+    "colours",
 ]
 
 
@@ -188,6 +197,18 @@ class Cancelled(A2FError):  # noqa: N818 - a stop on request is not an error
     """The work was stopped on request."""
 
     exit_code = 130
+
+
+def count_of(number: int, what: str) -> str:
+    """A number and a noun for messages: "1 file", "2 files".
+
+    Args:
+        number: the number.
+        what: the noun, with "(s)" where the plural has an s: "file(s) without a suffix"; without "(s)", the plural gets
+            an s at its end.
+    """
+    what = what if "(s)" in what else f"{what}(s)"
+    return f"{number:,} {what.replace('(s)', '' if number == 1 else 's')}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -29,7 +29,7 @@ RANGES = {"1": (0.0, 1.0), "255": (0.0, 255.0), "-1..1": (-1.0, 1.0)}
 SUFFIXES = (".onnx", ".pt", ".pth", ".pt2", ".torchscript")
 # Trained networks keep the mean colour of a smooth image within 0.001 of 1. Fed with values 255 times too large, one
 # that is nearly linear comes as near as 0.012.
-MOST_COLOUR_SHIFT = 0.01
+MAX_COLOUR_SHIFT = 0.01
 PROBE = (24, 32)  # height and width of the image that tells the scale
 CHECKED_SIZES = ((24, 31), (33, 20), (48, 40))  # height and width of the images on which an ONNX file is compared
 
@@ -134,7 +134,7 @@ class ExternalModel:
         sides = [min(side, fixed or side) for side, fixed in zip(PROBE, self._sides, strict=True)]
         image = image[: sides[0], : sides[1]].astype(np.float32)
         means = self(image).mean((0, 1)), image.mean((0, 1))
-        if np.abs(means[0] - means[1]).max() > MOST_COLOUR_SHIFT:
+        if np.abs(means[0] - means[1]).max() > MAX_COLOUR_SHIFT:
             raise InputError(
                 f"{path}: a smooth image of the mean colour {_colour(means[1])} came back as {_colour(means[0])} "
                 f"(0 to 1): state the values that it takes by --input-range, --output-range and --channels "

@@ -74,8 +74,13 @@ def write_bytes_atomic(path: Path | str, data: bytes | Parts, *, replace: bool =
 
 def output_exists(path: Path | str) -> OutputExistsError:
     """The error for an output that exists and is not to be overwritten."""
-    replace_it = Hint(text="replace it with {option}", option="overwrite", value=True)
-    return OutputExistsError(f"{path} exists", Hint(text="choose another output"), replace_it)
+    replace_it = Hint(text="{option} replaces it", option="overwrite", value=True)
+    return OutputExistsError(f"{path} exists", replace_it, Hint(text="choose another output"))
+
+
+def is_own_name(name: str) -> bool:
+    """Whether a2f uses a name for its own files: journals, locks, temporary files, parts of results."""
+    return name.startswith(".a2f-") or name.endswith(".a2f-parts") or (name.startswith(".") and name.endswith(".a2f"))
 
 
 def place(made: Path, target: Path, *, replace: bool) -> None:

@@ -89,11 +89,11 @@ def planned(work: Workload, engines: Sequence[Engine], *, what: str, control: Co
     """
     stages = _stages(work, engines)
     budgets = {id(engine): engine.memory.budget() for engine in engines}
-    shortages = [engine.least_bytes(size) + held - budgets[id(engine)] for engine, size, held in stages]
+    shortages = [engine.min_bytes(size) + held - budgets[id(engine)] for engine, size, held in stages]
     if shortages and max(shortages) > 0:
         short = max(shortages)
         engine = stages[shortages.index(short)][0]
-        raise engine.memory.error(what, short, ways_out=engine.ways_out)
+        raise engine.memory.error(what, short, memory_hints=engine.memory_hints)
     plans = [engine.plan(size, budgets[id(engine)] - held) for engine, size, held in stages]
     needed = max((plan.needed_bytes + held for plan, (_, _, held) in zip(plans, stages, strict=True)), default=0)
     controls = _shares([size[0] * size[1] for _, size, _ in stages], control)

@@ -16,7 +16,7 @@ from a2f.imageio import format_of_suffix
 from a2f.pillow import image_of, is_pillow, jpeg_quality_of, pixels_of, upright_of
 from a2f.pipeline import Encoding, Request, decide, output_name, write
 from a2f.pixels import upscale_pixels
-from a2f.runtime.engine import BEYOND
+from a2f.runtime.engine import OVERSHOOT
 from a2f.upscaler import Control
 from a2f.upscalers import Models
 
@@ -113,8 +113,8 @@ def _buffer(image: object) -> bytes:
         if hasattr(image, "read"):
             raise InputError(f"{type(image).__name__} is an open file: pass file.read(), or its path") from error
         raise InputError(
-            "an image is a path, the bytes of a file (bytes, bytearray, memoryview, io.BytesIO), a PIL image or an "
-            f"array, not {type(image).__name__}"
+            "an image must be a path, the bytes of a file (bytes, bytearray, memoryview, io.BytesIO), a PIL image or "
+            f"an array, not {type(image).__name__}"
         ) from error
 
 
@@ -129,14 +129,16 @@ def _refuse_file_options(image: object, encoding: Encoding) -> None:
 def _upscaled_array(image: NDArray[Any], models: Models, request: Request, control: Control) -> NDArray[Any]:
     _refuse_file_options(image, request.encoding)
     if isinstance(image, (np.ma.MaskedArray, np.matrix)):
-        way_out = "array.filled(value)" if isinstance(image, np.ma.MaskedArray) else "numpy.asarray(matrix)"
-        raise InputError(f"an array is a plain one, not {type(image).__name__}: hand over {way_out}")
+        plain_one = "array.filled(value)" if isinstance(image, np.ma.MaskedArray) else "numpy.asarray(matrix)"
+        raise InputError(f"{type(image).__name__} is not accepted: pass {plain_one}")
     plain = np.asarray(image)
     planes = plain[..., None] if plain.ndim == 2 else plain
     if planes.ndim != 3 or planes.shape[2] not in (1, 3, 4) or planes.size == 0:
-        raise InputError(f"an array is [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] and not empty, not {image.shape}")
+        raise InputError(f"an array must be [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] and not empty, not {image.shape}")
     if planes.dtype.kind != "f" and planes.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
-        raise InputError(f"an array is uint8, uint16 or floating point in [0, 1], not {planes.dtype}: convert it first")
+        raise InputError(
+            f"an array must be uint8, uint16 or floating point in [0, 1], not {planes.dtype}: convert it first"
+        )
     inside = _in_range(planes) if planes.dtype.kind == "f" else planes
     large = _enlarged(inside, models, request, control, jpeg_quality=None)
     large = large.astype(plain.dtype, copy=False)
@@ -148,7 +150,7 @@ def _in_range(values: NDArray[Any]) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
         narrow: NDArray[np.float32] = values.astype(np.float32, copy=False)
     low, high = float(narrow.min()), float(narrow.max())
-    beyond = (low < 0 or high > 1) and low >= -BEYOND and high <= 1 + BEYOND
+    beyond = (low < 0 or high > 1) and low >= -OVERSHOOT and high <= 1 + OVERSHOOT
     return narrow.clip(0, 1) if beyond else narrow
 
 

@@ -18,6 +18,7 @@ from a2f.imageio import (
     DEFAULT_MAX_PIXELS,
     FORMATS,
     Picture,
+    check_conversion,
     check_format,
     format_of_suffix,
     left_out_note,
@@ -29,7 +30,7 @@ from a2f.imageio.header import format_of_file
 from a2f.imageio.picture import ONLY_ONE
 from a2f.pixels import encode_enlarged
 from a2f.sizes import Size, Target
-from a2f.upscaler import UNWATCHED, Control
+from a2f.upscaler import NO_CONTROL, Control
 from a2f.upscalers import Models, Pass
 
 Source = Path | bytes  # the path of a file, or its content
@@ -176,6 +177,7 @@ def decide(
             picture=picture, request=request, output=output, format=format, final=final, skip_reason=told
         )
     check_format(picture, format, force=encoding.force, strip=encoding.strip, factor=max(final) / max(given))
+    check_conversion(picture, format, force=encoding.force)
     if picture.animation is not None and FORMATS[format].moves:
         picture = _moving(picture, format, called, force=encoding.force)
     passes = models.passes(given, request.target, jpeg_quality=picture.jpeg_quality)
@@ -196,7 +198,7 @@ def decide(
 def write(
     enlargement: Enlargement,
     *,
-    control: Control = UNWATCHED,
+    control: Control = NO_CONTROL,
     recorded: Callable[[Parts, Enlargement], Parts] = lambda parts, enlargement: parts,
 ) -> tuple[bytes, list[str]]:
     """Enlarge a picture and write the file, whole or not at all.

@@ -20,7 +20,7 @@ from a2f.machine import give_back_freed
 from a2f.resample import Box, Method, Resampler
 from a2f.runtime.engine import Engine, engine_of
 from a2f.sizes import Size
-from a2f.upscaler import UNWATCHED, Control, Upscaler
+from a2f.upscaler import NO_CONTROL, Control, Upscaler
 from a2f.variants import VARIANTS, config_of
 
 BAND_ROWS = 256  # per band
@@ -40,7 +40,7 @@ def encode_enlarged(
     force: bool = False,
     independent: bool = False,
     tileable: bool = False,
-    control: Control = UNWATCHED,
+    control: Control = NO_CONTROL,
 ) -> Generator[bytes | memoryview, None, None]:
     """Enlarge a picture and encode it band by band.
 
@@ -118,7 +118,7 @@ def upscale_pixels(
     size: Size | None = None,
     independent: bool = False,
     tileable: bool = False,
-    control: Control = UNWATCHED,
+    control: Control = NO_CONTROL,
 ) -> NDArray[Any]:
     """Enlarge an image of any bit depth and number of channels.
 

@@ -141,7 +141,7 @@ def plan_scales(given: Size, target: Size, *, available: Iterable[int]) -> tuple
     if not enough:
         most = scales[-1] ** 2
         raise UsageError(
-            f"{target[0]} x {target[1]} is {factor:.1f} times {given[0]} x {given[1]}: "
+            f"{target[0]} x {target[1]} is too large, {factor:.1f} times {given[0]} x {given[1]}: "
             f"at most {most} times is possible, {given[0] * most} x {given[1] * most}"
         )
     return min(enough, key=lambda plan: (len(plan), math.prod(plan)))

@@ -103,4 +103,4 @@ class Control:
             watcher.join()
 
 
-UNWATCHED = Control()
+NO_CONTROL = Control()

@@ -139,7 +139,7 @@ def find_shipped(name: str, *, scale: int) -> ShippedModel:
         if (model.name, model.scale) == (name, scale):
             return model
     names = [AUTO, *(model_name(variant, kind) for variant in VARIANTS for kind in ("clean", "robust"))]
-    what = f"{name} has no weights for {scale}x."
+    what = f"{name} has no weights for x{scale}."
     if name not in names:
         hint = did_you_mean(str(name), [AUTO, *shipped_names()])
         what = f"unknown model {name!r}{hint}."

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from a2f.batch.journal import Item, Journal
-from a2f.batch.plan import Layout, Wish, plan
+from a2f.batch.plan import Layout, ResumeOptions, plan
 from a2f.batch.sources import Scan, Shard
 from a2f.batch.work import Keeper, Recipe, Work
 from a2f.errors import A2FError
@@ -48,16 +48,18 @@ class Batch:
         path.write_bytes(content)
         return path
 
-    def run(self, wish: Wish | None = None, *, mark: str = "_x4", shard: Shard | None = None) -> list[str]:
+    def run(self, options: ResumeOptions | None = None, *, mark: str = "_x4", shard: Shard | None = None) -> list[str]:
         """A run; gives the notes."""
         self.worked.clear()
         with Journal(self.journal_path) as journal:
             scan = Scan(recursive=True, shard=shard)
             layout = Layout(mark=mark, output=str(self.out))
             files = scan.files([str(self.given)])
-            notes = plan(journal, files, layout, wish or Wish(resume=True), recipe=self.options)
+            notes = plan(journal, files, layout, options or ResumeOptions(resume=True), recipe=self.options)
             recipe = Recipe(text=self.options, sha256={})
-            keeper = Keeper(journal, recipe, overwrite=bool(wish and wish.overwrite), quarantine=self.root / "bad")
+            keeper = Keeper(
+                journal, recipe, overwrite=bool(options and options.overwrite), quarantine=self.root / "bad"
+            )
             for item in journal.todo():
                 keeper.do(item, self.enlarge, self.failed)
             journal.end()

@@ -56,7 +56,7 @@ def test_pages_in_order_and_everything_else_kept(run, tmp_path: Path) -> None:
     book = make(tmp_path / "book.cbz", {"02.jpg": PAGES["02.jpg"], **OTHERS, "01.png": PAGES["01.png"]})
     code, said = run("upscale", "book.cbz", "-s", 2)
     assert code == 0
-    assert "book.cbz: 2 pages enlarged, 3 other file(s) kept" in said
+    assert "book.cbz: 2 pages enlarged, 3 other files kept" in said
     with zipfile.ZipFile(tmp_path / "book_x2.cbz") as made, zipfile.ZipFile(book) as given:
         assert made.testzip() is None
         assert made.namelist() == given.namelist()

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from a2f.batch import database
-from a2f.batch.journal import MOST_STARTS, Journal
-from a2f.batch.plan import Wish
+from a2f.batch.journal import MAX_STARTS, Journal
+from a2f.batch.plan import ResumeOptions
 from a2f.errors import ImageReadError, JournalError, MemoryLimitError, OutputExistsError, UsageError, WriteError
 
 
@@ -88,7 +88,7 @@ def test_a_file_of_others_is_never_replaced(batch) -> None:
     assert batch.states() == {"a.png": "done", "b.png": "failed"}
     assert "exists" in str(batch.item("b.png").error)
     assert (batch.out / "b_x4.png").read_bytes() == b"mine"
-    batch.run(Wish(resume=True, overwrite=True))
+    batch.run(ResumeOptions(resume=True, overwrite=True))
     assert sorted(batch.worked) == ["a.png", "b.png"]
     assert (batch.out / "b_x4.png").read_bytes() == b"content{}"
 
@@ -97,7 +97,7 @@ def test_a_result_that_was_edited_is_left_and_told(batch) -> None:
     batch.put("a.png")
     batch.run()
     (batch.out / "a_x4.png").write_bytes(b"edited by hand")
-    assert "1 result(s) were changed since they were written" in batch.run()[0]
+    assert "kept 1 result edited after the run" in batch.run()[0]
     batch.put("a.png", b"changed too")
     batch.run()
     assert batch.item("a.png").state == "failed"
@@ -109,7 +109,7 @@ def test_results_of_a_run_without_a_journal_are_taken_as_they_are(batch) -> None
     batch.put("b.png")
     batch.out.mkdir()
     (batch.out / "a_x4.png").write_bytes(b"there before")
-    assert batch.run() == ["1 result(s) that were there before are left as they are"]
+    assert batch.run() == ["kept 1 result of earlier runs"]
     assert batch.worked == ["b.png"]
     assert batch.states() == {"a.png": "skipped", "b.png": "done"}
     (batch.out / "a_x4.png").unlink()
@@ -130,7 +130,7 @@ def test_bad_files_stay_in_quarantine_until_they_change(batch) -> None:
     os.utime(batch.given / "a.png", ns=(5, int(batch.item("a.png").version)))
     batch.run()
     assert batch.worked == []
-    batch.run(Wish(retry_failed=True))
+    batch.run(ResumeOptions(retry_failed=True))
     assert batch.worked == ["a.png"]
     batch.put("a.png", b"good now")
     batch.run()
@@ -153,7 +153,7 @@ def test_a_full_disk_ends_the_batch_and_nothing_is_lost(batch) -> None:
     full = WriteError("cannot write: No space left on device")
     full.__cause__ = OSError(errno.ENOSPC, "No space left on device")
     batch.fails = lambda work: full if work.source.name == "b.png" else None
-    with pytest.raises(WriteError, match="The batch ends here: free some space, then go on with resume=True"):
+    with pytest.raises(WriteError, match="The batch ends here: free some space, then continue with resume=True"):
         batch.run()
     batch.fails = lambda work: None
     batch.run()
@@ -170,7 +170,7 @@ def test_a_journal_that_cannot_grow_says_so_and_stays_whole(batch) -> None:
         (pages,) = journal.rows("PRAGMA page_count")[0]
         journal.rows(f"PRAGMA max_page_count = {pages}")  # what a full disk does to SQLite
         with (
-            pytest.raises(JournalError, match="full: free some space, then go on with resume=True"),
+            pytest.raises(JournalError, match="full: free some space, then continue with resume=True"),
             journal.writing() as base,
         ):
             base.executemany("INSERT INTO recipes (text) VALUES (?)", [(f"{i}" * 999,) for i in range(99)])
@@ -239,14 +239,14 @@ def test_a_file_that_ends_the_program_again_and_again_is_quarantined(batch) -> N
         return
 
     batch.fails = crash
-    for number in range(MOST_STARTS):
+    for number in range(MAX_STARTS):
         with pytest.raises(Crash):
             batch.run()
         assert batch.states()["b.png"] == ("todo" if number == 0 else "done"), "the others come first"
     batch.run()
     assert batch.worked == []
     assert batch.states() == {"poison.png": "quarantined", "b.png": "done"}
-    assert f"begun {MOST_STARTS} times" in str(batch.item("poison.png").error)
+    assert f"the program ended {MAX_STARTS} times" in str(batch.item("poison.png").error)
 
 
 def test_a_file_that_changes_while_it_is_read_makes_nothing(batch) -> None:
@@ -295,9 +295,9 @@ def test_a_journal_is_read_where_nothing_can_be_written(batch, monkeypatch: pyte
 
 def test_an_earlier_journal_is_not_ignored(batch) -> None:
     batch.put("a.png")
-    batch.run(Wish())
-    with pytest.raises(UsageError, match=r"tells of an earlier run \(1 done\): go on with it \(resume=True\)"):
-        batch.run(Wish())
+    batch.run(ResumeOptions())
+    with pytest.raises(UsageError, match=r"belongs to an earlier run \(1 done\): continue it with resume=True"):
+        batch.run(ResumeOptions())
 
 
 def test_what_is_no_journal(tmp_path: Path) -> None:
@@ -313,7 +313,7 @@ def test_what_is_no_journal(tmp_path: Path) -> None:
     base.close()
     with pytest.raises(JournalError, match="is a journal of another a2f"):
         Journal(newer)
-    with pytest.raises(JournalError, match="there is no journal"):
+    with pytest.raises(JournalError, match=r"missing\.sqlite' does not exist: give the file"):
         Journal(tmp_path / "missing.sqlite", read_only=True)
 
 

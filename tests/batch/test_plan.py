@@ -9,7 +9,7 @@ import pytest
 
 from a2f.batch.journal import Journal
 from a2f.batch.places import joined, sibling
-from a2f.batch.plan import Layout, Wish, plan
+from a2f.batch.plan import Layout, ResumeOptions, plan
 from a2f.batch.sources import Found, Scan, Shard
 from a2f.errors import UsageError
 
@@ -78,7 +78,7 @@ def test_an_input_is_never_a_target(batch) -> None:
     sources = [str(batch.put(name, PNG)) for name in ("a.png", "deep/a_x4.png")]
     layout = Layout(mark="_x4", output=str(batch.given / "deep"))
     with Journal(batch.journal_path) as journal, pytest.raises(UsageError, match=r"a_x4\.png is itself an input"):
-        plan(journal, Scan().files(sources), layout, Wish(), recipe="{}")
+        plan(journal, Scan().files(sources), layout, ResumeOptions(), recipe="{}")
 
 
 def test_results_of_earlier_runs_are_no_sources(batch) -> None:
@@ -86,7 +86,7 @@ def test_results_of_earlier_runs_are_no_sources(batch) -> None:
         batch.put(name, PNG)
     notes = batch.run()
     assert sorted(batch.worked) == ["a.png", "b_x2.png", "c.png"]
-    assert notes[0].startswith("2 file(s) left out")
+    assert notes[0].startswith("skipped 2 earlier results (names ending in _x4 or similar)")
 
 
 def test_what_is_passed_over_is_told(tmp_path: Path) -> None:
@@ -98,8 +98,8 @@ def test_what_is_passed_over_is_told(tmp_path: Path) -> None:
     scan = Scan()
     assert [found.below for found in scan.files([str(tmp_path)])] == ["a.png"]
     assert scan.notes() == [
-        f"{tmp_path}: skipped 2 .txt file(s), 1 broken link(s) or special file(s), 1 file(s) without a suffix, "
-        "1 folder(s) (-r includes them), 1 hidden file(s)"
+        f"{tmp_path}: skipped 2 .txt files, 1 broken link or special file, 1 file without a suffix, "
+        "1 folder (-r includes them), 1 hidden file"
     ]
 
 
@@ -117,7 +117,7 @@ def test_a_folder_that_cannot_be_read_does_not_end_the_search(tmp_path: Path, mo
     monkeypatch.setattr(os, "scandir", closed)
     scan = Scan(recursive=True)
     assert [found.below for found in scan.files([str(tmp_path)])] == ["open/a.png"]
-    assert scan.notes() == [f"{tmp_path}: skipped 1 folder(s) that cannot be read (Permission denied)"]
+    assert scan.notes() == [f"{tmp_path}: skipped 1 folder that cannot be read (Permission denied)"]
 
 
 def test_the_output_folder_is_not_looked_into(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_memory_does_not_grow_with_the_number_of_files(tmp_path: Path, monkeypat
     def grown(count: int) -> int:
         with Journal(tmp_path / f"{count}.sqlite") as journal:
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            plan(journal, files(count), layout, Wish(resume=True), recipe="{}")
+            plan(journal, files(count), layout, ResumeOptions(resume=True), recipe="{}")
             assert sum(1 for _ in journal.todo()) == count
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 
@@ -189,12 +189,12 @@ def test_names_that_differ_in_the_way_of_writing_an_accent_clash(batch) -> None:
 def test_files_with_one_target_are_quarantined_but_the_first_if_that_is_asked_for(batch) -> None:
     for name in ("a.png", "A.png", "b.png"):
         batch.put(name)
-    notes = batch.run(Wish(resume=True, quarantine_clashes=True))
+    notes = batch.run(ResumeOptions(resume=True, quarantine_clashes=True))
     states = batch.states()
     assert sorted(states.values()) == ["done", "done", "quarantined"]
     assert states["b.png"] == "done"
     (bad,) = [name for name, state in states.items() if state == "quarantined"]
     assert f"in/{bad}: its result would be written to" in notes[0]
     assert "rename it" in str(batch.item(bad).error)
-    assert batch.run(Wish(resume=True, quarantine_clashes=True)) == []
+    assert batch.run(ResumeOptions(resume=True, quarantine_clashes=True)) == []
     assert batch.worked == []

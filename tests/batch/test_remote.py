@@ -16,7 +16,7 @@ from PIL import Image
 from a2f.batch.archive import ArchiveTarget
 from a2f.batch.journal import Journal
 from a2f.batch.places import Places, ThisMachine, is_address
-from a2f.batch.plan import Layout, Wish, plan
+from a2f.batch.plan import Layout, ResumeOptions, plan
 from a2f.batch.sources import Scan
 from a2f.batch.work import Keeper, Recipe
 from a2f.errors import A2FError, ImageReadError, MissingExtraError, OutputExistsError, UsageError, WriteError
@@ -68,7 +68,7 @@ class Run:
     """One run from addresses to addresses; what is done is a copy."""
 
     def __init__(
-        self, batch, source: str, output: str, wish: Wish | None = None, *, places: Places | None = None
+        self, batch, source: str, output: str, options: ResumeOptions | None = None, *, places: Places | None = None
     ) -> None:
         batch.worked.clear()
         self.batch = batch
@@ -77,7 +77,7 @@ class Run:
         with Journal(batch.journal_path) as journal:
             files = places.files([source], Scan(recursive=True))
             layout = Layout(mark="_x4", output=output)
-            self.notes = plan(journal, files, layout, wish or Wish(resume=True), recipe="{}", places=places)
+            self.notes = plan(journal, files, layout, options or ResumeOptions(resume=True), recipe="{}", places=places)
             keeper = Keeper(journal, Recipe(text="{}", sha256={}), overwrite=False, places=places)
             for item in journal.todo():
                 keeper.do(item, batch.enlarge, self.failed)

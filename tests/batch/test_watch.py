@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from a2f.batch.journal import Journal
-from a2f.batch.plan import Layout, Wish, plan
+from a2f.batch.plan import Layout, ResumeOptions, plan
 from a2f.batch.sources import Scan
 from a2f.batch.watch import Arrivals
 from a2f.batch.work import Keeper, Recipe
@@ -32,7 +32,7 @@ class Watched:
         ready = list(self.arrivals.settled(self.now))
         self.batch.worked.clear()
         if ready:
-            plan(self.journal, ready, self.layout, Wish(resume=True), recipe="{}")
+            plan(self.journal, ready, self.layout, ResumeOptions(resume=True), recipe="{}")
             keeper = Keeper(self.journal, Recipe(text="{}", sha256={}), overwrite=False)
             for item in self.journal.todo():
                 keeper.do(item, self.batch.enlarge, lambda error: pytest.fail(str(error)))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from a2f.batch.journal import Item, Journal
-from a2f.batch.plan import Layout, Wish, plan
+from a2f.batch.plan import Layout, ResumeOptions, plan
 from a2f.batch.sources import Scan
 from a2f.batch.work import Keeper, Recipe, Work
 from a2f.errors import A2FError
@@ -46,7 +46,9 @@ def enlarge(work: Work) -> Ended:
 def main(given: str, out: str) -> None:
     with Journal(Path(out) / "journal.sqlite") as journal:
         recipe = Recipe(text="twice", sha256={})
-        plan(journal, Scan().files([given]), Layout(mark="", output=out), Wish(resume=True), recipe=recipe.text)
+        plan(
+            journal, Scan().files([given]), Layout(mark="", output=out), ResumeOptions(resume=True), recipe=recipe.text
+        )
         keeper = Keeper(journal, recipe, overwrite=False)
 
         def do(item: Item) -> None:

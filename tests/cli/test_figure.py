@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from a2f.cli.figure import figure
-from a2f.errors import UsageError
+from a2f.errors import OutputExistsError
 
 
 def run(*words: str | Path) -> Result:
@@ -31,8 +31,7 @@ def test_an_existing_figure_is_replaced_on_request_alone(tmp_path: Path) -> None
     path.write_bytes(b"mine")
     for words in (("cost",), ("network",), ("factors",), ("crops", "sd", "--data", tmp_path, "--picture", "a")):
         refused = run(*words, "-o", path)
-        assert isinstance(refused.exception, UsageError)
-        assert "exists: --overwrite replaces it" in str(refused.exception)
+        assert isinstance(refused.exception, OutputExistsError)
     assert path.read_bytes() == b"mine"
     assert run("network", "-o", path, "--overwrite").exit_code == 0
     assert path.read_bytes() != b"mine"

@@ -68,7 +68,11 @@ def test_resume_does_what_is_missing(run, folder: Path, tmp_path: Path) -> None:
     code, _, said = run(*UPSCALE, "--resume")
     assert code == 1, "a bad file is left"
     journal = Path("out/.a2f-journal.sqlite")
-    assert said == f"{journal}: 3 done, 1 quarantined, 0 to do; --retry-failed retries failed files\n"
+    assert said.splitlines() == [
+        f"{journal}: 3 done, 1 quarantined, 0 to do; --retry-failed retries failed files",
+        f"1 file of earlier runs still failed, so the exit code is not 0: a2f batch status {journal} lists them, "
+        "--retry-failed retries them",
+    ]
     photo(folder / "bad.png")
     (tmp_path / "out/a_x2.png").unlink()
     code, out, _ = run(*UPSCALE, "--resume", "--json")
@@ -91,10 +95,13 @@ def test_skip_existing_and_a_journal(run, folder: Path, tmp_path: Path) -> None:
     assert run(*UPSCALE)[0] == 0
     assert not list((tmp_path / "out").glob(".a2f*")), "no journal unless one is asked for"
     code, _, said = run(*UPSCALE, "--journal", "j.sqlite", "--skip-existing")
-    assert (code, said.splitlines()[0]) == (0, "3 result(s) that were there before are left as they are")
+    assert (code, said.splitlines()[0]) == (0, "kept 3 results of earlier runs")
     code, _, said = run(*UPSCALE, "--journal", "j.sqlite")
     assert code == 2
-    assert "tells of an earlier run (3 skipped): go on with it (--resume), or make all anew (--overwrite)" in said
+    assert (
+        "belongs to an earlier run (3 skipped): continue it with --resume, or process all files again with --overwrite"
+        in said
+    )
     code, _, said = run(*UPSCALE, "--journal", "j.sqlite", "--overwrite")
     assert "3 done" in said.splitlines()[-1]
 
@@ -157,7 +164,7 @@ def test_reports(run, folder: Path, tmp_path: Path) -> None:
     assert (folder / "bad.png").as_uri() in page.links
     assert any(text.startswith("in/bad.png is not an image") for text in page.texts)
     code, _, said = run("batch", "report", "out", "-o", "report.html")
-    assert (code, said) == (2, "error: report.html exists: --overwrite replaces it\n")
+    assert (code, said) == (3, "error: report.html exists: --overwrite replaces it, or choose another output\n")
 
     assert run("batch", "report", "out", "-o", "report.csv")[0] == 0
     rows = list(csv.DictReader(io.StringIO((tmp_path / "report.csv").read_text())))
@@ -174,8 +181,8 @@ def test_reports(run, folder: Path, tmp_path: Path) -> None:
         (["--shard", "3"], "write it as 3/8"),
         (["--watch", "--dry-run"], "leave out one of them"),
         (["--resume", "-o", "-"], "give a folder with -o"),
-        (["--resume", "-o", "a.png"], "with a journal give a folder"),
-        (["--resume", "-o", "s3://bucket"], "give it a place on this machine with --journal"),
+        (["--resume", "-o", "a.png"], "-o a.png is a file, but --resume needs a folder: give a folder with -o"),
+        (["--resume", "-o", "s3://bucket"], "name a file on this machine with --journal"),
         (["--journal", "j.sqlite", "-o", "https://x.org/"], "can only be read"),
     ],
 )
@@ -185,16 +192,72 @@ def test_requests_that_contradict_themselves(run, folder: Path, options: list[st
     assert said in told
 
 
+@pytest.mark.parametrize(
+    ("words", "needed_by"),
+    [
+        (["in", "--quarantine", "q"], "--quarantine"),
+        (["in", "--watch"], "--watch"),
+        (["in", "--shard", "1/2"], "--shard"),
+        (["in", "--journal", "j.sqlite"], "--journal"),
+        (["in", "--ray"], "--ray"),
+        (["s3://bucket/x.png"], "s3://bucket/x.png"),
+    ],
+)
+def test_a_file_as_the_output_is_refused_in_the_words_of_the_command(
+    run, folder: Path, words: list[str], needed_by: str
+) -> None:
+    code, _, said = run("upscale", "-o", "o.png", *words)
+    assert code == 2
+    assert said == f"error: -o o.png is a file, but {needed_by} needs a folder: give a folder with -o\n"
+
+
+def test_files_of_a2f_are_not_counted_as_skipped(run, folder: Path) -> None:
+    (folder / "bad.png").unlink()
+    (folder / "clip.mkv.a2f-parts").mkdir()
+    for words in (("--resume",), ("--skip-existing",), ("--journal", "in/mine.db", "--resume")):
+        for _ in range(2):
+            said = run("upscale", "in", "-s", 2, *words)[2]
+            assert [line for line in said.splitlines() if "skipped 1 folder" in line] == [
+                "in: skipped 1 folder (-r includes them)"
+            ]
+    (folder / ".mine").touch()
+    assert "1 hidden file" in run("upscale", "in", "-s", 2, "--resume")[2]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("in", "-o", "out", "--resume", "-m", "none.safetensors"),
+        ("in", "-o", "out", "--resume", "-s", "3", "-m", "sd-robust"),
+        ("empty", "-o", "out", "--resume"),
+        ("in", "in/deep/../a.png", "-o", "out", "--resume", "--ray", "127.0.0.1:1"),
+    ],
+)
+def test_a_batch_that_cannot_begin_leaves_no_journal(run, folder: Path, words: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    assert run("upscale", *words)[0] >= 2
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_files_that_failed_earlier_are_told_at_the_end(run, folder: Path) -> None:
+    run(*UPSCALE, "--resume")
+    photo(folder / "new.png")
+    code, _, said = run(*UPSCALE, "--resume")
+    assert code == 1
+    assert said.splitlines()[-1].startswith("1 file of earlier runs still failed, so the exit code is not 0: a2f batch")
+
+
 def test_a_folder_without_images(run, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     code, _, said = run("upscale", "empty", "-o", "out", "--resume")
-    assert (code, said) == (1, "error: empty: no images (-r looks into its folders too)\n")
+    assert (code, said) == (3, "error: empty: no images (-r includes subfolders)\n")
 
 
 @pytest.mark.parametrize("given", ["nowhere.sqlite", "in"])
 def test_no_journal(run, folder: Path, given: str) -> None:
     code, _, said = run("batch", "status", given)
-    assert code == 1
+    assert code == 3
     assert "a2f upscale --resume" in said
 
 

@@ -62,7 +62,7 @@ def test_too_little_memory_fails_with_the_least_and_writes_nothing(photo: Path, 
         (["--dtype", "fast", "--engine", "torch"], "leave out engine torch"),
         (["--gates", "none"], "exact"),
         (["--dtype", "fast", "--engine", "onnxruntime"], "leave out engine onnxruntime"),
-        (["--dtype", "fast", "--gates", "exact"], "sampled gates"),
+        (["--dtype", "fast", "--gates", "exact"], "has no exact gates"),
     ],
 )
 def test_senseless_requests(photo: Path, options: list[str], message: str) -> None:

@@ -374,7 +374,7 @@ def test_one_archive_serves_several_parts_and_nothing_is_fetched_twice(
 ) -> None:
     hr, lr = parts_of(server, tar_of_a_set())
     download((hr,), tmp_path, listener=ear.listener)
-    assert ear.told[-1] == f"{tmp_path / 'Set/HR'}: 1 file(s)"
+    assert ear.told[-1] == f"{tmp_path / 'Set/HR'}: 1 file"
     download((hr, lr), tmp_path, listener=ear.listener)
     assert (tmp_path / "Set/LR_bicubic/X4/ax4.png").exists()
     assert f"{tmp_path / 'Set/HR'} exists already: not changed" in ear.told

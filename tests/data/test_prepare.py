@@ -171,7 +171,7 @@ def test_bad_and_small_files_stop_nothing(tmp_path: Path) -> None:
     (source / "gone.png").symlink_to("nowhere.png")
     Image.fromarray(noise(15, 90)).save(source / "small.png")
     todo = find_sources(source, tmp_path / "dst", SMALL)
-    assert todo.notes == ("1 file(s) skipped that are no images by their names: .txt (1)",)
+    assert todo.notes == ("skipped 1 file without an image suffix: .txt (1)",)
     results = {r.source: r for r in run(todo, jobs=1)}
     assert {name for name, r in results.items() if r.status == "failed"} == {
         "a_empty.png", "text.jpg", "cut.png", "gone.png",
@@ -234,7 +234,7 @@ def test_sources_that_are_gone_leave_their_files_until_others_take_the_names(tmp
     (source / "deep/p1.png").unlink()
     Image.fromarray(noise(48, 48, 7)).save(source / "p0.webp", lossless=True)
     todo = find_sources(source, folder, SMALL)
-    assert todo.notes == (f"2 image(s) of the index are no longer in {source}; their outputs are kept",)
+    assert todo.notes == (f"no longer in {source}: 2 images of the index; the outputs are kept",)
     list(run(todo, jobs=1))
     images = {i["source"]: i for i in json.loads((folder / "index.json").read_text())["images"]}
     assert {o["path"] for o in images["p0.webp"]["outputs"]} >= {"HR/p0_s001.png"}

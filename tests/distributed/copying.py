@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from a2f.batch.journal import Item, Journal
-from a2f.batch.plan import Layout, Wish, plan
+from a2f.batch.plan import Layout, ResumeOptions, plan
 from a2f.batch.sources import Scan
 from a2f.batch.work import Keeper, Notes, Recipe, Work
 from a2f.distributed.cluster import RayCrew, Share, connect, disconnect, memory_of_each
@@ -73,7 +73,7 @@ class Copying:
 def begin(journal: Journal, given: Path, out: Path) -> list[str]:
     """Begin a run over a folder."""
     files = Scan().files([str(given)])
-    return plan(journal, files, Layout(mark="", output=str(out)), Wish(resume=True), recipe=RECIPE.text)
+    return plan(journal, files, Layout(mark="", output=str(out)), ResumeOptions(resume=True), recipe=RECIPE.text)
 
 
 def drive(address: str, given: Path, out: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.distributed.copying import begin
 
-from a2f.batch.journal import MOST_STARTS, Facts, Item, Journal
+from a2f.batch.journal import MAX_STARTS, Facts, Item, Journal
 from a2f.distributed.bench import End, Whole
 from a2f.distributed.driver import Answered, Driver, Event, Lost, Opened
 from a2f.errors import A2FError, WriteError
@@ -112,7 +112,7 @@ class Run:
             self.crew,
             lost=lambda item, error: f"lost: {error}",
             note=self.notes.append,
-            set_apart=lambda item, reason: self.apart.append((Path(item.source).stem, reason)),
+            copy_to_quarantine=lambda item, reason: self.apart.append((Path(item.source).stem, reason)),
         )
         return self
 
@@ -170,9 +170,9 @@ def test_machines_that_leave_count_against_a_file_only_in_the_end(tmp_path: Path
     with Run(tmp_path, ["leave", "a"], room=lambda: 1) as run:
         assert set(run.outcomes()) == {"leave", "a"}
         rows = run.rows()
-        assert rows["leave"] == ("quarantined", MOST_STARTS)
+        assert rows["leave"] == ("quarantined", MAX_STARTS)
         assert rows["a"][0] == "done"
-        assert f"begun {MOST_STARTS} times" in run.journal.find(str(run.given / "leave.png")).error
+        assert f"begun {MAX_STARTS} times" in run.journal.find(str(run.given / "leave.png")).error
 
 
 def test_what_was_lost_comes_after_all_others(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def test_command(data: Path, tmp_path: Path) -> None:
         assert drawn.height > 6 * 180
     assert run(*given, "--sheet", sheet, "--overwrite").exit_code == 0
     for more, message in [
-        (["--sheet", sheet], "exists: --overwrite replaces it"),
+        (["--sheet", sheet], "exists: overwrite=True replaces it"),
         (["--pictures", "a"], "add --sheet"),
         (["--jpeg", "75,best"], "'best': give qualities from 1 to 100, or clean"),
         (["--jpeg", "101"], "'101': give qualities"),

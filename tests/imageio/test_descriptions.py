@@ -372,7 +372,7 @@ def test_other_witnesses_see_the_ratio() -> None:
 def test_formats_without_a_place_for_it_say_so(tmp_path: Path) -> None:
     for suffix in ("webp", "bmp", "gif", "ppm", "avif"):
         with pytest.warns(UserWarning, match=r"the shape of the pixels \(resolutions 2 : 1\)"):
-            upscale(GOLDEN / "png_aspect_2to1.png", scale=2, output=tmp_path / f"out.{suffix}")
+            upscale(GOLDEN / "png_aspect_2to1.png", scale=2, output=tmp_path / f"out.{suffix}", force=True)
 
 
 def test_a_pil_image_tells_its_new_size() -> None:

@@ -160,7 +160,7 @@ def test_segments_that_are_not_known_are_told() -> None:
 def test_second_pictures_of_mpo_are_told() -> None:
     out = io.BytesIO()
     photo().save(out, "MPO", save_all=True, append_images=[photo().rotate(180)])
-    assert any("1 further picture(s)" in note for note in read_image(out.getvalue()).notes)
+    assert any("1 further picture" in note for note in read_image(out.getvalue()).notes)
 
 
 # --- TIFF ---------------------------------------------------------------------------------------------------------

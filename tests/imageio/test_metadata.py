@@ -12,7 +12,7 @@ from PIL import Image, ImageCms, IptcImagePlugin
 from a2f.errors import LossyFormatError
 from a2f.imageio import Metadata, Picture, encode_image, read_image
 from a2f.imageio.exif import dpi_of_exif, plain_exif, updated_exif, with_resolution
-from a2f.imageio.formats import MOST_JPEG_PROFILE, left_out_note
+from a2f.imageio.formats import MAX_JPEG_PROFILE, left_out_note
 from a2f.imageio.iptc import records_of
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -350,7 +350,7 @@ def test_metadata_does_not_touch_the_pixels() -> None:
 
 
 def test_a_profile_that_no_jpeg_holds() -> None:
-    longer = [SRGB.ljust(MOST_JPEG_PROFILE + more, b"\0") for more in (0, 1)]
+    longer = [SRGB.ljust(MAX_JPEG_PROFILE + more, b"\0") for more in (0, 1)]
     fits, long = (struct.pack(">I", len(icc)) + icc[4:] for icc in longer)  # their length is in their headers
     blob = encode_image(Picture(pixels=colours(), metadata=Metadata(icc=fits)), format="jpeg")
     assert b"ICC_PROFILE\0\xff\xff" in blob  # the last of 255 parts

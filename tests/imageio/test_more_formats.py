@@ -177,7 +177,7 @@ def test_heic_with_more_pictures() -> None:
     file.save(out, quality=90)
     picture = read_image(out.getvalue(), name="burst.heic")
     assert picture.size == (56, 40)
-    assert picture.notes == ("burst.heic holds 1 more picture(s); only the main one is read",)
+    assert picture.notes == ("burst.heic holds 1 more picture; only the main one is read",)
 
 
 # --- content, names, limits, extras --------------------------------------------------------------------------------
@@ -373,8 +373,8 @@ def test_an_exr_tells_what_it_leaves_out() -> None:
     channels = {**planes(values, "RGBA"), "Z": values[..., 0].copy(), "diffuse.R": values[..., 0].copy()}
     picture = read_image(exr_file(channels), name="a.exr")
     assert picture.notes == (
-        "a.exr holds 2 more channel(s) (Z, diffuse.R): left out",
-        "a.exr has 1 pixel(s) that shine where alpha is 0: they go dark",
+        "a.exr holds 2 more channels (Z, diffuse.R): left out",
+        "a.exr has 1 pixel brighter than black where alpha is 0: they become black",
     )
     layers = {f"view.{key}": plane for key, plane in planes(light(3), "RGB").items()}
     assert read_image(exr_file(layers), name="a.exr").notes == (
@@ -448,7 +448,7 @@ def test_dds_with_compression_and_mipmaps() -> None:
     struct.pack_into("<I", blob, 8, struct.unpack_from("<I", blob, 8)[0] | 0x20000)
     struct.pack_into("<I", blob, 28, 4)
     assert read_image(bytes(blob), name="wall.dds").notes == (
-        "wall.dds holds 3 smaller picture(s) of itself (mipmaps): left out",
+        "wall.dds holds 3 smaller pictures of itself (mipmaps): left out",
     )
 
 

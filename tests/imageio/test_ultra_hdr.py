@@ -75,7 +75,7 @@ def test_a_cut_gain_map_costs_nothing_and_a_cut_picture_is_cut() -> None:
 
 def test_further_pictures_films_and_tails_are_told() -> None:
     cases = {
-        jpeg() + jpeg(1) + jpeg(2): "2 further picture(s)",
+        jpeg() + jpeg(1) + jpeg(2): "2 further pictures",
         jpeg() + b"\0\0\0\x18ftypmp42" + b"\xff\xd8\xff moov " * 40: "a short film",
         jpeg() + b"SEFHe" * 9: "45 bytes behind its picture",
     }

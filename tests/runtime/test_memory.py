@@ -21,7 +21,7 @@ from a2f.runtime.memory import Memory
 from a2f.runtime.opening import open_engine
 from a2f.runtime.options import EngineOptions
 from a2f.runtime.plan import Pieces, Tiles, Whole, plan_tiles, smallest_tiles, whole_bytes
-from a2f.upscaler import UNWATCHED, Control
+from a2f.upscaler import NO_CONTROL, Control
 from a2f.variants import config_of
 from a2f.weights import find_shipped, read_weights
 
@@ -146,7 +146,7 @@ def test_features_go_to_a_file_when_they_do_not_fit(weights) -> None:
 def test_a_plan_never_takes_more_than_the_budget_and_there_is_one_from_the_least_on(weights) -> None:
     for gates, kind in (("exact", Tiles), ("sampled", Pieces)):
         engine = load_engine(weights, threads=2, gates=gates)
-        least = engine.least_bytes((2000, 1500))
+        least = engine.min_bytes((2000, 1500))
         for budget in (least, least + 10**6, 3 * least, 30 * least):
             plan = engine.plan((2000, 1500), budget)
             assert plan.needed_bytes <= budget
@@ -222,7 +222,7 @@ def test_a_run_waits_for_memory_that_others_hold(monkeypatch) -> None:
     monkeypatch.setattr(memory, "resident_bytes", lambda: 0)
     shared, asked = Memory(100), count()
 
-    def take(count_: int, control: Control = UNWATCHED) -> bool:
+    def take(count_: int, control: Control = NO_CONTROL) -> bool:
         with shared.take(count_, control):
             return True
 

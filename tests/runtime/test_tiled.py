@@ -29,7 +29,7 @@ from a2f.runtime.onnx import onnx_steps
 from a2f.runtime.pieces import PieceRunner, sampled_gates
 from a2f.runtime.plan import Pieces, Tiles, Whole
 from a2f.runtime.tiled import Steps, Tiler, rows_of, run_tiles
-from a2f.upscaler import UNWATCHED, Control
+from a2f.upscaler import NO_CONTROL, Control
 from a2f.variants import ABLATIONS, VARIANTS, config_of
 from a2f.weights import Weights, find_shipped, read_weights
 
@@ -71,7 +71,7 @@ def tiled(steps: Steps, image: np.ndarray, *, tile: tuple[int, int], band: int, 
         return np.concatenate(list(run), axis=1)
 
 
-def bands_of(engine: Engine, image: np.ndarray, control: Control = UNWATCHED) -> list[np.ndarray]:
+def bands_of(engine: Engine, image: np.ndarray, control: Control = NO_CONTROL) -> list[np.ndarray]:
     """What a run gives, band by band."""
     plan = engine.plan((image.shape[1], image.shape[0]), engine.memory.budget())
     return list(engine.run(image, plan, control))

@@ -739,7 +739,7 @@ def test_command_line_errors(tmp_path: Path, monkeypatch, capsys) -> None:
         monkeypatch.setattr(sys, "argv", ["a2f", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
             main()
-        assert stop.value.code in (1, 2)
+        assert stop.value.code in (2, 3)
         said = capsys.readouterr().err
         assert message in said
         assert "Traceback" not in said

@@ -290,13 +290,13 @@ def test_transparency_of_vp9_is_kept_or_refused(tmp_path: Path) -> None:
         seen = alpha_of_frames(tmp_path / name, decoder)
         assert len(seen) == 10 * 64 * 48 * side**2, name
         assert {abs(level - 102) <= 2 for level in seen} == {True}, name
-    with pytest.raises(LossyFormatError, match=r"vp9 cannot hold transparency .*choose \.webm"):
+    with pytest.raises(LossyFormatError, match=r"vp9 cannot store transparency .*choose \.webm"):
         enlarged(given, tmp_path / "e.mp4")
     for codec in ("h264", "hevc", "av1"):
         with pytest.raises(LossyFormatError, match="transparency"):
             enlarged(given, tmp_path / "e.mkv", codec=codec)
     ffmpeg("-i", tmp_path / "c.mkv", "-c:v", "ffv1", "-pix_fmt", "gbrap", tmp_path / "rgb.mkv")
-    with pytest.raises(LossyFormatError, match="vp9 cannot hold RGB without chroma of gbrap: choose codec='ffv1'"):
+    with pytest.raises(LossyFormatError, match=r"vp9 cannot store RGB \(pixel format gbrap\): choose codec='ffv1'"):
         enlarged(tmp_path / "rgb.mkv", tmp_path / "e.webm", codec="vp9")
     enlarged(tmp_path / "rgb.mkv", tmp_path / "e.webm", codec="vp9", force=True)
     enlarged(given, tmp_path / "e.mkv", codec="h264", force=True)

@@ -103,7 +103,7 @@ def test_parts_of_other_options_are_neither_used_nor_lost(
             enlarged(given, output, crf=40)
     parts = {path: path.read_bytes() for path in folder_of(output).glob("*.part")}
     assert parts
-    with pytest.raises(WriteError, match="holds finished frames of another input, other options"):
+    with pytest.raises(WriteError, match="contains finished frames of another input, other options"):
         enlarged(given, output, crf=20)
     assert {path: path.read_bytes() for path in folder_of(output).glob("*.part")} == parts
     assert enlarged(given, output, crf=20, overwrite=True).resumed == 0
@@ -136,7 +136,7 @@ def test_a_folder_of_that_name_with_other_files_is_left_alone(given: Path, tmp_p
     output = tmp_path / "large.mkv"
     folder_of(output).mkdir()
     (folder_of(output) / "diary.txt").write_text("mine")
-    with pytest.raises(WriteError, match="something else"):
+    with pytest.raises(WriteError, match="contains other files"):
         enlarged(given, output)
     assert (folder_of(output) / "diary.txt").read_text() == "mine"
 

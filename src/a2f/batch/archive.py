@@ -1,4 +1,4 @@
-"""Results in a ZIP archive on this machine: gathered in a folder beside it, and packed at the end of a run."""
+"""Results in a ZIP archive on this machine: collected in a folder beside it, and packed at the end of a run."""
 
 import contextlib
 import io
@@ -20,38 +20,38 @@ SCHEME = "zip://"
 
 
 class ByteStream(io.RawIOBase):
-    """What an archive is written to; it cannot go back, so that the parts can be given away at once."""
+    """A stream for writing an archive; it cannot seek, so parts can be yielded at once."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
 
     def writable(self) -> bool:
-        """Yes."""
+        """True."""
         return True
 
     def write(self, data: object) -> int:
-        """Take some bytes."""
+        """Add bytes."""
         self._parts.append(bytes(data))  # type: ignore[call-overload]
         return len(self._parts[-1])
 
     def taken(self) -> bytes:
-        """What has been written since the last call."""
+        """The bytes since the last call."""
         parts, self._parts = self._parts, []
         return b"".join(parts)
 
 
 class ArchiveTarget:
-    """`Places` whose results are in an archive; sources are wherever `others` finds them.
+    """`Places` whose results are in an archive; sources are in `others`.
 
-    Results wait in a hidden folder beside the archive until `pack`. A run that is killed leaves that folder, and the
-    next one goes on with it; the archive is replaced whole or not at all.
+    Results are kept in a hidden folder beside the archive until `pack`. A killed run leaves the folder; the next run
+    continues with it. The archive is replaced completely or not at all.
 
     Args:
-        address: of a folder in the archive: ``zip://::results.zip`` or ``zip://folder::results.zip``.
+        address: address of a folder in the archive: ``zip://::results.zip`` or ``zip://folder::results.zip``.
         others: places of the sources.
 
     Raises:
-        UsageError: if it does not lie on this machine.
+        UsageError: if the archive is not on this machine.
     """
 
     def __init__(self, address: str, others: Places) -> None:
@@ -67,13 +67,13 @@ class ArchiveTarget:
         return self.others.files(inputs, scan)
 
     def state(self, address: str) -> State | None:
-        """Size and version; a result in the archive has no other version than its size."""
+        """Size and version; results in the archive have an empty version."""
         if not self._is_inside(address):
             return self.others.state(address)
         return self.states(self.address)(address)
 
     def states(self, folder: str) -> Callable[[str], State | None]:
-        """As `state`; the archive is read once."""
+        """A function like `state` that reads the archive once."""
         packed = self._packed()
 
         def state(address: str) -> State | None:
@@ -86,7 +86,7 @@ class ArchiveTarget:
 
     @contextlib.contextmanager
     def reading(self, address: str) -> Iterator[Path]:
-        """A file on this machine with all that the source holds."""
+        """A local file with the content of the source."""
         if not self._is_inside(address):
             with self.others.reading(address) as path:
                 yield path
@@ -103,11 +103,11 @@ class ArchiveTarget:
 
     @contextlib.contextmanager
     def writing(self, address: str) -> Iterator[Path]:
-        """A file that waits for `pack`."""
+        """A file in the hidden folder, for `pack`."""
         yield self._waiting / self._inner(address)
 
     def pack(self) -> None:
-        """Put all that waits into the archive, beside what it holds.
+        """Add all files of the hidden folder to the archive.
 
         Raises:
             WriteError: if the archive cannot be written.
@@ -144,7 +144,7 @@ class ArchiveTarget:
         try:
             return zipfile.ZipFile(self.path)
         except zipfile.BadZipFile as error:
-            raise WriteError(f"{self.path} is no ZIP archive: give another -o") from error
+            raise WriteError(f"{self.path} is not a ZIP archive: give another -o") from error
         except OSError as error:
             raise ImageReadError(f"cannot read {self.path}: {error.strerror or error}") from error
 
@@ -154,7 +154,7 @@ class ArchiveTarget:
     def _inner(self, address: str) -> str:
         inner = address.removeprefix(SCHEME).removesuffix(self._end).strip("/")
         if os.path.isabs(inner) or ".." in inner.split("/"):
-            raise WriteError(f"{address} would lie outside of the archive")
+            raise WriteError(f"{address} would be outside the archive")
         return inner
 
 

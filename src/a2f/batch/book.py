@@ -1,4 +1,4 @@
-"""Comic books (CBZ): a ZIP archive whose pages are enlarged, and whose other files are kept."""
+"""Comic books (CBZ): ZIP archives whose pages are enlarged and whose other files are kept."""
 
 import zipfile
 from collections.abc import Callable, Iterator
@@ -11,19 +11,19 @@ from a2f.files import Parts
 from a2f.imageio.formats import FORMATS, is_image_name
 from a2f.pipeline import BOOK
 
-MOST_PAGE_BYTES = 2**30  # more in one page is no page
+MAX_PAGE_BYTES = 2**30  # more in one page is no page
 READ_BYTES = 2**20  # at a time, of what is no page
 
 
 @dataclass(kw_only=True)
 class Book:
-    """A comic book to enlarge, page after page.
+    """A comic book, enlarged page by page.
 
     Attributes:
         source: the file.
-        format: of the pages of the result; None keeps that of each page.
-        pages: how many pages have been enlarged.
-        others: how many other files have been kept.
+        format: format of the enlarged pages; None for the format of each page.
+        pages: number of enlarged pages.
+        others: number of other files.
     """
 
     source: Path
@@ -32,16 +32,16 @@ class Book:
     others: int = field(default=0, init=False)
 
     def parts(self, enlarge: Callable[[bytes, str], bytes]) -> Parts:
-        """The enlarged book, from its beginning; one page is in memory at a time.
+        """The parts of the enlarged book; one page is in memory at a time.
 
         Pages and other files keep their order, names, times and compression. With `format`, pages get its suffix.
 
         Args:
-            enlarge: makes the file of an enlarged page of the file of a page and its name.
+            enlarge: takes the file and the name of a page, and returns the file of the enlarged page.
 
         Raises:
-            ImageReadError: if it is no archive, damaged or encrypted, or holds no page; what `enlarge` raises comes
-                through.
+            ImageReadError: if the file is no archive, is damaged or encrypted, or has no page; also the errors of
+                `enlarge`.
         """
         try:
             with zipfile.ZipFile(self.source) as given:
@@ -69,7 +69,7 @@ class Book:
         yield stream.taken()
 
     def _page(self, given: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
-        if entry.file_size > MOST_PAGE_BYTES:
+        if entry.file_size > MAX_PAGE_BYTES:
             raise ImageReadError(f"{self.source}: {entry.filename} has {entry.file_size:,} bytes: that is no page")
         return given.read(entry)
 
@@ -84,14 +84,14 @@ def _is_page(entry: zipfile.ZipInfo) -> bool:
 
 
 def _like(entry: zipfile.ZipInfo, name: str) -> zipfile.ZipInfo:
-    """A new entry with the name, and with what the old one tells beside its size."""
+    """A new entry with this name and the other properties of the old one, except its size."""
     made = zipfile.ZipInfo(name, entry.date_time)
     made.compress_type, made.external_attr, made.comment = entry.compress_type, entry.external_attr, entry.comment
     return made
 
 
 def _kept(given: zipfile.ZipFile, entry: zipfile.ZipInfo, made: zipfile.ZipFile, stream: ByteStream) -> Iterator[bytes]:
-    """Copy a file that is no page."""
+    """Copy a file that is not a page."""
     if entry.is_dir():
         made.writestr(_like(entry, entry.filename), b"")
         return

@@ -1,4 +1,4 @@
-"""Opening the database of a journal: for one run at a time, or to look at it, wherever it lies."""
+"""Open the database of a journal: for writing by one run at a time, or for reading."""
 
 import os
 import shutil
@@ -11,14 +11,16 @@ from a2f.errors import Hint, JournalError, WriteError
 from a2f.files import make_folder
 from a2f.lock import hold
 
-CACHE_KIB = 24_000  # of memory at most for pages of the database
+# files of a journal: the database, the files that SQLite keeps beside it, and the lock
+JOURNAL_ENDINGS = ("", "-wal", "-shm", "-journal", ".lock", ".lock-journal")
+CACHE_KIB = 24_000  # memory for pages of the database
 
 
 def open_database(path: Path, *, read_only: bool) -> sqlite3.Connection:
-    """Open a database, which is made if it is missing, unless `read_only`.
+    """Open a database. It is made if it is missing, unless `read_only`.
 
     Raises:
-        JournalError: if it cannot be opened or is none.
+        JournalError: if it cannot be opened or is no database.
     """
     try:
         base = sqlite3.connect(
@@ -30,15 +32,15 @@ def open_database(path: Path, *, read_only: bool) -> sqlite3.Connection:
         if not read_only:
             base.execute("PRAGMA journal_mode = WAL")
             base.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-            base.execute("PRAGMA synchronous = FULL")  # what is told as done survives a power cut too
+            base.execute("PRAGMA synchronous = FULL")  # recorded results survive a power cut
         base.execute("SELECT 1 FROM sqlite_master").fetchone()
     except sqlite3.DatabaseError as error:
         raise JournalError(f"cannot open the journal {path}: {error}") from error
     return base
 
 
-def look_into(path: Path) -> sqlite3.Connection:
-    """Open a journal for reading; where its folder cannot be written, as SQLite wants, by a copy in memory."""
+def open_read_only(path: Path) -> sqlite3.Connection:
+    """Open a journal for reading; as a copy in memory if its folder cannot be written, which SQLite needs."""
     try:
         return open_database(path, read_only=True)
     except JournalError:
@@ -59,18 +61,18 @@ def look_into(path: Path) -> sqlite3.Connection:
 
 
 def copy_journal(path: Path, copy: Path) -> None:
-    """Copy a journal, even one that a run is writing, so that a plan may be tried on the copy.
+    """Copy a journal, even while a run writes it, for a dry run.
 
     Args:
-        path: of the journal; nothing is copied if it is missing.
-        copy: of a new file.
+        path: the journal; nothing is copied if it is missing.
+        copy: path of the copy.
 
     Raises:
         JournalError: if it cannot be read.
     """
     if not path.exists():
         return
-    with closing(look_into(path)) as base, closing(sqlite3.connect(copy)) as made:
+    with closing(open_read_only(path)) as base, closing(sqlite3.connect(copy)) as made:
         try:
             base.backup(made)
         except sqlite3.Error as error:
@@ -78,12 +80,12 @@ def copy_journal(path: Path, copy: Path) -> None:
 
 
 def lock_of(path: Path) -> Path:
-    """The file that a run holds."""
+    """The lock file of a journal."""
     return path.with_name(path.name + ".lock")
 
 
 def hold_journal(path: Path, *, patience_s: float = 1) -> sqlite3.Connection:
-    """Keep other runs away for as long as this connection lives; the system ends that with the process."""
+    """Lock a journal until the connection is closed; the system releases the lock when the process ends."""
     make_folder(path.parent)
     try:
         holder = hold(lock_of(path), patience_s=patience_s)

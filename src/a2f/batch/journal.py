@@ -1,8 +1,8 @@
-"""The journal of a batch: what was made of which file, in an SQLite database that survives a kill.
+"""The journal of a batch: the state of each file, in an SQLite database that survives a kill.
 
-An item goes from ``todo`` to ``running`` and ends as ``done``, ``skipped``, ``failed`` (the surroundings failed: a full
-disk, a network) or ``quarantined`` (the file itself is bad). Before the result gets its name, the journal knows the
-checksum of what is about to appear. So a later run can tell its own files from those of others, whenever it was killed.
+An item goes from ``todo`` to ``running`` and ends as ``done``, ``skipped``, ``failed`` (memory, a disk or the network
+failed) or ``quarantined`` (the file itself is bad). The journal stores the checksum of a result before the result gets
+its name. So the next run can distinguish its own files from others after a kill at any time.
 """
 
 import os
@@ -10,19 +10,19 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from a2f.batch.database import hold_journal, lock_of, look_into, open_database
+from a2f.batch.database import JOURNAL_ENDINGS, hold_journal, lock_of, open_database, open_read_only
 from a2f.errors import Hint, JournalError
 
 FORMAT = 1
-PAGE = 500  # items that are held in memory at a time
-MOST_STARTS = 5  # of an item that never came to an end: it may be what ends the program
+PAGE = 500  # items in memory at a time
+MAX_STARTS = 5  # of an item without an end; the item may be what ends the program
 
-GO_ON = Hint(text="free some space, then go on with {option}", option="resume", value=True)
+RESUME_HINT = Hint(text="free some space, then continue with {option}", option="resume", value=True)
 
 State = Literal["todo", "running", "done", "skipped", "failed", "quarantined"]
 STATES: tuple[State, ...] = ("todo", "running", "done", "skipped", "failed", "quarantined")
@@ -66,31 +66,31 @@ CREATE INDEX items_todo ON items (state, starts, weight DESC, id);
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One file of a batch, as the journal knows it.
+    """One file of a batch in the journal.
 
     Attributes:
-        id: in this journal.
+        id: number in this journal.
         source: path or address of the picture.
         target: path or address of the result.
         bytes: size of the source file.
-        version: changes when the source does: its time, or the tag that an object store gives it.
-        weight: about how many pixels it has, for the order.
-        sha256: checksum of the source; None before its first end.
-        state: how far it is.
-        starts: how often it was begun without an end since.
-        tries: how often it was begun at all.
-        placing: checksum of the result that was about to appear when the journal last heard of it.
-        output_sha256: checksum of the result; None where there is none.
+        version: time of the source, or its tag in an object store; it changes with the content.
+        weight: estimated number of pixels, for the order.
+        sha256: checksum of the source; None if it was never processed.
+        state: the state.
+        starts: number of starts since the last end.
+        tries: number of all starts.
+        placing: checksum of a complete result that may not have its name yet.
+        output_sha256: checksum of the result; None if there is none.
         output_bytes: size of the result.
-        output_version: as `version`, of the result.
-        recipe: number of the options that the result was made with; None for a file that was there before.
-        width: of the result.
-        height: of the result.
-        model: what enlarged it, in its first pass.
-        model_sha256: checksum of the weights of all passes.
-        seconds: that it took.
-        ended: when it came to an end, seconds since 1970.
-        error: why it failed.
+        output_version: version of the result, see `version`.
+        recipe: number of the options of the result; None for a file that existed before.
+        width: width of the result.
+        height: height of the result.
+        model: model of the first pass.
+        model_sha256: checksums of the weights of all passes.
+        seconds: duration.
+        ended: time of the end, seconds since 1970.
+        error: reason of the failure.
     """
 
     id: int
@@ -119,16 +119,16 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What a result was made of and by.
+    """The source and the options of a result.
 
     Attributes:
-        bytes: size of the source that was read.
-        version: of that source, as `Item.version`.
-        sha256: its checksum.
+        bytes: size of the source.
+        version: version of the source, see `Item.version`.
+        sha256: checksum of the source.
         recipe: number of the options.
-        size: width and height of the result; None for what is no single picture.
-        model: what enlarged it, in its first pass.
-        model_sha256: checksums of the weights of all passes, with commas between them.
+        size: width and height of the result; None if it is not a single picture.
+        model: model of the first pass.
+        model_sha256: checksums of the weights of all passes, separated by commas.
     """
 
     bytes: int
@@ -144,7 +144,7 @@ _COLUMNS = ", ".join(Item.__dataclass_fields__)
 
 
 def as_stored(path: str) -> str | bytes:
-    """A path for the database: as bytes where it is no Unicode text, which file systems allow."""
+    """A path for the database, as bytes if it is not valid Unicode, which file systems allow."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -158,23 +158,26 @@ def _item(row: tuple[Any, ...]) -> Item:
 
 
 class Journal:
-    """An open journal; safe to share between threads, and closed to other runs while it is open for writing.
+    """An open journal; safe to share between threads. Other runs cannot use it while it is open for writing.
 
     Args:
-        path: of the database. It is made if it is missing, unless `read_only`.
-        read_only: look only, as `a2f batch status` does, even while a run is writing.
+        path: path of the database. It is made if it is missing, unless `read_only`.
+        read_only: only read it, for example for `a2f batch status`, even while a run writes.
+        name: path to print in messages, if the database is a copy; None for `path`.
 
     Raises:
-        JournalError: if the file is missing, no journal, of a newer a2f, in use by another run, or cannot be written.
+        JournalError: if the file is missing, is no journal, belongs to a newer a2f, is in use, or cannot be written.
     """
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False, name: Path | None = None) -> None:
         self.path, self._mutex, self._together = path, threading.RLock(), False
+        self.name = name or path
         self.is_new = not path.exists()
+        self._made_folder = not path.parent.exists()
         if self.is_new and read_only:
-            raise JournalError(f"there is no journal {path}: give the file that a2f upscale --resume has written")
+            raise JournalError(f"the journal '{path}' does not exist: give the file that a2f upscale --resume has made")
         self._holder = None if read_only else hold_journal(path)
-        self._base = look_into(path) if read_only else open_database(path, read_only=False)
+        self._base = open_read_only(path) if read_only else open_database(path, read_only=False)
         with self._told():
             if self.is_new or not self._base.execute("SELECT 1 FROM sqlite_master").fetchone():
                 self._make()
@@ -192,18 +195,30 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Close the database, and let other runs have it."""
+        """Close the database and release it for other runs."""
         with self._mutex:
             self._base.close()
             if self._holder is not None:
                 self._holder.close()
 
+    def discard(self) -> None:
+        """Close a journal that this object has made, and remove its files, unless work on a file has begun."""
+        if not self.is_new or self.rows("SELECT 1 FROM items WHERE tries > 0 OR state <> 'todo' LIMIT 1"):
+            return
+        self.close()
+        for ending in JOURNAL_ENDINGS:
+            with suppress(OSError):
+                self.path.with_name(self.path.name + ending).unlink()
+        if self._made_folder:
+            with suppress(OSError):  # other files have appeared in it
+                self.path.parent.rmdir()
+
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing of what is written inside; on the disk at the end.
+        """A transaction: all changes in the block are on the disk at its end, or none.
 
         Raises:
-            JournalError: if it cannot be written, as on a full disk.
+            JournalError: if the journal cannot be written, for example on a full disk.
         """
         with self._told():
             if self._together:
@@ -214,10 +229,10 @@ class Journal:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """One write to the disk for all that is noted inside; all of it is noted, or nothing.
+        """One transaction for several changes, which need one write to the disk.
 
         Raises:
-            JournalError: if it cannot be written.
+            JournalError: if the journal cannot be written.
         """
         with self.writing():
             self._together = True
@@ -232,23 +247,23 @@ class Journal:
             try:
                 yield
             except sqlite3.Error as error:
-                hints = [GO_ON] if "full" in str(error) else []
-                raise JournalError(f"cannot use the journal {self.path}: {error}", *hints) from error
+                hints = [RESUME_HINT] if "full" in str(error) else []
+                raise JournalError(f"cannot use the journal {self.name}: {error}", *hints) from error
 
     def _make(self) -> None:
         with self._base:
-            self._base.execute("BEGIN")  # a kill in between leaves an empty file, which is filled the next time
+            self._base.execute("BEGIN")  # a kill leaves an empty file, which the next run fills
             for statement in _SCHEMA.split(";"):
                 self._base.execute(statement)
             self._base.execute("INSERT INTO about VALUES ('format', ?)", (str(FORMAT),))
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        """What a query finds."""
+        """The rows of a query."""
         with self._told():
             return self._base.execute(query, values).fetchall()
 
     def is_in_use(self) -> bool:
-        """Whether a run has the journal open for writing, here or in another process."""
+        """Whether a run of this or another process has opened the journal for writing."""
         if self._holder is not None:
             return True
         if not lock_of(self.path).exists():
@@ -260,7 +275,7 @@ class Journal:
         return False
 
     def begin(self, recipe: str) -> None:
-        """Begin a run, whose number is then `run`, and that of its recipe `recipe`.
+        """Begin a run; `run` and `recipe` are then the numbers of the run and of its recipe.
 
         Args:
             recipe: all options that the result depends on, as text.
@@ -272,20 +287,20 @@ class Journal:
             (self.run,) = base.execute("SELECT max(id) FROM runs").fetchone()
 
     def end(self) -> None:
-        """Note that the run came to its end."""
+        """Record the end of the run."""
         with self.writing() as base:
             base.execute("UPDATE runs SET ended = ? WHERE id = ?", (time.time(), self.run))
 
     def counts(self, *, run: int | None = None) -> dict[State, int]:
-        """How many items there are in each state, of one run or of all."""
+        """The number of items in each state, of one run or of all."""
         where, values = ("", ()) if run is None else ("WHERE seen = ?", (run,))
         found = dict(self.rows(f"SELECT state, count(*) FROM items {where} GROUP BY state", *values))
         return {state: found.get(state, 0) for state in STATES}
 
     def todo(self) -> Iterator[Item]:
-        """What is left to do of this run, the largest first, a page at a time; what was begun before comes last.
+        """The items of this run that are left to do, the largest first, in pages; items with earlier starts come last.
 
-        A file that ends the program whenever it is tried thus keeps nothing else from being done.
+        So a file that ends the program does not block other files.
         """
         last: tuple[float, ...] = (-1, 0, 0)
         while True:
@@ -302,7 +317,7 @@ class Journal:
                 last = (item.starts, -item.weight, item.id)
 
     def items(self, *states: State) -> Iterator[Item]:
-        """All items in these states, by source, a page at a time."""
+        """All items in these states, by source, in pages."""
         marks, last = ", ".join("?" * len(states)), ""
         query = f"SELECT {_COLUMNS} FROM items WHERE +state IN ({marks}) AND source > ? ORDER BY source LIMIT {PAGE}"
         while rows := self.rows(query, *states, as_stored(last)):
@@ -315,26 +330,26 @@ class Journal:
         return _item(rows[0]) if rows else None
 
     def is_result(self, key: str) -> bool:
-        """Whether a file is the result of an item; `key` as `a2f.batch.plan.key_of`."""
+        """Whether a file is the result of an item; `key` is a result of `a2f.batch.plan.key_of`."""
         return bool(self.rows("SELECT 1 FROM items WHERE key = ? LIMIT 1", as_stored(key)))
 
     def start(self, item: Item) -> None:
-        """Note that an item is begun."""
+        """Record the start of an item."""
         self._set(item, state="running", starts=item.starts + 1, tries=item.tries + 1)
 
     def placing(self, item: Item, output_sha256: str, facts: Facts) -> None:
-        """Note what a whole result is and what it was made of, before it gets its name."""
+        """Record the checksum and the facts of a complete result before it gets its name."""
         width, height = facts.size or (None, None)
         values = {name: getattr(facts, name) for name in Facts.__dataclass_fields__ if name != "size"}
         self._set(item, placing=output_sha256, width=width, height=height, **values)
 
     def done(self, item: Item, output: tuple[int, str], *, seconds: float) -> None:
-        """Note that the result is at its place.
+        """Record that the result has its name.
 
         Args:
-            item: which.
+            item: the item.
             output: size and version of the result.
-            seconds: that it took.
+            seconds: duration.
         """
         with self.writing() as base:
             base.execute(
@@ -344,25 +359,25 @@ class Journal:
             )
 
     def skipped(self, item: Item, note: str, *, recipe: int | None, sha256: str | None) -> None:
-        """Note that there is nothing to do for an item, and why; `recipe` is None if that is a file of others."""
+        """Record that an item is skipped, and why; `recipe` is None if the result is not from this batch."""
         self._set(item, state="skipped", starts=0, error=note, recipe=recipe, sha256=sha256, ended=time.time())
 
     def failed(self, item: Item, error: str, *, bad_file: bool, recipe: int, seconds: float) -> None:
-        """Note an item that failed.
+        """Record the failure of an item.
 
         Args:
-            item: which.
-            error: why.
-            bad_file: the file is the reason, so that it fails again until it or the options change.
-            recipe: the options.
-            seconds: that it took.
+            item: the item.
+            error: the reason.
+            bad_file: the file is the reason, so it fails again until the file or the options change.
+            recipe: number of the options.
+            seconds: duration.
         """
         state: State = "quarantined" if bad_file else "failed"
         told = {"error": error, "recipe": recipe, "seconds": seconds, "ended": time.time()}
-        self._set(item, state=state, starts=0, sha256=None, **told)  # what lies at the target is not of this recipe
+        self._set(item, state=state, starts=0, sha256=None, **told)  # a file at the target has other options
 
     def put_back(self, item: Item) -> None:
-        """An item that was begun is left to do."""
+        """Mark a started item as to do."""
         self._set(item, state="todo", starts=item.starts)
 
     def _set(self, item: Item, **values: object) -> None:

@@ -1,4 +1,4 @@
-"""Where sources are read from and results are put: paths of this machine, and addresses."""
+"""Places of sources and results: paths of this machine, and addresses."""
 
 import contextlib
 import os
@@ -14,26 +14,26 @@ State = tuple[int, str]  # size and version
 
 
 class Places(Protocol):
-    """Where sources are read from and results are put."""
+    """Reads sources and writes results."""
 
     def files(self, inputs: Sequence[str], scan: Scan) -> Iterator[Found]:
         """All images in folders, files and patterns."""
 
     def state(self, address: str) -> State | None:
-        """Size and version; None if there is nothing."""
+        """Size and version; None if there is no such file."""
 
     def states(self, folder: str) -> Callable[[str], State | None]:
-        """As `state`, for many files of a folder."""
+        """A function like `state`, for many files of a folder."""
 
     def reading(self, address: str) -> AbstractContextManager[Path]:
-        """A file on this machine with all that the source holds."""
+        """A local file with the content of the source."""
 
     def writing(self, address: str) -> AbstractContextManager[Path]:
-        """A file on this machine whose content is at the address when the block ends without an error."""
+        """A local file whose content is written to the address at the end of the block, unless there is an error."""
 
 
 class ThisMachine:
-    """Paths of this machine, read and written where they are."""
+    """Paths of this machine, read and written in place."""
 
     def files(self, inputs: Sequence[str], scan: Scan) -> Iterator[Found]:
         """All images in folders, files and patterns."""
@@ -44,7 +44,7 @@ class ThisMachine:
         return state_of(address)
 
     def states(self, folder: str) -> Callable[[str], State | None]:
-        """As `state`."""
+        """A function like `state`."""
         return state_of
 
     @contextlib.contextmanager
@@ -54,17 +54,17 @@ class ThisMachine:
 
     @contextlib.contextmanager
     def writing(self, address: str) -> Iterator[Path]:
-        """The file itself, which is written whole or not at all anyway."""
+        """The file itself, which is always written atomically."""
         yield Path(address)
 
 
 def is_address(text: str) -> bool:
-    """Whether a source or target is an address as ``s3://bucket/name``, not a path on this machine."""
+    """Whether a source or target is an address like ``s3://bucket/name``, not a path on this machine."""
     return "://" in text
 
 
 def joined(folder: str, below: str) -> str:
-    """A path or address below a folder; the part with :: at the end of an address names what it lies in."""
+    """Join a folder and a relative path; a part after ``::`` in an address names the archive and stays at the end."""
     if not is_address(folder):
         return os.path.join(folder, *below.split("/"))
     first, mark, rest = folder.partition("::")
@@ -72,7 +72,7 @@ def joined(folder: str, below: str) -> str:
 
 
 def name_of(address: str) -> str:
-    """The name of a file at a path or address, without its folder and without a query."""
+    """The name of a file at a path or address, without its folder and query."""
     if not is_address(address):
         return os.path.basename(address)
     return posixpath.basename(address.partition("::")[0].partition("?")[0])

@@ -1,4 +1,4 @@
-"""What is left to do: the files that are there against the journal, in the database, so that memory stays flat."""
+"""Decide which files to process, by comparing them with the journal. It runs in the database, in constant memory."""
 
 import functools
 import os
@@ -10,13 +10,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from a2f.batch.journal import MOST_STARTS, PAGE, Journal, as_stored
+from a2f.batch.journal import MAX_STARTS, PAGE, Journal, as_stored
 from a2f.batch.places import Places, ThisMachine, is_address, joined, sibling
 from a2f.batch.sources import Found, Shard, plain_stem
-from a2f.errors import Hint, UsageError
+from a2f.errors import Hint, UsageError, count_of
 from a2f.pipeline import BOOK, output_name
 
-# Pixels in a byte of a file, roughly: photographs at usual qualities. The order of work needs no better.
+# Approximate pixels per byte of a file, for photographs at usual qualities; used only for the order of work.
 PIXELS_PER_BYTE = {
     ".jpg": 3.0,
     ".jpeg": 3.0,
@@ -34,12 +34,12 @@ StateOf = Callable[[str], tuple[int, str] | None]  # size and version of a file 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Where results go.
+    """Names and places of the results.
 
     Attributes:
-        mark: added to the name of each file.
-        format: of all results; None for that of each source.
-        output: folder or address below which the folders of the sources are kept; None: beside each source.
+        mark: text to add to the name of each file.
+        format: format of all results; None for the format of each source.
+        output: folder or address of the results, which keeps the structure of the sources; None: beside each source.
     """
 
     mark: str
@@ -47,8 +47,8 @@ class Layout:
     output: str | None = None
 
     def target(self, found: Found) -> str:
-        """Path or address of the result."""
-        if is_address(found.source) and self.format is None:  # its content tells when it is read
+        """The path or address of a result."""
+        if is_address(found.source) and self.format is None:  # known only when the file is read
             name = found.stem + self.mark + os.path.splitext(found.below)[1]
         else:
             path = found.below if is_address(found.source) else found.source
@@ -59,15 +59,16 @@ class Layout:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
-    """Which items of an earlier run are to be done again.
+class ResumeOptions:
+    """Which items of an earlier run are processed again.
 
     Attributes:
-        resume: go on with the journal; without it, a journal that is not empty is refused.
-        retry_failed: quarantined files too.
-        overwrite: all, whatever the journal tells.
-        skip_existing: leave results that are there and that the journal does not know.
-        quarantine_clashes: of files with one target, do the first and quarantine the others; otherwise all is refused.
+        resume: continue the journal; without it, a journal that is not empty is an error.
+        retry_failed: also process quarantined files.
+        overwrite: process all files.
+        skip_existing: keep results that the journal does not know.
+        quarantine_clashes: process the first of several files with one target, and quarantine the others; without it,
+            such files are an error.
     """
 
     resume: bool = False
@@ -81,52 +82,52 @@ def plan(
     journal: Journal,
     files: Iterable[Found],
     layout: Layout,
-    wish: Wish,
+    options: ResumeOptions,
     *,
     recipe: str,
     places: Places | None = None,
 ) -> list[str]:
-    """Begin a run: put all files into the journal, and settle which of them are to be done.
+    """Begin a run: add all files to the journal, and decide which of them to process.
 
     Args:
         journal: open for writing.
-        files: that are there.
-        layout: where results go.
-        wish: what is to be done again.
+        files: all files that exist.
+        layout: names and places of the results.
+        options: which items are processed again.
         recipe: all options that the result depends on, as text.
-        places: where results are; on this machine by default.
+        places: where the results are; this machine by default.
 
     Returns:
-        Notes.
+        Notes for the user.
 
     Raises:
-        UsageError: if the journal tells of an earlier run and `wish` does not say what to do, or outputs clash.
+        UsageError: if the journal belongs to an earlier run and `options` do not continue it, or if outputs clash.
         JournalError: if the journal cannot be written.
     """
     before = journal.counts()
     was_empty = not sum(before.values())
-    if not (was_empty or wish.resume or wish.retry_failed or wish.overwrite):
+    if not (was_empty or options.resume or options.retry_failed or options.overwrite):
         told = ", ".join(f"{count} {state}" for state, count in before.items() if count)
-        go_on = Hint(text="go on with it ({option})", option="resume", value=True)
-        anew = Hint(text="make all anew ({option})", option="overwrite", value=True)
-        raise UsageError(f"{journal.path} tells of an earlier run ({told})", go_on, anew)
+        resume = Hint(text="continue it with {option}", option="resume", value=True)
+        restart = Hint(text="process all files again with {option}", option="overwrite", value=True)
+        raise UsageError(f"{journal.name} belongs to an earlier run ({told})", resume, restart)
     journal.begin(recipe)
     run = journal.run
     _put_in(journal, files, layout, run=run)
-    notes = _leave_out_made_earlier(journal, layout.mark, run=run)
-    if not wish.quarantine_clashes:
+    notes = _skip_results(journal, layout.mark, run=run)
+    if not options.quarantine_clashes:
         try:
             _refuse_clashes(journal, run=run)
         except UsageError:
-            _take_back(journal, run=run)
+            _remove_new(journal, run=run)
             raise
-    _choose(journal, wish, run=run, recipe=journal.recipe)
-    if wish.quarantine_clashes:
+    _choose(journal, options, run=run, recipe=journal.recipe)
+    if options.quarantine_clashes:
         notes += _quarantine_clashes(journal, run=run)
-    adopt = wish.skip_existing or (was_empty and wish.resume)
+    adopt = options.skip_existing or (was_empty and options.resume)
     where = places or ThisMachine()
     output_state = where.state if layout.output is None else where.states(layout.output)
-    return notes + _look_at_outputs(journal, wish, run=run, adopt=adopt, output_state=output_state)
+    return notes + _compare_outputs(journal, options, run=run, adopt=adopt, output_state=output_state)
 
 
 _UPSERT = """
@@ -163,7 +164,7 @@ def _row(found: Found, layout: Layout, *, run: int) -> tuple[Any, ...]:
 
 
 def _made_of(page: list[Found], mark: str) -> Iterator[tuple[str | bytes, ...]]:
-    """Files whose name is that of a result, and the name of what they would be made of."""
+    """Files with the name of a result, and the name of the source that such a result has."""
     for found in page:
         plain = plain_stem(found.stem, mark)
         if plain != found.stem:
@@ -175,7 +176,7 @@ def _folder(address: str) -> str:
 
 
 def key_of(target: str) -> str:
-    """Equal for names that some file systems take for one."""
+    """A key that is equal for names which some file systems do not distinguish."""
     if is_address(target):
         return target
     path = os.path.join(_real(os.path.dirname(target)), os.path.basename(target))
@@ -185,8 +186,8 @@ def key_of(target: str) -> str:
 _real = functools.lru_cache(maxsize=1024)(os.path.realpath)
 
 
-def _leave_out_made_earlier(journal: Journal, mark: str, *, run: int) -> list[str]:
-    """Results of earlier runs that lie beside what they were made of are no sources."""
+def _skip_results(journal: Journal, mark: str, *, run: int) -> list[str]:
+    """Skip results of earlier runs that are beside their sources; return a note."""
     if not journal.rows("SELECT 1 FROM made LIMIT 1"):
         return []
     with journal.writing() as base:
@@ -197,8 +198,8 @@ def _leave_out_made_earlier(journal: Journal, mark: str, *, run: int) -> list[st
             "DELETE FROM items WHERE seen = ? AND source IN (SELECT source FROM made JOIN stems USING (folder, stem))",
             (run,),
         ).rowcount
-    ends = f"{mark} or another size" if mark else "the mark of a size"
-    return [f"{gone} file(s) left out whose names end in {ends}, beside what they were made of"] if gone else []
+    ends = f"{mark} or similar" if mark else "a size such as _x4"
+    return [f"skipped {count_of(gone, 'earlier result')} (names ending in {ends})"] if gone else []
 
 
 def _refuse_clashes(journal: Journal, *, run: int) -> None:
@@ -225,7 +226,7 @@ def _refuse_clashes(journal: Journal, *, run: int) -> None:
 
 
 def _quarantine_clashes(journal: Journal, *, run: int) -> list[str]:
-    """Let the first of several files with one target be done, and tell of the others; one that hits a source, too."""
+    """Quarantine all but the first of several files with one target, and files whose target is a source."""
     twins = journal.rows(
         "SELECT b.id, b.source, b.target, a.source FROM items a JOIN items b ON a.key = b.key AND a.id < b.id "
         "WHERE a.seen = ? AND b.seen = ? AND b.state = 'todo'",
@@ -241,15 +242,15 @@ def _quarantine_clashes(journal: Journal, *, run: int) -> list[str]:
     with journal.writing() as base:
         for number, source, target, other in (*twins, *inputs):
             is_input = target == other
-            why = "is itself an input" if is_input else f"is the place of what is made of {_text(other)}"
+            why = "is itself an input" if is_input else f"is the output of {_text(other)}"
             error = f"its result would be written to {_text(target)}, which {why}: rename it"
             base.execute("UPDATE items SET state = 'quarantined', error = ? WHERE id = ?", (error, number))
             notes.append(f"{_text(source)}: {error}")
     return notes
 
 
-def _take_back(journal: Journal, *, run: int) -> None:
-    """Leave out what only this run has brought: it was refused."""
+def _remove_new(journal: Journal, *, run: int) -> None:
+    """Remove the items that only this run has added, because it is refused."""
     with journal.writing() as base:
         base.execute("DELETE FROM items WHERE seen = ? AND state = 'todo' AND tries = 0 AND recipe IS NULL", (run,))
 
@@ -258,25 +259,27 @@ def _text(value: str | bytes) -> str:
     return os.fsdecode(value)
 
 
-def _choose(journal: Journal, wish: Wish, *, run: int, recipe: int) -> None:
-    """Put back what is to be done again, as far as the journal alone tells it."""
+def _choose(journal: Journal, options: ResumeOptions, *, run: int, recipe: int) -> None:
+    """Mark items as to do, as far as the journal alone decides it."""
     again = ["state = 'failed'", "state = 'running'", f"(recipe IS NOT NULL AND recipe <> {recipe})"]
-    again += ["state = 'quarantined'"] if wish.retry_failed else []
-    again += ["1"] if wish.overwrite else []
-    limit = "it was begun {} times, and each time the program ended before it did: it may be what ends it"
+    again += ["state = 'quarantined'"] if options.retry_failed else []
+    again += ["1"] if options.overwrite else []
+    limit = "the program ended {} times while it processed this file: the file may be the cause"
     with journal.writing() as base:
         base.execute(f"UPDATE items SET state = 'todo' WHERE seen = ? AND ({' OR '.join(again)})", (run,))
-        if wish.retry_failed:
+        if options.retry_failed:
             base.execute("UPDATE items SET starts = 0 WHERE seen = ? AND state = 'todo'", (run,))
         base.execute(
             "UPDATE items SET state = 'quarantined', error = ?, starts = 0 "
             "WHERE seen = ? AND state = 'todo' AND starts >= ?",
-            (limit.format(MOST_STARTS), run, MOST_STARTS),
+            (limit.format(MAX_STARTS), run, MAX_STARTS),
         )
 
 
-def _look_at_outputs(journal: Journal, wish: Wish, *, run: int, adopt: bool, output_state: StateOf) -> list[str]:
-    """Put back what has lost its result; leave alone what is there and was made by others."""
+def _compare_outputs(
+    journal: Journal, options: ResumeOptions, *, run: int, adopt: bool, output_state: StateOf
+) -> list[str]:
+    """Mark items without a result as to do; with `adopt`, keep results that the journal does not know."""
     changed = adopted = 0
     for page in _pages(journal, run=run):
         with journal.writing() as base:
@@ -288,23 +291,20 @@ def _look_at_outputs(journal: Journal, wish: Wish, *, run: int, adopt: bool, out
                     continue
                 elif state != "todo":
                     changed += there[0] != size
-                elif adopt and own is None and not wish.overwrite:
+                elif adopt and own is None and not options.overwrite:
                     adopted += 1
                     base.execute(
                         "UPDATE items SET state = 'skipped', recipe = NULL, error = 'the result was there before', "
                         "output_bytes = ?, output_version = ? WHERE id = ?",
                         (*there, number),
                     )
-    notes = [f"{adopted} result(s) that were there before are left as they are"] if adopted else []
-    return notes + (
-        [f"{changed} result(s) were changed since they were written, and are left so (--overwrite makes them anew)"]
-        if changed
-        else []
-    )
+    notes = [f"kept {count_of(adopted, 'result')} of earlier runs"] if adopted else []
+    edited = f"kept {count_of(changed, 'result')} edited after the run (--overwrite replaces edited results)"
+    return notes + ([edited] if changed else [])
 
 
 def _pages(journal: Journal, *, run: int) -> Iterator[list[tuple[Any, ...]]]:
-    """Items that have a result, or that may have one."""
+    """Items that have a result or may have one, in pages."""
     last = 0
     while page := journal.rows(
         "SELECT id, target, state, output_bytes, coalesce(output_sha256, placing) "
@@ -319,17 +319,18 @@ def _pages(journal: Journal, *, run: int) -> Iterator[list[tuple[Any, ...]]]:
 
 
 def journal_of(folder: str, shard: Shard | None) -> Path:
-    """Where the journal of a batch lies unless one was named.
+    """The default path of the journal of a batch.
 
     Args:
-        folder: of the results.
-        shard: which part; each has a journal of its own, since databases do not like to be shared over a network.
+        folder: folder of the results.
+        shard: the part of the batch; each part has its own journal, because machines cannot share a database over a
+            network.
 
     Raises:
-        UsageError: if that is an address, where no database can lie.
+        UsageError: if the folder is an address, which cannot contain a database.
     """
     part = f"-{shard.number}-of-{shard.count}" if shard else ""
     if is_address(folder):
-        way_out = Hint(text="give it a place on this machine with {option}", option="journal")
-        raise UsageError(f"the journal cannot lie in {folder}", way_out)
+        name_it = Hint(text="name a file on this machine with {option}", option="journal")
+        raise UsageError(f"results in {folder} need a journal, which cannot be there", name_it)
     return Path(folder) / f".a2f-journal{part}.sqlite"

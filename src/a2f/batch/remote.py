@@ -17,7 +17,7 @@ from a2f.batch.sources import Found, Scan, is_image, state_of
 from a2f.errors import A2FError, ImageReadError, MissingExtraError, UsageError, WriteError
 
 TRIES = 4
-PAUSE_S = 0.5  # before the second try; twice as long before each further one
+PAUSE_S = 0.5  # before the second try; doubled before each further one
 READ_ONLY = ("http", "https")
 VERSION_KEYS = ("ETag", "etag", "md5Hash", "CRC", "LastModified", "last_modified", "updated", "mtime")
 
@@ -25,21 +25,21 @@ T = TypeVar("T")
 
 
 class Remote:
-    """Files at addresses, and on this machine too: `Places` for both.
+    """`Places` for addresses and for paths of this machine.
 
     Args:
-        pause: waits for some seconds, before something is tried again.
+        pause: waits for some seconds before a retry.
     """
 
     def __init__(self, *, pause: Callable[[float], None] = time.sleep) -> None:
         self._pause = pause
 
     def files(self, inputs: Sequence[str], scan: Scan) -> Iterator[Found]:
-        """All images below addresses, and what `Scan` finds on this machine.
+        """All images at addresses, and the files that `Scan` finds on this machine.
 
         Args:
             inputs: addresses of folders or files; paths.
-            scan: how folders are searched; it counts what is passed over.
+            scan: how folders are searched; it counts the skipped files.
 
         Raises:
             ImageReadError: if an address cannot be listed.
@@ -63,13 +63,13 @@ class Remote:
             below = folder.strip("/")[len(root.strip("/")) :].strip("/")
             for name, told in files.items():
                 if not is_image(name) or name.startswith("."):
-                    scan.passed[given, "file(s) that are no images"] += 1
+                    scan.skipped[given, "file(s) that are no images"] += 1
                     continue
                 inner = posixpath.join(below, name)
                 yield _found(joined(given, inner), inner, told)
 
     def state(self, address: str) -> tuple[int, str] | None:
-        """Size and version; None if there is nothing."""
+        """Size and version; None if there is no such object."""
         if not is_address(address):
             return state_of(address)
         system, path = _system(address)
@@ -85,7 +85,7 @@ class Remote:
 
     @contextlib.contextmanager
     def reading(self, address: str) -> Iterator[Path]:
-        """A copy on this machine for as long as the block lasts; a file of this machine itself."""
+        """A temporary local copy for the block; a file of this machine itself."""
         if not is_address(address):
             yield Path(address)
             return
@@ -104,7 +104,7 @@ class Remote:
 
     @contextlib.contextmanager
     def writing(self, address: str) -> Iterator[Path]:
-        """A file on this machine that is sent to the address when the block ends without an error."""
+        """A local file that is uploaded at the end of the block, unless there is an error."""
         if not is_address(address):
             yield Path(address)
             return
@@ -116,7 +116,7 @@ class Remote:
             self._again(lambda: system.put_file(str(made), path), f"cannot write {address}", WriteError)
 
     def states(self, folder: str) -> Callable[[str], tuple[int, str] | None]:
-        """As `state` for all files below an address, asked for once."""
+        """A function like `state` for all files in a folder, which is listed once."""
         system, root = _system(folder)
         with contextlib.suppress(FileNotFoundError):
             there = {path: _state(told) for path, told in system.find(root, detail=True).items()}
@@ -124,15 +124,15 @@ class Remote:
         return lambda address: None
 
     def _again(self, ask: Callable[[], T], what: str, kind: type[A2FError]) -> T:
-        """Do something, and do it again some times if the network or the store fails."""
+        """Call a function; retry it if the network or the store fails."""
         for number in range(TRIES):
             try:
                 return ask()
-            except (FileNotFoundError, PermissionError, NotImplementedError) as error:  # which do not go away
+            except (FileNotFoundError, PermissionError, NotImplementedError) as error:  # which a retry does not solve
                 raise kind(f"{what}: {_reason(error)}") from error
             except A2FError:
                 raise
-            except Exception as error:  # each store has its own kinds
+            except Exception as error:  # each store has its own error types
                 if number == TRIES - 1:
                     raise kind(f"{what}: {_reason(error)} ({TRIES} tries)") from error
             self._pause(PAUSE_S * 2**number)
@@ -140,10 +140,10 @@ class Remote:
 
 
 def check_target(address: str) -> None:
-    """Refuse an address to which nothing can be written.
+    """Raise an error for an address that cannot be written.
 
     Raises:
-        UsageError: for one that can only be read.
+        UsageError: for an address that can only be read.
     """
     protocol = address.partition("://")[0]
     if protocol in READ_ONLY:
@@ -153,7 +153,7 @@ def check_target(address: str) -> None:
 
 
 def _system(address: str) -> tuple[Any, str]:
-    """The file system of an address, and the path in it."""
+    """The file system of an address, and the path in that system."""
     try:
         import fsspec
     except ImportError as error:
@@ -180,7 +180,7 @@ def _state(told: dict[str, Any]) -> tuple[int, str]:
 
 
 def _name(path: str) -> str:
-    """A name for a copy: short, with the suffix of the address."""
+    """A short name for a copy, with the suffix of the address."""
     return posixpath.basename(path.partition("?")[0])[-60:] or "file"
 
 

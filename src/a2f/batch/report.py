@@ -1,4 +1,4 @@
-"""What a journal tells: counts and time left, a table of all files, and a page with pictures."""
+"""Reports about a journal: counts and time left, a table of all files, and a page with pictures."""
 
 import base64
 import csv
@@ -19,8 +19,8 @@ from a2f.batch.journal import Item, Journal, State
 from a2f.batch.places import is_address, name_of
 from a2f.files import Parts
 
-MOST_SHOWN = 500  # results with a picture on the page: a browser takes no more at ease
-MOST_FAILURES = 2000
+MAX_SHOWN = 500  # results with a picture on the page: a browser takes no more at ease
+MAX_FAILURES = 2000
 SIDE_PX, QUALITY = 168, 72  # of the small pictures
 FAILURES: tuple[State, ...] = ("quarantined", "failed")
 ORDER: tuple[State, ...] = (*FAILURES, "running", "todo", "skipped", "done")
@@ -48,18 +48,18 @@ COLUMNS: dict[str, Callable[[Item], object]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """Where a batch stands.
+    """The progress of a batch.
 
     Attributes:
-        journal: its file.
-        counts: of files, by state.
-        in_use: whether a run is using the journal now.
-        began: when the last run began, seconds since 1970; None before the first.
-        ended: when it ended; None if it is running, or was killed.
-        seconds: of all files that are done, together.
-        output_bytes: of all results together.
-        seconds_left: about; None if nothing tells.
-        failures: the first few files that failed.
+        journal: path of the journal.
+        counts: number of files by state.
+        in_use: whether a run uses the journal now.
+        began: start of the last run, seconds since 1970; None if there was none.
+        ended: end of the last run; None if it is active or was killed.
+        seconds: total duration of all finished files.
+        output_bytes: total size of all results.
+        seconds_left: estimated; None if unknown or if no run is active.
+        failures: the first few failed files.
     """
 
     journal: Path
@@ -74,11 +74,11 @@ class Status:
 
 
 def status_of(journal: Journal, *, failures: int = 20) -> Status:
-    """Where the batch of a journal stands.
+    """The progress of the batch of a journal.
 
     Args:
-        journal: open, if only for reading.
-        failures: how many of them to name.
+        journal: the open journal.
+        failures: largest number of failed files to return.
     """
     runs = journal.rows("SELECT id, began, ended FROM runs ORDER BY id DESC LIMIT 1")
     _, began, ended = runs[0] if runs else (0, None, None)
@@ -98,14 +98,14 @@ def status_of(journal: Journal, *, failures: int = 20) -> Status:
 
 
 def _seconds_left(journal: Journal, began: float) -> float | None:
-    """By what of this run is done, in the pixels that files of their size have about."""
+    """Estimate from the finished files of this run, by their estimated pixels."""
     ((done,),) = journal.rows("SELECT total(weight) FROM items WHERE state = 'done' AND ended >= ?", began)
     ((left,),) = journal.rows("SELECT total(weight) FROM items WHERE state IN ('todo', 'running')")
     return (time.time() - began) * left / done if done else None
 
 
 def as_csv(journal: Journal) -> Iterator[bytes]:
-    """A table of all files, failures first, as UTF-8; a part for each line."""
+    """A table of all files, failures first, as UTF-8; one part per line."""
     yield _line(list(COLUMNS))
     for item in _in_order(journal):
         yield _line([value(item) for value in COLUMNS.values()])
@@ -122,7 +122,7 @@ def _in_order(journal: Journal) -> Iterator[Item]:
 
 
 def as_html(journal: Journal) -> Parts:
-    """A page that holds its pictures and loads nothing: failures first, then results.
+    """A page with embedded pictures: failures first, then results.
 
     The page shows 2,000 failures and 500 results at most, and tells how many there are; `as_csv` has all of them.
     """
@@ -137,13 +137,13 @@ def as_html(journal: Journal) -> Parts:
         facts=_text(_facts(status)),
     ).encode()
     if failed:
-        yield _heading("Failed", shown=min(failed, MOST_FAILURES), count=failed)
-        yield from (_failure(item) for item in islice(journal.items(*FAILURES), MOST_FAILURES))
+        yield _heading("Failed", shown=min(failed, MAX_FAILURES), count=failed)
+        yield from (_failure(item) for item in islice(journal.items(*FAILURES), MAX_FAILURES))
         yield b"</tbody></table>\n"
     results = status.counts["done"] + status.counts["skipped"]
     if results:
-        yield _section("Results", shown=min(results, MOST_SHOWN), count=results)
-        yield from (_result(item) for item in islice(journal.items("done", "skipped"), MOST_SHOWN))
+        yield _section("Results", shown=min(results, MAX_SHOWN), count=results)
+        yield from (_result(item) for item in islice(journal.items("done", "skipped"), MAX_SHOWN))
         yield b"</div>\n"
     options = journal.rows("SELECT id, text FROM recipes ORDER BY id")
     yield b"<h2>Options</h2>\n"
@@ -199,7 +199,7 @@ def _result(item: Item) -> bytes:
 
 
 def _small(target: str) -> str | None:
-    """A small JPEG of a result, as a data URI; None where libvips cannot read the file by itself."""
+    """A small JPEG of a result, as a data URI; None if libvips cannot read the file."""
     import pyvips
 
     if is_address(target):
@@ -234,7 +234,7 @@ def _time(seconds: float | None) -> str:
 
 
 def _modified(version: str) -> str:
-    """The time in a version of a file; the version itself where it is a tag of an object store."""
+    """The time in a version of a file, readable; the version itself if it is a tag of an object store."""
     return _time(int(version) / 1e9) if version.isdecimal() and len(version) > 15 else version
 
 

@@ -1,4 +1,4 @@
-"""The files of a batch: found one after the other, never held all at once."""
+"""Find the files of a batch, one after the other, in constant memory."""
 
 import glob
 import hashlib
@@ -8,12 +8,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from a2f.errors import UsageError
+from a2f.batch.database import JOURNAL_ENDINGS
+from a2f.errors import UsageError, count_of
+from a2f.files import is_own_name
 from a2f.imageio.formats import FORMATS
 from a2f.pipeline import BOOK
 from a2f.sizes import OWN_SUFFIX
 
-MISSING = "missing"  # version of a file that is not there
+MISSING = "missing"  # version of a missing file
 IMAGES = frozenset(suffix for format in FORMATS.values() for suffix in format.suffixes) | {BOOK}
 
 
@@ -22,10 +24,10 @@ class Found:
     """One file that a batch may enlarge.
 
     Attributes:
-        source: its path or address.
-        below: where it lies below the folder that was given, with its name and with / between the parts.
-        bytes: its size; 0 if it is missing, which reading it will say better.
-        version: changes when the file does.
+        source: path or address.
+        below: path in the given folder, with the name, separated by ``/``.
+        bytes: size; 0 if the file is missing, which is reported when it is read.
+        version: changes when the file changes.
     """
 
     source: str
@@ -40,33 +42,33 @@ class Found:
 
     @property
     def suffix(self) -> str:
-        """The end of the name, in small letters: ``.jpg``."""
+        """The suffix in lower case: ``.jpg``."""
         return os.path.splitext(self.below)[1].lower()
 
 
 def plain_stem(stem: str, mark: str) -> str:
-    """What a name would be without the mark of a result: ``photo`` of ``photo_x4``; the name itself if it has none."""
+    """A name without the mark of a result: ``photo`` for ``photo_x4``; the name itself if it has no mark."""
     plain = stem.removesuffix(mark) if mark else stem
     return OWN_SUFFIX.sub("", stem) if plain == stem else plain
 
 
 def is_image(name: str) -> bool:
-    """Whether a name ends as those of images do; quicker than a `Path`, since there may be many."""
+    """Whether a name has the suffix of an image; faster than with `Path`, because there may be many."""
     return os.path.splitext(name)[1].lower() in IMAGES
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """One of several parts of a batch, which may run on machines that know nothing of each other.
+    """One of several parts of a batch, for machines that do not communicate.
 
-    A file belongs to a part by its place below the folder that was given, so that it stays there whatever else comes
-    and goes, and wherever a machine has mounted the folder. Suffixes and marks of results do not count: files that
-    could clash, and results beside their sources, belong to one part.
+    The part of a file depends only on its path in the given folder. So it does not change when other files are added,
+    or if a machine mounts the folder at another path. Suffixes and marks of results are ignored, so files that could
+    clash, and results beside their sources, are in one part.
 
     Attributes:
-        number: from 1 to `count`.
-        count: of parts.
-        mark: added to the names of results.
+        number: number of the part, from 1 to `count`.
+        count: number of parts.
+        mark: mark in the names of results.
     """
 
     number: int
@@ -86,19 +88,21 @@ class Shard:
 
 @dataclass(kw_only=True)
 class Scan:
-    """A search for files, and what it passes over.
+    """A search for files that counts the skipped ones.
 
     Attributes:
-        recursive: look into the folders of a folder too.
-        output: a folder that is not looked into, since results go there.
+        recursive: include subfolders.
+        output: folder of the results, which is not searched.
         shard: the part of the files to take; None takes all.
-        passed: how many files were passed over, by folder and reason.
+        journal: real path of the journal, whose files are not counted as skipped; None for none.
+        skipped: number of skipped files, by folder and reason.
     """
 
     recursive: bool = False
     output: str | None = None
     shard: Shard | None = None
-    passed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    journal: str | None = None
+    skipped: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def files(self, inputs: Sequence[str]) -> Iterator[Found]:
         """All images in folders, files and patterns.
@@ -106,7 +110,7 @@ class Scan:
         Args:
             inputs: paths on this machine.
         """
-        self.passed.clear()
+        self.skipped.clear()
         found = self._all(inputs)
         return found if self.shard is None else filter(self.shard.has, found)
 
@@ -128,22 +132,31 @@ class Scan:
                 with os.scandir(folder) as entries:
                     yield from self._files_of(root, below, entries, waiting)
             except OSError as error:
-                self.passed[root, f"folder(s) that cannot be read ({error.strerror or error})"] += 1
+                self.skipped[root, f"folder(s) that cannot be read ({error.strerror or error})"] += 1
 
     def _files_of(
         self, root: str, below: str, entries: "Iterator[os.DirEntry[str]]", waiting: list[str]
     ) -> Iterator[Found]:
         for entry in entries:
+            if is_own_name(entry.name) or self._is_of_journal(entry):
+                continue
             if self._is_to_enter(entry):
                 waiting.append(entry.path)
             elif reason := _why_not(entry, recursive=self.recursive):
-                self.passed[root, reason] += 1
+                self.skipped[root, reason] += 1
             elif not entry.is_dir():
                 state = state_of(entry.path)
-                if state is not None:  # it may have gone since the folder was opened
+                if state is not None:  # it may have been removed meanwhile
                     size, version = state
                     source = os.path.abspath(entry.path)
                     yield Found(source=source, below=below + entry.name, bytes=size, version=version)
+
+    def _is_of_journal(self, entry: "os.DirEntry[str]") -> bool:
+        """Whether a file belongs to the journal: the database, or a file that SQLite or the lock keeps beside it."""
+        if self.journal is None or not entry.name.startswith(os.path.basename(self.journal)):
+            return False
+        path = os.path.join(os.path.realpath(os.path.dirname(entry.path)), entry.name)
+        return path.removeprefix(self.journal) in JOURNAL_ENDINGS
 
     def _is_to_enter(self, entry: "os.DirEntry[str]") -> bool:
         if not (self.recursive and entry.is_dir(follow_symlinks=False)):
@@ -151,10 +164,10 @@ class Scan:
         return self.output is None or os.path.realpath(entry.path) != self.output
 
     def notes(self) -> list[str]:
-        """What was passed over, for people; a line a folder."""
-        folders = dict.fromkeys(folder for folder, _ in self.passed)
-        told = {f: sorted((why, n) for (of, why), n in self.passed.items() if of == f) for f in folders}
-        return [f"{f}: skipped " + ", ".join(f"{n} {why}" for why, n in told[f]) for f in folders]
+        """One line per folder about its skipped files."""
+        folders = dict.fromkeys(folder for folder, _ in self.skipped)
+        told = {f: sorted((why, n) for (of, why), n in self.skipped.items() if of == f) for f in folders}
+        return [f"{f}: skipped " + ", ".join(count_of(n, why) for why, n in told[f]) for f in folders]
 
 
 def file_of(path: str) -> Found:
@@ -173,7 +186,7 @@ def state_of(path: str) -> tuple[int, str] | None:
 
 
 def _why_not(entry: "os.DirEntry[str]", *, recursive: bool) -> str:
-    """Why a file is passed over; empty for one that is not, and for a folder that is the output."""
+    """Why a file is skipped; empty for one that is not, and for a folder that is the output."""
     if entry.is_dir():
         if entry.is_symlink():
             return "link(s) to folders"

@@ -1,4 +1,4 @@
-"""Files that arrive in a folder: taken once, when they have stopped changing."""
+"""Find new files in a folder, each once, when they no longer change."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -10,19 +10,20 @@ _ENDED = ("done", "skipped", "quarantined")
 
 
 class Arrivals:
-    """Tells which files have arrived whole, as far as that can be seen from outside.
+    """Finds files that have arrived completely, as far as this is visible.
 
-    A file has settled when two looks that are `settle_s` apart see the same size and time. The times in the file
-    itself tell nothing: copies keep old ones, and clocks differ. A file that is moved into the folder waits as long.
-    A copy that pauses for longer is taken too early. It then fails as truncated, or changes while it is read, so that
-    nothing is written; and since it changes when the copy goes on, it is taken again.
+    A file has settled if its size and time are equal in two scans at least `settle_s` apart. The file times alone are
+    not sufficient: copies keep old times, and clocks differ. If a copy pauses for longer, its file is processed too
+    early. Then it fails as truncated, or it changes while it is read, so nothing is written. When the copy continues,
+    the file changes and is processed again.
 
-    What a disk or a network made fail is taken once more by each new object. A folder that is away holds nothing.
+    Files that failed because of a disk or a network are retried once by each new object. A folder that cannot be
+    reached counts as empty.
 
     Args:
-        look: finds all files that are there now.
-        journal: tells which of them have come to an end already.
-        settle_s: how long a file must not change, seconds.
+        look: finds all files.
+        journal: the journal, which knows the finished files.
+        settle_s: time without changes, seconds.
     """
 
     def __init__(self, look: Callable[[], Iterable[Found]], journal: Journal, *, settle_s: float) -> None:
@@ -31,10 +32,10 @@ class Arrivals:
         self._given: set[str] = set()
 
     def settled(self, now: float) -> Iterator[Found]:
-        """Look once.
+        """Scan once.
 
         Args:
-            now: seconds on a clock that is never set, such as `time.monotonic`.
+            now: seconds of a monotonic clock such as `time.monotonic`.
 
         Returns:
             The files that have settled, each once unless it changes.
@@ -54,7 +55,7 @@ class Arrivals:
 
     @property
     def waiting(self) -> int:
-        """How many files have not settled yet, or have just been given out."""
+        """The number of files that have not settled yet or were just returned."""
         return len(self._waiting)
 
     def _has_ended(self, found: Found) -> bool:

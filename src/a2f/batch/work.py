@@ -1,4 +1,4 @@
-"""One item of a batch, from its beginning to its end in the journal."""
+"""Process one item of a batch, and record it in the journal."""
 
 import contextlib
 import errno
@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from a2f.batch.journal import GO_ON, Facts, Item
+from a2f.batch.journal import RESUME_HINT, Facts, Item
 from a2f.batch.places import Places, ThisMachine
 from a2f.errors import (
     A2FError,
@@ -30,7 +30,7 @@ from a2f.runtime.options import EngineOptions
 from a2f.weights import AUTO, AUTO_CLEAN, AUTO_ROBUST, is_file_name, read_weights, shipped_models
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-BAD_FILE = (ImageReadError, ImageWriteError, UsageError)  # errors that come again until the file or the options change
+BAD_FILE = (ImageReadError, ImageWriteError, UsageError)  # errors that repeat until the file or the options change
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Recipe:
 
 
 def recipe_of(model: str, request: Request, engine: EngineOptions) -> Recipe:
-    """The recipe of a batch; what only says where and how quickly it runs is no part of it.
+    """The recipe of a batch, without options that only change where and how fast it runs.
 
     Raises:
         WeightsError: if the weights file cannot be read.
@@ -79,13 +79,13 @@ def recipe_of(model: str, request: Request, engine: EngineOptions) -> Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What is to be done for one item.
+    """The work for one item.
 
     Attributes:
         source: the file to read.
         target: the file to write.
-        replace: a file at the target is ours, or may be replaced.
-        recorded: to be put around the parts of the result: it notes their checksum before the file gets its name.
+        replace: a file at the target may be replaced.
+        recorded: wraps the parts of the result and records their checksum before the file gets its name.
     """
 
     source: Path
@@ -95,39 +95,39 @@ class Work:
 
 
 class Notes(Protocol):
-    """What a `Keeper` tells the journal: a `Journal`, or what stands for one on another machine."""
+    """The methods of a journal that `Keeper` uses: a `Journal`, or its substitute on another machine."""
 
     recipe: int
 
     def start(self, item: Item) -> None:
-        """Note that an item is begun."""
+        """Record the start of an item."""
 
     def placing(self, item: Item, output_sha256: str, facts: Facts) -> None:
-        """Note what a whole result is and what it was made of, before it gets its name."""
+        """Record the checksum and the facts of a complete result before it gets its name."""
 
     def done(self, item: Item, output: tuple[int, str], *, seconds: float) -> None:
-        """Note that the result is at its place."""
+        """Record that the result has its name."""
 
     def skipped(self, item: Item, note: str, *, recipe: int | None, sha256: str | None) -> None:
-        """Note that there is nothing to do for an item, and why."""
+        """Record that an item is skipped, and why."""
 
     def failed(self, item: Item, error: str, *, bad_file: bool, recipe: int, seconds: float) -> None:
-        """Note an item that failed."""
+        """Record the failure of an item."""
 
     def put_back(self, item: Item) -> None:
-        """An item that was begun is left to do."""
+        """Mark a started item as to do."""
 
 
 class Ended(Protocol):
-    """What a front end knows of an image that it has done, or tried to do."""
+    """The outcome of an image in a front end."""
 
     @property
     def error(self) -> A2FError | None:
-        """Why it failed."""
+        """The error; None if there is none."""
 
     @property
     def notes(self) -> Sequence[str]:
-        """What a person should know."""
+        """Messages for the user."""
 
     @property
     def status(self) -> str:
@@ -143,15 +143,15 @@ class _NotDone(Exception):  # noqa: N818 - it only leaves the block that would p
 
 
 class Keeper:
-    """Does items by the journal: nothing is lost, nothing is done twice that is whole, nothing of others is replaced.
+    """Processes items and records them in a journal. It repeats no complete work, and replaces only its own results.
 
     Args:
-        journal: open for writing, in a run; or what passes notes on to it.
-        recipe: of the run.
-        overwrite: results of others may be replaced.
+        journal: open for writing, in a run; or its substitute.
+        recipe: recipe of the run.
+        overwrite: replace results that are not from this batch.
         places: where sources and results are.
-        quarantine: folder that gets bad files; None for none.
-        told: writes errors for the journal, with options as the front end spells them.
+        quarantine: folder for bad files; None for none.
+        told: formats errors for the journal, with the option names of the front end.
     """
 
     def __init__(
@@ -172,21 +172,21 @@ class Keeper:
         self._alone = threading.Lock()
 
     def do(self, item: Item, enlarge: Callable[[Work], E], failed: Callable[[A2FError], E]) -> E | None:
-        """Do one item.
+        """Process one item.
 
         Args:
-            item: which.
-            enlarge: makes the result, or tells why not. It may run in several threads at a time.
-            failed: what became of the item where reading it or putting its result somewhere failed.
+            item: the item.
+            enlarge: makes the result or returns the reason of its failure; it may run in several threads at a time.
+            failed: makes the outcome of an item whose source cannot be read or whose result cannot be written.
 
         Returns:
-            What `enlarge` or `failed` gave; None where neither was called, since the result is there already.
+            The result of `enlarge` or `failed`; None if neither was called, because the result is already complete.
 
         Raises:
-            WriteError: if the disk is full: nothing else can be done either.
+            WriteError: if the disk is full, so that the batch cannot continue.
             JournalError: if the journal cannot be written.
         """
-        # What was begun before without an end may have ended the program: it takes nothing with it but itself.
+        # An item with a start but no end may have ended the program. It runs alone, so that it takes no other with it.
         with self._alone if item.starts else contextlib.nullcontext():
             self.journal.start(item)
             began = time.perf_counter()
@@ -219,7 +219,7 @@ class Keeper:
                     digest.update(part)
                     yield part
                 if self.places.state(item.source) != before:
-                    raise WriteError(f"{item.source} was changed while it was read: nothing is written")
+                    raise WriteError(f"{item.source} changed while it was read: nothing is written")
                 self.journal.placing(item, digest.hexdigest(), self._facts(before, sha256, enlargement))
 
             replace = self.may_replace(item)
@@ -247,19 +247,26 @@ class Keeper:
             model_sha256=",".join(sums) or None,
         )
 
+    def is_complete(self, item: Item) -> bool:
+        """Whether the result of an unchanged source and unchanged options is there; reads the source if need be."""
+        if item.recipe != self.number or item.sha256 is None or self.places.state(item.source) is None:
+            return False
+        with self.places.reading(item.source) as source:
+            return self._is_there(item, sha256_of(source))
+
     def _is_there(self, item: Item, sha256: str) -> bool:
-        """Whether the result of this very source and these options lies at its place, whole and untouched."""
+        """Whether the complete, unedited result of this source and these options is there."""
         if self.overwrite or (item.recipe, item.sha256) != (self.number, sha256):
             return False
         there = self.places.state(item.target)
         if there is None:
             return False
-        if item.placing is not None:  # the program ended just before or just after the result got its name
+        if item.placing is not None:  # the program ended just before or just after the renaming
             return self._sha256_at(item.target) == item.placing
         return item.output_sha256 is not None and there == (item.output_bytes, item.output_version)
 
     def may_replace(self, item: Item) -> bool:
-        """Whether what lies at the target, if anything, is ours or may be replaced anyway."""
+        """Whether a file at the target may be replaced, because it is from this batch or because of `overwrite`."""
         if self.overwrite:
             return True
         own = {item.output_sha256, item.placing} - {None}
@@ -272,7 +279,7 @@ class Keeper:
     def _note_whole(self, item: Item, began: float) -> None:
         there = self.places.state(item.target)
         if there is None:
-            raise WriteError(f"{item.target} vanished right after it was written")
+            raise WriteError(f"{item.target} was removed right after it was written")
         self.journal.done(item, there, seconds=time.perf_counter() - began)
 
     def _note_failure(self, item: Item, error: A2FError, began: float) -> None:
@@ -280,27 +287,29 @@ class Keeper:
             self.journal.put_back(item)
             return
         full = _is_full(error)
-        bad = isinstance(error, BAD_FILE) and not any(_numbers(error))  # a disk or a network that fails is not the file
+        bad = isinstance(error, BAD_FILE) and not any(
+            _numbers(error)
+        )  # a failing disk or network is not the fault of the file
         seconds = time.perf_counter() - began
         self.journal.failed(item, self.told(error), bad_file=bad, recipe=self.number, seconds=seconds)
         if bad:
-            self.set_apart(item, self.told(error))
+            self.copy_to_quarantine(item, self.told(error))
         if full:
-            raise WriteError(f"{error.message}. The batch ends here", GO_ON) from error
+            raise WriteError(f"{error.message}. The batch ends here", RESUME_HINT) from error
 
-    def set_apart(self, item: Item, reason: str) -> None:
-        """Put a bad file into the folder for them, if there is one.
+    def copy_to_quarantine(self, item: Item, reason: str) -> None:
+        """Link a bad file into the quarantine folder, if there is one.
 
         Args:
-            item: which.
-            reason: what is wrong with it.
+            item: the item.
+            reason: what is wrong with the file.
 
         Raises:
-            WriteError: if that cannot be.
+            WriteError: if the folder cannot be written.
         """
         if self.quarantine is not None:
             with self.places.reading(item.source) as source:
-                set_apart(source, self.quarantine, name=f"{item.id}-{source.name}", reason=reason)
+                copy_to_quarantine(source, self.quarantine, name=f"{item.id}-{source.name}", reason=reason)
 
 
 def sha256_of(path: Path) -> str:
@@ -316,17 +325,17 @@ def sha256_of(path: Path) -> str:
         raise ImageReadError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def set_apart(source: Path, folder: Path, *, name: str, reason: str) -> None:
-    """Put a bad file into a folder, with a text beside it that tells the reason. The source stays where it is.
+def copy_to_quarantine(source: Path, folder: Path, *, name: str, reason: str) -> None:
+    """Link or copy a bad file into a folder, with the reason in a text file. The source is not changed.
 
     Args:
         source: the file.
-        folder: it is made if it is missing.
-        name: of the file there.
-        reason: what is wrong with it.
+        folder: the folder; it is made if it is missing.
+        name: name of the link.
+        reason: what is wrong with the file.
 
     Raises:
-        WriteError: if that cannot be.
+        WriteError: if the folder cannot be written.
     """
     make_folder(folder)
     copy = folder / name
@@ -336,20 +345,20 @@ def set_apart(source: Path, folder: Path, *, name: str, reason: str) -> None:
             os.link(source, copy)
         except OSError:  # another file system
             shutil.copy2(source, copy)
-    except FileNotFoundError:  # a source that is missing has a reason all the same
+    except FileNotFoundError:  # the reason is written even if the source is missing
         pass
     except OSError as error:
-        raise WriteError(f"cannot set {source} apart in {folder}: {error.strerror or error}") from error
+        raise WriteError(f"cannot copy {source} to {folder}: {error.strerror or error}") from error
     write_bytes_atomic(folder / f"{name}.txt", f"{reason}\n".encode(errors="backslashreplace"))
 
 
 def _is_full(error: BaseException | None) -> bool:
-    """Whether a full disk, or a quota that is used up, is what an error came of."""
+    """Whether a full disk or an exceeded quota caused an error."""
     return any(number in FULL for number in _numbers(error))
 
 
 def _numbers(error: BaseException | None) -> Iterator[int]:
-    """What the system said, as numbers, if an error came of that."""
+    """The error numbers of the system in the causes of an error."""
     while error is not None:
         if isinstance(error, OSError) and error.errno:
             yield error.errno

@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 from a2f.batch.book import Book
 from a2f.cli.console import end_at_once_when_asked_again
 from a2f.cli.inputs import STDIN, Task
-from a2f.errors import A2FError, ImageReadError, MemoryLimitError, OutputExistsError, UsageError
+from a2f.errors import A2FError, ImageReadError, MemoryLimitError, OutputExistsError, UsageError, count_of
 from a2f.files import make_folder, set_times, write_bytes_atomic
 from a2f.imageio import FORMATS, estimate_jpeg_quality
 from a2f.pipeline import BOOK, Enlargement, Request, check_output, decide, write
@@ -53,7 +53,7 @@ class BatchOptions:
 
     def __post_init__(self) -> None:
         if self.request.overwrite and self.skip_existing:
-            raise UsageError("--overwrite and --skip-existing contradict each other")
+            raise UsageError("--overwrite and --skip-existing exclude each other: give only one of them")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,7 +212,7 @@ class Runner:
         make_folder(output.parent)
         write_bytes_atomic(output, task.recorded(book.parts(page), None), replace=request.overwrite)
         late = set_times(output, task.times) if self.options.preserve_times and task.times else []
-        told = f"{task.name}: {book.pages} pages enlarged, {book.others} other file(s) kept"
+        told = f"{task.name}: {count_of(book.pages, 'page')} enlarged, {count_of(book.others, 'other file')} kept"
         return Outcome(task=task, status="done", size=sizes[0], notes=(told, *self.upscalers.take_notes(), *late))
 
     def _notes(self, enlargement: Enlargement, name: str) -> Iterator[str]:
@@ -223,7 +223,7 @@ class Runner:
         if len(scales) == 2 and self._first_time(scales):
             once = " (printed once for all such images)" if self.count > 1 else ""
             most = max(self.models.scales)
-            yield f"{name}: more than {most}x, so the network runs twice, x{scales[0]} then x{scales[1]}{once}"
+            yield f"{name}: more than x{most}, so the network runs twice, x{scales[0]} then x{scales[1]}{once}"
         if not scales:
             width, height = enlargement.final
             yield f"{name}: {width} x {height} is not larger: only resized, without the network"

@@ -25,15 +25,15 @@ def batch() -> None:
 
 
 @batch.command()
-@click.argument("journal")
+@click.argument("journals", nargs=-1, required=True, metavar="JOURNAL...")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line, one for each journal.")
-def status(journal: str, as_json: bool) -> int:
-    """Print counts, remaining time and the reasons of failures."""
+def status(journals: tuple[str, ...], as_json: bool) -> int:
+    """Print counts, the reasons of failures, and the remaining time of an active run."""
     from a2f.batch.journal import Journal
     from a2f.batch.report import status_of
     from a2f.cli.console import json_line, printable
 
-    for path in _journals(journal):
+    for path in dict.fromkeys(path for given in journals for path in _journals(given)):
         with Journal(path, read_only=True) as opened:
             told = status_of(opened)
         if as_json:
@@ -53,7 +53,7 @@ def report(journal: str, output: str, overwrite: bool) -> int:
     from a2f.batch.journal import Journal
     from a2f.batch.report import as_csv, as_html
     from a2f.cli.parameters import check_output
-    from a2f.errors import UsageError
+    from a2f.errors import UsageError, count_of
     from a2f.files import write_bytes_atomic
 
     path = Path(output)
@@ -61,7 +61,7 @@ def report(journal: str, output: str, overwrite: bool) -> int:
     found = _journals(journal)
     if len(found) > 1:
         listed = ", ".join(str(one) for one in found)
-        raise UsageError(f"{journal} has {len(found)} journals: give one of {listed}")
+        raise UsageError(f"{journal} has {count_of(len(found), 'journal')}: give one of {listed}")
     with Journal(found[0], read_only=True) as opened:
         parts = as_csv(opened) if path.suffix.lower() == ".csv" else as_html(opened)
         write_bytes_atomic(path, parts)
@@ -78,15 +78,19 @@ def _journals(given: str) -> list[Path]:
         return [path]
     found = sorted(path.glob(".a2f-journal*.sqlite"))
     if not found:
-        raise JournalError(f"{path} has no journal (.a2f-journal.sqlite): a2f upscale --resume writes one")
+        raise JournalError(
+            f"{path} has no journal (.a2f-journal.sqlite): a2f upscale --resume makes one; if the batch was started "
+            "with --journal FILE, give that FILE"
+        )
     return found
 
 
 def _lines(status: "Status") -> Iterator[str]:
     from a2f.batch.report import FAILURES, ORDER
     from a2f.cli.dry_run import time_text
+    from a2f.errors import count_of
 
-    yield f"{status.journal}: {sum(status.counts.values()):,} files, {_how(status)}"
+    yield f"{status.journal}: {count_of(sum(status.counts.values()), 'file')}, {_how(status)}"
     for state in reversed(ORDER):
         if count := status.counts[state]:
             yield f"  {count:>9,} {state}"

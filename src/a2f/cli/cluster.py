@@ -156,7 +156,7 @@ def _work(session: "Session", recipe: Recipe, share: Share, reporter: "Reporter"
         lost=lost,
         note=reporter.note,
         detail=detail,
-        set_apart=keeper.set_apart,
+        copy_to_quarantine=keeper.copy_to_quarantine,
         told=error_text,
     )
     reporter.note(f"a worker: {share.cpus:g} CPU, {share.gpus:g} GPU, {(share.memory or 0) / 1e9:.1f} GB")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from a2f.cli.console import Messages, printable
-from a2f.errors import A2FError, UsageError
+from a2f.errors import A2FError, UsageError, count_of
+from a2f.files import output_exists
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,16 +123,16 @@ def _check_pictures(
         format_of_suffix(output.suffix)
     if labels and len(labels) != len(pictures):
         raise UsageError(f"{len(labels)} labels for {len(pictures)} pictures: give one per picture, or none")
-    if output.exists() and not overwrite:
-        raise UsageError(f"{output} exists: --overwrite replaces it")
     if output.exists() and any(p.exists() and output.samefile(p) for p in (*pictures, *([hr] if hr else []))):
         raise UsageError(f"{output} is one of the pictures: choose another name for the sheet")
+    if output.exists() and not overwrite:
+        raise output_exists(output)
 
 
 def _check_folders(pictures: tuple[Path, ...], folders: list[Path], *, alone: dict[str, Any]) -> None:
     others = [path for path in pictures if path not in folders]
     if others or len(folders) != 2:
-        what = f"{others[0]} is not a folder" if others else f"{len(folders)} folder(s) were given"
+        what = f"{others[0]} is not a folder" if others else f"{count_of(len(folders), 'folder')} given"
         raise UsageError(f"{what}. Give two folders, or only pictures.")
     if given := [name for name, value in alone.items() if value]:
         raise UsageError(f"{' and '.join(given)} is for pictures, not for folders: leave it out")
@@ -147,7 +148,8 @@ def _compare_folders(folders: tuple[Path, Path], output: Path, *, recursive: boo
         overwrite: replace an existing output.
 
     Raises:
-        UsageError: if the output exists or is of another kind, or no file has a partner.
+        UsageError: if the output is of another kind, or no file has a partner.
+        OutputExistsError: if the output exists and `overwrite` is False.
         A2FError: if no pair could be shown, or the output cannot be written.
     """
     from a2f.contact import pair_up, read_scenes
@@ -158,13 +160,13 @@ def _compare_folders(folders: tuple[Path, Path], output: Path, *, recursive: boo
     if kind not in (".pdf", ".html"):
         format_of_suffix(output.suffix)
     if output.exists() and not overwrite:
-        raise UsageError(f"{output} exists: --overwrite replaces it")
+        raise output_exists(output)
     before, after = (_images(folder, output, recursive=recursive) for folder in folders)
     pairing = pair_up(before, after, folders=folders)
     for folder, alone in zip(folders, (pairing.alone_before, pairing.alone_after), strict=True):
         if alone:
             names = ", ".join(path.name for path in alone[:SHOWN]) + (", ..." if len(alone) > SHOWN else "")
-            click.echo(printable(f"{folder}: {len(alone)} file(s) without a partner: {names}"), err=True)
+            click.echo(printable(f"{folder}: {count_of(len(alone), 'file(s) without a partner')}: {names}"), err=True)
     if not pairing.pairs:
         raise UsageError(f"no file of {folders[1]} matches a name of {folders[0]}, like photo_x4.jpg and photo.jpg")
     failures: list[str] = []
@@ -209,12 +211,12 @@ def _compare_pair(pictures: tuple[Path, Path], output: Path, *, overwrite: bool)
 
 def _images(folder: Path, output: Path, *, recursive: bool) -> list[Path]:
     """The pictures of a folder, sorted; other files are reported."""
-    from a2f.cli.inputs import passed_over
+    from a2f.cli.inputs import skipped_note
     from a2f.imageio.formats import is_image_name
 
     everything = sorted(folder.rglob("*") if recursive else folder.iterdir())
     images = [p for p in everything if is_image_name(p) and p.is_file() and not p.name.startswith(".")]
-    for note in passed_over(folder, [p for p in everything if p != output], set(images), recursive=recursive):
+    for note in skipped_note(folder, [p for p in everything if p != output], set(images), recursive=recursive):
         click.echo(printable(note), err=True)
     return images
 

@@ -16,9 +16,6 @@ Examples:
     a2f convert --as falsr-a -s 2 FALSR-A_x2.pb falsr_a_x2.safetensors
   Then:
     a2f eval aaf_sd_x4.safetensors carn_m_x4.safetensors --data sets/Set5 --published
-
-\b
-Exit code: 0 written, 1 failed, 2 usage error.
 """
 
 

@@ -9,6 +9,7 @@ import click
 
 from a2f.cli.console import Messages
 from a2f.cli.parameters import NATURAL, POSITIVE, ScalesType
+from a2f.errors import count_of
 
 if TYPE_CHECKING:
     from a2f.data.prepare import Prepared
@@ -32,7 +33,6 @@ Examples:
 
 \b
 Running the command again makes only missing, changed or damaged files, also after a crash.
-Exit code: 0 all done, 1 some failed, 2 usage error, 3 all failed.
 """
 DOWNLOAD_EPILOG = """\b
 Examples:
@@ -48,9 +48,6 @@ Examples:
 \b
 After an interruption, run the same command to continue. If you have an archive already,
 put it into OUT/archives. Manga109 must be requested from its authors: see --list.
-
-\b
-Exit code: 0 done, 1 failed, 2 usage error.
 """
 
 
@@ -130,7 +127,9 @@ class PrepareReporter:
             files = len(result.entry.outputs)
             self.files += files
             if self.messages.bar is None:
-                self.messages.note(f"{result.source}: {files} file(s)" + (", kept" if result.status == "kept" else ""))
+                self.messages.note(
+                    f"{result.source}: {count_of(files, 'file')}" + (", kept" if result.status == "kept" else "")
+                )
         elif result.status == "failed":
             self.messages.error(result.reason)
         if self.messages.bar is not None:
@@ -150,7 +149,7 @@ class PrepareReporter:
 
     @property
     def exit_code(self) -> int:
-        """0 all done, 1 some failed, 3 no image is done."""
+        """See `EXIT_CODES`; 3 if no image is done."""
         if self.results["made"] or self.results["kept"]:
             return 1 if self.results["failed"] else 0
         return 3

@@ -5,7 +5,6 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import click
@@ -14,7 +13,7 @@ from a2f.cli.batch import Runner, exists_already
 from a2f.cli.console import error_text, json_line, printable
 from a2f.cli.inputs import STDIN, Task
 from a2f.cli.report import exit_code_of
-from a2f.errors import A2FError, OutputExistsError, UsageError
+from a2f.errors import A2FError, OutputExistsError, UsageError, count_of
 from a2f.imageio import estimate_jpeg_quality
 from a2f.imageio.header import size_of_file
 from a2f.pipeline import BOOK, check_output, skip_reason_of
@@ -134,7 +133,8 @@ def _line(one: Planned, *, verbose: bool) -> str:
         return one.note
     passes = zip(one.models, one.scales, strict=True)
     how = f", {' then '.join(f'{model} x{scale}' for model, scale in passes) or 'only resized'}" if verbose else ""
-    replaces = " (replaces an existing file)" if one.replaces else ""
+    existing = "its earlier result" if one.task.replace else "an existing file"
+    replaces = f" (replaces {existing})" if one.replaces else ""
     why = f": {one.task.reason}" if one.task.reason else ""
     return f"{one.task.source} -> {one.task.target} ({_text(one.given)} -> {_text(one.final)}{how}){replaces}{why}"
 
@@ -165,14 +165,22 @@ def _sum(runner: Runner, planned: Sequence[Planned]) -> str:
             given_px[which] = given_px.get(which, 0) + before
     seconds = sum(_seconds_px(runner, *which) * count for which, count in given_px.items()) / runner.jobs
     made_px = sum(one.final[0] * one.final[1] for one in todo)
-    counts = [f"{len(todo)} of {len(planned)} image(s) to enlarge"]
+    counts = [f"{len(todo)} of {count_of(len(planned), 'image')} to enlarge"]
     for status in ("skipped", "failed"):
         number = sum(one.status == status for one in planned)
         counts += [f"{number} {'skipped' if status == 'skipped' else 'would fail'}"] if number else []
     return (
-        f"{', '.join(counts)}: {made_px / 1e6:,.1f} million pixels, {time_text(seconds)} here, "
-        f"{made_px * BYTES_PX / 1e6:,.0f} MB before compression{_free(planned[0].task)}"
+        f"{', '.join(counts)}: {_pixels_text(made_px)}, {time_text(seconds)} here, "
+        f"{_bytes_text(made_px * BYTES_PX)} before compression{_free(planned[0].task)}"
     )
+
+
+def _pixels_text(count: int) -> str:
+    return f"{count / 1e6:,.1f} million pixels" if count >= 1e5 else count_of(count, "pixel")
+
+
+def _bytes_text(count: int) -> str:
+    return f"{count / 1e6:,.0f} MB" if count >= 1e6 else f"{count / 1e3:,.0f} kB"
 
 
 def time_text(seconds: float) -> str:
@@ -200,11 +208,7 @@ def _free(task: Task) -> str:
     folder = task.target.absolute().parent
     while not folder.exists():
         folder = folder.parent
-    return f"; {shutil.disk_usage(folder).free / 1e6:,.0f} MB are free in {_short(folder)}"
-
-
-def _short(folder: Path) -> str:
-    return "this folder" if folder == Path.cwd() else str(folder)
+    return f"; {_bytes_text(shutil.disk_usage(folder).free)} are free on the disk of the results"
 
 
 def _text(size: Size) -> str:

@@ -20,6 +20,8 @@ from a2f.cli.parameters import (
     convention_options,
     engine_options,
 )
+from a2f.errors import ImageReadError, count_of
+from a2f.files import output_exists
 
 if TYPE_CHECKING:
     from a2f.evaluation.jpeg import Quality
@@ -70,9 +72,6 @@ Files:
   The enlargement of HR/baby.png is baby.png, babyx4.png or baby_x4.png, or one of these with
   more words after _ or -: baby_CARN.png, babyx4_SR.png. It is in the folder itself or
   in a subfolder with the name of the set (results/carn/Set5/) or the scale (x4/).
-
-\b
-Exit code: 0 measured, 1 failed, 2 usage error.
 """
 
 
@@ -294,6 +293,8 @@ def _sets(data: Sequence[Path], scale: int, lr_data: Path | None) -> "dict[str, 
 
     folders = list(dict.fromkeys(data))
     for folder in (*folders, *([] if lr_data is None else [lr_data])):
+        if not folder.exists():
+            raise ImageReadError(f"there is no folder {folder}")
         if not folder.is_dir():
             raise click.UsageError(f"{folder} is not a folder: --data and --lr-data take folders of images")
     titles = distinct_labels([folder.resolve() for folder in folders])
@@ -310,7 +311,7 @@ def _check_folders(models: Iterable[str], sets: "Mapping[str, Sequence[Item]]", 
         left = sorted({path for finished in found for path in finished.left} - used)
         if left:
             names = ", ".join(path.name for path in left[:3]) + (", ..." if len(left) > 3 else "")
-            click.echo(f"{model}: {len(left)} image(s) belong to no image of the sets: {names}", err=True)
+            click.echo(f"{model}: {count_of(len(left), 'image')} without an image of the sets: {names}", err=True)
 
 
 def _folder_of(title: str, quality: "Quality") -> str:
@@ -328,14 +329,14 @@ def _check_save(
     ensemble: int,
     overwrite: bool,
 ) -> None:
-    """Raise UsageError if enlargements of an earlier run would be replaced."""
+    """Raise OutputExistsError if enlargements of an earlier run would be replaced."""
     if save is None or overwrite:
         return
     for (name, model), (title, items), quality in product(named.items(), sets.items(), qualities):
         folder = save / kept_as(name, 1 if is_single(model) else ensemble) / _folder_of(title, quality)
         for path in (folder / f"{item.name}x{scale}.png" for item in items):
             if path.exists():
-                raise click.UsageError(f"{path} exists: --overwrite replaces it")
+                raise output_exists(path)
 
 
 def _scores(

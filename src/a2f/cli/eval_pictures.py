@@ -28,7 +28,8 @@ class Crops:
         overwrite: replace an existing sheet.
 
     Raises:
-        UsageError: if the sheet exists and `overwrite` is False, if it is no PNG, or if the set has no such picture.
+        UsageError: if the sheet is no PNG, or if the set has no such picture.
+        OutputExistsError: if the sheet exists and `overwrite` is False.
     """
 
     def __init__(

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from a2f.errors import A2FError, ImageReadError, UsageError
-from a2f.files import Parts, Times, ends_like_a_folder, times_of
+from a2f.errors import A2FError, ImageReadError, UsageError, count_of
+from a2f.files import Parts, Times, ends_like_a_folder, is_own_name, times_of
 from a2f.imageio import format_of_suffix
 from a2f.imageio.formats import is_image_name
 from a2f.pipeline import BOOK, Enlargement, output_name
@@ -128,7 +128,7 @@ def _find(inputs: list[str], naming: OutputNames) -> tuple[list[tuple[Path, Path
         elif not os.path.lexists(path) and glob.has_magic(given):
             everything = [Path(m) for m in sorted(glob.glob(given, recursive=True))]
             matches = [path for path in everything if _is_taken(path)]
-            notes += passed_over(path, everything, set(matches), recursive=True)
+            notes += skipped_note(path, everything, set(matches), recursive=True)
             found += [(p, Path()) for p in matches] or [(path, Path())]
         else:
             found.append((path, Path()))
@@ -145,11 +145,12 @@ def _outside(images: list[Path], folder: Path, output: Path | None) -> tuple[lis
         return images, []
     kept = [p for p in images if within not in p.resolve().parents]
     left_out = len(images) - len(kept)
-    return kept, [f"{folder}: {left_out} file(s) in the output folder {output} skipped"] if left_out else []
+    return kept, [f"{folder}: skipped {count_of(left_out, 'file')} in the output folder {output}"] if left_out else []
 
 
 def _images_of(folder: Path, naming: OutputNames) -> tuple[list[Path], list[str]]:
-    everything = sorted(folder.rglob("*") if naming.recursive else folder.iterdir())
+    below = folder.rglob("*") if naming.recursive else folder.iterdir()
+    everything = sorted(p for p in below if not any(map(is_own_name, p.relative_to(folder).parts)))
     images = [p for p in everything if _is_taken(p) and p.is_file() and not p.name.startswith(".")]
     suffix, stems = naming.mark, {(p.parent, p.stem) for p in images}
 
@@ -158,14 +159,14 @@ def _images_of(folder: Path, naming: OutputNames) -> tuple[list[Path], list[str]
         stem = OWN_SUFFIX.sub("", p.stem) if stem == p.stem else stem
         return stem != p.stem and (p.parent, stem) in stems
 
-    passed = passed_over(folder, everything, set(images), recursive=naming.recursive)
+    passed = skipped_note(folder, everything, set(images), recursive=naming.recursive)
     earlier = [p for p in images if made_earlier(p)]
     ends = sorted({p.stem[p.stem.rindex("_") :] if "_" in p.stem else suffix for p in earlier})
-    notes = [f"{folder}: {len(earlier)} earlier results skipped that end in {', '.join(ends)}"]
+    notes = [f"{folder}: skipped {count_of(len(earlier), 'earlier result')} (names ending in {', '.join(ends)})"]
     return [p for p in images if p not in earlier], (notes if earlier else []) + passed
 
 
-def passed_over(folder: Path, everything: list[Path], images: set[Path], *, recursive: bool) -> list[str]:
+def skipped_note(folder: Path, everything: list[Path], images: set[Path], *, recursive: bool) -> list[str]:
     """Make a note about the files in a folder that are skipped.
 
     Args:
@@ -174,14 +175,14 @@ def passed_over(folder: Path, everything: list[Path], images: set[Path], *, recu
         images: the files that are enlarged.
         recursive: whether subfolders are included.
     """
-    reasons = Counter(_why_passed_over(path, recursive=recursive) for path in everything if path not in images)
+    reasons = Counter(_why_skipped(path, recursive=recursive) for path in everything if path not in images)
     del reasons[""]
     if not reasons:
         return []
-    return [f"{folder}: skipped " + ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))]
+    return [f"{folder}: skipped " + ", ".join(count_of(count, reason) for reason, count in sorted(reasons.items()))]
 
 
-def _why_passed_over(path: Path, *, recursive: bool) -> str:
+def _why_skipped(path: Path, *, recursive: bool) -> str:
     """Why a path is skipped; empty for a folder that is searched."""
     if path.is_dir():
         if recursive and not path.is_symlink():
@@ -246,8 +247,8 @@ def _refuse_clashes(tasks: list[Task], output: Path | None) -> None:
             )
         taken[key] = task.source
         if task.target.exists() and _identity(task.target) in sources:
-            way_out = "choose another -o" if task.target == output else "choose another --suffix or -o"
-            raise UsageError(f"{task.target} is itself an input, and an input is never overwritten: {way_out}")
+            advice = "choose another -o" if task.target == output else "choose another --suffix or -o"
+            raise UsageError(f"{task.target} is itself an input, and an input is never overwritten: {advice}")
 
 
 def _identity(path: Path) -> tuple[int, int]:

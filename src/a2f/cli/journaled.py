@@ -6,7 +6,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -18,7 +18,7 @@ from a2f.batch.archive import ArchiveTarget
 from a2f.batch.database import copy_journal
 from a2f.batch.journal import Item, Journal, State
 from a2f.batch.places import Places, ThisMachine, is_address
-from a2f.batch.plan import Layout, Wish, journal_of, plan
+from a2f.batch.plan import Layout, ResumeOptions, journal_of, plan
 from a2f.batch.sources import Found, Scan, Shard
 from a2f.batch.watch import Arrivals
 from a2f.batch.work import Keeper, Recipe, Work, recipe_of
@@ -27,7 +27,7 @@ from a2f.cli.console import error_text, printable
 from a2f.cli.dry_run import dry_run
 from a2f.cli.inputs import STDIN, OutputNames, Task
 from a2f.cli.report import Reporter
-from a2f.errors import A2FError, ImageReadError, OutputExistsError, UsageError
+from a2f.errors import A2FError, ImageReadError, OutputExistsError, UsageError, count_of
 from a2f.files import Parts, times_of
 from a2f.imageio.formats import is_image_name
 from a2f.pipeline import Enlargement
@@ -74,6 +74,20 @@ class JournalOptions:
         """Whether any option requests a journal."""
         return self != JournalOptions(settle_s=self.settle_s)
 
+    def needed_by(self, inputs: Sequence[str]) -> str:
+        """The option or input that needs a journal, for messages."""
+        options = {
+            "--resume": self.resume,
+            "--retry-failed": self.retry_failed,
+            "--watch": self.watch,
+            "--ray": self.cluster,
+            "--shard": self.shard,
+            "--quarantine": self.quarantine,
+            "--journal": self.journal,
+        }
+        addresses = [text for text in (*inputs, self.address or "") if is_address(text)]
+        return next((name for name, value in options.items() if value), addresses[0] if addresses else "a journal")
+
 
 def shard_of(text: str) -> Shard:
     """Read ``3/8``."""
@@ -107,14 +121,15 @@ class Session:
         *,
         trial: Path | None = None,
     ) -> None:
-        output = batch.address or _folder_of(naming)
+        needed_by = batch.needed_by(inputs)
+        output = batch.address or _folder_of(naming, needed_by)
         self.inputs, self.options, self.batch = inputs, options, batch
         self.layout = Layout(mark=naming.mark, format=naming.format, output=output)
         closed = None if output is None else os.path.realpath(output)
         shard = None if batch.shard is None else replace(batch.shard, mark=naming.mark)
         self.scan = Scan(recursive=naming.recursive, output=closed, shard=shard)
         if STDIN.name in inputs or "" in inputs:
-            raise UsageError("a journal needs files: give files or folders, not standard input")
+            raise UsageError(f"{needed_by} needs files: give files or folders, not standard input")
         remote = [text for text in (*inputs, output or "") if is_address(text)]
         if remote and batch.watch:
             raise UsageError(f"--watch works with folders of this machine, not with {remote[0]}")
@@ -131,14 +146,14 @@ class Session:
             self.places = self.archive = ArchiveTarget(output, self.places)
         first = inputs[0] if is_address(inputs[0]) or os.path.isdir(inputs[0]) else os.path.dirname(inputs[0])
         path = batch.journal or _near(str(journal_of(output or first, batch.shard)))
+        self.scan.journal = os.path.realpath(path)
         if trial is not None:
             copy_journal(path, trial / path.name)
-            path = trial / path.name
-        self.journal = Journal(path)
+        self.journal = Journal(path if trial is None else trial / path.name, name=path)
 
     def plan(self, recipe: Recipe, files: Iterable[Found] | None = None) -> list[str]:
         """Begin a run and decide what is left to do; return notes for the user."""
-        wish = Wish(
+        options = ResumeOptions(
             resume=self.batch.resume or self.batch.watch,
             retry_failed=self.batch.retry_failed,
             overwrite=self.options.request.overwrite,
@@ -146,7 +161,7 @@ class Session:
             quarantine_clashes=self.batch.watch,
         )
         found = self.places.files(self.inputs, self.scan) if files is None else files
-        notes = plan(self.journal, found, self.layout, wish, recipe=recipe.text, places=self.places)
+        notes = plan(self.journal, found, self.layout, options, recipe=recipe.text, places=self.places)
         return notes + self.scan.notes()
 
     def keeper(self, recipe: Recipe) -> Keeper:
@@ -186,14 +201,15 @@ def run_batch(
         The exit code.
     """
     session = Session(inputs, options, naming, batch)
-    recipe = recipe_of(options.model, options.request, options.engine)
-    if batch.watch:
-        _watch(session, recipe, Reporter(MANY, as_json=as_json, verbose=verbose, quiet=quiet, resume_option="--watch"))
-    with closing(session.journal) as journal:
+    with _closing(session.journal) as journal:
+        recipe = recipe_of(options.model, options.request, options.engine)
+        if batch.watch:
+            waiting = Reporter(MANY, as_json=as_json, verbose=verbose, quiet=quiet, resume_option="--watch")
+            _watch(session, recipe, waiting)
         notes = session.plan(recipe)
         counts = journal.counts(run=journal.run)
         if not sum(counts.values()) and batch.shard is None:
-            deeper = "" if naming.recursive else " (-r looks into its folders too)"
+            deeper = "" if naming.recursive else " (-r includes subfolders)"
             raise ImageReadError(f"{', '.join(inputs)}: no images{deeper}")
         reporter = Reporter(counts["todo"], as_json=as_json, verbose=verbose, quiet=quiet, resume_option="--resume")
         for note in [*notes, *_told(counts, journal)]:
@@ -210,7 +226,13 @@ def run_batch(
             session.archive.pack()
         journal.end()
         left = journal.counts(run=journal.run)
-    return reporter.exit_code or int(left["failed"] + left["quarantined"] > 0)
+        earlier = left["failed"] + left["quarantined"] - len(reporter.failed)
+        if earlier > 0:
+            reporter.messages.line(
+                f"{count_of(earlier, 'file')} of earlier runs still failed, so the exit code is not 0: "
+                f"a2f batch status {journal.name} lists them, --retry-failed retries them"
+            )
+    return reporter.exit_code or int(earlier > 0)
 
 
 def dry_run_batch(
@@ -222,7 +244,7 @@ def dry_run_batch(
     as_json: bool,
     verbose: bool,
 ) -> int:
-    """Tell what is left to do by the journal, and why; write nothing.
+    """Show what is left to do by the journal, and why; write nothing.
 
     Args:
         inputs: as `run_batch`.
@@ -236,25 +258,27 @@ def dry_run_batch(
         The exit code.
     """
     if batch.watch:
-        raise UsageError("--dry-run looks at what is there, and --watch waits for what is not: leave out one of them")
+        raise UsageError("--dry-run shows existing files, and --watch waits for new ones: leave out one of them")
     remote = [text for text in (*inputs, batch.address or "") if is_address(text)]
     if remote:
-        raise UsageError(f"--dry-run looks into files of this machine, not of {remote[0]}")
+        raise UsageError(f"--dry-run works with files of this machine, not with {remote[0]}")
     with tempfile.TemporaryDirectory(prefix="a2f-") as folder:
         session = Session(inputs, options, naming, batch, trial=Path(folder))
         with closing(session.journal) as journal:
             recipe = recipe_of(options.model, options.request, options.engine)
             notes, keeper = session.plan(recipe), session.keeper(recipe)
-            counts = journal.counts(run=journal.run)
+            counts, todo = journal.counts(run=journal.run), list(journal.todo())
+            left = [item for item in todo if not keeper.is_complete(item)]
+            counts["todo"], counts["done"] = len(left), counts["done"] + len(todo) - len(left)
             for note in [*notes, *_told(counts, journal)]:
                 click.echo(printable(note), err=True)
             tasks = [
                 replace(shown(item), replace=keeper.may_replace(item), reason=why_todo(item, journal.recipe))
-                for item in journal.todo()
+                for item in left
             ]
         if not tasks:
             click.echo("nothing is left to do", err=as_json)
-            return int(counts["quarantined"] > 0)
+            return int(counts["failed"] + counts["quarantined"] > 0)
         runner = Runner(options, count=len(tasks), first=tasks[0].source)
         return dry_run(runner, tasks, as_json=as_json, verbose=verbose)
 
@@ -279,27 +303,38 @@ def why_todo(item: Item, recipe: int) -> str:
 
 def _watch(session: Session, recipe: Recipe, reporter: Reporter) -> NoReturn:
     """Process new files until Ctrl-C."""
-    with closing(session.journal) as journal:
-        arrivals = Arrivals(lambda: session.scan.files(session.inputs), journal, settle_s=session.batch.settle_s)
-        runner: Runner | None = None
-        known = set[str]()
-        where = ", ".join(session.inputs)
-        reporter.note(f"watching {where}; stop with Ctrl-C")
-        while True:
-            began = time.monotonic()
-            ready = list(arrivals.settled(began))
-            took = time.monotonic() - began
-            if ready:
-                for note in session.plan(recipe, ready):
-                    if note not in known:
-                        reporter.note(note)
-                    known.add(note)
-                runner = runner or Runner(session.options, count=MANY, first=Path(ready[0].source))
-                keeper = session.keeper(recipe)
-                for outcome in runner.run(journal.todo(), functools.partial(do_item, runner, keeper)):
-                    reporter(outcome)
-                journal.end()
-            time.sleep(max(session.batch.settle_s / SCANS, PAUSE_FACTOR * took, MIN_PAUSE_S))
+    journal = session.journal
+    arrivals = Arrivals(lambda: session.scan.files(session.inputs), journal, settle_s=session.batch.settle_s)
+    runner: Runner | None = None
+    known = set[str]()
+    where = ", ".join(session.inputs)
+    reporter.note(f"watching {where}; stop with Ctrl-C")
+    while True:
+        began = time.monotonic()
+        ready = list(arrivals.settled(began))
+        took = time.monotonic() - began
+        if ready:
+            for note in session.plan(recipe, ready):
+                if note not in known:
+                    reporter.note(note)
+                known.add(note)
+            runner = runner or Runner(session.options, count=MANY, first=Path(ready[0].source))
+            keeper = session.keeper(recipe)
+            for outcome in runner.run(journal.todo(), functools.partial(do_item, runner, keeper)):
+                reporter(outcome)
+            journal.end()
+        time.sleep(max(session.batch.settle_s / SCANS, PAUSE_FACTOR * took, MIN_PAUSE_S))
+
+
+@contextmanager
+def _closing(journal: Journal) -> Iterator[Journal]:
+    """Close the journal at the end; remove a new journal if an error ends the batch before its first file."""
+    with closing(journal):
+        try:
+            yield journal
+        except A2FError:
+            journal.discard()
+            raise
 
 
 def _work(runner: Runner, session: Session, recipe: Recipe, reporter: Reporter) -> None:
@@ -333,18 +368,18 @@ class Turn:
         self._held = True
 
     def __exit__(self, *error: object) -> None:
-        self._give_back()
+        self._release()
 
     def until_made(self, recorded: Recorded) -> Recorded:
         """A `recorded` of `a2f.pipeline.write` before which the turn is given back."""
 
         def made(parts: Parts) -> Parts:
             yield from parts
-            self._give_back()
+            self._release()
 
         return lambda parts, enlargement: recorded(made(parts), enlargement)
 
-    def _give_back(self) -> None:
+    def _release(self) -> None:
         if self._held:
             self._held = False
             self._lock.release()
@@ -397,16 +432,24 @@ def _told(counts: dict[State, int], journal: Journal) -> Iterator[str]:
     before = [f"{count} {state}" for state, count in counts.items() if count and state != "todo"]
     if before:
         retry = "; --retry-failed retries failed files" if counts["quarantined"] + counts["failed"] else ""
-        yield f"{journal.path}: {', '.join(before)}, {counts['todo']} to do{retry}"
+        yield f"{journal.name}: {', '.join(before)}, {counts['todo']} to do{retry}"
 
 
-def _folder_of(naming: OutputNames) -> str | None:
-    """The folder of all results; None if each result is beside its source."""
+def _folder_of(naming: OutputNames, needed_by: str) -> str | None:
+    """The folder of all results; None if each result is beside its source.
+
+    Args:
+        naming: names and places of the results.
+        needed_by: the option or input that needs a folder.
+
+    Raises:
+        UsageError: if the output is no folder.
+    """
     out = naming.output
     if out is None:
         return None
     if out == STDIN:
-        raise UsageError("a journal needs files, but -o - is standard output: give a folder with -o")
+        raise UsageError(f"{needed_by} needs a folder, but -o - is standard output: give a folder with -o")
     if not naming.output_folder and not out.is_dir() and (is_image_name(out) or out.exists()):
-        raise UsageError(f"-o {out} is a file: with a journal give a folder")
+        raise UsageError(f"-o {out} is a file, but {needed_by} needs a folder: give a folder with -o")
     return os.path.abspath(out)

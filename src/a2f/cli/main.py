@@ -9,7 +9,7 @@ import click
 
 import a2f
 from a2f.cli.console import INTERRUPTED, end_at_once_when_asked_again, error_text, is_interrupt, never_fatal
-from a2f.errors import A2FError
+from a2f.errors import EXIT_CODES, A2FError, did_you_mean
 
 COMMANDS = {
     "upscale": "Enlarge images: files, folders, or a stream.",
@@ -31,6 +31,8 @@ COMMANDS = {
     "completion": "Print the completion script for your shell.",
 }
 
+EXIT_LINE = f"Exit code: {', '.join(f'{code} {meaning}' for code, meaning in EXIT_CODES.items())}."
+FAILED = A2FError.exit_code
 MODULES = {"batch": "batches"}  # modules with another name than the command
 
 
@@ -44,9 +46,12 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command of this name."""
         if cmd_name not in COMMANDS:
-            return None
+            if ctx.resilient_parsing:
+                return None
+            raise click.UsageError(f"No such command {cmd_name!r}{did_you_mean(cmd_name, COMMANDS)}.", ctx)
         module = MODULES.get(cmd_name, cmd_name)
         command: click.Command = getattr(import_module(f"a2f.cli.{module}"), cmd_name)
+        _add_exit_codes(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -55,10 +60,19 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+def _add_exit_codes(command: click.Command) -> None:
+    """Add the exit codes to the help of a command and its subcommands."""
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            _add_exit_codes(below)
+    if EXIT_LINE not in (command.epilog or ""):
+        command.epilog = f"{(command.epilog or '').rstrip()}\n\n{EXIT_LINE}".lstrip()
+
+
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Example:  a2f upscale photo.jpg      writes photo_x4.jpg in the same folder",
+    epilog=f"Example:  a2f upscale photo.jpg      writes photo_x4.jpg in the same folder\n\n{EXIT_LINE}",
 )
 @click.version_option(a2f.__version__, "-V", "--version", message="a2f %(version)s")
 def cli() -> None:
@@ -82,13 +96,16 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except MemoryError:
-        _end("error: out of memory: use a smaller image or lower --jobs", 1)
+        _end("error: out of memory: use a smaller image or lower --jobs", FAILED)
     except Exception as error:
         if is_interrupt(error):
             _interrupted()
         if os.environ.get("A2F_DEBUG"):
             raise
-        _end(f"error: unexpected {type(error).__name__}: {error} (this is a bug: set A2F_DEBUG=1 for a traceback)", 1)
+        _end(
+            f"error: unexpected {type(error).__name__}: {error} (this is a bug: set A2F_DEBUG=1 for a traceback)",
+            FAILED,
+        )
 
 
 def _interrupted() -> NoReturn:

@@ -25,7 +25,7 @@ def models(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(model) | {"path": str(model.path)} for model in shipped], indent=2))
         return
-    head = ("model", "scale", "parameters", "file", *SETS, *(f"JPEG {q}" for q in QUALITIES), "licence", "")
+    head = ("model", "scale", "parameters", "file", *SETS, *(f"JPEG {q}" for q in QUALITIES), "licence", "network")
     rows = [
         (
             model.name,

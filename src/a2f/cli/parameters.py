@@ -9,6 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from a2f.errors import UsageError
+from a2f.files import output_exists
 
 if TYPE_CHECKING:
     from a2f.upscaler import Upscaler
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 Completion = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
+SECONDS = click.FloatRange(min=0)
+SECONDS.name = "number of seconds"  # for error messages
 POSITIVE, NATURAL = click.IntRange(min=1), click.IntRange(min=0)
 FACTORS = {"K": 10**3, "M": 10**6, "G": 10**9}
 ENGINES = ("onnxruntime", "openvino", "torch")
@@ -219,11 +222,12 @@ def check_output(path: Path, *suffixes: str, overwrite: bool) -> None:
     """Raise an error for an output with a wrong suffix, or one that exists.
 
     Raises:
-        UsageError: the message says what to do.
+        UsageError: for a wrong suffix.
+        OutputExistsError: if the output exists and `overwrite` is False.
     """
     if path.suffix.lower() not in suffixes:
         *first, last = suffixes
         listed = f"{', '.join(first)} or {last}" if first else last
         raise UsageError(f"{path}: the output must end with {listed}")
     if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists: --overwrite replaces it")
+        raise output_exists(path)

@@ -10,9 +10,6 @@ EPILOG = """\b
 Examples:
   a2f plot runs/sd_x4                          RUN/curves.png
   a2f plot runs/a runs/b sd.safetensors -o compared.svg
-
-\b
-Exit code: 0 drawn, 1 failed, 2 usage error.
 """
 
 

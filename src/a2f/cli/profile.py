@@ -30,9 +30,6 @@ Examples:
   A network of another paper, and your own:
     a2f profile carn-m -s 4
     a2f profile --network my.py:Net -s 4
-
-\b
-Exit code: 0 done, 1 failed, 2 usage error.
 """
 HEADS = {
     "parameters": "parameters",

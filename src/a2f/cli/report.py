@@ -128,7 +128,7 @@ class Reporter:
 
 
 def exit_code_of(errors: list[A2FError], *, others: int) -> int:
-    """The exit code of a batch: 0 all done, 1 some failed, 2 usage error (nothing was done), 3 all failed.
+    """The exit code of a batch, see `EXIT_CODES`.
 
     Args:
         errors: errors of the failed images.

@@ -103,9 +103,7 @@ def train(model: str | None, network: str | None, print_recipe: str | None, **gi
     as without the stop. It prints a note if the images have changed.
 
     Recipes: `fast` for an hour or two, `anytime` without a planned end, `robust` for JPEG files, blur and noise,
-        `paper` for the settings of the authors.
-
-    Exit code: 0 finished, 1 failed, 2 usage error, 130 interrupted.
+    `paper` for the settings of the authors.
     """
     from a2f.training.recipe import built_in_text, read_recipe
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from a2f.cli.parameters import (
     DTYPES,
@@ -17,6 +18,7 @@ from a2f.cli.parameters import (
     NATURAL,
     POSITIVE,
     RUNS,
+    SECONDS,
     BytesType,
     CountType,
     SizeType,
@@ -43,14 +45,11 @@ Examples:
   a2f upscale photo.jpg --width 3840        exactly 3840 pixels wide
   cat photo.png | a2f upscale - > out.png   in a pipe
   a2f upscale photo.jpg -m sd-robust -s 2   the model for compressed JPEGs
-
-\b
-Exit code: 0 all done, 1 some failed, 2 usage error, 3 all failed.
 """
 
 
 @click.command(epilog=EPILOG)
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.argument("inputs", nargs=-1, metavar="INPUT...")
 @click.option(
     "-o",
     "--output",
@@ -76,7 +75,9 @@ Exit code: 0 all done, 1 some failed, 2 usage error, 3 all failed.
     help="Format of the output; see a2f formats.  [default: as the input]",
 )
 @click.option("-r", "--recursive", is_flag=True, help="Include subfolders; their structure is kept.")
-@click.option("--suffix", metavar="TEXT", help="Text to add to each file name.  [default: _x4 or similar]")
+@click.option(
+    "--suffix", metavar="TEXT", help="Text to add to each file name.  [default: _x4 for -s 4, _w640 for --width 640]"
+)
 @click.option("--skip-existing", is_flag=True, help="Skip images whose output exists, to continue a batch.")
 @click.option("--overwrite", is_flag=True, help="Replace existing outputs; inputs are never replaced.")
 @click.option("--width", type=POSITIVE, metavar="W", help="Exact width; the height follows.")
@@ -90,7 +91,11 @@ Exit code: 0 all done, 1 some failed, 2 usage error, 3 all failed.
     help="Quality, 1 to 100.  [default: JPEG 92, WebP and JXL 90 (100: lossless), AVIF and HEIC 80]",
 )
 @click.option("--strip", is_flag=True, help="Write no metadata; colours are converted to sRGB.")
-@click.option("--force", is_flag=True, help="Accept a format that loses transparency, 16 bits or long metadata.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Accept a format that loses frames, colours, transparency, 16 bits or long metadata.",
+)
 @click.option("--allow-truncated", is_flag=True, help="Read the intact part of damaged files.")
 @click.option("--never-shrink", is_flag=True, help="Skip images that are already larger than the requested size.")
 @click.option("--preserve-times", is_flag=True, help="Set the file times of the inputs on the outputs.")
@@ -126,8 +131,9 @@ Exit code: 0 all done, 1 some failed, 2 usage error, 3 all failed.
     "--gates",
     type=click.Choice(GATES),
     default="auto",
-    help="For images too large for memory. exact: uses a temporary file. sampled: no temporary file, faster; a few "
-    "pixels differ by one grey level.  [default: exact; sampled for openvino, fast]",
+    help="How to compute the channel gates, which depend on the whole image, if it does not fit into memory. exact: "
+    "with a temporary file. sampled: without one, faster; a few pixels differ by one grey level.  [default: exact; "
+    "sampled for openvino, fast]",
 )
 @click.option(
     "-j", "--jobs", type=POSITIVE, metavar="N", help="Number of images at a time.  [default: 2; 1 with --max-memory]"
@@ -165,7 +171,7 @@ Exit code: 0 all done, 1 some failed, 2 usage error, 3 all failed.
 @click.option("--watch", is_flag=True, help="Process new files in the folders until Ctrl-C.")
 @click.option(
     "--settle",
-    type=click.FloatRange(min=0),
+    type=SECONDS,
     default=2.0,
     show_default=True,
     metavar="S",
@@ -208,6 +214,7 @@ def upscale(inputs: tuple[str, ...], dry_run: bool, as_json: bool, verbose: bool
     from a2f.cli.inputs import STDIN, find_tasks
     from a2f.cli.report import Reporter
 
+    _check_inputs(inputs, given)
     try:
         options, naming = _asked(given)
         if (batch := _batch(given)).is_asked or any("://" in text for text in inputs):
@@ -240,6 +247,19 @@ def upscale(inputs: tuple[str, ...], dry_run: bool, as_json: bool, verbose: bool
 
         return tell(runner, tasks, as_json=as_json, verbose=verbose)
     return _run(runner, tasks, reporter)
+
+
+def _check_inputs(inputs: tuple[str, ...], given: dict[str, Any]) -> None:
+    """Raise UsageError for missing inputs, and for options that have no effect."""
+    context = click.get_current_context()
+    if not inputs:
+        if given["ray"] is not None and Path(given["ray"]).exists():
+            raise click.UsageError(f"{given['ray']} was taken as ADDRESS of --ray: put --ray last, or write --ray=auto")
+        raise click.UsageError("Missing argument 'INPUT...'.")
+    for name, needs in (("settle", "watch"), ("ray_cpus", "ray"), ("ray_gpus", "ray")):
+        if not given[needs] and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"{option} has no effect without --{needs}: add --{needs}, or leave out {option}")
 
 
 def _run(runner: "Runner", tasks: "list[Task]", reporter: "Reporter") -> int:
@@ -325,9 +345,9 @@ def _target(given: dict[str, Any]) -> "Target":
     scale, names = given["scale"], ("width", "height", "size", "max_side")
     sizes = [f"--{name.replace('_', '-')}" for name in names if given[name] is not None]
     if scale is not None and sizes:
-        raise click.UsageError(f"-s and {sizes[0]} are two sizes: give one of them")
+        raise click.UsageError(f"-s and {sizes[0]} exclude each other: give only one of them")
     if len(sizes) > 1:
-        raise click.UsageError(f"{' and '.join(sizes)} are two sizes: give one of them")
+        raise click.UsageError(f"{' and '.join(sizes)} exclude each other: give only one of them")
     if scale is None:
         scale = read_weights(given["model"]).config.scale if is_file_name(given["model"]) else 4
     elif scale not in (2, 3, 4):

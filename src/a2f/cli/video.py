@@ -9,6 +9,7 @@ import click
 
 from a2f.cli.console import json_line, printable
 from a2f.cli.parameters import ENGINES, POSITIVE, BytesType, among, complete_model, complete_scale
+from a2f.errors import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +67,12 @@ class TimeType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     shell_complete=complete_scale,
     help="Enlarge 2, 3 or 4 times.  [default: 4]",
 )
-@click.option("--height", type=POSITIVE, metavar="H", help="Exact display height; the width follows.")
+@click.option(
+    "--height",
+    type=POSITIVE,
+    metavar="H",
+    help="Exact display height; the width follows. 4:2:0 video needs even sides.",
+)
 @click.option(
     "-m",
     "--model",
@@ -205,7 +211,7 @@ class Teller:
         """Print the result."""
         share = f"; {now.repeats / now.done:.0%} were repeated frames, not computed again" if now.repeats else ""
         where = "standard output" if self._output == "-" else self._output
-        self.note(f"{where}: {now.done} frames, {now.fps:.2f} frames/s{share}")
+        self.note(f"{where}: {count_of(now.done, 'frame')}, {now.fps:.2f} frames/s{share}")
         if self._json:
             self._line_of("done", now)
 
@@ -233,7 +239,7 @@ def _request(source: str, output: str, given: dict[str, Any]) -> "Request":
     from a2f.video.source import STREAM, Range
 
     if given["scale"] is not None and given["height"] is not None:
-        raise click.UsageError("-s and --height are two sizes: give one of them")
+        raise click.UsageError("-s and --height exclude each other: give only one of them")
     return Request(
         source=source if source == STREAM else Path(source),
         output=output if output == STREAM else Path(output),

@@ -10,7 +10,7 @@ from pathlib import Path
 from a2f.data.fetch import Partial, fetch
 from a2f.data.sources import Archive, Part
 from a2f.data.unpack import unpack
-from a2f.errors import ArchiveError, DownloadError
+from a2f.errors import ArchiveError, DownloadError, count_of
 from a2f.files import write_bytes_atomic
 
 ARCHIVES = "archives"
@@ -188,4 +188,4 @@ def _unpack(path: Path, wanted: dict[str, Path], listener: Listener) -> None:
         path.with_name(f"{path.name}.sha256").unlink(missing_ok=True)
         raise ArchiveError(f"{error}; it was set aside as {path.name}.damaged") from error
     for target, count in counts.items():
-        listener.tell(f"{target}: {count} file(s)")
+        listener.tell(f"{target}: {count_of(count, 'file')}")

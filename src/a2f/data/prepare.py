@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from a2f.data.index import Entry, Index, Output, PrepareSettings
 from a2f.data.pairs import crop_to_multiple
 from a2f.data.subimages import sub_images, sub_names, unique_names
-from a2f.errors import A2FError, ImageReadError, UsageError
+from a2f.errors import A2FError, ImageReadError, UsageError, count_of
 from a2f.files import make_folder, write_bytes_atomic
 from a2f.imageio import Picture, encode_image
 from a2f.imageio.formats import is_image_name
@@ -104,7 +104,7 @@ def find_sources(source: Path, folder: Path, settings: PrepareSettings) -> Prepa
     sources = [path.relative_to(source) for path in found]
     gone = index.entries.keys() - {path.as_posix() for path in sources}
     if gone:
-        notes.append(f"{len(gone)} image(s) of the index are no longer in {source}; their outputs are kept")
+        notes.append(f"no longer in {source}: {count_of(len(gone), 'image')} of the index; the outputs are kept")
     tasks = tuple(
         Source(path=path, source=relative.as_posix(), name=name, known=index.entries.get(relative.as_posix()))
         for path, relative, name in zip(found, sources, unique_names(sources), strict=True)
@@ -243,7 +243,7 @@ def _find(source: Path) -> tuple[list[Path], list[str]]:
         raise ImageReadError(f"{source} holds no images")
     others = Counter(path.suffix.lower() or "no suffix" for path in every if not is_image_name(path))
     listed = ", ".join(f"{suffix} ({count})" for suffix, count in others.most_common(5))
-    return found, [f"{others.total()} file(s) skipped that are no images by their names: {listed}"] if others else []
+    return found, [f"skipped {count_of(others.total(), 'file(s) without an image suffix')}: {listed}"] if others else []
 
 
 def _parallel(do: partial[Prepared], tasks: tuple[Source, ...], *, jobs: int) -> Iterator[Prepared]:

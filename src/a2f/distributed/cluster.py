@@ -3,9 +3,12 @@
 import contextlib
 import logging
 import math
+import os
 import pickle
 import re
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +27,8 @@ LOOKED_EVERY_S = 5.0  # at the machines of the cluster
 ASKED_EVERY_S = 0.5  # a worker that does not answer
 PATIENCE_S = 5.0  # with workers at the end
 NOTED_AFTER_S = 20.0  # while no worker has started
-MOST_OPENING = 3  # workers in a row that end before they are ready
+MAX_OPENING = 3  # workers in a row that end before they are ready
+MAX_ANSWER_S = 20.0  # for the answer of a cluster
 SECONDS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 120]  # of the histogram
 
 
@@ -66,7 +70,7 @@ def connect(address: str) -> None:
 
     Raises:
         MissingExtraError: if Ray is not installed.
-        UsageError: if there is no such cluster, or it is of another Ray or Python.
+        UsageError: if there is no such cluster, if it does not answer in time, or if it has another Ray or Python.
     """
     if address.startswith("ray://"):
         raise UsageError(f"--ray {address}: start a2f on a machine of the cluster, and give --ray alone or host:port")
@@ -75,6 +79,8 @@ def connect(address: str) -> None:
     except ImportError as error:
         raise MissingExtraError("--ray needs the package ray: pip install 'a2f[ray]'") from error
     how = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": "a2f"}
+    if address != LOCAL:
+        _check_answer(address)
     try:
         if address == LOCAL:
             ray.init(include_dashboard=False, **how)
@@ -82,11 +88,40 @@ def connect(address: str) -> None:
             ray.init(address=address, **how)
     except (ConnectionError, RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UsageError(
-            f"--ray {address}: no cluster can be joined ({first})",
-            Hint(text="start one with `ray start --head`"),
-            Hint(text="use this machine alone with --ray local"),
-        ) from error
+        raise _no_cluster(address, first) from error
+
+
+def _check_answer(address: str) -> None:
+    """Raise an error unless a cluster answers within `MAX_ANSWER_S`.
+
+    Ray waits for minutes, prints its own messages and may end the process, so a child process asks.
+    """
+    at = os.environ.get("RAY_ADDRESS", AUTO) if address == AUTO else address
+    host, _, port = at.rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host, int(port)), timeout=MAX_ANSWER_S).close()
+        except (OSError, OverflowError) as error:
+            raise _no_cluster(at, getattr(error, "strerror", None) or str(error)) from error
+    ask = [sys.executable, "-P", "-m", "ray.scripts.scripts", "status", *([] if at == AUTO else ["--address", at])]
+    try:
+        done = subprocess.run(
+            ask, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=MAX_ANSWER_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise _no_cluster(at, f"no answer in {MAX_ANSWER_S:g} s") from error
+    if done.returncode:
+        said = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        raise _no_cluster(at, said.removeprefix("ConnectionError: ").partition(". ")[0])
+
+
+def _no_cluster(address: str, reason: str) -> UsageError:
+    where = "on this machine" if address == AUTO else f"at {address}"
+    return UsageError(
+        f"--ray: no Ray cluster answers {where} ({reason})",
+        Hint(text="start one with `ray start --head`"),
+        Hint(text="use this machine alone with --ray local"),
+    )
 
 
 def disconnect() -> None:
@@ -366,8 +401,8 @@ class RayCrew:
         reason = _reason(str(error))
         if ready is None:
             self._failed_to_open += 1
-            if self._failed_to_open >= MOST_OPENING:
-                raise EngineError(f"{MOST_OPENING} workers in a row ended before they were ready: {reason}")
+            if self._failed_to_open >= MAX_OPENING:
+                raise EngineError(f"{MAX_OPENING} workers in a row ended before they were ready: {reason}")
             return Lost(worker=worker, reason=reason, with_machine=True)
         if ready.node not in alive:
             return Lost(worker=worker, reason=f"its machine {ready.machine} left the cluster", with_machine=True)

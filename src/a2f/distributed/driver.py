@@ -9,12 +9,12 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from a2f.batch.journal import MOST_STARTS, Item, Journal
+from a2f.batch.journal import MAX_STARTS, Item, Journal
 from a2f.distributed.bench import End, Report, Whole
 from a2f.errors import A2FError, ImageReadError
 
 SLOTS = 2  # items at a time in a worker: one is read or written while another one is enlarged
-MOST_DEATHS = 2  # of workers, while they had the same file
+MAX_DEATHS = 2  # of workers, while they had the same file
 
 E = TypeVar("E")
 
@@ -103,7 +103,7 @@ class Driver(Generic[E]):
         lost: what became of an item that ends its workers, for the front end.
         note: is told of workers that were lost.
         detail: is told of workers that are ready.
-        set_apart: gets a bad file and its reason.
+        copy_to_quarantine: gets a bad file and its reason.
         told: writes errors for the journal.
     """
 
@@ -115,11 +115,11 @@ class Driver(Generic[E]):
         lost: Callable[[Item, A2FError], E],
         note: Callable[[str], None] = lambda text: None,
         detail: Callable[[str], None] = lambda text: None,
-        set_apart: Callable[[Item, str], None] = lambda item, reason: None,
+        copy_to_quarantine: Callable[[Item, str], None] = lambda item, reason: None,
         told: Callable[[A2FError], str] = str,
     ) -> None:
         self.journal, self.crew = journal, crew
-        self._lost, self._note, self._detail, self._set_apart, self._told = lost, note, detail, set_apart, told
+        self._lost, self._note, self._detail, self._set_apart, self._told = lost, note, detail, copy_to_quarantine, told
         self._left = journal.counts(run=journal.run)["todo"]
         self._todo = journal.todo()
         self._next: Item | None = next(self._todo, None)
@@ -249,9 +249,9 @@ class Driver(Generic[E]):
 
     def _limit(self, item: Item, reason: str) -> str | None:
         """Why a file is not tried again; None if it is."""
-        if self._deaths[item.id] >= MOST_DEATHS:
-            return f"{MOST_DEATHS} workers ended while they had this file ({reason}): it may be what ends them"
-        if item.starts + 1 >= MOST_STARTS:
+        if self._deaths[item.id] >= MAX_DEATHS:
+            return f"{MAX_DEATHS} workers ended while they had this file ({reason}): it may be what ends them"
+        if item.starts + 1 >= MAX_STARTS:
             return f"it was begun {item.starts + 1} times, and each time its worker was lost ({reason})"
         return None
 

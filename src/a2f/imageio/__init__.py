@@ -1,6 +1,6 @@
 """Read and write image files without losing pixels or metadata."""
 
-from a2f.imageio.formats import FORMATS, Format, check_format, format_of_suffix, left_out_note
+from a2f.imageio.formats import FORMATS, Format, check_conversion, check_format, format_of_suffix, left_out_note
 from a2f.imageio.jpeg_quality import estimate_jpeg_quality, quality_of_table
 from a2f.imageio.limits import DEFAULT_MAX_PIXELS
 from a2f.imageio.picture import ColourSignal, Metadata, Picture, is_transparent
@@ -14,6 +14,7 @@ __all__ = [
     "Format",
     "Metadata",
     "Picture",
+    "check_conversion",
     "check_format",
     "encode_bands",
     "encode_image",

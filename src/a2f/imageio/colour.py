@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import ImageWriteError
+from a2f.errors import ImageWriteError, count_of
 from a2f.imageio.picture import ColourSignal, Metadata
 
 Matrix = NDArray[np.float64]
@@ -285,7 +285,9 @@ def to_srgb(pixels: NDArray[Any], metadata: Metadata) -> NDArray[Any]:
     kind = ("rgb16" if deep else "srgb") if colours == 3 else ("grey16" if deep else "b-w")
     image = pyvips.Image.new_from_array(np.ascontiguousarray(pixels[..., :colours])).copy(interpretation=kind)
     if misfit_of(icc, b"RGB " if colours == 3 else b"GRAY"):
-        raise ImageWriteError(f"cannot convert to sRGB: the colour profile is not one for {colours} channel(s)")
+        raise ImageWriteError(
+            f"cannot convert to sRGB: the colour profile is not one for {count_of(colours, 'channel')}"
+        )
     image.set_type(pyvips.GValue.blob_type, "icc-profile-data", icc)
     try:
         converted = image.icc_transform("srgb", embedded=True, depth=16 if deep else 8).numpy()

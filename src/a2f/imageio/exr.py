@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import ImageReadError, ImageWriteError, TruncatedImageError
+from a2f.errors import ImageReadError, ImageWriteError, TruncatedImageError, count_of
 from a2f.imageio.colour import (
     PRIMARIES,
     SRGB_CURVE,
@@ -228,7 +228,7 @@ def _notes(header: dict[str, Any], parts: int, layer: _Layer, name: str) -> list
         notes.append(f"{name} holds its colours in the layer {prefix}: the result has no layers")
     if layer.others:
         shown = ", ".join(sorted(layer.others)[:8]) + (", ..." if len(layer.others) > 8 else "")
-        notes.append(f"{name} holds {len(layer.others)} more channel(s) ({shown}): left out")
+        notes.append(f"{name} holds {count_of(len(layer.others), 'more channel')} ({shown}): left out")
     if not all(np.array_equal(a, b) for a, b in zip(header["dataWindow"], header["displayWindow"], strict=True)):
         notes.append(f"{name} covers another area than its display window: the result is what it covers")
     if "preview" in header:
@@ -241,7 +241,7 @@ def _without_alpha(
 ) -> tuple[NDArray[np.float32], list[str]]:
     """Divide colours by alpha, because EXR has premultiplied colours."""
     shining = int(((alpha == 0) & (colours != 0).any(axis=2, keepdims=True)).sum())
-    note = f"{name} has {shining:,} pixel(s) that shine where alpha is 0: they go dark"
+    note = f"{name} has {count_of(shining, 'pixel')} brighter than black where alpha is 0: they become black"
     plain = np.divide(colours, alpha, out=np.zeros_like(colours), where=alpha > 0)
     return plain, [note] if shining else []
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from a2f.errors import Hint, LossyFormatError, UsageError, did_you_mean
 from a2f.imageio.colour import is_matrix_profile, without_padding
 from a2f.imageio.extras import check_extra
-from a2f.imageio.picture import Metadata, Picture
+from a2f.imageio.picture import Metadata, Picture, Pixels
 from a2f.imageio.tiff import names_of_descriptive
 from a2f.imageio.tiff_tags import names_of
 
@@ -42,6 +42,7 @@ class Format:
         vips: suffix for libvips; None if another library or code here writes it.
         extra: whether it needs a library of the extra `formats`.
         moves: whether it can store animations.
+        colours: largest number of different colours in a file; None for no limit.
         max_side: largest width or height, pixels.
     """
 
@@ -65,6 +66,7 @@ class Format:
     vips: str | None = None
     extra: bool = False
     moves: bool = False
+    colours: int | None = None
     max_side: int = 2**31 - 1
 
     @property
@@ -84,7 +86,7 @@ _ALL = (
            metadata=("exif", "xmp", "iptc"), also=("aspect", "tags")),
     Format(name="bmp", suffixes=(".bmp",), alpha=True, icc=False, max_side=32767, metadata=(), encoding=3.7),
     Format(name="gif", suffixes=(".gif",), alpha=True, soft=False, icc=False, grey=False, vips=".gif", moves=True,
-           max_side=65535, metadata=(), dpi=False, encoding=5.2),
+           colours=256, max_side=65535, metadata=(), dpi=False, encoding=5.2),
     Format(name="ppm", suffixes=(".ppm", ".pgm", ".pnm"), alpha=False, bits=16, icc=False, metadata=(), dpi=False,
            encoding=3.2),
     Format(name="avif", suffixes=(".avif",), alpha=True, bits=12, grey=False, cicp=True, quality=80, vips=".avif",
@@ -100,7 +102,8 @@ _ALL = (
 )  # fmt: skip
 FORMATS = {entry.name: entry for entry in _ALL}
 _BY_SUFFIX = {suffix: entry.name for entry in _ALL for suffix in entry.suffixes}
-MOST_JPEG_PROFILE = 255 * (65535 - 2 - 14)  # in 255 segments, each with a length, a name, a number and their count
+MAX_JPEG_PROFILE = 255 * (65535 - 2 - 14)  # in 255 segments, each with a length, a name, a number and their count
+MAX_SAMPLE = 10_000  # pixels
 ACCEPT_LOSS_HINT = Hint(text="accept the loss with {option}", option="force", value=True)
 
 
@@ -169,7 +172,7 @@ def _losses(picture: Picture, format: str, *, strip: bool) -> Iterator[LossyForm
         yield LossyFormatError(f"{format} cannot hold transparency", hint, ACCEPT_LOSS_HINT, loses=("transparency",))
     if holds.alpha and not holds.soft and picture.has_degrees:
         yield LossyFormatError(
-            f"{format} holds no degrees of transparency",
+            f"{format} cannot store partial transparency",
             Hint(text="choose png, webp or tiff"),
             ACCEPT_LOSS_HINT,
             loses=("partial-transparency",),
@@ -209,6 +212,44 @@ def _lost_values(picture: Picture, holds: Format, *, strip: bool) -> Iterator[Lo
             Hint(text="accept integers, clipped to black and white, with {option}", option="force", value=True),
             loses=("floating-point",),
         )
+
+
+def check_conversion(picture: Picture, format: str, *, force: bool = False) -> None:
+    """Check that a conversion to another format keeps all frames and all colours.
+
+    Args:
+        picture: the picture to convert, as it was read.
+        format: name of the format of the result.
+        force: accept the loss.
+
+    Raises:
+        LossyFormatError: if the format cannot store animations, or not the colours of the picture.
+    """
+    holds = FORMATS[format]
+    if force or picture.format == format:
+        return
+    if picture.animation is not None and not holds.moves:
+        raise LossyFormatError(
+            f"{format} cannot store animations",
+            Hint(text="choose gif, png, webp or avif"),
+            Hint(text="enlarge only the first frame with {option}", option="force", value=True),
+            loses=("animation",),
+        )
+    if holds.colours is not None and _has_more_colours(picture.pixels, holds.colours):
+        raise LossyFormatError(
+            f"{format} can store only {holds.colours} colours",
+            Hint(text="choose png or webp"),
+            ACCEPT_LOSS_HINT,
+            loses=("colours",),
+        )
+
+
+def _has_more_colours(pixels: Pixels, most: int) -> bool:
+    """Whether pixels [H, W, C] have more than `most` different colours, alpha aside."""
+    colours = pixels.shape[2] - (pixels.shape[2] in (2, 4))
+    flat = pixels[..., :colours].reshape(-1, colours)
+    sample = flat[:: max(1, len(flat) // MAX_SAMPLE)]  # enough for nearly all photos
+    return any(len(np.unique(part, axis=0)) > most for part in (sample, flat))
 
 
 def _too_long_for_jpeg(metadata: Metadata) -> Iterator[LossyFormatError]:
@@ -290,7 +331,7 @@ def profile_is_lost(pixels: NDArray[Any], holds: Format) -> bool:
 
 def is_long_profile(icc: bytes, holds: Format) -> bool:
     """Whether a format cannot store a colour profile of this length."""
-    return holds.name == "jpeg" and len(without_padding(icc)) > MOST_JPEG_PROFILE
+    return holds.name == "jpeg" and len(without_padding(icc)) > MAX_JPEG_PROFILE
 
 
 def _metadata_left_out(metadata: Metadata, format: str, *, given: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import ImageReadError, ImageWriteError, TruncatedImageError
+from a2f.errors import ImageReadError, ImageWriteError, TruncatedImageError, count_of
 from a2f.imageio.colour import fitting, signal_of_cicp, widened, without_padding, without_premultiplied
 from a2f.imageio.described import metadata_of_blocks
 from a2f.imageio.exif import MARK
@@ -138,6 +138,6 @@ def _metadata(info: dict[str, Any], *, size: tuple[int, int]) -> tuple[Metadata,
 
 def _parts_notes(data: bytes, file: Any, name: str) -> list[str]:
     others = len(file) - 1
-    notes = [f"{name} holds {others} more picture(s); only the main one is read"] if others > 0 else []
+    notes = [f"{name} holds {count_of(others, 'more picture')}; only the main one is read"] if others > 0 else []
     notes += [f"{name} is a sequence of pictures; only its still picture is read"] if is_sequence(data) else []
     return notes + [f"{name} holds {part}: left out" for part in parts_left_out(data)]

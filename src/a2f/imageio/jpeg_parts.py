@@ -5,6 +5,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from a2f.errors import count_of
+
 START, END, SCAN, COMMENT = b"\xff\xd8", 0xD9, 0xDA, 0xFE
 GAIN_MAP_MARKS = (b"hdr-gain-map", b"urn:iso:std:iso:ts:21496", b"HDRGainMap", b"hdrgainmap")
 EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
@@ -128,7 +130,7 @@ def notes_of_tail(data: bytes, end: int, name: str) -> list[str]:
     if maps:
         notes.append(gain_map_note(name))
     if len(pictures) > maps:
-        notes.append(f"{name} holds {len(pictures) - maps} further picture(s) or previews: left out")
+        notes.append(f"{name} holds {count_of(len(pictures) - maps, 'further picture(s) or preview(s)')}: left out")
     if film >= 0:
         notes.append(f"{name} holds a short film (motion photo): left out")
     rest = data[pictures[-1][1].end if pictures else end :].strip(b"\0\xff")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import ImageReadError, TruncatedImageError
+from a2f.errors import ImageReadError, TruncatedImageError, count_of
 from a2f.imageio.limits import check_size
 from a2f.imageio.picture import Picture, Pixels
 
@@ -118,7 +118,7 @@ def _dds_notes(data: bytes, name: str) -> list[str]:
     flags, caps = struct.unpack_from("<I", data, 8)[0], struct.unpack_from("<I", data, 112)[0]
     maps, notes = struct.unpack_from("<I", data, 28)[0], []
     if flags & MIPMAPS and maps > 1:
-        notes.append(f"{name} holds {maps - 1} smaller picture(s) of itself (mipmaps): left out")
+        notes.append(f"{name} holds {count_of(maps - 1, 'smaller picture(s) of itself (mipmaps)')}: left out")
     if caps & (CUBE_MAP | VOLUME):
         notes.append(f"{name} is a cube map or volume; only its first picture is read")
     if data[84:88] == b"DX10" and len(data) >= 148:

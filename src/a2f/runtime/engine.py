@@ -1,7 +1,7 @@
-"""The protocol of engines: an image is planned for a number of bytes, then run by that plan.
+"""The protocol of engines: plan an image for a memory budget, then run it by that plan.
 
-`A2FEngine` answers it for the networks of this project, on any back end; `PlainEngine` for everything that is only
-called with an image.
+`A2FEngine` implements it for the networks of this project, on any back end. `PlainEngine` implements it for upscalers
+that are only called with an image.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,38 +17,38 @@ from a2f.runtime.memory import UNBOUNDED, Memory
 from a2f.runtime.pieces import PieceRunner
 from a2f.runtime.plan import Pieces, Plan, Size, Tiles, Whole
 from a2f.runtime.tiled import Tiler, rows_of
-from a2f.upscaler import UNWATCHED, Control, Upscaler
+from a2f.upscaler import NO_CONTROL, Control, Upscaler
 
 Array = NDArray[np.float32]
 
-BEYOND = 0.5  # [0, 1]: what other filters overshoot is taken, another range of values is not
+OVERSHOOT = 0.5  # beyond [0, 1], as filters produce; values further outside are an error
 
 
 @runtime_checkable
 class Engine(Protocol):
-    """An `Upscaler` that plans a run before it starts, and gives the result from the top, band by band.
+    """An `Upscaler` that plans a run before it starts, and yields the result in bands from the top.
 
     Implementations are safe to share between threads. Their runs share one `memory`.
     """
 
     @property
     def scale(self) -> int:
-        """The factor by which both sides grow."""
+        """The factor by which both sides are enlarged."""
         ...
 
     @property
     def description(self) -> str:
-        """One line for people: engine, model, device, precision, threads."""
+        """One readable line: engine, model, device, precision, threads."""
         ...
 
     @property
     def memory(self) -> Memory:
-        """What all runs of this engine may take together."""
+        """The memory that all runs of this engine share."""
         ...
 
     @property
-    def ways_out(self) -> tuple[Hint, ...]:
-        """What would need less memory, for people."""
+    def memory_hints(self) -> tuple[Hint, ...]:
+        """Advice for images that need too much memory."""
         ...
 
     def plan(self, size: Size, budget: int) -> Plan:
@@ -56,40 +56,40 @@ class Engine(Protocol):
 
         Args:
             size: width and height of the LR image.
-            budget: bytes that the run may take; `memory.budget()`, less what the caller holds meanwhile.
+            budget: bytes that the run may use: `memory.budget()` minus the memory that the caller uses.
 
         Returns:
-            The quickest way that fits.
+            The fastest plan that fits.
 
         Raises:
-            MemoryLimitError: if none does; says the least that works.
+            MemoryLimitError: if no plan fits; the message has the smallest limit that works.
         """
         ...
 
-    def least_bytes(self, size: Size) -> int:
+    def min_bytes(self, size: Size) -> int:
         """The smallest budget for which there is a plan."""
         ...
 
-    def run(self, image: NDArray[Any], plan: Any, control: Control = UNWATCHED) -> Iterator[Array]:
+    def run(self, image: NDArray[Any], plan: Any, control: Control = NO_CONTROL) -> Iterator[Array]:
         """Enlarge one image.
 
         Args:
-            image: [H, W, 3] RGB; float32 in [0, 1], or uint8 or uint16, which are converted as they are needed.
-            plan: of `plan`, for this size.
-            control: watches the run, and ends it within a tile's time.
+            image: [H, W, 3] RGB; float32 in [0, 1], or uint8 or uint16, which are converted in parts.
+            plan: a result of `plan` for this size.
+            control: progress and cancellation; a cancelled run ends after the current tile.
 
         Returns:
-            [rows, scale * W, 3] at a time, consecutive, as `Upscaler` gives them.
+            Consecutive bands [rows, scale * W, 3] float32.
 
         Raises:
             InputError: for another shape or dtype.
             MemoryLimitError: if there is less memory than the plan needs.
-            Cancelled: once the run is cancelled.
+            Cancelled: if the run is cancelled.
         """
         ...
 
     def __call__(self, image: Array, /) -> Array:
-        """Enlarge one image, as `Upscaler` says; MemoryLimitError if the memory does not suffice."""
+        """Enlarge one image, see `Upscaler`; MemoryLimitError if there is too little memory."""
         ...
 
 
@@ -98,9 +98,9 @@ class WholeRunner:
     """One graph for whole images.
 
     Attributes:
-        run: [1, 3, H, W] -> [1, 3, sH, sW], watched; safe to share between threads; MemoryError where an image does
-            not fit after all.
-        takes: bytes that a whole image takes, of its `height` and `width`.
+        run: [1, 3, H, W] -> [1, 3, sH, sW], with a control; safe to share between threads; MemoryError if an image
+            does not fit.
+        takes: bytes that a whole image needs, from its `height` and `width`.
     """
 
     run: Callable[[Array, Control], Array]
@@ -108,14 +108,14 @@ class WholeRunner:
 
 
 class A2FEngine:
-    """One network on one back end: images run whole where they fit, which is quickest, all others in tiles or pieces.
+    """One network on one back end. Images that fit into the memory run whole, others in tiles or pieces.
 
     Args:
-        scale: of the network.
-        description: one line for people.
-        memory: what all runs may take together.
-        whole: runs images that fit; None runs none whole.
-        cut: runs all others.
+        scale: scale of the network.
+        description: one readable line.
+        memory: the memory that all runs share.
+        whole: runs images that fit; None: no image runs whole.
+        cut: runs all other images.
     """
 
     def __init__(
@@ -128,28 +128,30 @@ class A2FEngine:
         return f"<{type(self).__name__}: {self.description}>"
 
     @property
-    def ways_out(self) -> tuple[Hint, ...]:
-        """As `Engine.ways_out`: of images that do not run whole."""
-        return self._cut.ways_out
+    def memory_hints(self) -> tuple[Hint, ...]:
+        """Advice for images that do not run whole, see `Engine.memory_hints`."""
+        return self._cut.memory_hints
 
     def plan(self, size: Size, budget: int) -> Whole | Tiles | Pieces:
-        """Decide how an image runs, as `Engine.plan` says."""
+        """Decide how an image runs, see `Engine.plan`."""
         cut = self._cut.plan(size, budget)
         if self._whole is not None:
             takes = self._whole.takes(height=size[1], width=size[0])
             if takes <= budget:
                 return Whole(needed_bytes=takes, otherwise=cut or self._cut.smallest(size))
         if cut is None:
-            raise self.memory.error(told(size, self.scale), self.least_bytes(size) - budget, ways_out=self.ways_out)
+            raise self.memory.error(
+                size_text(size, self.scale), self.min_bytes(size) - budget, memory_hints=self.memory_hints
+            )
         return cut
 
-    def least_bytes(self, size: Size) -> int:
+    def min_bytes(self, size: Size) -> int:
         """The smallest budget for which there is a plan."""
-        least = self._cut.least_bytes(size)
+        least = self._cut.min_bytes(size)
         return least if self._whole is None else min(least, self._whole.takes(height=size[1], width=size[0]))
 
-    def run(self, image: NDArray[Any], plan: Whole | Tiles | Pieces, control: Control = UNWATCHED) -> Iterator[Array]:
-        """Enlarge one image by a plan, as `Engine.run` says."""
+    def run(self, image: NDArray[Any], plan: Whole | Tiles | Pieces, control: Control = NO_CONTROL) -> Iterator[Array]:
+        """Enlarge one image by a plan, see `Engine.run`."""
         check_image(image, integers=True)
         control.check()
         if isinstance(plan, Whole):
@@ -163,21 +165,21 @@ class A2FEngine:
                 control.tell(1.0)
                 return
             plan = plan.otherwise
-        yield from self._cut.run(image, plan, control)  # type: ignore[arg-type]  # of its own planning
+        yield from self._cut.run(image, plan, control)  # type: ignore[arg-type]  # a plan of this object
 
     def __call__(self, image: Array, /) -> Array:
-        """Enlarge one image, as `Upscaler` says; MemoryLimitError if the memory does not suffice."""
+        """Enlarge one image, see `Upscaler`; MemoryLimitError if there is too little memory."""
         return enlarge(self, image)
 
 
 class PlainEngine:
-    """Makes an `Engine` of what is only called with whole images, and whose memory nobody knows.
+    """An `Engine` around an upscaler that is only called with whole images, with unknown memory use.
 
     Args:
-        upscaler: enlarges an image.
+        upscaler: the upscaler.
     """
 
-    ways_out: tuple[Hint, ...] = ()
+    memory_hints: tuple[Hint, ...] = ()
 
     def __init__(self, upscaler: Upscaler) -> None:
         self._upscaler = upscaler
@@ -185,30 +187,30 @@ class PlainEngine:
 
     @property
     def scale(self) -> int:
-        """The factor by which both sides grow."""
+        """The factor by which both sides are enlarged."""
         return self._upscaler.scale
 
     @property
     def description(self) -> str:
-        """One line for people."""
+        """One readable line."""
         return getattr(self._upscaler, "description", type(self._upscaler).__name__)
 
     def plan(self, size: Size, budget: int) -> Whole:
         """All images run whole."""
         return Whole()
 
-    def least_bytes(self, size: Size) -> int:
-        """Nothing is known."""
+    def min_bytes(self, size: Size) -> int:
+        """Always 0, because the memory use is unknown."""
         return 0
 
-    def run(self, image: NDArray[Any], plan: Whole, control: Control = UNWATCHED) -> Iterator[Array]:
-        """Enlarge one image; a call that is under way is not ended."""
+    def run(self, image: NDArray[Any], plan: Whole, control: Control = NO_CONTROL) -> Iterator[Array]:
+        """Enlarge one image; a call that has started cannot be cancelled."""
         control.check()
         yield self._upscaler(np.ascontiguousarray(floats_of(check_image(image, integers=True))))
         control.tell(1.0)
 
     def __call__(self, image: Array, /) -> Array:
-        """Enlarge one image, as `Upscaler` says."""
+        """Enlarge one image, see `Upscaler`."""
         return enlarge(self, image)
 
 
@@ -217,16 +219,16 @@ def engine_of(upscaler: Upscaler) -> Engine:
     return upscaler if isinstance(upscaler, Engine) else PlainEngine(upscaler)
 
 
-def enlarge(engine: Engine, image: Array, *, control: Control = UNWATCHED) -> Array:
-    """Enlarge one image within the memory of an engine, and give the whole result.
+def enlarge(engine: Engine, image: Array, *, control: Control = NO_CONTROL) -> Array:
+    """Enlarge one image within the memory of an engine, and return the whole result.
 
     Args:
-        engine: plans and runs it.
+        engine: the engine.
         image: [H, W, 3] float32 RGB in [0, 1].
-        control: watches the run, and ends it.
+        control: progress and cancellation.
 
     Raises:
-        InputError, MemoryLimitError, Cancelled: as `Engine.plan` and `Engine.run`.
+        InputError, MemoryLimitError, Cancelled: see `Engine.plan` and `Engine.run`.
     """
     height, width = check_image(image).shape[:2]
     s = engine.scale
@@ -236,7 +238,7 @@ def enlarge(engine: Engine, image: Array, *, control: Control = UNWATCHED) -> Ar
         bands = engine.run(image, plan, control)
         first = next(bands)
         if len(first) == s * height:
-            for _ in bands:  # the run ends, and what it holds is let go
+            for _ in bands:  # so that the run ends and frees its memory
                 pass
             return first
         large = np.empty((s * height, s * width, 3), np.float32)
@@ -247,20 +249,20 @@ def enlarge(engine: Engine, image: Array, *, control: Control = UNWATCHED) -> Ar
     return large
 
 
-def told(size: Size, scale: int) -> str:
-    """An image and its enlargement, for errors."""
+def size_text(size: Size, scale: int) -> str:
+    """The size of an image and the scale, for error messages."""
     return f"{size[0]} x {size[1]} pixels at x{scale}"
 
 
 def check_image(image: NDArray[Any], *, integers: bool = False) -> NDArray[Any]:
-    """Give an image back if an upscaler takes it.
+    """Return an image if an upscaler accepts it.
 
     Args:
-        image: [H, W, 3] float32, finite, in [0, 1] or little beyond, H and W at least 1.
-        integers: whether uint8 and uint16 are taken too, which stand for [0, 1].
+        image: [H, W, 3] float32, finite, in [0, 1] or slightly outside, H and W at least 1.
+        integers: accept uint8 and uint16 too; their range stands for [0, 1].
 
     Raises:
-        InputError: for anything else.
+        InputError: for all other images.
     """
     dtypes = (np.float32, np.uint8, np.uint16) if integers else (np.float32,)
     if not isinstance(image, np.ndarray) or image.dtype not in dtypes or image.ndim != 3 or image.shape[2] != 3:
@@ -273,7 +275,7 @@ def check_image(image: NDArray[Any], *, integers: bool = False) -> NDArray[Any]:
     low, high = float(image.min()), float(image.max())
     if not np.isfinite(high - low):
         raise InputError("the image holds NaN or infinity")
-    if low < -BEYOND or high > 1 + BEYOND:
+    if low < -OVERSHOOT or high > 1 + OVERSHOOT:
         raise InputError(
             f"an upscaler takes values in [0, 1], not in [{low:g}, {high:g}]: divide by the value of white, often 255"
         )
@@ -281,12 +283,12 @@ def check_image(image: NDArray[Any], *, integers: bool = False) -> NDArray[Any]:
 
 
 def floats_of(image: NDArray[Any]) -> Array:
-    """An image of any dtype that engines take, as float32 in [0, 1]."""
+    """Convert an image of any dtype that engines accept to float32 in [0, 1]."""
     return rows_of(image)(0, len(image)).transpose(1, 2, 0)
 
 
 def to_batch(image: Array) -> Array:
-    """[H, W, 3] -> [1, 3, H, W], contiguous; checked as `check_image` does."""
+    """[H, W, 3] -> [1, 3, H, W], contiguous; checked by `check_image`."""
     return _batch(check_image(image))
 
 

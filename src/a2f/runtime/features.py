@@ -1,4 +1,4 @@
-"""What is kept of an image between two blocks: a stack of planes, in memory or in a file without a name."""
+"""The features of an image between two blocks: planes in memory or in an unnamed file."""
 
 from pathlib import Path
 from typing import Protocol
@@ -20,28 +20,28 @@ class Features(Protocol):
         ...
 
     def buffer(self, first: int, end: int, top: int, bottom: int) -> Array:
-        """Where to put new values of these channels and rows; `write` makes them last."""
+        """An array for new values of these channels and rows; `write` stores them."""
         ...
 
     def write(self, first: int, top: int, values: Array) -> None:
-        """Keep a buffer, which begins at channel `first` and row `top`."""
+        """Store a buffer that begins at channel `first` and row `top`."""
         ...
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Free the memory or the file."""
         ...
 
 
 class FeaturesInMemory:
-    """Planes in memory; what is read and what is to be filled are views of them.
+    """Planes in memory; `read` and `buffer` return views.
 
     Args:
-        channels: over all slots.
+        channels: number of channels of all slots.
         height: pixels.
         width: pixels.
 
     Raises:
-        MemoryLimitError: if there is not so much memory.
+        MemoryLimitError: if there is too little memory.
     """
 
     def __init__(self, channels: int, height: int, width: int) -> None:
@@ -50,37 +50,37 @@ class FeaturesInMemory:
         except MemoryError as error:
             raise MemoryLimitError(
                 f"{channels * height * width * 4 / 1e9:.1f} GB for the features are not free",
-                Hint(text="lower {option}, so that they lie in a file", option="max_memory"),
+                Hint(text="lower {option}, so that they are kept in a file", option="max_memory"),
             ) from error
 
     def read(self, first: int, end: int, top: int, bottom: int) -> Array:
-        """As `Features.read`."""
+        """See `Features.read`."""
         assert self._planes is not None
         return self._planes[first:end, top:bottom]
 
     def buffer(self, first: int, end: int, top: int, bottom: int) -> Array:
-        """As `Features.buffer`."""
+        """See `Features.buffer`."""
         return self.read(first, end, top, bottom)
 
     def write(self, first: int, top: int, values: Array) -> None:
-        """As `Features.write`: the values are there already."""
+        """Do nothing: the values are already in the planes."""
 
     def close(self) -> None:
-        """As `Features.close`."""
+        """See `Features.close`."""
         self._planes = None
 
 
 class FeaturesInFile:
-    """Planes in a temporary file without a name.
+    """Planes in an unnamed temporary file.
 
     Args:
-        channels: over all slots.
+        channels: number of channels of all slots.
         height: pixels.
         width: pixels.
-        folder: on a disk with room; that of `folder_for_scratch` by default.
+        folder: folder of the file; by default that of `folder_for_scratch`.
 
     Raises:
-        WriteError: if there is no such file to be had.
+        WriteError: if the file cannot be made.
     """
 
     def __init__(self, channels: int, height: int, width: int, *, folder: Path | None = None) -> None:
@@ -88,18 +88,18 @@ class FeaturesInFile:
         self._file = NamelessFile("the features", 4 * channels * height * width, folder=folder)
 
     def read(self, first: int, end: int, top: int, bottom: int) -> Array:
-        """As `Features.read`."""
+        """See `Features.read`."""
         values = self.buffer(first, end, top, bottom)
         for channel, plane in enumerate(values, start=first):
             self._file.read_into(self._place(channel, top), plane)
         return values
 
     def buffer(self, first: int, end: int, top: int, bottom: int) -> Array:
-        """As `Features.buffer`."""
+        """See `Features.buffer`."""
         return np.empty((end - first, bottom - top, self._shape[2]), np.float32)
 
     def write(self, first: int, top: int, values: Array) -> None:
-        """As `Features.write`.
+        """See `Features.write`.
 
         Raises:
             WriteError: if the disk is full.
@@ -112,5 +112,5 @@ class FeaturesInFile:
         return 4 * self._shape[2] * (channel * self._shape[1] + row)
 
     def close(self) -> None:
-        """As `Features.close`."""
+        """See `Features.close`."""
         self._file.close()

@@ -1,4 +1,4 @@
-"""The memory that the runs of an upscaler share."""
+"""The memory limit that the runs of an upscaler share."""
 
 import math
 import threading
@@ -8,49 +8,49 @@ from contextlib import contextmanager
 
 from a2f.errors import Hint, MemoryLimitError
 from a2f.machine import available_bytes, resident_bytes
-from a2f.upscaler import CANCEL_POLL_S, UNWATCHED, Control
+from a2f.upscaler import CANCEL_POLL_S, NO_CONTROL, Control
 
 UNBOUNDED = 2**62
 MEASURED_EVERY_S = 1.0
 
 
 class Memory:
-    """What the runs of an upscaler may take together, in all threads; an upscaler has one, several may share it.
+    """The memory that all runs of an upscaler share, in all threads. Several upscalers may share one.
 
-    A run is planned for the whole of it. A run that finds too little left of it, since others are under way, waits.
+    Each run is planned for the whole memory. A run waits while other runs leave too little of it.
 
     Args:
-        max_bytes: limit of the whole process; None takes up to half of what is free.
-        jobs: images at a time; each is planned for an equal share.
-        alone: whether one engine has it for itself; what an engine keeps between images, for speed, another one cannot
-            take.
+        max_bytes: limit of the whole process; None: half of the free memory.
+        jobs: number of images at a time; each is planned for an equal share.
+        alone: whether only one engine uses this memory. Otherwise, with a limit, engines keep no memory between images,
+            because other engines could not use it.
     """
 
     def __init__(self, max_bytes: int | None = None, *, jobs: int = 1, alone: bool = True) -> None:
         self.max_bytes, self.jobs = max_bytes, jobs
-        self.gives_back = max_bytes is not None and not alone  # engines keep nothing between images
+        self.releases = max_bytes is not None and not alone  # engines keep nothing between images
         self._changed = threading.Condition()
-        self._taken: dict[object, tuple[int, int]] = {}  # bytes, and the thread that took them
-        self._measured = 0  # when nothing was under way: what the process had, or without a limit what was free
-        self._measured_at = -math.inf  # what was free; small images take less time than asking the system
+        self._taken: dict[object, tuple[int, int]] = {}  # bytes and thread of each run
+        self._measured = 0  # without runs: memory of the process, or free memory if there is no limit
+        self._measured_at = -math.inf  # time of the last measurement; small images take less time than one
 
     def budget(self) -> int:
-        """Bytes that one image may take, besides what the process has while nothing is under way; below 0 if none."""
+        """Bytes that one image may use, in addition to the memory of the idle process; negative if there are none."""
         with self._changed:
             return self._total() // self.jobs
 
     @contextmanager
-    def take(self, count: int, control: Control = UNWATCHED) -> Iterator[None]:
-        """Hold bytes; wait until they are free.
+    def take(self, count: int, control: Control = NO_CONTROL) -> Iterator[None]:
+        """Reserve bytes; wait until they are free.
 
-        A thread that holds some already does not wait, since it would wait for itself.
+        A thread that has reserved bytes already does not wait, because it would wait for itself.
 
         Args:
-            count: bytes, of a plan for the `budget`.
-            control: ends the waiting.
+            count: bytes of a plan for the `budget`.
+            control: cancellation of the waiting.
 
         Raises:
-            Cancelled: if it is cancelled meanwhile.
+            Cancelled: if the run is cancelled.
         """
         key, thread = object(), threading.get_ident()
         with self._changed:
@@ -71,7 +71,7 @@ class Memory:
         return not held or mine or sum(held) + count <= self._total()
 
     def _total(self) -> int:
-        """Bytes for all that is under way; measured anew whenever that is nothing."""
+        """Bytes for all current runs; measured again whenever there are none."""
         held = sum(count for count, _ in self._taken.values())
         if self.max_bytes is None:
             if time.monotonic() - self._measured_at > MEASURED_EVERY_S:
@@ -85,21 +85,21 @@ class Memory:
         self._measured = has if not held else max(self._measured, has)
         return self.max_bytes - self._measured
 
-    def error(self, what: str, short_bytes: int, *, ways_out: tuple[Hint, ...] = ()) -> MemoryLimitError:
-        """The error for what does not fit, which says the least that works.
+    def error(self, what: str, short_bytes: int, *, memory_hints: tuple[Hint, ...] = ()) -> MemoryLimitError:
+        """The error for an image that does not fit; the message has the smallest limit that works.
 
         Args:
-            what: does not fit.
-            short_bytes: missing from the budget.
-            ways_out: what would need less.
+            what: description of the image.
+            short_bytes: bytes that the budget lacks.
+            memory_hints: advice that needs less memory.
         """
         allowed = self.max_bytes or resident_bytes() + self.jobs * self.budget()
-        # what the process has already changes a little from run to run
+        # the memory of the idle process varies a little between runs
         total = ((allowed + short_bytes * self.jobs) // 10**7 + 2) * 10**7
         fewer_jobs = (Hint(text="run fewer {option}", option="jobs"),) if self.jobs > 1 else ()
         return MemoryLimitError(
-            f"{what} do not fit into the memory allowed: at least {total / 1e6:.0f} MB are needed",
+            f"{what} do not fit into the allowed memory: at least {total / 1e6:.0f} MB are needed",
             Hint(text="raise {option}", option="max_memory"),
-            *ways_out,
+            *memory_hints,
             *fewer_jobs,
         )

@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 KEPT_PX = 250_000
-WATCHED_PX = 30_000  # fewer are done sooner than a cancelled run is noticed
+WATCHED_PX = 30_000  # smaller images are done before a cancellation is noticed
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 def open_onnx(weights: Weights, options: EngineOptions, memory: Memory) -> A2FEngine:
-    """On the CPU: images whole where they fit into the memory, otherwise tile by tile.
+    """Open onnxruntime on the CPU. Images that fit into the memory run whole, others in tiles or pieces.
 
     Args:
-        weights: of any network of the family.
+        weights: weights of an A2F network.
         options: threads, tile and gates.
-        memory: what all runs may take together.
+        memory: the memory that all runs share.
     """
     import onnxruntime
 
@@ -54,38 +54,38 @@ def open_onnx(weights: Weights, options: EngineOptions, memory: Memory) -> A2FEn
             return make_session(export_onnx(weights, gates_given=True), threads=threads, shared_memory=True)
 
         def graph(x: Array, gates: Mapping[str, Array], control: Control, last: bool) -> Array:
-            return _run(with_gates(), x, gates, control, gives_back=last or memory.gives_back)
+            return _run(with_gates(), x, gates, control, releases=last or memory.releases)
 
         exact = (Hint(text="use {option}", option="gates", value="exact"),)
-        cut = PieceRunner(graph, steps, threads=threads, tile_px=tile_px, ways_out=exact)
+        cut = PieceRunner(graph, steps, threads=threads, tile_px=tile_px, memory_hints=exact)
     else:
         cut = Tiler(steps, threads=threads, tile_px=tile_px)
     whole = None
     if not tile_px:
         session = make_session(export_onnx(weights), threads=threads)
         whole = WholeRunner(
-            run=lambda x, control: _run(session, x, {}, control, gives_back=memory.gives_back),
+            run=lambda x, control: _run(session, x, {}, control, releases=memory.releases),
             takes=functools.partial(whole_bytes, weights.config),
         )
     return A2FEngine(scale=weights.config.scale, description=description, memory=memory, whole=whole, cut=cut)
 
 
 def open_onnx_on_device(weights: Weights, *, device: str) -> PlainEngine:
-    """On another device than the CPU: images whole.
+    """Open onnxruntime on a device other than the CPU. All images run whole.
 
     Args:
-        weights: of any network of the family.
+        weights: weights of an A2F network.
         device: "cuda".
 
     Raises:
-        EngineError: if the device is unknown or this onnxruntime has no provider for it.
+        EngineError: if the device is unknown, or this onnxruntime has no provider for it.
     """
     import onnxruntime
 
     provider = PROVIDERS.get(device)
     if provider is None:
         choice = Hint(text="choose cpu or cuda with {option}", option="device")
-        raise EngineError(f"engine onnxruntime has no device {device!r}", choice)
+        raise EngineError(f"onnxruntime has no device {device!r}", choice)
     if provider not in onnxruntime.get_available_providers():
         raise EngineError(
             "this onnxruntime has no CUDA provider",
@@ -100,9 +100,9 @@ class WholeGraph:
     """An `Upscaler` that runs the graph of `export_onnx` on whole images.
 
     Args:
-        weights: of any network of the family.
-        provider: of onnxruntime.
-        description: one line for people.
+        weights: weights of an A2F network.
+        provider: provider of onnxruntime.
+        description: one readable line.
     """
 
     def __init__(self, weights: Weights, *, provider: str, description: str) -> None:
@@ -110,20 +110,20 @@ class WholeGraph:
         self._session = make_session(export_onnx(weights), threads=1, providers=[provider])
 
     def __call__(self, image: Array) -> Array:
-        """Enlarge one image, as `Upscaler` says."""
+        """Enlarge one image, see `Upscaler`."""
         (sr,) = self._session.run(None, {"lr": to_batch(image)})
         return to_image(sr)
 
 
 def _run(
-    session: "InferenceSession", x: Array, gates: Mapping[str, Array], control: Control, *, gives_back: bool
+    session: "InferenceSession", x: Array, gates: Mapping[str, Array], control: Control, *, releases: bool
 ) -> Array:
-    """Run a graph; MemoryError where it finds too little memory, Cancelled soon after the run is cancelled."""
+    """Run a graph; MemoryError if there is too little memory, Cancelled soon after the run is cancelled."""
     import onnxruntime
 
     options, size_px = onnxruntime.RunOptions(), x.shape[2] * x.shape[3]
-    # what a large image took goes back to the system; for small ones that would cost more than it is worth
-    if gives_back or size_px > KEPT_PX:
+    # release the memory of a large image; for small images this would cost too much time
+    if releases or size_px > KEPT_PX:
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
     def end() -> None:
@@ -132,7 +132,7 @@ def _run(
     try:
         with (control if size_px > WATCHED_PX else Control()).ending(end):
             (sr,) = session.run(None, {"lr": x, **gates}, options)
-    except Exception as error:  # of a kind that onnxruntime does not export
+    except Exception as error:  # onnxruntime does not export its exception types
         if options.terminate:
             raise Cancelled("stopped") from error
         if "bad_alloc" in str(error) or "Failed to allocate" in str(error):
@@ -142,7 +142,7 @@ def _run(
 
 
 def onnx_steps(net: Folded) -> Steps:
-    """The steps of a network, each a graph of onnxruntime on one thread."""
+    """The steps of a network, each a graph of onnxruntime with one thread."""
 
     def make(kind: str, number: int, sides: Sides) -> Step:
         graph = step_graph(net, kind, number=number, sides=sides)

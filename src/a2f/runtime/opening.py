@@ -1,4 +1,4 @@
-"""Opening an engine on a network."""
+"""Open an engine for a network."""
 
 import os
 import warnings
@@ -28,26 +28,25 @@ def load_engine(
     gates: Gates = "auto",
     compile: bool = False,
 ) -> Engine:
-    """Open one engine on given weights, with a memory of its own.
+    """Open one engine for given weights, with its own memory limit.
 
     Args:
-        weights: of any network of the family.
-        engine: "onnxruntime", "openvino" or "torch"; None takes onnxruntime.
+        weights: weights of an A2F network.
+        engine: "onnxruntime", "openvino" or "torch"; None: onnxruntime.
         device: "cpu"; "cuda" for onnxruntime and torch; "mps" for torch.
-        dtype: precision of the computation, as `DTYPES` tells; "fast" warns where the machine or the weights have
-            nothing quick.
-        threads: of one run on the CPU; None takes all cores.
-        tile: side of the tiles, LR pixels; 0 chooses.
-        max_memory: limit of the whole process, bytes; None takes up to half of what is free.
-        gates: of images that do not fit into the memory whole, as `EngineOptions`.
-        compile: torch only: fuse the network first.
+        dtype: precision of the computation, see `DTYPES`; "fast" warns if the machine or the weights have no fast mode.
+        threads: threads of one run on the CPU; None: all cores.
+        tile: side of the tiles, LR pixels; 0 chooses it.
+        max_memory: limit of the whole process, bytes; None: half of the free memory.
+        gates: for images that do not fit into the memory, see `EngineOptions`.
+        compile: torch only: run torch.compile.
 
     Returns:
-        A thread-safe engine that says in its `description` what it runs on. Nothing falls back silently.
+        A thread-safe engine. Its `description` names device and precision; there is no silent fallback.
 
     Raises:
         UsageError: for an unknown engine, or a number outside its range.
-        EngineError: for a device, precision or limit that the engine or this machine does not have.
+        EngineError: for a device, precision or limit that the engine or this machine does not support.
         MissingExtraError: for an engine that is not installed.
     """
     asked = EngineOptions(
@@ -67,12 +66,13 @@ def load_engine(
 
 
 def open_engine(weights: Weights, options: EngineOptions, memory: Memory) -> A2FEngine | PlainEngine:
-    """Open one engine; arguments and errors as `load_engine`.
+    """Open one engine; for the errors see `load_engine`.
 
     Args:
-        weights: of any network of the family.
-        options: what it runs on, without the fast mode (`settle_fast`); the ensemble comes around it (`a2f.ensemble`).
-        memory: what all runs may take together; engines may share one.
+        weights: weights of an A2F network.
+        options: engine options without the fast mode (see `settle_fast`); the ensemble is not applied here
+            (`a2f.ensemble`).
+        memory: the memory that all runs share; several engines may share one.
     """
     opened = _opened(weights, options, memory)
     _open_ones.add(opened)
@@ -80,17 +80,16 @@ def open_engine(weights: Weights, options: EngineOptions, memory: Memory) -> A2F
 
 
 def settle_fast(options: EngineOptions, weights: Weights) -> tuple[EngineOptions, str]:
-    """Replace the fast mode by what it stands for on this machine: the quickest at a loss that was measured.
+    """Replace the fast mode by the fastest mode of this machine whose loss was measured.
 
-    It stands for 8-bit integers or bfloat16 through OpenVINO, as the weights and the CPU allow, otherwise for exact
-    computation.
+    This is 8-bit integers or bfloat16 with OpenVINO if the weights and the CPU support it, otherwise exact computation.
 
     Args:
-        options: in any mode.
-        weights: of any network of the family.
+        options: options with or without the fast mode.
+        weights: weights of an A2F network.
 
     Returns:
-        The options, and why the fast mode is not as quick as it could be, for people; empty otherwise.
+        The options, and a note if a faster mode is missing; an empty note otherwise.
     """
     if options.dtype != FAST:
         return options, ""

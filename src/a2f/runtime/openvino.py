@@ -1,7 +1,7 @@
-"""OpenVINO: fp32, bfloat16, and 8-bit integers; and the one OpenVINO of this process.
+"""OpenVINO: fp32, bfloat16 and 8-bit integers, with one `openvino.Core` per process.
 
-Images that do not fit into the memory run in pieces, with sampled gates: block by block, copies between its layout and
-ours would eat up what it gains.
+Images that do not fit into the memory run in pieces, with sampled gates. Block by block, copies between the memory
+layouts would take as much time as OpenVINO saves.
 """
 
 import functools
@@ -35,18 +35,18 @@ _LOCK = threading.Lock()
 
 
 def open_openvino(weights: Weights, options: EngineOptions, memory: Memory) -> A2FEngine:
-    """On the CPU.
+    """Open OpenVINO on the CPU.
 
     Args:
-        weights: of any network of the family; for int8 with ranges (`a2f calibrate`).
-        options: the device "cpu"; the dtype "float32", "bfloat16" or "int8", which is for the 3x3 convolutions of the
-            blocks; threads, tile and gates.
-        memory: what all runs may take together.
+        weights: weights of an A2F network; for int8 with ranges (`a2f calibrate`).
+        options: the device "cpu"; the dtype "float32", "bfloat16" or "int8" (only the 3x3 convolutions of the blocks);
+            threads, tile and gates.
+        memory: the memory that all runs share.
 
     Raises:
         MissingExtraError: if OpenVINO is not installed.
-        EngineError: if the device is another, the CPU has no such instructions, the weights
-            have no ranges, or exact gates were asked for.
+        EngineError: for another device, for instructions that the CPU does not have, for int8 without ranges, or for
+            exact gates.
     """
     try:
         openvino = import_openvino()
@@ -55,7 +55,7 @@ def open_openvino(weights: Weights, options: EngineOptions, memory: Memory) -> A
     dtype, threads = options.dtype, options.threads or usable_cores()
     if options.device != "cpu":
         cpu = Hint(text="use {option}", option="device", value="cpu")
-        raise EngineError(f"engine openvino runs on the CPU here, not on {options.device!r}", cpu)
+        raise EngineError(f"openvino runs on the CPU here, not on {options.device!r}", cpu)
     ranges = ranges_of(weights) if dtype == "int8" else None
     _check(weights, options, ranges)
     settings = {"INFERENCE_PRECISION_HINT": HINTS[dtype], "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
@@ -69,7 +69,7 @@ def open_openvino(weights: Weights, options: EngineOptions, memory: Memory) -> A
         return CompiledGraph(export_onnx(weights, ranges=ranges, gates_given=gates_given), settings)
 
     def piece(x: Array, gates: Mapping[str, Array], control: Control, last: bool) -> Array:
-        return graph(gates_given=True)(x, gates, control, gives_back=last)
+        return graph(gates_given=True)(x, gates, control, releases=last)
 
     cut = PieceRunner(piece, onnx_steps(fold(weights)), threads=threads, tile_px=options.tile)
     whole = None
@@ -77,18 +77,18 @@ def open_openvino(weights: Weights, options: EngineOptions, memory: Memory) -> A
         network = graph(gates_given=False)
 
         def run(x: Array, control: Control) -> Array:
-            return network(x, {}, control, gives_back=memory.gives_back or x.shape[2] * x.shape[3] > KEPT_PX)
+            return network(x, {}, control, releases=memory.releases or x.shape[2] * x.shape[3] > KEPT_PX)
 
         whole = WholeRunner(run=run, takes=functools.partial(whole_bytes, weights.config))
     return A2FEngine(scale=weights.config.scale, description=description, memory=memory, whole=whole, cut=cut)
 
 
 class CompiledGraph:
-    """A compiled graph, safe to share between threads: it has one stream, so that runs wait for each other anyway.
+    """A compiled graph, safe to share between threads. It has one stream, so runs wait for each other.
 
     Args:
         blob: an ONNX file.
-        options: of OpenVINO.
+        options: options of OpenVINO.
     """
 
     def __init__(self, blob: bytes, options: Mapping[str, Any]) -> None:
@@ -97,21 +97,21 @@ class CompiledGraph:
         self._compile()
 
     def _compile(self) -> None:
-        """Compile anew: a run that was cancelled leaves the shapes of its image with some of the nodes."""
+        """Compile the graph; also after a cancelled run, which leaves the shapes of its image in some nodes."""
         core = openvino_core()
         self._model: Any = core.compile_model(core.read_model(self._blob), "CPU", self._options)
         self._request: Any = (
             self._model.create_infer_request()
         )  # None while it runs, and after a run that was cancelled
 
-    def __call__(self, x: Array, gates: Mapping[str, Array], control: Control, *, gives_back: bool) -> Array:
+    def __call__(self, x: Array, gates: Mapping[str, Array], control: Control, *, releases: bool) -> Array:
         """Run.
 
         Args:
             x: [1, 3, H, W].
             gates: inputs by name.
-            control: ends the run, or the waiting for others, with Cancelled.
-            gives_back: what the run took goes back to the system, which OpenVINO allows only between runs.
+            control: cancels the run, or the waiting for other runs.
+            releases: release the memory of the run; OpenVINO allows this only between runs.
         """
         while not self._lock.acquire(timeout=CANCEL_POLL_S):
             control.check()
@@ -123,8 +123,8 @@ class CompiledGraph:
             request.start_async({"lr": x, **gates})
             _wait(request, control)
             large = np.array(request.get_tensor("sr").data, dtype=np.float32)
-            if gives_back:
-                del request  # holds the tensors of its last run
+            if releases:
+                del request  # it keeps the tensors of its last run
                 self._model.release_memory()
                 request = self._model.create_infer_request()
             self._request = request
@@ -134,20 +134,20 @@ class CompiledGraph:
 
 
 def _wait(request: Any, control: Control) -> None:
-    """Until a run is done, or is cancelled."""
+    """Wait until a run is done or cancelled."""
     while control.cancelled is not None and not request.wait_for(int(1000 * CANCEL_POLL_S)):
         if control.cancelled():
             request.cancel()
-            with suppress(RuntimeError):  # which says that it was cancelled
+            with suppress(RuntimeError):  # it reports the cancellation
                 request.wait()
             raise Cancelled("stopped")
-    request.wait()  # raises what went wrong
+    request.wait()  # raises the error of the run
 
 
 def _check(weights: Weights, options: EngineOptions, ranges: tuple[Range, ...] | None) -> None:
     if not computes(options.dtype):
         exact = Hint(text="use {option}", option="dtype", value="float32")
-        raise EngineError(f"this CPU does not compute in {options.dtype}", exact)
+        raise EngineError(f"this CPU cannot compute in {options.dtype}", exact)
     if options.dtype == "int8" and ranges is None:
         raise EngineError(
             f"{weights.label} has no ranges for int8",
@@ -156,17 +156,17 @@ def _check(weights: Weights, options: EngineOptions, ranges: tuple[Range, ...] |
         )
     if options.gates == "exact":
         raise EngineError(
-            "engine openvino runs images that do not fit into the memory whole with sampled gates",
+            "openvino has no exact gates for images that do not fit into the memory",
             Hint(text="use {option}", option="gates", value="sampled"),
             Hint(text="use {option}", option="engine", value="onnxruntime"),
         )
 
 
 def import_openvino() -> Any:
-    """OpenVINO, without the package that tells its maker of each import.
+    """Import OpenVINO without its telemetry.
 
-    That package (openvino_telemetry) sends and keeps an identifier on the disk unless it cannot be imported. Where
-    another part of the program has imported OpenVINO before, that is left as it is.
+    The package openvino_telemetry sends usage data and stores an identifier on the disk, unless it cannot be imported.
+    If another part of the program has imported OpenVINO before, nothing is changed.
 
     Raises:
         ImportError: if OpenVINO is not installed.
@@ -184,12 +184,12 @@ def import_openvino() -> Any:
 
 
 def openvino_core() -> Any:
-    """The one `openvino.Core` of this process, which lives as long as it.
+    """The one `openvino.Core` of this process; it is never freed.
 
-    Its CPU plugin gives the thread that loads it another stack for signal handlers, and unmaps that stack when the
-    plugin goes, but takes it back only if it goes in the same thread. So a core let go elsewhere (by another thread, or
-    by the garbage collector at work in one) leaves the first thread with a stack that is not there: the next Ctrl-C
-    kills the process. A core that stays cannot.
+    The CPU plugin sets another stack for signal handlers in the thread that loads it. When the plugin is freed, it
+    unmaps this stack, but it resets the handler only if it is freed in the same thread. If another thread frees it, for
+    example by garbage collection, the first thread has a stack that does not exist, and the next Ctrl-C kills the
+    process.
 
     Raises:
         ImportError: if OpenVINO is not installed.
@@ -205,7 +205,7 @@ def _core(openvino: Any) -> Any:
 
 
 def computes(dtype: str) -> bool:
-    """Whether this CPU has instructions for "float32", "bfloat16" or "int8", as far as OpenVINO knows.
+    """Whether this CPU has instructions for "float32", "bfloat16" or "int8", according to OpenVINO.
 
     Raises:
         ImportError: if OpenVINO is not installed.

@@ -1,10 +1,10 @@
-"""What a network runs on: engine, device, precision, threads and memory, as one value."""
+"""The options of an engine: device, precision, threads and memory."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from a2f.errors import EngineError, Hint, UsageError
-from a2f.runtime.plan import LEAST_PX, Gates
+from a2f.runtime.plan import MIN_TILE_PX, Gates
 
 EngineName = Literal["onnxruntime", "openvino", "torch"]
 ENGINES: tuple[str, ...] = get_args(EngineName)
@@ -15,25 +15,25 @@ DTYPES = {
 }
 FAST = "fast"
 ENSEMBLES = (1, 2, 4, 8)
-MOST_THREADS = 1024
+MAX_THREADS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineOptions:
-    """What a network runs on; checked as far as that can be without opening an engine.
+    """Options of an engine; checked as far as possible without opening it.
 
     Attributes:
         engine: "onnxruntime", "openvino" or "torch"; None chooses.
         device: "cpu"; "cuda" for onnxruntime and torch; "mps" for torch.
-        dtype: precision of the computation, as `DTYPES` tells, or "fast": the quickest of this machine, which chooses
-            the engine too.
-        threads: of one run on the CPU; None takes all cores.
-        tile: side of the tiles, LR pixels; 0 chooses.
-        max_memory: limit of the whole process, bytes; None takes up to half of what is free.
-        gates: of images that do not fit into the memory whole: "exact" pools over the whole image (Eq. 7); "sampled"
-            over windows spread over it, which is quicker, keeps no features and changes a few pixels by a grey level
+        dtype: precision of the computation, see `DTYPES`; or "fast": the fastest of this machine, which also chooses
+            the engine.
+        threads: threads of one run on the CPU; None: all cores.
+        tile: side of the tiles, LR pixels; 0 chooses it.
+        max_memory: limit of the whole process, bytes; None: half of the free memory.
+        gates: for images that do not fit into the memory: "exact" pools over the whole image (Eq. 7); "sampled" pools
+            over windows of it, which is faster, keeps no features and changes a few pixels by one grey level
             (docs/decisions/tiling.md); "auto" is exact for onnxruntime and sampled for openvino.
-        compile: torch only: fuse the network first.
+        compile: torch only: run torch.compile.
         ensemble: 1, 2, 4 or 8 runs whose mean is the result.
     """
 
@@ -51,8 +51,8 @@ class EngineOptions:
         check_ensemble(self.ensemble)
         self._check_limits()
         threads = self.threads
-        if threads is not None and (not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS):
-            allowed = Hint(text=f"give {{option}} a whole number from 1 to {MOST_THREADS}", option="threads")
+        if threads is not None and (not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS):
+            allowed = Hint(text=f"give {{option}} a whole number from 1 to {MAX_THREADS}", option="threads")
             raise UsageError(f"{threads!r} threads are not possible", allowed)
         if self.dtype == FAST:
             self._check_fast()
@@ -65,13 +65,11 @@ class EngineOptions:
             elsewhere = f", or engine {' or '.join(others)}" if others else ""
             choice = f"{' or '.join(DTYPES[engine])}{elsewhere}"
             raise EngineError(
-                f"engine {engine} does not compute in {self.dtype!r}",
+                f"{engine} cannot compute in {self.dtype}",
                 Hint(text=f"choose {choice} with {{option}}", option="dtype"),
             )
         if self.compile and engine != "torch":
-            raise EngineError(
-                f"engine {engine} does not compile", Hint(text="use {option}", option="engine", value="torch")
-            )
+            raise EngineError(f"{engine} cannot compile", Hint(text="use {option}", option="engine", value="torch"))
 
     def _check_fast(self) -> None:
         asked = [] if self.engine is None else [f"engine {self.engine}"]
@@ -88,12 +86,12 @@ class EngineOptions:
         for name in ("tile", "max_memory"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, int):
-                raise UsageError(f"{value!r} is no whole number", Hint(text="give one to {option}", option=name))
+                raise UsageError(f"{value!r} is not a whole number", Hint(text="give one for {option}", option=name))
         if self.gates not in get_args(Gates):
             choice = f"choose {', '.join(get_args(Gates))} for {{option}}"
-            raise UsageError(f"there are no gates {self.gates!r}", Hint(text=choice, option="gates"))
-        if self.tile != 0 and self.tile < LEAST_PX:
-            least = Hint(text=f"give {{option}} at least {LEAST_PX}, or 0 for an automatic choice", option="tile")
+            raise UsageError(f"unknown gates {self.gates!r}", Hint(text=choice, option="gates"))
+        if self.tile != 0 and self.tile < MIN_TILE_PX:
+            least = Hint(text=f"give {{option}} at least {MIN_TILE_PX}, or 0 for an automatic choice", option="tile")
             raise UsageError(f"a tile of {self.tile} pixels is too small", least)
         if self.max_memory is not None and self.max_memory < 1:
             least = Hint(text="give {option} at least 1", option="max_memory")
@@ -101,17 +99,17 @@ class EngineOptions:
 
     @property
     def is_limited(self) -> bool:
-        """Whether a tile, a memory or gates were asked for."""
+        """Whether a tile, a memory limit or gates were requested."""
         return self.tile != 0 or self.max_memory is not None or self.gates != "auto"
 
 
 def check_ensemble(runs: int) -> int:
-    """Give a number of runs back if there is an ensemble of so many.
+    """Return the number of runs if it is allowed.
 
     Raises:
-        UsageError: for another number than 1, 2, 4 and 8.
+        UsageError: for a number other than 1, 2, 4 and 8.
     """
     if isinstance(runs, bool) or not isinstance(runs, int) or runs not in ENSEMBLES:
         choice = "choose 1 (off), 2 (mirrored), 4 (all flips) or 8 (flips and turns) for {option}"
-        raise UsageError(f"an ensemble of {runs!r}", Hint(text=choice, option="ensemble"))
+        raise UsageError(f"an ensemble of {runs!r} runs is not possible", Hint(text=choice, option="ensemble"))
     return runs

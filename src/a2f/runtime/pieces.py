@@ -1,6 +1,6 @@
-"""Large images in pieces, each in one graph with all the pixels that it depends on; the gates come from a sample.
+"""Run large images in pieces, each in one graph with all pixels that it depends on; the gates are sampled.
 
-Quicker than block by block, and nothing is kept between the pieces. No seam can show: all pieces have the same gates.
+This is faster than block by block, and no features are kept. There are no seams, because all pieces have equal gates.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,12 +26,12 @@ from a2f.runtime.plan import (
     smallest_pieces,
 )
 from a2f.runtime.tiled import Array, Levels, Means, Rows, Steps, gate_of, rows_of
-from a2f.upscaler import UNWATCHED, Control
+from a2f.upscaler import NO_CONTROL, Control
 
-MARGIN_PX = 16  # of a window that is not counted: its border is not the image's
+MARGIN_PX = 16  # of a window that is not pooled, because the border of a window is not that of the image
 
-# [1, 3, h, w], gates by the names of their inputs, how the run is watched, whether this is the last piece of an image,
-# after which what the graph keeps for the next one goes back to the system -> [1, 3, sh, sw]
+# [1, 3, h, w], gates by input name, control, whether this is the last piece of an image (then the graph releases its
+# memory) -> [1, 3, sh, sw]
 Graph = Callable[[Array, dict[str, Array], Control, bool], Array]
 
 
@@ -41,24 +41,24 @@ def sampled_gates(
     *,
     size: Size,
     threads: int = 1,
-    control: Control = UNWATCHED,
+    control: Control = NO_CONTROL,
 ) -> list[Array]:
     """The gates of all blocks, pooled over 4 x 4 windows of up to 128 x 128 pixels spread evenly over the image.
 
-    An image of up to `WHOLE_SAMPLE_PX` pixels is pooled whole, to its border.
+    An image of up to `WHOLE_SAMPLE_PX` pixels is pooled whole, including its border.
 
     Args:
-        steps: of the network.
-        rows: gives rows of the LR image.
+        steps: the steps of the network.
+        rows: reads rows of the LR image.
         size: width and height of the LR image.
-        threads: windows at a time; the gates are the same for any number.
-        control: ends it before a step of a window.
+        threads: number of windows at a time; it does not change the gates.
+        control: cancellation, checked before each step of a window.
 
     Returns:
-        For each block [1, C, 1, 1], times λ_att; none for a network without projection.
+        [1, C, 1, 1] for each block, times λ_att; none for a network without projection.
 
     Raises:
-        Cancelled: once it is cancelled.
+        Cancelled: if the run is cancelled.
     """
     net = steps.net
     if not net.config.projection:
@@ -68,7 +68,7 @@ def sampled_gates(
     quiet, gates, means = Control(cancelled=control.cancelled), list[Array](), list[Means]()
     with ThreadPoolExecutor(threads, thread_name_prefix="a2f-sample") as pool, ExitStack() as stack:
         windows = [stack.enter_context(closing(_window(steps, part, quiet))) for part in parts]
-        for number, block in enumerate(net.blocks):  # x_number is wanted for the gate of the block after it
+        for number, block in enumerate(net.blocks):  # the gate of the next block needs x_number
             gate = gates[-1] if gates else None
             for _ in pool.map(lambda window: window.advance(number, gate), windows):  # noqa: B023 - done before it changes
                 pass
@@ -78,7 +78,7 @@ def sampled_gates(
 
 
 def _window(steps: Steps, lr: Array, control: Control) -> Levels:
-    """A part of the image on its way through the network, in one tile."""
+    """The features of a part of the image, which runs in one tile."""
     height, width = lr.shape[1:]
     plan = Tiles(tile_height=height, tile_width=width, band_rows=height, in_file=False)
     return Levels(
@@ -87,7 +87,7 @@ def _window(steps: Steps, lr: Array, control: Control) -> Levels:
 
 
 def _windows(rows: Rows, size: Size) -> list[Array]:
-    """16 of [3, 128, 128], or less where the image is smaller."""
+    """16 windows [3, 128, 128], smaller if the image is smaller."""
     width, height = size
     tall, wide = min(WINDOW_PX, height), min(WINDOW_PX, width)
     tops, lefts = (
@@ -111,31 +111,31 @@ class PieceRunner:
     """Runs images in pieces; safe to share between threads.
 
     Args:
-        graph: of the network, whose gates are inputs; safe to share.
-        steps: of the same network, for the gates.
-        threads: windows at a time, for the gates.
-        tile_px: side of a piece, LR pixels; 0 chooses.
-        ways_out: what would need less memory, for people.
+        graph: graph of the network with gates as inputs; safe to share.
+        steps: steps of the same network, for the gates.
+        threads: number of windows at a time, for the gates.
+        tile_px: side of a piece, LR pixels; 0 chooses it.
+        memory_hints: advice for images that need too much memory.
     """
 
     def __init__(
-        self, graph: Graph, steps: Steps, *, threads: int, tile_px: int, ways_out: tuple[Hint, ...] = ()
+        self, graph: Graph, steps: Steps, *, threads: int, tile_px: int, memory_hints: tuple[Hint, ...] = ()
     ) -> None:
-        self.ways_out = ways_out
+        self.memory_hints = memory_hints
         self._graph, self._steps, self._threads, self._tile_px = graph, steps, threads, tile_px
-        self._left_bytes = 0  # by the samples of earlier runs, with allocators from which later ones take it again
+        self._left_bytes = 0  # memory of earlier samples that allocators keep and later samples use again
 
     def plan(self, size: Size, budget: int) -> Pieces | None:
-        """The largest pieces that fit into so many bytes; None if none do."""
+        """The largest pieces that fit into the budget; None if none fit."""
         net, kept = self._steps.net, self._left_bytes
         return plan_pieces(net, size, budget + kept, threads=self._threads, tile_px=self._tile_px)
 
     def smallest(self, size: Size) -> Pieces:
-        """The pieces that take the least."""
+        """The smallest pieces."""
         return smallest_pieces(self._steps.net, size, threads=self._threads)
 
-    def least_bytes(self, size: Size) -> int:
-        """What they take besides what earlier runs have left."""
+    def min_bytes(self, size: Size) -> int:
+        """The memory of the smallest pieces, minus the memory that earlier runs have left."""
         return self.smallest(size).needed_bytes - self._left_bytes
 
     def run(self, image: NDArray[Any], plan: Pieces, control: Control) -> Iterator[Array]:
@@ -144,7 +144,7 @@ class PieceRunner:
         config, rows = self._steps.net.config, rows_of(image)
         gates = dict(zip(gate_names(config), self._gates(rows, (width, height), control), strict=True))
         s, halo, inside = config.scale, config.receptive_radius_px, Control(cancelled=control.cancelled)
-        # the same size everywhere: engines keep what they prepared
+        # all inputs have one size, so that engines prepare it once
         tall, wide = min(height, plan.height + 2 * halo), min(width, plan.width + 2 * halo)
         for top in range(0, height, plan.height):
             bottom = min(height, top + plan.height)
@@ -163,7 +163,7 @@ class PieceRunner:
             yield band
 
     def _gates(self, rows: Rows, size: Size, control: Control) -> list[Array]:
-        """The gates; how much of the memory for them stays with the process is noted."""
+        """Sample the gates, and record how much of the memory stays in the process."""
         before = resident_bytes()
         gates = sampled_gates(self._steps, rows, size=size, threads=self._threads, control=control)
         left = self._left_bytes + resident_bytes() - before

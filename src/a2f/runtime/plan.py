@@ -1,6 +1,6 @@
-"""How an image runs within a number of bytes: whole, in tiles, or in pieces. A plan is a value; the run carries it out.
+"""Plan how an image runs within a memory budget: whole, in tiles, or in pieces.
 
-Everything that a run takes is estimated here, and nowhere else.
+All estimates of memory are in this file.
 """
 
 from collections.abc import Iterator
@@ -15,30 +15,30 @@ from a2f.variants import A2FConfig
 Size = tuple[int, int]  # width, height
 Gates = Literal["auto", "exact", "sampled"]
 
-TILE_AREA_PX = 8192  # of an automatic tile: its 128 hidden channels, 4 MB, stay in the cache
-WIDEST_PX = 512
-MOST_BAND_ROWS = 256
-LEAST_PX = 4  # of a tile's side: no halo reaches further (3, of a head with 7x7 kernels)
+TILE_AREA_PX = 8192  # area of an automatic tile; its 128 hidden channels (4 MB) stay in the cache
+MAX_TILE_WIDTH_PX = 512
+MAX_BAND_ROWS = 256
+MIN_TILE_PX = 4  # smallest side of a tile; no halo is wider (3, for a head with 7x7 kernels)
 
-PIECE_PX = 1_000_000  # of a piece: more gains nothing
-LEAST_PIECE_PX = 32  # of a piece's side
+PIECE_PX = 1_000_000  # area of a piece; larger ones are not faster
+MIN_PIECE_PX = 32  # smallest side of a piece
 PIECE_SESSION_BYTES = 25 * 2**20
 
-WINDOW_PX = 128  # side of a window of the sample that gives the gates of pieces
+WINDOW_PX = 128  # side of a window; the gates of pieces are pooled over windows
 GRID = 4  # windows in each direction
-WHOLE_SAMPLE_PX = 2 * WINDOW_PX**2  # an image of so many pixels is its own sample
+WHOLE_SAMPLE_PX = 2 * WINDOW_PX**2  # an image with at most so many pixels is pooled whole
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tiles:
-    """Block by block, each in tiles, with the gates of the whole image.
+    """Run block by block, each block in tiles, with the gates of the whole image.
 
     Attributes:
         tile_height: LR pixels.
         tile_width: LR pixels.
-        band_rows: LR rows of what is yielded at a time, and in memory at a time if the features lie in a file.
-        in_file: whether the features lie in a temporary file.
-        needed_bytes: about what the run takes.
+        band_rows: LR rows of a yielded band; also the rows in memory if the features are in a file.
+        in_file: whether the features are in a temporary file.
+        needed_bytes: estimated memory of the run.
     """
 
     tile_height: int
@@ -50,12 +50,12 @@ class Tiles:
 
 @dataclass(frozen=True, kw_only=True)
 class Pieces:
-    """In pieces, each in one graph with all the pixels that it depends on; the gates come from a sample.
+    """Run in pieces, each in one graph with all pixels that it depends on; the gates are sampled.
 
     Attributes:
-        height: of a piece, LR pixels, without what it depends on around it.
-        width: of a piece, LR pixels.
-        needed_bytes: about what the run takes.
+        height: height of a piece, LR pixels, without its halo.
+        width: width of a piece, LR pixels, without its halo.
+        needed_bytes: estimated memory of the run.
     """
 
     height: int
@@ -65,11 +65,11 @@ class Pieces:
 
 @dataclass(frozen=True, kw_only=True)
 class Whole:
-    """In one graph.
+    """Run in one graph.
 
     Attributes:
-        needed_bytes: about what the run takes.
-        otherwise: how the image runs if the device turns out to have too little memory; None where it cannot.
+        needed_bytes: estimated memory of the run.
+        otherwise: the plan to use if the device has too little memory after all; None if there is none.
     """
 
     needed_bytes: int = 0
@@ -77,30 +77,30 @@ class Whole:
 
 
 class Plan(Protocol):
-    """How one engine runs an image: a value that its `plan` makes and its `run` carries out."""
+    """How an engine runs an image: made by its `plan`, executed by its `run`."""
 
     @property
     def needed_bytes(self) -> int:
-        """About what the run takes."""
+        """Estimated memory of the run, bytes."""
         ...
 
 
 def whole_bytes(config: A2FConfig, *, height: int, width: int) -> int:
-    """About what enlarging one image whole, in one graph, takes.
+    """Estimated memory to enlarge one image in one graph, bytes.
 
     Fitted to the peak memory of the engines on images of 0.5 to 2 megapixels at x2 and x4, within 10 %.
 
     Args:
         config: the network.
-        height: of the LR image, pixels.
-        width: of the LR image, pixels.
+        height: height of the LR image, pixels.
+        width: width of the LR image, pixels.
     """
     per_pixel = config.channels * (config.blocks + 1) + 1.4 * config.hidden + 7.1 * 3 * config.scale**2
     return int(4 * per_pixel * height * width)
 
 
 def torch_whole_bytes(config: A2FConfig, *, height: int, width: int) -> int:
-    """About what one image takes in PyTorch, which concatenates features; at most 1.6 times as much as elsewhere.
+    """Estimated memory for one image in PyTorch, which concatenates features; at most 1.6 times that of other engines.
 
     Peaks were 393 to 1,385 floats a pixel (S, SD, L at x2 and x4, half a megapixel), up to 750 in bfloat16 (SD x2).
     """
@@ -110,19 +110,19 @@ def torch_whole_bytes(config: A2FConfig, *, height: int, width: int) -> int:
 
 
 def arrays_bytes(config: A2FConfig, *, height: int, width: int) -> int:
-    """What a run on another device takes of the CPU's memory: the image and its result, twice at times."""
+    """CPU memory of a run on another device, bytes: the image and its result, temporarily twice."""
     return 2 * 4 * 3 * (1 + config.scale**2) * height * width
 
 
 def plan_tiles(net: Folded, size: Size, budget: int, *, threads: int, tile_px: int = 0) -> Tiles | None:
-    """The quickest tiles that fit.
+    """The fastest tiles that fit.
 
     Args:
-        net: folded.
+        net: the folded network.
         size: width and height of the LR image.
-        budget: bytes that the run may take.
-        threads: tiles at a time.
-        tile_px: side of a tile, LR pixels; 0 chooses.
+        budget: bytes that the run may use.
+        threads: number of tiles at a time.
+        tile_px: side of a tile, LR pixels; 0 chooses it.
 
     Returns:
         None if not even the smallest tiles fit.
@@ -131,7 +131,7 @@ def plan_tiles(net: Folded, size: Size, budget: int, *, threads: int, tile_px: i
         if plan.needed_bytes <= budget:
             row = _row_bytes(net, size[0], in_file=plan.in_file)
             spare = (budget - plan.needed_bytes) // row
-            rows = max(plan.tile_height, min(MOST_BAND_ROWS, plan.tile_height + spare))
+            rows = max(plan.tile_height, min(MAX_BAND_ROWS, plan.tile_height + spare))
             return _estimated(net, replace(plan, band_rows=rows), size, threads)
     return None
 
@@ -160,7 +160,7 @@ def _wanted_tile(size: Size, threads: int, side: int) -> Tiles:
     width, height = size
     if side:
         return Tiles(tile_height=min(side, height), tile_width=min(side, width), band_rows=side, in_file=False)
-    columns = -(-width // WIDEST_PX)
+    columns = -(-width // MAX_TILE_WIDTH_PX)
     across = -(-width // columns)
     rows = max(1, min(height, TILE_AREA_PX // across))
     if columns * -(-height // rows) < 2 * threads:  # a small image: something for each thread
@@ -170,13 +170,13 @@ def _wanted_tile(size: Size, threads: int, side: int) -> Tiles:
 
 def _halvings(rows: int) -> list[int]:
     found = [rows]
-    while found[-1] > LEAST_PX:
-        found.append(max(LEAST_PX, found[-1] // 2))
+    while found[-1] > MIN_TILE_PX:
+        found.append(max(MIN_TILE_PX, found[-1] // 2))
     return found
 
 
 def _estimated(net: Folded, plan: Tiles, size: Size, threads: int) -> Tiles:
-    """The plan with about what it takes: sessions, features, tiles at work and bands."""
+    """The plan with its estimated memory: sessions, features, current tiles and bands."""
     width, height = size
     features = 0 if plan.in_file else 4 * slots_of(net) * net.config.channels * height * width
     bands = (plan.band_rows + 2 * BLOCK_HALO_PX) * _row_bytes(net, width, in_file=plan.in_file)
@@ -184,7 +184,7 @@ def _estimated(net: Folded, plan: Tiles, size: Size, threads: int) -> Tiles:
 
 
 def session_bytes(net: Folded) -> int:
-    """About what the opened steps of a network take."""
+    """Estimated memory of the sessions of all steps, bytes."""
     return 2**20 * (20 + 2 * len(net.blocks))
 
 
@@ -195,25 +195,25 @@ def _tile_bytes(net: Folded, plan: Tiles) -> int:
 
 
 def _row_bytes(net: Folded, width: int, *, in_file: bool) -> int:
-    """A row of a band: of the result, and what was read of the file."""
+    """Memory of an LR row of a band, bytes: the result, and the features that are read from the file."""
     kept = 4 * (2 * slots_of(net) + 2) * net.config.channels if in_file else 0
     return _result_row_bytes(net.config.scale, width) + width * kept
 
 
 def _result_row_bytes(scale: int, width: int) -> int:
-    """An LR row of a band of the result: in float, as integers, what rounding and handing over need."""
+    """Memory of an LR row of the result, bytes: in float, as integers, and for rounding and encoding."""
     return width * (3 * scale**2 * 20 + 48)
 
 
 def plan_pieces(net: Folded, size: Size, budget: int, *, threads: int, tile_px: int = 0) -> Pieces | None:
-    """The largest pieces that fit, as wide as the image if they can be.
+    """The largest pieces that fit, as wide as the image if possible.
 
     Args:
-        net: folded.
+        net: the folded network.
         size: width and height of the LR image.
-        budget: bytes that the run may take.
-        threads: windows at a time, for the gates.
-        tile_px: side of a piece, LR pixels, which is not changed; 0 chooses.
+        budget: bytes that the run may use.
+        threads: number of windows at a time, for the gates.
+        tile_px: side of a piece, LR pixels, used as it is; 0 chooses it.
 
     Returns:
         None if not even the smallest pieces fit.
@@ -222,12 +222,12 @@ def plan_pieces(net: Folded, size: Size, budget: int, *, threads: int, tile_px: 
     if tile_px:
         return piece(net, min(tile_px, height), min(tile_px, width), size, threads=threads)
     halo = net.config.receptive_radius_px
-    for columns in range(1, 1 + -(-width // LEAST_PIECE_PX)):
+    for columns in range(1, 1 + -(-width // MIN_PIECE_PX)):
         across = -(-width // columns)
-        rows = min(height, max(LEAST_PIECE_PX, PIECE_PX // across))
+        rows = min(height, max(MIN_PIECE_PX, PIECE_PX // across))
         plan = piece(net, rows, across, size, threads=threads)
-        while rows > LEAST_PIECE_PX and plan.needed_bytes > budget:
-            rows = max(LEAST_PIECE_PX, rows * 3 // 4)
+        while rows > MIN_PIECE_PX and plan.needed_bytes > budget:
+            rows = max(MIN_PIECE_PX, rows * 3 // 4)
             plan = piece(net, rows, across, size, threads=threads)
         if plan.needed_bytes <= budget and (rows >= min(height, 3 * halo) or across <= rows):
             return plan
@@ -236,12 +236,12 @@ def plan_pieces(net: Folded, size: Size, budget: int, *, threads: int, tile_px: 
 
 
 def smallest_pieces(net: Folded, size: Size, *, threads: int) -> Pieces:
-    """The pieces that take the least; arguments as `plan_pieces`."""
-    return piece(net, LEAST_PIECE_PX, LEAST_PIECE_PX, size, threads=threads)
+    """The smallest pieces; for the arguments see `plan_pieces`."""
+    return piece(net, MIN_PIECE_PX, MIN_PIECE_PX, size, threads=threads)
 
 
 def piece(net: Folded, rows: int, across: int, size: Size, *, threads: int) -> Pieces:
-    """Pieces of so many rows and columns, with about what they take; other arguments as `plan_pieces`."""
+    """Pieces of this many rows and columns, with their estimated memory; for the other arguments see `plan_pieces`."""
     width, height = size
     halo = net.config.receptive_radius_px
     tall, wide = min(height, rows + 2 * halo), min(width, across + 2 * halo)
@@ -251,7 +251,7 @@ def piece(net: Folded, rows: int, across: int, size: Size, *, threads: int) -> P
 
 
 def sample_bytes(net: Folded, threads: int) -> int:
-    """About what the sample takes that gives the gates of pieces: the features of all windows, and windows at work."""
+    """Estimated memory to sample the gates, bytes: the features of all windows, and the current windows."""
     config, slots = net.config, slots_of(net)
     kept = int(1.3 * GRID**2 * WINDOW_PX**2 * 4 * (slots + 1) * config.channels)
     at_work = max(WHOLE_SAMPLE_PX, threads * WINDOW_PX**2) * 4 * (2 * config.hidden + 2 * slots * config.channels)

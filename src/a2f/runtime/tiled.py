@@ -1,4 +1,4 @@
-"""Any image in bounded memory, with the pixels of a run of the whole.
+"""Run any image in bounded memory, with the pixels of a run of the whole image.
 
 The gates of a block pool over the whole image (Eq. 7), so tiles on their own would compute other gates. But the mean of
 p_i = sum_j W_ij x_j needs only the channel means of x_0 .. x_{i-1}: the image runs block by block, each block tile by
@@ -23,8 +23,8 @@ from a2f.export.fold import Conv, Folded, FoldedBlock
 from a2f.export.graph import BLOCK_HALO_PX
 from a2f.export.steps import TAIL_HALO_PX, middle_of, slots_of
 from a2f.runtime.features import FeaturesInFile, FeaturesInMemory
-from a2f.runtime.plan import LEAST_PX, Size, Tiles, plan_tiles, smallest_tiles, tiles_leave
-from a2f.upscaler import UNWATCHED, Control
+from a2f.runtime.plan import MIN_TILE_PX, Size, Tiles, plan_tiles, smallest_tiles, tiles_leave
+from a2f.upscaler import NO_CONTROL, Control
 
 Array = NDArray[np.float32]
 Means = NDArray[np.float64]  # [C]
@@ -33,7 +33,7 @@ Rows = Callable[[int, int], Array]  # top, bottom -> [3, bottom - top, W] in [0,
 
 
 class Mapper(Protocol):
-    """`map`, or that of a pool of threads."""
+    """`map`, or the `map` of a thread pool."""
 
     def __call__(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterable[Any]: ...  # noqa: D102
 
@@ -49,13 +49,13 @@ class Tile:
 
 
 class Steps:
-    """The steps of one network, as `a2f.export.steps` tells, made when they are first needed; safe to share.
+    """The steps of one network (see `a2f.export.steps`), made at the first use; safe to share.
 
     Args:
-        net: folded.
-        make: opens a step, which may run in many threads at a time, of its kind ("head", "block", "exchange" or
-            "tail"), the number of the block (from 1; 0 for all other kinds) and the sides of the tile that are the
-            image's border.
+        net: the folded network.
+        make: makes a step, which may run in many threads at a time, from its kind ("head", "block", "exchange" or
+            "tail"), the number of the block (from 1; 0 for other kinds) and the sides of the tile that are the border
+            of the image.
     """
 
     def __init__(self, net: Folded, make: Callable[[str, int, Sides], Step]) -> None:
@@ -105,15 +105,15 @@ def _at_a_point(conv: Conv, x: Means) -> Means:
 
 
 class Levels:
-    """The features of one image on their way through the network, level by level; close it at the end.
+    """The features of one image, computed level by level; close it at the end.
 
     Args:
-        steps: of the network.
-        rows: gives rows of the LR image; each is asked for about twice.
+        steps: the steps of the network.
+        rows: reads rows of the LR image; each is read about twice.
         size: width and height of the LR image.
-        plan: how it is cut.
-        over: runs tiles.
-        control: watches the run and ends it between two tiles.
+        plan: the tiles.
+        over: runs the tiles.
+        control: progress and cancellation, checked between two tiles.
     """
 
     def __init__(
@@ -124,9 +124,9 @@ class Levels:
         size: Size,
         plan: Tiles,
         over: Mapper,
-        control: Control = UNWATCHED,
+        control: Control = NO_CONTROL,
     ) -> None:
-        self._control, self._done_px = control, 0  # over all passes over the image: head, blocks, tail
+        self._control, self._done_px = control, 0  # pixels, summed over head, blocks and tail
         self._steps, self._net, self._rows, self._plan, self._over = steps, steps.net, rows, plan, over
         self._width, self._height = size
         self._channels, self._blocks = self._net.config.channels, len(self._net.blocks)
@@ -135,7 +135,7 @@ class Levels:
         self._features = kind(slots_of(self._net) * self._channels, self._height, self._width)
 
     def close(self) -> None:
-        """Let go of the features."""
+        """Free the features."""
         self._features.close()
 
     def advance(self, number: int, gate: Array | None) -> NDArray[np.float64]:
@@ -171,18 +171,18 @@ class Levels:
         return self._features.read(first, first + self._channels, 0, self._height)
 
     def result(self) -> Iterator[Array]:
-        """Bands of the enlarged image, [3, s * rows, s * W], from the top, once all blocks are computed."""
+        """Bands of the enlarged image, [3, s * rows, s * W], from the top; call it when all blocks are computed."""
         for top, bottom in self._bands():
             yield self._tail(top, bottom)
 
     def _slot(self, level: int) -> int:
-        """Where x_level lies."""
+        """The place of x_level."""
         if not self._net.config.projection:
             return level % 2
         return level if level <= self._middle else level - self._middle - 1
 
     def _slot_before(self, number: int) -> int:
-        """Where a block finds x_{number-1}: what lies at the exchange comes to lie behind all sums."""
+        """The place of x_{number-1} for a block: after the exchange, it is behind all sums."""
         at_exchange = self._net.config.projection and number == self._middle + 1
         return self._blocks - self._middle if at_exchange else self._slot(number - 1)
 
@@ -220,7 +220,7 @@ class Levels:
         self._each(one, top, bottom)
 
     def _exchange(self) -> None:
-        """x_0 .. x_k become, in their place, the sums of the blocks to come; x_k stays behind them."""
+        """Replace x_0 .. x_k by the sums for the later blocks; x_k is kept behind them."""
         c, k, features = self._channels, self._middle, self._features
         for top, bottom in self._work_bands():
             kept = features.read(0, (k + 1) * c, top, bottom)
@@ -261,7 +261,7 @@ class Levels:
         return cuts(0, self._height, self._plan.band_rows)
 
     def _work_bands(self) -> Iterator[tuple[int, int]]:
-        """Bands of what lies in a file; in memory, all tiles may run at a time."""
+        """Bands if the features are in a file; one band if they are in memory."""
         return self._bands() if self._plan.in_file else iter([(0, self._height)])
 
     def _each(self, one: Callable[[Tile], None], top: int, bottom: int) -> None:
@@ -285,7 +285,7 @@ class Levels:
         return tile.top == 0, tile.left == 0, tile.bottom == self._height, tile.right == self._width
 
     def _cut(self, x: Array, above: int, tile: Tile, halo: int) -> Array:
-        """A tile with its halo, as far as the image goes, of rows that begin at row `above`: [1, C, h, w]."""
+        """A tile with its halo inside the image, [1, C, h, w], from rows that begin at row `above`."""
         rows = slice(max(0, tile.top - halo) - above, min(self._height, tile.bottom + halo) - above)
         columns = slice(max(0, tile.left - halo), min(self._width, tile.right + halo))
         return np.ascontiguousarray(x[:, rows, columns])[None]
@@ -298,9 +298,9 @@ def run_tiles(
     size: Size,
     plan: Tiles,
     over: Mapper,
-    control: Control = UNWATCHED,
+    control: Control = NO_CONTROL,
 ) -> Iterator[Array]:
-    """Enlarge an image with the gates of the whole; arguments as `Levels`.
+    """Enlarge an image with the gates of the whole image; for the arguments see `Levels`.
 
     Returns:
         Bands [3, s * rows, s * W], from the top.
@@ -330,23 +330,23 @@ class Tiler:
         self._pool, self._pool_of = self._make_pool(), os.getpid()
 
     @property
-    def ways_out(self) -> tuple[Hint, ...]:
-        """What would need less memory."""
+    def memory_hints(self) -> tuple[Hint, ...]:
+        """Advice for images that need too much memory."""
         smaller = (Hint(text="choose a smaller {option}", option="tile"),) if self._tile_px else ()
         fewer = (Hint(text="run fewer {option}", option="threads"),) if self._threads > 1 else ()
         return (*smaller, *fewer)
 
     def plan(self, size: Size, budget: int) -> Tiles | None:
-        """The quickest tiles that fit into so many bytes; None if none do."""
+        """The fastest tiles that fit into the budget; None if none fit."""
         kept = self._kept_bytes(size)
         return plan_tiles(self._steps.net, size, budget + kept, threads=self._threads, tile_px=self._tile_px)
 
     def smallest(self, size: Size) -> Tiles:
-        """The tiles that take the least."""
+        """The smallest tiles."""
         return smallest_tiles(self._steps.net, size, threads=self._threads, tile_px=self._tile_px)
 
-    def least_bytes(self, size: Size) -> int:
-        """What they take besides what earlier runs have left."""
+    def min_bytes(self, size: Size) -> int:
+        """The memory of the smallest tiles, minus the memory that earlier runs have left."""
         return self.smallest(size).needed_bytes - self._kept_bytes(size)
 
     def run(self, image: NDArray[Any], plan: Tiles, control: Control) -> Iterator[Array]:
@@ -358,7 +358,7 @@ class Tiler:
             yield band.transpose(1, 2, 0)
 
     def _kept_bytes(self, size: Size) -> int:
-        """What earlier runs have left that the next one uses again."""
+        """Memory of earlier runs that the next run uses again, bytes."""
         if not self._has_run:
             return 0
         return tiles_leave(self._steps.net, size, threads=self._threads, tile_px=self._tile_px)
@@ -367,14 +367,14 @@ class Tiler:
         return ThreadPoolExecutor(self._threads, thread_name_prefix="a2f-tile")
 
     def _own_pool(self) -> ThreadPoolExecutor:
-        """The threads of this process: a fork has none of its parent's."""
+        """The thread pool of this process; a forked process makes a new one."""
         if self._pool_of != os.getpid():
             self._pool, self._pool_of = self._make_pool(), os.getpid()
         return self._pool
 
 
 def rows_of(image: NDArray[Any]) -> Rows:
-    """Rows of an image [H, W, 3] as the networks take them, converted when they are asked for."""
+    """A reader of rows of an image [H, W, 3] as input of the networks, converted when they are read."""
     top_value = np.float32(np.iinfo(image.dtype).max) if image.dtype.kind == "u" else None
 
     def rows(top: int, bottom: int) -> Array:
@@ -386,12 +386,12 @@ def rows_of(image: NDArray[Any]) -> Rows:
 
 
 def cuts(first: int, end: int, step: int) -> Iterator[tuple[int, int]]:
-    """Pieces of a length; what would be shorter than `LEAST_PX` at the end goes to the piece before.
+    """Pieces of a length; what would be shorter than `MIN_TILE_PX` at the end goes to the piece before.
 
     A tile that ends nearer to the image's border than its halo reaches would need a border of its own kind.
     """
     while first < end:
-        stop = end if end - first - step < LEAST_PX else first + step
+        stop = end if end - first - step < MIN_TILE_PX else first + step
         yield first, stop
         first = stop
 

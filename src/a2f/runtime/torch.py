@@ -34,7 +34,7 @@ TILE_PX = 512  # on other devices than the CPU: large enough to fill them, small
 
 
 def open_torch(weights: Weights, options: EngineOptions, memory: Memory) -> A2FEngine:
-    """Images whole where they fit into the memory, that of the device too, otherwise tile by tile.
+    """Open PyTorch. Images that fit into the memory of machine and device run whole, others in tiles.
 
     Args:
         weights: of any network of the family.
@@ -80,7 +80,7 @@ def open_torch(weights: Weights, options: EngineOptions, memory: Memory) -> A2FE
 
 
 class TorchNetwork:
-    """The network of `a2f.model` for whole images, safe to share between threads; arguments as `open_torch`."""
+    """The network of `a2f.model` for whole images, safe to share between threads; arguments: see `open_torch`."""
 
     def __init__(self, weights: Weights, *, device: str, dtype: str, compile: bool) -> None:
         self._device, self._dtype = torch.device(device), getattr(torch, dtype)
@@ -151,7 +151,7 @@ def torch_steps(net: Folded, *, device: torch.device, dtype: torch.dtype) -> Ste
 
 
 class TorchGraph:
-    """Carries out a graph; safe to share between threads.
+    """Executes a graph; safe to share between threads.
 
     Args:
         graph: of the operators in `step_graph`.
@@ -169,7 +169,7 @@ class TorchGraph:
         ]
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Inputs by name -> outputs by name; MemoryLimitError where the device has too little memory."""
+        """Inputs by name -> outputs by name; MemoryLimitError if the device has too little memory."""
         try:
             with torch.inference_mode():
                 outputs = self._run({name: self._here(x) for name, x in inputs.items()})
@@ -227,5 +227,5 @@ _OPERATORS: dict[str, Callable[..., Tensor]] = {
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch found no memory, on a device or, with an error that has no name of its own, on the CPU."""
+    """Whether an error of torch means too little memory, on a device or on the CPU (which has no error type for it)."""
     return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)

@@ -239,7 +239,7 @@ def conv_relu(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
 
 
 def _plus_scaled(x: Tensor, other: Tensor, factor: float | Tensor) -> Tensor:
-    """x + factor · other, computed in float32 and rounded once. A CPU changes x in place."""
+    """Compute x + factor · other in float32 and round once. A CPU changes x in place."""
     if isinstance(factor, float):
         return x.add_(other, alpha=factor)
     result: Tensor = _compiled(_rounded_once)(x, other, factor)

@@ -116,7 +116,8 @@ class TrainingNetwork:
         p, scale = self.parameters, self.config.scale
         # The tensor cores of a GPU need channels in multiples of 8; a CPU computes the padding in vain.
         pad = 8 if x.device.type == "cuda" else 1
-        lr = _padded((x - self.mean) * 2, 1, pad).to(dtype).contiguous(memory_format=torch.channels_last)  # [N, 3, H, W]
+        lr = _padded((x - self.mean) * 2, 1, pad).to(dtype)  # [N, 3, H, W]
+        lr = lr.contiguous(memory_format=torch.channels_last)
         head = _padded(normed(p["head.v"], p["head.g"]), 1, pad).to(dtype)
         x_0 = F.conv2d(lr, head, p["head.bias"].to(dtype), padding=self.config.head_kernel // 2)  # Eq. 1  [N, C, H, W]
         x_l = run_blocks(x_0, self._block_tensors(dtype))  # Eq. 2  [N, C, H, W]

@@ -149,6 +149,7 @@ class _Graph:
     """
 
     def __init__(self, step: Step) -> None:
+        torch.backends.cudnn.benchmark = True  # all steps of a stage have the same shapes
         self.step, self.eager = step, 0
         self.stage: Stage | None = None
         self.graph: torch.cuda.CUDAGraph | None = None

@@ -1,4 +1,4 @@
-"""Colours of videos: what files tell about them, and frames as RGB in [0, 1] and back (ITU-T H.273).
+"""The colours that videos declare, and the conversion of frames to RGB in [0, 1] and back (ITU-T H.273).
 
 swscale loses up to one level of chroma in full range and takes chroma as centred between two luma samples, where most
 videos put it on the left one. Twice a wrong place, before and after the enlargement, would shift the colours by more
@@ -20,9 +20,9 @@ from a2f.errors import ImageReadError
 Array = NDArray[np.float32]
 Planes = list[NDArray[Any]]
 
-FULL, LIMITED, UNSPECIFIED = 2, 1, 2  # range, range, and a matrix, primaries or transfer function that is not told
+FULL, LIMITED, UNSPECIFIED = 2, 1, 2  # two ranges, and an undeclared matrix, primaries or transfer function
 RGB, BT601, BT709 = 0, 6, 1  # matrices
-WEIGHTS = {  # of red and blue in luma, by the code point of the matrix (H.273, table 4)
+WEIGHTS = {  # weights of red and blue in luma, by matrix code point (H.273, table 4)
     1: (0.2126, 0.0722),
     4: (0.30, 0.11),
     5: (0.299, 0.114),
@@ -30,10 +30,10 @@ WEIGHTS = {  # of red and blue in luma, by the code point of the matrix (H.273, 
     7: (0.212, 0.087),
     9: (0.2627, 0.0593),
 }
-ROWS = 32  # at a time, so that what is computed on the way stays in the cache
-SD_WIDTH, SD_HEIGHT = 1280, 576  # players take a video that tells no matrix as BT.709 from there on
+ROWS = 32  # rows at a time, so that intermediate values stay in the cache
+SD_WIDTH, SD_HEIGHT = 1280, 576  # from this size on, players use BT.709 if no matrix is declared
 
-# Formats whose samples are packed, and the planar ones that hold the same samples.
+# Packed formats, and the planar formats with the same samples.
 PLANAR = {
     **dict.fromkeys(("nv12", "nv21"), "yuv420p"),
     **dict.fromkeys(("nv16", "yuyv422", "uyvy422", "yvyu422"), "yuv422p"),
@@ -51,12 +51,12 @@ PLANAR = {
 
 @dataclass(frozen=True, kw_only=True)
 class Colours:
-    """What a video tells about its colours: code points of ITU-T H.273, and the range of its samples.
+    """The colours that a video declares: code points of ITU-T H.273, and the range of its samples.
 
     Attributes:
-        range: 1 limited, 2 full, 0 not told.
-        matrix: from RGB to luma and chroma.
-        primaries: of red, green, blue and white.
+        range: 1 limited, 2 full, 0 undeclared.
+        matrix: matrix from RGB to luma and chroma.
+        primaries: red, green, blue and white.
         transfer: function between light and value.
     """
 
@@ -68,33 +68,33 @@ class Colours:
 
 @dataclass(frozen=True, kw_only=True)
 class Siting:
-    """Where a sample of chroma lies among its luma samples: 0 on the first, 0.5 half-way, 1 on the last.
+    """The position of a chroma sample among its luma samples: 0 on the first, 0.5 in the middle, 1 on the last.
 
     Attributes:
-        across: in a row.
-        down: in a column.
+        across: position in a row.
+        down: position in a column.
     """
 
     across: float
     down: float
 
 
-LEFT = Siting(across=0, down=0.5)  # where H.264, HEVC, VP9 and AV1 put it unless they tell
+LEFT = Siting(across=0, down=0.5)  # default of H.264, HEVC, VP9 and AV1
 TOP_LEFT = Siting(across=0, down=0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How the planes of a format hold an image.
+    """The planes of a pixel format.
 
     Attributes:
-        format: as FFmpeg names it; planar.
-        coded: the format of the file, whose samples may be packed in another way.
+        format: FFmpeg's name of the planar format.
+        coded: the format of the file, which may be packed.
         kind: "yuv", "rgb" or "grey".
-        bits: of a sample.
-        alpha: whether there is a plane of transparency.
-        across: luma samples to one of chroma in a row.
-        down: luma samples to one of chroma in a column.
+        bits: bits per sample.
+        alpha: whether there is an alpha plane.
+        across: luma samples per chroma sample in a row.
+        down: luma samples per chroma sample in a column.
     """
 
     format: str
@@ -107,15 +107,15 @@ class Layout:
 
     @property
     def channels(self) -> int:
-        """Of the images that `to_image` gives: 1 grey, 3 RGB, 4 RGB and alpha."""
+        """The channels of images from `to_image`: 1 grey, 3 RGB, 4 RGB and alpha."""
         return 4 if self.alpha else 1 if self.kind == "grey" else 3
 
 
 def layout_of(format: str) -> Layout:
-    """The layout of a pixel format, or of the planar one that holds the same samples.
+    """The layout of a pixel format, or of the planar format with the same samples.
 
     Raises:
-        ImageReadError: for a format that is not read here, such as raw sensor data.
+        ImageReadError: for an unsupported format, such as raw sensor data.
     """
     name = PLANAR.get(format, format).replace("yuvj", "yuv")
     known = av.VideoFormat(name, 64, 64)
@@ -125,21 +125,21 @@ def layout_of(format: str) -> Layout:
     separate = len({part.plane for part in parts}) == len(parts)
     plain = separate and not known.has_palette and not (known.is_big_endian and bits > 8)
     if not plain or colours not in (1, 3) or not 8 <= bits <= 16 or (alpha and colours == 1):
-        raise ImageReadError(f"frames of the pixel format {format} are not read here: convert them to yuv420p first")
+        raise ImageReadError(f"frames of the pixel format {format} are not supported: convert them to yuv420p first")
     kind: Literal["yuv", "rgb", "grey"] = "grey" if colours == 1 else "rgb" if known.is_rgb else "yuv"
     across, down = (64 // parts[1].width, 64 // parts[1].height) if kind == "yuv" else (1, 1)
     return Layout(format=name, coded=format, kind=kind, bits=bits, alpha=alpha, across=across, down=down)
 
 
 def is_full(colours: Colours, format: str) -> bool:
-    """Whether samples take the full range of their bits; RGB does, and YUV where it is told."""
+    """Whether samples use the full range of their bits: always in RGB, in YUV if declared."""
     if colours.range == 0:
         return format.startswith("yuvj") or layout_of(format).kind == "rgb"
     return colours.range == FULL or format.startswith("yuvj")
 
 
 def matrix_of(colours: Colours, *, width: int, height: int) -> int:
-    """The matrix of a video; where none is told, the one that players assume for this size.
+    """The declared matrix of a video; otherwise the matrix that players assume for this size.
 
     Raises:
         ImageReadError: for a matrix that is not linear, or not known.
@@ -155,21 +155,21 @@ def matrix_of(colours: Colours, *, width: int, height: int) -> int:
 
 
 def planes_of(frame: VideoFrame, layout: Layout) -> Planes:
-    """The planes of a frame in the order of the format, [H, W] each, as views; unpacked first if need be."""
+    """The planes of a frame in the order of the format, [H, W] each, as views; a packed frame is unpacked first."""
     if frame.format.name.replace("yuvj", "yuv") != layout.format:
         frame = frame.reformat(format=layout.format)
     return [_samples(plane, layout.bits)[:, : plane.width] for plane in frame.planes]
 
 
 def to_image(planes: Planes, layout: Layout, *, matrix: int, full: bool, siting: Siting = LEFT) -> Array:
-    """Planes as an image.
+    """Convert planes to an image.
 
     Args:
-        planes: of `planes_of`.
-        layout: of them.
+        planes: result of `planes_of`.
+        layout: layout of the planes.
         matrix: code point, for "yuv".
-        full: range.
-        siting: where chroma lies, for "yuv".
+        full: whether the range is full.
+        siting: position of chroma, for "yuv".
 
     Returns:
         [H, W, 1, 3 or 4] in [0, 1]: grey, RGB, RGB and alpha.
@@ -204,35 +204,35 @@ def to_frame(
     siting: Siting = LEFT,
     like: VideoFrame | None = None,
 ) -> VideoFrame:
-    """An image as a frame; rounded once, here.
+    """Convert an image to a frame; values are rounded only here.
 
     Args:
         image: [H, W, 1, 3 or 4]; values outside [0, 1] are clipped.
-        layout: of the frame.
+        layout: layout of the frame.
         matrix: code point, for "yuv".
-        full: range.
-        siting: where chroma lies, for "yuv".
-        like: a frame of another size whose side data the new one gets.
+        full: whether the range is full.
+        siting: position of chroma, for "yuv".
+        like: a frame of another size whose side data is copied.
     """
     height, width, _ = image.shape
-    if like is None or (like.width, like.height) == (width, height):  # of which `reformat` would give the frame itself
+    if like is None or (like.width, like.height) == (width, height):  # `reformat` would return the frame itself
         frame = VideoFrame(width, height, layout.format)
-    else:  # PyAV has no other way to copy them
+    else:  # PyAV has no other way to copy side data
         frame = like.reformat(width=width, height=height, format=layout.format, interpolation=Interpolation.POINT)
     rooms = [_samples(plane, layout.bits)[:, : plane.width] for plane in frame.planes]
-    step = ROWS if siting.down == 0.5 else height  # on a luma sample, chroma needs rows of the band above too
+    step = ROWS if siting.down == 0.5 else height  # chroma on a luma sample also needs rows of the band above
     for top in range(0, height, step):
         band = image[top : top + step].transpose(2, 0, 1)
         made = _samples_of(band, layout, matrix=matrix, full=full, siting=siting)
         for n, (room, values) in enumerate(zip(rooms, made, strict=True)):
             begin = top // layout.down if layout.kind == "yuv" and n in (1, 2) else top
-            values += np.float32(0.5)  # what is behind the point is cut off
+            values += np.float32(0.5)  # the conversion to integers truncates
             room[begin : begin + len(values)] = values
     return frame
 
 
 def _samples_of(band: Array, layout: Layout, *, matrix: int, full: bool, siting: Siting) -> list[Array]:
-    """Rows of an image, [C, rows, W], as samples of each plane, not rounded."""
+    """Convert rows of an image, [C, rows, W], to unrounded samples of each plane."""
     x = band.clip(0, 1)
     rgb = x[:3] if len(x) > 1 else x[:1].repeat(3, axis=0)
     made: list[Array]
@@ -243,7 +243,7 @@ def _samples_of(band: Array, layout: Layout, *, matrix: int, full: bool, siting:
         made = [_to_samples(rgb[channel], layout.bits, full) for channel in (1, 2, 0)]
     else:
         weights = _luma_weights(matrix)
-        small = _downsampled(rgb, layout, siting)  # sampling and matrix are both linear: the smaller image first
+        small = _downsampled(rgb, layout, siting)  # sampling and matrix are linear: the smaller image first
         small_luma = _weighted(small, weights)
         made = [_to_samples(_weighted(rgb, weights), layout.bits, full)]
         for channel, own in ((2, weights[2]), (0, weights[0])):
@@ -255,7 +255,7 @@ def _samples_of(band: Array, layout: Layout, *, matrix: int, full: bool, siting:
 
 
 def _samples(plane: VideoPlane, bits: int) -> NDArray[Any]:
-    """The memory of a plane, its rows as long as FFmpeg makes them; it may be written to."""
+    """The writable memory of a plane, with FFmpeg's length of rows."""
     kind = np.dtype("u1") if bits == 8 else np.dtype("<u2")
     return np.frombuffer(memoryview(plane), kind).reshape(plane.height, -1)
 
@@ -292,7 +292,7 @@ def _to_chroma(values: Array, bits: int, full: bool) -> Array:
 
 
 def _upsampled(chroma: Array, layout: Layout, siting: Siting, height: int, width: int) -> Array:
-    """Chroma at every luma sample, linearly."""
+    """Interpolate chroma linearly at each luma sample."""
     if layout.down > 1:
         chroma = _between(chroma, (np.arange(height) - siting.down * (layout.down - 1)) / layout.down)
     if layout.across > 1:
@@ -309,7 +309,7 @@ def _between(rows: Array, places: NDArray[np.float64]) -> Array:
 
 
 def _downsampled(rgb: Array, layout: Layout, siting: Siting) -> Array:
-    """[3, H, W] at the places of chroma."""
+    """[3, H, W] at the positions of chroma."""
     if layout.down > 1:
         rgb = _thinned(rgb, layout.down, siting.down, axis=1)
     if layout.across > 1:
@@ -318,7 +318,7 @@ def _downsampled(rgb: Array, layout: Layout, siting: Siting) -> Array:
 
 
 def _thinned(x: Array, factor: int, place: float, *, axis: int) -> Array:
-    """One sample of each `factor`: their mean if it lies half-way, a triangle around the one that it lies on if not."""
+    """Reduce by `factor`: the mean if chroma is in the middle, otherwise a triangle filter around its luma sample."""
     length = x.shape[axis]
     count = -(-length // factor)
     if place == 0.5:

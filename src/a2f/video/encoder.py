@@ -1,4 +1,4 @@
-"""Which encoder makes the result, and with which settings."""
+"""The encoder of the result and its settings."""
 
 import os
 from collections.abc import Iterator
@@ -30,24 +30,24 @@ from a2f.video.colour import (
 from a2f.video.hdr import Hdr
 from a2f.video.source import Clip
 
-PROGRESSIVE = 1  # as FFmpeg numbers the orders of fields
-KEYFRAMES = 250  # frames from one to the next, at most
+PROGRESSIVE = 1  # FFmpeg's number for this field order
+KEYFRAMES = 250  # largest distance, frames
 
 
 @dataclass(frozen=True, kw_only=True)
 class Codec:
-    """One way to encode.
+    """A codec and its encoder.
 
     Attributes:
-        name: that people give.
+        name: name for users.
         encoder: FFmpeg's name of the encoder.
-        crf: default constant rate factor, the lower the better; None for a lossless codec.
+        crf: default constant rate factor, lower is better; None for a lossless codec.
         worst: largest constant rate factor.
-        speed: name of the encoder's option that weighs speed against size; None if it has none.
-        presets: what that option takes, the quickest first.
-        preset: what it is by default.
-        options: of the encoder.
-        suffixes: of the files that hold it.
+        speed: name of the encoder's option for speed against size; None if it has none.
+        presets: values of that option, the fastest first.
+        preset: default of that option.
+        options: options of the encoder.
+        suffixes: suffixes of files that can store it.
     """
 
     name: str
@@ -91,20 +91,20 @@ CODECS = {
         Codec(name="ffv1", encoder="ffv1", crf=None, options=(("level", "3"), ("slicecrc", "1")), suffixes=(".mkv",)),
     )
 }
-# Where chroma lies, as encoders take it.
+# Positions of chroma, as encoders number them.
 SITINGS: dict[str, list[Siting | None]] = {
     "h264": [LEFT, Siting(across=0.5, down=0.5), TOP_LEFT, Siting(across=0.5, down=0)],
     "hevc": [LEFT, Siting(across=0.5, down=0.5), TOP_LEFT, Siting(across=0.5, down=0)],
     "av1": [None, LEFT, TOP_LEFT],
 }
-ALPHA_FORMATS = {"vp9": ("yuva420p",)}  # encoders name formats that they then refuse, of those with transparency
+ALPHA_FORMATS = {"vp9": ("yuva420p",)}  # encoders also list formats with alpha that they refuse
 MATROSKA = (".mkv", ".webm")
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 
 
 @contextmanager
 def usual_scheduling() -> Iterator[None]:
-    """Run with threads that are scheduled as before, those that are started meanwhile too.
+    """Keep the scheduling of this thread and of the threads that are started in this context.
 
     SVT-AV1 makes its threads and the calling one real-time threads where it may, which is where root runs it: then
     nothing else on the machine gets a turn.
@@ -122,23 +122,23 @@ def usual_scheduling() -> Iterator[None]:
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """How the frames of the result are encoded: all that an encoder needs, so that two of them make the same bytes.
+    """How the frames of the result are encoded. Two encoders with equal settings make equal bytes.
 
     Attributes:
-        codec: which.
-        layout: of the frames.
+        codec: the codec.
+        layout: layout of the frames.
         size: width and height, pixels.
         crf: constant rate factor; None for a lossless codec.
-        preset: of the encoder's speed; None if it has none.
-        colours: told in the stream.
-        full: whether samples take the full range.
-        matrix: from RGB to the samples.
-        aspect: width of a pixel by its height; None where it is not told.
-        siting: where chroma lies; None where that is not told.
+        preset: speed of the encoder; None if it has no presets.
+        colours: colours that the stream declares.
+        full: whether samples use the full range.
+        matrix: matrix from RGB to the samples.
+        aspect: width of a pixel divided by its height; None if undeclared.
+        siting: position of chroma; None if undeclared.
         hdr: HDR10 metadata.
-        rate: frames a second, on average.
-        time_base: seconds of a tick.
-        threads: of the encoder, which its bytes depend on.
+        rate: average frames per second.
+        time_base: seconds per tick.
+        threads: threads of the encoder; its bytes depend on them.
     """
 
     codec: Codec
@@ -157,21 +157,21 @@ class Encoding:
     threads: int
 
     def options(self) -> dict[str, str]:
-        """Of the encoder, as FFmpeg takes them."""
+        """The options of the encoder for FFmpeg."""
         made = dict(self.codec.options)
         if self.crf is not None:
             made["crf"] = str(self.crf)
         if self.codec.speed is not None and self.preset is not None:
             made[self.codec.speed] = self.preset
         if self.codec.name == "vp9" and self.layout.alpha:
-            made["auto-alt-ref"] = "0"  # frames that are not shown have no layer of transparency
+            made["auto-alt-ref"] = "0"  # hidden frames have no alpha layer
         own = self._parameters()
         if own:
             made[f"{'svtav1' if self.codec.name == 'av1' else self.codec.encoder.removeprefix('lib')}-params"] = own
         return made
 
     def describe(self, context: VideoCodecContext) -> None:
-        """Set what a stream tells about its frames."""
+        """Set the properties that the stream declares."""
         context.width, context.height = self.size
         context.pix_fmt = self.layout.coded
         context.framerate = self.rate
@@ -183,7 +183,7 @@ class Encoding:
             context.sample_aspect_ratio = self.aspect
 
     def open(self) -> VideoCodecContext:
-        """An encoder that takes frames."""
+        """Open an encoder."""
         context = av.CodecContext.create(self.codec.encoder, "w")
         assert isinstance(context, VideoCodecContext)
         self.describe(context)
@@ -197,7 +197,7 @@ class Encoding:
         return context
 
     def _parameters(self) -> str:
-        """What FFmpeg hands on to the encoder's own library: HDR10 metadata, the place of chroma, and silence."""
+        """Options for the library of the encoder: HDR10 metadata, position of chroma, no messages."""
         parts = ["log-level=error"] if self.codec.name == "hevc" else []
         known = SITINGS.get(self.codec.name, [])
         if self.siting is not None and self.siting in known and (self.layout.across, self.layout.down) == (2, 2):
@@ -205,32 +205,32 @@ class Encoding:
             parts += [f"{name}={known.index(self.siting)}"]
         mastering, light = self.hdr.mastering, self.hdr.light
         if self.codec.name == "hevc":
-            parts += [f"master-display={mastering.told(colour_unit=50_000, light_unit=10_000)}"] if mastering else []
+            parts += [f"master-display={mastering.text(colour_unit=50_000, light_unit=10_000)}"] if mastering else []
             parts += [f"max-cll={light[0]},{light[1]}"] if light else []
         elif self.codec.name == "h264":
-            parts += [f"mastering-display={mastering.told(colour_unit=50_000, light_unit=10_000)}"] if mastering else []
+            parts += [f"mastering-display={mastering.text(colour_unit=50_000, light_unit=10_000)}"] if mastering else []
             parts += [f"cll={light[0]},{light[1]}"] if light else []
         elif self.codec.name == "av1":
-            parts += [f"mastering-display={mastering.told(colour_unit=1, light_unit=1)}"] if mastering else []
+            parts += [f"mastering-display={mastering.text(colour_unit=1, light_unit=1)}"] if mastering else []
             parts += [f"content-light={light[0]},{light[1]}"] if light else []
         return ":".join(parts)
 
 
 def codec_for(clip: Clip, output: Path, asked: str | None) -> Codec:
-    """The codec asked for; otherwise that of the input if it is one of `CODECS` and the file can hold it.
+    """The requested codec; otherwise the codec of the input if it is one of `CODECS` and the file can store it.
 
     Raises:
-        UsageError: for an unknown codec or kind of file, or one that does not hold the other.
+        UsageError: for an unknown codec or kind of file, or if the file cannot store the codec.
     """
     suffix = output.suffix.lower()
     if suffix not in CONTAINERS:
-        raise UsageError(f"{output}: name the output with {', '.join(CONTAINERS)} or .y4m at its end")
+        raise UsageError(f"{output}: the output must end with {', '.join(CONTAINERS)} or .y4m")
     if asked is not None:
         if asked not in CODECS:
             raise UsageError(f"unknown codec {asked!r}{did_you_mean(asked, CODECS)}: choose one of {', '.join(CODECS)}")
         if suffix not in CODECS[asked].suffixes:
             able = ", ".join(CODECS[asked].suffixes)
-            raise UsageError(f"{suffix} does not hold {asked}: name the output with {able} at its end")
+            raise UsageError(f"{suffix} cannot store {asked}: the output must end with {able}")
         return CODECS[asked]
     own = CODECS.get(clip.codec)
     if own is not None and suffix in own.suffixes:
@@ -239,30 +239,30 @@ def codec_for(clip: Clip, output: Path, asked: str | None) -> Codec:
 
 
 def output_layout(given: Layout, holder: Codec | tuple[Layout, ...], *, suffix: str, force: bool) -> Layout:
-    """The pixel format of the result: that of the input, or the nearest that loses nothing.
+    """The pixel format of the result: that of the input, or the nearest format without loss.
 
     Args:
         given: layout of the input.
         holder: the codec, or the layouts of y4m.
-        suffix: of the file.
+        suffix: suffix of the file.
         force: accept a loss of depth, chroma or transparency.
 
     Raises:
         LossyFormatError: if there is none, without `force`.
     """
     layouts = _layouts(holder) if isinstance(holder, Codec) else holder
-    if holder == CODECS["vp9"] and suffix not in MATROSKA:  # no other file holds its layer of transparency
+    if holder == CODECS["vp9"] and suffix not in MATROSKA:  # other files cannot store its alpha layer
         layouts = [layout for layout in layouts if not layout.alpha]
     best = min(layouts, key=lambda layout: (_loss(given, layout), _samples(given, layout)))
     if any(_loss(given, best)) and not force:
-        what = ("transparency", "RGB without chroma", "colours", f"{given.bits} bits a sample", "all of its chroma")
+        what = ("transparency", "RGB", "colours", f"{given.bits} bits per sample", "all of its chroma")
         losses = _loss(given, best)
-        losses = (*losses[:4], losses[4] and not losses[1])  # RGB without chroma tells that already
-        lost = " and ".join(told for told, is_lost in zip(what, losses, strict=True) if is_lost)
+        losses = (*losses[:4], losses[4] and not losses[1])  # RGB has no chroma
+        lost = " or ".join(told for told, is_lost in zip(what, losses, strict=True) if is_lost)
         in_webm = given.alpha and isinstance(holder, Codec) and not best.alpha and holder.name == "vp9"
         able = [other.name for other in CODECS.values() if any(not any(_loss(given, kept)) for kept in _layouts(other))]
         raise LossyFormatError(
-            f"{holder.name if isinstance(holder, Codec) else 'y4m'} cannot hold {lost} of {given.format}",
+            f"{holder.name if isinstance(holder, Codec) else 'y4m'} cannot store {lost} (pixel format {given.format})",
             *([Hint(text="choose .webm")] if in_webm and suffix not in MATROSKA else []),
             *(Hint(text="choose {option}", option="codec", value=name) for name in able),
             ACCEPT_LOSS_HINT,
@@ -270,21 +270,21 @@ def output_layout(given: Layout, holder: Codec | tuple[Layout, ...], *, suffix: 
     return best
 
 
-def told_colours(clip: Clip, size: Size, matrix: int) -> Colours:
-    """What the result tells about its colours: what the input told.
+def declared_colours(clip: Clip, size: Size, matrix: int) -> Colours:
+    """The colours that the result declares: those of the input.
 
-    A video that tells no matrix is shown with one that players choose by its size. Where the result is of the other
-    kind of size, it tells the one that the input was shown with.
+    If a video declares no matrix, players choose one by its size. If they would choose another one for the result, the
+    result declares the matrix of the input.
     """
     colours = clip.colours
-    if colours.matrix == RGB:  # which counts where the result is RGB, and is told there anyway
+    if colours.matrix == RGB:  # declared in any case if the result is RGB
         return replace(colours, matrix=matrix)
     grown = (size[0] >= SD_WIDTH or size[1] > SD_HEIGHT) and matrix == BT601
     return replace(colours, matrix=BT601) if colours.matrix == UNSPECIFIED and grown else colours
 
 
-def told_siting(clip: Clip, codec: Codec, suffix: str) -> Siting | None:
-    """Where the chroma of the result lies, as far as the result tells: where the input had it."""
+def declared_siting(clip: Clip, codec: Codec, suffix: str) -> Siting | None:
+    """The position of chroma that the result declares: that of the input, if the file or codec can declare it."""
     able = suffix in MATROSKA or clip.siting in SITINGS.get(codec.name, [])
     return clip.siting if able else None
 
@@ -294,7 +294,7 @@ def _layouts(codec: Codec) -> list[Layout]:
     names = [known.name for known in av.Codec(codec.encoder, "w").video_formats or []]
     found = []
     for name in names:
-        with suppress(ImageReadError):  # one that is not used here
+        with suppress(ImageReadError):  # an unsupported format
             found.append(layout_of(name))
     if codec.name == "ffv1":
         return found
@@ -312,6 +312,6 @@ def _loss(given: Layout, layout: Layout) -> tuple[bool, ...]:
 
 
 def _samples(given: Layout, layout: Layout) -> tuple[int, ...]:
-    """How much more a format holds than is needed."""
+    """How much more a format can store than is needed."""
     packed = layout.format != layout.coded
     return layout.kind != given.kind, layout.alpha, layout.bits, -layout.across * layout.down, packed

@@ -1,4 +1,4 @@
-"""HDR10 metadata: the display that a video was made on, and how bright it becomes."""
+"""HDR10 metadata: the mastering display of a video, and its brightness."""
 
 import struct
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ Point = tuple[Fraction, Fraction]
 
 @dataclass(frozen=True, kw_only=True)
 class Mastering:
-    """The display (SMPTE ST 2086).
+    """The mastering display (SMPTE ST 2086).
 
     Attributes:
         red: x and y.
@@ -28,8 +28,8 @@ class Mastering:
     darkest: Fraction
     brightest: Fraction
 
-    def told(self, *, colour_unit: int, light_unit: int) -> str:
-        """As encoders take it, in parts of a unit; 1 gives decimal numbers."""
+    def text(self, *, colour_unit: int, light_unit: int) -> str:
+        """Format it for encoders, in fractions of a unit; 1 gives decimal numbers."""
 
         def number(value: Fraction, unit: int) -> str:
             return str(round(value * unit)) if unit > 1 else f"{float(value):.6g}"
@@ -46,8 +46,8 @@ class Hdr:
     """HDR10 metadata.
 
     Attributes:
-        mastering: of the display; None where it is not told.
-        light: brightest pixel and brightest mean of a frame (MaxCLL, MaxFALL), cd/m2; None where they are not told.
+        mastering: the mastering display; None if undeclared.
+        light: brightest pixel and brightest mean of a frame (MaxCLL, MaxFALL), cd/m2; None if undeclared.
     """
 
     mastering: Mastering | None = None

@@ -1,4 +1,4 @@
-"""What a file tells beside the frames of its video: HDR10 metadata, where chroma lies, and the transparency of VP9.
+"""Video data outside the frames: HDR10 metadata, the position of chroma, and the transparency of VP9.
 
 PyAV does not set them, but it copies them from one file to another. Matroska (RFC 9559) has a place for all. So a
 stream is described by a Matroska file in memory: one that FFmpeg writes is read, and one that is written here is what
@@ -30,21 +30,21 @@ CODEC_IDS = {
 }
 _SEGMENT, _TRACKS, _TRACK, _VIDEO, _COLOUR = 0x18538067, 0x1654AE6B, 0xAE, 0xE0, 0x55B0
 _SITING_ACROSS, _SITING_DOWN, _MAX_CLL, _MAX_FALL, _MASTERING = 0x55B7, 0x55B8, 0x55BC, 0x55BD, 0x55D0
-_PLACES = {1: 0.0, 2: 0.5}  # of the first sample, half-way
+_PLACES = {1: 0.0, 2: 0.5}  # on the first sample, in the middle
 
 
 def head_of(
     codec: str, size: Size, setup: bytes, *, hdr: Hdr, siting: Siting | None = None, block: bytes = b""
 ) -> bytes:
-    """A Matroska file with one frame, or with none.
+    """A Matroska file with one frame or none.
 
     Args:
         codec: a key of `CODEC_IDS`.
         size: width and height, pixels.
         setup: header of the encoder.
         hdr: HDR10 metadata.
-        siting: where chroma lies; None where that is not told.
-        block: the frame, of `with_alpha`.
+        siting: position of chroma; None if undeclared.
+        block: the frame of `with_alpha`.
     """
     colour = list[bytes]()
     if siting is not None and {siting.across, siting.down} <= {*_PLACES.values()}:
@@ -56,18 +56,18 @@ def head_of(
         colour.append(_element(_MASTERING, *_mastering(hdr)))
     video = _element(_VIDEO, _number(0xB0, size[0]), _number(0xBA, size[1]), _element(_COLOUR, *colour))
     kind = _element(0x86, CODEC_IDS[codec].encode())
-    numbers = [_number(key, 1) for key in (0xD7, 0x73C5, 0x83, 0x55EE)]  # the last: blocks may have additions
+    numbers = [_number(key, 1) for key in (0xD7, 0x73C5, 0x83, 0x55EE)]  # the last one allows block additions
     track = _element(_TRACK, *numbers, kind, _element(0x63A2, setup), video)
     versions = [_number(key, value) for key, value in ((0x4286, 1), (0x42F7, 1), (0x42F2, 4), (0x42F3, 8))]
     document = [_element(0x4282, b"matroska"), _number(0x4287, 4), _number(0x4285, 2)]
     information = _element(0x1549A966, _number(0x2AD7B1, 1_000_000), _element(0x4D80, b"a2f"), _element(0x5741, b"a2f"))
-    cluster = _element(0x1F43B675, _number(0xE7, 0), block)  # readers look for one
+    cluster = _element(0x1F43B675, _number(0xE7, 0), block)  # readers require one
     segment = _element(_SEGMENT, information, _element(_TRACKS, track), cluster)
     return _element(0x1A45DFA3, *versions, *document) + segment
 
 
 def with_alpha(data: bytes, alpha: bytes, *, size: Size) -> "Packet[Stream]":
-    """A packet of VP9 with a layer of transparency, which is a second packet at its side."""
+    """A packet of VP9 with its alpha layer, which is a second packet in the side data."""
     layer = _element(0x75A1, _element(0xA6, _number(0xEE, 1), _element(0xA5, alpha)))
     block = _element(0xA0, _element(0xA1, b"\x81\0\0\0", data), layer)
     with av.open(io.BytesIO(head_of("vp9", size, b"", hdr=Hdr(), block=block)), "r") as container:
@@ -76,14 +76,14 @@ def with_alpha(data: bytes, alpha: bytes, *, size: Size) -> "Packet[Stream]":
 
 
 def alpha_of(packet: "Packet[Any]") -> bytes:
-    """The layer of transparency at the side of a packet; empty if there is none."""
+    """The alpha layer in the side data of a packet; empty if there is none."""
     if not packet.has_sidedata(ALPHA):
         return b""
-    return bytes(packet.get_sidedata(ALPHA))[8:]  # behind the number that says what it is
+    return bytes(packet.get_sidedata(ALPHA))[8:]  # after the number of its kind
 
 
 def alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:
-    """What decodes a video with a layer of transparency, which FFmpeg's own decoder passes over; None without one."""
+    """A decoder for VP8 or VP9 with an alpha layer, which FFmpeg's own decoder ignores; None without such a layer."""
     name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.codec.canonical_name)
     if name is None or stream.metadata.get("alpha_mode") != "1":
         return None
@@ -93,14 +93,14 @@ def alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:
 
 
 def siting_of(stream: Stream) -> Siting | None:
-    """Where the chroma of a video lies, as its file or its stream tells; None where neither does."""
+    """The position of chroma that the file or the stream declares; None if undeclared."""
     copy = io.BytesIO()
     try:
         with av.open(copy, "w", format="matroska") as target:
             target.add_stream_from_template(stream, opaque=True)
             target.start_encoding()
             head = copy.getvalue()
-    except (ValueError, av.FFmpegError):  # a codec that Matroska does not hold
+    except (ValueError, av.FFmpegError):  # a codec that Matroska cannot store
         return None
     found = dict(_inside(head, (_SEGMENT, _TRACKS, _TRACK, _VIDEO, _COLOUR)))
     places = [_PLACES.get(int.from_bytes(found.get(key, b""), "big")) for key in (_SITING_ACROSS, _SITING_DOWN)]
@@ -142,7 +142,7 @@ def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
         size_end = code_end + 9 - data[code_end].bit_length()
         bits = 7 * (size_end - code_end)
         size = int.from_bytes(data[code_end:size_end], "big") & ((1 << bits) - 1)
-        if size == (1 << bits) - 1:  # not known yet: to the end
+        if size == (1 << bits) - 1:  # unknown size: to the end
             size = len(data) - size_end
         yield int.from_bytes(data[at:code_end], "big"), data[size_end : size_end + size]
         at = size_end + size

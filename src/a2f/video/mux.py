@@ -1,4 +1,4 @@
-"""The file of the result: the enlarged frames, and all other streams as they were."""
+"""Write the file of the result: the enlarged frames, and copies of all other streams."""
 
 import io
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,12 +28,12 @@ STATISTICS = ("BPS", "NUMBER_OF_BYTES", "NUMBER_OF_FRAMES", "DURATION", "encoder
 
 @dataclass(frozen=True, kw_only=True)
 class Stamped:
-    """When a frame of the result is decoded and shown, in ticks.
+    """Times of a frame of the result, in ticks.
 
     Attributes:
-        pts: shown.
-        dts: decoded.
-        duration: shown for so long.
+        pts: time of display.
+        dts: time of decoding.
+        duration: duration of display.
     """
 
     pts: int
@@ -42,12 +42,12 @@ class Stamped:
 
 
 def stamps(order: list[int], durations: dict[int, int], *, last: int) -> list[Stamped]:
-    """Times of decoding for packets of several encoders in a row, each of which numbers its own.
+    """Decoding times for the packets of several consecutive encoders.
 
     Args:
         order: pts of all packets in the order of decoding.
-        durations: of frames by their pts, as the input told them.
-        last: duration of the last frame where it told none.
+        durations: durations of frames by their pts, from the input.
+        last: duration of the last frame if the input has none.
 
     Returns:
         One a packet: the n-th packet is decoded when the frame is shown that lies as many places before it as packets
@@ -69,13 +69,13 @@ def stamps(order: list[int], durations: dict[int, int], *, last: int) -> list[St
 def check_streams(
     source: Source, encoding: Encoding, output: Path, *, force: bool
 ) -> tuple[tuple[int, ...], list[str]]:
-    """Try, before anything is computed, which streams the kind of file can hold.
+    """Try, before anything is computed, which streams the file can store.
 
     Args:
         source: the input.
-        encoding: of the frames.
+        encoding: encoding of the frames.
         output: name of the result.
-        force: leave out streams that it cannot hold.
+        force: leave out streams that it cannot store.
 
     Returns:
         Indices of the input's streams that are copied; and notes about what is left out.
@@ -94,9 +94,9 @@ def check_streams(
             refused.append(_told(stream))
     if refused and not force:
         raise LossyFormatError(
-            f"{suffix} cannot hold {' and '.join(refused)}",
+            f"{suffix} cannot store {' and '.join(refused)}",
             Hint(text="choose .mkv"),
-            Hint(text="leave out what it cannot hold with {option}", option="force", value=True),
+            Hint(text="leave them out with {option}", option="force", value=True),
         )
     trial = av.open(io.BytesIO(), "w", format=CONTAINERS[suffix])
     try:
@@ -104,8 +104,8 @@ def check_streams(
         with usual_scheduling():
             trial.start_encoding()
     except (av.FFmpegError, ValueError) as error:
-        raise ImageWriteError(f"cannot begin {output}: {error}") from error
-    return tuple(copied), [f"{suffix} cannot hold {what}: left out" for what in refused]
+        raise ImageWriteError(f"cannot create {output}: {error}") from error
+    return tuple(copied), [f"{suffix} cannot store {what}: left out" for what in refused]
 
 
 def write_file(
@@ -114,11 +114,11 @@ def write_file(
     """Write the result from its parts and the other streams of the input.
 
     Args:
-        path: of a new file; its suffix tells the kind of file.
+        path: path of the new file; its suffix is the kind of file.
         source: the input, newly opened.
-        parts: all of them.
-        encoding: of the frames.
-        wanted: which part of the input.
+        parts: all parts.
+        encoding: encoding of the frames.
+        wanted: the requested part of the input.
         copied: indices of the streams that are copied.
 
     Raises:
@@ -149,7 +149,7 @@ def write_file(
 
 
 def _set_up(target: OutputContainer, source: Source, encoding: Encoding, copied: Iterable[int]) -> dict[int, Stream]:
-    """Streams of the result, in the order of the input, by the index of the input's."""
+    """The streams of the result in the order of the input, by the index in the input."""
     pairs, wanted = dict[int, Stream](), {*copied, source.stream.index}
     target.metadata.update(source.container.metadata)
     for stream in source.container.streams:
@@ -169,7 +169,7 @@ def _set_up(target: OutputContainer, source: Source, encoding: Encoding, copied:
 
 
 def _video(target: OutputContainer, source: Source, encoding: Encoding) -> VideoStream:
-    """The enlarged stream; it takes packets, not frames."""
+    """The enlarged stream, for packets."""
     setup = encoding.open().extradata or b""
     head = head_of(encoding.codec.name, encoding.size, setup, hdr=encoding.hdr, siting=encoding.siting)
     with av.open(io.BytesIO(head)) as template:
@@ -177,14 +177,14 @@ def _video(target: OutputContainer, source: Source, encoding: Encoding) -> Video
     encoding.describe(stream.codec_context)
     stream.time_base = encoding.time_base
     if encoding.codec.name == "hevc" and target.format.name in ("mp4", "mov"):
-        stream.codec_context.codec_tag = "hvc1"  # which Apple's players ask for
+        stream.codec_context.codec_tag = "hvc1"  # Apple's players require it
     if source.clip.turn is not None:
         stream.set_display_matrix(source.clip.turn)
     return stream
 
 
 def _holds(format: str, stream: Stream) -> bool:
-    """Whether a kind of file takes a stream, found out by beginning one."""
+    """Whether a kind of file can store a stream, tried with an empty file."""
     if stream.type == "attachment":
         return format == "matroska"
     trial = av.open(io.BytesIO(), "w", format=format)
@@ -197,10 +197,10 @@ def _holds(format: str, stream: Stream) -> bool:
 
 
 def _is_made_anew(stream: Stream, format: str) -> bool:
-    """Whether a stream only stands for chapters or the time code, as MP4 keeps them."""
+    """Whether a stream contains only chapters or the time code of MP4."""
     if stream.type != "data":
         return False
-    is_chapters = stream.discard == Discard.all  # which FFmpeg has read as chapters already
+    is_chapters = stream.discard == Discard.all  # FFmpeg has read them as chapters
     return is_chapters or ("timecode" in stream.metadata and format in ("mp4", "mov"))
 
 
@@ -211,7 +211,7 @@ def _told(stream: Stream) -> str:
 
 
 def _chapters(container: InputContainer, wanted: Range) -> "list[Chapter]":
-    """Chapters of the wanted part, in its time."""
+    """The chapters of the requested part, with times in that part."""
     if wanted.is_all:
         return container.chapters()
     made: list[Chapter] = []
@@ -227,7 +227,7 @@ def _chapters(container: InputContainer, wanted: Range) -> "list[Chapter]":
 
 
 def _times(parts: Parts, encoding: Encoding) -> list[Stamped]:
-    """Times of all frames of the result, in the order of decoding."""
+    """The times of all frames of the result, in the order of decoding."""
     order, durations = list[int](), dict[int, int]()
     for part in parts:
         order += [packet.pts for packet in part.packets]
@@ -236,7 +236,7 @@ def _times(parts: Parts, encoding: Encoding) -> list[Stamped]:
 
 
 def _as_long_as(order: list[Stamped], wanted: Range, encoding: Encoding) -> Range:
-    """The wanted part; where frames are counted, it ends with the last one."""
+    """The requested part; if the number of frames is limited, it ends with the last frame."""
     if wanted.count is None or not order:
         return wanted
     last = max(order, key=lambda stamp: stamp.pts)
@@ -259,10 +259,10 @@ def _packets(parts: Parts, order: list[Stamped], encoding: Encoding, stream: Str
 
 
 def _others(source: Source, pairs: Mapping[int, Stream], wanted: Range) -> "Iterator[Packet[Stream]]":
-    """Packets of the streams that are copied, in the time of the wanted part."""
+    """The packets of the copied streams, with times in the requested part."""
     if not pairs:
         return
-    with open_container(source.path) as container:  # anew: decoding has passed over packets of the other streams
+    with open_container(source.path) as container:  # a new one: decoding has skipped other packets
         streams = [container.streams[index] for index in pairs]
         for packet in container.demux([stream for stream in streams if stream.type != "attachment"]):
             if packet.size == 0 and packet.pts is None:  # the end of a stream, for decoders
@@ -273,11 +273,11 @@ def _others(source: Source, pairs: Mapping[int, Stream], wanted: Range) -> "Iter
 
 
 def _is_wanted(packet: "Packet[Stream]", wanted: Range) -> bool:
-    """Whether a packet belongs to the wanted part; if so, it gets the time of that part."""
+    """Whether a packet is in the requested part; if so, its times are shifted to that part."""
     at, unit = packet.pts if packet.pts is not None else packet.dts, packet.time_base
     if wanted.is_all or at is None or packet.stream.disposition & Disposition.attached_pic:
         return True
-    early = bool(wanted.start) and at * unit < wanted.start  # sound may begin a little before 0
+    early = bool(wanted.start) and at * unit < wanted.start  # audio may begin slightly before 0
     if early or (wanted.end is not None and at * unit >= wanted.end):
         return False
     offset = round(wanted.start / unit)

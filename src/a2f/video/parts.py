@@ -19,8 +19,8 @@ from a2f.errors import Hint, WriteError
 from a2f.files import make_folder, write_bytes_atomic
 from a2f.lock import hold
 
-FRAMES = 60  # of a part: two seconds of a film; a killed run does so many again, at most
-ENDING, LONGEST_NAME = ".a2f-parts", 255  # bytes, on most file systems
+FRAMES = 60  # per part, about two seconds; a killed run repeats at most so many
+ENDING, MAX_NAME_BYTES = ".a2f-parts", 255  # bytes, on most file systems
 PLAN, LOCK = "plan.json", "lock"
 
 
@@ -29,10 +29,10 @@ class Encoded:
     """A packet of the result.
 
     Attributes:
-        pts: when its frame is shown, ticks.
-        key: whether decoding may begin there.
+        pts: time of display of its frame, ticks.
+        key: whether decoding can begin there.
         data: bytes.
-        alpha: layer of transparency of VP9; empty if there is none.
+        alpha: alpha layer of VP9; empty if there is none.
     """
 
     pts: int
@@ -43,12 +43,12 @@ class Encoded:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Consecutive frames, encoded on their own.
+    """Consecutive frames from one encoder.
 
     Attributes:
-        packets: in the order of decoding.
-        durations: of frames by their time, ticks; 0 where nothing told.
-        repeats: how many of the frames were those before them, and not computed.
+        packets: packets in the order of decoding.
+        durations: durations of frames by their pts, ticks; 0 if unknown.
+        repeats: number of frames that equal the frame before and were not computed.
         setup: the encoder's header, which all parts share.
     """
 
@@ -59,50 +59,52 @@ class Part:
 
 
 def parts_folder(output: Path) -> Path:
-    """Where the parts of a result go: a folder beside it."""
+    """The folder of the parts of a result, beside the result."""
     name = f"{output.name}{ENDING}"
-    if len(os.fsencode(name)) > LONGEST_NAME:
+    if len(os.fsencode(name)) > MAX_NAME_BYTES:
         name = f"a2f-{hashlib.sha256(os.fsencode(output.name)).hexdigest()[:16]}{ENDING}"
     return output.with_name(name)
 
 
 def plan_of_pipe() -> dict[str, str]:
-    """The plan of frames that come through a pipe: no other run can go on with them."""
+    """The plan of frames from a pipe, which no other run can continue."""
     return {"stream": os.urandom(8).hex()}
 
 
 def is_of_pipe(plan: Mapping[str, Any]) -> bool:
-    """Whether it is one of `plan_of_pipe`."""
+    """Whether a plan is from `plan_of_pipe`."""
     return set(plan) == {"stream"}
 
 
 class Parts:
-    """The folder of the parts of one result; one run at a time has it, until `close`.
+    """The folder of the parts of one result, locked for one run until `close`.
 
     Args:
-        folder: beside the result.
-        plan: all that the packets depend on, as JSON.
-        anew: remove parts of another plan, which are refused otherwise.
+        folder: folder beside the result.
+        plan: everything that the packets depend on, as JSON.
+        restart: remove parts of another plan; otherwise they are an error.
 
     Attributes:
-        resumed: parts that were there.
+        resumed: number of parts from earlier runs.
 
     Raises:
         WriteError: if the folder cannot be made, holds parts of another plan or something else, or another run has it.
     """
 
-    def __init__(self, folder: Path, plan: Mapping[str, Any], *, anew: bool = False) -> None:
+    def __init__(self, folder: Path, plan: Mapping[str, Any], *, restart: bool = False) -> None:
         self.folder = folder
         told = json.dumps(plan, sort_keys=True, indent=1).encode()
         path, lock = folder / PLAN, folder / LOCK
         if folder.exists() and not path.is_file() and any(entry != lock for entry in folder.iterdir()):
-            raise WriteError(f"{folder} is where parts of the result go, and holds something else: move that away")
+            raise WriteError(
+                f"{folder} is the folder for parts of the result, but contains other files: move them away"
+            )
         make_folder(folder)
         self._holder = hold(lock)
         if self._holder is None:
             raise WriteError(f"another run is making this result ({folder} is in use)", Hint(text="wait for its end"))
         if path.is_file() and path.read_bytes() != told:
-            self._leave_earlier(path, anew=anew)
+            self._leave_earlier(path, restart=restart)
         if not path.is_file():
             write_bytes_atomic(path, told)
         self.count = 0
@@ -110,26 +112,26 @@ class Parts:
             self.count += 1
         self.resumed = self.count
 
-    def _leave_earlier(self, path: Path, *, anew: bool) -> None:
-        """Remove the parts of another plan, if they are of no use or may be removed."""
-        if self._path(0).is_file() and not anew and not is_of_pipe(json.loads(path.read_bytes())):
+    def _leave_earlier(self, path: Path, *, restart: bool) -> None:
+        """Remove the parts of another plan if they are useless or `restart` is True."""
+        if self._path(0).is_file() and not restart and not is_of_pipe(json.loads(path.read_bytes())):
             self.close()
             raise WriteError(
-                f"{self.folder} holds finished frames of another input, other options or another version",
-                Hint(text="give the options of the run that made them, to go on with it"),
+                f"{self.folder} contains finished frames of another input, other options or another version",
+                Hint(text="give the earlier options to continue that run"),
                 Hint(text="choose another output"),
-                Hint(text="remove them and start anew with {option}", option="overwrite", value=True),
+                Hint(text="remove them with {option}", option="overwrite", value=True),
             )
         self._empty()
 
     @property
     def frames(self) -> int:
-        """In the parts that are there."""
+        """The number of frames in all parts."""
         return sum(len(part.packets) for part in self)
 
     @property
     def repeats(self) -> int:
-        """Among them, those that were not computed."""
+        """The number of frames that were not computed."""
         return sum(part.repeats for part in self)
 
     def add(self, part: Part) -> None:
@@ -151,14 +153,14 @@ class Parts:
             yield self._read(self._path(number))
 
     def remove(self) -> None:
-        """Remove the folder, when the result is in its place."""
+        """Remove the folder when the result is complete."""
         with suppress(OSError):
             self._empty()
-            self.close()  # some systems remove no file that is open
+            self.close()  # some systems cannot remove open files
             shutil.rmtree(self.folder)
 
     def close(self) -> None:
-        """Let other runs have the folder."""
+        """Release the folder for other runs."""
         if self._holder is not None:
             self._holder.close()
 
@@ -168,11 +170,11 @@ class Parts:
     def __exit__(self, *_: object) -> None:
         if self.count:
             self.close()
-        else:  # nothing to go on with
+        else:  # nothing to continue
             self.remove()
 
     def _empty(self) -> None:
-        """Remove all but the lock; the plan goes last, since it tells whose folder this is."""
+        """Remove everything except the lock; the plan last, because it identifies the folder."""
         for path in sorted(self.folder.iterdir(), key=lambda path: path.name == PLAN):
             if path.name != LOCK:
                 path.unlink()

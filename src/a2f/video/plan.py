@@ -1,4 +1,4 @@
-"""What is decided about a video before a frame is enlarged."""
+"""Make all decisions about a video before a frame is enlarged."""
 
 import os
 from dataclasses import dataclass, field
@@ -15,33 +15,34 @@ from a2f.sizes import Size, Target
 from a2f.upscaler import Upscaler
 from a2f.upscalers import Models
 from a2f.video.colour import LEFT, Layout, Siting, is_full, layout_of, matrix_of
-from a2f.video.encoder import Codec, Encoding, codec_for, output_layout, told_colours, told_siting
+from a2f.video.encoder import Codec, Encoding, codec_for, declared_colours, declared_siting, output_layout
 from a2f.video.mux import check_streams
-from a2f.video.parts import LONGEST_NAME
+from a2f.video.parts import MAX_NAME_BYTES
 from a2f.video.source import STREAM, Clip, Range, Source, interlaced
 from a2f.video.temporal import TemporalUpscaler
 from a2f.video.y4m import Y4M_LAYOUTS
 
 Y4M = ".y4m"
-IN_STREAM = ("h264", "hevc")  # codecs that tell the shape of the pixels themselves
+CHROMA = {(2, 2): "4:2:0", (2, 1): "4:2:2", (1, 2): "4:4:0", (4, 1): "4:1:1"}  # by luma samples per chroma sample
+ASPECT_IN_STREAM = ("h264", "hevc")  # codecs that store the pixel aspect in the stream
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is asked for.
+    """The requested enlargement of a video.
 
     Attributes:
-        source: the video; "-" reads y4m from the standard input.
-        output: the file to write; "-" writes y4m to the standard output.
-        target: the size of the result, as it is shown.
-        codec: name of a codec; None: that of the input.
-        crf: constant rate factor; None: that of the codec.
-        preset: of the encoder's speed; None: that of the codec.
-        wanted: which part of the video.
-        deinterlace: make whole frames of interlaced ones first.
-        force: accept the loss of streams, depth or chroma that the result cannot hold.
-        overwrite: replace a file at the output.
-        threads: of the encoder.
+        source: the video; "-" reads y4m from standard input.
+        output: the file to write; "-" writes y4m to standard output.
+        target: displayed size of the result.
+        codec: name of a codec; None: the codec of the input.
+        crf: constant rate factor; None: the default of the codec.
+        preset: speed of the encoder; None: the default of the codec.
+        wanted: the requested part of the video.
+        deinterlace: deinterlace first.
+        force: leave out streams, depth or chroma that the result cannot store.
+        overwrite: replace an existing output.
+        threads: threads of the encoder.
     """
 
     source: Path | str
@@ -58,32 +59,32 @@ class Request:
 
     @property
     def is_y4m(self) -> bool:
-        """Whether the result is raw frames in a row."""
+        """Whether the result is y4m."""
         return str(self.output) == STREAM or Path(self.output).suffix.lower() == Y4M
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All that is decided before a frame is enlarged.
+    """All decisions about a video.
 
     Attributes:
-        request: what was asked for.
+        request: the request.
         size: width and height of the coded frames of the result.
-        exact: size to which frames are resized; None where the factor of the single pass says it.
-        passes: upscalers to run, one after the other.
-        given: layout of the input's frames.
-        given_full: whether they take the full range.
-        given_siting: where their chroma lies.
-        layout: of the result's frames.
-        full: whether they take the full range.
-        siting: where their chroma lies.
-        matrix: of both.
-        time_base: seconds of a tick.
-        encoding: of the result's frames; None for y4m.
-        copied: indices of the streams that are copied.
-        wanted: which part of the video, in the timestamps of the file.
-        frames: of the result, about; 0 if nothing tells.
-        notes: what a person should know.
+        exact: size to which frames are resized; None if the factor of the single pass gives it.
+        passes: upscalers to run, in order.
+        given: layout of the frames of the input.
+        given_full: whether the input has full range.
+        given_siting: position of chroma in the input.
+        layout: layout of the frames of the result.
+        full: whether the result has full range.
+        siting: position of chroma in the result.
+        matrix: matrix of input and result.
+        time_base: seconds per tick.
+        encoding: encoding of the frames of the result; None for y4m.
+        copied: indices of the copied streams.
+        wanted: the requested part, in timestamps of the file.
+        frames: estimated number of frames of the result; 0 if unknown.
+        notes: messages for the user.
     """
 
     request: Request
@@ -106,11 +107,11 @@ class Plan:
 
     @property
     def is_temporal(self) -> bool:
-        """Whether a frame's result depends on the frames before it."""
+        """Whether the result of a frame depends on earlier frames."""
         return any(isinstance(upscaler, TemporalUpscaler) for upscaler in self.passes)
 
-    def told(self) -> dict[str, Any]:
-        """All that the bytes of the frames depend on, as JSON."""
+    def fingerprint(self) -> dict[str, Any]:
+        """Everything that the bytes of the frames depend on, as JSON."""
         source = Path(self.request.source)
         status = source.stat()
         return {
@@ -126,17 +127,17 @@ class Plan:
 
 
 def plan_video(source: Source, models: Models, request: Request) -> Plan:
-    """Decide everything about a video.
+    """Decide how a video is enlarged.
 
     Args:
-        source: it, open.
-        models: which networks there are.
-        request: what is asked for.
+        source: the open video.
+        models: the available networks.
+        request: the request.
 
     Raises:
         WriteError, OutputExistsError: if the output cannot be written.
-        ImageReadError: if the video is cut off, interlaced, without `deinterlace`, or its colours are not read here.
-        LossyFormatError: if the result cannot hold all of it, without `force`.
+        ImageReadError: if the video is cut off, is interlaced without `deinterlace`, or has unsupported colours.
+        LossyFormatError: if the result cannot store everything, without `force`.
         UsageError: for an unknown codec or kind of file, or a size that cannot be reached.
         UnknownModelError, WeightsError, EngineError, MissingExtraError: if a network cannot be opened.
     """
@@ -151,11 +152,11 @@ def plan_video(source: Source, models: Models, request: Request) -> Plan:
     codec = None if request.is_y4m else codec_for(clip, output, request.codec)
     suffix = output.suffix.lower()
     layout = output_layout(given, codec, suffix=suffix, force=request.force) if codec else _y4m_layout(given, request)
-    exact, size = _sizes(clip, request.target, layout)
+    exact, size, padding = _sizes(clip, request.target, layout)
     passes = models.passes(clip.size, Target(scale=request.target.scale, size=exact), jpeg_quality=None)
-    # RGB is full; where chroma is made of it, it is limited, as players expect
+    # RGB has full range; YUV made from it gets limited range, as players expect
     out_full = full if layout.kind == given.kind or given.kind == "grey" else layout.kind == "rgb"
-    notes = [f"{clip.name}: {what} is not carried over" for what in clip.lost]
+    notes = [f"{clip.name}: {what} is not carried over" for what in clip.lost] + padding
     encoding, copied = None, tuple[int, ...]()
     if codec is not None:
         encoding = Encoding(
@@ -164,11 +165,11 @@ def plan_video(source: Source, models: Models, request: Request) -> Plan:
             size=size,
             crf=_crf(codec.name, codec.crf, codec.worst, request.crf),
             preset=_preset(codec, request.preset),
-            colours=told_colours(clip, size, matrix),
+            colours=declared_colours(clip, size, matrix),
             full=out_full,
             matrix=matrix,
             aspect=clip.aspect,
-            siting=told_siting(clip, codec, suffix),
+            siting=declared_siting(clip, codec, suffix),
             hdr=clip.hdr,
             rate=clip.rate,
             time_base=clip.time_base,
@@ -202,16 +203,14 @@ def _check_output(request: Request) -> None:
     if str(request.output) == STREAM:
         return
     output = Path(request.output)
-    if len(os.fsencode(output.name)) > LONGEST_NAME:
-        raise WriteError(f"cannot write {output}: its name is longer than {LONGEST_NAME} bytes")
+    if len(os.fsencode(output.name)) > MAX_NAME_BYTES:
+        raise WriteError(f"cannot write {output}: its name is longer than {MAX_NAME_BYTES} bytes")
     if output.is_dir():
         raise WriteError(f"{output} is a folder: give the name of a file")
-    if not output.parent.is_dir():
-        raise WriteError(f"cannot write {output}: there is no folder {output.parent}")
     if os.path.lexists(output):
         source = Path(request.source)
         if source.exists() and output.exists() and output.samefile(source):
-            raise WriteError(f"{output} is the input itself, which is never replaced: choose another output")
+            raise UsageError(f"{output} is the input itself, which is never replaced: choose another output")
         if not request.overwrite:
             raise output_exists(output)
 
@@ -222,14 +221,14 @@ def _check_fields(clip: Clip, request: Request) -> None:
 
 
 def _check_aspect(encoding: Encoding, output: Path, *, force: bool) -> None:
-    """Refuse pixels that are not square where neither the codec nor PyAV's Matroska writer tells of them."""
-    in_file, in_stream = output.suffix.lower() in (".mp4", ".m4v", ".mov"), encoding.codec.name in IN_STREAM
+    """Raise an error for pixels that are not square, unless the codec or the kind of file can declare them."""
+    in_file, in_stream = output.suffix.lower() in (".mp4", ".m4v", ".mov"), encoding.codec.name in ASPECT_IN_STREAM
     if encoding.aspect not in (None, 1) and not in_file and not in_stream and not force:
         raise LossyFormatError(
-            f"{output.suffix} with {encoding.codec.name} cannot tell that pixels have the shape {encoding.aspect}",
+            f"{output.suffix} with {encoding.codec.name} cannot store the pixel aspect {encoding.aspect}",
             Hint(text="choose .mp4"),
-            *(Hint(text="choose {option}", option="codec", value=name) for name in IN_STREAM),
-            Hint(text="accept square ones with {option}", option="force", value=True),
+            *(Hint(text="choose {option}", option="codec", value=name) for name in ASPECT_IN_STREAM),
+            Hint(text="accept square pixels with {option}", option="force", value=True),
         )
 
 
@@ -239,7 +238,7 @@ def _crf(name: str, default: int | None, worst: int, asked: int | None) -> int |
     if default is None:
         raise UsageError(f"{name} is lossless", Hint(text="leave out {option}", option="crf"))
     if not 0 <= asked <= worst:
-        raise UsageError(f"crf {asked}: {name} takes 0 (the best) to {worst}")
+        raise UsageError(f"crf {asked}: {name} accepts 0 (the best) to {worst}")
     return asked
 
 
@@ -250,27 +249,53 @@ def _preset(codec: Codec, asked: str | None) -> str | None:
         raise UsageError(f"{codec.name} has no presets", Hint(text="leave out {option}", option="preset"))
     if asked not in codec.presets:
         allowed = ", ".join(codec.presets)
-        raise UsageError(f"preset {asked}: {codec.name} takes {allowed} (the first is the quickest)")
+        raise UsageError(f"preset {asked}: {codec.name} accepts {allowed} (the first is the fastest)")
     return asked
 
 
 def _y4m_layout(given: Layout, request: Request) -> Layout:
     if (request.codec, request.crf, request.preset) != (None, None, None):
-        raise UsageError("y4m holds raw frames, which have no codec, crf or preset: leave them out")
+        raise UsageError("y4m has no codec, crf or preset: leave them out")
     return output_layout(given, Y4M_LAYOUTS, suffix=Y4M, force=request.force)
 
 
-def _sizes(clip: Clip, target: Target, layout: Layout) -> tuple[Size | None, Size]:
-    """The size that frames are resized to, if any, and that of the coded frames, which chroma divides."""
-    shown = (clip.size[1], clip.size[0]) if clip.is_turned else clip.size
+def _sizes(clip: Clip, target: Target, layout: Layout) -> tuple[Size | None, Size, list[str]]:
+    """The size that frames are resized to, if any, the size of the coded frames, and notes.
+
+    Subsampled chroma needs sides that are multiples of its step. Other sides are rounded up, with a note.
+
+    Raises:
+        UsageError: if a requested side is no such multiple.
+    """
+    shown, steps = clip.size, (layout.across, layout.down)
+    if clip.is_turned:
+        shown, steps = (shown[1], shown[0]), (steps[1], steps[0])
     final = target.final(shown)
-    width, height = (final[1], final[0]) if clip.is_turned else final
-    size = width + -width % layout.across, height + -height % layout.down
-    return (size if target.is_exact else None), size
+    padded = (final[0] + -final[0] % steps[0], final[1] + -final[1] % steps[1])
+    notes = []
+    if padded != final:
+        chroma = f"{CHROMA.get((layout.across, layout.down), layout.format)} video needs"
+        for name, side, step in zip(("width", "height"), final, steps, strict=True):
+            if side % step and name in _requested(target, shown):
+                near = " or ".join(str(near) for near in (side - side % step, side - side % step + step) if near)
+                multiple = "an even" if step == 2 else f"a multiple of {step} as"
+                raise UsageError(f"{name} {side}: {chroma} {multiple} {name}: choose {near}")
+        notes = [f"the result is {padded[0]} x {padded[1]}, not {final[0]} x {final[1]}: {chroma} even sides"]
+    size = (padded[1], padded[0]) if clip.is_turned else padded
+    return (size if target.is_exact else None), size, notes
+
+
+def _requested(target: Target, shown: Size) -> set[str]:
+    """The sides whose length was requested."""
+    if target.size is not None:
+        return {"width", "height"}
+    if target.max_side is not None:
+        return {"width" if shown[0] >= shown[1] else "height"}
+    return {name for name in ("width", "height") if getattr(target, name) is not None}
 
 
 def _frames(clip: Clip, wanted: Range) -> int:
-    """About."""
+    """The estimated number of frames of the result; 0 if unknown."""
     frames = clip.frames
     if wanted.end is not None:
         frames = min(frames or round(wanted.end * clip.rate), round(wanted.end * clip.rate))

@@ -1,4 +1,4 @@
-"""Enlarging a video by its plan: decoding, the network and encoding overlap."""
+"""Enlarge a video by its plan; decoding, the network and encoding overlap."""
 
 import queue
 import sys
@@ -16,8 +16,8 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.frame import VideoFrame
 
-from a2f.errors import ImageReadError
-from a2f.files import place, write_all, write_bytes_atomic
+from a2f.errors import ImageReadError, count_of
+from a2f.files import make_folder, place, write_all, write_bytes_atomic
 from a2f.pixels import upscale_pixels
 from a2f.video.colour import Array, Planes, planes_of, to_frame, to_image
 from a2f.video.head import alpha_of
@@ -31,20 +31,20 @@ from a2f.video.y4m import y4m_frame, y4m_head
 
 T = TypeVar("T")
 Note = Callable[[str], None]
-DECODED, LARGE = 2, 1  # frames that wait for the network and, large, for the encoder
-CANCEL_POLL_S = 0.2  # Ctrl-C, and the end of the step that takes what is made, at the latest
+DECODED, LARGE = 2, 1  # queued frames for the network and for the encoder
+CANCEL_POLL_S = 0.2  # interval at which Ctrl-C and the end of a consumer are noticed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far the work has come.
+    """The progress of a video.
 
     Attributes:
-        done: frames that are encoded, those of an earlier run included.
-        frames: all of them, about; 0 if nothing tells.
-        repeats: frames that were equal to the one before them, and not computed.
-        resumed: frames of an earlier run.
-        seconds: since this run began.
+        done: encoded frames, including those of earlier runs.
+        frames: estimated number of all frames; 0 if unknown.
+        repeats: frames that equal the frame before and were not computed.
+        resumed: frames of earlier runs.
+        seconds: duration of this run.
     """
 
     done: int
@@ -55,12 +55,12 @@ class Progress:
 
     @property
     def fps(self) -> float:
-        """Frames a second of this run."""
+        """Frames per second of this run."""
         return (self.done - self.resumed) / self.seconds if self.seconds > 0 else 0.0
 
     @property
     def seconds_left(self) -> float | None:
-        """About; None if nothing tells."""
+        """Estimated seconds left; None if unknown."""
         if not self.fps or not self.frames:
             return None
         return max(0, self.frames - self.done) / self.fps
@@ -68,11 +68,11 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class _Step:
-    """A frame on its way.
+    """A frame between decoder and encoder.
 
     Attributes:
-        timed: the frame that was decoded.
-        image: of it, then of the result, [H, W, C]; None for a repeat of the frame before.
+        timed: the decoded frame.
+        image: its image, later that of the result, [H, W, C]; None if it equals the frame before.
     """
 
     timed: Timed
@@ -80,13 +80,13 @@ class _Step:
 
 
 class _Count:
-    """Counts frames and tells of them."""
+    """Counts frames and reports the progress."""
 
     def __init__(
         self, plan: Plan, tell: Callable[[Progress], None], note: Note, *, done: int = 0, repeats: int = 0
     ) -> None:
         self._plan, self._tell, self._note, self._began = plan, tell, note, time.perf_counter()
-        self._captions_told = plan.encoding is not None and plan.encoding.codec.name == "h264"  # which holds them
+        self._captions_told = plan.encoding is not None and plan.encoding.codec.name == "h264"  # H.264 keeps them
         self.done = self._resumed = done
         self.repeats = repeats
         self._damaged = list[float]()
@@ -102,10 +102,10 @@ class _Count:
         self._tell(self.progress)
 
     def note_damage(self) -> None:
-        """Tell of frames that the decoder could not read whole."""
+        """Add a note about damaged frames."""
         if self._damaged:
-            told = f"{len(self._damaged)} frame(s) of the input are damaged, the first at {self._damaged[0]:.2f} s"
-            self._note(f"{told}: what the decoder made up for them is in the result")
+            damaged = f"{count_of(len(self._damaged), 'damaged frame')} in the input, first at {self._damaged[0]:.2f} s"
+            self._note(f"{damaged}; the result contains what the decoder made of them")
 
     @property
     def progress(self) -> Progress:
@@ -125,19 +125,19 @@ def enlarge_video(
     tell: Callable[[Progress], None] = lambda progress: None,
     note: Note = lambda text: None,
 ) -> Progress:
-    """Enlarge a video and write the result, whole or not at all.
+    """Enlarge a video and write the complete result or none.
 
-    Frames are kept in parts beside the result until it is whole: a run that was killed goes on behind the last part,
-    and its result is that of a run that was not.
+    Encoded frames are kept in parts beside the result until it is complete. A run continues after the last part of a
+    killed run; the result equals that of a run without a stop.
 
     Args:
         source: the video, newly opened.
-        plan: of `plan_video`.
-        tell: called after each frame.
-        note: called with what a person should know meanwhile.
+        plan: a result of `plan_video`.
+        tell: called with the progress after each frame.
+        note: called with messages for the user.
 
     Returns:
-        How it ended.
+        The progress at the end.
 
     Raises:
         ImageReadError: if the video is damaged.
@@ -146,8 +146,8 @@ def enlarge_video(
     if plan.encoding is None:
         return _write_y4m(source, plan, tell, note)
     output, request = Path(plan.request.output), plan.request
-    folder, told = parts_folder(output), plan.told() if source.is_file else plan_of_pipe()
-    with Parts(folder, told, anew=request.overwrite) as parts:
+    folder, told = parts_folder(output), plan.fingerprint() if source.is_file else plan_of_pipe()
+    with Parts(folder, told, restart=request.overwrite) as parts:
         done = parts.frames
         if done:
             note(f"{done} frames were finished by an earlier run")
@@ -156,9 +156,9 @@ def enlarge_video(
             _make_parts(source, plan, parts, count)
         count.note_damage()
         if not count.done:
-            raise ImageReadError(f"{source.name} holds no frame in the part that is asked for")
-        if source.is_file and plan.told() != told:
-            raise ImageReadError(f"{source.name} was changed while it was read: nothing is written")
+            raise ImageReadError(f"{source.name} has no frame in the requested part: change the start or the end")
+        if source.is_file and plan.fingerprint() != told:
+            raise ImageReadError(f"{source.name} changed while it was read: nothing is written")
         made = folder / f"whole{output.suffix}"
         write_file(made, source, parts, encoding=plan.encoding, wanted=plan.wanted, copied=plan.copied)
         place(made, output, replace=request.overwrite)
@@ -174,7 +174,7 @@ def _make_parts(source: Source, plan: Plan, parts: Parts, count: _Count) -> None
 
 
 def _encoded(frames: Iterator[tuple[_Step, VideoFrame]], plan: Plan, count: _Count) -> Part | None:
-    """The next part; None if there are no frames for one."""
+    """The next part; None if there are no more frames."""
     assert plan.encoding is not None
     encoder = plan.encoding.open()
     made: list[Packet[Stream]] = []
@@ -207,13 +207,14 @@ def _write_y4m(source: Source, plan: Plan, tell: Callable[[Progress], None], not
             for block in blocks():
                 write_all(sys.stdout.buffer, block)
         else:
+            make_folder(Path(plan.request.output).parent)
             write_bytes_atomic(Path(plan.request.output), blocks(), replace=plan.request.overwrite)
     count.note_damage()
     return count.progress
 
 
 def _frames(steps: Iterator[_Step], plan: Plan) -> Iterator[tuple[_Step, VideoFrame]]:
-    """The frames of the result, each with its time."""
+    """The frames of the result with their times."""
     frame: VideoFrame | None = None
     image: Array | None = None
     for step in steps:
@@ -228,32 +229,32 @@ def _frames(steps: Iterator[_Step], plan: Plan) -> Iterator[tuple[_Step, VideoFr
 
 
 def _has_captions(frame: VideoFrame) -> bool:
-    """Whether closed captions come with a frame (CEA-608 and CEA-708), which x264 hands on."""
+    """Whether a frame has closed captions (CEA-608 and CEA-708), which x264 keeps."""
     return any(data.type.name == "A53_CC" for data in cast("Iterable[Any]", frame.side_data))
 
 
 def _padded(image: Array, plan: Plan) -> Array:
-    """An image whose last row and column are repeated where chroma asks for even numbers of them."""
+    """An image whose last row and column are repeated if chroma needs even sides."""
     height, width = image.shape[:2]
     missing = plan.size[1] - height, plan.size[0] - width
     return np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge") if any(missing) else image
 
 
 def _enlarged(source: Source, plan: Plan, *, skip: int) -> Generator[_Step, None, None]:
-    """Frames of the result, made in a thread while others decode and encode."""
+    """Images of the result, computed in a thread while other threads decode and encode."""
 
     def made() -> Generator[_Step, None, None]:
         with closing(ahead(_given(source, plan, skip=skip), depth=DECODED)) as steps:
             for number, step in enumerate(steps, start=skip):
                 if plan.is_temporal and number % FRAMES == 0:
-                    _forget(plan)
+                    _reset_gates(plan)
                 yield step if step.image is None else replace(step, image=_large(step.image, plan))
 
     return ahead(made(), depth=LARGE)
 
 
 def _given(source: Source, plan: Plan, *, skip: int) -> Generator[_Step, None, None]:
-    """Frames of the input behind those that are done."""
+    """Images of the input after the finished frames."""
     before: Planes | None = None
     frames = islice(source.frames(plan.wanted, deinterlace=plan.request.deinterlace), skip, None)
     for number, timed in enumerate(frames, start=skip):
@@ -268,8 +269,8 @@ def _given(source: Source, plan: Plan, *, skip: int) -> Generator[_Step, None, N
         yield _Step(timed=timed, image=image)
 
 
-def _forget(plan: Plan) -> None:
-    """Begin a part as a run begins that goes on there."""
+def _reset_gates(plan: Plan) -> None:
+    """Reset temporal gates at the start of a part, as a continued run does."""
     for upscaler in plan.passes:
         if isinstance(upscaler, TemporalUpscaler):
             upscaler.reset()
@@ -283,24 +284,24 @@ def _large(image: Array, plan: Plan) -> Array:
 
 @dataclass(frozen=True)
 class _End:
-    """Behind the last item.
+    """The end of the items.
 
     Attributes:
-        error: that ended the items, if one did.
+        error: the error that ended the items; None if there is none.
     """
 
     error: BaseException | None
 
 
 def ahead(items: Generator[T, None, None], *, depth: int) -> Generator[T, None, None]:
-    """The same items, made in a thread of their own.
+    """Make items in another thread, ahead of their use.
 
     Args:
-        items: used in that thread alone, and closed there when no more are asked for.
-        depth: how many may wait.
+        items: used only in that thread, and closed there.
+        depth: number of items that may wait.
 
     Raises:
-        Whatever making an item raises, in its place.
+        The errors of `items`.
     """
     waiting: queue.Queue[T | _End] = queue.Queue(depth)
     stopping = threading.Event()
@@ -323,7 +324,7 @@ def ahead(items: Generator[T, None, None], *, depth: int) -> Generator[T, None, 
 
 
 def _make(items: Generator[T, None, None], waiting: "queue.Queue[T | _End]", stopping: threading.Event) -> None:
-    """Make items until they end, or are to stop."""
+    """Make items until they end or `stopping` is set."""
     error: BaseException | None = None
     try:
         with closing(items):
@@ -331,7 +332,7 @@ def _make(items: Generator[T, None, None], waiting: "queue.Queue[T | _End]", sto
                 _put(item, waiting, stopping)
                 if stopping.is_set():
                     return
-    except BaseException as caught:  # raised on the other side
+    except BaseException as caught:  # raised in the other thread
         error = caught
     _put(_End(error), waiting, stopping)
 

@@ -1,4 +1,4 @@
-"""What a video file holds, and its frames."""
+"""A video file: its properties and its frames."""
 
 import re
 import sys
@@ -19,6 +19,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from a2f.errors import Hint, ImageReadError, UsageError
+from a2f.imageio.header import format_of_file
 from a2f.sizes import Size
 from a2f.video.colour import Colours, Siting, layout_of
 from a2f.video.hdr import Hdr, hdr_of
@@ -26,33 +27,34 @@ from a2f.video.head import alpha_decoder, siting_of
 from a2f.video.times import Timed, timed_frames
 
 STREAM = "-"  # standard input or output, as y4m
-SEEK_FROM_S, MARGIN_S = 30, 10  # where a part begins so late, decoding begins a little before it
-PROGRESSIVE = (0, 1)  # field orders: not told, progressive
-TELL_LENGTH = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv", "asf")  # of others, it is an estimate
-WITHOUT_TIMES = ("avi",)  # which tell when a frame is decoded, not when it is shown
-CUT_OFF_S, TAIL_S = 1, 5  # what may be missing at the end; where its packets are looked at
+SEEK_FROM_S, MARGIN_S = 30, 10  # decoding of a part after 30 s begins 10 s before it
+PROGRESSIVE = (0, 1)  # field orders: undeclared, progressive
+# formats that store their length; others only estimate it
+WITH_LENGTH = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv", "asf")
+WITHOUT_TIMES = ("avi",)  # formats with decoding times only
+CUT_OFF_S, TAIL_S = 1, 5  # allowed gap at the end; the checked part of the end
 NOT_KEPT = {"DOVI_METADATA": "Dolby Vision", "DYNAMIC_HDR_PLUS": "HDR10+", "DYNAMIC_HDR_VIVID": "HDR Vivid"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """What there is to know of a video before its frames are enlarged.
+    """The properties of a video.
 
     Attributes:
-        name: of the file, for people.
-        size: width and height of the coded frames, pixels, before any rotation.
-        format: pixel format, as FFmpeg names it.
-        codec: as FFmpeg names it.
-        colours: what the file tells about them.
-        siting: where chroma lies; None where it is not told.
+        name: name of the file for messages.
+        size: width and height of the coded frames, pixels, before rotation.
+        format: FFmpeg's name of the pixel format.
+        codec: FFmpeg's name of the codec.
+        colours: the declared colours.
+        siting: position of chroma; None if undeclared.
         hdr: HDR10 metadata.
-        aspect: width of a pixel by its height; None where it is not told.
-        turn: the display matrix, nine numbers; None where the frames are shown as they are.
-        rate: frames a second, on average.
-        time_base: seconds of one tick of the timestamps.
-        frames: how many there are, about; 0 if nothing tells.
-        interlaced: whether the frames are two fields each.
-        lost: what frames hold that is not carried over, for people.
+        aspect: width of a pixel divided by its height; None if undeclared.
+        turn: the display matrix, nine numbers; None if there is none.
+        rate: average frames per second.
+        time_base: seconds per tick of the timestamps.
+        frames: estimated number of frames; 0 if unknown.
+        interlaced: whether the video is interlaced.
+        lost: names of frame metadata that are not kept.
     """
 
     name: str
@@ -72,18 +74,18 @@ class Clip:
 
     @property
     def is_turned(self) -> bool:
-        """Whether the video is shown with its width and height exchanged."""
+        """Whether the display exchanges width and height."""
         return self.turn is not None and self.turn[0] == 0 and self.turn[4] == 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """The part of a video that is wanted.
+    """The requested part of a video.
 
     Attributes:
-        start: seconds; frames before it are left out.
-        end: seconds; frames from it on are left out. None: to the end.
-        count: frames at most; None: all.
+        start: seconds; earlier frames are skipped.
+        end: seconds; frames from this time on are skipped. None: to the end.
+        count: largest number of frames; None: all.
     """
 
     start: Fraction = Fraction(0)
@@ -96,29 +98,31 @@ class Range:
 
     @property
     def is_all(self) -> bool:
-        """Whether nothing is left out by time."""
+        """Whether no frames are skipped by time."""
         return self.start == 0 and self.end is None
 
 
 class Source:
-    """A video that is open: what is known of it, and its frames.
+    """An open video: its properties and its frames.
 
     Args:
-        path: of the file; "-" reads y4m from the standard input.
+        path: path of the file; "-" reads y4m from standard input.
 
     Raises:
-        ImageReadError: if it cannot be read or holds no video.
+        ImageReadError: if it cannot be read or has no video.
     """
 
     def __init__(self, path: Path | str) -> None:
         self.name = "the standard input" if str(path) == STREAM else str(path)
         self.path, self.is_file = path, str(path) != STREAM
         self.container = open_container(path)
+        if self.is_file:
+            _refuse_picture(Path(path), self.container)
         self.stream = _video_of(self.container, self.name)
         self._frames = self._decoded(self.container, self.stream)
         first = next(self._frames, None)
         if first is None:
-            raise ImageReadError(f"{self.name} holds no frame that can be decoded")
+            raise ImageReadError(f"{self.name} has no frame that can be decoded")
         self.clip = _described(self.container, self.stream, first, self.name)
         self._late = first.dts if self.container.format.name in WITHOUT_TIMES else None
         self._frames = chain([first], self._frames)
@@ -130,7 +134,7 @@ class Source:
         self.container.close()
 
     def in_its_time(self, wanted: Range) -> Range:
-        """A part that is counted from the beginning, in the timestamps of the file, which may begin late."""
+        """Convert a part from seconds after the beginning to timestamps of the file, which may begin later than 0."""
         begin = self.begin
         if wanted.is_all or not begin:
             return wanted
@@ -138,28 +142,28 @@ class Source:
 
     @property
     def begin(self) -> Fraction:
-        """When the file begins, in its own timestamps, seconds."""
+        """The first timestamp of the file, seconds."""
         return Fraction(max(0, self.container.start_time or 0), av.time_base)
 
     def check_end(self, wanted: Range) -> None:
-        """Refuse a file that is cut off before the end of the wanted part, which decoders pass over in silence.
+        """Raise an error for a file that is cut off in the requested part; decoders do not report this.
 
         Args:
-            wanted: which part, counted from the beginning.
+            wanted: the requested part, counted from the beginning.
 
         Raises:
-            ImageReadError: if it is.
+            ImageReadError: if the file is cut off.
         """
         if not self.is_file:
             return
         with open_container(self.path) as container:
             told = Fraction(container.duration or 0, av.time_base)
-            if container.format.name not in TELL_LENGTH or not told:
+            if container.format.name not in WITH_LENGTH or not told:
                 return
             with suppress(av.FFmpegError):  # a file without an index is read from its beginning
                 container.seek(int(max(Fraction(0), told - TAIL_S) * av.time_base))
             reached, is_whole = _reached(container)
-        if not (is_whole and reached):  # the cut may be before the place that was looked at
+        if not (is_whole and reached):  # the cut may be before the checked part
             with open_container(self.path) as container:
                 reached, is_whole = _reached(container)
         if is_whole and reached > told - CUT_OFF_S:
@@ -169,16 +173,16 @@ class Source:
         if ends and min(ends) <= reached - self.begin:
             return
         at = max(Fraction(0), reached - self.begin)
-        before = Hint(text="{option} takes what is before", option="end", value=f"{float(at):.2f}")
+        before = [Hint(text="{option} takes what is before", option="end", value=f"{float(at):.2f}")] if at > 0 else []
         of = f" of {float(told):.2f}" if told > reached else ""
-        raise ImageReadError(f"{self.name} is cut off after {float(at):.2f}{of} s", before)
+        raise ImageReadError(f"{self.name} is cut off after {float(at):.2f}{of} s", *before)
 
     def frames(self, wanted: Range, *, deinterlace: bool = False) -> Iterator[Timed]:
-        """The frames of the wanted part, in the order in which they are shown; once.
+        """The frames of the requested part, in the order of display; call it once.
 
         Args:
-            wanted: which part, in the timestamps of the file.
-            deinterlace: make a frame of each two fields, by bwdif.
+            wanted: the requested part, in timestamps of the file.
+            deinterlace: deinterlace with bwdif.
 
         Raises:
             ImageReadError: if the file is damaged, a frame is interlaced without `deinterlace`, the size changes, or
@@ -198,7 +202,7 @@ class Source:
             _check_frame(timed.frame, clip)
             if last is not None and timed.pts <= last:
                 at = float(timed.pts * clip.time_base)
-                raise ImageReadError(f"{self.name}: the frame at {at:.3f} s does not come after the one before it")
+                raise ImageReadError(f"{self.name}: the frame at {at:.3f} s is not later than the frame before it")
             last = timed.pts
             if timed.pts < offset and not wanted.is_all:
                 continue
@@ -208,7 +212,7 @@ class Source:
             yield replace(timed, pts=timed.pts - offset)
 
     def _decoded_from(self, offset: int) -> Iterator[VideoFrame]:
-        """Frames from some way before a timestamp; all of them where the kind of file does not find it."""
+        """Frames from a time before a timestamp; all frames if the file cannot seek to it."""
         for before in (round(MARGIN_S / self.clip.time_base), None):
             with open_container(self.path) as container:
                 stream = _video_of(container, self.name)
@@ -221,27 +225,31 @@ class Source:
                     return
 
     def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-        at, decoder = float(self.begin), alpha_decoder(stream) or stream.codec_context
+        at, decoded, decoder = float(self.begin), False, alpha_decoder(stream) or stream.codec_context
         try:
             for packet in container.demux(stream):
-                if not packet.size and packet.pts is not None:  # the frame before is shown on (Theora)
+                if not packet.size and packet.pts is not None:  # repeats the frame before (Theora)
                     continue
                 for frame in decoder.decode(packet):
-                    at = frame.time or at
+                    at, decoded = frame.time or at, True
                     yield frame
         except av.FFmpegError as error:
+            if not decoded:
+                raise ImageReadError(
+                    f"{self.name} has no frame that can be decoded ({error.strerror or error})"
+                ) from error
             at -= float(self.begin)
-            before = Hint(text="{option} takes what is before", option="end", value=f"{at:.3f}")
+            before = [Hint(text="{option} takes what is before", option="end", value=f"{at:.3f}")] if at > 0 else []
             raise ImageReadError(
-                f"{self.name} is damaged after {at:.3f} s ({error.strerror or error})", before
+                f"{self.name} is damaged after {at:.3f} s ({error.strerror or error})", *before
             ) from error
 
 
 def open_container(path: Path | str) -> InputContainer:
-    """Open a video file, or y4m from the standard input for "-".
+    """Open a video file, or y4m from standard input for "-".
 
     Raises:
-        ImageReadError: if there is none.
+        ImageReadError: if it cannot be opened.
     """
     try:
         if str(path) == STREAM:
@@ -249,25 +257,33 @@ def open_container(path: Path | str) -> InputContainer:
         if not Path(path).is_file():
             kind = "is a folder" if Path(path).is_dir() else "does not exist"
             raise ImageReadError(f"{path} {kind}: give the name of a video")
-        return av.open(str(Path(path).absolute()), "r")  # FFmpeg takes "http:a.mp4" for an address
+        return av.open(str(Path(path).absolute()), "r")  # FFmpeg would read "http:a.mp4" as an address
     except av.FFmpegError as error:
         raise ImageReadError(f"{path} is not a video that can be read: {error.strerror or error}") from error
 
 
+def _refuse_picture(path: Path, container: InputContainer) -> None:
+    """Raise an error for a picture, which FFmpeg reads as a video of one frame; animations may be videos."""
+    format = format_of_file(path)
+    by_name = container.format.name == "image2" or container.format.name.endswith("_pipe")
+    if format is not None and (by_name or format in ("avif", "heic")):
+        raise ImageReadError(f"{path} is a picture ({format}), not a video: enlarge it with a2f upscale")
+
+
 def _video_of(container: InputContainer, name: str) -> VideoStream:
-    """The stream that is enlarged: the first one that is no cover picture."""
+    """The stream to enlarge: the first video stream that is not a cover picture."""
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
             if stream.codec_context is None:
                 raise ImageReadError(f"{name}: there is no decoder for its video")
             stream.thread_type = "AUTO"
             return stream
-    raise ImageReadError(f"{name} holds no video stream")
+    raise ImageReadError(f"{name} has no video stream")
 
 
 def _described(container: InputContainer, stream: VideoStream, first: VideoFrame, name: str) -> Clip:
     context = stream.codec_context
-    layout_of(first.format.name)  # refuses what is not read
+    layout_of(first.format.name)  # raises an error for unsupported formats
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     sides = {data.type.name: bytes(data) for data in cast("Iterable[Any]", first.side_data)}
     turn, aspect = sides.get("DISPLAYMATRIX"), stream.sample_aspect_ratio
@@ -295,7 +311,7 @@ def _described(container: InputContainer, stream: VideoStream, first: VideoFrame
 
 
 def _reached(container: InputContainer) -> tuple[Fraction, bool]:
-    """When the last packet ends, seconds, and whether all packets are whole."""
+    """The end of the last packet, seconds, and whether all packets are complete."""
     end, is_whole = Fraction(0), True
     try:
         for packet in container.demux():
@@ -310,10 +326,10 @@ def _reached(container: InputContainer) -> tuple[Fraction, bool]:
 
 
 def seconds_of(text: str) -> Fraction:
-    """A time as people write it: 90, 90.5, 1:30 or 0:01:30.5, in seconds.
+    """Convert a time such as 90, 90.5, 1:30 or 0:01:30.5 to seconds.
 
     Raises:
-        UsageError: for anything else.
+        UsageError: for other text.
     """
     if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", text):
         raise UsageError(f"{text!r} is not a time: write seconds (90.5) or h:mm:ss (0:01:30.5)")
@@ -324,9 +340,8 @@ def seconds_of(text: str) -> Fraction:
 
 
 def interlaced(name: str) -> ImageReadError:
-    """The error for a video whose frames are two fields each."""
-    make_whole = Hint(text="{option} makes frames of them", option="deinterlace", value=True)
-    return ImageReadError(f"{name} is interlaced; a network enlarges whole frames, not fields", make_whole)
+    """The error for an interlaced video."""
+    return ImageReadError(f"{name} is interlaced", Hint(text="add {option}", option="deinterlace", value=True))
 
 
 def _check_frame(frame: VideoFrame, clip: Clip) -> None:
@@ -335,12 +350,12 @@ def _check_frame(frame: VideoFrame, clip: Clip) -> None:
     if (frame.width, frame.height) != clip.size or frame.format.name != clip.format:
         raise ImageReadError(
             f"{clip.name} changes from {clip.size[0]} x {clip.size[1]} {clip.format} to {frame.width} x {frame.height} "
-            f"{frame.format.name} on its way: cut it there (--start, --end) and enlarge the parts"
+            f"{frame.format.name} in the middle: enlarge the parts separately with --start and --end"
         )
 
 
 def _deinterlaced(frames: Iterator[VideoFrame], stream: VideoStream) -> Iterator[VideoFrame]:
-    """One frame of each two fields; frames that are none of fields stay as they are."""
+    """Make one frame of each two fields; progressive frames are not changed."""
     graph = Graph()
     source, filter, sink = graph.add_buffer(template=stream), graph.add("bwdif", "0:-1:1"), graph.add("buffersink")
     source.link_to(filter)

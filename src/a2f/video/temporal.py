@@ -1,4 +1,4 @@
-"""One network for the frames of a video, whose channel gates follow those of the frames before.
+"""A network for the frames of a video whose channel gates are smoothed over time.
 
 The gates pool over the whole image (Eq. 7), so noise and cuts of the picture at its borders move them from frame to
 frame, and with them the whole picture. Here the gate of a block is a mean of its own and of the one used for the frame
@@ -18,17 +18,17 @@ from a2f.export.session import make_session
 from a2f.runtime.engine import to_batch, to_image
 from a2f.weights import Weights
 
-OWN_SHARE = 0.25  # of a frame's own gates; the rest is those of the frame before
-CUT = 0.08  # mean difference of two frames, from which on they are taken for two scenes
+OWN_SHARE = 0.25  # share of the gates of the frame; the rest are the gates of the frame before
+CUT = 0.08  # mean difference of two frames that starts a new scene
 
 
 class TemporalUpscaler:
-    """An upscaler for frames in a row; it keeps the gates of the last one, so it is for one video and one thread.
+    """An upscaler for consecutive frames. It keeps the gates of the last frame, so it is for one video and one thread.
 
     Args:
-        weights: of a network with channel attention.
-        threads: of a run.
-        share: of a frame's own gates, in (0, 1]; at 1 frames know nothing of each other.
+        weights: weights of a network with channel attention.
+        threads: threads of a run.
+        share: share of the gates of the frame, in (0, 1]; at 1 frames are independent.
 
     Raises:
         UsageError: for a network without gates, or another share.
@@ -37,9 +37,9 @@ class TemporalUpscaler:
     def __init__(self, weights: Weights, *, threads: int, share: float = OWN_SHARE) -> None:
         config = weights.config
         if not (config.attention and config.projection):
-            raise UsageError(f"{weights.name} has no channel gates, which temporal gates are made of")
+            raise UsageError(f"{weights.name} has no channel gates, so there are no temporal gates")
         if not 0 < share <= 1:
-            raise UsageError(f"a share of {share}: choose one over 0, up to 1")
+            raise UsageError(f"share {share}: choose a number above 0 and at most 1")
         self.scale, self._share, self._blocks, self._channels = config.scale, share, config.blocks, config.channels
         self.description = f"onnxruntime, {weights.label}, cpu, float32, {threads} threads, temporal gates {share:g}"
         self._session = make_session(_graph_of(weights), threads=threads)
@@ -47,12 +47,12 @@ class TemporalUpscaler:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the frames before: a new scene begins."""
+        """Forget the frames before, at the start of a scene."""
         self._before: NDArray[np.float32] | None = None
         self._gates = {f"before_{i}": np.zeros((1, self._channels, 1, 1), np.float32) for i in self._numbers}
 
     def __call__(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Enlarge the next frame, as `Upscaler` says."""
+        """Enlarge the next frame, see `Upscaler`."""
         x = to_batch(image)
         if self._before is None or self._before.shape != x.shape or float(np.abs(x - self._before).mean()) > CUT:
             self.reset()

@@ -1,4 +1,4 @@
-"""When frames are shown."""
+"""The times of frames."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,17 +6,17 @@ from fractions import Fraction
 
 from av.video.frame import VideoFrame
 
-MOST_WAITING = 32  # frames without a time; a file with more tells none at all
+MAX_WAITING = 32  # frames without a time; a file with more has no times
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timed:
-    """A frame and when it is shown.
+    """A frame and its time.
 
     Attributes:
-        frame: as decoded, or deinterlaced.
-        pts: when, in ticks of the time base, from the start of the wanted part.
-        duration: how long, in ticks; 0 if nothing tells.
+        frame: the decoded or deinterlaced frame.
+        pts: time of display, ticks from the start of the requested part.
+        duration: duration of display, ticks; 0 if unknown.
     """
 
     frame: VideoFrame
@@ -27,19 +27,19 @@ class Timed:
 def timed_frames(
     frames: Iterator[VideoFrame], *, rate: Fraction, time_base: Fraction, late: int | None
 ) -> Iterator[Timed]:
-    """Frames in ticks of a video; where the file tells no times, each frame follows the one before it.
+    """Frames with times in ticks; a frame without a time follows the frame before it.
 
     Args:
-        frames: in the order in which they are shown.
-        rate: frames a second, on average.
-        time_base: seconds of a tick.
-        late: when the first frame comes out of the decoder, ticks, if the file tells only that; otherwise None.
+        frames: frames in the order of display.
+        rate: average frames per second.
+        time_base: seconds per tick.
+        late: decoding time of the first frame, ticks, if the file has only decoding times; otherwise None.
     """
     waiting, last, step = list[VideoFrame](), None, 0  # frames without a time before the first one that has one
     for frame in frames:
         unit = (frame.time_base or time_base) / time_base
         at = frame.pts if late is None else None if frame.dts is None else frame.dts - late
-        if last is None and at is None and len(waiting) < MOST_WAITING:
+        if last is None and at is None and len(waiting) < MAX_WAITING:
             waiting.append(frame)
             continue
         usual = step or _step(frame, rate, time_base)
@@ -59,7 +59,7 @@ def _at(frame: VideoFrame, time_base: Fraction, pts: int) -> Timed:
 
 
 def _duration(frame: VideoFrame, time_base: Fraction) -> int:
-    """In ticks; 0 if nothing tells."""
+    """Duration in ticks; 0 if unknown."""
     return round(frame.duration * (frame.time_base or time_base) / time_base)
 
 

@@ -1,4 +1,4 @@
-"""Raw frames in a row (YUV4MPEG2, "y4m"), for pipes to other programs."""
+"""Consecutive raw frames (YUV4MPEG2, "y4m"), for pipes to other programs."""
 
 from fractions import Fraction
 
@@ -26,9 +26,9 @@ def y4m_head(size: Size, layout: Layout, *, full: bool, rate: Fraction, aspect: 
     Args:
         size: width and height, pixels.
         layout: one of `Y4M_LAYOUTS`.
-        full: whether samples take the full range.
-        rate: frames a second.
-        aspect: width of a pixel by its height; None where it is not told.
+        full: whether samples use the full range.
+        rate: frames per second.
+        aspect: width of a pixel divided by its height; None if undeclared.
     """
     shape = f"{aspect.numerator}:{aspect.denominator}" if aspect else "0:0"
     line = f"YUV4MPEG2 W{size[0]} H{size[1]} F{rate.numerator}:{rate.denominator} Ip A{shape} C{_NAMES[layout.format]}"

@@ -24,6 +24,8 @@ const LOSSES: Readonly<Record<string, string>> = {
   "floating-point": "floating-point values",
   metadata: "camera data that are too long",
   "colour-profile": "the colour profile",
+  animation: "all frames but the first",
+  colours: "all colours but 256",
 };
 
 interface Told {
