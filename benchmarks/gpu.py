@@ -1,13 +1,15 @@
 """Speed of torch on a GPU: milliseconds of the 12 networks, and ratios to the network as the paper writes it.
 
     python -m benchmarks.gpu [--device cuda] [--rounds 20] [--models s sd m l] [--write]
+    python -m benchmarks.gpu --kept     print the page again from docs/benchmarks/gpu.json
 
 Output of 1280x720 and 3840x2160 at batch 1, and the throughput at 1280x720 and batch 16. Random weights: the time is
 the same. "eager fp32" is the network as the paper writes it; the others are channels_last, and compiled with CUDA
-graphs where the device is a CUDA one.
+graphs where the device is a CUDA one. cuDNN chooses the fastest algorithm for each size.
 """
 
 import argparse
+import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -48,8 +50,8 @@ def contenders(model: A2F, device: torch.device) -> dict[str, Contender]:
     quick = A2F(model.config).eval().to(device=device, dtype=half, memory_format=torch.channels_last)  # type: ignore[call-overload]
     made[f"eager {str(half).removeprefix('torch.')}"] = (quick, half)
     if device.type == "cuda":
-        made["compiled float16"] = (torch.compile(quick, mode="max-autotune-no-cudagraphs"), half)
-        made["compiled float16, CUDA graphs"] = (torch.compile(quick, mode="reduce-overhead"), half)
+        torch._dynamo.reset()  # each size is compiled for itself
+        made["compiled float16, CUDA graphs"] = (torch.compile(quick, mode="reduce-overhead", dynamic=False), half)
     return made
 
 
@@ -88,6 +90,23 @@ def measure(
     return rows
 
 
+def text_of(rows: list[Row], machine: str) -> str:
+    """The table of the page."""
+    lines = [["model", "output", "batch", "way", "ms", "images/s", "times eager fp32"]]
+    for row in rows:
+        speed = f"{row.ms:.2f}", f"{1000 * row.batch / row.ms:.1f}", f"{row.ratio:.2f}"
+        lines.append([row.model, row.output, str(row.batch), row.way, *speed])
+    return f"{table(lines)}\n\n{machine}."
+
+
+def write_page(text: str) -> None:
+    """Write docs/benchmarks/gpu.md."""
+    page = ROOT / "docs" / "benchmarks" / "gpu.md"
+    if not page.exists():
+        page.write_text(PAGE, encoding="utf-8")
+    fill(page, "gpu", text)
+
+
 def main() -> None:
     """Measure, print, and write where asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -95,28 +114,32 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--models", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--small", action="store_true", help="output of 128x72 only, to try the script")
+    parser.add_argument("--kept", action="store_true", help="measure nothing: use docs/benchmarks/gpu.json")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks/gpu.md and .json")
     a = parser.parse_args()
-    device = torch.device(a.device)
-    rows: list[Row] = []
-    with torch.inference_mode():
-        for name in a.models:
-            for scale in SCALES:
-                rows += measure(name, scale, device, a.rounds, ((128, 72, 1),) if a.small else OUTPUTS)
-    head = ["model", "output", "batch", "way", "ms", "images/s", "times eager fp32"]
-    lines = [head]
-    for row in rows:
-        speed = f"{row.ms:.2f}", f"{1000 * row.batch / row.ms:.1f}", f"{row.ratio:.2f}"
-        lines.append([row.model, row.output, str(row.batch), row.way, *speed])
-    card = torch.cuda.get_device_name(device) if device.type == "cuda" else describe()
-    text = f"{table(lines)}\n\n{card}; torch {torch.__version__}."
+    if a.kept:
+        kept = json.loads(JSON.read_text(encoding="utf-8"))
+        rows, machine = [Row(**row) for row in kept["rows"]], kept["machine"]
+    else:
+        rows, machine = measured(torch.device(a.device), a.models, rounds=a.rounds, small=a.small)
+    text = text_of(rows, machine)
     print(text)
     if a.write:
-        write_json(JSON, f"{card}; torch {torch.__version__}", rows)
-        page = ROOT / "docs" / "benchmarks" / "gpu.md"
-        if not page.exists():
-            page.write_text(PAGE, encoding="utf-8")
-        fill(page, "gpu", text)
+        if not a.kept:
+            write_json(JSON, machine, rows)
+        write_page(text)
+
+
+def measured(device: torch.device, models: list[str], *, rounds: int, small: bool) -> tuple[list[Row], str]:
+    """Measure all networks; the rows, and what they ran on."""
+    torch.backends.cudnn.benchmark = True
+    rows: list[Row] = []
+    with torch.inference_mode():
+        for name in models:
+            for scale in SCALES:
+                rows += measure(name, scale, device, rounds, ((128, 72, 1),) if small else OUTPUTS)
+    card = torch.cuda.get_device_name(device) if device.type == "cuda" else describe()
+    return rows, f"{card}; torch {torch.__version__}"
 
 
 if __name__ == "__main__":

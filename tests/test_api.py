@@ -199,7 +199,7 @@ def test_exact_sizes_that_cannot_be(asked: dict[str, object], said: str) -> None
         ({"model": Nearest(3)}, "scale=2: the model enlarges 3 times: leave out scale"),
         ({"model": find_shipped("sd", scale=4).path}, "scale=2: the model enlarges 4 times: leave out scale"),
     ],
-    ids=str,
+    ids=["width", "height", "size", "max_side", "upscaler", "file"],
 )
 def test_a_scale_is_never_ignored(given: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
