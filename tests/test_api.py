@@ -413,7 +413,7 @@ def test_bad_images(given: Any) -> None:
 
 def test_bad_models_and_files(tmp_path: Path) -> None:
     image = np.zeros((4, 4, 3), np.uint8)
-    with pytest.raises(UnknownModelError, match=r"unknown model 'xl'\. Choose one of: sd x2"):
+    with pytest.raises(UnknownModelError, match=r"unknown model 'xl' \(did you mean 'l'\?\)\. Choose one of: s x2"):
         a2f.upscale(image, model="xl")
     for nothing in (None, 4, object()):
         with pytest.raises(UnknownModelError, match="a model is a name"):
