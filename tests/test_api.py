@@ -243,6 +243,15 @@ def test_a_format_without_animations_is_an_error_in_all_front_ends(ways: str, fo
     assert not target.exists()
 
 
+def test_an_animation_without_frames_and_transparency_loses_both(tmp_path: Path) -> None:
+    path = tmp_path / "a.gif"
+    frames = [Image.new("RGBA", (20, 20), colour) for colour in ((255, 0, 0, 0), (0, 255, 0, 255))]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    with pytest.raises(LossyFormatError, match="jpeg cannot hold transparency") as found:
+        a2f.upscale(path, scale=2, output=tmp_path / "b.jpg")
+    assert found.value.loses == ("transparency", "animation")
+
+
 def test_a_gif_of_more_than_256_colours_is_an_error_unless_it_was_a_gif(tmp_path: Path) -> None:
     many = Image.fromarray(np.arange(30 * 20 * 3, dtype=np.uint8).reshape(20, 30, 3)).resize((60, 40))
     few = many.quantize(16)

@@ -14,7 +14,8 @@ from a2f import errors
 from a2f.cli.console import error_text
 from a2f.cli.upscale import upscale
 from a2f.cli.video import video
-from a2f.errors import A2FError, EngineError, Hint, LossyFormatError, MissingExtraError
+from a2f.errors import A2FError, EngineError, Hint, ImageReadError, LossyFormatError, MissingExtraError
+from a2f.imageio import read_image
 from a2f.metrics import ssim_y
 from a2f.peers import build_peer
 from a2f.web.options import in_requests
@@ -104,6 +105,13 @@ def test_a_message_with_braces_stays_as_it_is() -> None:
         error_text(A2FError("{option} {0}.png", Hint(text="see {option}", option="strip")))
         == "{option} {0}.png: see --strip"
     )
+
+
+@pytest.mark.parametrize(("words", "end"), [(str, ""), (error_text, ": a2f formats lists them"), (in_requests, "")])
+def test_only_the_command_line_names_commands(words: Callable[[Exception], str], end: str) -> None:
+    with pytest.raises(ImageReadError) as found:
+        read_image(b"no picture", name="x.png")
+    assert words(found.value) == f"x.png is not an image of a known format{end}"
 
 
 def test_clients_of_a_server_are_not_told_to_install_something() -> None:

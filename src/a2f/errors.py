@@ -40,11 +40,14 @@ class Hint:
         text: what to do; ``{option}`` stands for the option: "accept the loss with {option}".
         option: its name in Python, for example "max_pixels"; empty if the advice names no option.
         value: the value to set; None if the reader chooses it.
+        command: a command that helps, for example "a2f formats": ``{option}`` stands for it. Only the command line
+            shows such a hint.
     """
 
     text: str
     option: str = ""
     value: bool | int | str | None = None
+    command: str = ""
 
 
 EXIT_CODES = {
@@ -85,7 +88,7 @@ class A2FError(Exception):
 
     def text(self, spelled: Spelling) -> str:
         """Format the message and its hints for a front end; hints whose option it does not have are left out."""
-        names = [(hint.text, spelled(hint) if hint.option else "") for hint in self.hints]
+        names = [(hint.text, spelled(hint) if hint.option or hint.command else "") for hint in self.hints]
         hints = [text.replace("{option}", name) for text, name in names if name or "{option}" not in text]
         return f"{self.message}: {', or '.join(hints)}" if hints else self.message
 

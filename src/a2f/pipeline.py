@@ -19,7 +19,6 @@ from a2f.imageio import (
     FORMATS,
     Picture,
     check_conversion,
-    check_format,
     format_of_suffix,
     left_out_note,
     read_image,
@@ -176,8 +175,7 @@ def decide(
         return Enlargement(
             picture=picture, request=request, output=output, format=format, final=final, skip_reason=told
         )
-    check_format(picture, format, force=encoding.force, strip=encoding.strip, factor=max(final) / max(given))
-    check_conversion(picture, format, force=encoding.force)
+    check_conversion(picture, format, force=encoding.force, strip=encoding.strip, factor=max(final) / max(given))
     if picture.animation is not None and FORMATS[format].moves:
         picture = _moving(picture, format, called, force=encoding.force)
     passes = models.passes(given, request.target, jpeg_quality=picture.jpeg_quality)

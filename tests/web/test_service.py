@@ -203,7 +203,8 @@ def test_a_format_that_would_lose_something(client, picture) -> None:
         ("RGBA", b"", "jpeg", ["transparency"]),
         ("RGBA", long_exif(), "jpeg", ["transparency", "metadata"]),
         ("RGB", long_exif(), "jpeg", ["metadata"]),
-        ("RGBA", b"", "gif", ["partial-transparency"]),
+        ("RGBA", b"", "gif", ["partial-transparency", "colours"]),
+        ("RGB", b"", "gif", ["colours"]),
         ("I;16", b"", "jpeg", ["bit-depth"]),
     ],
 )

@@ -68,6 +68,8 @@ def error_text(error: Exception) -> str:
 
 
 def _as_flag(hint: Hint) -> str:
+    if hint.command:
+        return hint.command
     flag = f"--{hint.option.replace('_', '-')}"
     return flag if hint.value is None or isinstance(hint.value, bool) else f"{flag} {hint.value}"
 

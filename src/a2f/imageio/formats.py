@@ -1,7 +1,8 @@
 """The file formats and the properties that each can store."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -151,17 +152,9 @@ def check_format(picture: Picture, format: str, *, force: bool = False, strip: b
         UsageError: if the sides are too long for the format.
         MissingExtraError: if a library for the format is not installed.
     """
-    holds = FORMATS[format]
-    check_extra(format)
-    if picture.light and holds.floats and not holds.icc and picture.metadata.icc:
-        _check_matrix(picture.metadata.icc, format)
-    if max(picture.size) * factor > holds.max_side:
-        raise UsageError(f"{format} allows at most {holds.max_side} pixels per side: choose another format")
-    losses = [] if force else list(_losses(picture, format, strip=strip))
-    if losses:
-        first = losses[0]
-        loses = tuple(dict.fromkeys(loss for error in losses for loss in error.loses))
-        raise LossyFormatError(first.message, *first.hints, loses=loses)
+    _check_possible(picture, format, factor=factor)
+    if not force:
+        _refuse(_losses(picture, format, strip=strip))
 
 
 def _losses(picture: Picture, format: str, *, strip: bool) -> Iterator[LossyFormatError]:
@@ -214,29 +207,62 @@ def _lost_values(picture: Picture, holds: Format, *, strip: bool) -> Iterator[Lo
         )
 
 
-def check_conversion(picture: Picture, format: str, *, force: bool = False) -> None:
-    """Check that a conversion to another format keeps all frames and all colours.
+def check_conversion(
+    picture: Picture, format: str, *, force: bool = False, strip: bool = False, factor: float = 1
+) -> None:
+    """Check that a format can store a picture as it was read, with all frames and all colours.
+
+    The error lists these losses together with those of `check_format`.
 
     Args:
         picture: the picture to convert, as it was read.
         format: name of the format of the result.
-        force: accept the loss.
+        force: accept the loss of transparency, bit depth, metadata, frames and colours.
+        strip: whether metadata is left out.
+        factor: factor by which the picture will be enlarged.
 
     Raises:
-        LossyFormatError: if the format cannot store animations, or not the colours of the picture.
+        LossyFormatError: all reasons of `check_format`; also if another format than that of the picture cannot store
+            animations, or not the colours of the picture.
+        UsageError: if the sides are too long for the format.
+        MissingExtraError: if a library for the format is not installed.
     """
+    _check_possible(picture, format, factor=factor)
+    if not force:
+        _refuse(chain(_losses(picture, format, strip=strip), _lost_by_conversion(picture, format)))
+
+
+def _check_possible(picture: Picture, format: str, *, factor: float) -> None:
+    """Raise an error for what no option makes possible: a missing library, a profile with tables, sides too long."""
     holds = FORMATS[format]
-    if force or picture.format == format:
+    check_extra(format)
+    if picture.light and holds.floats and not holds.icc and picture.metadata.icc:
+        _check_matrix(picture.metadata.icc, format)
+    if max(picture.size) * factor > holds.max_side:
+        raise UsageError(f"{format} allows at most {holds.max_side} pixels per side: choose another format")
+
+
+def _refuse(losses: Iterable[LossyFormatError]) -> None:
+    """Raise the first of these errors, if there are any, with what all of them would lose."""
+    if told := list(losses):
+        loses = tuple(dict.fromkeys(loss for error in told for loss in error.loses))
+        raise LossyFormatError(told[0].message, *told[0].hints, loses=loses)
+
+
+def _lost_by_conversion(picture: Picture, format: str) -> Iterator[LossyFormatError]:
+    """Errors for frames and colours that would be lost in another format than that of the picture."""
+    holds = FORMATS[format]
+    if picture.format == format:
         return
     if picture.animation is not None and not holds.moves:
-        raise LossyFormatError(
+        yield LossyFormatError(
             f"{format} cannot store animations",
             Hint(text="choose gif, png, webp or avif"),
             Hint(text="enlarge only the first frame with {option}", option="force", value=True),
             loses=("animation",),
         )
     if holds.colours is not None and _has_more_colours(picture.pixels, holds.colours):
-        raise LossyFormatError(
+        yield LossyFormatError(
             f"{format} can store only {holds.colours} colours",
             Hint(text="choose png or webp"),
             ACCEPT_LOSS_HINT,

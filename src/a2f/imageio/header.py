@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from a2f.errors import ImageReadError, TruncatedImageError
+from a2f.errors import Hint, ImageReadError, TruncatedImageError
 from a2f.imageio.exr import exr_samples, exr_size
 from a2f.imageio.heic import heic_samples, heic_size
 from a2f.imageio.heif_boxes import brands_of, ends_early
@@ -129,7 +129,8 @@ def format_of(data: bytes, name: str) -> str:
         return "heic" if b"hvc1" in data[:_MAGIC_BYTES] and b"av01" not in data[:_MAGIC_BYTES] else "avif"
     if is_tga(data):
         return "tga"
-    raise ImageReadError(f"{name} is not an image of a known format: a2f formats lists them")
+    known = Hint(text="{option} lists them", command="a2f formats")
+    raise ImageReadError(f"{name} is not an image of a known format", known)
 
 
 def bytes_of(path: Path, name: str) -> bytes:

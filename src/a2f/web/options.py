@@ -120,7 +120,8 @@ def parameters() -> dict[str, Schema]:
         "dtype": {"type": "string", "enum": dtypes(), "default": "float32",
                   "description": _about_dtype()},
         "force": _flag("Accept a format that cannot hold all of the picture: transparent parts become white, "
-                       "16 bits become 8, and metadata that is too long is left out."),
+                       "16 bits become 8, only the first frame of an animation is enlarged, a GIF gets 256 colours, "
+                       "and metadata that is too long is left out."),
         "allow_truncated": _flag("Enlarge what can be read of a damaged picture."),
     }  # fmt: skip
 
