@@ -11,7 +11,6 @@ docs/runs/authors.json.
 import argparse
 import csv
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,15 +128,6 @@ def rows_of_campaign(authors: dict[str, float]) -> list[list[str]]:
     return rows
 
 
-def range_ahead(run: Campaign) -> str:
-    """What the paper's LR pixels would give if each further doubling gave as little, or as much, as one so far."""
-    seen, psnr = run.points()
-    gains = gains_per_doubling(seen, psnr)
-    doublings = math.log2(PAPER_PX / seen[-1])
-    low, high = (psnr[-1] + doublings * max(0.0, gain) for gain in (min(gains), max(gains)))
-    return f"SD x{run.scale}: {doublings:.1f} doublings to the LR pixels of the paper, {low:.2f} to {high:.2f} dB"
-
-
 def draw_learning(authors: dict[str, float]) -> None:
     """PSNR over LR pixels, one panel a scale."""
     with picture("learning", height_in=3.6) as figure:
@@ -183,8 +173,7 @@ def main() -> None:
     if a.authors is not None:
         measure_authors(a.authors, a.train)
     authors = json.loads(AUTHORS.read_text(encoding="utf-8"))
-    ahead = "\n".join(f"- {range_ahead(run)}" for run in CAMPAIGN if not run.before_px)
-    text = f"{table(rows_of_campaign(authors))}\n\n{ahead}"
+    text = table(rows_of_campaign(authors))
     print(text)
     trainers = [read_curve(path) for path in sorted(RUNS.glob("trainer_*.csv"))]
     for c in trainers:
