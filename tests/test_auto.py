@@ -124,7 +124,13 @@ def test_commands_know_robust_weights(robust_shipped: Path, here: Path) -> None:
     assert "28.50" in line
     assert "A²F-SD, for JPEG input" in line
     entries = json.loads(run("models", "--json").output)
-    assert [(e["variant"], e["kind"]) for e in entries if e["scale"] == 2] == [("sd", "clean"), ("sd", "robust")]
+    assert [(e["variant"], e["kind"]) for e in entries if e["scale"] == 2] == [
+        ("s", "clean"),
+        ("sd", "clean"),
+        ("m", "clean"),
+        ("l", "clean"),
+        ("sd", "robust"),
+    ]
     assert run("export", "sd-robust", "-s", 2, "-o", "r.onnx").exit_code == 0
     image = PHOTO.crop((0, 0, 5, 4))
     (sr,) = onnxruntime.InferenceSession("r.onnx").run(

@@ -86,8 +86,8 @@ def test_export(here: Path, monkeypatch, capsys) -> None:
         "error: a.onnx exists: --overwrite replaces it, or choose another output\n",
     )
     assert fails(monkeypatch, capsys, "export", "sd", "-o", "a.txt")[0] == 2
-    code, said = fails(monkeypatch, capsys, "export", "l", "-o", "b.onnx")
-    assert (code, "Choose one of: sd x2" in said) == (2, True)
+    code, said = fails(monkeypatch, capsys, "export", "sd-robust", "-s", 3, "-o", "b.onnx")
+    assert (code, "sd-robust has no weights for x3. Choose one of: s x2" in said) == (2, True)
     Path("torn.safetensors").write_bytes(shipped_models()[0].path.read_bytes()[:1000])
     code, said = fails(monkeypatch, capsys, "export", "torn.safetensors", "-o", "b.onnx")
     assert (code, "not a complete safetensors file" in said) == (3, True)

@@ -154,7 +154,7 @@ def test_convert_reads_a_checkpoint_of_another_network(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        ("sdd", "unknown model 'sdd' (did you mean 'sd'?): give one of sd, sd-robust, or a weights file"),
+        ("sdd", "unknown model 'sdd' (did you mean 'sd'?): give one of s, sd, sd-robust, m, l, or a weights file"),
         ("imdn", "no weights of imdn are shipped: give a weights file, made by a2f convert --as imdn"),
     ],
 )

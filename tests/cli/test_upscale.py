@@ -265,7 +265,7 @@ def test_metadata_too_long_for_the_format_is_said_before_the_work(here: Path, ru
     ("arguments", "message"),
     [
         (["a.png", "-s", 5], "choose 2, 3 or 4"),
-        (["a.png", "-m", "xl"], "unknown model 'xl'. Choose one of: sd x2"),
+        (["a.png", "-m", "xl"], "unknown model 'xl' (did you mean 'l'?). Choose one of: s x2"),
         (["a.png", "-f", "xyz"], "unknown image format 'xyz': choose one of jpg, png"),
         (["a.png", "-f", "jpgg"], "(did you mean 'jpg'?)"),
         (["a.png", "-m", "sd-robst"], "unknown model 'sd-robst' (did you mean 'sd-robust'?)"),
