@@ -217,11 +217,11 @@ def test_command(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     done = run.invoke(cli, ["eval", "sd", "--data", str(named), "--published-all"])
     assert "MSRN x4 (6078K, 349.8G)" in done.stdout
     for arguments, code, message in [
-        (["eval", "sd", "--data", tmp_path / "none"], 2, "none is not a folder"),
+        (["eval", "sd", "--data", tmp_path / "none"], 3, "there is no folder"),
         (["eval", "xl", "--data", data], 2, "unknown model"),
         (["eval", "sd", "--data", data, "--metrics", "beauty"], 2, "choose from psnr_y"),
         (["eval", "sd"], 2, "--data"),
-        (["eval", "none.onnx", "--data", data], 1, "cannot read none.onnx"),
+        (["eval", "none.onnx", "--data", data], 3, "cannot read none.onnx"),
         (["eval", "none.onnx", "--data", data, "--input-range", "2"], 2, "choose 1, 255"),
     ]:
         monkeypatch.setattr(sys, "argv", ["a2f", *map(str, arguments)])

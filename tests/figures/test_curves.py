@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from a2f.cli.main import cli
-from a2f.errors import A2FError, ImageWriteError, UsageError
+from a2f.errors import A2FError, ImageWriteError, OutputExistsError
 from a2f.figures.curves import CURVES, plot_runs
 from a2f.figures.style import FACTOR_NAMES
 from a2f.model.a2f import A2F, to_weights
@@ -166,7 +166,7 @@ def test_an_existing_picture_is_replaced_on_request_alone(run: Path, tmp_path: P
     picture = tmp_path / "mine.png"
     picture.write_bytes(b"mine")
     refused = command(run, "-o", picture)
-    assert isinstance(refused.exception, UsageError)
+    assert isinstance(refused.exception, OutputExistsError)
     assert picture.read_bytes() == b"mine"
     assert command(run, "-o", picture, "--overwrite").exit_code == 0
     assert picture.stat().st_size > 1000
