@@ -40,9 +40,7 @@ def shrink(path: Path, *, source: Path, out: Path, factor: float) -> None:
         if min(size) < MIN_SIDE_PX:
             return
         small = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-    target = (out / f"smaller-{factor:g}" / path.relative_to(source)).with_suffix(".png")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    small.save(target, compress_level=1)
+    write(small, out / f"smaller-{factor:g}" / path.relative_to(source))
 
 
 def rotate(path: Path, *, source: Path, out: Path) -> None:
@@ -57,9 +55,14 @@ def rotate(path: Path, *, source: Path, out: Path) -> None:
     left, top = (width - side) // 2, (height - side) // 2
     middle = turned.crop((left, top, left + side, top + side))
     small = middle.resize((round(0.7 * side),) * 2, Image.Resampling.LANCZOS)
-    target = (out / "rotated" / path.relative_to(source)).with_suffix(".png")
+    write(small, out / "rotated" / path.relative_to(source))
+
+
+def write(image: Image.Image, path: Path) -> None:
+    """Write a copy as PNG, with the suffix of one."""
+    target = path.with_suffix(".png")
     target.parent.mkdir(parents=True, exist_ok=True)
-    small.save(target, compress_level=1)
+    image.save(target, compress_level=1)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """The network during training: the parameters of all blocks are stacked, so that a step needs few operations.
 
 `a2f.model.a2f.A2F` is the network as described in the paper. `TrainingNetwork` computes the same function (a test
-compares values and gradients). A step is faster on a CPU (docs/benchmarks/training.md) for four reasons:
+compares values and gradients). A step is faster for four reasons (figures of a CPU: docs/benchmarks/training.md):
 
 - The kernels of all blocks are one tensor: weight normalisation, optimisers and averages need a few operations instead
   of several hundred.
@@ -89,7 +89,7 @@ class TrainingNetwork:
 
         Args:
             x: [N, 3, H, W] RGB in [0, 1].
-            dtype: precision of the convolutions; on a CPU also of the features.
+            dtype: precision of the convolutions; on a CPU and with CUDA also of the features.
 
         Returns:
             [N, 3 s², H, W] float32; `pixel_shuffle` of it is RGB, not clipped.
@@ -114,7 +114,7 @@ class TrainingNetwork:
 
     def _stacked(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         p, scale = self.parameters, self.config.scale
-        # The tensor cores of a GPU need channels in multiples of 8; a CPU computes the padding in vain.
+        # The tensor cores of a GPU need channels in multiples of 8. On a CPU the padding would only cost time.
         pad = 8 if x.device.type == "cuda" else 1
         lr = _padded((x - self.mean) * 2, 1, pad).to(dtype)  # [N, 3, H, W]
         lr = lr.contiguous(memory_format=torch.channels_last)
@@ -148,11 +148,8 @@ class TrainingNetwork:
 def _padded(values: Tensor, dim: int, multiple: int) -> Tensor:
     """Append zeros to a dimension, up to a multiple."""
     missing = -values.shape[dim] % multiple
-    if not missing:
-        return values
-    shape = list(values.shape)
-    shape[dim] = missing
-    return torch.cat([values, values.new_zeros(shape)], dim)
+    # `F.pad` takes the last dimension first.
+    return F.pad(values, (0, 0) * (values.ndim - 1 - dim) + (0, missing)) if missing else values
 
 
 def normed(v: Tensor, g: Tensor) -> Tensor:
