@@ -4,8 +4,8 @@
 
 PyTorch eager and onnxruntime on the CPU, and PyTorch on CUDA where there is a card. The weights are random: the time is
 the same. Each turn of a network is two runs, of which the first does not count. The paper's time is a mean over
-Urban100; the default size is the mean of its LR images. EDSR and RCAN take up to half a minute a run on two cores: a
-smaller --size makes a quick check, and only changes of the largest networks beyond the caches move the ratios. Writes
+Urban100; the default size is the mean of its LR images. On the CPU it needs more than 24 GB of memory
+(SRFBN and D-DBPN, which onnxruntime keeps) and half a minute a run for EDSR: --size 96x72 fits. Writes
 docs/benchmarks/table4.json, which `python -m benchmarks.paper` reads.
 """
 
