@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORE := $(VENV)/.core-installed
 DEV := $(VENV)/.dev-installed
+UNIT := not integration and not paper and not nightly
 
 .PHONY: demo train-demo test unit web-test nightly lint results paper clean
 
@@ -13,13 +14,15 @@ demo: $(CORE)
 train-demo: $(DEV)
 	@$(BIN)/python examples/train_demo.py
 
-# Unit and integration tests, a process for each core. The coverage may not fall below the bound in pyproject.toml.
+# All tests, a process for each core: first the unit tests, whose coverage may not fall below the bound in
+# pyproject.toml, then the others, without the cost of measuring.
 test: lint
-	@$(BIN)/python -m pytest -n auto --dist worksteal --cov=a2f
+	@$(BIN)/python -m pytest -n auto --dist worksteal -m "$(UNIT)" --cov=a2f
+	@$(BIN)/python -m pytest -n auto --dist worksteal -m "(integration or paper) and not nightly"
 
 # The unit tests alone: under a minute of one core.
 unit: $(DEV)
-	@$(BIN)/python -m pytest -m "not integration and not paper and not nightly"
+	@$(BIN)/python -m pytest -m "$(UNIT)"
 
 # The page, the site and the npm package of web/, in Chromium; `make test` does so too where there are Node and Chromium.
 web-test: $(DEV)

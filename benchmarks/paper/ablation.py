@@ -143,7 +143,7 @@ def difference(trained: Trained, better: str, worse: str, data: str | None = Non
 
 def costs_of(config: A2FConfig) -> tuple[float, float]:
     """Parameters, thousands, and Multi-Adds, 10^9, counted as the paper counts."""
-    width, height = lr_size(config)
+    width, height = lr_size(config.scale)
     operations = multi_adds(config, width=width, height=height, convention="table6")
     return count_parameters(config) / 1000, operations / 1e9
 

@@ -168,7 +168,7 @@ def _counted(row: Published) -> tuple[str, str]:
     variants = {title: variant for variant, title in METHODS.items()}
     if row.method in variants:
         config = config_of(variants[row.method], scale=row.scale)
-        width, height = lr_size(config)
+        width, height = lr_size(config.scale)
         operations = multi_adds(config, width=width, height=height, convention="table6")
         return f"{count_parameters(config) / 1000:.1f}", f"{operations / 1e9:.2f}"
     name = next((key for key, peer in PEERS.items() if peer.title == row.method and row.scale in peer.scales), None)

@@ -26,7 +26,7 @@ TABLE_6 = {  # G, x2 x3 x4
 @pytest.mark.parametrize("scale", SCALES)
 def test_multi_adds_of_table_6(variant: str, scale: int) -> None:
     config = config_of(variant, scale=scale)
-    width, height = lr_size(config)
+    width, height = lr_size(config.scale)
     printed = TABLE_6[variant][SCALES.index(scale)]
     assert round(multi_adds(config, width=width, height=height, convention="table6") / 1e9, 2) == printed
     assert 0.985 < multi_adds(config, width=width, height=height) / 1e9 / printed < 1

@@ -16,7 +16,7 @@ CONFIGS = [config_of("sd", scale=3), config_of("l", scale=4), *ABLATIONS.values(
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.variant}-x{c.scale}")
 def test_it_is_what_arithmetic_gives_for_our_networks(config) -> None:
     network = with_weight_norm(A2F(config))
-    width, height = lr_size(config)
+    width, height = lr_size(config.scale)
     found = count(network, width=width, height=height)
     assert found.multi_adds == multi_adds(config, width=width, height=height)
     assert found.as_table6 == multi_adds(config, width=width, height=height, convention="table6")

@@ -25,6 +25,7 @@ def test_both_engines_get_the_same_number(variable, threads_of_torch, monkeypatc
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if variable:
         monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    monkeypatch.setattr("a2f.profiling.cost.OUTPUT", (256, 144))
     torch.set_num_threads(1)  # what torch made of the variable when it was loaded
     expected = int(variable) if variable else default_threads()
     words = ["profile", "sd", "-s", "4", "--latency", "--rounds", "1", "--reference", "torch", "--json"]

@@ -260,7 +260,7 @@ def _about(config: "A2FConfig") -> "About":
     from a2f.profiling.cost import lr_size, multi_adds
     from a2f.variants import ABLATIONS, VARIANTS, count_parameters
 
-    width, height = lr_size(config)
+    width, height = lr_size(config.scale)
     known = config.variant in VARIANTS or config.variant in ABLATIONS
     return About(
         network=config.variant if known else None,

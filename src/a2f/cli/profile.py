@@ -166,9 +166,11 @@ def _network_rows(
 
 
 def _network_cost(network: "Network", scale: int, *, paper: bool) -> dict[str, Any]:
+    from a2f.profiling.cost import lr_size
     from a2f.profiling.counted import count_network, folded_parameters, parameters_of
 
-    found = count_network(network, width=1280 // scale, height=720 // scale)
+    width, height = lr_size(scale)
+    found = count_network(network, width=width, height=height)
     small = count_network(network, width=32, height=32)
     return {
         "parameters": parameters_of(network.module)[0],
@@ -184,7 +186,7 @@ def _cost(config: "A2FConfig", *, paper: bool) -> dict[str, Any]:
     from a2f.profiling.cost import activations, lr_size, multi_adds
     from a2f.variants import count_parameters
 
-    width, height = lr_size(config)
+    width, height = lr_size(config.scale)
     table5, table6 = ("table5", "table6") if paper else ("convolutions", "convolutions")
     return {
         "parameters": count_parameters(config),
@@ -202,6 +204,7 @@ def _latency(
     """Compare the time of a network with the reference; `opened` opens it on an engine."""
     import importlib.util
 
+    from a2f.profiling.cost import lr_size
     from a2f.profiling.latency import measure_latency, threads_of_run
 
     engine, rest = how["engine"], {key: value for key, value in how.items() if key != "engine"}
@@ -212,7 +215,8 @@ def _latency(
     if reference is not None:
         name, _, dtype = reference.partition(":")
         runs["reference"] = opened(name, **{**rest, "dtype": dtype or "float32"})
-    found = measure_latency(runs, width=1280 // scale, height=720 // scale, rounds=rounds)
+    width, height = lr_size(scale)
+    found = measure_latency(runs, width=width, height=height, rounds=rounds)
     this = found["this"]
     row: dict[str, Any] = {
         "engine": runs["this"].description.replace(f", {label}", ""),
@@ -237,15 +241,17 @@ def _memory(config: "A2FConfig", *, reference: str | None, rounds: int, **how: A
     from a2f.profiling.cost import lr_size
     from a2f.profiling.peak import measure_peak_memory
 
-    width, height = lr_size(config)
+    width, height = lr_size(config.scale)
     used = measure_peak_memory(_some_weights(config), width=width, height=height, **how)
     return {"engine": f"{how['engine']}, {how['device']}, {how['dtype']}", "peak_memory_mb": round(used / 1e6, 1)}
 
 
 def _network_memory(name: str, scale: int, *, reference: str | None, rounds: int, **how: Any) -> dict[str, Any]:
+    from a2f.profiling.cost import lr_size
     from a2f.profiling.peak import measure_network_memory
 
-    used = measure_network_memory(name, scale=scale, width=1280 // scale, height=720 // scale, **how)
+    width, height = lr_size(scale)
+    used = measure_network_memory(name, scale=scale, width=width, height=height, **how)
     return {"engine": f"{how['engine']}, {how['device']}, {how['dtype']}", "peak_memory_mb": round(used / 1e6, 1)}
 
 

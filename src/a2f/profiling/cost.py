@@ -9,9 +9,9 @@ Convention = Literal["convolutions", "table5", "table6"]
 OUTPUT = (1280, 720)  # standard output size for Multi-Adds
 
 
-def lr_size(config: A2FConfig, *, output: tuple[int, int] = OUTPUT) -> tuple[int, int]:
-    """Width and height of the LR image of an output, rounded down to whole pixels."""
-    return output[0] // config.scale, output[1] // config.scale
+def lr_size(scale: int) -> tuple[int, int]:
+    """Width and height of the LR image of the standard output, rounded down to whole pixels."""
+    return OUTPUT[0] // scale, OUTPUT[1] // scale
 
 
 def multi_adds(config: A2FConfig, *, width: int, height: int, convention: Convention = "convolutions") -> int:
