@@ -9,6 +9,15 @@ from PIL import Image
 
 from a2f.cli.figure import figure
 from a2f.errors import OutputExistsError
+from a2f.peers.files import open_network, write_network
+
+OWN = """
+from torch import nn
+
+
+def Net(scale):
+    return nn.Sequential(nn.Conv2d(3, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale))
+"""
 
 
 def run(*words: str | Path) -> Result:
@@ -57,6 +66,29 @@ def test_crops_of_a_picture_and_a_box(tmp_path: Path) -> None:
     assert all(f"<!-- {name} -->" in text for name in ("cubic", "sd", "dots (Noise), ×4"))
     done = run(*words, "--picture", "dot", "-o", path, "--overwrite")
     assert "choose from dots" in str(done.exception)
+
+
+@pytest.mark.integration
+def test_crops_take_all_models_of_eval(tmp_path: Path) -> None:
+    """Files with a scale of their own, finished enlargements, and a class of the user."""
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 80, 3)).astype(np.uint8)
+    for folder in ("Noise", "results"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(pixels).save(tmp_path / folder / "dots.png")
+    (tmp_path / "my.py").write_text(OWN)
+    own = f"{tmp_path}/my.py:Net"
+    for name, network in (("carn_m_x2", "carn-m"), ("mine", own)):
+        (tmp_path / f"{name}.safetensors").write_bytes(write_network(open_network(network, scale=2)))
+    path = tmp_path / "figure.svg"
+    words = ["crops", "sd", tmp_path / "carn_m_x2.safetensors", tmp_path / "mine.safetensors"]
+    words += [f"finished={tmp_path / 'results'}", "--data", tmp_path / "Noise", "--picture", "dots"]
+    assert "--network FILE.py:CLASS" in str(run(*words, "-o", path).exception)
+    done = run(*words, "--network", own, "-o", path)
+    assert done.exit_code == 0, done.exception
+    text = path.read_text(encoding="utf-8")
+    assert all(f"<!-- {name} -->" in text for name in ("sd", "carn_m_x2", "mine", "finished", "dots (Noise), ×2"))
+    assert "<!-- inf / 1.0000 -->" in text  # the finished enlargement is the original
+    assert "enlarges 2 times, not 4" in str(run(*words, "-s", "4", "--overwrite", "-o", path).exception)
 
 
 @pytest.mark.parametrize(

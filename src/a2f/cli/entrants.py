@@ -1,4 +1,4 @@
-"""The models that `a2f eval` compares: shipped models, network files and folders of finished enlargements."""
+"""The models of `a2f eval` and `a2f figure crops`: shipped models, network files, folders of finished enlargements."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -158,11 +158,11 @@ def open_entrant(
     model: str,
     *,
     scale: int,
-    ensemble: int,
-    engine: Any,
-    device: str,
-    dtype: str,
     network: str | None,
+    ensemble: int = 1,
+    engine: Any = "onnxruntime",
+    device: str = "cpu",
+    dtype: str = "float32",
     **values: Any,
 ) -> Entrant:
     """Open a model.
@@ -171,11 +171,11 @@ def open_entrant(
         name: name in tables.
         model: argument of the command line.
         scale: s.
+        network: class of the user's own network, "file.py:Class".
         ensemble: number of runs of an upscaler.
         engine: engine of `a2f.load`.
         device: device of `a2f.load`.
         dtype: precision of `a2f.load`.
-        network: class of the user's own network, "file.py:Class".
         values: options of `open_third_party`.
 
     Raises:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from a2f.cli.parameters import among, check_output, complete_scale
+from a2f.cli.parameters import among, check_output, complete_model, complete_scale, convention_options
 
 if TYPE_CHECKING:
     from a2f.figures.factors import Panel
     from a2f.sheets import Crop
-    from a2f.upscaler import Upscaler
 
 EPILOG = """\b
 Examples:
@@ -21,6 +20,7 @@ Examples:
   a2f figure network s -s 4 -o figure2.svg     the architecture
   a2f figure factors sd runs/mine/best.safetensors -o figure3.svg
   a2f figure crops bicubic sd IDN=idn_x4.safetensors --data sets/Set14 --picture barbara -o f4.pdf
+  a2f figure crops sd CARN=results/carn/ -s 4 --data sets/Set14 --picture barbara:560,40,120,80 -o f4.svg
 """
 _SCALE = click.option(
     "-s", "--scale", type=int, default=4, show_default=True, shell_complete=complete_scale, help="2, 3 or 4."
@@ -159,50 +159,52 @@ def _panels(name: str) -> "list[Panel]":
 
 
 @figure.command()
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
-@_SCALE
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_model)
+@click.option(
+    "-s",
+    "--scale",
+    type=click.IntRange(min=2),
+    shell_complete=complete_scale,
+    help="2, 3 or 4.  [default: the scale of the files; 4 if they have none]",
+)
 @click.option("--data", type=Path, required=True, metavar="DIR", help="Folder of the set, as for `a2f eval`.")
 @click.option("--picture", "pictures", type=PictureType(), multiple=True, required=True, help="Picture and crop.")
+@click.option("--network", metavar="FILE.py:CLASS", help="The class of your own network, for its weights files.")
+@convention_options
 @_output_options
 def crops(
     models: tuple[str, ...],
-    scale: int,
+    scale: int | None,
     data: Path,
     pictures: "tuple[tuple[str, Crop | None], ...]",
+    network: str | None,
     output: Path,
+    **convention: Any,
 ) -> None:
     """Draw Figure 4: a picture with a frame, and its content enlarged by each method.
 
-    MODEL is bicubic, a shipped model, a weights file of A²F or of another network (a2f convert), or NAME=FILE. The
-    numbers are PSNR-Y in dB and SSIM-Y of the whole picture. Without X,Y,W,H the part with the most detail is shown.
+    MODEL is what `a2f eval` takes: bicubic, a shipped model, a weights file, the file of another network, a folder of
+    finished enlargements, or NAME=MODEL. The numbers are PSNR-Y in dB and SSIM-Y of the whole picture. Without X,Y,W,H
+    the part with the most detail is shown.
     """
+    from a2f.cli.entrants import names_of, open_entrant, scale_of
     from a2f.errors import UsageError
     from a2f.evaluation.sets import load_set
     from a2f.figures.crops import draw_crops, scene_of
 
+    named = names_of(models)
+    scale = scale_of(list(named.values()), scale, **convention)
     items = {item.name: item for item in load_set(data, scale=scale)}
     unknown = [name for name, _ in pictures if name not in items]
     if unknown:
         raise UsageError(f"{data} has no picture {unknown[0]!r}: choose from {', '.join(items)}")
-    methods = dict(_named(model, scale=scale) for model in models)
-    scenes = [
-        scene_of(items[name], methods, data=data.resolve().name, scale=scale, crop=crop) for name, crop in pictures
-    ]
+    title = data.resolve().name
+    methods = {
+        name: open_entrant(name, model, scale=scale, network=network, **convention).method(
+            list(items.values()), data=title, scale=scale
+        )
+        for name, model in named.items()
+    }
+    scenes = [scene_of(items[name], methods, data=title, scale=scale, crop=crop) for name, crop in pictures]
     draw_crops(scenes, scale=scale, output=output)
     click.echo(f"{output}", err=True)
-
-
-def _named(model: str, *, scale: int) -> "tuple[str, Upscaler | None]":
-    """Open a method: its name in the figure, and its upscaler."""
-    from a2f.api import load
-    from a2f.external import open_network_engine
-    from a2f.peers.files import network_in, read_network
-
-    name, equals, file = model.partition("=")
-    where = file if equals else model
-    name = name if equals or not where.endswith(".safetensors") else Path(where).stem
-    if where == "bicubic":
-        return name, None
-    if network_in(where) is not None:
-        return name, open_network_engine(read_network(where), threads=None)
-    return name, load(where, scale=scale)

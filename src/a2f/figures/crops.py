@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from a2f.errors import UsageError
-from a2f.evaluation.score import upscale_uint8
+from a2f.evaluation.score import Method, enlarged
 from a2f.evaluation.sets import Image, Item
 from a2f.figures.style import PAGE_IN, RED, drawing, save
 from a2f.metrics import psnr_y, ssim_y
 from a2f.sheets import Crop, detailed_crops
-from a2f.upscaler import Upscaler
 
 ROWS_OF_CROPS = 2
 LABEL_PT = 6.5
@@ -69,25 +68,25 @@ def check_crop(crop: Crop, hr: Image) -> Crop:
 
 
 def scene_of(
-    item: Item, methods: Mapping[str, Upscaler | None], *, data: str, scale: int, crop: Crop | None = None
+    item: Item, methods: Mapping[str, Method], *, data: str, scale: int, crop: Crop | None = None
 ) -> Scene:
     """Enlarge a picture with each method and measure the whole picture.
 
     Args:
         item: an item of `load_set`.
-        methods: name -> upscaler; None is bicubic.
+        methods: name -> upscaler or finished enlargements; None is bicubic.
         data: name of the set.
         scale: s.
         crop: x, y, width and height in HR pixels; by default the most detailed part.
 
     Raises:
         UsageError: for a crop that is not inside the picture.
-        InputError: if an upscaler gives NaN.
+        InputError: if an upscaler gives NaN, or for the reasons of `Finished.read`.
     """
     where = check_crop(crop or detailed_crops(item.hr)[0], item.hr)
     shown = []
-    for name, upscaler in methods.items():
-        sr = upscale_uint8(item.lr, upscaler, scale=scale)
+    for name, method in methods.items():
+        sr = enlarged(item, method, scale=scale)
         psnr, ssim = psnr_y(sr, item.hr, border=scale), ssim_y(sr, item.hr, border=scale)
         shown.append(Shown(name=name, image=sr, psnr_y=psnr, ssim_y=ssim))
     return Scene(item=item, data=data, crop=where, shown=tuple(shown))
