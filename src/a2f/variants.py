@@ -134,7 +134,12 @@ CANNOT_BE_BUILT = {
         "A²F-L-NOCA (1329K, 306.0G). No simple change gives both numbers: with 132 hidden channels it is 1366K and "
         "314.5G, with 133 it is 1375K and 316.7G, with 17 blocks 1420K and 327.1G. Use l-noca, or write a network "
         "of your own"
-    )
+    ),
+    "moremnas-a": (
+        "its paper (arXiv:1901.01074) shows its structure only in a picture, and many networks have the two printed "
+        "figures (1039K parameters, 238.6G Multi-Adds at x2). Measure its enlargements instead: "
+        "a2f eval MoreMNAS-A=FOLDER"
+    ),
 }
 
 

@@ -244,6 +244,8 @@ def test_latex(here: Path) -> None:
         (["carn-m"], "made by a2f convert --as carn-m", 2),
         (["carn"], "trained by a2f train carn", 2),
         (["l-noca-mp"], "l-noca-mp cannot be built: the paper prints its size", 2),
+        (["moremnas-a"], "moremnas-a cannot be built: its paper (arXiv:1901.01074) shows its structure only in", 2),
+        (["sd", "--network", "my.py"], "'my.py' has no class: write it as my.py:Net", 2),
         (["sd", "--metrics", "psnry"], "unknown metric 'psnry' (did you mean 'psnr_y'?)", 2),
         (["none.safetensors"], "cannot read weights none.safetensors", 3),
         (["sd", "--engine", "onnx"], "'onnx' is not one of 'onnxruntime', 'openvino', 'torch'", 2),

@@ -3,18 +3,27 @@
 import pytest
 from benchmarks.conventions import CONVENTIONS, LR_SIZES, agrees, built, counted, every, printed
 
+from a2f.errors import UnknownModelError
 from a2f.evaluation.published import METHODS, table_6
-from a2f.peers import PEERS
+from a2f.peers import PEERS, build_peer
+from a2f.variants import CANNOT_BE_BUILT
 
 CASES = [(name, scale) for name in CONVENTIONS for scale in PEERS[name].scales if printed(name, scale)]
 MISPRINTS = {("awsrn-s", 4): 33.7}  # Table 6 prints 37.7
-NOT_BUILT = {"MoreMNAS-A"}  # its paper shows the structure in a picture only
 
 
 def test_every_row_of_table_6_is_a_network_here() -> None:
     titles = {(peer.title, scale) for peer in PEERS.values() for scale in peer.scales}
     missing = {(row.method, row.scale) for row in table_6() if row.method not in METHODS.values()} - titles
-    assert {method for method, _ in missing} == NOT_BUILT
+    assert missing == {("MoreMNAS-A", 2)}
+
+
+def test_moremnas_a_is_said_to_be_missing_and_why() -> None:
+    (row,) = (row for row in table_6() if row.method == "MoreMNAS-A")
+    printed_figures = f"{row.parameters_k}K parameters, {row.multi_adds_g}G Multi-Adds at x{row.scale}"
+    assert printed_figures in CANNOT_BE_BUILT["moremnas-a"]
+    with pytest.raises(UnknownModelError, match=r"moremnas-a cannot be built: its paper .* only in a picture"):
+        build_peer("moremnas-a", scale=2)
 
 
 @pytest.mark.integration

@@ -35,6 +35,7 @@ def test_engines_agree(engine: str, weights, image) -> None:
     sr = upscaler(image)
     assert sr.shape == (42, 68, 3)
     assert sr.dtype == np.float32
+    assert "1 threads" not in load_engine(weights, engine=engine, threads=1).description
     other = load_engine(weights, threads=1)
     assert np.abs(sr - other(image)).max() <= rounding(other, image)
 

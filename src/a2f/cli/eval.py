@@ -19,6 +19,7 @@ from a2f.cli.parameters import (
     complete_scale,
     convention_options,
     engine_options,
+    own_network_option,
 )
 from a2f.errors import ImageReadError, count_of
 from a2f.files import output_exists
@@ -219,7 +220,7 @@ class Report:
     help="Mean of 2, 4 or 8 runs; not for bicubic.",
 )
 @click.option("--lpips", type=Path, metavar="FILE", help="alexnet.ckpt for lpips.  [default: $A2F_LPIPS]")
-@click.option("--network", metavar="FILE.py:CLASS", help="The class of your own network, for its weights files.")
+@own_network_option
 @convention_options
 @click.option(
     "--json-schema",

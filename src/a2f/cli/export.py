@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from a2f.cli.parameters import SizeType, check_output, complete_model, complete_scale
+from a2f.cli.parameters import SizeType, check_output, complete_model, complete_scale, own_network_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ Examples:
     help="2, 3 or 4; a weights file has its own.",
 )
 @click.option("-o", "--output", type=Path, required=True, metavar="OUT.onnx", help="The file to write.")
-@click.option("--network", metavar="FILE.py:CLASS", help="The class of your own network, for its weights files.")
+@own_network_option
 @click.option(
     "--size",
     "lr_size",

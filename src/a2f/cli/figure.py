@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from a2f.cli.parameters import among, check_output, complete_model, complete_scale, convention_options
+from a2f.cli.parameters import (
+    among,
+    check_output,
+    complete_model,
+    complete_scale,
+    convention_options,
+    own_network_option,
+)
 
 if TYPE_CHECKING:
     from a2f.figures.factors import Panel
@@ -169,7 +176,7 @@ def _panels(name: str) -> "list[Panel]":
 )
 @click.option("--data", type=Path, required=True, metavar="DIR", help="Folder of the set, as for `a2f eval`.")
 @click.option("--picture", "pictures", type=PictureType(), multiple=True, required=True, help="Picture and crop.")
-@click.option("--network", metavar="FILE.py:CLASS", help="The class of your own network, for its weights files.")
+@own_network_option
 @convention_options
 @_output_options
 def crops(

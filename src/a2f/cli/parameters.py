@@ -64,6 +64,20 @@ class SizeType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return int(width), int(height)
 
 
+class OwnNetworkType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """FILE.py:CLASS."""
+
+    name = "FILE.py:CLASS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the form; the file is opened later."""
+        from a2f.peers.own import is_own
+
+        if not is_own(str(value)) or str(value).endswith(":"):
+            self.fail(f"{value!r} has no class: write it as my.py:Net", param, ctx)
+        return str(value)
+
+
 class BytesType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     """An amount of memory."""
 
@@ -170,6 +184,12 @@ def engine_options(command: F) -> F:
     return engine(device_option(dtype(command)))
 
 
+own_network_option = click.option(
+    "--network",
+    type=OwnNetworkType(),
+    metavar=OwnNetworkType.name,
+    help="The class of your own network, for its weights files.",
+)
 CONVENTION = ("input_range", "output_range", "channels", "multiple")  # the options of `convention_options`
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from a2f.cli.console import print_table
-from a2f.cli.parameters import POSITIVE, complete_scale, engine_options
+from a2f.cli.parameters import POSITIVE, OwnNetworkType, complete_scale, engine_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +56,10 @@ DECIMALS = {
 @click.argument("model", required=False, metavar="[MODEL]")
 @click.option("-s", "--scale", type=int, metavar="N", shell_complete=complete_scale, help="2, 3 or 4.  [default: all]")
 @click.option(
-    "--network", metavar="FILE.py:CLASS", help="Your own network instead of MODEL; the class is called with the scale."
+    "--network",
+    type=OwnNetworkType(),
+    metavar=OwnNetworkType.name,
+    help="Your own network instead of MODEL; the class is called with the scale.",
 )
 @click.option(
     "--paper", is_flag=True, help="Count as in Tables 5 and 6 of the paper: with biases, ReLUs, pooled values."

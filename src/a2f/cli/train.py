@@ -11,6 +11,7 @@ import click
 from a2f.cli.parameters import (
     CONVENTION,
     POSITIVE,
+    OwnNetworkType,
     among,
     complete_model,
     complete_scale,
@@ -76,7 +77,8 @@ Examples:
 )
 @click.option(
     "--network",
-    metavar="FILE.py:CLASS",
+    type=OwnNetworkType(),
+    metavar=OwnNetworkType.name,
     help="Train your own network instead of MODEL; the class is called with the scale.",
 )
 @convention_options

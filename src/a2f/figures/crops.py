@@ -67,9 +67,7 @@ def check_crop(crop: Crop, hr: Image) -> Crop:
     return crop
 
 
-def scene_of(
-    item: Item, methods: Mapping[str, Method], *, data: str, scale: int, crop: Crop | None = None
-) -> Scene:
+def scene_of(item: Item, methods: Mapping[str, Method], *, data: str, scale: int, crop: Crop | None = None) -> Scene:
     """Enlarge a picture with each method and measure the whole picture.
 
     Args:

@@ -64,8 +64,9 @@ def open_torch(weights: Weights, options: EngineOptions, memory: Memory) -> A2FE
         )
     if threads is not None:
         torch.set_num_threads(threads)
+    used = torch.get_num_threads()
     description = (
-        f"torch {torch.__version__}, {weights.label}, {device}, {dtype}, {torch.get_num_threads()} threads"
+        f"torch {torch.__version__}, {weights.label}, {device}, {dtype}, {used} thread{'s' if used > 1 else ''}"
         f"{', compiled' if compile else ''}"
     )
     steps = torch_steps(fold(weights), device=torch.device(device), dtype=getattr(torch, dtype))
