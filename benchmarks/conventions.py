@@ -229,7 +229,7 @@ CONVENTIONS: dict[str, Convention] = {
     ),
     "falsr-a": _convention(every, convolutions, PLAIN + "; 0.2 % unexplained", multi_adds_off=0.002),
     "falsr-b": _convention(
-        every, convolutions, PLAIN + "; 0.5 % unexplained", parameters_off=0.005, multi_adds_off=0.005
+        every, convolutions, PLAIN + "; 0.4 % unexplained", parameters_off=0.004, multi_adds_off=0.004
     ),
     "falsr-c": _convention(_falsr_c, _falsr_c_multi_adds, PLAIN + ", less 64 channels that the released graph has"),
     "awsrn": _convention(every, convolutions, AWSRN),

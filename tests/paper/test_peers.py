@@ -56,6 +56,21 @@ def test_what_does_not_agree_is_told() -> None:
     assert not agrees(15596, 15590, cut=False, off=0)
 
 
+@pytest.mark.parametrize(("first", "between", "joined"), [(256, 16, False), (56, 32, True), (16, 48, True)])
+def test_several_layouts_of_srdensenet_have_both_printed_figures(first: int, between: int, joined: bool) -> None:
+    """So its printed figures do not determine the widths that its paper leaves out."""
+    dense = sum(9 * 16 * 16 * n for n in range(1, 8))  # layers 2 to 8 of a block
+    blocks = 8 * dense + 9 * 16 * (first + 7 * between)
+    before = 9 * first + blocks + 256 * (8 * 128 + (first if joined else 0))
+    ups, tail = [9 * 256 * 256] * 2, 9 * 256
+    told = printed("srdensenet", 4)
+    assert told is not None
+    assert round((before + sum(ups) + tail) / 1000) == told.parameters_k
+    pixels = LR_SIZES[4][0] * LR_SIZES[4][1]
+    cost = pixels * (before + 2 * ups[0] + 2 * 4 * ups[1] + 16 * tail)
+    assert round(cost / 1e9, 1) == told.multi_adds_g
+
+
 def test_challenges_count_at_256_pixels() -> None:
     for name, figure in (("rlfn-ntire", 19.70), ("span-ntire", 9.83)):
         width, height = LR_SIZES[4]
