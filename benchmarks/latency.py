@@ -1,7 +1,9 @@
 """Latency against PSNR, ours and published peers, side by side in one run: the paper's Figure 1 in our time.
 
     python -m benchmarks.latency [--threads 2] [--rounds 3] [--write]
-    python -m benchmarks.latency --draw      the pictures anew, from what was measured before
+    python -m benchmarks.latency --draw      tables and pictures anew, from what was measured before
+
+The time does not depend on the weights, so `--draw` takes the PSNR of the weights that are shipped now.
 
 320x180 to 1280x720 at x4. Each network runs in onnxruntime fp32, as the same kind of file, and in OpenVINO at its
 quickest: 8-bit integers for the networks that are calibrated for them, ours; bfloat16 for the others, or fp32 on CPUs
@@ -25,7 +27,7 @@ from a2f.evaluation.published import METHODS, published
 from a2f.export.graph import export_onnx
 from a2f.export.int8 import ranges_of
 from a2f.figures.labels import Label, draw_labels
-from a2f.figures.style import BLUE, FAINT, GREY, RED
+from a2f.figures.style import BLUE, FAINT, GREEN, GREY, RED
 from a2f.peers.files import open_network
 from a2f.peers.onnx_file import export_network
 from a2f.runtime.openvino import computes, import_openvino, openvino_core
@@ -41,6 +43,7 @@ PAGES = ROOT / "docs" / "benchmarks"
 KINDS = ("", "_without_bfloat16")  # of CPUs
 SIZES_K = (150, 500, 1400)  # parameters of the dots in the key, thousands
 POINTS_PER_K = 0.12  # area of a dot, square points
+OWN_PT = 4.5  # size of the mark of the weights of a2f
 EXACT, FAST = "onnxruntime fp32", "openvino, its quickest"
 
 
@@ -77,7 +80,7 @@ def rows_of(threads: int, rounds: int) -> list[Row]:
             ours=True,
             parameters_k=sum(tensor.size for tensor in weights.tensors.values()) // 1000,
             published=paper.figures["Set5"][0] if paper else None,
-            shipped=next((m.psnr_y["Set5"] for m in shipped_models() if (m.name, m.scale) == (variant, SCALE)), None),
+            shipped=shipped_psnr(METHODS[variant]),
         )
         rows.append(row)
         runs[row.name + EXACT] = onnxruntime_run(export_onnx(weights), x, threads)
@@ -91,10 +94,34 @@ def rows_of(threads: int, rounds: int) -> list[Row]:
     return [replace(row, exact=middle[row.name + EXACT], fast=middle[row.name + FAST]) for row in rows]
 
 
-def read_rows(after: str) -> list[Row]:
-    """What was measured on CPUs of a kind (`suffix`)."""
+def read_rows(after: str) -> tuple[str, list[Row]]:
+    """What was measured on CPUs of a kind (`suffix`): the machine, and the rows with the PSNR of shipped weights."""
     kept = json.loads((PAGES / f"latency{after}.json").read_text(encoding="utf-8"))
-    return [Row(**row) for row in kept["rows"]]
+    rows = [Row(**row) for row in kept["rows"]]
+    return kept["machine"], [replace(row, shipped=shipped_psnr(row.name)) for row in rows]
+
+
+def shipped_psnr(method: str) -> float | None:
+    """PSNR-Y of the shipped weights on Set5, dB; None for a network that is not shipped."""
+    found = (m for m in shipped_models() if (METHODS.get(m.name), m.scale) == (method, SCALE))
+    return next((m.psnr_y["Set5"] for m in found), None)
+
+
+def text_of(rows: list[Row], where: str) -> str:
+    """The table, and the machine below it."""
+    lines = [["network", "parameters, K", "Set5, published", "Set5, a2f ships", EXACT + ", ms", FAST + ", ms"]]
+    for row in rows:
+        psnr = [f"{value:.2f}" if value else "-" for value in (row.published, row.shipped)]
+        name = f"**{row.name}**" if row.ours else row.name
+        lines.append([name, str(row.parameters_k), *psnr, f"{1000 * row.exact:.0f}", f"{1000 * row.fast:.0f}"])
+    return f"{table(lines)}\n\n{where}"
+
+
+def write(rows: list[Row], where: str, after: str) -> None:
+    """Keep the rows; draw the picture and fill the page."""
+    write_json(PAGES / f"latency{after}.json", where, rows)
+    draw(rows, after)
+    fill(PAGES / "latency.md", f"latency{after}", text_of(rows, where))
 
 
 def draw(rows: list[Row], after: str) -> None:
@@ -111,19 +138,28 @@ def draw(rows: list[Row], after: str) -> None:
         sizes = [panels[1].scatter([], [], s=POINTS_PER_K * k, color=GREY, label=f"{k:,}K") for k in SIZES_K]
         panels[1].legend(handles=sizes, loc="lower right", title="parameters", labelspacing=0.9, borderpad=0.8)
         for axis, way in zip(panels, ("exact", "fast"), strict=True):
-            shown = [row for row in rows if row.published is not None]
-            labels = [
-                Label(
-                    x=1000 * getattr(row, way),
-                    y=row.published or 0,
-                    text=row.name,
-                    color=RED if row.ours else BLUE,
-                    bold=row.ours,
-                    mark_pt=2 * (POINTS_PER_K * row.parameters_k / math.pi) ** 0.5,
-                )
-                for row in sorted(shown, key=lambda row: not row.ours)
-            ]
-            draw_labels(axis, labels, size_pt=6.5)
+            draw_labels(axis, _labels(rows, way), size_pt=6.5)
+
+
+def _labels(rows: list[Row], way: str) -> list[Label]:
+    """The names of all marks of a panel: ours as published, peers, the weights of a2f."""
+    published = [row for row in sorted(rows, key=lambda row: not row.ours) if row.published is not None]
+    labels = [
+        Label(
+            x=1000 * getattr(row, way),
+            y=row.published or 0,
+            text=row.name,
+            color=RED if row.ours else BLUE,
+            bold=row.ours,
+            mark_pt=2 * (POINTS_PER_K * row.parameters_k / math.pi) ** 0.5,
+        )
+        for row in published
+    ]
+    own = [row for row in rows if row.shipped is not None]
+    return labels + [
+        Label(x=1000 * getattr(row, way), y=row.shipped or 0, text=f"{row.name}, a2f", color=GREEN, mark_pt=OWN_PT + 1)
+        for row in own
+    ]
 
 
 def _panel(axis: Any, rows: list[Row], way: str) -> None:
@@ -134,12 +170,13 @@ def _panel(axis: Any, rows: list[Row], way: str) -> None:
         axis.scatter(times, [row.published for row in shown], s=sizes, color=color, label=label, zorder=3)
     own = [row for row in rows if row.shipped is not None]
     times = [1000 * getattr(row, way) for row in own]
-    axis.scatter(times, [row.shipped for row in own], marker="x", color=RED, label="weights of a2f", zorder=3)
+    how = {"markersize": OWN_PT, "color": GREEN, "markerfacecolor": "none", "label": "weights of a2f"}
+    axis.plot(times, [row.shipped for row in own], "D", zorder=3, **how)
     longest_ms = 1000 * max(row.exact for row in rows)
     axis.set(
         xscale="log",
         xlim=(60, max(1500, 1.5 * longest_ms)),
-        ylim=(31.6, 32.45),
+        ylim=(31.5, 32.45),
         xlabel=f"milliseconds, {WIDTH}x{HEIGHT} to 1280x720",
     )
     ticks = [75, 150, 300, 600, 1200, 2400]
@@ -158,31 +195,23 @@ def main() -> None:
     parser.add_argument(
         "--write", action="store_true", help="update docs/benchmarks/latency.md and .json, and the picture"
     )
-    parser.add_argument("--draw", action="store_true", help="draw the pictures anew from the JSON, and stop")
+    parser.add_argument("--draw", action="store_true", help="tables and pictures anew from the JSON, and stop")
     a = parser.parse_args()
     if a.draw:
         for after in KINDS:
-            draw(read_rows(after), after)
+            where, rows = read_rows(after)
+            write(rows, where, after)
         return
     rows = sorted(rows_of(a.threads, a.rounds), key=lambda row: row.exact)
-    head = ["network", "parameters, K", "Set5, published", "Set5, a2f ships", EXACT + ", ms", FAST + ", ms"]
-    lines = [head]
-    for row in rows:
-        psnr = [f"{value:.2f}" if value else "-" for value in (row.published, row.shipped)]
-        name = f"**{row.name}**" if row.ours else row.name
-        lines.append([name, str(row.parameters_k), *psnr, f"{1000 * row.exact:.0f}", f"{1000 * row.fast:.0f}"])
     import onnxruntime
 
     openvino = import_openvino()
 
     versions = f"onnxruntime {onnxruntime.__version__}, openvino {openvino.__version__[:8]}"
     where = f"{describe()}; {versions}; {a.threads} threads; medians of {2 * a.rounds} runs in turns."
-    text = f"{table(lines)}\n\n{where}"
-    print(text)
+    print(text_of(rows, where))
     if a.write:
-        write_json(PAGES / f"latency{suffix()}.json", where, rows)
-        draw(rows, suffix())
-        fill(PAGES / "latency.md", f"latency{suffix()}", text)
+        write(rows, where, suffix())
 
 
 if __name__ == "__main__":

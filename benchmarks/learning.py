@@ -143,7 +143,7 @@ def draw_learning(authors: dict[str, float]) -> None:
             axis.set(xscale="log", xlabel="LR pixels seen", title=f"A²F-SD x{scale}")
             axis.set_ylabel("PSNR-Y of 24 validation images, dB" if scale == 4 else "")
             axis.grid(color=FAINT, linewidth=0.4)
-            axis.legend(loc="upper left", fontsize=7)
+            axis.legend(loc="lower right", fontsize=7, frameon=True, framealpha=1, edgecolor="none")
 
 
 def draw_trainers(curves: list[Curve]) -> None:

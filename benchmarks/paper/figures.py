@@ -9,7 +9,7 @@ from a2f.evaluation.published import METHODS
 from a2f.evaluation.sets import Item, load_set
 from a2f.figures.cost import draw_cost
 from a2f.figures.crops import Scene, draw_crops, scene_of
-from a2f.figures.factors import Panel, draw_factors, panel_of
+from a2f.figures.factors import Panel, draw_factors, panel_of, rows_of
 from a2f.figures.network import draw_network
 from a2f.model.official import convert_official
 from a2f.sheets import Crop
@@ -60,13 +60,17 @@ def figure_2() -> None:
 
 def figure_3(official: Path) -> None:
     """The λ of the authors' checkpoints that are there, and of ours; they are kept as numbers too."""
-    panels = [panel_of(convert_official(path), whose="authors") for path in sorted(official.glob("*.pt"))]
-    if not panels:  # keep those that were drawn before
-        panels = [panel for panel in read_panels() if panel.title.endswith("authors")]
-    panels += [panel_of(read_weights(m.path), whose="ours") for m in shipped_models() if m.kind == "clean"]
+    panels = [panel_of(read_weights(m.path), whose="ours") for m in shipped_models() if m.kind == "clean"]
+    authors = [panel_of(convert_official(path), whose="authors") for path in sorted(official.glob("*.pt"))]
+    # without their files, keep those that were drawn before
+    panels += authors or [panel for panel in read_panels() if panel.title.endswith("authors")]
     for kind in KINDS:
         draw_factors(panels, output=IMAGES / f"figure3{kind}")
-    rounded = [{"title": p.title, "values": {k: [round(v, 4) for v in p.values[k]] for k in FACTORS}} for p in panels]
+    rounded = [
+        {"network": p.network, "title": p.title, "values": {k: [round(v, 4) for v in p.values[k]] for k in FACTORS}}
+        for row in rows_of(panels)
+        for p in row
+    ]
     FACTORS_KEPT.write_text(json.dumps(rounded, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 

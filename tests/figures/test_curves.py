@@ -158,7 +158,16 @@ def test_bicubic_is_a_line_of_its_own(run: Path, axes: list, tmp_path: Path) -> 
     assert [line.get_label() for line in axes[1].lines] == ["one", "two", "bicubic"]  # of the same images: once
     (other / "log.csv").write_text("step,loss,lr,psnr_y,bicubic\n10,0.2,1e-3,30,27\n")
     plot_runs({"one": run, "two": other}, output=tmp_path / "a.png")
-    assert [line.get_label() for line in axes[1].lines] == ["one", "two", "one, bicubic", "two, bicubic"]
+    labels = {line.get_label(): line for line in axes[1].lines}
+    assert list(labels) == ["one", "two", "bicubic of one", "bicubic of two"]
+    for name in ("one", "two"):
+        assert labels[f"bicubic of {name}"].get_color() == labels[name].get_color()
+        left, right = labels[f"bicubic of {name}"].get_xdata()
+        assert left < right  # a run with one evaluation too
+    third = shutil.copytree(run, run.parent / "three")
+    plot_runs({"one": run, "two": other, "three": third}, output=tmp_path / "a.png")
+    told = [line.get_label() for line in axes[1].lines]
+    assert told == ["one", "two", "three", "bicubic of one, three", "bicubic of two"]
 
 
 @pytest.mark.integration

@@ -12,7 +12,7 @@ from a2f.evaluation.published import METHODS, table_6
 from a2f.evaluation.sets import Item
 from a2f.figures.cost import draw_cost, points_of
 from a2f.figures.crops import draw_crops, scene_of
-from a2f.figures.factors import Panel, draw_factors, panel_of
+from a2f.figures.factors import Panel, block_ticks, draw_factors, panel_of, rows_of
 from a2f.figures.network import draw_network, shown_blocks
 from a2f.resize import imresize
 from a2f.variants import ablation_of, config_of
@@ -75,10 +75,26 @@ def test_figure_3_shows_the_factors_of_the_file(tmp_path: Path) -> None:
     assert panel.title == "A²F-SD ×4, ours"
     assert panel.values["att"][2] == float(weights.tensors["blocks.2.lambda_att"][0])
     path = tmp_path / "figure.svg"
-    draw_factors([panel, Panel(title="another", values=panel.values)], output=path)
+    draw_factors([panel, Panel(network="mine", title="another", values=panel.values)], output=path)
     assert {"A²F-SD ×4, ours", "another", "block"} <= set(texts(path))
     with pytest.raises(UsageError, match="give a model"):
         draw_factors([], output=path)
+
+
+def test_figure_3_has_a_row_for_each_network() -> None:
+    def panel(network: str, number: int) -> Panel:
+        return Panel(network=network, title=f"{network}{number}", values={})
+
+    few = [panel("s", 2), panel("s", 3), panel("sd", 2)]
+    assert rows_of(few) == [few]
+    many = [panel(network, n) for network in ("s", "sd") for n in (2, 3, 4)]
+    assert rows_of([many[0], *many[3:], *many[1:3]]) == [many[:3], many[3:]]
+    assert [len(row) for row in rows_of([panel("s", n) for n in range(6)])] == [4, 2]
+
+
+@pytest.mark.parametrize(("blocks", "ticks"), [(4, [1, 2, 3, 4]), (8, [*range(1, 9)]), (16, [1, 4, 8, 12, 16])])
+def test_ticks_of_blocks_begin_with_the_first_and_end_with_the_last(blocks: int, ticks: list[int]) -> None:
+    assert block_ticks(blocks) == ticks
 
 
 @pytest.mark.integration

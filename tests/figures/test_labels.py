@@ -66,6 +66,14 @@ def test_crowded_labels_cover_nothing(mark_pt: float) -> None:
     assert all(frame.holds(label) for label in boxes)
 
 
+@pytest.mark.integration
+def test_axes_use_the_width_of_the_figure() -> None:
+    frame = drawn([(5, 5)])[2]
+    width = 3.4 * 72
+    assert frame.right > 0.95 * width
+    assert frame.left < 0.12 * width
+
+
 def test_places_are_the_same_each_time() -> None:
     points = [(5, 5), (5.2, 5.1), (5.4, 5.3), (5.1, 5.8)]
     assert drawn(points)[0] == drawn(points)[0]

@@ -12,7 +12,8 @@ from a2f.figures.style import BLUE, FAINT, GREEN, PAGE_IN, RED, drawing, save
 from a2f.variants import SCALES
 
 LABEL_PT = 6.0
-HEIGHT_IN = 3.8
+HEIGHT_IN, CROWDED_IN = 3.8, 5.0  # the second for more than `CROWDED` points
+CROWDED = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,11 +24,12 @@ class MarkStyle:
     marker: str
     size: float
     label: str
+    filled: bool = True
 
 
 OTHERS = MarkStyle(color=BLUE, marker="o", size=4.0, label="other methods, as printed")
 AUTHORS = MarkStyle(color=RED, marker="*", size=8.0, label="A²F, as printed")
-MEASURED = MarkStyle(color=GREEN, marker="D", size=4.0, label="weights of this project, measured")
+MEASURED = MarkStyle(color=GREEN, marker="D", size=4.5, label="weights of this project, measured", filled=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +111,7 @@ def draw_cost(
         ImageWriteError: if the file cannot be written.
     """
     points = points_of(data, scale=scale, measured=measured)
-    with drawing(width_in=PAGE_IN, height_in=HEIGHT_IN) as figure:
+    with drawing(width_in=PAGE_IN, height_in=CROWDED_IN if len(points) > CROWDED else HEIGHT_IN) as figure:
         left, right = figure.subplots(1, 2, sharey=True)
         counted = [p for p in points if p.multi_adds_g is not None]
         _dots(left, points, [p.parameters_k for p in points], "parameters, thousands")
@@ -128,7 +130,8 @@ def _dots(axis: Any, points: Sequence[Point], x: Sequence[float], label: str) ->
     for kind in dict.fromkeys(p.kind for p in points):
         mine = [(value, p.psnr_y) for value, p in zip(x, points, strict=True) if p.kind is kind]
         across, up = zip(*mine, strict=True)
-        axis.plot(across, up, kind.marker, color=kind.color, markersize=kind.size, label=kind.label, zorder=3)
+        how = {"color": kind.color, "markersize": kind.size, "label": kind.label}
+        axis.plot(across, up, kind.marker, markerfacecolor=kind.color if kind.filled else "none", zorder=3, **how)
     axis.set(xscale="log", xlabel=label, xlim=(min(x) / 1.6, max(x) * 2.8))
     low, high = min(p.psnr_y for p in points), max(p.psnr_y for p in points)
     axis.set_ylim(low - 0.06 * (high - low), high + 0.08 * (high - low))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from a2f.errors import A2FError
+from a2f.figures.factors import block_ticks
 from a2f.figures.style import COLOURS, DASHES, FACTOR_LINES, FACTOR_NAMES, GREY, draw_grid, drawing, save
 from a2f.peers.files import network_in
 from a2f.training.log import read_log
@@ -134,26 +135,31 @@ def _draw_curves(axis: "Axes", name: str, runs: Sequence[Source]) -> list[str]:
 
 
 def _draw_bicubic(axis: "Axes", runs: Sequence[Source]) -> None:
-    """Draw the PSNR-Y of bicubic as a dotted line for each run whose log has it; one line if all are equal."""
-    last = {run.label: run.points("bicubic") for run in runs}
-    levels = {label: (steps, values[-1]) for label, (steps, values) in last.items() if values}
-    alike = len({level for _, level in levels.values()}) == 1
-    for label, (steps, level) in list(levels.items())[: 1 if alike else None]:
-        told = "bicubic" if alike else f"{label}, bicubic"
-        across = [steps[0], max(end for begun, _ in levels.values() for end in begun) if alike else steps[-1]]
-        axis.plot(across, [level, level], color=GREY, linewidth=1.0, linestyle=(0, (1, 1.5)), label=told)
+    """Draw the PSNR-Y of bicubic as a dotted line; runs with other validation images or scales get lines of their own.
+
+    A line for some of the runs has the colour of the first of them.
+    """
+    levels: dict[float, list[int]] = {}
+    for number, run in enumerate(runs):
+        _, values = run.points("bicubic")
+        if values:
+            levels.setdefault(values[-1], []).append(number)
+    for level, numbers in levels.items():
+        names = ", ".join(runs[number].label for number in numbers)
+        told, colour = (
+            ("bicubic", GREY) if len(levels) == 1 else (f"bicubic of {names}", COLOURS[numbers[0] % len(COLOURS)])
+        )
+        axis.axhline(level, color=colour, linewidth=1.0, linestyle=(0, (1, 1.5)), label=told)
 
 
 def _draw_factors(axis: "Axes", source: Source) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     for name, values in source.factors.items():
         colour, marker, dashes = FACTOR_LINES[name]
         how: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 3, "linestyle": dashes}
         axis.plot(range(1, len(values) + 1), values, label=FACTOR_NAMES[name], **how)
     axis.set(xlabel="block", ylabel="λ (Eq. 9)", title=source.label)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.set_xlim(0.5, len(next(iter(source.factors.values()))) + 0.5)
+    blocks = len(next(iter(source.factors.values())))
+    axis.set(xticks=block_ticks(blocks), xlim=(0.5, blocks + 0.5))
     draw_grid(axis)
     low, high = axis.get_ylim()
     axis.set_ylim(low, high + 0.15 * (high - low))  # space for the legend

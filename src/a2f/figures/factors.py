@@ -20,10 +20,12 @@ class Panel:
     """The panel of one network.
 
     Attributes:
-        title: title of the panel, e.g. "A²F-SD ×4, the authors'".
+        network: name of the network, e.g. "A²F-SD".
+        title: title of the panel, e.g. "A²F-SD ×4, authors".
         values: "res", "att", "x" -> λ of each block, in order (Eq. 9).
     """
 
+    network: str
     title: str
     values: dict[str, list[float]]
 
@@ -33,7 +35,7 @@ def panel_of(weights: Weights, *, whose: str) -> Panel:
 
     Args:
         weights: weights of a network with all three factors.
-        whose: origin of the weights, e.g. "the authors'".
+        whose: origin of the weights, e.g. "authors".
 
     Raises:
         WeightsError: for a network without all three factors.
@@ -42,14 +44,30 @@ def panel_of(weights: Weights, *, whose: str) -> Panel:
     if set(config.factors) != set(FACTORS) or not config.projection:
         raise WeightsError(f"{config.variant} x{config.scale} has not all factors: Figure 3 needs λ of res, att and x")
     name = METHODS.get(config.variant, config.variant)
-    return Panel(title=f"{name} ×{config.scale}, {whose}", values=lambdas(weights))
+    return Panel(network=name, title=f"{name} ×{config.scale}, {whose}", values=lambdas(weights))
+
+
+def rows_of(panels: Sequence[Panel]) -> list[list[Panel]]:
+    """Arrange panels: one row if it can hold all of them, otherwise a new row for each network."""
+    if len(panels) <= MAX_COLUMNS:
+        return [list(panels)]
+    rows = []
+    for network in dict.fromkeys(panel.network for panel in panels):
+        mine = [panel for panel in panels if panel.network == network]
+        rows += [mine[n : n + MAX_COLUMNS] for n in range(0, len(mine), MAX_COLUMNS)]
+    return rows
+
+
+def block_ticks(blocks: int) -> list[int]:
+    """The blocks with a number on the axis: all of a short network, else the first and each fourth."""
+    return list(range(1, blocks + 1)) if blocks <= 8 else [1, *range(4, blocks + 1, 4)]
 
 
 def draw_factors(panels: Sequence[Panel], *, output: Path) -> None:
     """Draw Figure 3.
 
     Args:
-        panels: from left to right, row by row.
+        panels: the panels of a network from left to right. More than four panels get a row for each network.
         output: .svg, .pdf or .png.
 
     Raises:
@@ -59,19 +77,18 @@ def draw_factors(panels: Sequence[Panel], *, output: Path) -> None:
     """
     if not panels:
         raise UsageError("Figure 3 needs a network: give a model or a weights file")
-    across = min(MAX_COLUMNS, len(panels)) if len(panels) != MAX_COLUMNS + 1 else 3
-    rows = -(-len(panels) // across)
-    with drawing(width_in=PAGE_IN, height_in=0.45 + PANEL_IN * rows) as figure:
-        axes = figure.subplots(rows, across, sharey=True, squeeze=False)
-        for panel, axis in zip(panels, axes.flat, strict=False):
-            _draw(axis, panel)
-        for axis in list(axes.flat)[len(panels) :]:
-            axis.set_axis_off()
-        for axis in axes[:, 0]:
-            axis.set_ylabel("λ")
-        for number in range(across):
-            last = max(n for n in range(len(panels)) if n % across == number)
-            axes.flat[last].set_xlabel("block")
+    rows = rows_of(panels)
+    across = max(len(row) for row in rows)
+    with drawing(width_in=PAGE_IN, height_in=0.45 + PANEL_IN * len(rows)) as figure:
+        axes = figure.subplots(len(rows), across, sharey=True, squeeze=False)
+        for row, places in zip(rows, axes, strict=True):
+            places[0].set_ylabel("λ")
+            for panel, axis in zip(row, places, strict=False):
+                _draw(axis, panel)
+            for axis in places[len(row) :]:
+                axis.set_axis_off()
+        for axis in axes[-1]:
+            axis.set_xlabel("block")
         figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
         save(figure, output)
 
@@ -88,9 +105,7 @@ def _draw(axis: Any, panel: Panel) -> None:
             markersize=3,
             label=FACTOR_NAMES[name],
         )
-    blocks = len(panel.values["res"])
-    step = 1 if blocks <= 8 else 2 if blocks <= 12 else 3
-    axis.set_xticks(range(1, blocks + 1, step))
+    axis.set_xticks(block_ticks(len(panel.values["res"])))
     axis.set_title(panel.title)
     axis.axhline(0, color=BLACK, linewidth=0.5)
     draw_grid(axis)

@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
-NEAR_PT, STEP_PT, RINGS = (
-    1.5,
-    5.0,
-    12,
-)  # smallest distance of a label from its mark, the distance between rings, and their number
-DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
-PASSES = 10
-LEADER_PT = 4.0  # labels farther than this from their mark get a thin leader line
+# The smallest distance of a label from its mark, the distance between rings of positions, and the number of rings
+NEAR_PT, STEP_PT, RINGS = 1.5, 4.0, 15
+DIRECTIONS = (
+    *((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)),
+    *((1, 0.5), (-1, 0.5), (1, -0.5), (-1, -0.5)),
+)
+PASSES, SHUFFLES = 10, 12  # of a search; searches in random order
+PLACES = 60  # positions of a label that are tried, the cheapest
+LEADER_GAP_PT = 1.0  # between a leader line and its label
+LEADER_PT = 3.0  # labels farther than this from their mark get a thin leader line
 OUTSIDE, OVER_LABEL, OVER_POINT, CROSSED, AWAY = 1000.0, 400.0, 400.0, 150.0, 1.0  # costs of a position
 MARK_PT = 7.0
 
@@ -100,7 +103,7 @@ def draw_labels(axis: Any, labels: Sequence[Label], *, size_pt: float) -> list[B
     """
     figure = axis.figure
     for _ in range(2):  # the first layout pass does not know the widths of the tick labels
-        figure.canvas.draw()
+        figure.draw_without_rendering()
     figure.set_layout_engine("none")
     scale = figure.dpi / 72
     texts = [_text(axis, label, size_pt) for label in labels]
@@ -110,17 +113,15 @@ def draw_labels(axis: Any, labels: Sequence[Label], *, size_pt: float) -> list[B
     marks = [Box(left=x - h, bottom=y - h, right=x + h, top=y + h) for (x, y), h in zip(points, halves, strict=True)]
     whole = axis.get_window_extent()
     frame = Box(left=whole.x0, bottom=whole.y0, right=whole.x1, top=whole.y1)
-    places = [
-        _places(x, y, s.width, s.height, scale, label.mark_pt / 2)
+    shapes = [
+        _boxes(x, y, s.width, s.height, scale, label.mark_pt / 2)
         for (x, y), s, label in zip(points, sizes, labels, strict=True)
     ]
-    scene = _Scene(
-        points=[(float(x), float(y)) for x, y in points], marks=marks, places=places, frame=frame, scale=scale
-    )
-    boxes = scene.arranged()
-    for text, box, mark in zip(texts, boxes, marks, strict=True):
-        _put(axis, text, box, _leader(box, mark, scale))
-    return boxes
+    places = [_places(n, boxes, marks, frame, scale) for n, boxes in enumerate(shapes)]
+    chosen = arranged(places, [(float(x), float(y)) for x, y in points])
+    for text, place in zip(texts, chosen, strict=True):
+        _put(axis, text, place.box, place.leader, gap=LEADER_GAP_PT * scale)
+    return [place.box for place in chosen]
 
 
 def _text(axis: Any, label: Label, size_pt: float) -> Any:
@@ -130,7 +131,38 @@ def _text(axis: Any, label: Label, size_pt: float) -> Any:
     return text
 
 
-def _places(x: float, y: float, width: float, height: float, scale: float, radius_pt: float) -> list[tuple[Box, float]]:
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A position of a label.
+
+    Attributes:
+        box: the label.
+        wide: the label with a margin.
+        leader: the line from the mark to the label, if the label is not beside the mark.
+        cost: cost of the position without other labels: distance, the frame, marks below the label and the leader.
+    """
+
+    box: Box
+    wide: Box
+    leader: Line | None
+    cost: float
+
+    def against(self, other: "Place") -> float:
+        """The cost of this position beside another label."""
+        cost = 0.0
+        overlap = self.wide.overlap(other.box)
+        if overlap > 0:
+            cost += OVER_LABEL * (1 + overlap)
+        if self.leader is not None and other.box.crossed_by(self.leader):
+            cost += CROSSED
+        if other.leader is not None and self.box.crossed_by(other.leader):
+            cost += CROSSED
+        if self.leader is not None and other.leader is not None and meet(self.leader, other.leader):
+            cost += CROSSED
+        return cost
+
+
+def _boxes(x: float, y: float, width: float, height: float, scale: float, radius_pt: float) -> list[tuple[Box, float]]:
     """Candidate boxes around a point, and their distance from it in points."""
     found = []
     for ring in range(RINGS):
@@ -143,58 +175,56 @@ def _places(x: float, y: float, width: float, height: float, scale: float, radiu
     return found
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Scene:
-    """All data for the cost of label positions; a position is a box and its distance from its point."""
-
-    points: list[tuple[float, float]]
-    marks: list[Box]
-    places: list[list[tuple[Box, float]]]
-    frame: Box
-    scale: float
-
-    def arranged(self) -> list[Box]:
-        """The best arrangement of several searches with different orders of the labels."""
-        every = range(len(self.points))
-        orders = [
-            list(every),
-            sorted(every, key=lambda n: self.points[n][1]),
-            sorted(every, key=lambda n: -self.points[n][1]),
-            sorted(every, key=lambda n: self.points[n][0]),
-            sorted(every, key=lambda n: -self.points[n][0]),
-        ]
-        found = [self._search(order) for order in orders]
-        return min(found, key=lambda result: result[0])[1]
-
-    def _search(self, order: list[int]) -> tuple[float, list[Box]]:
-        """Search an arrangement; return its cost and its boxes."""
-        chosen: list[tuple[Box, float] | None] = [None] * len(order)
-        costs = [0.0] * len(order)
-        for _ in range(PASSES):
-            before = list(chosen)
-            for n in order:
-                others = [(place[0], m) for m, place in enumerate(chosen) if m != n and place is not None]
-                costs[n], _, chosen[n] = min(
-                    (self._cost(n, place, others), k, place) for k, place in enumerate(self.places[n])
-                )
-            if chosen == before:
-                break
-        return sum(costs), [place[0] for place in chosen if place is not None]
-
-    def _cost(self, n: int, place: tuple[Box, float], others: list[tuple[Box, int]]) -> float:
-        """The cost of a position; covering something costs more than any distance."""
-        box, away = place
-        wide = box.wider(self.scale)
-        cost = AWAY * away + (0 if self.frame.holds(wide) else OUTSIDE)
-        cost += sum(OVER_LABEL * (1 + wide.overlap(other)) for other, _ in others if wide.overlap(other) > 0)
-        cost += sum(OVER_POINT * (1 + wide.overlap(mark)) for mark in self.marks if wide.overlap(mark) > 0)
-        line = _leader(box, self.marks[n], self.scale)
+def _places(n: int, boxes: Sequence[tuple[Box, float]], marks: Sequence[Box], frame: Box, scale: float) -> list[Place]:
+    """The cheapest positions of label n, given the marks and the frame."""
+    places = []
+    for box, away in boxes:
+        wide, line = box.wider(scale), _leader(box, marks[n], scale)
+        cost = AWAY * away + (0 if frame.holds(wide) else OUTSIDE)
+        cost += sum(OVER_POINT * (1 + wide.overlap(mark)) for mark in marks if wide.overlap(mark) > 0)
         if line is not None:
-            cost += sum(CROSSED for other, _ in others if other.crossed_by(line))
-            cost += sum(CROSSED for m, mark in enumerate(self.marks) if m != n and mark.crossed_by(line))
-        leaders = [_leader(other, self.marks[m], self.scale) for other, m in others]
-        cost += sum(CROSSED for other in leaders if other is not None and box.crossed_by(other))
-        return cost + sum(CROSSED for other in leaders if line is not None and other is not None and meet(line, other))
+            cost += sum(CROSSED for m, mark in enumerate(marks) if m != n and mark.crossed_by(line))
+        places.append(Place(box=box, wide=wide, leader=line, cost=cost))
+    return sorted(places, key=lambda place: place.cost)[:PLACES]
+
+
+def arranged(places: Sequence[Sequence[Place]], points: Sequence[tuple[float, float]]) -> list[Place]:
+    """The cheapest arrangement of several searches with different orders of the labels.
+
+    Args:
+        places: possible positions of each label.
+        points: position of the point of each label, pixels.
+    """
+    every = range(len(points))
+    orders = [
+        list(every),
+        sorted(every, key=lambda n: points[n][1]),
+        sorted(every, key=lambda n: -points[n][1]),
+        sorted(every, key=lambda n: points[n][0]),
+        sorted(every, key=lambda n: -points[n][0]),
+    ]
+    shuffled = Random(0)
+    orders += [shuffled.sample(every, len(points)) for _ in range(SHUFFLES)]
+    found = [_search(places, order) for order in orders]
+    return min(found, key=lambda result: result[0])[1]
+
+
+def _search(places: Sequence[Sequence[Place]], order: Sequence[int]) -> tuple[float, list[Place]]:
+    """Place the labels one after the other, repeatedly; return the cost of the result and its positions."""
+    chosen: list[Place | None] = [None] * len(order)
+    costs = [0.0] * len(order)
+    for _ in range(PASSES):
+        before = list(chosen)
+        for n in order:
+            others = [place for m, place in enumerate(chosen) if m != n and place is not None]
+            costs[n], _, chosen[n] = min((_cost(place, others), k, place) for k, place in enumerate(places[n]))
+        if chosen == before:
+            break
+    return sum(costs), [place for place in chosen if place is not None]
+
+
+def _cost(place: Place, others: Sequence[Place]) -> float:
+    return place.cost + sum(place.against(other) for other in others)
 
 
 def meet(one: Line, other: Line) -> bool:
@@ -216,13 +246,20 @@ def _leader(box: Box, mark: Box, scale: float) -> Line | None:
     return ((x, y), near) if away > LEADER_PT * scale else None
 
 
-def _put(axis: Any, text: Any, box: Box, line: Line | None) -> None:
-    """Move a text into its box, and draw its leader line if there is one."""
+def _before(line: Line, gap: float) -> tuple[float, float]:
+    """The point of a line at a distance before its end."""
+    (x0, y0), (x1, y1) = line
+    share = 1 - gap / ((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5
+    return x0 + share * (x1 - x0), y0 + share * (y1 - y0)
+
+
+def _put(axis: Any, text: Any, box: Box, line: Line | None, *, gap: float) -> None:
+    """Move a text into its box, and draw its leader line, if there is one, up to a gap before the text."""
     back = axis.transData.inverted()
     text.set_position(back.transform((box.left, box.bottom)))
     text.set_verticalalignment("baseline")
     drawn = text.get_window_extent()
     text.set_position(back.transform((box.left, box.bottom + box.bottom - drawn.y0)))
     if line is not None:
-        ends = back.transform(line)
+        ends = back.transform((line[0], _before(line, gap)))
         axis.plot(ends[:, 0], ends[:, 1], color=text.get_color(), linewidth=0.4, zorder=1)

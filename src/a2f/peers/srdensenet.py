@@ -11,8 +11,8 @@ network has 128 channels after the first layer and after each block, and a bottl
 Table 6 prints 2015K and 389.9 G. Both are consistent if the transposed convolutions are counted twice for each input
 pixel: then all layers before them have 833K or 834K weights; here they have 960K. Several layouts have that number: 256
 channels after the first layer and 16 from block to block; or 56 and 32, or 16 and 48, if the bottleneck reads the first
-layer too. The figures do not decide between them, and the text supports none. So the printed figures are not reproduced:
-this network has 6 % more weights and 2 % more Multi-Adds.
+layer too. The figures do not decide between them, and the text supports none. So the printed figures are not
+reproduced: this network has 6 % more weights and 2 % more Multi-Adds.
 """
 
 import torch
