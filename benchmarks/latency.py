@@ -6,10 +6,10 @@
 The time does not depend on the weights, so `--draw` takes the PSNR of the weights that are shipped now.
 
 320x180 to 1280x720 at x4. Each network runs in onnxruntime fp32, as the same kind of file, and in OpenVINO at its
-quickest: 8-bit integers for the networks that are calibrated for them, ours; bfloat16 for the others, or fp32 on CPUs
-without it, which have a table and a picture of their own. All take turns, as in
-`benchmarks.engine`. Weights do not matter for the time; the PSNR is the published one, of weights trained on DIV2K, and
-for the networks that a2f ships also that of its own weights.
+quickest: the fast mode for our networks (8-bit integers, or bfloat16 on CPUs with AMX); bfloat16 for the others, or
+fp32 on CPUs without it. CPUs with AMX and CPUs without bfloat16 have tables and pictures of their own. All take turns,
+as in `benchmarks.engine`. Weights do not matter for the time. The PSNR is the published one, of weights trained on
+DIV2K, and for the networks that a2f ships also that of its own weights.
 """
 
 import argparse
@@ -30,17 +30,16 @@ from a2f.figures.labels import Label, draw_labels
 from a2f.figures.style import BLUE, FAINT, GREEN, GREY, RED
 from a2f.peers.files import open_network
 from a2f.peers.onnx_file import export_network
-from a2f.runtime.openvino import computes, import_openvino, openvino_core
+from a2f.runtime.openvino import computes, has_amx, import_openvino, openvino_core
 from a2f.variants import VARIANTS
 from a2f.weights import shipped_models
 from benchmarks import peers
 from benchmarks.engine import HEIGHT, SCALE, WIDTH, Run, an_image, measure, onnxruntime_run, timed, weights_of
-from benchmarks.machine import describe, suffix
+from benchmarks.machine import KINDS, describe, engine_suffix
 from benchmarks.markdown import ROOT, fill, table, write_json
 from benchmarks.pictures import picture
 
 PAGES = ROOT / "docs" / "benchmarks"
-KINDS = ("", "_without_bfloat16")  # of CPUs
 SIZES_K = (150, 500, 1400)  # parameters of the dots in the key, thousands
 POINTS_PER_K = 0.12  # area of a dot, square points
 OWN_PT = 4.5  # size of the mark of the weights of a2f
@@ -84,7 +83,10 @@ def rows_of(threads: int, rounds: int) -> list[Row]:
         )
         rows.append(row)
         runs[row.name + EXACT] = onnxruntime_run(export_onnx(weights), x, threads)
-        runs[row.name + FAST] = openvino_run(export_onnx(weights, ranges=ranges_of(weights)), x, "f32", threads)
+        if has_amx():
+            runs[row.name + FAST] = openvino_run(export_onnx(weights), x, "bf16", threads)
+        else:
+            runs[row.name + FAST] = openvino_run(export_onnx(weights, ranges=ranges_of(weights)), x, "f32", threads)
     for peer in peers.PEERS_AT_X4:
         blob = export_network(open_network(peer.network, scale=SCALE), lr_size=(WIDTH, HEIGHT))
         rows.append(Row(peer.name, ours=False, parameters_k=peer.parameters_k, published=peer.set5, shipped=None))
@@ -95,7 +97,7 @@ def rows_of(threads: int, rounds: int) -> list[Row]:
 
 
 def read_rows(after: str) -> tuple[str, list[Row]]:
-    """What was measured on CPUs of a kind (`suffix`): the machine, and the rows with the PSNR of shipped weights."""
+    """The machine and the rows of a kind of CPU (`engine_suffix`), with the PSNR of the shipped weights."""
     kept = json.loads((PAGES / f"latency{after}.json").read_text(encoding="utf-8"))
     rows = [Row(**row) for row in kept["rows"]]
     return kept["machine"], [replace(row, shipped=shipped_psnr(row.name)) for row in rows]
@@ -126,8 +128,8 @@ def write(rows: list[Row], where: str, after: str) -> None:
 
 def draw(rows: list[Row], after: str) -> None:
     """Both engines, one panel each: ours in one colour, peers in another; the area of a dot is the parameters."""
-    peers_way = "fp32" if after else "bfloat16"
-    titles = ("exact: onnxruntime, fp32", f"quickest: OpenVINO, ours int8, peers {peers_way}")
+    ways = {"": "ours int8, peers bfloat16", "_amx": "bfloat16", "_without_bfloat16": "ours int8, peers fp32"}
+    titles = ("exact: onnxruntime, fp32", f"quickest: OpenVINO, {ways[after]}")
     with picture(f"latency{after}", height_in=4.0) as figure:
         panels = figure.subplots(1, 2, sharey=True)
         for axis, way, title in zip(panels, ("exact", "fast"), titles, strict=True):
@@ -172,16 +174,17 @@ def _panel(axis: Any, rows: list[Row], way: str) -> None:
     times = [1000 * getattr(row, way) for row in own]
     how = {"markersize": OWN_PT, "color": GREEN, "markerfacecolor": "none", "label": "weights of a2f"}
     axis.plot(times, [row.shipped for row in own], "D", zorder=3, **how)
-    longest_ms = 1000 * max(row.exact for row in rows)
+    shortest_ms, longest_ms = 1000 * min(row.fast for row in rows), 1000 * max(row.exact for row in rows)
     axis.set(
         xscale="log",
-        xlim=(60, max(1500, 1.5 * longest_ms)),
+        xlim=(min(60, 0.75 * shortest_ms), max(1500, 1.5 * longest_ms)),
         ylim=(31.5, 32.45),
         xlabel=f"milliseconds, {WIDTH}x{HEIGHT} to 1280x720",
     )
-    ticks = [75, 150, 300, 600, 1200, 2400]
-    axis.set_xticks([tick for tick in ticks if tick < axis.get_xlim()[1]], minor=False)
-    axis.xaxis.set_major_formatter("{x:.0f}")
+    shortest_ms, longest_ms = axis.get_xlim()
+    ticks = [37.5, 75, 150, 300, 600, 1200, 2400]
+    axis.set_xticks([tick for tick in ticks if shortest_ms < tick < longest_ms], minor=False)
+    axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_minor_locator(NullLocator())
     axis.grid(color=FAINT, linewidth=0.4)
     axis.set_axisbelow(True)
@@ -211,7 +214,7 @@ def main() -> None:
     where = f"{describe()}; {versions}; {a.threads} threads; medians of {2 * a.rounds} runs in turns."
     print(text_of(rows, where))
     if a.write:
-        write(rows, where, suffix())
+        write(rows, where, engine_suffix())
 
 
 if __name__ == "__main__":

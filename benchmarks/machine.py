@@ -4,12 +4,19 @@ import os
 import platform
 from pathlib import Path
 
-from a2f.runtime.openvino import computes
+from a2f.runtime.openvino import computes, has_amx
+
+KINDS = ("", "_amx", "_without_bfloat16")  # of CPUs, see `engine_suffix`
 
 
 def suffix() -> str:
     """Of the places and files with the figures of a CPU: those without bfloat16 have places of their own."""
     return "" if computes("bfloat16") else "_without_bfloat16"
+
+
+def engine_suffix() -> str:
+    """Suffix of places and files with figures of the fast mode, which differs between the kinds of CPUs."""
+    return "_amx" if has_amx() else suffix()
 
 
 def describe() -> str:

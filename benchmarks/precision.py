@@ -4,7 +4,7 @@
     python -m benchmarks.precision --draw    the pictures anew, from what was measured before
 
 The time is that of 320x180 to 1280x720, all modes in turns; the loss is the PSNR-Y of onnxruntime fp32 less that of the
-mode, on Set5 and B100 (folders as for `benchmarks.quality`). CPUs without bfloat16 leave that out and have a table of
+mode, on Set5 and B100 (folders as for `benchmarks.quality`). CPUs with AMX and CPUs without bfloat16 have tables of
 their own.
 """
 
@@ -15,26 +15,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from a2f.figures.style import BLACK, BLUE, FAINT, GREEN, GREY, ORANGE, PURPLE, RED
+from a2f.figures.labels import Label, draw_labels
+from a2f.figures.style import BLACK, BLUE, FAINT, GREEN, GREY, RED
 from a2f.runtime import load_engine
 from a2f.runtime.openvino import computes
 from a2f.runtime.options import EngineName
 from a2f.weights import read_weights, shipped_models
 from benchmarks.engine import SCALE, an_image, measure, timed
-from benchmarks.machine import describe, suffix
+from benchmarks.machine import KINDS, describe, engine_suffix
 from benchmarks.markdown import ROOT, fill, table, write_json
 from benchmarks.pictures import picture
 from benchmarks.quality import score
 
 PAGES = ROOT / "docs" / "benchmarks"
-KINDS = ("", "_without_bfloat16")  # of CPUs
 SETS = ("Set5", "B100")
 MAX_DB = 0.01  # that `--dtype fast` may lose
-COLORS = (BLUE, ORANGE, GREEN, RED, PURPLE, BLACK)
-STYLES: dict[str, dict[str, Any]] = {
-    "Set5": {"marker": "o", "markersize": 9, "fillstyle": "none", "markeredgewidth": 1.2, "linestyle": "none"},
-    "B100": {"marker": "s", "markersize": 4, "linestyle": "none"},
-}
+COLORS = {"openvino bfloat16": BLUE, "openvino int8": RED, "torch bfloat16": GREEN}  # of modes
+MARK_PT = 5.0
 MODES = (
     ("onnxruntime", "float32"),
     ("openvino", "float32"),
@@ -79,39 +76,53 @@ def rows_of(data: Path, threads: int, rounds: int) -> list[Row]:
 
 
 def read_rows(after: str) -> list[Row]:
-    """What was measured on CPUs of a kind (`suffix`)."""
+    """What was measured on CPUs of a kind (`engine_suffix`)."""
     kept = json.loads((PAGES / f"precision{after}.json").read_text(encoding="utf-8"))
     return [Row(**row) for row in kept["rows"]]
 
 
 def draw(rows: list[Row], after: str) -> None:
-    """Loss over time; one colour a mode, a ring for Set5 and a square for B100, which shows in the ring."""
+    """Loss over time, a panel for each set and a colour for each mode, without float32, which loses nothing."""
+    if len({row.model for row in rows}) == 1:  # the table shows it better
+        return
+    shown = [row for row in rows if not row.mode.endswith("float32")]
     with picture(f"precision{after}", height_in=3.6) as figure:
-        axis = figure.subplots()
-        modes = list(dict.fromkeys((row.model, row.mode) for row in rows))
-        for number, key in enumerate(modes):
-            color = COLORS[number % len(COLORS)]
-            axis.plot([], [], "s", color=color, label=", ".join(key))
-            for row in (row for row in rows if (row.model, row.mode) == key):
-                for data, style in STYLES.items():
-                    axis.plot(1000 * row.seconds, row.loss[data], color=color, **style)
-        for data, style in STYLES.items():
-            axis.plot([], [], color=GREY, label=data, **style)
-        axis.axhline(0, color=BLACK, linewidth=0.6)
-        axis.axhline(MAX_DB, color=GREY, linestyle="--", linewidth=0.8)
-        axis.annotate(
-            f"{MAX_DB:g} dB: the most that --dtype fast may lose",
-            (0.01, MAX_DB),
-            xycoords=axis.get_yaxis_transform(),
-            xytext=(0, 3),
-            textcoords="offset points",
-            color=GREY,
-        )
-        axis.set(xlabel="milliseconds, 320x180 to 1280x720", ylabel="PSNR-Y lost, dB", xlim=(0, None))
-        axis.margins(x=0.1, y=0.15)
-        axis.grid(color=FAINT, linewidth=0.4)
-        axis.set_axisbelow(True)
-        figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper")
+        panels = figure.subplots(1, len(SETS), sharey=True)
+        for axis, data in zip(panels, SETS, strict=True):
+            _panel(axis, shown, data)
+        panels[0].set_ylabel("PSNR-Y lost, dB")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(MODES))
+        for axis, data in zip(panels, SETS, strict=True):
+            labels = [
+                Label(
+                    x=1000 * row.seconds,
+                    y=row.loss[data],
+                    text=row.model.removesuffix(f" x{SCALE}"),
+                    color=COLORS[row.mode],
+                    mark_pt=MARK_PT,
+                )
+                for row in shown
+            ]
+            draw_labels(axis, labels, size_pt=6.5)
+
+
+def _panel(axis: Any, rows: list[Row], data: str) -> None:
+    for mode, color in COLORS.items():
+        times = [1000 * row.seconds for row in rows if row.mode == mode]
+        if times:
+            loss = [row.loss[data] for row in rows if row.mode == mode]
+            axis.plot(times, loss, "o", markersize=MARK_PT, color=color, label=mode)
+    axis.axhline(0, color=BLACK, linewidth=0.6)
+    axis.axhline(MAX_DB, color=GREY, linestyle="--", linewidth=0.8)
+    slowest_ms = max(1000 * row.seconds for row in rows)
+    axis.set(
+        title=data,
+        xlabel="milliseconds, 320x180 to 1280x720",
+        xlim=(0, 1.35 * slowest_ms),
+        ylim=(-0.001, 1.25 * max(MAX_DB, *(max(row.loss.values()) for row in rows))),
+    )
+    axis.grid(color=FAINT, linewidth=0.4)
+    axis.set_axisbelow(True)
 
 
 def main() -> None:
@@ -127,7 +138,8 @@ def main() -> None:
     a = parser.parse_args()
     if a.draw:
         for after in KINDS:
-            draw(read_rows(after), after)
+            if (PAGES / f"precision{after}.json").exists():
+                draw(read_rows(after), after)
         return
     rows = rows_of(a.data, a.threads, a.rounds)
     lines = [["model", "mode", "ms", *(f"lost on {name}, dB" for name in SETS)]]
@@ -136,9 +148,9 @@ def main() -> None:
     text = f"{table(lines)}\n\n{describe()}; {a.threads} threads; medians of {2 * a.rounds} runs in turns."
     print(text)
     if a.write:
-        write_json(PAGES / f"precision{suffix()}.json", text.splitlines()[-1], rows)
-        draw(rows, suffix())
-        fill(PAGES / "precision.md", f"precision{suffix()}", text)
+        write_json(PAGES / f"precision{engine_suffix()}.json", text.splitlines()[-1], rows)
+        draw(rows, engine_suffix())
+        fill(PAGES / "precision.md", f"precision{engine_suffix()}", text)
 
 
 if __name__ == "__main__":

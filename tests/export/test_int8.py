@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from a2f.export.session import make_session
 from a2f.imageio import read_image
 from a2f.runtime import load_engine
 from a2f.runtime.opening import settle_fast
-from a2f.runtime.openvino import openvino_core
+from a2f.runtime.openvino import has_amx, openvino_core
 from a2f.runtime.options import EngineOptions
 from a2f.weights import Weights, find_shipped, read_weights, shipped_models
 
@@ -152,13 +153,48 @@ def test_ranges_decide(plain, photo) -> None:
     assert np.abs(broken - load_engine(plain)(photo)).mean() > 0.005
 
 
-def test_without_ranges_int8_is_refused_and_fast_is_something_else(plain) -> None:
+def test_without_ranges_int8_is_refused(plain) -> None:
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
     with pytest.raises(EngineError, match="a2f calibrate"):
         load_engine(plain, engine="openvino", dtype="int8")
-    options, note = settle_fast(EngineOptions(dtype="fast"), plain)
-    assert options.dtype in ("bfloat16", "float32")
-    assert note
+
+
+@pytest.mark.parametrize(
+    ("cpu", "calibrated", "dtype", "note"),
+    [
+        ({"int8", "bfloat16", "amx"}, True, "bfloat16", ""),
+        ({"int8", "bfloat16", "amx"}, False, "bfloat16", ""),
+        ({"int8", "bfloat16"}, True, "int8", ""),
+        ({"int8", "bfloat16"}, False, "bfloat16", "has no ranges for int8"),
+        ({"int8"}, True, "int8", ""),
+        ({"int8"}, False, "float32", "the weights no ranges for int8"),
+        ({"bfloat16"}, True, "bfloat16", ""),
+        (set(), True, "float32", "neither int8 nor bfloat16"),
+    ],
+)
+def test_fast_is_the_fastest_mode_of_the_cpu(cpu, calibrated, dtype, note, plain, monkeypatch) -> None:
+    monkeypatch.setattr("a2f.runtime.opening.computes", lambda asked: asked in cpu)
+    monkeypatch.setattr("a2f.runtime.opening.has_amx", lambda: "amx" in cpu)
+    weights = with_ranges(plain, (Range(x=(1.5,), hidden=(2.5,)),) * 8) if calibrated else plain
+    options, told = settle_fast(EngineOptions(dtype="fast"), weights)
+    assert options.dtype == dtype
+    assert options.engine == ("onnxruntime" if dtype == "float32" else "openvino")
+    assert note in told
+    assert bool(note) == bool(told)
+
+
+@pytest.mark.parametrize(("flags", "expected"), [("flags : avx2 amx_bf16 amx_tile", True), ("flags : avx2", False)])
+def test_amx_is_read_from_the_flags_of_the_cpu(flags: str, expected: bool, monkeypatch) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda path, encoding: flags)
+    assert has_amx.__wrapped__() is expected
+
+
+def test_without_flags_there_is_no_amx(monkeypatch) -> None:
+    def missing(path: Path, encoding: str) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", missing)
+    assert has_amx.__wrapped__() is False
 
 
 def test_fast_without_openvino_says_so_and_computes_exactly(plain, photo, monkeypatch) -> None:

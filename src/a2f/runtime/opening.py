@@ -6,11 +6,11 @@ import weakref
 from dataclasses import replace
 
 from a2f.errors import EngineError, Hint
-from a2f.export.int8 import ranges_of
+from a2f.export.int8 import METADATA_KEY
 from a2f.machine import usable_cores
 from a2f.runtime.engine import A2FEngine, Engine, PlainEngine
 from a2f.runtime.memory import Memory
-from a2f.runtime.openvino import computes
+from a2f.runtime.openvino import computes, has_amx
 from a2f.runtime.options import FAST, EngineName, EngineOptions
 from a2f.runtime.plan import Gates
 from a2f.weights import Weights
@@ -82,7 +82,8 @@ def open_engine(weights: Weights, options: EngineOptions, memory: Memory) -> A2F
 def settle_fast(options: EngineOptions, weights: Weights) -> tuple[EngineOptions, str]:
     """Replace the fast mode by the fastest mode of this machine whose loss was measured.
 
-    This is 8-bit integers or bfloat16 with OpenVINO if the weights and the CPU support it, otherwise exact computation.
+    This is bfloat16 with OpenVINO on a CPU with AMX, otherwise 8-bit integers or bfloat16 if the weights and the CPU
+    support it, otherwise exact computation.
 
     Args:
         options: options with or without the fast mode.
@@ -98,10 +99,12 @@ def settle_fast(options: EngineOptions, weights: Weights) -> tuple[EngineOptions
         int8, bfloat16 = computes("int8"), computes("bfloat16")
     except ImportError:
         return exact, "fast mode needs the extra openvino (pip install 'a2f[openvino]'): computing exactly instead"
-    if int8 and ranges_of(weights) is not None:
+    if bfloat16 and has_amx():
+        return replace(options, engine="openvino", dtype="bfloat16"), ""
+    if int8 and METADATA_KEY in weights.metadata:
         return replace(options, engine="openvino", dtype="int8"), ""
     if bfloat16:
-        note = "" if ranges_of(weights) else f"{weights.label} has no ranges for int8 (a2f calibrate): bfloat16 instead"
+        note = f"{weights.label} has no ranges for int8 (a2f calibrate): bfloat16 instead" if int8 else ""
         return replace(options, engine="openvino", dtype="bfloat16"), note
     missing = "neither int8 nor bfloat16" if not int8 else "no bfloat16, and the weights no ranges for int8"
     return exact, f"this CPU has {missing}: computing exactly instead"
