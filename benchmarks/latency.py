@@ -1,13 +1,13 @@
-"""Latency against PSNR, ours and published peers, side by side in one run: the paper's Figure 1 in our time.
+"""Latency and PSNR of our networks and of published peers, measured in one run, like the paper's Figure 1.
 
     python -m benchmarks.latency [--threads 2] [--rounds 3] [--write]
-    python -m benchmarks.latency --draw      the pictures anew, from what was measured before
+    python -m benchmarks.latency --draw      draw the pictures from the stored measurements
 
-320x180 to 1280x720 at x4. Each network runs in onnxruntime fp32, as the same kind of file, and in OpenVINO at its
-quickest: 8-bit integers for the networks that are calibrated for them, ours; bfloat16 for the others, or fp32 on CPUs
-without it, which have a table and a picture of their own. All take turns, as in
-`benchmarks.engine`. Weights do not matter for the time; the PSNR is the published one, of weights trained on DIV2K, and
-for the networks that a2f ships also that of its own weights.
+The size is 320x180 to 1280x720 at x4. Each network runs in onnxruntime fp32 and in its fastest OpenVINO precision:
+8-bit integers for our networks, which are calibrated; bfloat16 for the others. CPUs without bfloat16 use fp32, and
+their figures go into a separate table and picture. All networks take turns, as in `benchmarks.engine`. The weights do
+not change the time. The PSNR is the published one, of weights trained on DIV2K, and also the PSNR of the shipped
+weights.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from benchmarks.markdown import ROOT, fill, table, write_json
 from benchmarks.pictures import picture
 
 PAGES = ROOT / "docs" / "benchmarks"
-KINDS = ("", "_without_bfloat16")  # of CPUs
+KINDS = ("", "_without_bfloat16")  # suffixes for kinds of CPUs
 SIZES_K = (150, 500, 1400)  # parameters of the dots in the key, thousands
 POINTS_PER_K = 0.12  # area of a dot, square points
 EXACT, FAST = "onnxruntime fp32", "openvino, its quickest"
@@ -46,7 +46,7 @@ EXACT, FAST = "onnxruntime fp32", "openvino, its quickest"
 
 @dataclass(frozen=True)
 class Row:
-    """One network: what it costs, and its PSNR-Y on Set5 at x4, dB."""
+    """The cost of a network, and its PSNR-Y on Set5 at x4, dB."""
 
     name: str
     ours: bool
@@ -54,11 +54,11 @@ class Row:
     published: float | None
     shipped: float | None
     exact: float = 0.0  # median seconds in onnxruntime, fp32
-    fast: float = 0.0  # in OpenVINO
+    fast: float = 0.0  # median seconds in OpenVINO
 
 
 def openvino_run(blob: bytes, x: NDArray[np.float32], precision: str, threads: int) -> Run:
-    """A file in OpenVINO."""
+    """Open an ONNX file in OpenVINO, to run it on x."""
     core = openvino_core()
     options = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
     request = core.compile_model(core.read_model(blob), "CPU", options).create_infer_request()
@@ -66,7 +66,7 @@ def openvino_run(blob: bytes, x: NDArray[np.float32], precision: str, threads: i
 
 
 def rows_of(threads: int, rounds: int) -> list[Row]:
-    """All networks, timed in turns."""
+    """Time all networks in turns."""
     x = np.ascontiguousarray(an_image().transpose(2, 0, 1)[None])
     rows: list[Row] = []
     runs: dict[str, Run] = {}
@@ -92,13 +92,13 @@ def rows_of(threads: int, rounds: int) -> list[Row]:
 
 
 def read_rows(after: str) -> list[Row]:
-    """What was measured on CPUs of a kind (`suffix`)."""
+    """Read the stored rows of a kind of CPU (`suffix`)."""
     kept = json.loads((PAGES / f"latency{after}.json").read_text(encoding="utf-8"))
     return [Row(**row) for row in kept["rows"]]
 
 
 def draw(rows: list[Row], after: str) -> None:
-    """Both engines, one panel each: ours in one colour, peers in another; the area of a dot is the parameters."""
+    """Draw a panel for each engine. Colours separate our networks from peers; the area of a dot is the parameters."""
     peers_way = "fp32" if after else "bfloat16"
     titles = ("exact: onnxruntime, fp32", f"quickest: OpenVINO, ours int8, peers {peers_way}")
     with picture(f"latency{after}", height_in=4.0) as figure:
@@ -151,14 +151,14 @@ def _panel(axis: Any, rows: list[Row], way: str) -> None:
 
 
 def main() -> None:
-    """Measure, print, and write where asked to."""
+    """Measure, print, and write on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--write", action="store_true", help="update docs/benchmarks/latency.md and .json, and the picture"
     )
-    parser.add_argument("--draw", action="store_true", help="draw the pictures anew from the JSON, and stop")
+    parser.add_argument("--draw", action="store_true", help="only draw the pictures from the JSON file")
     a = parser.parse_args()
     if a.draw:
         for after in KINDS:
