@@ -1,1 +1,1 @@
-"""Measurements: run them as ``python -m benchmarks.<name>``."""
+"""Benchmarks. Run one with ``python -m benchmarks.<name>``."""

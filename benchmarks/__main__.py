@@ -1,8 +1,8 @@
-"""All benchmarks of this folder, one after the other; each writes its page in docs and its JSON.
+"""Run all benchmarks of this folder, one after the other. Each writes its page in docs and its JSON file.
 
     python -m benchmarks
 
-Takes about an hour on two cores, and wants them for itself.
+This takes about an hour on two cores. No other program should run at the same time.
 """
 
 import subprocess
@@ -30,7 +30,7 @@ PARTS = (
 
 
 def main() -> None:
-    """Each in a process of its own: one tells the C library how to handle memory, another loads torch."""
+    """Run each benchmark in its own process: one changes settings of the C library, another loads torch."""
     for part in PARTS:
         print(f"-- {part}", flush=True)
         subprocess.run([sys.executable, "-m", f"benchmarks.{part}", "--write"], check=True)

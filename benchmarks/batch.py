@@ -1,10 +1,10 @@
-"""Planning a batch: seconds and memory for many files, at the first run and when all of them are done.
+"""Time and memory to plan a batch of many files, in the first run and when all files are done.
 
     python -m benchmarks.batch [--write]
 
-The files hold the first bytes of a PNG, since planning reads no more than that; a folder holds 1,000. Each plan runs in
-a process of its own, whose memory before and after is what the system tells as its peak. Beside the seconds on the
-clock stand those of the processor, which other programs on the machine make no longer.
+Each file has only the first bytes of a PNG, because planning reads no more. A folder has 1,000 files. Each plan runs in
+its own process; its memory is the growth of the peak that the system reports. The table has wall-clock time and also
+processor time, which other programs on the machine do not change.
 """
 
 import argparse
@@ -29,7 +29,7 @@ PAGE = ROOT / "docs" / "batches.md"
 
 
 def make_files(folder: Path, count: int) -> None:
-    """Write that many files."""
+    """Write `count` files."""
     for i in range(count):
         path = folder / f"{i // A_FOLDER:03d}" / f"photo-{i:06d}.png"
         if i % A_FOLDER == 0:
@@ -38,7 +38,7 @@ def make_files(folder: Path, count: int) -> None:
 
 
 def plan_once(given: str, out: str) -> None:
-    """One plan; prints its seconds, those of the processor, the growth of the peak memory in MB, and what is to do."""
+    """Make one plan. Print its seconds, processor seconds, growth of the peak memory in MB, and the items to do."""
     with Journal(Path(out) / "journal.sqlite") as journal:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         began, processor = time.perf_counter(), time.process_time()
@@ -50,7 +50,7 @@ def plan_once(given: str, out: str) -> None:
 
 
 def finish(out: Path) -> None:
-    """Write a result for each file, and tell the journal that all are done."""
+    """Write a result for each file, and mark all items in the journal as done."""
     with Journal(out / "journal.sqlite") as journal:
         for (target,) in journal.rows("SELECT target FROM items"):
             Path(target).parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def finish(out: Path) -> None:
 
 
 def measured(given: Path, out: Path, *, todo: int) -> list[str]:
-    """A plan in a process of its own, as cells of the table."""
+    """Make a plan in its own process; the cells of the table."""
     code = f"from benchmarks.batch import plan_once; plan_once({str(given)!r}, {str(out)!r})"
     told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT).stdout
     seconds, processor, grown, left = json.loads(told)
@@ -72,7 +72,7 @@ def measured(given: Path, out: Path, *, todo: int) -> list[str]:
 
 
 def main() -> None:
-    """Measure, print, and with --write put the table into docs/batches.md."""
+    """Measure and print; with --write, update the table in docs/batches.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true")
     write = parser.parse_args().write

@@ -1,4 +1,4 @@
-"""Model cards: one page beside each shipped weights file, from its metadata and its measured figures."""
+"""Make the model cards: one page for each shipped weights file, from its metadata and its measured figures."""
 
 import json
 from typing import Any
@@ -53,13 +53,13 @@ PSNR-Y in dB on Kodak24, where LR goes through a JPEG first, by `python -m bench
 
 
 def read_index() -> dict[str, Any]:
-    """The index of shipped weights as it is on the disk."""
+    """Read the index of shipped weights from the disk."""
     index: dict[str, Any] = json.loads(INDEX.read_text(encoding="utf-8"))
     return index
 
 
 def write_index(index: dict[str, Any]) -> None:
-    """Write the index, and every model card from it."""
+    """Write the index and all model cards."""
     INDEX.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     shipped_models.cache_clear()
     for model in shipped_models():
@@ -67,7 +67,7 @@ def write_index(index: dict[str, Any]) -> None:
 
 
 def _counterpart(model: ShippedModel) -> ShippedModel | None:
-    """The clean weights of robust ones, and the other way round, if they are shipped."""
+    """The clean weights for robust weights, and the robust ones for clean weights, if they are shipped."""
     kind = "clean" if model.kind == "robust" else "robust"
     name = model_name(model.variant, kind)
     return next((m for m in shipped_models() if (m.name, m.scale) == (name, model.scale)), None)

@@ -1,11 +1,11 @@
-"""What a cluster costs: 10^6 and 10^9 images on machines that can be rented, its bottlenecks, and lost machines.
+"""The cost of a cluster: 10^6 and 10^9 images on rented machines, the bottlenecks, and the effect of lost machines.
 
     python -m benchmarks.clusters [--write] [--vcpu-speed 1.0]
 
-It counts with what benchmarks/scale.py has measured (docs/benchmarks/scale.json) and with dated prices
-(docs/benchmarks/instances.tsv, docs/benchmarks/store.tsv). A vCPU is taken for the core that was measured: measure one
-of your machines (`python -m benchmarks.scale speed`), and give the ratio as --vcpu-speed. Machines that get lost are
-simulated minute by minute, with a seed.
+The input is the measurements of benchmarks/scale.py (docs/benchmarks/scale.json) and dated prices
+(docs/benchmarks/instances.tsv, docs/benchmarks/store.tsv). A vCPU counts as one measured core. For other machines,
+measure one of them (`python -m benchmarks.scale speed`) and pass the ratio as --vcpu-speed. The loss of machines is
+simulated minute by minute, with a fixed seed.
 """
 
 import argparse
@@ -26,19 +26,19 @@ COUNTS = (10**6, 10**9)
 JOBS = ((512, 2, "float32"), (512, 2, "fast"), (1024, 4, "float32"), (1024, 4, "fast"))
 WITHIN_H = {10**6: 24, 10**9: 24 * 30}
 MONTH_H, STEP_S, SEED = 730, 60, 0
-BOOT_S = 180  # from a lost machine to one in its place that works
+BOOT_S = 180  # seconds from the loss of a machine until its replacement works
 LOST_TYPE, LOST_JOB = "c5.4xlarge", (512, 2, "float32")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """A machine that can be rented.
+    """A type of machine that can be rented.
 
     Attributes:
-        name: of its type.
-        vcpus: that it has.
-        usd_h: price of an hour.
-        spot_usd_h: price of an hour where it may be taken away; None if it is not told.
+        name: name of the type.
+        vcpus: number of vCPUs.
+        usd_h: price per hour.
+        spot_usd_h: spot price per hour (the provider may stop the machine); None if unknown.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Machine:
 
 
 def machines() -> list[Machine]:
-    """All that are listed."""
+    """Read all listed machine types."""
     with (FOLDER / "instances.tsv").open(encoding="utf-8") as file:
         return [
             Machine(
@@ -62,13 +62,13 @@ def machines() -> list[Machine]:
 
 
 def store() -> dict[str, float]:
-    """Prices and paces of the object store."""
+    """Prices and request rates of the object store."""
     with (FOLDER / "store.tsv").open(encoding="utf-8") as file:
         return {row["name"]: float(row["value"]) for row in csv.DictReader(file, delimiter="\t")}
 
 
 def job_of(key: tuple[int, int, str]) -> dict[str, Any]:
-    """What was measured of a size, scale and mode."""
+    """The measurement of one size, scale and mode."""
     for row in kept()["speed"]["rows"]:
         if (row["side"], row["scale"], row["mode"]) == key:
             return dict(row)
@@ -76,29 +76,29 @@ def job_of(key: tuple[int, int, str]) -> dict[str, Any]:
 
 
 def efficiency() -> float:
-    """Of a cluster, against plain processes on the same cores; at most 1."""
+    """The speed of a cluster relative to plain processes on the same cores; at most 1."""
     runs = kept()["cluster"]
     return float(min(1.0, runs["cluster"][0] / runs["plain"][0]))
 
 
 def hours_of(machine: Machine, count: int, job: dict[str, Any], speed: float) -> float:
-    """Machine hours of so many images."""
+    """Machine hours for a number of images."""
     return float(count * job["seconds"] / (machine.vcpus * speed * efficiency()) / 3600)
 
 
 def requests_usd(count: int) -> float:
-    """What the store asks for the requests of so many images."""
+    """The price of the requests to the store for a number of images."""
     prices, asked = store(), kept()["requests"]["an_image"]
     return float(count / 1000 * sum(asked[kind] * prices[kind] for kind in ("put", "get")))
 
 
 def usd(value: float) -> str:
-    """Money as people write it."""
+    """Format an amount of money."""
     return f"${value:,.2f}" if value < 100 else f"${value:,.0f}"
 
 
 def costs(speed: float) -> str:
-    """What the images of each job cost on each machine."""
+    """The table of the cost of each job on each machine."""
     rows = [["images", "LR side, scale, mode", "machine", "machine hours", "on demand", "spot", "requests", "in, out"]]
     for count in COUNTS:
         for key in JOBS:
@@ -124,7 +124,7 @@ def costs(speed: float) -> str:
 
 
 def bottlenecks(speed: float) -> str:
-    """What limits a fleet that is done in time."""
+    """The table of what a fleet needs to finish in time."""
     head = ["images", "LR side, scale, mode", "within", "vCPUs", "images/s", "Gbit/s of 16 vCPUs"]
     rows = [[*head, "PUT/s", "GET/s", "prefixes", "drivers"]]
     asked, paces = kept()["requests"]["an_image"], store()
@@ -157,13 +157,13 @@ def bottlenecks(speed: float) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Fleet:
-    """What became of a fleet whose machines get lost.
+    """The result of a simulated fleet with lost machines.
 
     Attributes:
-        hours: until all images were done.
-        machine_hours: that were paid.
-        losses: of machines.
-        again: images that were begun again.
+        hours: time until all images were done.
+        machine_hours: paid machine hours.
+        losses: number of lost machines.
+        again: number of images that were started again.
     """
 
     hours: float
@@ -173,18 +173,18 @@ class Fleet:
 
 
 def simulated(machine: Machine, count: int, seconds: float, *, fleet: int, lost_an_hour: float) -> Fleet:
-    """A fleet, minute by minute: machines get lost at random, others come in their places after `BOOT_S`.
+    """Simulate a fleet minute by minute: machines are lost at random, and replaced after `BOOT_S`.
 
     Args:
-        machine: all are of this type.
-        count: images to do.
-        seconds: of an image on a vCPU.
-        fleet: machines that work at a time.
-        lost_an_hour: share of the machines that is lost in an hour, on average.
+        machine: type of all machines.
+        count: number of images.
+        seconds: time of an image on a vCPU.
+        fleet: number of machines at the same time.
+        lost_an_hour: mean share of the machines that are lost in an hour.
     """
     random = np.random.default_rng(SEED)
     chance = 1 - math.exp(-lost_an_hour * STEP_S / 3600)
-    booting = np.zeros(max(1, round(BOOT_S / STEP_S)), dtype=int)  # of which one column comes up each minute
+    booting = np.zeros(max(1, round(BOOT_S / STEP_S)), dtype=int)  # each minute, the machines of one column are ready
     working, losses, minutes, paid, again, done = fleet, 0, 0, 0.0, 0.0, 0.0
     while done < count:
         lost = int(random.binomial(working, chance))
@@ -200,7 +200,7 @@ def simulated(machine: Machine, count: int, seconds: float, *, fleet: int, lost_
 
 
 def failures(speed: float) -> str:
-    """What lost machines cost, from what spot machines are said to do up to what nobody should rent."""
+    """The table of the cost of lost machines, from published rates of spot machines up to extreme rates."""
     machine = next(machine for machine in machines() if machine.name == LOST_TYPE)
     seconds = job_of(LOST_JOB)["seconds"] / (speed * efficiency())
     head = ["images", "machines", "lost", "losses", "hours", "machine hours", "more than without", "begun again"]
@@ -214,7 +214,7 @@ def failures(speed: float) -> str:
             ("50% an hour", 0.5),
         ):
             run = simulated(machine, count, seconds, fleet=fleet, lost_an_hour=rate)
-            # A machine holds SLOTS images for each vCPU, so that each of them is under way for SLOTS times its seconds.
+            # A machine holds SLOTS images per vCPU, so each image is in progress for SLOTS times its own seconds.
             often = count * (1 - math.exp(-rate * SLOTS * seconds / 3600)) ** MAX_STARTS
             rows.append(
                 [
@@ -233,10 +233,10 @@ def failures(speed: float) -> str:
 
 
 def main() -> None:
-    """Count, print, and with --write put the tables into docs/scale.md."""
+    """Compute and print; with --write, update the tables in docs/scale.md."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true")
-    parser.add_argument("--vcpu-speed", type=float, default=1.0, help="of a vCPU, in cores as measured")
+    parser.add_argument("--vcpu-speed", type=float, default=1.0, help="speed of a vCPU relative to the measured core")
     a = parser.parse_args()
     for mark, made in (("costs", costs), ("bottlenecks", bottlenecks), ("failures", failures)):
         text = made(a.vcpu_speed)

@@ -1,7 +1,7 @@
-"""How the figures that are printed for networks of other papers are counted: Tables 4 and 6, and the papers' own.
+"""The counting rules behind printed figures of other networks: Tables 4 and 6, and the original papers.
 
-Multi-Adds are those of 1280x720 output. At x3 the papers take the LR image as 102,400 pixels, a ninth of that output;
-so do all counts here (320x320 pixels have the same area).
+Multi-Adds are for an output of 1280x720. At x3 the papers use an LR image of 102,400 pixels, a ninth of the output. The
+counts here use 320x320, which has the same area.
 """
 
 import math
@@ -21,12 +21,12 @@ RGB_TAIL = 3 * 64 * 9  # weights of a 3x3 convolution of 64 channels to RGB
 
 @dataclass(frozen=True, kw_only=True)
 class Printed:
-    """What a table or a paper prints for a network at one scale.
+    """The figures that a table or a paper prints for a network at one scale.
 
     Attributes:
-        parameters_k: thousands; None where nothing is printed.
-        multi_adds_g: 10^9; None where nothing is printed.
-        source: where.
+        parameters_k: thousands; None if not printed.
+        multi_adds_g: 10^9; None if not printed.
+        source: where it is printed.
     """
 
     parameters_k: float | None
@@ -36,15 +36,15 @@ class Printed:
 
 @dataclass(frozen=True, kw_only=True)
 class Convention:
-    """How one network's printed figures are counted.
+    """The counting rule behind the printed figures of one network.
 
     Attributes:
-        parameters: the count by that convention, of the network and its scale.
-        multi_adds: the same for Multi-Adds, of what runs.
-        told: in words, for the page.
-        cut: whether thousands are cut instead of rounded somewhere.
-        parameters_off: largest share by which the printed parameters differ, where it is not explained.
-        multi_adds_off: the same for Multi-Adds.
+        parameters: counts the parameters of a network at a scale.
+        multi_adds: counts the Multi-Adds of a network at a scale.
+        told: the rule in words, for the page.
+        cut: whether some printed figures are truncated instead of rounded.
+        parameters_off: largest unexplained difference of the printed parameters, as a fraction.
+        multi_adds_off: largest unexplained difference of the printed Multi-Adds, as a fraction.
     """
 
     parameters: Callable[[nn.Module, int], int]
@@ -57,12 +57,12 @@ class Convention:
 
 @cache
 def built(name: str, scale: int) -> nn.Module:
-    """A peer, built once."""
+    """Build a peer once."""
     return build_peer(name, scale=scale)
 
 
 def counted(name: str, scale: int) -> Counted:
-    """What a peer costs to 1280x720."""
+    """The cost of a peer for an output of 1280x720."""
     return _count(built(name, scale), scale)
 
 
@@ -73,39 +73,39 @@ def _count(network: nn.Module, scale: int) -> Counted:
 
 
 def every(network: nn.Module, scale: int) -> int:
-    """Parameters with biases."""
+    """Count the parameters with biases."""
     return parameters_of(network)[0]
 
 
 def weights(network: nn.Module, scale: int) -> int:
-    """Parameters without biases, gains and factors."""
+    """Count the parameters without biases, gains and factors."""
     return parameters_of(network)[1]
 
 
 def convolutions(network: nn.Module, scale: int) -> float:
-    """Multi-Adds of the convolutions."""
+    """Count the Multi-Adds of the convolutions."""
     return _count(network, scale).multi_adds
 
 
 def at_outputs(network: nn.Module, scale: int) -> float:
-    """Multi-Adds with transposed convolutions counted at each pixel of their outputs."""
+    """Count the Multi-Adds, with transposed convolutions counted at each pixel of their outputs."""
     found = _count(network, scale)
     return found.multi_adds + found.at_outputs
 
 
 def as_table6(network: nn.Module, scale: int) -> float:
-    """Multi-Adds with one for each bias, ReLU and pooled value."""
+    """Count the Multi-Adds, plus one for each bias, ReLU and pooled value."""
     return _count(network, scale).as_table6
 
 
 def _carn(network: nn.Module, scale: int) -> int:
-    """With biases, and with the upsamplers of the two other scales."""
+    """Count the parameters with biases and with the upsamplers of the two other scales."""
     up = {2: 64 * 64 * 36 + 256, 3: 64 * 64 * 81 + 576, 4: 2 * (64 * 64 * 36 + 256)}
     return parameters_of(network)[0] + sum(n for s, n in up.items() if s != scale)
 
 
 def _carn_m(network: nn.Module, scale: int) -> int:
-    """Weights, and those of the upsamplers of the two other scales."""
+    """Count the weights, with the upsamplers of the two other scales."""
     up = {2: 64 * 16 * 36, 3: 64 * 16 * 81, 4: 2 * 64 * 16 * 36}
     return parameters_of(network)[1] + sum(n for s, n in up.items() if s != scale)
 
@@ -119,18 +119,18 @@ def _lapsrn_multi_adds(network: nn.Module, scale: int) -> float:
 
 
 def _srdensenet(network: nn.Module, scale: int) -> float:
-    """Transposed convolutions twice for each input pixel: half of all taps at each output pixel."""
+    """Count transposed convolutions twice for each input pixel, which is half of all taps at each output pixel."""
     cost = counted("srdensenet", scale)
     return cost.multi_adds + cost.at_outputs / 3
 
 
 def _memnet(network: nn.Module, scale: int) -> float:
-    """One reconstruction of six, and the six weights of their sum, all at 1280x720."""
+    """Count one of the six reconstructions and the six weights of their sum, all at 1280x720."""
     return _count(network, scale).multi_adds + (6 - 5 * 64 * 9) * 1280 * 720
 
 
 def _msrn(network: nn.Module, scale: int) -> float:
-    """All weights at each pixel of the LR image."""
+    """Count all weights at each pixel of the LR image."""
     width, height = LR_SIZES[scale]
     return parameters_of(network)[1] * width * height
 
@@ -140,12 +140,12 @@ def _at_x4(name: str) -> Callable[[nn.Module, int], int]:
 
 
 def _imdn(network: nn.Module, scale: int) -> float:
-    """At x3 the LR image is 427x240."""
+    """Count with an LR image of 427x240 at x3."""
     return _count(network, scale).multi_adds * (427 * 240 / 102_400 if scale == 3 else 1)
 
 
 def _safmn(network: nn.Module, scale: int) -> float:
-    """At x3 the LR image is 426x240."""
+    """Count with an LR image of 426x240 at x3."""
     return _count(network, scale).as_table6 * (426 * 240 / 102_400 if scale == 3 else 1)
 
 
@@ -250,7 +250,7 @@ CONVENTIONS: dict[str, Convention] = {
 }
 
 TABLE_4 = {"rcan": (15590, 919.9), "edsr": (43090, 2896.3), "d-dbpn": (10430, 685.7), "srfbn": (3631, 1128.7)}
-OWN: dict[str, dict[int, tuple[float, float | None]]] = {  # of the papers themselves
+OWN: dict[str, dict[int, tuple[float, float | None]]] = {  # figures of the original papers
     "imdn": {2: (694, 158.8), 3: (703, 71.5), 4: (715, 40.9)},
     "rfdn": {2: (534, None), 3: (541, None), 4: (550, None)},
     "rfdn-aim": {4: (433, 23.9)},
@@ -266,7 +266,7 @@ OWN: dict[str, dict[int, tuple[float, float | None]]] = {  # of the papers thems
 
 
 def printed(name: str, scale: int) -> Printed | None:
-    """What is printed for a network; None where nothing is."""
+    """The printed figures of a network; None if there are none."""
     title = PEERS[name].title
     for row in table_6():
         if (row.method, row.scale) == (title, scale):
@@ -281,7 +281,7 @@ def printed(name: str, scale: int) -> Printed | None:
 
 
 def agrees(value: float, figure: float, *, cut: bool, off: float) -> bool:
-    """Whether a count is the printed figure, to its last digit, or within a stated share of it."""
+    """Whether a count equals the printed figure to the last digit, or differs by at most the fraction `off`."""
     text = f"{figure:g}"
     digits = len(text.partition(".")[2])
     if off:

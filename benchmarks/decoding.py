@@ -1,9 +1,9 @@
-"""Peak memory of decoding a picture, for each byte of its samples, by format: what `a2f.imageio.limits` counts with.
+"""Peak memory to decode a picture, per byte of its samples, for each format. `a2f.imageio.limits` uses these figures.
 
     python -m benchmarks.decoding [--write] [--side 2000]
 
-Pictures of noise with 1, 3 and 4 channels, of 8 bits and of as many as the format holds; each is decoded in a process
-of its own. The bytes of the file are in memory before, and do not count.
+The pictures are noise with 1, 3 and 4 channels, with 8 bits and with the largest depth of the format. Each is decoded
+in its own process. The bytes of the file are read before and do not count.
 """
 
 import argparse
@@ -22,18 +22,18 @@ from benchmarks.machine import describe
 from benchmarks.markdown import ROOT, fill, table
 
 CHANNELS = (1, 3, 4)
-QUALITIES = {"avif": 10, "heic": 10}  # at their own, noise takes minutes to encode
-STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")  # of Linux
+QUALITIES = {"avif": 10, "heic": 10}  # with the default quality, noise takes minutes to encode
+STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")  # Linux only
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """The largest of what was measured of a format, in bytes for each byte of samples.
+    """The largest memory that was measured for a format, in bytes per byte of samples.
 
     Attributes:
         format: a key of `DECODING`.
-        shallow: of samples of one byte; None if the format gives none.
-        deep: of larger ones.
+        shallow: for samples of one byte; None if the format has none.
+        deep: for larger samples.
     """
 
     format: str
@@ -42,29 +42,29 @@ class Measured:
 
 
 def noise(side: int, channels: int, dtype: type[np.unsignedinteger]) -> Picture:
-    """A picture that compresses badly."""
+    """Make a picture that compresses badly."""
     top = np.iinfo(dtype).max
     pixels = np.random.default_rng(0).integers(0, top, (side, side, channels), dtype=dtype, endpoint=True)
     return Picture(pixels=pixels)
 
 
 def resident(what: str) -> int:
-    """Bytes of this process, by a line of its status: VmRSS now, VmHWM at most."""
+    """Memory of this process in bytes, from its status: the current memory (VmRSS) or the peak (VmHWM)."""
     line = next(line for line in STATUS.read_text().splitlines() if line.startswith(what))
     return int(line.split()[1]) * 1024
 
 
 def decode(path: Path, small: Path) -> None:
-    """Print the memory that decoding a file takes, in bytes for each byte of its samples, and the bytes of a sample.
+    """Print the memory to decode a file, in bytes per byte of its samples, and the bytes of a sample.
 
     Args:
         path: the file.
-        small: another one of the format, which is decoded before, since libraries are loaded then.
+        small: a small file of the format, decoded first so that all libraries are loaded.
     """
     read_image(small.read_bytes())
     data = path.read_bytes()
     layout = header_of(data, name=path.name)
-    CLEAR_REFS.write_text("5")  # the peak starts anew from here
+    CLEAR_REFS.write_text("5")  # reset the peak
     before = resident("VmRSS")
     read_image(data)
     samples = layout.width * layout.height * layout.channels * layout.sample_bytes
@@ -72,7 +72,7 @@ def decode(path: Path, small: Path) -> None:
 
 
 def measured(format: str, side: int, folder: Path) -> Measured:
-    """All kinds of pictures of one format."""
+    """Measure all kinds of pictures of one format."""
     found: dict[bool, list[float]] = {False: [], True: []}
     for dtype in (np.uint8, np.uint16) if FORMATS[format].deep else (np.uint8,):
         for channels in CHANNELS:
@@ -90,7 +90,7 @@ def measured(format: str, side: int, folder: Path) -> Measured:
 
 
 def told(rows: list[Measured]) -> str:
-    """The table, with what is counted with beside what was measured."""
+    """The table of the assumed and the measured memory."""
     lines = [["format", "8 bits", "counted", "more bits", "counted"]]
     for row in rows:
         pairs = zip((row.shallow, row.deep), DECODING[row.format], strict=True)
@@ -100,10 +100,10 @@ def told(rows: list[Measured]) -> str:
 
 
 def main() -> None:
-    """Measure, print, and write where asked to."""
+    """Measure, print, and write on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="update docs/benchmarks/serve.md")
-    parser.add_argument("--side", type=int, default=2000, help="of the pictures, pixels; 2000 by default")
+    parser.add_argument("--side", type=int, default=2000, help="side of the pictures, pixels (default: 2000)")
     parser.add_argument("--decode", nargs=2, type=Path, metavar="FILE", help=argparse.SUPPRESS)
     a = parser.parse_args()
     if a.decode:
@@ -113,7 +113,7 @@ def main() -> None:
 
 
 def report(side: int, *, write: bool) -> None:
-    """Measure all formats, print the table and write it; fails if decoding takes more than is counted with."""
+    """Measure all formats, print and write the table. Fail if decoding needs more memory than assumed."""
     with tempfile.TemporaryDirectory() as folder:
         rows = [measured(format, side, Path(folder)) for format in DECODING]
     text = f"{told(rows)}\n\n{describe()}; {side} x {side} pixels."
@@ -127,7 +127,7 @@ def report(side: int, *, write: bool) -> None:
         if value is not None and value > counted
     ]
     if over:
-        raise SystemExit(f"decoding takes more than is counted with: {', '.join(over)}; change a2f.imageio.limits")
+        raise SystemExit(f"decoding needs more memory than assumed: {', '.join(over)}; change a2f.imageio.limits")
 
 
 if __name__ == "__main__":

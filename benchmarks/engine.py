@@ -1,11 +1,12 @@
-"""Speed of the engines, side by side in one run: medians and ratios.
+"""Speed of the engines, compared in one run: medians and ratios.
 
     python -m benchmarks.engine [--threads 2] [--rounds 5] [--models sd m l] [--write]
 
-A model without shipped weights runs with random ones: the time is the same. The contenders take turns, so that a
-machine whose speed drifts is slow for all of them. A turn is three runs, of which the first, which wakes the threads
-and fills the caches, does not count. torch runs in two processes of its own: as it comes, and with a C library that is
-told to keep freed memory, which is its best. CPUs with AMX and CPUs without bfloat16 have tables of their own.
+A model without shipped weights runs with random weights, which take the same time. The engines take turns, so that a
+change in the speed of the machine affects all of them. A turn has three runs. The first is not counted, because it
+wakes the threads and fills the caches. torch runs in two processes: with the default settings, and with a C library
+that keeps freed memory, which is faster. The figures of CPUs with AMX and of CPUs without bfloat16 go into separate
+tables.
 """
 
 import argparse
@@ -44,7 +45,7 @@ Run = Callable[[], float]  # seconds of one run
 
 
 def weights_of(variant: str) -> Weights:
-    """Shipped ones, or random ones of the same shapes; with ranges for int8."""
+    """The shipped weights, or random weights with the same shapes and with ranges for int8."""
     for model in shipped_models():
         if (model.name, model.scale) == (variant, SCALE):
             weights = read_weights(model.path)
@@ -63,12 +64,12 @@ def weights_of(variant: str) -> Weights:
 
 
 def an_image() -> np.ndarray:
-    """[180, 320, 3] in [0, 1]."""
+    """Make a random image, [180, 320, 3] in [0, 1]."""
     return np.random.default_rng(0).random((HEIGHT, WIDTH, 3), dtype=np.float32)
 
 
 def torch_process(pipe: Connection, weights: Weights, threads: int, keep: bool) -> None:
-    """Run the network of the paper as often as the pipe asks, and send back the seconds."""
+    """Run the network of the paper once for each message of the pipe, and send back the seconds."""
     import torch
 
     from a2f.model.a2f import from_weights
@@ -91,7 +92,7 @@ def _one_run(pipe: Connection) -> float:
 
 @contextmanager
 def torch_runs(weights: Weights, threads: int) -> Iterator[dict[str, Run]]:
-    """The two processes with torch."""
+    """Start the two torch processes; their runs by name."""
     context, pipes = get_context("spawn"), []
     runs: dict[str, Run] = {}
     for name, keep in ((BASE, False), ("torch eager, freed memory kept", True)):
@@ -108,7 +109,7 @@ def torch_runs(weights: Weights, threads: int) -> Iterator[dict[str, Run]]:
 
 
 def own_runs(weights: Weights, threads: int) -> dict[str, Run]:
-    """Onnxruntime and OpenVINO, in this process."""
+    """The runs of onnxruntime and OpenVINO, in this process."""
     image = an_image()
     x = image.transpose(2, 0, 1)[None].copy()
     exact = load_engine(weights, threads=threads)
@@ -129,13 +130,13 @@ def own_runs(weights: Weights, threads: int) -> dict[str, Run]:
 
 
 def onnxruntime_run(blob: bytes, x: np.ndarray, threads: int) -> Run:
-    """A file in onnxruntime, on [1, 3, H, W]."""
+    """Open an ONNX file in onnxruntime, to run it on [1, 3, H, W]."""
     session = make_session(blob, threads=threads)
     return timed(lambda: session.run(None, {"lr": x}))
 
 
 def timed(run: Callable[[], object]) -> Run:
-    """The same, as seconds."""
+    """Wrap a function so that it returns its run time in seconds."""
 
     def seconds() -> float:
         began = time.perf_counter()
@@ -146,7 +147,7 @@ def timed(run: Callable[[], object]) -> Run:
 
 
 def measure(runs: dict[str, Run], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each run that counts; the first round does not."""
+    """Run all engines in turns; the seconds of all rounds but the first."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(rounds + 1):
         for name, run in runs.items():
@@ -157,7 +158,7 @@ def measure(runs: dict[str, Run], rounds: int) -> dict[str, list[float]]:
 
 
 def in_short(rows: list[list[str]]) -> list[list[str]]:
-    """The rows of README: one model, as PyTorch runs it and in both modes of a2f, without the last column."""
+    """The rows of README: one model in PyTorch and in both modes of a2f, without the last column."""
     return [
         row[:-1]
         for row in rows
@@ -166,7 +167,7 @@ def in_short(rows: list[list[str]]) -> list[list[str]]:
 
 
 def main() -> None:
-    """Measure, print, and write where asked to."""
+    """Measure, print, and write on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)

@@ -1,9 +1,9 @@
-"""What the mean over flips and turns gives, and what it costs.
+"""The gain and the cost of ensembles (the mean over flips and rotations).
 
     python -m benchmarks.ensemble [--data DIR] [--sets Set5 Set14 B100] [--rounds 5] [--parts quality time] [--write]
 
-PSNR-Y of the shipped models in one run and in ensembles of 2, 4 and 8, through the ONNX engine; and the time of each
-for a whole image of 320 x 180, in turns in one run, as a multiple of the time of a single run.
+Measures the PSNR-Y of the shipped models with 1, 2, 4 and 8 runs in the ONNX engine, and the time for an image of 320 x
+180 as a multiple of the time of one run.
 """
 
 import argparse
@@ -27,10 +27,10 @@ WIDTH, HEIGHT, THREADS = 320, 180, 2
 
 
 class Once:
-    """Runs each image once, however many ensembles ask for it.
+    """Runs each image only once for all ensembles.
 
     Args:
-        upscaler: that runs.
+        upscaler: the upscaler to run.
     """
 
     def __init__(self, upscaler: Upscaler) -> None:
@@ -38,7 +38,7 @@ class Once:
         self._made: dict[tuple[tuple[int, ...], bytes], Array] = {}
 
     def __call__(self, image: Array) -> Array:
-        """As the upscaler."""
+        """Enlarge an image, or return the stored result."""
         key = image.shape, image.tobytes()
         if key not in self._made:
             self._made[key] = self._upscaler(image)
@@ -46,7 +46,7 @@ class Once:
 
 
 def gains(model: ShippedModel, data: Path, sets: list[str]) -> list[list[str]]:
-    """A row for each number of runs of a model."""
+    """One row for each number of runs of a model."""
     engine, means = load_engine(read_weights(model.path), threads=THREADS), dict[tuple[str, int], float]()
     for name in sets:
         found: dict[int, list[float]] = {runs: [] for runs in sorted(VIEWS)}
@@ -64,12 +64,12 @@ def gains(model: ShippedModel, data: Path, sets: list[str]) -> list[list[str]]:
 
 
 def cell(psnr: float, single: float) -> str:
-    """PSNR, and what it gains over a single run."""
+    """The PSNR, and its gain over a single run."""
     return f"{psnr:.3f} ({psnr - single:+.3f})" if psnr != single else f"{psnr:.3f}"
 
 
 def costs(rounds: int) -> list[list[str]]:
-    """A row for each shipped model: times of the time of a single run."""
+    """One row for each shipped model: multiples of the time of a single run."""
     rows = [["model", *(f"{runs} runs" for runs in sorted(VIEWS) if runs > 1)]]
     for model in shipped_models():
         engine = load_engine(read_weights(model.path), threads=THREADS)
@@ -81,7 +81,7 @@ def costs(rounds: int) -> list[list[str]]:
 
 
 def quality(data: Path, sets: list[str], *, write: bool) -> None:
-    """Print and write the gains, after each model, the quickest first."""
+    """Print and write the gains after each model, the fastest model first."""
     rows = [["model", "runs", *(f"{name}, dB (gain)" for name in sets)]]
     for model in sorted(shipped_models(), key=lambda m: -m.scale):
         rows += gains(model, data, sets)
@@ -91,7 +91,7 @@ def quality(data: Path, sets: list[str], *, write: bool) -> None:
 
 
 def main() -> None:
-    """Measure, print, and write where asked to."""
+    """Measure, print, and write on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--data", type=Path, default=ROOT.parent / "shared" / "data" / "eval", help="folder of the sets"

@@ -1,11 +1,11 @@
-"""Is the tile invisible? Tiled runs against one graph on the whole image.
+"""Compares tiled runs with one graph on the whole image: the tiles must be invisible.
 
     python -m benchmarks.exactness [--photographs DIR] [--write]
 
-All networks (untrained where no weights are shipped) on a bundled photograph, cut to several sizes; tiles of several
-sides, features in memory and in a file. Then the time of the ways that were weighed.
-With a folder of large photographs also what gates from a sample change in them, at x2: in onnxruntime against exact
-gates, and in the fast mode against its own run of the whole image.
+All networks (untrained if no weights are shipped) run on a bundled photograph, cropped to several sizes, with several
+tile sizes, and with the features in memory and in a file. Then the time of the possible methods is measured. With a
+folder of large photographs, the effect of sampled gates at x2 is measured too: in onnxruntime against exact gates, and
+in the fast mode against its run on the whole image.
 """
 
 import argparse
@@ -42,12 +42,12 @@ TILES = (16, 64, 100)
 
 
 def levels(sr: np.ndarray) -> np.ndarray:
-    """Grey levels of 8 bits."""
+    """Round to 8-bit grey levels."""
     return np.floor(sr.clip(0, 1) * 255 + 0.5).astype(np.int16)
 
 
 def tiled(weights: Weights, image: np.ndarray, tile: int, *, in_file: bool) -> np.ndarray:
-    """[sH, sW, 3], by the cut that is asked for."""
+    """Enlarge an image in tiles: [sH, sW, 3]."""
     height, width = image.shape[:2]
     plan = Tiles(tile_height=tile, tile_width=tile, band_rows=tile, in_file=in_file)
     with ThreadPoolExecutor(2) as pool:
@@ -57,7 +57,7 @@ def tiled(weights: Weights, image: np.ndarray, tile: int, *, in_file: bool) -> n
 
 
 def every_network() -> Iterator[tuple[str, Weights]]:
-    """Name and weights of each network of the family."""
+    """The name and the weights of each A2F network."""
     trained = {(model.name, model.scale): read_weights(model.path) for model in shipped_models()}
     for variant in VARIANTS:
         for scale in (2, 3, 4):
@@ -73,7 +73,7 @@ def photo() -> np.ndarray:
 
 
 def exactness() -> list[list[str]]:
-    """A row for each network and size."""
+    """One row for each network and size."""
     image = photo()
     cuts = [f"tiles of {tile}" for tile in TILES] + ["pieces of 100, gates sampled"]
     rows = [["model", "LR size", *cuts, "grey levels, at most", "bits of all tiles, in memory and in a file"]]
@@ -95,7 +95,7 @@ def exactness() -> list[list[str]]:
 
 
 def ways() -> list[list[str]]:
-    """Seconds of each way to run an image of 256 x 256 in tiles of 128, with the gates of the whole."""
+    """Seconds of each method to run an image of 256 x 256 in tiles of 128 with the gates of the whole image."""
     rows = [["model", "one graph, whole", "(a), (c): block by block", "(b): L+1 passes", "gates given"]]
     image = photo()
     for variant in ("sd", "l"):
@@ -114,7 +114,7 @@ def ways() -> list[list[str]]:
 
 
 def piecewise(config: A2FConfig, image: np.ndarray) -> float:
-    """Seconds of one pass, each tile of 128 with all pixels that it depends on."""
+    """Seconds of one pass in which each tile of 128 has all pixels that it depends on."""
     session = make_session(export_onnx(to_weights(A2F(config)), gates_given=True), threads=2)
     gates = {name: np.zeros((1, config.channels, 1, 1), np.float32) for name in gate_names(config)}
     padded = np.pad(image.transpose(2, 0, 1), ((0, 0), *[(config.receptive_radius_px,) * 2] * 2))
@@ -130,14 +130,14 @@ def piecewise(config: A2FConfig, image: np.ndarray) -> float:
 
 
 def seconds(run: Callable[[], object], rounds: int = 3) -> float:
-    """The median of some runs, after one that does not count."""
+    """The median of some runs, after one run that is not counted."""
     once = timed(run)
     once()
     return statistics.median(once() for _ in range(rounds))
 
 
 def sampled(folder: Path) -> list[list[str]]:
-    """A row for each of up to three photographs."""
+    """One row for each of up to three photographs."""
     head = [
         "photograph, LR",
         "gates sampled: grey levels",
@@ -161,7 +161,7 @@ def sampled(folder: Path) -> list[list[str]]:
 
 
 def main() -> None:
-    """Compare, print, and write where asked to."""
+    """Compare, print, and write on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photographs", type=Path, help="folder of photographs of some megapixels")
     parser.add_argument("--write", action="store_true", help="update docs/decisions/tiling.md")

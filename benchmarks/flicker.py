@@ -1,11 +1,11 @@
-"""What smoothing the gates of neighbouring frames changes.
+"""The effect of smoothing the gates over neighbouring frames.
 
     python -m benchmarks.flicker [--data DIR] [--frames 24] [--photos 4] [--write]
 
-A camera pans and zooms over photographs of Kodak24, with the noise of a sensor that is new in each frame. Each frame is
-enlarged by itself and with temporal gates. Warping error: the result of a frame, moved as the camera moved, against the
-next result; in grey levels, over the inside of the frames. That of the photographs themselves is what the motion alone
-leaves. A second measure needs no motion: the same picture, new noise in each frame; what changes from frame to frame.
+A camera pans and zooms over photographs of Kodak24, with new sensor noise in each frame. Each frame is enlarged alone
+and with temporal gates. The warping error compares a result, moved like the camera, with the next result, in grey
+levels inside the frames. The warping error of the photographs themselves is the part that the motion alone causes. A
+second measure needs no motion: the change from frame to frame of a still picture with new noise in each frame.
 """
 
 import argparse
@@ -34,14 +34,14 @@ PHOTOS = ("4", "8", "19", "23")
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What one share of own gates gives.
+    """The results for one share of own gates.
 
     Attributes:
-        share: of a frame's own gates; 1 is off.
+        share: the weight of a frame's own gates; 1 disables the smoothing.
         warping: warping error, grey levels.
         still: change from frame to frame of a still picture with noise, grey levels.
-        low: the same after blurring over 32 x 32 pixels, which is what eyes see as flicker.
-        psnr: of the results against the photographs, dB.
+        low: change from frame to frame after blurring over 32 x 32 pixels, which is visible as flicker.
+        psnr: PSNR of the results against the photographs, dB.
     """
 
     share: float
@@ -52,7 +52,7 @@ class Row:
 
 
 def box_at(step: int, width: int, height: int) -> tuple[float, float, float, float]:
-    """What the camera sees: left, top, right, bottom, in pixels of the photograph."""
+    """The view of the camera: left, top, right, bottom, in pixels of the photograph."""
     wide = 640 - 1.5 * step
     left, top = 8 + 2.3 * step, 20 + 1.1 * step
     return left, top, min(left + wide, width), min(top + wide * HEIGHT / WIDTH, height)
@@ -65,13 +65,13 @@ def seen(photo: Image.Image, step: int, size: tuple[int, int]) -> Array:
 
 
 def noisy(frame: Array, rng: np.random.Generator) -> Array:
-    """A frame with the noise of a sensor, in 8 bits."""
+    """Add sensor noise to a frame, and round it to 8 bits."""
     made = np.clip(np.round(frame * 255 + rng.normal(0, NOISE, frame.shape)), 0, 255) / 255
     return made.astype(np.float32)
 
 
 def moved(frame: Array, step: int, photo: Image.Image) -> Array:
-    """A result as the camera sees it one step later."""
+    """Move a result to the view of the camera one step later."""
     now, later = box_at(step, *photo.size), box_at(step + 1, *photo.size)
     height, width = frame.shape[:2]
     per = width / (now[2] - now[0]), height / (now[3] - now[1])
@@ -84,24 +84,24 @@ def moved(frame: Array, step: int, photo: Image.Image) -> Array:
 
 
 def inside(image: Array) -> Array:
-    """Without the border, which a moved frame lacks in part."""
+    """Remove the border, because a moved frame does not have all of it."""
     return image[MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 
 def blurred(image: Array) -> Array:
-    """Means of 32 x 32 pixels."""
+    """Compute means over 32 x 32 pixels."""
     height, width = (side // 32 * 32 for side in image.shape[:2])
     means: Array = image[:height, :width].reshape(height // 32, 32, width // 32, 32, -1).mean((1, 3))
     return means
 
 
 def changes(results: list[Array], of: Callable[[Array], Array] = lambda image: image) -> float:
-    """Mean difference of neighbouring results, grey levels."""
+    """The mean difference of neighbouring results, grey levels."""
     return float(np.mean([np.abs(of(b) - of(a)).mean() for a, b in pairwise(results)]) * 255)
 
 
 def measured(share: float, photos: dict[str, Image.Image], frames: int, threads: int) -> Row:
-    """All measures of one share, means over the photographs."""
+    """Measure one share; the means over the photographs."""
     weights = find_weights("sd", scale=SCALE)
     found: list[tuple[float, float, float, float]] = []
     for photo in photos.values():
@@ -135,11 +135,11 @@ def rows_of(rows: list[Row]) -> Iterator[list[str]]:
 
 
 def main() -> None:
-    """Measure, print, and write where asked to."""
+    """Measure, print, and write on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "eval" / "Kodak24" / "HR")
     parser.add_argument("--frames", type=int, default=24)
-    parser.add_argument("--photos", type=int, default=len(PHOTOS), help="how many of them")
+    parser.add_argument("--photos", type=int, default=len(PHOTOS), help="number of photographs")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--write", action="store_true", help="update docs/video.md")
     a = parser.parse_args()

@@ -1,11 +1,11 @@
-"""Speed of torch on a GPU: milliseconds of the 12 networks, and ratios to the network as the paper writes it.
+"""Speed of torch on a GPU: milliseconds of the 12 networks, and ratios to the network of the paper.
 
     python -m benchmarks.gpu [--device cuda] [--rounds 20] [--models s sd m l] [--write]
-    python -m benchmarks.gpu --kept     print the page again from docs/benchmarks/gpu.json
+    python -m benchmarks.gpu --kept     print the page from docs/benchmarks/gpu.json
 
-Output of 1280x720 and 3840x2160 at batch 1, and the throughput at 1280x720 and batch 16. Random weights: the time is
-the same. "eager fp32" is the network as the paper writes it; the others are channels_last, and compiled with CUDA
-graphs where the device is a CUDA one. cuDNN chooses the fastest algorithm for each size.
+The outputs are 1280x720 and 3840x2160 at batch 1, and 1280x720 at batch 16 for the throughput. The weights are random,
+which takes the same time. "eager fp32" is the network of the paper. The others use channels_last; on CUDA they are
+compiled with CUDA graphs. cuDNN chooses the fastest algorithm for each size.
 """
 
 import argparse
@@ -44,19 +44,19 @@ class Row:
 
 
 def contenders(model: A2F, device: torch.device) -> dict[str, Contender]:
-    """Name -> a network and the precision of its input."""
+    """All variants of a network: name -> network and precision of its input."""
     made: dict[str, Contender] = {"eager fp32": (model, torch.float32)}
     half = torch.float16 if device.type == "cuda" else torch.bfloat16
     quick = A2F(model.config).eval().to(device=device, dtype=half, memory_format=torch.channels_last)  # type: ignore[call-overload]
     made[f"eager {str(half).removeprefix('torch.')}"] = (quick, half)
     if device.type == "cuda":
-        torch._dynamo.reset()  # each size is compiled for itself
+        torch._dynamo.reset()  # compile each size separately
         made["compiled float16, CUDA graphs"] = (torch.compile(quick, mode="reduce-overhead", dynamic=False), half)
     return made
 
 
 def milliseconds(run: Callable[[], object], device: torch.device, rounds: int) -> float:
-    """Median of one run, the device waited for."""
+    """The median time of a run, with synchronisation of the device."""
 
     def wait() -> None:
         if device.type == "cuda":
@@ -76,7 +76,7 @@ def milliseconds(run: Callable[[], object], device: torch.device, rounds: int) -
 def measure(
     name: str, scale: int, device: torch.device, rounds: int, outputs: Sequence[tuple[int, int, int]]
 ) -> list[Row]:
-    """One row an output size and contender."""
+    """One row for each output size and variant."""
     model = A2F(config_of(name, scale=scale)).eval().to(device)
     rows: list[Row] = []
     for width, height, batch in outputs:
@@ -108,13 +108,13 @@ def write_page(text: str) -> None:
 
 
 def main() -> None:
-    """Measure, print, and write where asked to."""
+    """Measure, print, and write on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--models", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--small", action="store_true", help="output of 128x72 only, to try the script")
-    parser.add_argument("--kept", action="store_true", help="measure nothing: use docs/benchmarks/gpu.json")
+    parser.add_argument("--kept", action="store_true", help="do not measure: use docs/benchmarks/gpu.json")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks/gpu.md and .json")
     a = parser.parse_args()
     if a.kept:
@@ -131,7 +131,7 @@ def main() -> None:
 
 
 def measured(device: torch.device, models: list[str], *, rounds: int, small: bool) -> tuple[list[Row], str]:
-    """Measure all networks; the rows, and what they ran on."""
+    """Measure all networks; the rows, and the name of the machine."""
     torch.backends.cudnn.benchmark = True
     rows: list[Row] = []
     with torch.inference_mode():

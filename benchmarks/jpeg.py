@@ -1,11 +1,11 @@
-"""PSNR-Y, SSIM-Y and LPIPS where LR went through a JPEG: bicubic, clean and robust weights at x2 and x4.
+"""PSNR-Y, SSIM-Y and LPIPS for LR images from JPEG files: bicubic, clean and robust weights at x2 and x4.
 
     python -m benchmarks.jpeg [--data DIR] [--lpips FILE] [--write]
 
-Needs Kodak24 in DIR (Kodak24/HR/*) and the `eval` extra. LPIPS is measured where its weights are named, by --lpips or
-$A2F_LPIPS. With --write the table goes into RESULTS.md, the sheet of crops to docs/images/jpeg.png, the figures into
-the index of shipped weights and the model cards. Where robust weights are shipped, it is also measured up to which JPEG
-quality they are better: `jpeg_below` in the index, by which `a2f upscale -m auto` chooses.
+This needs Kodak24 in DIR (Kodak24/HR/*) and the `eval` extra. LPIPS is measured if --lpips or $A2F_LPIPS names its
+weights. With --write, the table goes into RESULTS.md, the sheet of crops to docs/images/jpeg.png, and the figures into
+the index of shipped weights and the model cards. For shipped robust weights, the JPEG quality up to which they are
+better is measured too. It is `jpeg_below` in the index, which `a2f upscale -m auto` uses.
 """
 
 import argparse
@@ -37,21 +37,22 @@ SHEET_PICTURES = ("19", "23")
 
 
 def models_of(scale: int) -> dict[str, Upscaler | None]:
-    """What is measured: name -> upscaler, None for bicubic; robust weights as far as they are shipped."""
+    """The measured models: name -> upscaler, None for bicubic. Robust weights are included if they are shipped."""
     shipped = {m.name for m in shipped_models() if m.scale == scale}
     return {"bicubic": None, **{n: load(n, scale=scale).engine for n in (AUTO_CLEAN, AUTO_ROBUST) if n in shipped}}
 
 
 def psnr(upscaler: Upscaler | None, items: list[Item], *, scale: int, quality: Quality) -> float:
-    """Mean PSNR-Y of a model under a condition, dB."""
+    """The mean PSNR-Y of a model at a JPEG quality, dB."""
     found = score_set(upscaler, compressed(items, quality), model="", data=SET, scale=scale, metrics=["psnr_y"])
     return found.mean("psnr_y")
 
 
 def crossing(models: dict[str, Upscaler | None], items: list[Item], *, scale: int) -> int:
-    """The lowest JPEG quality at which the clean weights are at least as good as the robust ones; 101 if there is none.
+    """The lowest JPEG quality at which the clean weights are at least as good as the robust ones; 101 if none.
 
-    Found by halving, as if there were one crossing: the gain of robust weights falls as the quality rises.
+    The search is a bisection. It assumes a single crossing, because the gain of robust weights falls as the quality
+    rises.
     """
     low, high = 1, 101  # robust weights are better below `low`; clean ones are as good from `high`
     while low < high:
@@ -63,7 +64,7 @@ def crossing(models: dict[str, Upscaler | None], items: list[Item], *, scale: in
 
 
 def sheet_of(items: list[Item], models: dict[str, Upscaler | None]) -> Picture:
-    """Crops at `SHEET_SCALE`."""
+    """Make the sheet of crops at `SHEET_SCALE`."""
     shown = [item.name for item in items if item.name.removeprefix("kodim") in SHEET_PICTURES]
     scenes = sheet_rows(items, scale=SHEET_SCALE, qualities=SHEET_QUALITIES, pictures=shown)
     columns = {f"{name} x{SHEET_SCALE}": cells_of(scenes, m, scale=SHEET_SCALE) for name, m in models.items()}
@@ -72,7 +73,7 @@ def sheet_of(items: list[Item], models: dict[str, Upscaler | None]) -> Picture:
 
 
 def text_of(scores: list[SetScore], metrics: list[str], crossings: dict[int, int]) -> str:
-    """The table, how it was measured, and from where on clean weights are better."""
+    """The table, the protocol, and the qualities from which clean weights are better."""
     rows = tables.rows_of(scores, metrics)
     note = textwrap.fill(protocol(metrics, QUALITIES), 118)
     text = tables.as_markdown(rows, note)
@@ -82,7 +83,7 @@ def text_of(scores: list[SetScore], metrics: list[str], crossings: dict[int, int
 
 
 def record(scores: list[SetScore], crossings: dict[int, int]) -> None:
-    """Put PSNR-Y and crossings into the index, and write the model cards."""
+    """Write PSNR-Y and crossings into the index, and write the model cards."""
     index = read_index()
     for entry in index["models"]:
         name = next(m.name for m in shipped_models() if m.file == entry["file"])
@@ -96,7 +97,7 @@ def record(scores: list[SetScore], crossings: dict[int, int]) -> None:
 
 
 def main() -> None:
-    """Measure, print, and write where asked to."""
+    """Measure, print, and write on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "eval", help="folder of Kodak24")
     parser.add_argument("--lpips", type=Path, default=os.environ.get("A2F_LPIPS"), help="alexnet.ckpt")

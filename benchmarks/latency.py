@@ -1,15 +1,13 @@
-"""Latency against PSNR, ours and published peers, side by side in one run: the paper's Figure 1 in our time.
+"""Latency and PSNR of our networks and of published peers, measured in one run, like the paper's Figure 1.
 
     python -m benchmarks.latency [--threads 2] [--rounds 3] [--write]
-    python -m benchmarks.latency --draw      tables and pictures anew, from what was measured before
+    python -m benchmarks.latency --draw      make the tables and pictures from the stored measurements
 
-The time does not depend on the weights, so `--draw` takes the PSNR of the weights that are shipped now.
-
-320x180 to 1280x720 at x4. Each network runs in onnxruntime fp32, as the same kind of file, and in OpenVINO at its
-quickest: the fast mode for our networks (8-bit integers, or bfloat16 on CPUs with AMX); bfloat16 for the others, or
-fp32 on CPUs without it. CPUs with AMX and CPUs without bfloat16 have tables and pictures of their own. All take turns,
-as in `benchmarks.engine`. Weights do not matter for the time. The PSNR is the published one, of weights trained on
-DIV2K, and for the networks that a2f ships also that of its own weights.
+The size is 320x180 to 1280x720 at x4. Each network runs in onnxruntime fp32 and in its fastest OpenVINO precision: the
+fast mode for our networks (8-bit integers, or bfloat16 on CPUs with AMX); bfloat16 for the others, or fp32 on CPUs
+without it. The figures of CPUs with AMX and of CPUs without bfloat16 go into separate tables and pictures. All networks
+take turns, as in `benchmarks.engine`. The weights do not change the time. The PSNR is the published one, of weights
+trained on DIV2K, and also the PSNR of the shipped weights; `--draw` uses the weights that are shipped now.
 """
 
 import argparse
@@ -48,7 +46,7 @@ EXACT, FAST = "onnxruntime fp32", "openvino, its quickest"
 
 @dataclass(frozen=True)
 class Row:
-    """One network: what it costs, and its PSNR-Y on Set5 at x4, dB."""
+    """The cost of a network, and its PSNR-Y on Set5 at x4, dB."""
 
     name: str
     ours: bool
@@ -56,11 +54,11 @@ class Row:
     published: float | None
     shipped: float | None
     exact: float = 0.0  # median seconds in onnxruntime, fp32
-    fast: float = 0.0  # in OpenVINO
+    fast: float = 0.0  # median seconds in OpenVINO
 
 
 def openvino_run(blob: bytes, x: NDArray[np.float32], precision: str, threads: int) -> Run:
-    """A file in OpenVINO."""
+    """Open an ONNX file in OpenVINO, to run it on x."""
     core = openvino_core()
     options = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
     request = core.compile_model(core.read_model(blob), "CPU", options).create_infer_request()
@@ -68,7 +66,7 @@ def openvino_run(blob: bytes, x: NDArray[np.float32], precision: str, threads: i
 
 
 def rows_of(threads: int, rounds: int) -> list[Row]:
-    """All networks, timed in turns."""
+    """Time all networks in turns."""
     x = np.ascontiguousarray(an_image().transpose(2, 0, 1)[None])
     rows: list[Row] = []
     runs: dict[str, Run] = {}
@@ -97,7 +95,7 @@ def rows_of(threads: int, rounds: int) -> list[Row]:
 
 
 def read_rows(after: str) -> tuple[str, list[Row]]:
-    """The machine and the rows of a kind of CPU (`engine_suffix`), with the PSNR of the shipped weights."""
+    """Read the machine and the rows of a kind of CPU (`engine_suffix`), with the PSNR of the shipped weights."""
     kept = json.loads((PAGES / f"latency{after}.json").read_text(encoding="utf-8"))
     rows = [Row(**row) for row in kept["rows"]]
     return kept["machine"], [replace(row, shipped=shipped_psnr(row.name)) for row in rows]
@@ -127,7 +125,7 @@ def write(rows: list[Row], where: str, after: str) -> None:
 
 
 def draw(rows: list[Row], after: str) -> None:
-    """Both engines, one panel each: ours in one colour, peers in another; the area of a dot is the parameters."""
+    """Draw a panel for each engine. Colours separate our networks from peers; the area of a dot is the parameters."""
     ways = {"": "ours int8, peers bfloat16", "_amx": "bfloat16", "_without_bfloat16": "ours int8, peers fp32"}
     titles = ("exact: onnxruntime, fp32", f"quickest: OpenVINO, {ways[after]}")
     with picture(f"latency{after}", height_in=4.0) as figure:
@@ -191,14 +189,14 @@ def _panel(axis: Any, rows: list[Row], way: str) -> None:
 
 
 def main() -> None:
-    """Measure, print, and write where asked to."""
+    """Measure, print, and write on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--write", action="store_true", help="update docs/benchmarks/latency.md and .json, and the picture"
     )
-    parser.add_argument("--draw", action="store_true", help="tables and pictures anew from the JSON, and stop")
+    parser.add_argument("--draw", action="store_true", help="only make tables and pictures from the JSON file")
     a = parser.parse_args()
     if a.draw:
         for after in KINDS:

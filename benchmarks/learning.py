@@ -1,11 +1,11 @@
-"""Learning curves: PSNR over the LR pixels that a training has seen, and two trainers over the minutes.
+"""Learning curves: PSNR over the LR pixels that a training has seen, and two trainers over the same time.
 
     python -m benchmarks.learning [--authors FILE --train DIR] [--write]
 
-Reads the logs in docs/runs (log.csv of a run, copied) and draws docs/images/learning.svg and docs/images/trainers.svg,
-with PNG files beside them. With --authors and --train, it first measures the checkpoint of the paper's authors
-(`a2f convert`) on the validation images of DIR, exactly as a training measures itself, and keeps the figure in
-docs/runs/authors.json.
+This reads the logs in docs/runs (copies of log.csv of a run) and draws docs/images/learning.svg and
+docs/images/trainers.svg, each also as PNG. With --authors and --train, it first measures the checkpoint of the paper's
+authors (made by `a2f convert`) on the validation images of DIR, with the same code as a training, and stores the figure
+in docs/runs/authors.json.
 """
 
 import argparse
@@ -31,12 +31,12 @@ AUTHORS = RUNS / "authors.json"
 VALIDATION = ROOT / "docs" / "validation-pictures.txt"
 COLORS = (BLUE, RED, GREEN, PURPLE, ORANGE)
 PAPER_PX = 1_000_000 * 16 * 48**2  # LR pixels that the paper's training sees
-NEW_IMAGES_PX = 60_006 * 8 * 48**2  # the place of x4 where its training images changed
+NEW_IMAGES_PX = 60_006 * 8 * 48**2  # LR pixels of x4 at which its training images changed
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A run: its steps, minutes and PSNR-Y."""
+    """The steps, minutes and PSNR-Y of a run."""
 
     name: str
     steps: np.ndarray
@@ -46,14 +46,14 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class Campaign:
-    """A run whose PSNR is that of the 24 validation images.
+    """A run that measures PSNR on the 24 validation images.
 
     Attributes:
         file: name of its log in docs/runs, without the suffix.
         label: name in the picture.
         scale: s.
-        step_px: LR pixels of one step.
-        before_px: LR pixels that the weights of its start had seen in the run before it.
+        step_px: LR pixels per step.
+        before_px: LR pixels that the initial weights had seen in an earlier run.
     """
 
     file: str
@@ -63,7 +63,7 @@ class Campaign:
     before_px: int = 0
 
     def points(self) -> tuple[np.ndarray, np.ndarray]:
-        """LR pixels seen, and PSNR-Y in dB."""
+        """The LR pixels seen, and PSNR-Y in dB."""
         curve = read_curve(RUNS / f"{self.file}.csv")
         return self.before_px + curve.steps * self.step_px, curve.psnr
 
@@ -79,7 +79,7 @@ CAMPAIGN = (
 
 
 def read_curve(path: Path) -> Curve:
-    """A log.csv; its file name is what the curve is called."""
+    """Read a log.csv; its file name is the name of the curve."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     names = ("step", "seconds", "psnr_y")
@@ -88,7 +88,7 @@ def read_curve(path: Path) -> Curve:
 
 
 def measure_authors(file: Path, folder: Path) -> None:
-    """Measure a converted checkpoint of the authors on the validation images, and keep the figure."""
+    """Measure a converted checkpoint of the authors on the validation images, and store the figure."""
     weights = read_weights(file)
     scale = weights.config.scale
     paths = read_image_list(VALIDATION, folder=folder, among=find_images(folder))
@@ -107,7 +107,7 @@ def _raise(error: Exception) -> None:
 
 
 def gains_per_doubling(seen: np.ndarray, psnr: np.ndarray) -> list[float]:
-    """What each doubling of the LR pixels gave, in dB, counted backwards from the end of a run."""
+    """The gain of each doubling of the LR pixels, in dB, backwards from the end of a run."""
     gains, end = [], seen[-1]
     while end / 2 >= seen[0]:
         later, earlier = np.interp([end, end / 2], seen, psnr)
@@ -117,7 +117,7 @@ def gains_per_doubling(seen: np.ndarray, psnr: np.ndarray) -> list[float]:
 
 
 def rows_of_campaign(authors: dict[str, float]) -> list[list[str]]:
-    """One row a run, and one for each checkpoint of the authors."""
+    """One row for each run and for each checkpoint of the authors."""
     rows = [["run", "LR pixels seen", "validation PSNR-Y", "each doubling gave"]]
     for run in CAMPAIGN:
         seen, psnr = run.points()
@@ -129,7 +129,7 @@ def rows_of_campaign(authors: dict[str, float]) -> list[list[str]]:
 
 
 def draw_learning(authors: dict[str, float]) -> None:
-    """PSNR over LR pixels, one panel a scale."""
+    """Draw PSNR over LR pixels, one panel per scale."""
     with picture("learning", height_in=3.6) as figure:
         for axis, scale in zip(figure.subplots(1, 2), (4, 2), strict=True):
             runs = [run for run in CAMPAIGN if run.scale == scale]
@@ -147,7 +147,7 @@ def draw_learning(authors: dict[str, float]) -> None:
 
 
 def draw_trainers(curves: list[Curve]) -> None:
-    """The same minutes, two trainers."""
+    """Draw two trainers over the same time."""
     with picture("trainers", height_in=3.6) as figure:
         axis = figure.subplots()
         for curve, color, marker in zip(curves, COLORS, "os^Dv", strict=False):

@@ -1,10 +1,10 @@
-"""Whether the training waits for its patches: steps a second with the loader and with one fixed batch.
+"""Whether the training waits for its patches: steps per second with the loader and with one fixed batch.
 
     python -m benchmarks.loader [--device cpu] [--rounds 6] [--batches] [--write]
 
-Random images take the place of photographs: sums of noise of all sizes, so that JPEG has as much to do. The two take
-turns, so that a machine whose speed drifts is slow for both. A second table tells what a batch costs one core, without
-and with a degradation; `--batches` measures that alone.
+Random images replace photographs. They are sums of noise at all scales, so that JPEG has as much work as with
+photographs. The two variants take turns, so that a change in the speed of the machine affects both. A second table has
+the time of a batch on one core, without and with a degradation; `--batches` measures only this.
 """
 
 import argparse
@@ -28,14 +28,14 @@ from benchmarks.markdown import ROOT, fill, table
 
 
 class Fixed:
-    """The first batch, again and again."""
+    """Returns the first batch at every step."""
 
     def __init__(self, patches: Patches) -> None:
         self.patches = patches
         self.made: dict[str, Batch] = {}
 
     def batch(self, step: int, **shape: object) -> Batch:
-        """That of step 0, whatever the step."""
+        """The batch of step 0, for any step."""
         key = repr(shape)
         if key not in self.made:
             self.made[key] = self.patches.batch(0, **shape)  # type: ignore[arg-type]
@@ -43,13 +43,13 @@ class Fixed:
 
 
 def photographs(scale: int, count: int = 60) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of noise, LR 320 x 240."""
+    """Make pairs of noise images, LR 320 x 240."""
     rng = np.random.default_rng(0)
     return [(noise(rng, 240 * scale, 320 * scale), noise(rng, 240, 320)) for _ in range(count)]
 
 
 def noise(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Noise as strong in large positions as in small ones, as in photographs; [height, width, 3] uint8."""
+    """Make noise that is equally strong at all scales, like photographs; [height, width, 3] uint8."""
     total = np.full((height, width, 3), 128, dtype=np.float32)
     for size in (1, 2, 4, 8, 16, 32, 64):
         positions = rng.normal(0, 12, (-(-height // size), -(-width // size), 3)).astype(np.float32)
@@ -58,9 +58,9 @@ def noise(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def cost(scale: int, *, batch: int, patch: int, rounds: int) -> list[float]:
-    """Seconds of one core for a batch without and with the default degradation, the mean of 40 batches.
+    """Seconds of one core for a batch without and with the default degradation, means of 40 batches.
 
-    Of each batch the fastest round counts: other work on the machine makes it slower, nothing makes it faster.
+    For each batch, the fastest round counts, because other work on the machine can only make it slower.
     """
     images, cpu = photographs(scale), torch.device("cpu")
     sources = [
@@ -79,7 +79,7 @@ def cost(scale: int, *, batch: int, patch: int, rounds: int) -> list[float]:
 
 
 def costs(rounds: int) -> str:
-    """The table of what a batch costs."""
+    """The table of the time of a batch."""
     rows = [["scale", "batch", "plain, ms", "degraded, ms"]]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -110,12 +110,12 @@ def measure(recipe: Recipe, variant: str, scale: int, device: torch.device, roun
 
 
 def main() -> None:
-    """Measure, print, and write where asked to."""
+    """Measure, print, and write on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--models", nargs="+", default=["sd"], choices=list(VARIANTS))
-    parser.add_argument("--batches", action="store_true", help="only what a batch costs")
+    parser.add_argument("--batches", action="store_true", help="measure only the time of a batch")
     parser.add_argument("--write", action="store_true", help="update docs/benchmarks/loader.md")
     a = parser.parse_args()
     machine = f"{describe()}; torch {torch.__version__}; "
@@ -129,7 +129,7 @@ def main() -> None:
 
 
 def rates(a: argparse.Namespace) -> str:
-    """The table of steps a second."""
+    """The table of steps per second."""
     device = torch.device(a.device)
     rows = [["model", "recipe", "first stage", "with the loader, steps/s", "one fixed batch, steps/s", "ratio"]]
     for variant in a.models:

@@ -1,4 +1,4 @@
-"""What a measurement ran on."""
+"""A description of the machine for measurements."""
 
 import os
 import platform
@@ -10,7 +10,7 @@ KINDS = ("", "_amx", "_without_bfloat16")  # of CPUs, see `engine_suffix`
 
 
 def suffix() -> str:
-    """Of the places and files with the figures of a CPU: those without bfloat16 have places of their own."""
+    """The suffix of files and page marks for this CPU; CPUs without bfloat16 have separate ones."""
     return "" if computes("bfloat16") else "_without_bfloat16"
 
 
@@ -20,7 +20,7 @@ def engine_suffix() -> str:
 
 
 def describe() -> str:
-    """Processor, cores, system and Python, in one line."""
+    """Describe processor, cores, system and Python in one line."""
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():

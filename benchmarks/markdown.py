@@ -1,4 +1,4 @@
-"""Generated parts of pages, text between a pair of comment marks, and the figures behind them."""
+"""Writes generated parts of pages (text between two comment marks) and the JSON files with their figures."""
 
 import json
 import re
@@ -13,16 +13,16 @@ WIDTH = 120  # characters; the limit of `rumdl` in pyproject.toml
 
 
 def fill(path: Path, mark: str, text: str) -> None:
-    """Replace what stands between ``<!-- mark -->`` and ``<!-- /mark -->`` in a Markdown file."""
+    """Replace the text between ``<!-- mark -->`` and ``<!-- /mark -->`` in a Markdown file."""
     page = path.read_text(encoding="utf-8")
     pattern = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
     if not pattern.search(page):
-        raise SystemExit(f"{path} has no place marked {mark}")
+        raise SystemExit(f"{path} has no mark <!-- {mark} -->")
     path.write_text(pattern.sub(lambda m: f"{m[1]}{wrapped(text.rstrip())}\n{m[2]}", page), encoding="utf-8")
 
 
 def wrapped(text: str) -> str:
-    """Break lines of prose after at most `WIDTH` characters. Rows of tables stay whole."""
+    """Break lines of prose at `WIDTH` characters. Table rows are not broken."""
     lines = []
     for line in text.splitlines():
         indent = "  " if line.startswith("- ") else ""
@@ -33,13 +33,13 @@ def wrapped(text: str) -> str:
 
 
 def table(rows: list[list[str]]) -> str:
-    """A Markdown table; the first row is its head."""
+    """Format a Markdown table; the first row is its header."""
     head, *body = rows
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in body])
 
 
 def write_json(path: Path, machine: str, rows: Sequence[Any]) -> None:
-    """Keep what was measured: the machine, and dataclass instances."""
+    """Store measurements: the machine, and dataclass instances."""
     kept = {"machine": machine, "rows": [asdict(row) for row in rows]}
     path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")

@@ -1,9 +1,9 @@
-"""Time and peak memory of `a2f upscale` over the size of the image, from file to file, each in a process of its own.
+"""Time and peak memory of `a2f upscale` from file to file, for several image sizes, each in its own process.
 
     python -m benchmarks.memory [--sizes 160 500 1000 2000 5000] [--write]
-    python -m benchmarks.memory --draw       the picture anew, from what was measured before
+    python -m benchmarks.memory --draw       draw the picture from the stored measurements
 
-Beside it the plain way, the whole image in one graph in onnxruntime, where that fits into the memory.
+For comparison, the whole image also runs in one onnxruntime graph, if that fits into memory.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from benchmarks.pictures import picture
 JSON = ROOT / "docs" / "benchmarks" / "memory.json"
 LOOKS = ((RED, "o"), (BLUE, "s"), (GREEN, "^"))
 TILED = ["-m", "a2f", "upscale", "-q", "-s", "2", "--overwrite"]
-FAST_LIMIT = "1GB"  # OpenVINO itself takes more
+FAST_LIMIT = "1GB"  # OpenVINO itself needs more
 PLAIN = """
 import sys
 import numpy as np
@@ -48,7 +48,7 @@ write_image(Picture(pixels=np.floor(sr.clip(0, 1) * 255 + 0.5).astype(np.uint8))
 
 @dataclass(frozen=True)
 class Row:
-    """One run: which way, the side of the LR image, seconds, peak memory."""
+    """One run: its method, the side of the LR image, seconds and peak memory."""
 
     way: str
     side: int
@@ -62,7 +62,7 @@ class Row:
 
 
 def photo(side: int, path: Path) -> None:
-    """The bundled photograph, enlarged to a side by Lanczos, with grain: JPEG of LR."""
+    """Write an LR image as JPEG: the bundled photograph, resized by Lanczos, with grain."""
     from PIL import Image
 
     with Image.open(ROOT / "examples" / "photos" / "astronaut.png") as small:
@@ -72,7 +72,7 @@ def photo(side: int, path: Path) -> None:
 
 
 def run(arguments: list[str]) -> tuple[float, int]:
-    """Seconds, and the largest resident memory in bytes, of a Python process."""
+    """Run a Python process; its seconds and its peak resident memory in bytes."""
     began = time.perf_counter()
     process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT)
     _, status, usage = os.wait4(process.pid, 0)
@@ -83,7 +83,7 @@ def run(arguments: list[str]) -> tuple[float, int]:
 
 
 def measure(sides: list[int], limit: str) -> list[Row]:
-    """One row a side and way."""
+    """One row for each side and method."""
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "lr.jpg", Path(folder) / "sr.jpg"
@@ -104,12 +104,12 @@ def measure(sides: list[int], limit: str) -> list[Row]:
 
 
 def read_rows() -> list[Row]:
-    """What was measured before."""
+    """Read the stored rows."""
     return [Row(**row) for row in json.loads(JSON.read_text(encoding="utf-8"))["rows"]]
 
 
 def limit_of(way: str) -> int | None:
-    """The --max-memory that a way was given, bytes; None for the plain way."""
+    """The --max-memory of a method, bytes; None without a limit."""
     words = way.replace(",", "").split()
     if "--max-memory" not in words:
         return None
@@ -117,7 +117,7 @@ def limit_of(way: str) -> int | None:
 
 
 def draw(rows: list[Row]) -> None:
-    """Time and memory over megapixels of the result, log-log; the limits of memory as dashed lines."""
+    """Draw time and memory over megapixels of the result, log-log; dashed lines show the memory limits."""
     kinds = (("seconds", 1, "seconds, file to file"), ("peak_bytes", 1e-9, "peak memory, GB"))
     ways = list(dict.fromkeys(row.way for row in rows))
     with picture("cost", height_in=3.6) as figure:
@@ -146,7 +146,7 @@ def draw(rows: list[Row]) -> None:
 
 
 def main() -> None:
-    """Measure, print, and write where asked to."""
+    """Measure, print, and write on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=[160, 500, 1000, 2000, 5000], help="sides of the LR image"
@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument(
         "--write", action="store_true", help="update docs/benchmarks/memory.md and .json, draw the picture"
     )
-    parser.add_argument("--draw", action="store_true", help="draw the picture anew from the JSON, and stop")
+    parser.add_argument("--draw", action="store_true", help="only draw the picture from the JSON file")
     a = parser.parse_args()
     if a.draw:
         draw(read_rows())

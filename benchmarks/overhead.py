@@ -1,4 +1,4 @@
-"""What is not the network: start-up, files in and out, folders of small images.
+"""The time outside the network: start-up, reading and writing files, folders of small images.
 
 python -m benchmarks.overhead [--write]
 """
@@ -23,7 +23,7 @@ SMALL, COUNT, ROUNDS = 128, 200, 5
 
 
 def photo(side: int) -> np.ndarray:
-    """The bundled photograph at a side, [side, side, 3] uint8."""
+    """Resize the bundled photograph to [side, side, 3] uint8."""
     from PIL import Image
 
     pixels = read_image(ROOT / "examples" / "photos" / "astronaut.png").pixels[..., :3]
@@ -31,7 +31,7 @@ def photo(side: int) -> np.ndarray:
 
 
 def command(*arguments: str | Path) -> float:
-    """Seconds of `a2f upscale`, process start to the file on the disk."""
+    """Seconds of `a2f upscale`, from the start of the process to the file on the disk."""
     began = time.perf_counter()
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     asked = [sys.executable, "-m", "a2f", "upscale", "-q", "--overwrite", *map(str, arguments)]
@@ -40,7 +40,7 @@ def command(*arguments: str | Path) -> float:
 
 
 def network(side: int, scale: int, runs: int) -> float:
-    """Median seconds of the network alone on an image that is in memory; the first run does not count."""
+    """Median seconds of the network alone on an image in memory, without the first run."""
     upscaler, image = a2f.load("sd", scale=scale), photo(side).astype(np.float32) / np.float32(255)
     seconds = []
     for _ in range(runs + 1):
@@ -51,7 +51,7 @@ def network(side: int, scale: int, runs: int) -> float:
 
 
 def main() -> None:
-    """Measure, print, and write where asked to."""
+    """Measure, print, and write on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="update docs/benchmarks/overhead.md")
     a = parser.parse_args()
@@ -62,7 +62,7 @@ def main() -> None:
         (folder / "small").mkdir()
         for number in range(COUNT):
             write_image(Picture(pixels=photo(SMALL)), folder / "small" / f"{number}.jpg")
-        command(folder / "256.jpg", "-s", "2", "-o", folder / "x.jpg")  # after which Python has all modules compiled
+        command(folder / "256.jpg", "-s", "2", "-o", folder / "x.jpg")  # so that Python has compiled all modules
         start = statistics.median(command(folder / "256.jpg", "-s", "2", "-o", folder / "x.jpg") for _ in range(ROUNDS))
         large, alone = [], []
         for _ in range(ROUNDS):  # in turns

@@ -1,9 +1,9 @@
-"""The way of one photo through the code: how many functions and files of a2f run for `a2f upscale photo.jpg`.
+"""The path of one photo through the code: how many functions and files of a2f run for `a2f upscale photo.jpg`.
 
 python -m benchmarks.path [--list] [--write]
 
-A cold start: each command runs in a process of its own. What counts is a function, method, generator or lambda of
-a2f that is entered, in any thread; the bodies of modules, classes and comprehensions are not counted.
+Each command runs in its own process. Each function, method, generator or lambda of a2f that runs in any thread counts
+once; the bodies of modules, classes and comprehensions do not count.
 """
 
 import argparse
@@ -58,7 +58,7 @@ WAYS = {
 
 
 def functions_of(program: str) -> list[tuple[str, int, str]]:
-    """File, line and name of each function of a2f that a program enters beside a photo of 64 x 64 pixels."""
+    """The functions of a2f that a program enters for a photo of 64 x 64 pixels: file, line and name."""
     from PIL import Image
 
     with tempfile.TemporaryDirectory() as name:
@@ -72,7 +72,7 @@ def functions_of(program: str) -> list[tuple[str, int, str]]:
 
 
 def main() -> None:
-    """Count, print, and write where asked to."""
+    """Count, print, and write on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", action="store_true", help="print each function")
     parser.add_argument("--write", action="store_true", help="update docs/benchmarks/overhead.md")

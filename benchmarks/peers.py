@@ -1,9 +1,9 @@
-"""Published networks: what they cost, counted as their tables count and plainly, and what their checkpoints give.
+"""Published networks: their costs by the rules of their tables and of a2f, and the scores of their checkpoints.
 
     python -m benchmarks.peers [--checkpoints ../shared/peers] [--data ../shared/data/eval] [--write]
 
-`--write` updates docs/peers.md. The checkpoints take half an hour on two cores; without `--checkpoints` the page keeps
-the figures that it has of them (docs/benchmarks/peers.json).
+`--write` updates docs/peers.md. The checkpoints take half an hour on two cores. Without `--checkpoints`, the page uses
+the stored scores (docs/benchmarks/peers.json).
 """
 
 import argparse
@@ -25,7 +25,7 @@ from benchmarks.conventions import CONVENTIONS, built, counted, every, printed
 from benchmarks.markdown import ROOT, fill, table
 
 PAGE, KEPT = ROOT / "docs" / "peers.md", ROOT / "docs" / "benchmarks" / "peers.json"
-CHECKPOINTS = {  # file of each scale
+CHECKPOINTS = {  # network -> file of each scale
     "carn-m": ("CARN-M_x2x3x4.pth", (2, 3, 4)),
     "imdn": ("IMDN_x{}.pth", (2, 3, 4)),
     "idn": ("IDN_x{}.caffemodel", (2, 3, 4)),
@@ -35,7 +35,7 @@ CHECKPOINTS = {  # file of each scale
     "fsrcnn-shuffle": ("FSRCNN_x{}_saafke.pb", (2, 3, 4)),
     "vdsr": ("VDSR_twtygqyy.pth", (2, 3, 4)),
 }
-IMDN = {  # of its paper; Table 6 has no IMDN
+IMDN = {  # scores from its paper; Table 6 has no IMDN
     2: {"Set5": (38.00, 0.9605), "Set14": (33.63, 0.9177)},
     3: {"Set5": (34.36, 0.9270), "Set14": (30.32, 0.8417)},
     4: {"Set5": (32.21, 0.8948), "Set14": (28.58, 0.7811)},
@@ -44,14 +44,14 @@ IMDN = {  # of its paper; Table 6 has no IMDN
 
 @dataclass(frozen=True, kw_only=True)
 class Peer:
-    """A network of today at x4, and what is published about its quality.
+    """A recent network at x4, and its published quality.
 
     Attributes:
-        name: for the picture.
-        network: key of `a2f.peers.PEERS`.
-        parameters_k: published, thousands.
-        set5: published PSNR-Y at x4, dB; None where not found.
-        source: of these figures.
+        name: name in the picture.
+        network: a key of `a2f.peers.PEERS`.
+        parameters_k: published parameters, thousands.
+        set5: published PSNR-Y on Set5 at x4, dB; None if not found.
+        source: source of these figures.
     """
 
     name: str
@@ -61,13 +61,13 @@ class Peer:
     source: str
 
     def build(self) -> nn.Module:
-        """The network for use, [N, 3, H, W] -> [N, 3, 4H, 4W]; the same weights each time, the global seed unmoved."""
+        """Build the network, [N, 3, H, W] -> [N, 3, 4H, 4W], with the same weights each time."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return build_peer(self.network, scale=4).eval().requires_grad_(False)
 
 
-# Read where "as reprinted" says. The challenges print dB on DIV2K alone.
+# "as reprinted" names the paper where the figures were read. The challenges print dB on DIV2K only.
 # fmt: off
 PEERS_AT_X4: tuple[Peer, ...] = (
     Peer(name="CARN-M", network="carn-m", parameters_k=412, set5=31.92,
@@ -91,7 +91,7 @@ PEERS_AT_X4: tuple[Peer, ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """What a checkpoint gives on a set, and what is printed for its network."""
+    """The measured score of a checkpoint on a set, and the printed score of its network."""
 
     network: str
     scale: int
@@ -103,7 +103,7 @@ class Score:
 
 
 def published_scores(name: str, scale: int) -> dict[str, tuple[float, float]]:
-    """PSNR-Y and SSIM-Y that are printed for a network."""
+    """The printed PSNR-Y and SSIM-Y of a network, by set."""
     if name == "imdn":
         return IMDN[scale]
     title = "FSRCNN" if name == "fsrcnn-shuffle" else PEERS[name].title
@@ -133,7 +133,7 @@ def scores_of(name: str, scale: int, checkpoints: Path, data: Path, *, sets: tup
 
 
 def costs() -> str:
-    """A row for each network and scale: printed and counted."""
+    """One row for each network and scale: printed and counted costs."""
     head = ["network", "printed", "by its convention", "parameters", "folded", "Multi-Adds, G", "counted how"]
     rows = [head]
     for name, convention in CONVENTIONS.items():
@@ -159,7 +159,7 @@ def costs() -> str:
 
 
 def quality(scores: list[Score]) -> str:
-    """A row for each checkpoint and set: measured and printed."""
+    """One row for each checkpoint and set: measured and printed scores."""
     rows = [["checkpoint", "set", "measured", "printed", "difference, dB"]]
     for s in scores:
         known = s.printed_psnr_y is not None and s.printed_ssim_y is not None
@@ -170,7 +170,7 @@ def quality(scores: list[Score]) -> str:
 
 
 def main() -> None:
-    """Count, measure, print, and write where asked to."""
+    """Count, measure, print, and write on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoints", type=Path, help="folder of the published checkpoints")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "eval")

@@ -1,4 +1,4 @@
-"""How the pictures of the benchmark pages look: SVG for the reader, PNG beside it for what shows no SVG."""
+"""The style of the pictures of the benchmark pages: SVG, and PNG for programs that cannot show SVG."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +15,11 @@ WIDTH_IN = 7.0
 
 @contextmanager
 def picture(name: str, *, height_in: float) -> Iterator[Any]:
-    """A figure that is written as name.svg and name.png when it is drawn.
+    """Yield a figure, then write it as name.svg and name.png.
 
     Args:
-        name: of the files in docs/images.
-        height_in: inches; the width is that of a page.
+        name: name of the files in docs/images, without suffix.
+        height_in: height in inches; the width is that of a page.
     """
     with drawing(width_in=WIDTH_IN, height_in=height_in) as figure:
         yield figure

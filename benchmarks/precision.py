@@ -1,11 +1,11 @@
-"""Precision against loss: what each mode of the shipped x4 models gains in time and loses in PSNR, in one run.
+"""Time and loss of PSNR of each precision of the shipped x4 models, measured in one run.
 
     python -m benchmarks.precision [--data DIR] [--threads 2] [--rounds 3] [--write]
-    python -m benchmarks.precision --draw    the pictures anew, from what was measured before
+    python -m benchmarks.precision --draw    draw the pictures from the stored measurements
 
-The time is that of 320x180 to 1280x720, all modes in turns; the loss is the PSNR-Y of onnxruntime fp32 less that of the
-mode, on Set5 and B100 (folders as for `benchmarks.quality`). CPUs with AMX and CPUs without bfloat16 have tables of
-their own.
+The time is for 320x180 to 1280x720, with all modes in turns. The loss is the PSNR-Y of onnxruntime fp32 minus the
+PSNR-Y of the mode, on Set5 and B100 (folders as for `benchmarks.quality`). The figures of CPUs with AMX and of CPUs
+without bfloat16 go into separate tables.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from benchmarks.quality import score
 
 PAGES = ROOT / "docs" / "benchmarks"
 SETS = ("Set5", "B100")
-MAX_DB = 0.01  # that `--dtype fast` may lose
+MAX_DB = 0.01  # largest allowed loss of `--dtype fast`
 COLORS = {"openvino bfloat16": BLUE, "openvino int8": RED, "torch bfloat16": GREEN}  # of modes
 MARK_PT = 5.0
 MODES = (
@@ -43,7 +43,7 @@ MODES = (
 
 @dataclass(frozen=True)
 class Row:
-    """A mode of a model: median seconds, and the loss on each set, dB."""
+    """The median seconds of a mode of a model, and its loss on each set, dB."""
 
     model: str
     mode: str
@@ -52,7 +52,7 @@ class Row:
 
 
 def rows_of(data: Path, threads: int, rounds: int) -> list[Row]:
-    """All modes of all shipped models at x4."""
+    """Measure all modes of all shipped models at x4."""
     rows: list[Row] = []
     image = an_image()
     for model in (m for m in shipped_models() if m.scale == SCALE):
@@ -76,13 +76,13 @@ def rows_of(data: Path, threads: int, rounds: int) -> list[Row]:
 
 
 def read_rows(after: str) -> list[Row]:
-    """What was measured on CPUs of a kind (`engine_suffix`)."""
+    """Read the stored rows of a kind of CPU (`engine_suffix`)."""
     kept = json.loads((PAGES / f"precision{after}.json").read_text(encoding="utf-8"))
     return [Row(**row) for row in kept["rows"]]
 
 
 def draw(rows: list[Row], after: str) -> None:
-    """Loss over time, a panel for each set and a colour for each mode, without float32, which loses nothing."""
+    """Draw the loss over time: a panel for each set, a colour for each mode. float32 loses nothing and is left out."""
     if len({row.model for row in rows}) == 1:  # the table shows it better
         return
     shown = [row for row in rows if not row.mode.endswith("float32")]
@@ -126,7 +126,7 @@ def _panel(axis: Any, rows: list[Row], data: str) -> None:
 
 
 def main() -> None:
-    """Measure, print, and write where asked to."""
+    """Measure, print, and write on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "eval")
     parser.add_argument("--threads", type=int, default=2)
@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument(
         "--write", action="store_true", help="update docs/benchmarks/precision.md and .json, and the picture"
     )
-    parser.add_argument("--draw", action="store_true", help="draw the pictures anew from the JSON, and stop")
+    parser.add_argument("--draw", action="store_true", help="only draw the pictures from the JSON file")
     a = parser.parse_args()
     if a.draw:
         for after in KINDS:

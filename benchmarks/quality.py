@@ -1,9 +1,10 @@
-"""PSNR-Y and SSIM-Y of the shipped models, through the ONNX engine.
+"""PSNR-Y and SSIM-Y of the shipped models in the ONNX engine.
 
     python -m benchmarks.quality [--data DIR] [--sets Set5 Set14 B100] [--write]
 
-Needs the benchmark sets (DIR/Set5/HR/*.png, and DIR/Set5/LR_bicubic/X4/*.png where there are any; LR is made by bicubic
-otherwise) and the `eval` extra. Where the paper's authors' checkpoints lie in ../shared/official, they run too.
+This needs the `eval` extra and the benchmark sets: DIR/Set5/HR/*.png, and optionally DIR/Set5/LR_bicubic/X4/*.png;
+without LR images, LR is made by bicubic. If ../shared/official has the checkpoints of the paper's authors, they run
+too.
 """
 
 import argparse
@@ -23,42 +24,42 @@ from benchmarks.markdown import ROOT, fill, table
 
 @dataclass(frozen=True)
 class Score:
-    """Mean over a set."""
+    """The mean PSNR-Y and SSIM-Y on a set."""
 
     psnr: float
     ssim: float
 
 
 def score(folder: Path, scale: int, upscaler: Upscaler | None) -> Score:
-    """Mean PSNR-Y and SSIM-Y of an upscaler, or of bicubic for None."""
+    """Measure an upscaler, or bicubic for None, on a set."""
     result = score_set(upscaler, load_set(folder, scale=scale), model="", data=folder.name, scale=scale)
     return Score(result.mean("psnr_y"), result.mean("ssim_y"))
 
 
 def figures_of(variant: str, scale: int, sets: list[str]) -> dict[str, tuple[float, float]]:
-    """PSNR-Y and SSIM-Y of the paper, for the sets that it has."""
+    """The PSNR-Y and SSIM-Y of the paper, for the sets in its tables."""
     row = published(variant, scale=scale)
     return {name: row.figures[name] for name in sets if row and name in row.figures}
 
 
 def printed(paper: dict[str, tuple[float, float]], sets: list[str]) -> list[str]:
-    """One cell a set, as the paper prints it."""
+    """One cell per set, as printed in the paper."""
     return [f"{paper[name][0]:.2f}/{paper[name][1]:.4f}" if name in paper else "-" for name in sets]
 
 
 def cells(scores: dict[str, Score]) -> list[str]:
-    """One cell a set: PSNR/SSIM."""
+    """One cell per set: PSNR/SSIM."""
     return [f"{s.psnr:.3f}/{s.ssim:.4f}" for s in scores.values()]
 
 
 def differences(scores: dict[str, Score], paper: dict[str, tuple[float, float]]) -> list[str]:
-    """One cell a set: ours less the paper's."""
+    """One cell per set: our figures minus those of the paper."""
     pairs = [(scores[name], paper.get(name)) for name in scores]
     return [f"{s.psnr - p[0]:+.2f}/{s.ssim - p[1]:+.4f}" if p else "-" for s, p in pairs]
 
 
 def main() -> None:
-    """Measure, print, and write where asked to."""
+    """Measure, print, and write on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--data", type=Path, default=ROOT.parent / "shared" / "data" / "eval", help="folder of the sets"
@@ -89,7 +90,7 @@ def main() -> None:
                 rows.append(["difference", *differences(scores, paper)])
             if model.file in in_integers:
                 rows.append([f"a2f {model.name} x{scale}, `--dtype fast` (int8)", *cells(in_integers[model.file])])
-            if model.kind == "robust":  # the front page shows what they are made for: JPEG input
+            if model.kind == "robust":  # README shows them with JPEG input, for which they are made
                 continue
             figures = [f"{s.psnr:.2f}" for s in scores.values()]
             short.append([name, f"{model.parameters:,}", *figures, " / ".join(f"{p:.2f}" for p, _ in paper.values())])
@@ -115,7 +116,7 @@ def write(
     measured: dict[str, dict[str, Score]],
     in_integers: dict[str, dict[str, Score]],
 ) -> None:
-    """Put the figures where they are shown."""
+    """Write the figures into the pages, the index and the model cards."""
     fill(ROOT / "RESULTS.md", "quality", table(rows))
     fill(ROOT / "README.md", "quality", table(short))
     index = read_index()

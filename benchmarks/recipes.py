@@ -1,11 +1,11 @@
-"""What single values of the recipe `anytime` change in short runs, from one start and on the same pictures.
+"""The effect of single settings of the recipe `anytime` in short runs with equal initial weights and pictures.
 
     python -m benchmarks.recipes --data DIR --init WEIGHTS [--steps N] [--only NAME ...] [--write]
 
-DIR holds the training pictures; those of docs/validation-pictures.txt are held out and measured. A run trains SD x4
-on one thread and is measured at its end. The runs differ in one thing each: a rate, T0, the size or number of patches,
-how the spot of a patch is chosen, the loss, or which pictures there are. Results are kept as they come, and a run
-whose result is there is not repeated. With --write the table goes into docs/weights.md.
+DIR has the training pictures. Those listed in docs/validation-pictures.txt are held out for the measurement. Each run
+trains SD x4 on one thread and is measured at its end. Each run changes one setting: a rate, T0, the size or number of
+patches, the choice of the patch position, the loss, or the set of pictures. Each result is stored at once, and a run
+with a stored result is not repeated. With --write, the table goes into docs/weights.md.
 """
 
 import argparse
@@ -37,12 +37,12 @@ SCALE, VARIANT, STEPS = 4, "sd", 800
 RESULTS = ROOT / "docs" / "runs" / "recipes.json"
 VALIDATION = ROOT / "docs" / "validation-pictures.txt"
 DRAWN = "drawn"  # folder of line art and text
-PHOTOGRAPHS = ("structure", DRAWN)  # folders that are left out where a run sees photographs alone
+PHOTOGRAPHS = ("structure", DRAWN)  # folders that a run on photographs alone leaves out
 SETS = ("Set14", "B100")
 
 
 def variants() -> dict[str, Recipe]:
-    """The recipe of each run, by what is changed."""
+    """The recipe of each run, by the name of the change."""
     base = read_recipe("anytime")
     optimiser, (stage,) = base.optimiser, base.stages
 
@@ -76,15 +76,15 @@ def variants() -> dict[str, Recipe]:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One run.
+    """The result of one run.
 
     Attributes:
-        name: what is changed.
-        steps: of the run.
-        lr_pixels: seen, millions.
-        minutes: of training.
+        name: the change.
+        steps: number of steps.
+        lr_pixels: LR pixels seen, millions.
+        minutes: training time.
         photographs, drawn: PSNR-Y on the held-out pictures of each kind, dB.
-        sets: PSNR-Y on the benchmark sets, dB, where they were at hand; they choose nothing.
+        sets: PSNR-Y on the available benchmark sets, dB; no choice depends on them.
     """
 
     name: str
@@ -98,14 +98,14 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """Training and held-out pairs, with the files that they are from."""
+    """The training pairs and the held-out pairs, with their files."""
 
     training: list[tuple[Path, Pair]]
     held_out: list[tuple[Path, Pair]]
 
 
 def load_images(data: Path) -> Images:
-    """All pictures of a folder, decoded once."""
+    """Decode all pictures of a folder once."""
     paths = find_images(data)
     kept = read_image_list(VALIDATION, folder=data, among=paths)
     rest = [path for path in paths if path not in set(kept)]
@@ -118,13 +118,13 @@ def load_images(data: Path) -> Images:
 
 
 def mean_psnr(run: Run, pairs: Sequence[Pair]) -> float:
-    """Of the averaged weights that the validation has chosen, dB."""
+    """The mean PSNR-Y of the averaged weights that the validation has chosen, dB."""
     model = run.model(run.chosen)
     return float(np.mean([psnr_y(enlarged(model, lr), hr, border=SCALE) for hr, lr in pairs]))
 
 
 def measure(name: str, recipe: Recipe, images: Images, *, data: Path, init: Weights, steps: int, sets: Path) -> Result:
-    """Train and measure."""
+    """Train one run and measure it."""
     alone = name == "photographs alone"
     used = [pair for path, pair in images.training if not (alone and path.relative_to(data).parts[0] in PHOTOGRAPHS)]
     device = torch.device("cpu")
@@ -160,7 +160,7 @@ def measure(name: str, recipe: Recipe, images: Images, *, data: Path, init: Weig
 
 
 def read_results() -> list[Result]:
-    """What was measured before."""
+    """Read the stored results."""
     return [Result(**row) for row in json.loads(RESULTS.read_text())] if RESULTS.exists() else []
 
 
@@ -184,7 +184,7 @@ def rows_of(results: list[Result]) -> list[list[str]]:
 
 
 def main() -> None:
-    """Measure what is missing, and write."""
+    """Measure the missing runs, and write on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="training pictures")
     parser.add_argument("--init", type=Path, help="weights file that all runs start from")

@@ -1,12 +1,12 @@
-"""What docs/scale.md counts with: images a second of one core, a cluster against plain processes, the driver's pace.
+"""Measurements for docs/scale.md: images per second of one core, of a cluster, and of the driver.
 
     python -m benchmarks.scale speed      one core, by size and mode: decode, network, encode and file
-    python -m benchmarks.scale cluster    two raylets against `--jobs 2` on the same cores (needs the extra ray)
-    python -m benchmarks.scale requests   to the object store, an image (needs moto and the extra remote)
-    python -m benchmarks.scale driver     how many images a second the journal of one driver takes
-    python -m benchmarks.scale tables     print what was measured; --write puts it into docs/scale.md
+    python -m benchmarks.scale cluster    two raylets compared with `--jobs 2` on the same cores (needs the extra ray)
+    python -m benchmarks.scale requests   requests to the object store per image (needs moto and the extra remote)
+    python -m benchmarks.scale driver     how many images per second the journal of one driver can record
+    python -m benchmarks.scale tables     print the stored measurements; --write updates docs/scale.md
 
-Each measurement is kept in docs/benchmarks/scale.json. Other work on the machine spoils them: measure on a quiet one.
+Each measurement is stored in docs/benchmarks/scale.json. Measure on an idle machine: other programs change the results.
 """
 
 import argparse
@@ -47,25 +47,25 @@ from benchmarks.overhead import photo
 
 KEPT, PAGE = ROOT / "docs" / "benchmarks" / "scale.json", ROOT / "docs" / "scale.md"
 SIDES, SCALES, MODES = (256, 512, 1024), (2, 4), ("float32", "fast")
-SECONDS_EACH, LEAST = 0.7, 2  # of measuring, and runs, a row
+SECONDS_EACH, MIN_RUNS = 0.7, 2  # minimum measuring time and number of runs per row
 QUALITY = 92
-IMAGES, FEW, ROUNDS = 64, 16, 3  # of the comparison with a cluster
-ITEMS = 3_000  # through the journal
+IMAGES, FEW, ROUNDS = 64, 16, 3  # settings of the comparison with a cluster
+ITEMS = 3_000  # items for the measurement of the journal
 
 
 def jpeg(side: int) -> bytes:
-    """The bundled photograph as a JPEG file."""
+    """Resize the bundled photograph, and encode it as JPEG."""
     stream = io.BytesIO()
     Image.fromarray(photo(side)).save(stream, "jpeg", quality=QUALITY)
     return stream.getvalue()
 
 
 def repeated(do: Any) -> float:
-    """Median seconds of the processor in a call; the first one does not count. Other work makes them hardly longer."""
+    """Median processor seconds of a call, without the first call. Other programs hardly change processor time."""
     do()
     seconds: list[float] = []
     end = time.perf_counter() + SECONDS_EACH
-    while time.perf_counter() < end or len(seconds) < LEAST:
+    while time.perf_counter() < end or len(seconds) < MIN_RUNS:
         began = time.process_time()
         do()
         seconds.append(time.process_time() - began)
@@ -73,7 +73,7 @@ def repeated(do: Any) -> float:
 
 
 def speed_of(side: int, scale: int, mode: str, folder: Path) -> dict[str, Any]:
-    """One row: JPEG to JPEG, one thread on one core."""
+    """Measure one row: JPEG to JPEG with one thread on one core."""
     source, output = folder / f"{side}.jpg", folder / f"{side}_x{scale}.jpg"
     source.write_bytes(jpeg(side))
     upscalers = Upscalers(EngineOptions(threads=1, dtype=mode))
@@ -97,7 +97,7 @@ def speed_of(side: int, scale: int, mode: str, folder: Path) -> dict[str, Any]:
 
 
 def speed() -> dict[str, Any]:
-    """All rows, on the last core that this process may use."""
+    """Measure all rows on the last core that this process may use."""
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {max(cores)})
     with tempfile.TemporaryDirectory() as folder:
@@ -106,7 +106,7 @@ def speed() -> dict[str, Any]:
 
 
 def upscaled(given: Path, out: Path, *more: str) -> tuple[float, float, float]:
-    """A run of `a2f upscale`: images a second from first to last result, seconds in all, seconds of its processor."""
+    """Run `a2f upscale`: images per second from the first to the last result, total seconds, processor seconds."""
     command = [sys.executable, "-m", "a2f", "upscale", str(given), "-o", str(out), "-s", "2", "--resume", "-q", *more]
     began = time.perf_counter()
     process = subprocess.Popen(command)
@@ -121,7 +121,7 @@ def upscaled(given: Path, out: Path, *more: str) -> tuple[float, float, float]:
 
 
 def cluster() -> dict[str, Any]:
-    """Plain processes and a cluster in turns, on the same files and the same cores."""
+    """Measure plain processes and a cluster in turns, on the same files and cores."""
     from ray.cluster_utils import Cluster
 
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH")]))
@@ -149,7 +149,7 @@ def cluster() -> dict[str, Any]:
 
 
 class Requests(logging.Handler):
-    """Counts the requests that a stand-in for S3 logs, as their prices tell them apart."""
+    """Counts the requests in the log of an S3 simulator, by price class."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -164,7 +164,7 @@ class Requests(logging.Handler):
 
 
 def requests() -> dict[str, Any]:
-    """What an image adds to the requests of a batch."""
+    """Measure the requests per image of a batch."""
     import s3fs
     from moto.server import ThreadedMotoServer
 
@@ -195,7 +195,7 @@ def requests() -> dict[str, Any]:
 
 @dataclass
 class Instant:
-    """Workers that have every answer at once: a `Crew`."""
+    """A `Crew` of workers that answer at once."""
 
     journal: Journal
     workers: int
@@ -217,7 +217,7 @@ class Instant:
         """Nothing."""
 
     def enlarge(self, worker: int, item: Item) -> None:
-        """A whole result."""
+        """Report a finished result."""
         self.items[item.id] = item
         facts = Facts(bytes=item.bytes, version=item.version, sha256="0" * 64, recipe=self.journal.recipe)
         whole = Whole(output_sha256="1" * 64, facts=facts)
@@ -229,13 +229,13 @@ class Instant:
         self.happens.append(Answered(worker=worker, item=item, report=End(note=note, outcome="done")))
 
     def events(self) -> Sequence[Event]:
-        """All answers since the last call."""
+        """The answers since the last call."""
         happens, self.happens = self.happens, []
         return happens
 
 
 def driver() -> dict[str, Any]:
-    """Images a second through the journal, by the number of workers that answer together."""
+    """Measure images per second through the journal, by the number of workers that answer together."""
     rows = []
     for workers in (2, 16, 128):
         with tempfile.TemporaryDirectory(dir=ROOT) as folder, Journal(Path(folder) / "journal.sqlite") as journal:
@@ -249,13 +249,13 @@ def driver() -> dict[str, Any]:
 
 
 def kept() -> dict[str, Any]:
-    """What was measured so far."""
+    """Read the stored measurements."""
     found: dict[str, Any] = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
     return found
 
 
 def tables() -> dict[str, str]:
-    """The generated parts of docs/scale.md, by their marks."""
+    """The generated parts of docs/scale.md, by mark."""
     found = kept()
     head = ["LR side", "scale", "mode", "images a second a core", "decode", "network", "encode", "in", "out"]
     rows = [head]
@@ -298,7 +298,7 @@ def tables() -> dict[str, str]:
 
 
 def main() -> None:
-    """Measure and keep, or print and write."""
+    """Measure and store, or print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("speed", "cluster", "driver", "requests", "tables"))
     parser.add_argument("--write", action="store_true", help="tables: update docs/scale.md")

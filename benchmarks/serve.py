@@ -1,9 +1,9 @@
-"""`a2f serve` under load, beside a server that does one request at a time.
+"""`a2f serve` under load, compared with a server that handles one request at a time.
 
 python -m benchmarks.serve [--write] [--part load|together|memory] [--requests N]
 
-Three tables: requests a second and the time of a request; whether small pictures are quicker together; and the memory
-of the server and its workers while it answers --requests pictures.
+There are three results: requests per second and the time of a request; whether small pictures are faster in batches;
+and the memory of the server and its workers while it answers --requests pictures.
 """
 
 import argparse
@@ -38,7 +38,7 @@ SERVERS = {
 LOADS = ((128, 1, 16), (128, 8, 40), (128, 50, 75), (384, 8, 8))  # side, clients, requests
 ROUNDS = 3
 SCALE = 2
-FINALLY = 10_000  # requests
+REQUESTS = 10_000  # requests of the memory measurement
 ONE_AT_A_TIME = """
 import sys
 import a2f, uvicorn
@@ -61,15 +61,15 @@ uvicorn.run(app, port=int(sys.argv[1]), log_level="warning")
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What was measured of one server under one load; medians of the rounds.
+    """The measurement of one server under one load: medians of the rounds.
 
     Attributes:
-        server: which.
-        side: of the pictures, pixels.
-        clients: at once, each with its next request as soon as the last one is answered.
-        per_s: requests answered in a second.
-        p50_ms: half of the requests take at most this long.
-        p99_ms: 99 of 100 do.
+        server: name of the server.
+        side: side of the pictures, pixels.
+        clients: number of simultaneous clients. Each sends its next request when the last one is answered.
+        per_s: answered requests per second.
+        p50_ms: median time of a request.
+        p99_ms: 99th percentile of the time of a request.
     """
 
     server: str
@@ -82,7 +82,7 @@ class Load:
 
 @dataclass(frozen=True, kw_only=True)
 class Together:
-    """Pictures a second through one graph, alone and several at a time; one thread."""
+    """Pictures per second through one graph on one thread, with several batch sizes."""
 
     side: int
     alone: float
@@ -91,7 +91,7 @@ class Together:
 
 
 def jpeg(side: int) -> bytes:
-    """The bundled photograph as a JPEG."""
+    """Resize the bundled photograph, and encode it as JPEG."""
     return encode_image(Picture(pixels=photo(side)), format="jpeg")
 
 
@@ -106,7 +106,7 @@ def ask(connection: http.client.HTTPConnection, body: bytes) -> None:
 
 @contextmanager
 def running(options: list[str], port: int) -> Iterator[int]:
-    """A server on a port; its process id."""
+    """Run a server on a port; yield its process id."""
     command = [sys.executable, "-m", "a2f", "serve", "-q", "--port", str(port), "--max-memory", "4GB", *options]
     if not options:
         command = [sys.executable, "-c", ONE_AT_A_TIME, str(port)]
@@ -132,7 +132,7 @@ def _is_ready(port: int) -> bool:
 
 
 def load(port: int, *, body: bytes, clients: int, requests: int) -> tuple[float, list[float]]:
-    """Requests a second, and the seconds of each."""
+    """Send requests; the requests per second, and the seconds of each request."""
     seconds: list[float] = []
     left = iter(range(requests))
     barrier = threading.Barrier(clients + 1)
@@ -158,13 +158,13 @@ def load(port: int, *, body: bytes, clients: int, requests: int) -> tuple[float,
 
 
 def measure_loads() -> list[Load]:
-    """All servers under all loads, in turns."""
+    """Measure all servers under all loads, in turns."""
     found: dict[tuple[str, int, int], list[tuple[float, float, float]]] = {}
     for number in range(ROUNDS):
         for offset, (name, options) in enumerate(SERVERS.items()):
             port = 8310 + offset
             with running(options, port):
-                load(port, body=jpeg(LOADS[0][0]), clients=CORES, requests=8)  # its networks are open then
+                load(port, body=jpeg(LOADS[0][0]), clients=CORES, requests=8)  # so that the networks are open
                 for side, clients, requests in LOADS:
                     rate, seconds = load(port, body=jpeg(side), clients=clients, requests=requests)
                     p50, p99 = np.percentile(seconds, [50, 99])
@@ -178,7 +178,7 @@ def measure_loads() -> list[Load]:
 
 
 def measure_together() -> list[Together]:
-    """One graph on 1, 4 and 8 pictures at a time."""
+    """Measure one graph on 1, 4 and 8 pictures at a time."""
     session = make_session(export_onnx(read_weights(find_shipped("sd", scale=SCALE).path)), threads=1)
     rows = []
     for side in (32, 64, 128):
@@ -200,14 +200,14 @@ def measure_together() -> list[Together]:
 
 
 def resident_mb(pid: int) -> float:
-    """Memory of a process and its children."""
+    """The memory of a process and its children."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     pages = [int(Path(f"/proc/{one}/statm").read_text().split()[1]) for one in (pid, *children)]
     return sum(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def measure_memory(requests: int) -> tuple[float, float]:
-    """MB of server and workers after a tenth of the requests and after all; the pictures have several sizes."""
+    """MB of server and workers after a tenth of the requests and after all. The pictures have several sizes."""
     bodies = [jpeg(side) for side in (16, 24, 33, 40, 48)]
     with running(SERVERS[list(SERVERS)[-1]], 8320) as pid:
         early = 0.0
@@ -231,7 +231,7 @@ def told_loads(loads: list[Load]) -> str:
 
 
 def told_together(together: list[Together]) -> str:
-    """The table of pictures in one run."""
+    """The table of batch sizes."""
     rows = [["pictures", "alone", "4 together", "8 together"]]
     rows += [[f"{r.side} x {r.side}", f"{r.alone}/s", f"{r.by_four}/s", f"{r.by_eight}/s"] for r in together]
     return table(rows)
@@ -246,11 +246,11 @@ def told_memory(early: float, late: float, requests: int) -> str:
 
 
 def main() -> None:
-    """Measure, print, and write where asked to."""
+    """Measure, print, and write on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="update docs/benchmarks/serve.md")
-    parser.add_argument("--part", choices=["load", "together", "memory"], help="measure this alone")
-    parser.add_argument("--requests", type=int, default=FINALLY, help="for the memory; 10,000 by default")
+    parser.add_argument("--part", choices=["load", "together", "memory"], help="measure only this part")
+    parser.add_argument("--requests", type=int, default=REQUESTS, help="requests of the memory part (default: 10,000)")
     a = parser.parse_args()
 
     def tell(part: str, text: str) -> None:

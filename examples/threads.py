@@ -1,4 +1,4 @@
-"""One upscaler shared by several threads, as a server would keep it.
+"""Share one upscaler between several threads, for example in a server.
 
 python examples/threads.py
 """

@@ -1,4 +1,4 @@
-"""What `make train-demo` runs: two minutes of training on four bundled photos, with curve, samples and table.
+"""`make train-demo` runs this: train for two minutes on four bundled photos, then make curves, samples and a table.
 
 python examples/train_demo.py [--output FOLDER] [--minutes 2]
 """
@@ -17,14 +17,14 @@ SCALE = "2"
 
 
 def a2f(*arguments: str | Path) -> None:
-    """Run the command line as a user would, showing the command."""
+    """Print and run a command of the command line."""
     words = [str(a.relative_to(ROOT) if isinstance(a, Path) and a.is_relative_to(ROOT) else a) for a in arguments]
     print(f"$ a2f {shlex.join(words)}", flush=True)
     subprocess.run([sys.executable, "-m", "a2f", *words], check=True, cwd=ROOT)
 
 
 def main() -> None:
-    """Train, plot, measure, lay samples side by side, and say where everything lies."""
+    """Train, plot, measure, show samples side by side, and print the paths of the results."""
     parser = argparse.ArgumentParser(description="Train for two minutes on the bundled photos.")
     parser.add_argument("--output", type=Path, default=ROOT / "train-demo", help="folder (default: train-demo)")
     parser.add_argument("--minutes", default="2", help="length of the training (default: 2)")
@@ -32,7 +32,7 @@ def main() -> None:
     folder = a.output.resolve()
     run, bench, enlarged = folder / "run", folder / "held-out", folder / "enlarged"
     if run.exists():
-        raise SystemExit(f"{run} is there from before: delete it, or choose another --output")
+        raise SystemExit(f"{run} already exists: delete it, or choose another --output")
     (bench / "HR").mkdir(parents=True, exist_ok=True)
     shutil.copy(HELD_OUT, bench / "HR")
     recipe = ROOT / "examples" / "two_minutes.toml"

@@ -1,7 +1,7 @@
-"""Write models for the browser, with an index of them: ``python tools/export_web.py FOLDER [WEIGHTS ...]``.
+"""Write models for the browser and their index: ``python tools/export_web.py FOLDER [WEIGHTS ...]``.
 
-Without weights files these are the shipped networks of SD; all others would make the site about 32 MB larger. The build
-of web/ runs it; what it writes is not committed.
+Without weights files, the shipped SD networks are written; all networks would make the site about 32 MB larger. The
+build of web/ runs this tool. Its output is not committed.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ VARIANT = "sd"
 
 
 def export(folder: Path, files: list[Path]) -> None:
-    """Write the models and index.json, which names, per model, its scale, kind, file, bytes and SHA-256."""
+    """Write the models and index.json. The index has the scale, kind, file, bytes and SHA-256 of each model."""
     folder.mkdir(parents=True, exist_ok=True)
     below = {model.path: model.jpeg_below for model in shipped_models()}
     entries = []

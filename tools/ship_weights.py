@@ -1,12 +1,12 @@
-"""Put a trained weights file into the package, with what is to be said about it in its metadata.
+"""Put a trained weights file into the package, with a description in its metadata.
 
 python tools/ship_weights.py TRAINED.safetensors --photographs DIR --runs "what ran" --hours 1.2 [--teacher "..."]
 python tools/ship_weights.py TRAINED.safetensors --kind robust ...    weights for JPEG input, shipped as sd-robust
 
-Afterwards `python -m benchmarks.quality --write` and `python -m benchmarks.jpeg --write` measure it and write the
-model card; for robust weights the second one also measures which JPEGs `-m auto` takes them for. `make paper` brings
-docs/paper.md up to date. `python tests/pixels/make.py` makes the golden pixels of the tests again: small results of
-each model, whose changes are worth a look before they are committed.
+Afterwards, run `python -m benchmarks.quality --write` and `python -m benchmarks.jpeg --write`, which measure the file
+and write the model card. For robust weights, the second command also measures for which JPEGs `-m auto` uses them.
+`make paper` updates docs/paper.md. `python tests/pixels/make.py` makes the golden pixels of the tests again. These are
+small results of each model; look at the changes before you commit them.
 """
 
 import argparse
@@ -22,11 +22,11 @@ from a2f.weights import Kind, Weights, model_name, read_weights, rounded_to_half
 
 PICTURES = Path(__file__).resolve().parents[1] / "docs" / "training-photos.tsv"
 FOLDER = Path(__file__).resolve().parents[1] / "src" / "a2f" / "weights_data"
-JPEG_QUALITY: dict[Kind, int | None] = {"clean": None, "robust": 75}  # of the images that give the ranges for int8
+JPEG_QUALITY: dict[Kind, int | None] = {"clean": None, "robust": 75}  # JPEG quality of the images for the int8 ranges
 
 
 def entry_of(weights: Weights, file: str, sha256: str, kind: Kind) -> dict[str, object]:
-    """The line of index.json, its figures still to be measured."""
+    """The entry in index.json, without figures, which are measured later."""
     config = weights.config
     return {
         "variant": config.variant,
@@ -42,28 +42,28 @@ def entry_of(weights: Weights, file: str, sha256: str, kind: Kind) -> dict[str, 
 
 
 def count_pictures() -> int:
-    """How many pictures the trainings see, as listed."""
+    """Count the listed training pictures."""
     listed = PICTURES.read_text(encoding="utf-8").splitlines()
     return sum(line.endswith("\ttraining") for line in listed)
 
 
 def present_commit() -> str:
-    """The commit that is checked out."""
+    """The current commit."""
     asked = ["git", "rev-parse", "--short=12", "HEAD"]
     return subprocess.run(asked, cwd=FOLDER, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def main() -> None:
-    """Stamp, write, enter into the index."""
+    """Set the metadata, write the file, and update the index."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("trained", type=Path, help="safetensors file of one of the 12 networks, weight norm folded")
     parser.add_argument("--kind", choices=get_args(Kind), default="clean", help="robust: trained on JPEG input")
-    parser.add_argument("--runs", required=True, help="what ran, in order: steps, batch, patch, learning rate, loss")
+    parser.add_argument("--runs", required=True, help="all runs in order: steps, batch, patch, learning rate, loss")
     parser.add_argument("--hours", required=True, type=float, help="wall-clock hours of all runs")
     parser.add_argument("--hardware", default="two Zen 4 cores")
-    parser.add_argument("--teacher", default="none", help="network whose images were in the loss, and its licence")
-    parser.add_argument("--commit", help="of the code that trained (default: the present one)")
-    parser.add_argument("--photographs", type=Path, required=True, help="folder to take the ranges for int8 from")
+    parser.add_argument("--teacher", default="none", help="teacher network in the loss, and its licence")
+    parser.add_argument("--commit", help="commit of the training code (default: the current commit)")
+    parser.add_argument("--photographs", type=Path, required=True, help="folder of photographs for the int8 ranges")
     a = parser.parse_args()
     trained = read_weights(a.trained)
     metadata = {

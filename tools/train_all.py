@@ -1,14 +1,14 @@
-"""Train many networks side by side on one device, each from the best weights there are, in a given time.
+"""Train many networks at the same time on one device, each from the best available weights, in a given time.
 
 python tools/train_all.py --device cuda --minutes 25 DATA OUT
 python tools/train_all.py --device cpu --minutes 2 --networks sd:2 s:2 DATA OUT
 
-DATA is a folder tree of HR pictures. OUT gets one folder a network: checkpoints, last.safetensors (each minute),
-best.safetensors, log.csv, output.txt. A table of all networks is printed at the end and written to OUT/table.md.
-Nothing is fetched and nothing else is read. Run again with the same OUT, it goes on where it stopped.
+DATA is a folder tree of HR pictures. OUT gets one folder per network: checkpoints, last.safetensors (each minute),
+best.safetensors, log.csv, output.txt. A table of all networks is printed at the end and written to OUT/table.md. The
+tool downloads nothing and reads no other files. Run it again with the same OUT to resume.
 
-The time of a network is its importance times the cost of a step. Networks run in the order of their importance, several
-at a time, so that scales of one variant can start from the body of the one before.
+The time of a network is proportional to its importance and the cost of a step. Networks run in the order of their
+importance, several at a time, so that a scale of a variant can start from the body of an earlier scale.
 """
 
 import argparse
@@ -27,13 +27,13 @@ from a2f.training.recipe import Recipe, read_recipe, recipe_toml
 from a2f.variants import config_of, count_parameters
 from a2f.weights import shipped_models
 
-# Most important first; the number is how much a network counts.
+# Most important first; the number is the importance.
 NETWORKS = {
     "sd:4": 4.0, "sd:2": 3.0, "sd:3": 2.0, "l:4": 2.0, "l:2": 1.5, "l:3": 1.0,
     "m:4": 1.5, "m:2": 1.0, "m:3": 0.7, "s:4": 1.0, "s:2": 0.7, "s:3": 0.5,
 }  # fmt: skip
 
-# Patches of a step on a GPU. More keep it busier; the networks that see fewer pixels need more steps.
+# Patches per step on a GPU. More patches use it better, but with fewer pixels a network needs more steps.
 BATCH, NEW_BATCH = {"sd": 64}, 16
 EVALUATE_EVERY = 5000  # steps
 
@@ -45,8 +45,8 @@ class Task:
     Attributes:
         variant: "s", "sd", "m" or "l".
         scale: 2, 3 or 4.
-        minutes: of training.
-        folder: of the run.
+        minutes: training time.
+        folder: folder of the run.
     """
 
     variant: str
@@ -56,20 +56,20 @@ class Task:
 
 
 def tasks_of(networks: list[str], *, minutes: float, at_once: int, out: Path) -> list[Task]:
-    """Share the time of all slots among the networks.
+    """Divide the time of all slots among the networks.
 
     Args:
-        networks: "variant:scale", keys of `NETWORKS`.
+        networks: keys of `NETWORKS`, "variant:scale".
         minutes: wall-clock minutes for all of them.
-        at_once: how many run at a time.
-        out: folder of the runs.
+        at_once: number of runs at the same time.
+        out: the folder of the runs.
     """
     weights = {}
     for name in networks:
         variant, scale = name.split(":")
         cost = count_parameters(config_of(variant, scale=int(scale))) / count_parameters(config_of("sd", scale=4))
         weights[name] = NETWORKS[name] * cost**0.5
-    # No network takes longer than the whole: those that would leave their time to the others.
+    # No network gets more than the given minutes; its excess time is divided among the others.
     shares = {name: at_once * minutes * weight / sum(weights.values()) for name, weight in weights.items()}
     capped = {name: min(minutes, share) for name, share in shares.items()}
     return [
@@ -83,14 +83,14 @@ def recipe_of(task: Task, *, batch: int, patch: int, precision: str, new: bool) 
 
     Args:
         task: the task.
-        batch: patches of a step.
+        batch: patches per step.
         patch: side of an LR patch, pixels.
-        precision: of the convolutions.
-        new: whether the network starts without weights.
+        precision: precision of the convolutions.
+        new: whether the network starts from random weights.
     """
     recipe = read_recipe("anytime")
     (stage,) = recipe.stages
-    # The end is known, so the rate falls to almost 0. New networks start at twice the rates.
+    # The length is known, so the rate falls to almost 0. New networks start with doubled rates.
     times = 2 if new else 1
     optimiser = replace(
         recipe.optimiser,
@@ -111,7 +111,7 @@ def recipe_of(task: Task, *, batch: int, patch: int, precision: str, new: bool) 
 
 
 def first_weights(task: Task, *, out: Path) -> Path | None:
-    """The best weights to start from: the shipped ones, those trained here at another scale, those shipped there."""
+    """The best initial weights: shipped; else trained here at another scale; else shipped at another scale."""
     shipped = {(m.variant, m.scale): m.path for m in shipped_models() if m.kind == "clean"}
     here = [out / f"{task.variant}_x{scale}" / "last.safetensors" for scale in (4, 2, 3)]
     others = [shipped.get((task.variant, scale)) for scale in (4, 2, 3)]
@@ -120,7 +120,7 @@ def first_weights(task: Task, *, out: Path) -> Path | None:
 
 
 def command(task: Task, a: argparse.Namespace) -> list[str]:
-    """The command line of one run; its recipe is written beside it. A run that is there goes on with its own."""
+    """Write the recipe of a run, and return its command line. An existing run resumes with its own recipe."""
     task.folder.mkdir(parents=True, exist_ok=True)
     recipe, resumed = task.folder / "asked.toml", bool(list_checkpoints(task.folder))
     start = first_weights(task, out=a.out)
@@ -140,7 +140,7 @@ def command(task: Task, a: argparse.Namespace) -> list[str]:
 
 
 def run(tasks: list[Task], a: argparse.Namespace) -> bool:
-    """Run all tasks, some at a time; True if none failed."""
+    """Run all tasks, several at a time; True if none failed."""
     waiting = list(tasks)
     running: dict[subprocess.Popen[bytes], Task] = {}
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
@@ -189,14 +189,14 @@ def table(tasks: list[Task]) -> str:
 
 
 def count(text: str) -> int:
-    """A whole number over 0, for argparse."""
+    """Parse a whole number over 0 for argparse."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number over 0")
     return int(text)
 
 
 def minutes(text: str) -> float:
-    """A finite number over 0, for argparse."""
+    """Parse a finite number over 0 for argparse."""
     value = float(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes over 0")
@@ -209,13 +209,13 @@ def main() -> int:
     parser.add_argument("data", type=Path, metavar="DATA", help="folder tree of HR pictures")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the runs")
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1, mps or cpu (default: cuda)")
-    parser.add_argument("--minutes", type=minutes, default=25, help="for all networks together (default: 25)")
+    parser.add_argument("--minutes", type=minutes, default=25, help="total minutes for all networks (default: 25)")
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS), metavar="NAME:SCALE")
-    parser.add_argument("--at-once", type=count, help="runs side by side (default: 5; cpu: its cores)")
-    parser.add_argument("--batch", type=count, help="patches a step (default: 64 for sd, 16 for others; cpu: 8)")
+    parser.add_argument("--at-once", type=count, help="runs at the same time (default: 5; cpu: number of cores)")
+    parser.add_argument("--batch", type=count, help="patches per step (default: 64 for sd, 16 for others; cpu: 8)")
     parser.add_argument("--patch", type=count, help="side of an LR patch (default: 64; cpu: 32)")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
-    parser.add_argument("--val", type=Path, help="validation pictures, as of a2f train")
+    parser.add_argument("--val", type=Path, help="validation pictures, as in a2f train")
     parser.add_argument("--compile", action="store_true", help="use torch.compile")
     a = parser.parse_args()
     on_cpu = a.device == "cpu"

@@ -27,7 +27,7 @@ ROTATED_MIN_SIDE_PX = 800  # a rotated copy is the square in the middle, at 0.7 
 
 
 def keep(path: Path, *, source: Path, out: Path) -> None:
-    """Copy an image as it is."""
+    """Copy an image without changes."""
     target = out / path.relative_to(source)
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy2(path, target)
@@ -59,7 +59,7 @@ def rotate(path: Path, *, source: Path, out: Path) -> None:
 
 
 def write(image: Image.Image, path: Path) -> None:
-    """Write a copy as PNG, with the suffix of one."""
+    """Write a copy as PNG; replace the suffix by .png."""
     target = path.with_suffix(".png")
     target.parent.mkdir(parents=True, exist_ok=True)
     image.save(target, compress_level=1)

@@ -1,1 +1,1 @@
-"""The tables and figures of the A²F paper, made anew beside the printed ones; `python -m benchmarks.paper`."""
+"""Reproduces the tables and figures of the A²F paper: `python -m benchmarks.paper`."""

@@ -1,11 +1,11 @@
-"""The paper's six tables and four figures, the printed numbers beside ours, as docs/paper.md.
+"""Write docs/paper.md: the paper's six tables and four figures, the printed numbers beside ours.
 
     python -m benchmarks.paper [--write] [--measure] [--only table6 figure1 ...]
 
-Tables are made from what was measured before, docs/benchmarks/paper.json, table4.json and docs/runs/ablation; with
-`--measure` what is missing there is measured first, where the sets and the checkpoints are (an hour or two on two
-cores; interrupted, it goes on where it was). The trainings of Tables 2 and 3 are started for themselves
-(`python -m benchmarks.paper.train`). Without `--write` the tables are printed.
+The tables use the stored measurements: docs/benchmarks/paper.json, table4.json and docs/runs/ablation. With
+`--measure`, missing measurements are made first, if the sets and the checkpoints are available. This takes an hour or
+two on two cores; after an interruption it resumes. The trainings of Tables 2 and 3 have their own command (`python -m
+benchmarks.paper.train`). Without `--write`, the tables are printed.
 """
 
 import argparse
@@ -37,7 +37,7 @@ PARTS = ("table1", "table2", "table3", "table4", "table5", "table6", "figure1", 
 
 
 def measure(parts: list[str], a: argparse.Namespace) -> None:
-    """Measure what the parts need and is not there, each in a process of its own."""
+    """Make the missing measurements of the parts, each in its own process."""
     if {"table5", "table6"} & set(parts):
         where = ["--sets", str(a.sets), "--official", str(a.official), "--peers", str(a.peers)]
         lpips = ["--lpips", str(a.lpips)] if a.lpips else []
@@ -65,7 +65,7 @@ def main() -> None:
     """Measure, draw, print or write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="draw the figures and update docs/paper.md")
-    parser.add_argument("--measure", action="store_true", help="measure what is missing first")
+    parser.add_argument("--measure", action="store_true", help="make missing measurements first")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts; all by default")
     parser.add_argument("--sets", type=Path, default=SHARED / "data" / "eval", help="folder of the benchmark sets")
     parser.add_argument("--official", type=Path, default=SHARED / "official", help="the authors' checkpoints")

@@ -1,4 +1,4 @@
-"""Tables 2 and 3: printed, and trained anew at a small budget (`python -m benchmarks.paper.train`)."""
+"""Tables 2 and 3: as printed, and trained again with a small budget (`python -m benchmarks.paper.train`)."""
 
 import json
 import math
@@ -30,7 +30,7 @@ TITLES = {
     "sd-head5": "5x5",
     "sd-head7": "7x7",
 }
-# What the paper concludes: the first is better than the second, because of the third.
+# The conclusions of the paper: the first network is better than the second because of the third item.
 CLAIMS = {
     2: (
         ("s-noca", "s-baseline", "projection"),
@@ -52,9 +52,9 @@ class Trained:
 
     Attributes:
         scores: network -> seed -> set -> picture -> PSNR-Y, dB.
-        steps: of each run.
-        recipe: its name.
-        minutes: of all runs.
+        steps: steps of each run.
+        recipe: name of the recipe.
+        minutes: training time of all runs.
     """
 
     scores: Mapping[str, Mapping[int, Mapping[str, Mapping[str, float]]]]
@@ -63,27 +63,27 @@ class Trained:
     minutes: float
 
     def mean(self, network: str, seed: int, data: str | None) -> float:
-        """PSNR-Y of a run: the mean over the pictures of a set, or over those of all sets for None."""
+        """The PSNR-Y of a run: the mean over the pictures of a set, or of all sets for None."""
         sets = self.scores[network][seed]
         values = [v for name, pictures in sets.items() if data in (None, name) for v in pictures.values()]
         return float(np.mean(values))
 
     @property
     def sets(self) -> list[str]:
-        """Those that all runs were measured on, in the order of the paper."""
+        """The sets on which all runs were measured, in the order of the paper."""
         runs = [run for seeds in self.scores.values() for run in seeds.values()]
         return [name for name in SETS if all(name in run for run in runs)]
 
     @property
     def pictures(self) -> int:
-        """How many there are in all sets."""
+        """The number of pictures in all sets."""
         first = next(iter(next(iter(self.scores.values())).values()))
         return sum(len(first[name]) for name in self.sets)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """How much better one network is than another, dB, paired by seed, with its confidence interval."""
+    """The difference of two networks, dB, paired by seed, with its confidence interval."""
 
     mean: float
     low: float
@@ -101,10 +101,10 @@ class Difference:
 
 
 def read_trained(number: int, folder: Path = RESULTS) -> Trained | None:
-    """The results of a table that are there; None if there are none.
+    """Read the stored results of a table; None if there are none.
 
     Raises:
-        SystemExit: if runs have unequal lengths or recipes, which cannot be compared.
+        SystemExit: if the runs have different lengths or recipes and cannot be compared.
     """
     found: dict[str, dict[int, dict[str, dict[str, float]]]] = {}
     kinds: set[tuple[int, str]] = set()
@@ -125,10 +125,10 @@ def read_trained(number: int, folder: Path = RESULTS) -> Trained | None:
 
 
 def difference(trained: Trained, better: str, worse: str, data: str | None = None) -> Difference | None:
-    """The mean difference over the seeds that both have; None without any.
+    """The mean difference over the seeds that both networks have; None without any.
 
-    The interval is Student's for paired differences: seeds are the independent trials, since the pictures of one run
-    share its chance.
+    The interval is Student's t interval for paired differences. The seeds are the independent trials, because the
+    pictures of one run depend on each other.
     """
     seeds = sorted(trained.scores.get(better, {}).keys() & trained.scores.get(worse, {}).keys())
     if not seeds:
@@ -142,7 +142,7 @@ def difference(trained: Trained, better: str, worse: str, data: str | None = Non
 
 
 def costs_of(config: A2FConfig) -> tuple[float, float]:
-    """Parameters, thousands, and Multi-Adds, 10^9, counted as the paper counts."""
+    """Parameters (thousands) and Multi-Adds (10^9), counted by the rules of the paper."""
     width, height = lr_size(config.scale)
     operations = multi_adds(config, width=width, height=height, convention="table6")
     return count_parameters(config) / 1000, operations / 1e9
@@ -153,7 +153,7 @@ def _signed(value: float, digits: int) -> str:
 
 
 def table_2() -> str:
-    """Table 2 as printed, its costs counted, and A²F-S x4 trained anew."""
+    """Table 2 as printed, with counted costs, and A²F-S x4 trained again."""
     rows = [["network", "PU", "CA", "parameters, K: printed", "counted", "Multi-Adds, G: printed", "counted", *SETS]]
     for row in printed_table(2):
         name = PRINTED_2.get(row["model"])
@@ -169,7 +169,7 @@ def table_2() -> str:
 
 
 def table_3() -> str:
-    """Table 3 as printed, its parameters counted, and A²F-SD x4 trained anew."""
+    """Table 3 as printed, with counted parameters, and A²F-SD x4 trained again."""
     rows = [["kernel", "parameters, K: printed", "counted", *SETS]]
     for row in printed_table(3):
         config = ablation_of(f"sd-head{row['kernel'][0]}", scale=4)
@@ -180,7 +180,7 @@ def table_3() -> str:
 
 
 def _anew(number: int, what: str) -> str:
-    """What was trained here."""
+    """The results of our trainings."""
     trained = read_trained(number)
     if trained is None:
         return f"Trained anew, {what}: no run is there yet. `python -m benchmarks.paper.train --list` names the runs."
@@ -222,7 +222,7 @@ def _claims(number: int, trained: Trained) -> list[list[str]]:
 
 
 def _order(number: int, trained: Trained) -> str:
-    """Whether the claims hold here, said plainly."""
+    """A sentence that says whether the claims hold here."""
     found = [difference(trained, better, worse) for better, worse, _ in CLAIMS[number]]
     known = [d for d in found if d is not None]
     count = {verdict: sum(d.verdict == verdict for d in known) for verdict in ("confirmed", "contradicted")}
@@ -250,6 +250,6 @@ def _overall(trained: Trained, network: str) -> float:
 
 
 def verdicts(number: int, trained: Trained) -> Sequence[str]:
-    """The verdict on each claim of a table, in order; for the tests."""
+    """The verdict on each claim of a table, in order; the tests use it."""
     found = [difference(trained, better, worse) for better, worse, _ in CLAIMS[number]]
     return [d.verdict if d else "missing" for d in found]

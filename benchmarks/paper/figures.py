@@ -1,4 +1,4 @@
-"""The four figures for docs/paper.md, SVG and PDF, in docs/images/paper."""
+"""Draws the four figures of docs/paper.md as SVG and PDF in docs/images/paper."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -22,8 +22,8 @@ from benchmarks.paper.measure import OURS, models, read_kept
 IMAGES = ROOT / "docs" / "images" / "paper"
 KINDS = (".svg", ".pdf")
 SCALE = 4
-METHODS_SHOWN = ("bicubic", "VDSR", "IDN", "CARN-M", "IMDN", METHODS["sd"])  # of Figure 4, and ours
-# Kodak's pictures are free to show. Those of the paper are measured alone: barbara of Set14, img096 of Urban100.
+METHODS_SHOWN = ("bicubic", "VDSR", "IDN", "CARN-M", "IMDN", METHODS["sd"])  # methods of Figure 4, and ours
+# Kodak's pictures are free to show. The pictures of the paper are only measured: barbara (Set14), img096 (Urban100).
 KODAK: dict[str, Crop] = {"19": (240, 452, 120, 80), "8": (528, 296, 120, 80)}
 PAPERS = {"barbara": "Set14", "img096": "Urban100"}
 SCORES = ROOT / "docs" / "benchmarks" / "figure4.json"
@@ -32,7 +32,7 @@ FACTORS_KEPT = ROOT / "docs" / "benchmarks" / "figure3.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """A method on a picture of Figure 4."""
+    """The score of a method on a picture of Figure 4."""
 
     picture: str
     data: str
@@ -42,7 +42,7 @@ class Score:
 
 
 def figure_1() -> None:
-    """As the paper has it, and Set5 at x4 with what was measured here."""
+    """Draw Figure 1 as in the paper, and Set5 at x4 with our measurements."""
     variants = {title: variant for variant, title in METHODS.items()}
     measured = {
         variants[r.method]: r.psnr_y for r in read_kept() if r.weights == OURS and (r.data, r.scale) == ("Set5", SCALE)
@@ -53,16 +53,16 @@ def figure_1() -> None:
 
 
 def figure_2() -> None:
-    """Four blocks, as in the paper: A²F-S."""
+    """Draw Figure 2: A²F-S, which has four blocks as in the paper."""
     for kind in KINDS:
         draw_network(config_of("s", scale=SCALE), output=IMAGES / f"figure2{kind}")
 
 
 def figure_3(official: Path) -> None:
-    """The λ of the authors' checkpoints that are there, and of ours; they are kept as numbers too."""
+    """Draw Figure 3: the λ of the available authors' checkpoints and of ours. Store them as numbers too."""
     panels = [panel_of(read_weights(m.path), whose="ours") for m in shipped_models() if m.kind == "clean"]
     authors = [panel_of(convert_official(path), whose="authors") for path in sorted(official.glob("*.pt"))]
-    # without their files, keep those that were drawn before
+    # without their files, keep the earlier panels
     panels += authors or [panel for panel in read_panels() if panel.title.endswith("authors")]
     for kind in KINDS:
         draw_factors(panels, output=IMAGES / f"figure3{kind}")
@@ -75,17 +75,17 @@ def figure_3(official: Path) -> None:
 
 
 def read_panels() -> list[Panel]:
-    """The λ that were drawn."""
+    """Read the stored λ."""
     if not FACTORS_KEPT.exists():
         return []
     return [Panel(**kept) for kept in json.loads(FACTORS_KEPT.read_text(encoding="utf-8"))]
 
 
 def figure_4(sets: Path, official: Path, peers: Path) -> None:
-    """Crops of Kodak's pictures; the figures of the paper's own pictures as numbers.
+    """Draw Figure 4 with crops of Kodak's pictures. The paper's own pictures are only measured.
 
     Raises:
-        A2FError: if the set or the checkpoints are not there.
+        A2FError: if the set or the checkpoints are missing.
     """
     methods = _methods(official, peers)
     kodak = {item.name: item for item in load_set(sets / "Kodak24", scale=SCALE)}
@@ -111,7 +111,7 @@ def _scene(item: Item, methods: dict[str, Upscaler | None], data: str, crop: Cro
 
 
 def _methods(official: Path, peers: Path) -> dict[str, Upscaler | None]:
-    """Those of Figure 4 that have weights here."""
+    """The methods of Figure 4 with available weights."""
     found: dict[str, Upscaler | None] = {}
     every = [m for m in models(official, peers) if m.scale == SCALE and m.method in METHODS_SHOWN]
     for method in METHODS_SHOWN:
@@ -125,7 +125,7 @@ def _methods(official: Path, peers: Path) -> dict[str, Upscaler | None]:
 
 
 def scores_text() -> str:
-    """PSNR-Y and SSIM-Y of each picture of Figure 4."""
+    """The table of PSNR-Y and SSIM-Y of each picture of Figure 4."""
     scores = [Score(**row) for row in json.loads(SCORES.read_text(encoding="utf-8"))]
     methods = list(dict.fromkeys(s.method for s in scores))
     rows = [["picture", *methods]]
@@ -136,7 +136,7 @@ def scores_text() -> str:
 
 
 def factors_text() -> str:
-    """What the paper says of the λ, and whether these networks have it."""
+    """The table of the paper's statements about λ, checked on these networks."""
     rows = [["network", "least λ_att", "λ_att always over 0.2", "λ_res largest in", "λ_att over λ_x in"]]
     for panel in read_panels():
         res, att, x = (panel.values[name] for name in FACTORS)

@@ -1,10 +1,10 @@
-"""Measures Tables 5 and 6 where there are weights: the authors', those of other papers, ours, and bicubic.
+"""Measures Tables 5 and 6 for all available weights: the authors', those of other papers, ours; and bicubic.
 
     python -m benchmarks.paper.measure [--lpips FILE] [--official DIR] [--peers DIR] [--sets DIR] [--again]
 
-PSNR-Y and SSIM-Y of each model on each set that is there, and LPIPS at x4. Each result is written at once to
-docs/benchmarks/paper.json, and what is there is not measured again, unless other weights of ours are shipped since.
-`python -m benchmarks.paper` reads that file.
+This measures PSNR-Y and SSIM-Y of each model on each available set, and LPIPS at x4. Each result is stored at once in
+docs/benchmarks/paper.json. A stored result is not measured again, unless the shipped weights have changed. `python -m
+benchmarks.paper` reads this file.
 """
 
 import argparse
@@ -34,19 +34,19 @@ KEPT = ROOT / "docs" / "benchmarks" / "paper.json"
 SHARED = ROOT.parent / "shared"
 AUTHORS, CONVERTED, OURS = "the authors' checkpoint", "published checkpoint", "this project"
 LPIPS_SCALE = 4  # Table 5
-FOR_TABLES = {"fsrcnn-shuffle": "FSRCNN"}  # what Table 6 calls a network, where not its title
+FOR_TABLES = {"fsrcnn-shuffle": "FSRCNN"}  # names of networks in Table 6 that differ from their titles
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """Something that enlarges.
+    """A method to measure.
 
     Attributes:
-        method: as the tables print it, or "bicubic".
+        method: the name in the tables, or "bicubic".
         scale: s.
-        weights: whose: `AUTHORS`, `CONVERTED`, `OURS`, or "" for bicubic.
-        file: name of the weights file; of ours with the start of its checksum.
-        open: loads it; None for bicubic.
+        weights: origin of the weights: `AUTHORS`, `CONVERTED`, `OURS`, or "" for bicubic.
+        file: name of the weights file; our names include the start of the checksum.
+        open: opens the model; None for bicubic.
     """
 
     method: str
@@ -58,7 +58,7 @@ class Model:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A model on a set, by the protocol of `a2f eval`; None where a metric was not measured."""
+    """The scores of a model on a set, by the protocol of `a2f eval`; None for metrics that were not measured."""
 
     method: str
     scale: int
@@ -71,7 +71,7 @@ class Measured:
 
 
 def models(official: Path, peers: Path) -> Iterator[Model]:
-    """All for which there are weights: bicubic, ours, the authors', those of other papers."""
+    """All models with available weights: bicubic, ours, the authors', those of other papers."""
     for scale in SCALES:
         yield Model(method="bicubic", scale=scale, weights="", file="", open=None)
     for m in (m for m in shipped_models() if m.kind == "clean"):
@@ -115,19 +115,19 @@ def _open_peer(path: Path, name: str, scale: int) -> Upscaler:
 
 
 def read_kept(file: Path = KEPT) -> list[Measured]:
-    """What was measured before."""
+    """Read the stored measurements."""
     return [Measured(**row) for row in json.loads(file.read_text(encoding="utf-8"))] if file.exists() else []
 
 
 def write_kept(rows: list[Measured], file: Path = KEPT) -> None:
-    """Keep the results, a line each, in a fixed order."""
+    """Store the results, one per line, in a fixed order."""
     order = sorted(rows, key=lambda r: (r.scale, r.method, r.weights, SETS.index(r.data)))
     lines = ",\n".join(json.dumps(asdict(row), ensure_ascii=False) for row in order)
     file.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 
 def measure(model: Model, folder: Path, *, lpips: Path | None) -> Measured:
-    """One model on one set."""
+    """Measure one model on one set."""
     with_lpips = lpips is not None and model.scale == LPIPS_SCALE
     metrics = ["psnr_y", "ssim_y", *(["lpips"] if with_lpips else [])]
     score = score_set(
@@ -152,22 +152,22 @@ def measure(model: Model, folder: Path, *, lpips: Path | None) -> Measured:
 
 
 def key(row: Model | Measured) -> tuple[str, int, str]:
-    """What a model is told apart by."""
+    """The key that identifies a model."""
     return row.method, row.scale, row.weights
 
 
 def main() -> int:
-    """Measure what is missing."""
+    """Make all missing measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", type=Path, default=SHARED / "data" / "eval", help="folder of the benchmark sets")
     parser.add_argument("--official", type=Path, default=SHARED / "official", help="the authors' checkpoints")
     parser.add_argument("--peers", type=Path, default=SHARED / "peers", help="checkpoints of other papers")
     parser.add_argument("--lpips", type=Path, help="alexnet.ckpt of `a2f data download lpips`; without it no LPIPS")
-    parser.add_argument("--again", action="store_true", help="measure all anew")
+    parser.add_argument("--again", action="store_true", help="repeat all measurements")
     a = parser.parse_args()
     there = [a.sets / name for name in SETS if (a.sets / name).is_dir()]
     if not there:
-        raise SystemExit(f"{a.sets} holds none of {', '.join(SETS)}: name the folder of the sets with --sets")
+        raise SystemExit(f"{a.sets} has none of {', '.join(SETS)}: give the folder of the sets with --sets")
     rows = [] if a.again else read_kept()
     for model in sorted(models(a.official, a.peers), key=lambda m: -m.scale):  # LPIPS is at x4
         for folder in there:

@@ -1,4 +1,4 @@
-"""Tables 2 to 5 as they are printed; Table 6 is `a2f.evaluation.published`."""
+"""Tables 2 to 5 as printed in the paper; Table 6 is in `a2f.evaluation.published`."""
 
 from functools import cache
 from importlib.resources import files
@@ -10,7 +10,7 @@ Row = dict[str, str]
 
 @cache
 def printed_table(number: int) -> tuple[Row, ...]:
-    """The rows of a table, cells as text; "-" where it has none.
+    """The rows of a table, with cells as text; "-" for an empty cell.
 
     Args:
         number: 2, 3, 4 or 5.

@@ -1,4 +1,4 @@
-"""Tables 1, 4, 5 and 6 beside what the code, the clock and the weights give here."""
+"""Tables 1, 4, 5 and 6 of the paper, compared with our code and our measurements."""
 
 import json
 from functools import cache
@@ -46,7 +46,7 @@ def _convolutions(variant: str) -> dict[str, nn.Conv2d]:
 
 
 def table_1() -> str:
-    """The configuration, as the network of the code has it: p = 4, i = 3."""
+    """The configuration in the code, for p = 4 and i = 3."""
     rows = [["part", "what", "kernel", "channels, printed", "S, M, L here", "SD here"]]
     for part, what, kernel, channels, name in DETAILS:
         cells = ["-", "-"]
@@ -65,7 +65,7 @@ def table_1() -> str:
 
 
 def table_4() -> str:
-    """Running time, and the ratio to A²F-SD."""
+    """The running times, and the ratios to A²F-SD."""
     kept: dict[str, Any] = (
         json.loads(TIMES.read_text(encoding="utf-8")) if TIMES.exists() else {"machine": "", "rows": []}
     )
@@ -88,7 +88,7 @@ def table_4() -> str:
 
 
 def _gflops(method: str) -> str:
-    """Those of Table 5, counted here on a 32x32 input, convolutions and biases of A²F, convolutions of others."""
+    """GFLOPs for Table 5 on a 32x32 input: convolutions, and for A²F also biases."""
     variants = {title: variant for variant, title in METHODS.items()}
     if method in variants:
         config = config_of(variants[method], scale=4)
@@ -98,7 +98,7 @@ def _gflops(method: str) -> str:
 
 
 def table_5() -> str:
-    """LPIPS, printed and measured."""
+    """The printed and the measured LPIPS."""
     found = [r for r in read_kept() if r.scale == 4 and r.lpips is not None]
     rows = [["method", "weights", "parameters, K", "GFLOPs, printed", "counted", *SETS]]
     printed = printed_table(5)
@@ -138,7 +138,7 @@ def _lpips_cell(row: Measured | None, printed: str) -> str:
 
 
 def table_6(scale: int) -> str:
-    """All rows of a scale: printed, counted, and measured where there are weights."""
+    """All rows of a scale: printed, counted, and measured for available weights."""
     rows = [["network", "parameters, K: printed", "counted", "Multi-Adds, G: printed", "counted", *SETS]]
     kept = [r for r in read_kept() if r.scale == scale]
     for limit, group in _groups([row for row in printed_rows() if row.scale == scale], scale):
@@ -155,7 +155,7 @@ def table_6(scale: int) -> str:
 
 
 def _groups(rows: list[Published], scale: int) -> list[tuple[int, list[Published]]]:
-    """The paper's groups by parameters."""
+    """The rows in the paper's groups by parameters."""
     found, low = [], 0
     for limit in GROUPS[scale]:
         found.append((limit, [row for row in rows if low <= row.parameters_k < limit]))
@@ -164,7 +164,7 @@ def _groups(rows: list[Published], scale: int) -> list[tuple[int, list[Published
 
 
 def _counted(row: Published) -> tuple[str, str]:
-    """Parameters and Multi-Adds of the network here, counted as that row counts."""
+    """Parameters and Multi-Adds of our network, counted by the rule of the row."""
     variants = {title: variant for variant, title in METHODS.items()}
     if row.method in variants:
         config = config_of(variants[row.method], scale=row.scale)
@@ -180,7 +180,7 @@ def _counted(row: Published) -> tuple[str, str]:
 
 
 def _marked(row: Published, data: str, group: list[Published]) -> str:
-    """A printed cell; the best PSNR of the group is bold, the second best in italics, as red and blue in the paper."""
+    """A printed cell. The best PSNR of the group is bold, the second best italic, for red and blue in the paper."""
     if data not in row.figures:
         return "-"
     psnr, ssim = row.figures[data]

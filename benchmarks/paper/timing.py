@@ -1,12 +1,12 @@
-"""Measures Table 4: running time of nine networks at x4 on one machine, in turns.
+"""Measures Table 4: the running time of nine networks at x4 on one machine, in turns.
 
     python -m benchmarks.paper.timing [--size 256x196] [--threads N] [--rounds 3] [--ways torch onnxruntime cuda]
 
-PyTorch eager and onnxruntime on the CPU, and PyTorch on CUDA where there is a card. The weights are random: the time is
-the same. Each turn of a network is two runs, of which the first does not count. The paper's time is a mean over
-Urban100; the default size is the mean of its LR images. On the CPU it needs more than 24 GB of memory
-(SRFBN and D-DBPN, which onnxruntime keeps) and half a minute a run for EDSR: --size 96x72 fits. Writes
-docs/benchmarks/table4.json, which `python -m benchmarks.paper` reads.
+The networks run in PyTorch eager and onnxruntime on the CPU, and in PyTorch on CUDA if a GPU is available. The weights
+are random, which takes the same time. Each turn of a network has two runs; the first is not counted. The paper's time
+is a mean over Urban100; the default size is the mean of its LR images. On the CPU this size needs more than
+24 GB of memory, because onnxruntime keeps that of SRFBN and D-DBPN, and EDSR takes half a minute per run; --size 96x72
+needs less. The result is docs/benchmarks/table4.json, which `python -m benchmarks.paper` reads.
 """
 
 import argparse
@@ -55,7 +55,7 @@ Run = Callable[[], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Timed:
-    """Median and fastest run of a network, seconds."""
+    """The median and the fastest run of a network, seconds."""
 
     model: str
     way: str
@@ -65,14 +65,14 @@ class Timed:
 
 
 def network_of(name: str) -> nn.Module:
-    """The x4 network with random weights, the same each time."""
+    """Make the x4 network with equal random weights each time."""
     torch.manual_seed(0)
     module = open_network(name, scale=SCALE).module if name in PEERS else A2F(config_of(name, scale=SCALE))
     return module.eval().requires_grad_(False)
 
 
 def on_torch(module: nn.Module, size: tuple[int, int], device: str) -> Run:
-    """PyTorch eager; on CUDA a run ends when the card is done."""
+    """A run in PyTorch eager; on CUDA it waits for the GPU."""
     module, x = module.to(device), torch.rand(1, 3, size[1], size[0], device=device)
 
     def run() -> None:
@@ -85,7 +85,7 @@ def on_torch(module: nn.Module, size: tuple[int, int], device: str) -> Run:
 
 
 def on_onnxruntime(name: str, module: nn.Module, size: tuple[int, int], threads: int) -> Run:
-    """Onnxruntime on the CPU."""
+    """A run in onnxruntime on the CPU."""
     if name in PEERS:
         network = Network(name=name, scale=SCALE, module=module, metadata={})
         blob = export_network(network, lr_size=size)
@@ -101,7 +101,7 @@ def on_onnxruntime(name: str, module: nn.Module, size: tuple[int, int], threads:
 
 
 def measure(ways: list[str], size: tuple[int, int], *, threads: int, rounds: int) -> list[Timed]:
-    """All networks in all ways, in turns."""
+    """Measure all networks in all ways, in turns."""
     keep_freed_memory()
     torch.set_num_threads(threads)
     runs: dict[tuple[str, str], Run] = {}
@@ -134,7 +134,7 @@ def measure(ways: list[str], size: tuple[int, int], *, threads: int, rounds: int
 
 
 def read_size(text: str) -> tuple[int, int]:
-    """256x196, for argparse."""
+    """Parse a size such as 256x196 for argparse."""
     width, _, height = text.partition("x")
     if not (width.isdecimal() and height.isdecimal() and int(width) >= 8 and int(height) >= 8):
         raise argparse.ArgumentTypeError(f"{text!r}: write it as 256x196, at least 8x8")
@@ -142,7 +142,7 @@ def read_size(text: str) -> tuple[int, int]:
 
 
 def main() -> int:
-    """Measure and write."""
+    """Measure, and store the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=read_size, default=SIZE, help="LR image (default: 256x196)")
     parser.add_argument("--threads", type=int, default=default_threads(), help="default: all cores")

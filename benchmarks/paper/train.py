@@ -1,12 +1,12 @@
-"""Trains one network of Table 2 or 3 at a small budget and measures it; one run a call.
+"""Trains one network of Table 2 or 3 with a small budget and measures it.
 
     python -m benchmarks.paper.train --table 2 --network s-noca --seed 1 [--data DIR] [--runs DIR]
     python -m benchmarks.paper.train --list
 
-The recipe is `fast`: equal steps, a rate that falls to almost zero, averaged weights. The weights of the last step are
-measured, so nothing is chosen by any picture. A run that was interrupted goes on where it was; a run whose result is
-there is not repeated. The result, PSNR-Y and SSIM-Y of each picture of the sets, is a small file in
-docs/runs/ablation, which `python -m benchmarks.paper` reads.
+The recipe is `fast`: an equal number of steps, a rate that falls to almost zero, averaged weights. The weights of the
+last step are measured, so no choice depends on a picture. An interrupted run resumes. A run with a stored result is not
+repeated. The result is a small file in docs/runs/ablation with the PSNR-Y and SSIM-Y of each picture of the sets.
+`python -m benchmarks.paper` reads it.
 """
 
 import argparse
@@ -35,7 +35,7 @@ NETWORKS = {
 SEEDS, STEPS, RECIPE = (0, 1, 2), 2000, "fast"
 RESULTS = ROOT / "docs" / "runs" / "ablation"
 VALIDATION = ROOT / "docs" / "validation-pictures.txt"
-SETS = ("Set5", "Set14", "B100", "Urban100", "Manga109")  # those that are there are measured
+SETS = ("Set5", "Set14", "B100", "Urban100", "Manga109")  # available sets are measured
 SHARED = ROOT.parent / "shared" / "data"
 
 
@@ -45,18 +45,18 @@ def config_named(network: str) -> A2FConfig:
 
 
 def result_file(folder: Path, network: str, *, seed: int) -> Path:
-    """Where the result of a run is kept."""
+    """The path of the result of a run."""
     return folder / f"{network}_x{SCALE}_seed{seed}.json"
 
 
 def recipe_for(*, seed: int, steps: int) -> Recipe:
-    """The recipe of all runs: `fast` for a number of steps."""
+    """The recipe of all runs: `fast` with a number of steps."""
     recipe = read_recipe(RECIPE).bounded(steps=steps)
     return replace(recipe, seed=seed, evaluate_every=max(1, steps // 6), keep=1)
 
 
 def trained(network: str, a: argparse.Namespace) -> tuple[Path, Run]:
-    """Train, or go on with what was begun; the weights of the last step, and the run."""
+    """Train or resume a run; the weights of the last step, and the run."""
     folder = a.runs / f"{network}_seed{a.seed}"
 
     def report(progress: Progress) -> None:
@@ -76,19 +76,19 @@ def trained(network: str, a: argparse.Namespace) -> tuple[Path, Run]:
 
 
 def measured(weights: Path, sets: Path) -> dict[str, dict[str, list[float]]]:
-    """PSNR-Y and SSIM-Y of each picture of each set that is there."""
+    """Measure PSNR-Y and SSIM-Y of each picture of each available set."""
     engine = load_engine(read_weights(weights))
     found: dict[str, dict[str, list[float]]] = {}
     for name in (n for n in SETS if (sets / n).is_dir()):
         score = score_set(engine, load_set(sets / name, scale=SCALE), model="", data=name, scale=SCALE)
         found[name] = {k: [round(v["psnr_y"], 5), round(v["ssim_y"], 6)] for k, v in sorted(score.images.items())}
     if not found:
-        raise SystemExit(f"{sets} holds none of {', '.join(SETS)}: name the folder of the sets with --sets")
+        raise SystemExit(f"{sets} has none of {', '.join(SETS)}: give the folder of the sets with --sets")
     return found
 
 
 def result(network: str, a: argparse.Namespace) -> dict[str, Any]:
-    """One run from its start to what is kept of it."""
+    """Train and measure a run; the stored result."""
     weights, run = trained(network, a)
     return {
         "network": network,
@@ -103,14 +103,14 @@ def result(network: str, a: argparse.Namespace) -> dict[str, Any]:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", type=int, choices=list(NETWORKS), help="all networks of a table, one by one")
     parser.add_argument("--network", choices=[n for names in NETWORKS.values() for n in names], help="only this one")
-    parser.add_argument("--seed", type=int, help="of this run; 0, 1 and 2 make the table")
+    parser.add_argument("--seed", type=int, help="seed of this run; the table uses 0, 1 and 2")
     parser.add_argument("--steps", type=int, default=STEPS, help=f"length of a run (default: {STEPS})")
     parser.add_argument("--data", type=Path, default=SHARED / "train", help="training pictures")
-    parser.add_argument("--val", type=Path, default=VALIDATION, help="as of a2f train; for the log alone")
+    parser.add_argument("--val", type=Path, default=VALIDATION, help="validation pictures for the log")
     parser.add_argument("--sets", type=Path, default=SHARED / "eval", help="folder of the benchmark sets")
     parser.add_argument("--runs", type=Path, default=Path("runs") / "ablation", help="checkpoints of the runs")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
@@ -118,12 +118,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="print which runs are done and which are not, and stop")
     a = parser.parse_args()
     if not a.list and (a.seed is None or (a.table is None and a.network is None)):
-        parser.error("name a run: --network NAME or --table N, and --seed N")
+        parser.error("give --network NAME or --table N, and --seed N")
     return a
 
 
 def show(results: Path) -> None:
-    """A line a run: done or not."""
+    """Print one line per run: done or not."""
     for table, names in NETWORKS.items():
         for name in names:
             for seed in SEEDS:
@@ -132,7 +132,7 @@ def show(results: Path) -> None:
 
 
 def main() -> int:
-    """Run what is named and not there yet."""
+    """Run the named runs that have no result yet."""
     a = arguments()
     if a.list:
         show(a.results)
@@ -145,7 +145,7 @@ def main() -> int:
         try:
             found = result(network, a)
         except KeyboardInterrupt:
-            print("interrupted; the same command goes on where it was", flush=True)
+            print("interrupted; run the same command to resume", flush=True)
             return 130
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(found, separators=(",", ":")) + "\n", encoding="utf-8")

@@ -6,7 +6,7 @@ import numpy as np
 
 from a2f.color import LUMA
 from a2f.depth import Plane
-from a2f.machine import give_back_freed
+from a2f.machine import release_free_memory
 from a2f.resample import resampled
 
 FAINT_ALPHA = 1 / 16  # share of the largest alpha; below it a pixel's own colour is mixed with its surroundings
@@ -77,7 +77,7 @@ def enlarge_alpha(alpha: Plane, bands: Iterator[Plane], *, scale: int) -> Plane:
         lr_rows = np.arange(rows.start, rows.stop) // scale
         large[rows] = soft.clip(low[lr_rows].repeat(scale, 1), high[lr_rows].repeat(scale, 1))
         top = rows.stop
-    give_back_freed()  # before the colours need memory
+    release_free_memory()  # before the colours need memory
     return large
 
 

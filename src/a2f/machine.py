@@ -103,7 +103,7 @@ def _number(file: Path) -> int | None:
     return int(text) if text.isdecimal() else None
 
 
-def give_back_freed() -> None:
+def release_free_memory() -> None:
     """Let the C library return what was freed to the system, where it keeps it otherwise (glibc)."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if trim is not None:

@@ -16,7 +16,7 @@ from a2f.imageio import FORMATS, Picture, encode_bands, encoding_bytes, is_trans
 from a2f.imageio.animation import frames_of, is_transparent_anywhere
 from a2f.imageio.animation_write import encode_animation
 from a2f.imageio.picture import Animation
-from a2f.machine import give_back_freed
+from a2f.machine import release_free_memory
 from a2f.resample import Box, Method, Resampler
 from a2f.runtime.engine import Engine, engine_of
 from a2f.sizes import Size
@@ -230,7 +230,7 @@ def _enlarged(
     colours = native[..., :3] if native.shape[2] > 2 else native[..., :1]
     if independent and native.shape[2] in (2, 4):
         alpha = np.concatenate(list(_opaque(native[..., -1:], runs.alpha, crop, control)))
-        give_back_freed()
+        release_free_memory()
         made = _with_alpha(_opaque(colours, runs.colours, crop, control), alpha)
     elif is_transparent(native):
         made = _transparent(native, runs, crop, control)

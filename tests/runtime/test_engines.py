@@ -115,7 +115,7 @@ def test_compiled_is_the_same_for_all_sizes_and_threads() -> None:
         ({"engine": "torch", "dtype": "int8"}, EngineError, "float32 or bfloat16 or float16"),
         ({"compile": True}, EngineError, "engine='torch'"),
         ({"device": "tpu"}, EngineError, "choose cpu or cuda"),
-        ({"engine": "torch", "device": "tpu"}, EngineError, "there is cpu"),
+        ({"engine": "torch", "device": "tpu"}, EngineError, "available: cpu"),
     ],
 )
 def test_what_is_not_there_is_said(options: dict, error: type, message: str, weights) -> None:

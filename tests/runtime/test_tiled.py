@@ -302,7 +302,7 @@ def test_torch_runs_tiles_of_all_networks(config) -> None:
 
 
 def test_what_does_not_fit_after_all_runs_in_tiles(weights, steps, whole) -> None:
-    full = WholeRunner(run=Mock(side_effect=MemoryError), takes=lambda height, width: 0)
+    full = WholeRunner(run=Mock(side_effect=MemoryError), needed_bytes=lambda height, width: 0)
     cut = Tiler(steps, threads=2, tile_px=0)
     upscaler = A2FEngine(scale=4, description="", memory=Memory(), whole=full, cut=cut)
     image = an_image(40, 50)

@@ -100,11 +100,11 @@ class WholeRunner:
     Attributes:
         run: [1, 3, H, W] -> [1, 3, sH, sW], with a control; safe to share between threads; MemoryError if an image
             does not fit.
-        takes: bytes that a whole image needs, from its `height` and `width`.
+        needed_bytes: computes the memory of a run on a whole image, bytes, from its `height` and `width`.
     """
 
     run: Callable[[Array, Control], Array]
-    takes: Callable[..., int]
+    needed_bytes: Callable[..., int]
 
 
 class A2FEngine:
@@ -136,9 +136,9 @@ class A2FEngine:
         """Decide how an image runs, see `Engine.plan`."""
         cut = self._cut.plan(size, budget)
         if self._whole is not None:
-            takes = self._whole.takes(height=size[1], width=size[0])
-            if takes <= budget:
-                return Whole(needed_bytes=takes, otherwise=cut or self._cut.smallest(size))
+            needed = self._whole.needed_bytes(height=size[1], width=size[0])
+            if needed <= budget:
+                return Whole(needed_bytes=needed, otherwise=cut or self._cut.smallest(size))
         if cut is None:
             raise self.memory.error(
                 size_text(size, self.scale), self.min_bytes(size) - budget, memory_hints=self.memory_hints
@@ -148,7 +148,7 @@ class A2FEngine:
     def min_bytes(self, size: Size) -> int:
         """The smallest budget for which there is a plan."""
         least = self._cut.min_bytes(size)
-        return least if self._whole is None else min(least, self._whole.takes(height=size[1], width=size[0]))
+        return least if self._whole is None else min(least, self._whole.needed_bytes(height=size[1], width=size[0]))
 
     def run(self, image: NDArray[Any], plan: Whole | Tiles | Pieces, control: Control = NO_CONTROL) -> Iterator[Array]:
         """Enlarge one image by a plan, see `Engine.run`."""

@@ -65,7 +65,7 @@ def open_onnx(weights: Weights, options: EngineOptions, memory: Memory) -> A2FEn
         session = make_session(export_onnx(weights), threads=threads)
         whole = WholeRunner(
             run=lambda x, control: _run(session, x, {}, control, releases=memory.releases),
-            takes=functools.partial(whole_bytes, weights.config),
+            needed_bytes=functools.partial(whole_bytes, weights.config),
         )
     return A2FEngine(scale=weights.config.scale, description=description, memory=memory, whole=whole, cut=cut)
 

@@ -80,7 +80,7 @@ def open_openvino(weights: Weights, options: EngineOptions, memory: Memory) -> A
         def run(x: Array, control: Control) -> Array:
             return network(x, {}, control, releases=memory.releases or x.shape[2] * x.shape[3] > KEPT_PX)
 
-        whole = WholeRunner(run=run, takes=functools.partial(whole_bytes, weights.config))
+        whole = WholeRunner(run=run, needed_bytes=functools.partial(whole_bytes, weights.config))
     return A2FEngine(scale=weights.config.scale, description=description, memory=memory, whole=whole, cut=cut)
 
 

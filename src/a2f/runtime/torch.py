@@ -1,4 +1,4 @@
-"""PyTorch: CPU, CUDA and MPS. The only file here that imports torch."""
+"""The PyTorch engine for CPU, CUDA and MPS. No other file of this package imports torch."""
 
 import functools
 import threading
@@ -30,30 +30,30 @@ from a2f.runtime.tiled import Array, Step, Steps, Tiler
 from a2f.upscaler import Control
 from a2f.weights import Weights
 
-TILE_PX = 512  # on other devices than the CPU: large enough to fill them, small enough for any of them
+TILE_PX = 512  # tile side on GPUs: large enough for full speed, small enough for the memory of any GPU
 
 
 def open_torch(weights: Weights, options: EngineOptions, memory: Memory) -> A2FEngine:
-    """Open PyTorch. Images that fit into the memory of machine and device run whole, others in tiles.
+    """Open the PyTorch engine. An image that fits into memory runs as a whole, others run in tiles.
 
     Args:
-        weights: of any network of the family.
-        options: the device "cpu", "cuda", "cuda:1" or "mps"; the dtype "float32", "bfloat16" or "float16"; threads of
-            the whole process, as torch counts them (None leaves torch's own choice); the tile; and `compile`: fuse the
-            network by torch.compile, once for all sizes, at the first image, which takes half a minute; on CUDA each
-            size is then recorded as a graph and launched at once. Tiles are not compiled.
-        memory: what all runs may take of the memory of the process together.
+        weights: weights of an A2F network.
+        options: the options of the engine. Devices are "cpu", "cuda", "cuda:1" and "mps". `threads` applies to the
+            whole process; None keeps the default of torch. With `compile`, torch.compile fuses the network at the first
+            image, which takes half a minute; on CUDA, each image size is then recorded as a CUDA graph. Tiles are not
+            compiled.
+        memory: the memory limit that all runs share.
 
     Raises:
-        EngineError: if there is no such device, or sampled gates are asked for.
+        EngineError: if the device is not available, or if sampled gates are requested.
     """
     device, dtype, threads, compile = options.device, options.dtype, options.threads, options.compile
     kind = device.partition(":")[0]
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(kind, False):
-        have = ", ".join(name for name, here in there.items() if here)
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(kind, False):
+        have = ", ".join(name for name, present in available.items() if present)
         raise EngineError(
-            f"this torch has no device {device!r}: there is {have}",
+            f"this torch has no device {device!r}; available: {have}",
             Hint(text="choose another {option}", option="device"),
         )
     if options.gates == "sampled":
@@ -71,21 +71,28 @@ def open_torch(weights: Weights, options: EngineOptions, memory: Memory) -> A2FE
     )
     steps = torch_steps(fold(weights), device=torch.device(device), dtype=getattr(torch, dtype))
     tile_px = options.tile or (0 if kind == "cpu" else TILE_PX)
-    cut = Tiler(steps, threads=1, tile_px=tile_px)  # each tile on all threads of torch
+    cut = Tiler(steps, threads=1, tile_px=tile_px)  # torch runs each tile on all its threads
     whole = None
     if not options.tile:
         network = TorchNetwork(weights, device=device, dtype=dtype, compile=compile)
-        takes = functools.partial(torch_whole_bytes if kind == "cpu" else arrays_bytes, weights.config)
-        whole = WholeRunner(run=network, takes=takes)
+        needed = functools.partial(torch_whole_bytes if kind == "cpu" else arrays_bytes, weights.config)
+        whole = WholeRunner(run=network, needed_bytes=needed)
     return A2FEngine(scale=weights.config.scale, description=description, memory=memory, whole=whole, cut=cut)
 
 
 class TorchNetwork:
-    """The network of `a2f.model` for whole images, safe to share between threads; arguments: see `open_torch`."""
+    """Runs whole images with the network of `a2f.model`. Threads can share it.
+
+    Args:
+        weights: weights of an A2F network.
+        device: "cpu", "cuda", "cuda:1" or "mps".
+        dtype: "float32", "bfloat16" or "float16".
+        compile: whether to use torch.compile.
+    """
 
     def __init__(self, weights: Weights, *, device: str, dtype: str, compile: bool) -> None:
         self._device, self._dtype = torch.device(device), getattr(torch, dtype)
-        self._watched = threading.local()  # the control of the run of this thread
+        self._watched = threading.local()  # the control of the current run, per thread
         model = from_weights(weights).eval().to(device=self._device, dtype=self._dtype)
         for module in model.modules():
             if isinstance(module, torch.nn.Conv2d):
@@ -95,7 +102,7 @@ class TorchNetwork:
         if compile:
             mode = "reduce-overhead" if self._device.type == "cuda" else "default"
             self._network = torch.compile(model, dynamic=True, mode=mode)
-            self._own_thread = ThreadPoolExecutor(1, "a2f-torch")  # recorded graphs belong to the thread that made them
+            self._own_thread = ThreadPoolExecutor(1, "a2f-torch")  # only the thread that recorded a graph can use it
         else:
             for block in model.blocks:
                 block.register_forward_pre_hook(lambda module, given: self._watched.control.check())
@@ -105,14 +112,14 @@ class TorchNetwork:
 
         Args:
             batch: [1, 3, H, W].
-            control: ends the run before its next block; compiled, before it begins.
+            control: checked before each block; with `compile`, only before the run.
 
         Returns:
             [1, 3, sH, sW].
 
         Raises:
-            MemoryError: where the device has too little memory.
-            Cancelled: once the run is cancelled.
+            MemoryError: if the device has too little memory.
+            Cancelled: if the run is cancelled.
         """
         if self._own_thread is None:
             return self._run(batch, control)
@@ -137,12 +144,12 @@ class TorchNetwork:
 
 
 def torch_steps(net: Folded, *, device: torch.device, dtype: torch.dtype) -> Steps:
-    """The steps of a network, for images that run in tiles.
+    """Make the steps of a network, for images that run in tiles.
 
     Args:
-        net: folded.
-        device: where the steps run; what they read and write is in the memory of the CPU.
-        dtype: of their computation.
+        net: the folded network.
+        device: the device of the computation. Inputs and outputs are in main memory.
+        dtype: the precision of the computation.
     """
 
     def make(kind: str, number: int, sides: Sides) -> Step:
@@ -152,12 +159,12 @@ def torch_steps(net: Folded, *, device: torch.device, dtype: torch.dtype) -> Ste
 
 
 class TorchGraph:
-    """Executes a graph; safe to share between threads.
+    """Executes a graph. Threads can share it.
 
     Args:
-        graph: of the operators in `step_graph`.
-        device: where it runs.
-        dtype: of its computation.
+        graph: a graph of `step_graph`.
+        device: the device of the computation.
+        dtype: the precision of the computation.
     """
 
     def __init__(self, graph: Graph, *, device: torch.device, dtype: torch.dtype) -> None:
@@ -170,7 +177,11 @@ class TorchGraph:
         ]
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Inputs by name -> outputs by name; MemoryLimitError if the device has too little memory."""
+        """Compute the outputs from the inputs, both by name.
+
+        Raises:
+            MemoryLimitError: if the device has too little memory.
+        """
         try:
             with torch.inference_mode():
                 outputs = self._run({name: self._here(x) for name, x in inputs.items()})
@@ -191,7 +202,7 @@ class TorchGraph:
         return tensors
 
     def _constant(self, value: NDArray[Any]) -> Any:
-        """Bounds as a list, one number as a float, all other constants as a tensor."""
+        """Convert a constant: integers to a list, a single number to a float, all others to a tensor."""
         if value.dtype == np.int64:
             return value.tolist()
         return float(value.item()) if value.size == 1 else self._here(value)
@@ -228,5 +239,5 @@ _OPERATORS: dict[str, Callable[..., Tensor]] = {
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error of torch means too little memory, on a device or on the CPU (which has no error type for it)."""
+    """Whether an error of torch means too little memory. On a CPU, torch has no error type for this."""
     return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)

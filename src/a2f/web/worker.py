@@ -25,7 +25,7 @@ from a2f.errors import MemoryLimitError
 from a2f.imageio import FORMATS
 from a2f.imageio.header import header_of
 from a2f.imageio.limits import check_memory
-from a2f.machine import give_back_freed
+from a2f.machine import release_free_memory
 from a2f.pipeline import Encoding, Request, decide, write
 from a2f.runtime.options import EngineOptions
 from a2f.sizes import Size
@@ -204,7 +204,7 @@ def main() -> None:
         send({"kind": "begun"})  # what ends this process from now on may be the picture
         _answer(worker, header, data, send)
         del header, data
-        give_back_freed()
+        release_free_memory()
 
 
 if __name__ == "__main__":
