@@ -99,7 +99,7 @@ def _settings(given: dict[str, Any]) -> "Settings":
         threads=given["threads"] or max(1, (os.cpu_count() or 1) // workers),
         memory_bytes=given["max_memory"] or free // 2,
         body_bytes=given["max_body"],
-        most_pixels=given["max_pixels"],
+        max_pixels=given["max_pixels"],
         queue=given["queue"],
         timeout_s=given["timeout"],
         keep_s=given["keep"],

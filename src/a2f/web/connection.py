@@ -33,7 +33,7 @@ class PatientFor(asyncio.Protocol):
         seconds: for the head of each request.
         slowest: bytes a second at which an answer must be taken.
         slack_s: seconds without a byte of it taken, at most.
-        most: connections at a time; more are closed at once.
+        max_connections: connections at a time; more are closed at once.
         tell_refused: called with the client's address and the bytes of the answer when there was no request to pass on.
     """
 
@@ -44,11 +44,11 @@ class PatientFor(asyncio.Protocol):
         seconds: float,
         slowest: float,
         slack_s: float,
-        most: int,
+        max_connections: int,
         tell_refused: TellRefused,
     ) -> None:
         self.inner, self.seconds, self.slowest, self.slack_s = inner, seconds, slowest, slack_s
-        self.most, self.tell_refused = most, tell_refused
+        self.max_connections, self.tell_refused = max_connections, tell_refused
         self.transport: asyncio.Transport | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.sending: asyncio.TimerHandle | None = None
@@ -58,7 +58,7 @@ class PatientFor(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the clock."""
         assert isinstance(transport, asyncio.Transport)
-        if len(self.inner.connections) >= self.most:
+        if len(self.inner.connections) >= self.max_connections:
             transport.abort()
             return
         self.transport = transport
@@ -179,7 +179,7 @@ def _refusal(detail: str) -> bytes:
 
 
 def patient_for(
-    *, seconds: float, slowest: float, slack_s: float, most: int, tell_refused: TellRefused
+    *, seconds: float, slowest: float, slack_s: float, max_connections: int, tell_refused: TellRefused
 ) -> Callable[..., PatientFor]:
     """What uvicorn makes connections with; arguments as `PatientFor`."""
 
@@ -189,7 +189,7 @@ def patient_for(
             seconds=seconds,
             slowest=slowest,
             slack_s=slack_s,
-            most=most,
+            max_connections=max_connections,
             tell_refused=tell_refused,
         )
 

@@ -8,7 +8,7 @@ from a2f.errors import UsageError
 from a2f.imageio.limits import MIN_RGB_BYTES
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-LEAST_WORKER_BYTES = 400 * 10**6
+MIN_WORKER_BYTES = 400 * 10**6
 OUTPUT_FACTOR = 16  # pixels of a result for each pixel that a picture may have
 
 
@@ -26,7 +26,7 @@ class Settings:
         threads: of the network, in each worker.
         memory_bytes: of all requests together.
         body_bytes: of one request.
-        most_pixels: of one picture, as its header tells; the memory may allow fewer, see `pixels`.
+        max_pixels: of one picture, as its header tells; the memory may allow fewer, see `pixels`.
         queue: requests that wait at most.
         timeout_s: seconds that one picture may wait, and then run.
         keep_s: seconds for which a result is kept after it was last asked about; an unfinished job that nobody asks
@@ -47,7 +47,7 @@ class Settings:
     workers: int = 1
     threads: int = 1
     body_bytes: int = 64 * 10**6
-    most_pixels: int = 50_000_000
+    max_pixels: int = 50_000_000
     queue: int = 64
     timeout_s: float = 600
     keep_s: float = 600
@@ -68,11 +68,11 @@ class Settings:
                 "the API key is too short, or holds a blank or a character that is not ASCII: take 16 random letters "
                 "and digits, or more"
             )
-        if self.worker_bytes < LEAST_WORKER_BYTES:
-            least = LEAST_WORKER_BYTES * self.workers * 4 // 3
+        if self.worker_bytes < MIN_WORKER_BYTES:
+            min_bytes = MIN_WORKER_BYTES * self.workers * 4 // 3
             raise UsageError(
                 f"{self.memory_bytes / 1e6:.0f} MB of memory are too little for {self.workers} workers: "
-                f"--max-memory {least / 1e6:.0f}MB at least, or fewer --workers"
+                f"--max-memory {min_bytes / 1e6:.0f}MB at least, or fewer --workers"
             )
         if 2 * self.body_bytes > self.body_room:
             raise UsageError(
@@ -106,7 +106,7 @@ class Settings:
 
         The memory for the format of a picture is checked when its header is read.
         """
-        return min(self.most_pixels, int(self.worker_bytes / MIN_RGB_BYTES))
+        return min(self.max_pixels, int(self.worker_bytes / MIN_RGB_BYTES))
 
 
 def default_workers() -> int:
