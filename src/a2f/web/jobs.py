@@ -273,7 +273,8 @@ class Jobs:
             job.tell_change()
 
         assert job.data is not None
-        header = {"kind": "enlarge", "options": as_message(job.options)}
+        is_alone = self.running == 1 and not self._waiting  # then its network takes all cores
+        header = {"kind": "enlarge", "options": as_message(job.options), "is_alone": is_alone}
         try:
             told, file = await worker.ask(
                 header, job.data, timeout_s=self.settings.timeout_s, tell=tell, open_file=self._open

@@ -1,11 +1,11 @@
 """What a server is started with, and the limits that follow from it."""
 
-import os
 import re
 from dataclasses import dataclass, field
 
 from a2f.errors import UsageError
 from a2f.imageio.limits import MIN_RGB_BYTES
+from a2f.machine import usable_cores
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MIN_WORKER_BYTES = 400 * 10**6
@@ -24,6 +24,7 @@ class Settings:
         host_names: names besides localhost and IP addresses under which clients may ask for this server.
         workers: pictures at a time, each in a process of its own.
         threads: of the network, in each worker.
+        alone_threads: of the network for a picture beside which no other runs or waits.
         memory_bytes: of all requests together.
         body_bytes: of one request.
         max_pixels: of one picture, as its header tells; the memory may allow fewer, see `pixels`.
@@ -46,6 +47,7 @@ class Settings:
     host_names: tuple[str, ...] = ()
     workers: int = 1
     threads: int = 1
+    alone_threads: int = 1
     body_bytes: int = 64 * 10**6
     max_pixels: int = 50_000_000
     queue: int = 64
@@ -111,4 +113,4 @@ class Settings:
 
 def default_workers() -> int:
     """Two, which overlap reading and writing files; one on a single core."""
-    return min(2, os.cpu_count() or 1)
+    return min(2, usable_cores())
