@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageCms
 
 import a2f
+from a2f.web.worker import Worker, _answer
 
 pytestmark = pytest.mark.integration
 
@@ -362,3 +363,14 @@ def test_importing_a2f_loads_no_server() -> None:
     code = "import sys, a2f.api; print([m for m in ('starlette', 'uvicorn', 'prometheus_client') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_picture_that_needs_a_package_tells_which(picture, monkeypatch) -> None:
+    told: list[dict[str, Any]] = []
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    worker = Worker(threads=1, alone_threads=1, memory_bytes=10**9, pixels=10**6)
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0heicmif1"
+    _answer(worker, {"kind": "inspect"}, heic, lambda header, payload=b"": told.append(header))
+    (answer,) = told
+    assert answer["name"] == "missing-package"
+    assert answer["detail"] == "reading the picture (HEIC) needs the package pillow-heif, which is not installed"

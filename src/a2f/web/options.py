@@ -237,7 +237,7 @@ def accepted_format(accept: str, own: str) -> str:
     if ranked[best] > 0:
         return best
     made = ", ".join(MEDIA_TYPES[name] for name in formats())
-    raise ProblemError("not-acceptable", f"Accept: {accept[:80]} holds no type that can be made: accept {made} or */*")
+    raise ProblemError("not-acceptable", f"Accept: {accept[:80]} has no type that this server can make: accept {made} or */*")
 
 
 def _weight(media: str, weights: dict[str, float]) -> float:
