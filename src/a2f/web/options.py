@@ -237,7 +237,8 @@ def accepted_format(accept: str, own: str) -> str:
     if ranked[best] > 0:
         return best
     made = ", ".join(MEDIA_TYPES[name] for name in formats())
-    raise ProblemError("not-acceptable", f"Accept: {accept[:80]} has no type that this server can make: accept {made} or */*")
+    told = f"Accept: {accept[:80]} has no type that this server can make"
+    raise ProblemError("not-acceptable", f"{told}: accept {made} or */*")
 
 
 def _weight(media: str, weights: dict[str, float]) -> float:
