@@ -216,6 +216,12 @@ def test_what_is_no_request_is_logged_and_counted(server, client, wait) -> None:
     assert [line for line in server.log.read_text().splitlines() if not line.startswith("{")] == []
 
 
+def test_a_head_that_is_too_long_is_told_its_limit(server) -> None:
+    told = raw(server, "GET /healthz HTTP/1.1", "Host: localhost", f"X-Long: {'a' * 20_000}")
+    assert told.startswith(b"HTTP/1.1 400")
+    assert b"longer than 16,384 bytes" in told
+
+
 def test_connections_are_as_many_as_the_process_may_have_files(monkeypatch) -> None:
     resource = pytest.importorskip("resource")
     limits = [256, 4096]

@@ -1,5 +1,6 @@
 """What the HTTP interface promises."""
 
+import gzip
 import io
 import json
 import re
@@ -255,6 +256,11 @@ def test_problems_speak_of_options_of_a_request(client, picture, given, query: s
 def test_what_is_no_picture(client, content: bytes) -> None:
     assert problem(client.post("/v1/upscale", content=content), "not-a-picture")
     assert problem(client.post("/v1/jobs", content=content), "not-a-picture")
+
+
+def test_a_body_that_is_compressed_once_more(client, picture) -> None:
+    body, given = gzip.compress(picture()), {"Content-Encoding": "gzip"}
+    assert "gzip" in problem(client.post("/v1/upscale", content=body, headers=given), "not-a-picture")
 
 
 def test_a_picture_that_ends_too_early(client, picture) -> None:

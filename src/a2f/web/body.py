@@ -84,6 +84,9 @@ class BodyReader:
         if not self.is_form and self.media not in RAW_TYPES and not self.media.startswith("image/"):
             told = f"Content-Type {self.media[:60]!r}: send image/*, application/octet-stream or {FORM_TYPE}"
             raise ProblemError("not-a-picture", told)
+        coding = self.request.headers.get("content-encoding", "identity").strip().lower()
+        if coding not in ("", "identity"):
+            raise ProblemError("not-a-picture", f"Content-Encoding {coding[:40]!r}: send the file as it is")
         charset = parse_options_header(self.request.headers.get("content-type", ""))[1].get(b"charset", b"utf-8")
         if self.is_form and charset.lower() not in CHARSETS:
             raise ProblemError("bad-request", f"charset={charset[:40].decode('latin-1')!r}: send the form in UTF-8")

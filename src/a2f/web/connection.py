@@ -17,6 +17,7 @@ LOOK_EVERY_S = 1.0  # how much of an answer was taken, at least
 # bytes, and one more for each `PAYLOAD_PER_FRAMING` bytes that they hold: chunks of 100 bytes always pass.
 FREE_FRAMING_BYTES = 4096
 PAYLOAD_PER_FRAMING = 16
+MAX_HEAD_BYTES = 16 * 1024  # of a request: its first line and its headers
 PARSED_BYTES = 8192  # at a time, before that is looked at again
 
 TellRefused = Callable[[str, int], None]
@@ -53,7 +54,7 @@ class PatientFor(asyncio.Protocol):
         self.timer: asyncio.TimerHandle | None = None
         self.sending: asyncio.TimerHandle | None = None
         self.framing = self.payload = 0  # bytes of the current body
-        inner.send_400_response = self.refuse  # type: ignore[method-assign]
+        inner.send_400_response = self._refuse_head  # type: ignore[method-assign]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the clock."""
@@ -92,6 +93,10 @@ class PatientFor(asyncio.Protocol):
     @property
     def _is_within_body(self) -> bool:
         return self.inner.cycle is not None and self.inner.conn.their_state is h11.SEND_BODY
+
+    def _refuse_head(self, msg: str) -> None:
+        """Tell more than the message of uvicorn, which is always the same."""
+        self.refuse(f"The head of the request is not valid HTTP/1.1, or it is longer than {MAX_HEAD_BYTES:,} bytes.")
 
     def refuse(self, msg: str) -> None:
         """Answer what is no request, and close the connection.

@@ -14,7 +14,7 @@ import uvicorn
 
 from a2f.errors import UsageError
 from a2f.web.app import SENT_BYTES, Service
-from a2f.web.connection import patient_for
+from a2f.web.connection import MAX_HEAD_BYTES, patient_for
 from a2f.web.settings import Settings
 
 LOG = logging.getLogger("a2f.web")
@@ -107,6 +107,7 @@ async def serve(settings: Settings, listener: socket.socket, *, tell: Callable[[
         proxy_headers=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
     )
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve(sockets=[listener]))
