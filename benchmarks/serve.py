@@ -3,7 +3,8 @@
 python -m benchmarks.serve [--write] [--part load|together|memory] [--requests N]
 
 There are three results: requests per second and the time of a request; whether small pictures are faster in batches;
-and the memory of the server and its workers while it answers --requests pictures.
+and the memory of the server and its workers while it answers --requests pictures. The parts load and together need a
+machine that does nothing else; they take three minutes on two cores. The part memory counts bytes alone.
 """
 
 import argparse
@@ -30,14 +31,11 @@ from benchmarks.markdown import ROOT, fill, table, write_json
 from benchmarks.overhead import photo
 
 CORES = os.cpu_count() or 1
-SERVERS = {
-    "one at a time": [],
-    f"a2f serve, 1 worker of {CORES} threads": ["--workers", "1", "--threads", str(CORES)],
-    f"a2f serve, {CORES} workers of 1 thread": ["--workers", str(CORES), "--threads", "1"],
-}
-LOADS = ((128, 1, 16), (128, 8, 40), (128, 50, 75), (384, 8, 8))  # side, clients, requests
-ROUNDS = 3
+SERVERS = {"one at a time": None, "a2f serve": [], "a2f serve --workers 1": ["--workers", "1"]}
+LOADS = ((128, 1, 40), (128, 8, 60), (128, 50, 100), (384, 1, 4), (384, 8, 16))  # side, clients, requests
+ROUNDS = 2
 SCALE = 2
+SMALL_SIDES = (32, 64, 128)
 REQUESTS = 10_000  # requests of the memory measurement
 ONE_AT_A_TIME = """
 import sys
@@ -61,20 +59,22 @@ uvicorn.run(app, port=int(sys.argv[1]), log_level="warning")
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """The measurement of one server under one load: medians of the rounds.
+    """The measurement of one server under one load, over all rounds.
 
     Attributes:
         server: name of the server.
         side: side of the pictures, pixels.
         clients: number of simultaneous clients. Each sends its next request when the last one is answered.
+        requests: number of answered requests.
         per_s: answered requests per second.
         p50_ms: median time of a request.
-        p99_ms: 99th percentile of the time of a request.
+        p99_ms: 99th percentile of the time of a request; the slowest one if there are fewer than 100.
     """
 
     server: str
     side: int
     clients: int
+    requests: int
     per_s: float
     p50_ms: float
     p99_ms: float
@@ -105,11 +105,11 @@ def ask(connection: http.client.HTTPConnection, body: bytes) -> None:
 
 
 @contextmanager
-def running(options: list[str], port: int) -> Iterator[int]:
-    """Run a server on a port; yield its process id."""
-    command = [sys.executable, "-m", "a2f", "serve", "-q", "--port", str(port), "--max-memory", "4GB", *options]
-    if not options:
-        command = [sys.executable, "-c", ONE_AT_A_TIME, str(port)]
+def running(options: list[str] | None, port: int) -> Iterator[int]:
+    """Run a server on a port; without options, one that answers one request at a time. Yield its process id."""
+    command = [sys.executable, "-c", ONE_AT_A_TIME, str(port)]
+    if options is not None:
+        command = [sys.executable, "-m", "a2f", "serve", "-q", "--port", str(port), "--max-memory", "4GB", *options]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         while not _is_ready(port):
@@ -132,7 +132,7 @@ def _is_ready(port: int) -> bool:
 
 
 def load(port: int, *, body: bytes, clients: int, requests: int) -> tuple[float, list[float]]:
-    """Send requests; the requests per second, and the seconds of each request."""
+    """Send requests; return the seconds of all of them together, and the seconds of each."""
     seconds: list[float] = []
     left = iter(range(requests))
     barrier = threading.Barrier(clients + 1)
@@ -154,41 +154,52 @@ def load(port: int, *, body: bytes, clients: int, requests: int) -> tuple[float,
     began = time.perf_counter()
     for thread in threads:
         thread.join()
-    return requests / (time.perf_counter() - began), seconds
+    return time.perf_counter() - began, seconds
 
 
 def measure_loads() -> list[Load]:
     """Measure all servers under all loads, in turns."""
-    found: dict[tuple[str, int, int], list[tuple[float, float, float]]] = {}
+    found: dict[tuple[str, int, int], list[tuple[float, list[float]]]] = {}
     for number in range(ROUNDS):
         for offset, (name, options) in enumerate(SERVERS.items()):
             port = 8310 + offset
             with running(options, port):
-                load(port, body=jpeg(LOADS[0][0]), clients=CORES, requests=8)  # so that the networks are open
+                for clients in (CORES, 1):  # opens the networks, for pictures alone and beside others
+                    load(port, body=jpeg(LOADS[0][0]), clients=clients, requests=8)
                 for side, clients, requests in LOADS:
-                    rate, seconds = load(port, body=jpeg(side), clients=clients, requests=requests)
-                    p50, p99 = np.percentile(seconds, [50, 99])
-                    found.setdefault((name, side, clients), []).append((rate, 1000 * p50, 1000 * p99))
-                    print(f"round {number + 1}: {name}, {side} px, {clients} clients: {rate:.2f}/s", flush=True)
-    return [
-        Load(server=name, side=side, clients=clients, per_s=values[0], p50_ms=values[1], p99_ms=values[2])
-        for (name, side, clients), all_values in found.items()
-        for values in [[round(statistics.median(column), 2) for column in zip(*all_values, strict=True)]]
-    ]
+                    one = load(port, body=jpeg(side), clients=clients, requests=requests)
+                    found.setdefault((name, side, clients), []).append(one)
+                    print(f"round {number + 1}: {name}, {side} px, {clients} clients: {requests / one[0]:.2f}/s")
+    return [measured(*key, rounds) for key, rounds in found.items()]
+
+
+def measured(server: str, side: int, clients: int, rounds: list[tuple[float, list[float]]]) -> Load:
+    """The row of one server under one load."""
+    seconds = [one for _, each in rounds for one in each]
+    p50, p99 = np.percentile(seconds, [50, 99], method="higher")
+    return Load(
+        server=server,
+        side=side,
+        clients=clients,
+        requests=len(seconds),
+        per_s=round(len(seconds) / sum(whole for whole, _ in rounds), 2),
+        p50_ms=round(1000 * float(p50), 1),
+        p99_ms=round(1000 * float(p99), 1),
+    )
 
 
 def measure_together() -> list[Together]:
     """Measure one graph on 1, 4 and 8 pictures at a time."""
     session = make_session(export_onnx(read_weights(find_shipped("sd", scale=SCALE).path)), threads=1)
     rows = []
-    for side in (32, 64, 128):
+    for side in SMALL_SIDES:
         x = np.ascontiguousarray(photo(side).astype(np.float32).transpose(2, 0, 1)[None] / np.float32(255))
         print(f"{side} px together", flush=True)
         rates: dict[int, list[float]] = {1: [], 4: [], 8: []}
         for _ in range(ROUNDS + 1):
             for count, found in rates.items():
                 batch = {"lr": np.repeat(x, count, 0)}
-                runs = max(2, 400_000 // (side * side * 8 * count))
+                runs = max(1, 200_000 // (side * side * 8 * count))
                 session.run(None, batch)
                 began = time.perf_counter()
                 for _ in range(runs):
@@ -209,7 +220,7 @@ def resident_mb(pid: int) -> float:
 def measure_memory(requests: int) -> tuple[float, float]:
     """MB of server and workers after a tenth of the requests and after all. The pictures have several sizes."""
     bodies = [jpeg(side) for side in (16, 24, 33, 40, 48)]
-    with running(SERVERS[list(SERVERS)[-1]], 8320) as pid:
+    with running(["--workers", "2"], 8320) as pid:
         early = 0.0
         for part in range(10):
             for body in bodies:
@@ -225,8 +236,9 @@ def told_loads(loads: list[Load]) -> str:
     rows = [["pictures", "clients", "server", "requests/s", "p50", "p99"]]
     for row in sorted(loads, key=lambda row: (row.side, row.clients)):
         name = f"{row.side} x {row.side}"
+        server = f"`{row.server}`" if row.server.startswith("a2f") else row.server
         times = [f"{row.p50_ms:.0f} ms", f"{row.p99_ms:.0f} ms"]
-        rows.append([name, str(row.clients), row.server, f"{row.per_s:.1f}", *times])
+        rows.append([name, str(row.clients), server, f"{row.per_s:.1f}", *times])
     return table(rows)
 
 

@@ -198,11 +198,11 @@ def test_limits_are_not_for_engines_that_run_images_whole(weights) -> None:
 
 
 @pytest.mark.parametrize(
-    ("max_memory", "alone", "expected"),
-    [(None, True, False), (10**10, True, False), (None, False, False), (10**10, False, True)],
+    ("limit_in_runs", "alone", "expected"),
+    [(None, True, False), (10, True, False), (None, False, False), (10, False, True), (20, False, False)],
 )
-def test_engines_that_share_a_bound_keep_nothing_between_small_images(
-    weights, monkeypatch, max_memory: int | None, alone: bool, expected: bool
+def test_engines_that_share_a_limit_keep_little_of_it_between_small_images(
+    weights, monkeypatch, limit_in_runs: int | None, alone: bool, expected: bool
 ) -> None:
     given_back: list[bool] = []
 
@@ -213,9 +213,33 @@ def test_engines_that_share_a_bound_keep_nothing_between_small_images(
             return [np.zeros((1, 3, 16, 20), np.float32)]
 
     monkeypatch.setattr(onnx, "make_session", lambda *rest, **how: Session())
-    engine = open_engine(weights, EngineOptions(threads=1), Memory(max_memory, alone=alone))
+    monkeypatch.setattr(memory, "resident_bytes", lambda: 0)
+    limit = limit_in_runs and limit_in_runs * whole_bytes(weights.config, height=8, width=10)
+    engine = open_engine(weights, EngineOptions(threads=1), Memory(limit, alone=alone))
     engine(np.zeros((8, 10, 3), np.float32))
     assert given_back == ([True] if expected else [])
+
+
+THREE = """
+import numpy as np
+from a2f.machine import resident_bytes
+from a2f.runtime.options import EngineOptions
+from a2f.upscalers import Upscalers
+upscalers = Upscalers(EngineOptions(threads=1, max_memory=2 * 10**9), alone=False)
+engines = [upscalers.open("sd", scale) for scale in (4, 3, 2)]
+image = np.random.default_rng(0).random((128, 128, 3), dtype=np.float32)
+for engine in engines:
+    engine(image)
+    print(resident_bytes())
+"""
+
+
+@pytest.mark.integration
+def test_networks_that_share_a_limit_share_the_memory_that_they_keep() -> None:
+    done = subprocess.run([sys.executable, "-c", THREE], capture_output=True, text=True, check=True)
+    first, _, last = (int(line) for line in done.stdout.split())
+    one = whole_bytes(read_weights(find_shipped("sd", scale=2).path).config, height=128, width=128)
+    assert last - first < one / 2
 
 
 def test_a_run_waits_for_memory_that_others_hold(monkeypatch) -> None:

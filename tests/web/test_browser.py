@@ -20,7 +20,7 @@ from a2f.lock import hold
 
 ROOT = Path(__file__).resolve().parents[2]
 WEB, PAGE = ROOT / "web", ROOT / "src" / "a2f" / "web" / "page"
-LEAST_NODE = (20, 19)
+MIN_NODE = (20, 19)
 PATIENCE_S = 900  # for an installation or a build in another process, on a busy machine
 
 pytestmark = [
@@ -70,7 +70,7 @@ def node_modules(once: Callable[[str, Callable[[], object]], None]) -> None:
         pytest.skip("needs Node (with npm) of 20.19 or newer")
     told = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
     found = tuple(int(part) for part in re.findall(r"\d+", told)[:2])
-    if found < LEAST_NODE:
+    if found < MIN_NODE:
         pytest.skip(f"needs Node of 20.19 or newer, not {told.strip()}")
     once("node_modules", install)
 

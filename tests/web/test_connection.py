@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socket
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from a2f.web.connection import PatientFor
 from a2f.web.pace import Pace
 from a2f.web.problems import ProblemError
 from a2f.web.results import Room
+from a2f.web.server import listen
 from a2f.web.settings import Settings
 
 GB = 10**9
@@ -127,7 +130,7 @@ class Application:
 
 def connected(app: Any, refused: list[tuple[str, int]], **given: Any) -> tuple[PatientFor, Transport]:
     inner = H11Protocol(Config(app, log_config=None, log_level="error"), ServerState(), {})
-    limits = {"seconds": 60, "slowest": 1000, "slack_s": 60, "most": 9, **given}
+    limits = {"seconds": 60, "slowest": 1000, "slack_s": 60, "max_connections": 9, **given}
     protocol = PatientFor(inner, tell_refused=lambda client, count: refused.append((client, count)), **limits)
     transport = Transport()
     protocol.connection_made(transport)
@@ -215,3 +218,14 @@ def test_an_answer_that_is_taken_slowly_enough_is_waited_for(monkeypatch: pytest
     monkeypatch.setattr("a2f.web.pace.time", clock)
     monkeypatch.setattr("a2f.web.connection.LOOK_EVERY_S", 0)
     asyncio.run(run())
+
+
+def test_the_parts_of_an_answer_do_not_wait_for_each_other() -> None:
+    """The head and the body of an answer are sent one after the other; a delayed acknowledgement would cost 40 ms."""
+    with (
+        closing(listen(Settings(memory_bytes=2 * GB, port=0))) as listener,
+        closing(socket.create_connection(listener.getsockname()[:2])),
+    ):
+        accepted, _ = listener.accept()
+        with closing(accepted):
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

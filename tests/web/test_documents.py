@@ -1,7 +1,6 @@
-"""What docs/serve.md and deploy/ say is what happens."""
+"""What docs/serve.md says is what happens."""
 
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from typing import Any, get_args
 import pytest
 from PIL import Image
 
-from a2f.cli.serve import serve
 from a2f.errors import Loss
 from a2f.web.options import parameters
 from a2f.web.problems import KINDS
@@ -19,7 +17,6 @@ from a2f.weights import robust_below
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "serve.md").read_text(encoding="utf-8")
-DEPLOY = ROOT / "deploy"
 
 
 def block(language: str, number: int = 0) -> str:
@@ -87,53 +84,3 @@ def test_the_qualities_below_which_auto_takes_robust_weights() -> None:
     assert [int(s) for s in re.findall(r"no `sd-robust` with `scale=(\d)`", PAGE)] == [
         s for s, q in below.items() if not q
     ]
-
-
-def commands() -> list[list[str]]:
-    """The words after `a2f serve` in each file of deploy/."""
-    docker = re.search(r'ENTRYPOINT \["a2f", "serve", (.*)\]', (DEPLOY / "Dockerfile").read_text())
-    compose = re.search(r"command: \[(.*)\]", (DEPLOY / "compose.yaml").read_text())
-    unit = re.search(r"ExecStart=\S+/a2f serve (.*)", (DEPLOY / "a2f-serve.service").read_text())
-    assert docker
-    assert compose
-    assert unit
-    entry = shlex.split(docker[1].replace(",", " "))
-    return [entry, [*entry, *shlex.split(compose[1].replace(",", " "))], shlex.split(unit[1])]
-
-
-@pytest.mark.parametrize("number", range(3))
-def test_commands_of_deploy_are_known(number: int) -> None:
-    assert serve.make_context("serve", commands()[number]).params["port"] == 8000
-    assert "serve.service" in PAGE
-
-
-def test_a_container_is_given_longer_to_stop_than_the_server_takes() -> None:
-    grace = serve.make_context("serve", []).params["grace"]
-    compose, unit = (DEPLOY / "compose.yaml").read_text(), (DEPLOY / "a2f-serve.service").read_text()
-    for text, pattern in ((compose, r"stop_grace_period: (\d+)s"), (unit, r"TimeoutStopSec=(\d+)")):
-        found = re.search(pattern, text)
-        assert found
-        assert int(found[1]) > grace
-
-
-def test_the_unit_is_one(tmp_path: Path) -> None:
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("no systemd-analyze here")
-    unit = tmp_path / "a2f-serve.service"
-    unit.write_text((DEPLOY / unit.name).read_text().replace("/opt/a2f/bin/a2f", "/bin/true"))
-    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_the_container_may_do_little() -> None:
-    yaml = pytest.importorskip("yaml")
-    service = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["a2f"]
-    assert service["read_only"] is True
-    assert service["cap_drop"] == ["ALL"]
-    assert service["ports"] == ["127.0.0.1:8000:8000"]
-    assert (ROOT / "deploy" / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
-    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
-    assert "USER 65532:65532" in lines
-    for line in lines:
-        if line.startswith("COPY ") and "--from" not in line:
-            assert all((ROOT / name).exists() for name in line.split()[1:-1]), line

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from a2f.errors import UsageError
-from a2f.web.server import OTHER_FILES, listen, most_connections
+from a2f.web.server import OTHER_FILES, listen, max_connections
 from a2f.web.settings import Settings
 
 pytestmark = pytest.mark.integration
@@ -216,17 +216,23 @@ def test_what_is_no_request_is_logged_and_counted(server, client, wait) -> None:
     assert [line for line in server.log.read_text().splitlines() if not line.startswith("{")] == []
 
 
+def test_a_head_that_is_too_long_is_told_its_limit(server) -> None:
+    told = raw(server, "GET /healthz HTTP/1.1", "Host: localhost", f"X-Long: {'a' * 20_000}")
+    assert told.startswith(b"HTTP/1.1 400")
+    assert b"longer than 16,384 bytes" in told
+
+
 def test_connections_are_as_many_as_the_process_may_have_files(monkeypatch) -> None:
     resource = pytest.importorskip("resource")
     limits = [256, 4096]
     monkeypatch.setattr(resource, "getrlimit", lambda what: tuple(limits))
     monkeypatch.setattr(resource, "setrlimit", lambda what, given: limits.__setitem__(0, given[0]))
-    assert most_connections(800) == 800
+    assert max_connections(800) == 800
     assert limits == [800 + OTHER_FILES, 4096]
     limits[:] = [256, 256]
-    assert most_connections(800) == 256 - OTHER_FILES
+    assert max_connections(800) == 256 - OTHER_FILES
     limits[:] = [64, 64]
     with pytest.raises(UsageError, match="ulimit -n"):
-        most_connections(800)
+        max_connections(800)
     limits[:] = [resource.RLIM_INFINITY] * 2
-    assert most_connections(800) == 800
+    assert max_connections(800) == 800

@@ -165,6 +165,31 @@ def test_without_a_queue_a_free_worker_takes_a_picture() -> None:
     with_jobs(use, queue=0)
 
 
+def test_a_picture_that_runs_alone_takes_all_cores() -> None:
+    told: list[bool] = []
+
+    async def use(jobs: Jobs) -> None:
+        go_on = asyncio.Event()
+
+        async def ask(header: Any, data: bytes, **named: Any) -> Any:
+            told.append(header["is_alone"])
+            await go_on.wait()
+            return await Worker().ask(header, data, **named)
+
+        jobs.workers[0].ask = ask
+        first, second, third = (a_job(1) for _ in range(3))
+        await jobs.submit(first)
+        while not told:
+            await asyncio.sleep(0)
+        await jobs.submit(second)
+        await jobs.submit(third)
+        go_on.set()
+        await third.finished.wait()
+
+    with_jobs(use)
+    assert told == [True, False, True]  # while the second began, the third was waiting
+
+
 def test_pictures_whose_headers_are_read_count_as_waiting(monkeypatch) -> None:
     monkeypatch.setattr("a2f.web.jobs.INSPECTED_WITHIN_S", 0.1)
 

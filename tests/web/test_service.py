@@ -1,5 +1,6 @@
 """What the HTTP interface promises."""
 
+import gzip
 import io
 import json
 import re
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image, ImageCms
 
 import a2f
+from a2f.web.worker import Worker, _answer
 
 pytestmark = pytest.mark.integration
 
@@ -256,6 +258,11 @@ def test_what_is_no_picture(client, content: bytes) -> None:
     assert problem(client.post("/v1/jobs", content=content), "not-a-picture")
 
 
+def test_a_body_that_is_compressed_once_more(client, picture) -> None:
+    body, given = gzip.compress(picture()), {"Content-Encoding": "gzip"}
+    assert "gzip" in problem(client.post("/v1/upscale", content=body, headers=given), "not-a-picture")
+
+
 def test_a_picture_that_ends_too_early(client, picture) -> None:
     assert problem(client.post("/v1/upscale", content=b"\x89PNG\r\n\x1a\n"), "damaged-picture")
     given = picture(100, 100)[:-2000]
@@ -362,3 +369,14 @@ def test_importing_a2f_loads_no_server() -> None:
     code = "import sys, a2f.api; print([m for m in ('starlette', 'uvicorn', 'prometheus_client') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_picture_that_needs_a_package_tells_which(picture, monkeypatch) -> None:
+    told: list[dict[str, Any]] = []
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    worker = Worker(threads=1, alone_threads=1, memory_bytes=10**9, pixels=10**6)
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0heicmif1"
+    _answer(worker, {"kind": "inspect"}, heic, lambda header, payload=b"": told.append(header))
+    (answer,) = told
+    assert answer["name"] == "missing-package"
+    assert answer["detail"] == "reading the picture (HEIC) needs the package pillow-heif, which is not installed"

@@ -48,6 +48,8 @@ test("Vite finds the worker, the networks and the engine; errors and cancelling 
     const wrong = [
       await upscale(image, { scale: 40 }).catch(code),
       await upscale(image, { model: "xl" }).catch(code),
+      await upscale(image, { model: 4 as unknown as string }).catch(code),
+      await upscale(image, { model: new URL("nothing.a2f", location.href) }).catch(code),
       await upscale(image, { format: "image/avif" as "image/png" }).catch(code),
       await upscale(image, { device: "cuda" as "wasm" }).catch(code),
       await upscale(image, { metadata: "none" as "all" }).catch(code),
@@ -67,7 +69,7 @@ test("Vite finds the worker, the networks and the engine; errors and cancelling 
     return { size: [made.width, made.height], half, wrong, after: [after.width, after.height], names: models().map(({ name }) => name) };
   });
   expect(found.size).toEqual([18, 12]);
-  expect(found.wrong).toEqual(["option", "model", "option", "option", "option", "option", "option", "picture", "picture", "AbortError", "AbortError"]);
+  expect(found.wrong).toEqual(["option", "model", "option", "model", "option", "option", "option", "option", "option", "picture", "picture", "AbortError", "AbortError"]);
   for (const value of found.half) expect(Math.abs(value - 128)).toBeLessThanOrEqual(2);
   expect(found.after).toEqual([5, 4]);
   expect(found.names).toContain("sd-robust");

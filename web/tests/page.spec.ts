@@ -77,7 +77,7 @@ test("a full queue is waited for; what is no picture is told in the words of the
 });
 
 for (const [name, detail, button, option, loss] of [
-  ["damaged-picture", "the picture is truncated or damaged: enlarge what there is with allow_truncated=true", "Take what there is", "allow_truncated", null],
+  ["damaged-picture", "the picture is truncated or damaged: enlarge what there is with allow_truncated=true", "Use the readable part", "allow_truncated", null],
   ["format-loses", "jpeg cannot hold transparency: choose png, webp or tiff, or accept the loss with force=true", "Fill with white", "force", "transparency"],
 ] as const) {
   test(`a problem that an option mends has a button: ${name}`, async ({ page }) => {
@@ -137,7 +137,7 @@ test("a choice is offered for the pictures that it helps", async ({ page }) => {
   await page.setInputFiles("input[type=file]", [{ ...GIVEN, name: "two.png" }, { ...GIVEN, name: "three.png" }]);
   await page.getByRole("button", { name: "Enlarge 2" }).click();
   await expect(page.locator("[data-state=failed]")).toHaveCount(3);
-  await expect(page.getByRole("button", { name: "Take what there is (2 pictures)" })).toBeVisible();
+  await expect(page.getByRole("button", { name: "Use the readable part (2 pictures)" })).toBeVisible();
 });
 
 test("the view stays with the picture that was chosen; a new picture is chosen", async ({ page }) => {
@@ -172,6 +172,30 @@ test("numbers that are wrong say what is needed; kinds and scales that have no n
   await page.getByText("2×").click();
   await page.getByLabel("Kind of picture").selectOption("sd-robust");
   await expect(page.getByRole("radio", { name: "3×" })).toBeDisabled();
+});
+
+test("a picture that is too large to be drawn whole has all its pixels where one zooms in", async ({ page }) => {
+  const [width, height] = [9000, 40];
+  const bytes = await page.evaluate(async ([wide, high]) => {
+    const canvas = new OffscreenCanvas(wide, high);
+    const context = canvas.getContext("2d")!;
+    for (let x = 0; x < wide; x++) {
+      context.fillStyle = x % 2 ? "#fff" : "#000";
+      context.fillRect(x, 0, 1, high);
+    }
+    return [...new Uint8Array(await (await canvas.convertToBlob()).arrayBuffer())];
+  }, [width, height] as const);
+  await page.setInputFiles("input[type=file]", { ...GIVEN, buffer: Buffer.from(bytes) });
+  const picture = page.getByRole("img", { name: /^Picture/ });
+  await expect(page.locator(".zoom-text")).toHaveText("10 %");
+  await picture.press("1");
+  await expect(page.locator(".zoom-text")).toHaveText("100 %");
+  const columns = (): Promise<number[]> =>
+    picture.evaluate((canvas: HTMLCanvasElement) => {
+      const { data } = canvas.getContext("2d")!.getImageData(canvas.width >> 1, canvas.height >> 1, 8, 1);
+      return [...data.filter((_, k) => k % 4 === 0)].sort((a, b) => a - b);
+    });
+  await expect.poll(columns).toEqual([0, 0, 0, 0, 255, 255, 255, 255]);
 });
 
 test("the buttons are in sight in the window of a laptop", async ({ page }) => {

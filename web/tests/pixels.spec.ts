@@ -24,6 +24,7 @@ interface Found {
 }
 
 let server: Server;
+let models: Server;
 let address: string;
 const folder = mkdtempSync(join(tmpdir(), "a2f-pixels-"));
 
@@ -36,27 +37,32 @@ function references(command: "make" | "compare"): string {
 test.beforeAll(async () => {
   server = serveFolder(PACKAGE);
   address = await listen(server);
+  models = serveFolder(folder, { headers: { "access-control-allow-origin": "*" } });
 });
 
 test.afterAll(() => {
-  server.closeAllConnections();
-  server.close();
+  for (const one of [server, models]) {
+    one.closeAllConnections();
+    one.close();
+  }
 });
 
 test("pixels are the command line's within one level, and profile and EXIF are kept", async ({ page }) => {
   references("make");
   const cases = JSON.parse(readFileSync(join(folder, "cases.json"), "utf8")) as Case[];
   await page.goto(`${address}/example.html`);
+  const elsewhere = await listen(models);
   for (const { name, file, options } of cases) {
     const given = readFileSync(join(folder, file)).toString("base64");
     const made = await page.evaluate(
-      async ([base64, type, wanted]) => {
+      async ([base64, type, wanted, root]) => {
         const { upscale } = (await import("/index.js" as string)) as typeof import("a2f-web");
         const blob = await (await fetch(`data:${type};base64,${base64}`)).blob();
-        const bytes = new Uint8Array(await (await upscale(blob, wanted as object)).arrayBuffer());
+        const options = "model" in wanted ? { ...wanted, model: new URL(String(wanted["model"]), root) } : wanted;
+        const bytes = new Uint8Array(await (await upscale(blob, options)).arrayBuffer());
         return Array.from(bytes);
       },
-      [given, file.endsWith("jpg") ? "image/jpeg" : "image/png", options] as const,
+      [given, file.endsWith("jpg") ? "image/jpeg" : "image/png", options, elsewhere] as const,
     );
     writeFileSync(join(folder, `${name}.out.png`), Uint8Array.from(made));
   }
@@ -94,7 +100,7 @@ test("WebGPU gives the pixels of WebAssembly within one level", async ({ playwri
     const run = (device: "webgpu" | "wasm"): Promise<ImageData> =>
       upscale(given, { scale: 2, device, tile: 20, onStart: (info) => used.push(info.device) });
     const [a, b] = [await run("webgpu"), await run("wasm")];
-    return { devices: used, largest: a.data.reduce((most, v, k) => Math.max(most, Math.abs(v - b.data[k])), 0) };
+    return { devices: used, largest: a.data.reduce((max, v, k) => Math.max(max, Math.abs(v - b.data[k])), 0) };
   });
   await browser.close();
   expect(devices).toEqual(["webgpu", "wasm"]);

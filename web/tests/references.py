@@ -15,10 +15,13 @@ from click.testing import CliRunner
 from PIL import Image, ImageCms
 
 from a2f.cli.main import cli
+from a2f.export.browser import browser_model
+from a2f.weights import find_shipped, read_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 
 WHITE = ["--format", "jpeg", "--quality", "100", "--force"]
+OWN = str(find_shipped("s", scale=3).path)  # a network that is not in the package
 ORIENTATION, MAKE = 0x0112, 0x010F
 
 # name, suffix, options of the package, options of the command line
@@ -40,6 +43,8 @@ CASES: list[tuple[str, str, dict[str, Any], list[str]]] = [
     ("kept_in_png", "jpg", {"scale": 2, "format": "image/png"}, ["-s", "2"]),
     ("kept_in_jpeg", "png", {"scale": 2, "format": "image/jpeg", "quality": 100}, ["-s", "2"]),
     ("alpha_on_white", "png", {"scale": 2, "format": "image/jpeg", "quality": 100, "force": True}, ["-s", "2", *WHITE]),
+    ("own_model", "png", {"model": "s_x3.a2f"}, ["-m", OWN]),
+    ("own_model_width", "png", {"model": "s_x3.a2f", "size": {"width": 90}}, ["--width", "90", "-m", OWN]),
     ("kept_in_webp", "jpg", {"scale": 2, "format": "image/webp", "quality": 100}, ["-s", "2"]),
 ]
 
@@ -95,7 +100,8 @@ def reference(folder: Path, name: str) -> Path:
 
 
 def make(folder: Path) -> None:
-    """Write pictures, references and cases.json."""
+    """Write pictures, references, a model that is not in the package, and cases.json."""
+    (folder / "s_x3.a2f").write_bytes(browser_model(read_weights(Path(OWN))))
     cases = []
     for name, suffix, options, arguments in CASES:
         source = folder / f"{name}.in.{suffix}"

@@ -9,7 +9,7 @@ import { onWhite } from "../packages/a2f-web/src/encode";
 import { FeaturesInFile } from "../packages/a2f-web/src/features";
 import { gateOf } from "../packages/a2f-web/src/gates";
 import { qualityOfTable } from "../packages/a2f-web/src/jpeg_quality";
-import { MOST_PROFILE, carriedOver, factsOf, forJpeg, inJpeg, inWebp, pngChunks } from "../packages/a2f-web/src/metadata";
+import { MAX_PROFILE, carriedOver, factsOf, forJpeg, inJpeg, inWebp, pngChunks } from "../packages/a2f-web/src/metadata";
 import { PngWriter, chunk, crc32, inflated, joined } from "../packages/a2f-web/src/png";
 import { resizePlane, tapsOf } from "../packages/a2f-web/src/resample";
 import { planScales, targetSize } from "../packages/a2f-web/src/sizes";
@@ -160,12 +160,12 @@ describe("metadata", () => {
 
   test("a profile that is damaged or too long is left out with a note, and the rest is kept", async () => {
     const exif = chunk("eXIf", metadata.exif);
-    for (const profile of [packed(new Uint8Array(MOST_PROFILE + 1)), chunk("iCCP", Uint8Array.of(120, 0, 0, 1, 2, 3))]) {
+    for (const profile of [packed(new Uint8Array(MAX_PROFILE + 1)), chunk("iCCP", Uint8Array.of(120, 0, 0, 1, 2, 3))]) {
       expect(await factsOf(png(profile, exif))).toMatchObject({ icc: null, exif: metadata.exif, grey: true, notes: left });
     }
     expect(await factsOf(png(packed(icc), packed(icc.slice(1)), exif))).toMatchObject({ icc, exif: metadata.exif, notes: [] });
-    expect((await factsOf(png(packed(new Uint8Array(MOST_PROFILE))))).icc).toHaveLength(MOST_PROFILE);
-    const webp = inWebp(new TextEncoder().encode("RIFF\u000c\0\0\0WEBPVP8 \0\0\0\0"), { icc: new Uint8Array(MOST_PROFILE + 1), exif: metadata.exif }, { width: 9, height: 9 }, true);
+    expect((await factsOf(png(packed(new Uint8Array(MAX_PROFILE))))).icc).toHaveLength(MAX_PROFILE);
+    const webp = inWebp(new TextEncoder().encode("RIFF\u000c\0\0\0WEBPVP8 \0\0\0\0"), { icc: new Uint8Array(MAX_PROFILE + 1), exif: metadata.exif }, { width: 9, height: 9 }, true);
     expect(await factsOf(webp as Uint8Array<ArrayBuffer>)).toMatchObject({ icc: null, exif: metadata.exif, notes: left });
   });
 
@@ -201,7 +201,7 @@ describe("metadata", () => {
   });
 
   test("the longest profile and EXIF that a JPEG holds come out again; longer EXIF is refused or left out", async () => {
-    const longest = { icc: new Uint8Array(MOST_PROFILE).fill(7), exif: new Uint8Array(65_527).fill(9) };
+    const longest = { icc: new Uint8Array(MAX_PROFILE).fill(7), exif: new Uint8Array(65_527).fill(9) };
     expect(forJpeg(longest, false)).toEqual({ metadata: longest, notes: [] });
     const file = inJpeg(Uint8Array.of(0xff, 0xd8, 0xff, 0xd9), longest) as Uint8Array<ArrayBuffer>;
     const back = await factsOf(file);
@@ -384,14 +384,14 @@ describe("words", () => {
 
 describe("files that are not tried", () => {
   test("empty ones, and those with too many bytes or pixels", () => {
-    const limits = { mostBytes: 1000, mostGiven: 50e6, atOnce: 1 };
-    const shown = (width: number, height: number) => ({ bitmap: null as unknown as ImageBitmap, width, height });
+    const limits = { maxBytes: 1000, maxGiven: 50e6, atOnce: 1 };
+    const shown = (width: number, height: number) => ({ bitmap: null as unknown as ImageBitmap, width, height, file: null });
     expect(obstacleTo(new Blob([]), null, limits)).toBe("The file is empty.");
-    expect(obstacleTo(new Blob(["x".repeat(1001)]), null, limits)).toBe("The file has 1 kB; the server takes 1 kB at most.");
+    expect(obstacleTo(new Blob(["x".repeat(1001)]), null, limits)).toBe("The file has 1\u00a0kB; the server takes 1\u00a0kB at most.");
     expect(obstacleTo(new Blob(["x"]), shown(12000, 9000), limits)).toBe("The picture has 108 megapixels; the server takes 50 megapixels at most.");
     expect(obstacleTo(new Blob(["x"]), shown(10000, 5000), limits)).toBeNull();
     expect(obstacleTo(new Blob(["x"]), null, limits)).toBeNull();
-    expect(obstacleTo(new Blob(["x"]), shown(12000, 9000), { mostBytes: null, mostGiven: null, atOnce: 1 })).toBeNull();
+    expect(obstacleTo(new Blob(["x"]), shown(12000, 9000), { maxBytes: null, maxGiven: null, atOnce: 1 })).toBeNull();
   });
 });
 

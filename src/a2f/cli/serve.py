@@ -1,6 +1,5 @@
 """``a2f serve``."""
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -37,7 +36,12 @@ The HTTP interface is described in docs/serve.md and on the server under /docs.
 @click.option(
     "--workers", type=POSITIVE, metavar="N", help="Number of pictures at a time.  [default: 2; 1 on one core]"
 )
-@click.option("--threads", type=POSITIVE, metavar="N", help="Threads of each worker.  [default: the cores, divided]")
+@click.option(
+    "--threads",
+    type=POSITIVE,
+    metavar="N",
+    help="Threads of each worker.  [default: the cores, divided; all cores for a picture that runs alone]",
+)
 @click.option(
     "--max-memory",
     type=BytesType(),
@@ -84,11 +88,11 @@ def serve(quiet: bool, **given: Any) -> None:
 
 
 def _settings(given: dict[str, Any]) -> "Settings":
-    from a2f.machine import available_bytes
+    from a2f.machine import available_bytes, usable_cores
     from a2f.web.settings import Settings, default_workers
 
     workers = given["workers"] or default_workers()
-    free = available_bytes()
+    free, cores = available_bytes(), usable_cores()
     return Settings(
         host=given["host"],
         port=given["port"],
@@ -96,10 +100,11 @@ def _settings(given: dict[str, Any]) -> "Settings":
         no_auth=given["no_auth"],
         host_names=given["host_names"],
         workers=workers,
-        threads=given["threads"] or max(1, (os.cpu_count() or 1) // workers),
+        threads=given["threads"] or max(1, cores // workers),
+        alone_threads=given["threads"] or cores,
         memory_bytes=given["max_memory"] or free // 2,
         body_bytes=given["max_body"],
-        most_pixels=given["max_pixels"],
+        max_pixels=given["max_pixels"],
         queue=given["queue"],
         timeout_s=given["timeout"],
         keep_s=given["keep"],

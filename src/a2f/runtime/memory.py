@@ -11,6 +11,7 @@ from a2f.machine import available_bytes, resident_bytes
 from a2f.upscaler import CANCEL_POLL_S, NO_CONTROL, Control
 
 UNBOUNDED = 2**62
+KEPT_SHARE = 16  # of a limit that several engines share, one part in so many may stay taken between images
 MEASURED_EVERY_S = 1.0
 
 
@@ -22,17 +23,25 @@ class Memory:
     Args:
         max_bytes: limit of the whole process; None: half of the free memory.
         jobs: number of images at a time; each is planned for an equal share.
-        alone: whether only one engine uses this memory. Otherwise, with a limit, engines keep no memory between images,
-            because other engines could not use it.
+        alone: whether only one engine uses this memory. Otherwise, with a limit, engines keep little memory between
+            images, because other engines may need it.
     """
 
     def __init__(self, max_bytes: int | None = None, *, jobs: int = 1, alone: bool = True) -> None:
         self.max_bytes, self.jobs = max_bytes, jobs
-        self.releases = max_bytes is not None and not alone  # engines keep nothing between images
+        self.releases = max_bytes is not None and not alone
         self._changed = threading.Condition()
         self._taken: dict[object, tuple[int, int]] = {}  # bytes and thread of each run
         self._measured = 0  # without runs: memory of the process, or free memory if there is no limit
         self._measured_at = -math.inf  # time of the last measurement; small images take less time than one
+
+    def keeps(self, count: int) -> bool:
+        """Whether an engine may keep the memory of a run for the next image: taking it again costs time.
+
+        Args:
+            count: bytes of the run.
+        """
+        return not self.releases or self.max_bytes is None or count <= self.max_bytes // KEPT_SHARE
 
     def budget(self) -> int:
         """Bytes that one image may use, in addition to the memory of the idle process; negative if there are none."""

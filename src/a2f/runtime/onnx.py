@@ -62,11 +62,14 @@ def open_onnx(weights: Weights, options: EngineOptions, memory: Memory) -> A2FEn
         cut = Tiler(steps, threads=threads, tile_px=tile_px)
     whole = None
     if not tile_px:
-        session = make_session(export_onnx(weights), threads=threads)
-        whole = WholeRunner(
-            run=lambda x, control: _run(session, x, {}, control, releases=memory.releases),
-            needed_bytes=functools.partial(whole_bytes, weights.config),
-        )
+        session = make_session(export_onnx(weights), threads=threads, shared_memory=memory.releases)
+        needed_bytes = functools.partial(whole_bytes, weights.config)
+
+        def run(x: Array, control: Control) -> Array:
+            releases = not memory.keeps(needed_bytes(height=x.shape[2], width=x.shape[3]))
+            return _run(session, x, {}, control, releases=releases)
+
+        whole = WholeRunner(run=run, needed_bytes=needed_bytes)
     return A2FEngine(scale=weights.config.scale, description=description, memory=memory, whole=whole, cut=cut)
 
 

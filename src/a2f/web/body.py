@@ -21,8 +21,8 @@ FIELD = "image"
 RAW_TYPES = ("application/octet-stream", "application/x-www-form-urlencoded", *MEDIA_TYPES.values())
 FORM_TYPE = "multipart/form-data"
 CHARSETS = (b"utf-8", b"us-ascii", b"iso-8859-1")  # in which no file name becomes what cannot be written again
-MOST_FIELDS = 32
-MOST_FIELD_BYTES = 256
+MAX_FIELDS = 32
+MAX_FIELD_BYTES = 256
 FORM_OVERHEAD_BYTES = 64 * 1024  # what boundaries, headers and fields add to a picture
 BUSY_S = 5  # after which to try again when there is no room
 
@@ -59,7 +59,7 @@ class BodyReader:
         media, _, _ = request.headers.get("content-type", "application/octet-stream").partition(";")
         self.media = media.strip().lower()
         self.is_form = self.media == FORM_TYPE
-        self.most = settings.body_bytes + (FORM_OVERHEAD_BYTES if self.is_form else 0)
+        self.max_bytes = settings.body_bytes + (FORM_OVERHEAD_BYTES if self.is_form else 0)
 
     async def read(self) -> Sent:
         """Read all of it.
@@ -84,11 +84,14 @@ class BodyReader:
         if not self.is_form and self.media not in RAW_TYPES and not self.media.startswith("image/"):
             told = f"Content-Type {self.media[:60]!r}: send image/*, application/octet-stream or {FORM_TYPE}"
             raise ProblemError("not-a-picture", told)
+        coding = self.request.headers.get("content-encoding", "identity").strip().lower()
+        if coding not in ("", "identity"):
+            raise ProblemError("not-a-picture", f"Content-Encoding {coding[:40]!r}: send the file as it is")
         charset = parse_options_header(self.request.headers.get("content-type", ""))[1].get(b"charset", b"utf-8")
         if self.is_form and charset.lower() not in CHARSETS:
             raise ProblemError("bad-request", f"charset={charset[:40].decode('latin-1')!r}: send the form in UTF-8")
         declared = self.request.headers.get("content-length", "0")
-        if declared.isdecimal() and int(declared[:18]) > self.most:
+        if declared.isdecimal() and int(declared[:18]) > self.max_bytes:
             raise self._too_large(f"{declared[:18]} bytes")
 
     def _too_large(self, what: str) -> ProblemError:
@@ -108,8 +111,8 @@ class BodyReader:
                 return
             self.received += len(chunk)
             pace.move(len(chunk))
-            if self.received > self.most:
-                raise self._too_large(f"more than {self.most:,} bytes")
+            if self.received > self.max_bytes:
+                raise self._too_large(f"more than {self.max_bytes:,} bytes")
             self._take(len(chunk) * (2 if self.is_form else 1))  # a form is copied once
             yield chunk
 
@@ -133,10 +136,10 @@ class BodyReader:
             self.request.headers,
             self._chunks(),
             max_files=1,
-            max_fields=MOST_FIELDS,
-            max_part_size=MOST_FIELD_BYTES,
+            max_fields=MAX_FIELDS,
+            max_part_size=MAX_FIELD_BYTES,
         )
-        parser.spool_max_size = 2 * self.most  # in memory alone: nothing stays on a disk
+        parser.spool_max_size = 2 * self.max_bytes  # in memory alone: nothing stays on a disk
         ends: list[bool] = []
         parser.on_end = lambda: ends.append(True)  # type: ignore[method-assign]
         try:

@@ -17,6 +17,7 @@ LOOK_EVERY_S = 1.0  # how much of an answer was taken, at least
 # bytes, and one more for each `PAYLOAD_PER_FRAMING` bytes that they hold: chunks of 100 bytes always pass.
 FREE_FRAMING_BYTES = 4096
 PAYLOAD_PER_FRAMING = 16
+MAX_HEAD_BYTES = 16 * 1024  # of a request: its first line and its headers
 PARSED_BYTES = 8192  # at a time, before that is looked at again
 
 TellRefused = Callable[[str, int], None]
@@ -33,7 +34,7 @@ class PatientFor(asyncio.Protocol):
         seconds: for the head of each request.
         slowest: bytes a second at which an answer must be taken.
         slack_s: seconds without a byte of it taken, at most.
-        most: connections at a time; more are closed at once.
+        max_connections: connections at a time; more are closed at once.
         tell_refused: called with the client's address and the bytes of the answer when there was no request to pass on.
     """
 
@@ -44,21 +45,21 @@ class PatientFor(asyncio.Protocol):
         seconds: float,
         slowest: float,
         slack_s: float,
-        most: int,
+        max_connections: int,
         tell_refused: TellRefused,
     ) -> None:
         self.inner, self.seconds, self.slowest, self.slack_s = inner, seconds, slowest, slack_s
-        self.most, self.tell_refused = most, tell_refused
+        self.max_connections, self.tell_refused = max_connections, tell_refused
         self.transport: asyncio.Transport | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.sending: asyncio.TimerHandle | None = None
         self.framing = self.payload = 0  # bytes of the current body
-        inner.send_400_response = self.refuse  # type: ignore[method-assign]
+        inner.send_400_response = self._refuse_head  # type: ignore[method-assign]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the clock."""
         assert isinstance(transport, asyncio.Transport)
-        if len(self.inner.connections) >= self.most:
+        if len(self.inner.connections) >= self.max_connections:
             transport.abort()
             return
         self.transport = transport
@@ -92,6 +93,10 @@ class PatientFor(asyncio.Protocol):
     @property
     def _is_within_body(self) -> bool:
         return self.inner.cycle is not None and self.inner.conn.their_state is h11.SEND_BODY
+
+    def _refuse_head(self, msg: str) -> None:
+        """Tell more than the message of uvicorn, which is always the same."""
+        self.refuse(f"The head of the request is not valid HTTP/1.1, or it is longer than {MAX_HEAD_BYTES:,} bytes.")
 
     def refuse(self, msg: str) -> None:
         """Answer what is no request, and close the connection.
@@ -179,7 +184,7 @@ def _refusal(detail: str) -> bytes:
 
 
 def patient_for(
-    *, seconds: float, slowest: float, slack_s: float, most: int, tell_refused: TellRefused
+    *, seconds: float, slowest: float, slack_s: float, max_connections: int, tell_refused: TellRefused
 ) -> Callable[..., PatientFor]:
     """What uvicorn makes connections with; arguments as `PatientFor`."""
 
@@ -189,7 +194,7 @@ def patient_for(
             seconds=seconds,
             slowest=slowest,
             slack_s=slack_s,
-            most=most,
+            max_connections=max_connections,
             tell_refused=tell_refused,
         )
 

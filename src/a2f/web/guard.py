@@ -89,7 +89,7 @@ class Guard:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if not self._knows(host):
-            raise ProblemError("wrong-host", f"the header Host is {host[:80]!r}, which is no name of this server")
+            raise ProblemError("wrong-host", f"the header Host is {host[:80]!r}, which is not a name of this server")
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2].lower() != host.lower():
             raise ProblemError("wrong-origin", f"the header Origin is {origin[:80]!r}, which is not this server")
@@ -99,7 +99,7 @@ class Guard:
         if key is None or scope["path"] in OPEN_PATHS:
             return
         if not hmac.compare_digest(_key(headers.get("authorization", "")), key.encode()):
-            raise ProblemError("unauthorized", "the header Authorization holds no key, or another one")
+            raise ProblemError("unauthorized", "the header Authorization has no key, or a wrong one")
 
     def _knows(self, host: str) -> bool:
         """Whether a client may call this server so: names could be made to point here by others, addresses not."""

@@ -17,13 +17,13 @@ from a2f.web.process import WorkerProcess
 from a2f.web.results import ResultFile, Results, Room
 from a2f.web.settings import OUTPUT_FACTOR, Settings
 
-MOST_JOBS = 4096  # that are remembered, finished ones included
+MAX_JOBS = 4096  # that are remembered, finished ones included
 SWEEP_S = 1.0
 RESTART_S = 1.0  # about what a new worker takes: a picture that is done by then ends without one
 INSPECT_S = 10.0  # to read a header
 INSPECTED_WITHIN_S = 60.0  # with the headers of other pictures before it
 FIRST_PX_PER_S = 50_000.0  # on two cores, before this server has measured its own
-ESTIMATED_SHARE = 0.95  # the most that is told of a picture of which the network tells nothing
+ESTIMATED_SHARE = 0.95  # the largest share that is told if the network tells nothing
 
 
 class Jobs:
@@ -110,7 +110,8 @@ class Jobs:
             async with asyncio.timeout(INSPECTED_WITHIN_S):
                 told, _ = await self.inspector.ask({"kind": "inspect"}, data, timeout_s=INSPECT_S)
         except TimeoutError as error:
-            raise ProblemError("busy", "other pictures are looked at first", retry_after_s=self.wait_s()) from error
+            told = "the headers of other pictures are read first"
+            raise ProblemError("busy", told, retry_after_s=self.wait_s()) from error
         finally:
             self._inspected -= 1
         return told["format"], (told["width"], told["height"])
@@ -123,9 +124,9 @@ class Jobs:
         """
         limit = self.settings.pixels
         final = options.target.final(given)
-        for what, (width, height), most in (("picture", given, limit), ("result", final, OUTPUT_FACTOR * limit)):
-            if width * height > most:
-                told = f"the {what} has {width * height:,} pixels ({width} x {height}); at most {most:,} are allowed"
+        for what, (width, height), max_px in (("picture", given, limit), ("result", final, OUTPUT_FACTOR * limit)):
+            if width * height > max_px:
+                told = f"the {what} has {width * height:,} pixels ({width} x {height}); at most {max_px:,} are allowed"
                 raise ProblemError("too-many-pixels", told)
 
     def check_room(self) -> None:
@@ -141,9 +142,9 @@ class Jobs:
         if waiting >= self.settings.queue + max(free, 0):
             told = f"{waiting} pictures are waiting; the limit is {self.settings.queue} beside those that run"
             raise ProblemError("queue-full", told, retry_after_s=self.wait_s())
-        if len(self._jobs) >= MOST_JOBS and not self._forget_oldest():
+        if len(self._jobs) >= MAX_JOBS and not self._forget_oldest():
             raise ProblemError(
-                "busy", f"{MOST_JOBS} jobs are unfinished, which is the limit", retry_after_s=self.wait_s()
+                "busy", f"{MAX_JOBS} jobs are unfinished, which is the limit", retry_after_s=self.wait_s()
             )
 
     async def submit(self, job: Job) -> None:
@@ -273,7 +274,8 @@ class Jobs:
             job.tell_change()
 
         assert job.data is not None
-        header = {"kind": "enlarge", "options": as_message(job.options)}
+        is_alone = self.running == 1 and not self._waiting  # then its network takes all cores
+        header = {"kind": "enlarge", "options": as_message(job.options), "is_alone": is_alone}
         try:
             told, file = await worker.ask(
                 header, job.data, timeout_s=self.settings.timeout_s, tell=tell, open_file=self._open

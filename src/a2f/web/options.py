@@ -23,7 +23,7 @@ MEDIA_TYPES = {name: f"image/{name}" for name in FORMATS} | {
 ALIASES = ("jpg", "tif")
 SIZE = re.compile(r"([1-9][0-9]{0,6})x([1-9][0-9]{0,6})")
 SIDES = ("width", "height", "max_side", "size")
-MOST_SIDE_PX = 9_999_999
+MAX_SIDE_PX = 9_999_999
 
 Schema = dict[str, Any]
 
@@ -74,7 +74,7 @@ def dtypes() -> list[str]:
 
 
 def _side(what: str) -> Schema:
-    return {"type": "integer", "minimum": 1, "maximum": MOST_SIDE_PX, "description": what}
+    return {"type": "integer", "minimum": 1, "maximum": MAX_SIDE_PX, "description": what}
 
 
 def _flag(what: str) -> Schema:
@@ -237,7 +237,8 @@ def accepted_format(accept: str, own: str) -> str:
     if ranked[best] > 0:
         return best
     made = ", ".join(MEDIA_TYPES[name] for name in formats())
-    raise ProblemError("not-acceptable", f"Accept: {accept[:80]} holds no type that can be made: accept {made} or */*")
+    told = f"Accept: {accept[:80]} has no type that this server can make"
+    raise ProblemError("not-acceptable", f"{told}: accept {made} or */*")
 
 
 def _weight(media: str, weights: dict[str, float]) -> float:

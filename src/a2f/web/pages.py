@@ -28,7 +28,7 @@ TYPES = {
     ".webmanifest": "application/manifest+json",
     ".woff2": "font/woff2",
 }  # not those of the system, which differ
-MOST_VALUES = 8  # of a member that are listed
+MAX_VALUES = 8  # of a member that are listed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +189,7 @@ def _members(schema: dict[str, Any], before: str = "") -> Iterator[tuple[str, di
 
 def _kind(schema: dict[str, Any]) -> str:
     """The type of a JSON value, or its values: "integer", "list of string", "Problem or null", "2, 3, 4"."""
-    if 0 < len(schema.get("enum", ())) <= MOST_VALUES:
+    if 0 < len(schema.get("enum", ())) <= MAX_VALUES:
         return ", ".join(map(str, schema["enum"]))
     if "$ref" in schema:
         return str(schema["$ref"]).rpartition("/")[2]

@@ -50,6 +50,7 @@ class WorkerProcess:
     ) -> None:
         limits = {
             "threads": settings.threads,
+            "alone_threads": settings.alone_threads,
             "memory_bytes": settings.worker_bytes,
             "pixels": settings.pixels,
         }

@@ -8,7 +8,7 @@ from typing import BinaryIO
 from a2f.files import folder_for_scratch
 from a2f.web.problems import ProblemError
 
-MOST_FILES = 64  # a process may have some hundreds open; a small one counts as its share of the room on the disk
+MAX_FILES = 64  # a process may have some hundreds open; a small one counts as its share of the room on the disk
 FULL_S = 30  # after which to try again where clients have not taken their results yet
 
 
@@ -16,15 +16,15 @@ class Room:
     """Bytes that all requests share.
 
     Args:
-        most: bytes.
+        max_bytes: bytes.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most, self.taken = most, 0
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes, self.taken = max_bytes, 0
 
     def has(self, count: int) -> bool:
         """Whether there are so many bytes."""
-        return self.taken + count <= self.most
+        return self.taken + count <= self.max_bytes
 
     def take(self, count: int) -> bool:
         """Take bytes, if there are so many."""
@@ -108,13 +108,13 @@ class Results:
             ProblemError: too-much-memory, if it is larger than all memory for results; busy, if memory and disk
                 are full.
         """
-        if size > self.memory.most:
-            told = f"the result has {size:,} bytes, and at most {self.memory.most:,} can be kept"
+        if size > self.memory.max_bytes:
+            told = f"the result has {size:,} bytes, and at most {self.memory.max_bytes:,} can be kept"
             raise ProblemError("too-much-memory", told)
         if _is_freed(self.memory, size, free):
             self.memory.take(size)
             return ResultFile(size, room=self.memory, taken=size, spool=None)
-        taken = max(size, self.disk.most // MOST_FILES)
+        taken = max(size, self.disk.max_bytes // MAX_FILES)
         if not _is_freed(self.disk, taken, free):
             told = "results that clients have not taken yet fill the memory and the disk"
             raise ProblemError("busy", told, retry_after_s=FULL_S)

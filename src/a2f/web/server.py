@@ -14,7 +14,7 @@ import uvicorn
 
 from a2f.errors import UsageError
 from a2f.web.app import SENT_BYTES, Service
-from a2f.web.connection import patient_for
+from a2f.web.connection import MAX_HEAD_BYTES, patient_for
 from a2f.web.settings import Settings
 
 LOG = logging.getLogger("a2f.web")
@@ -23,7 +23,7 @@ FETCHED_S = 10.0  # for clients to fetch results that are done when the server s
 TOLD_WITHIN_S = 1  # to tell clients that their pictures will not be enlarged any more
 LOOK_EVERY_S = 0.1
 OTHER_FILES = 192  # beside connections: pipes of workers, results on the disk, libraries
-LEAST_CONNECTIONS = 16
+MIN_CONNECTIONS = 16
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -34,7 +34,7 @@ def listen(settings: Settings) -> socket.socket:
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=1024)
+        listener = socket.create_server(address[:2], family=family, backlog=1024)
     except (OSError, UnicodeError) as error:  # the latter for a name with a part of more than 63 letters
         number = error.errno if isinstance(error, OSError) and not isinstance(error, socket.gaierror) else None
         where = f"cannot listen on {settings.host}"
@@ -43,9 +43,13 @@ def listen(settings: Settings) -> socket.socket:
             raise UsageError(told) from error
         reason = os.strerror(number)  # the message of `create_server` has the address again
         raise UsageError(f"{where} port {settings.port} ({reason}): choose another port with --port") from error
+    # Connections inherit it. asyncio sets it only on sockets that it opens itself. Without it, the body of an answer
+    # waits 40 ms until the client has acknowledged the head.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
-def most_connections(asked: int) -> int:
+def max_connections(asked: int) -> int:
     """Connections for which this process may have files, at most those asked for; it asks the system for more files.
 
     Raises:
@@ -59,13 +63,13 @@ def most_connections(asked: int) -> int:
     if soft == resource.RLIM_INFINITY:
         return asked
     wanted = asked + OTHER_FILES
-    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    given = min(asked, max(soft, most) - OTHER_FILES)
-    if given < min(asked, LEAST_CONNECTIONS):
-        least = OTHER_FILES + LEAST_CONNECTIONS
-        raise UsageError(f"{max(soft, most)} open files are too few for a server: ulimit -n {least}, at least")
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    given = min(asked, max(soft, allowed) - OTHER_FILES)
+    if given < min(asked, MIN_CONNECTIONS):
+        min_files = OTHER_FILES + MIN_CONNECTIONS
+        raise UsageError(f"{max(soft, allowed)} open files are too few for a server: ulimit -n {min_files}, at least")
     return given
 
 
@@ -89,7 +93,7 @@ async def serve(settings: Settings, listener: socket.socket, *, tell: Callable[[
         seconds=settings.header_s,
         slowest=settings.slowest,
         slack_s=settings.header_s + SENT_BYTES / settings.slowest,  # an answer is handed out in parts
-        most=most_connections(settings.connections),
+        max_connections=max_connections(settings.connections),
         tell_refused=service.tell_refused,
     )
     config = uvicorn.Config(
@@ -103,6 +107,7 @@ async def serve(settings: Settings, listener: socket.socket, *, tell: Callable[[
         proxy_headers=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
     )
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve(sockets=[listener]))

@@ -1,14 +1,14 @@
 """What a server is started with, and the limits that follow from it."""
 
-import os
 import re
 from dataclasses import dataclass, field
 
 from a2f.errors import UsageError
 from a2f.imageio.limits import MIN_RGB_BYTES
+from a2f.machine import usable_cores
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-LEAST_WORKER_BYTES = 400 * 10**6
+MIN_WORKER_BYTES = 400 * 10**6
 OUTPUT_FACTOR = 16  # pixels of a result for each pixel that a picture may have
 
 
@@ -24,9 +24,10 @@ class Settings:
         host_names: names besides localhost and IP addresses under which clients may ask for this server.
         workers: pictures at a time, each in a process of its own.
         threads: of the network, in each worker.
+        alone_threads: of the network for a picture beside which no other runs or waits.
         memory_bytes: of all requests together.
         body_bytes: of one request.
-        most_pixels: of one picture, as its header tells; the memory may allow fewer, see `pixels`.
+        max_pixels: of one picture, as its header tells; the memory may allow fewer, see `pixels`.
         queue: requests that wait at most.
         timeout_s: seconds that one picture may wait, and then run.
         keep_s: seconds for which a result is kept after it was last asked about; an unfinished job that nobody asks
@@ -46,8 +47,9 @@ class Settings:
     host_names: tuple[str, ...] = ()
     workers: int = 1
     threads: int = 1
+    alone_threads: int = 1
     body_bytes: int = 64 * 10**6
-    most_pixels: int = 50_000_000
+    max_pixels: int = 50_000_000
     queue: int = 64
     timeout_s: float = 600
     keep_s: float = 600
@@ -68,11 +70,11 @@ class Settings:
                 "the API key is too short, or holds a blank or a character that is not ASCII: take 16 random letters "
                 "and digits, or more"
             )
-        if self.worker_bytes < LEAST_WORKER_BYTES:
-            least = LEAST_WORKER_BYTES * self.workers * 4 // 3
+        if self.worker_bytes < MIN_WORKER_BYTES:
+            min_bytes = MIN_WORKER_BYTES * self.workers * 4 // 3
             raise UsageError(
                 f"{self.memory_bytes / 1e6:.0f} MB of memory are too little for {self.workers} workers: "
-                f"--max-memory {least / 1e6:.0f}MB at least, or fewer --workers"
+                f"--max-memory {min_bytes / 1e6:.0f}MB at least, or fewer --workers"
             )
         if 2 * self.body_bytes > self.body_room:
             raise UsageError(
@@ -106,9 +108,9 @@ class Settings:
 
         The memory for the format of a picture is checked when its header is read.
         """
-        return min(self.most_pixels, int(self.worker_bytes / MIN_RGB_BYTES))
+        return min(self.max_pixels, int(self.worker_bytes / MIN_RGB_BYTES))
 
 
 def default_workers() -> int:
     """Two, which overlap reading and writing files; one on a single core."""
-    return min(2, os.cpu_count() or 1)
+    return min(2, usable_cores())

@@ -4,7 +4,8 @@ The server never decodes a picture itself: what a damaged or hostile file does t
 can be replaced, and a client that goes away ends its work at once, since that process is killed. Messages go through
 standard input and output: a length and JSON, a length and bytes. When the server is gone, its workers end with it.
 
-    python -m a2f.web.worker '{"threads": 1, "memory_bytes": 1000000000, "pixels": 50000000}'
+    python -m a2f.web.worker '{"limits": {"threads": 1, "alone_threads": 2, "memory_bytes": 1000000000,
+        "pixels": 50000000}, "opened": null}'
 """
 
 import functools
@@ -70,17 +71,28 @@ class Worker:
 
     Args:
         threads: of the network.
+        alone_threads: of the network for a picture beside which no other runs.
         memory_bytes: of this process.
         pixels: of a picture, at most.
     """
 
-    def __init__(self, *, threads: int, memory_bytes: int, pixels: int) -> None:
-        self.threads, self.pixels, self.memory_bytes = threads, pixels, memory_bytes
-        self.upscalers = functools.cache(self._upscalers)
+    def __init__(self, *, threads: int, alone_threads: int, memory_bytes: int, pixels: int) -> None:
+        self.threads, self.alone_threads = threads, alone_threads
+        self.pixels, self.memory_bytes = pixels, memory_bytes
+        self._opened = functools.cache(self._upscalers)
 
-    def _upscalers(self, dtype: str) -> Upscalers:
-        """The networks of one precision, which stay open."""
-        return Upscalers(EngineOptions(dtype=dtype, threads=self.threads, max_memory=self.memory_bytes), alone=False)
+    def upscalers(self, dtype: str, *, is_alone: bool) -> Upscalers:
+        """The networks of one precision, which stay open.
+
+        Args:
+            dtype: the precision.
+            is_alone: whether no other picture runs on this machine.
+        """
+        # OpenVINO compiles a network for its number of threads, which takes seconds and memory.
+        return self._opened(dtype, self.alone_threads if is_alone and dtype == "float32" else self.threads)
+
+    def _upscalers(self, dtype: str, threads: int) -> Upscalers:
+        return Upscalers(EngineOptions(dtype=dtype, threads=threads, max_memory=self.memory_bytes), alone=False)
 
     def inspect(self, data: bytes) -> Message:
         """Format and size of a picture, by its header.
@@ -94,14 +106,22 @@ class Worker:
             check_memory(layout, NAME, self.memory_bytes)
         return {"format": layout.format, "width": layout.width, "height": layout.height}, b""
 
-    def enlarge(self, data: bytes, options: Options, tell: Callable[[float], None]) -> Message:
+    def enlarge(
+        self, data: bytes, options: Options, tell: Callable[[float], None], *, is_alone: bool = False
+    ) -> Message:
         """The enlargement as a file, and what to tell about it.
+
+        Args:
+            data: the file of the picture.
+            options: what to do.
+            tell: called with the share that is done.
+            is_alone: whether no other picture runs on this machine.
 
         Raises:
             A2FError: as `a2f.upscale`.
         """
         began = time.perf_counter()
-        upscalers = self.upscalers(options.dtype)
+        upscalers = self.upscalers(options.dtype, is_alone=is_alone)
         models = Models(model=options.model, scales=available_scales(options.model), open=upscalers.open)
         encoding = Encoding(format=options.format, quality=options.quality, strip=options.strip, force=options.force)
         request = Request(
@@ -146,7 +166,10 @@ def _answer(worker: Worker, header: dict[str, Any], data: bytes, send: Callable[
             told, file = worker.inspect(data)
         else:
             told, file = worker.enlarge(
-                data, from_message(header["options"]), lambda share: send({"kind": "progress", "share": share})
+                data,
+                from_message(header["options"]),
+                lambda share: send({"kind": "progress", "share": share}),
+                is_alone=header["is_alone"],
             )
         send({"kind": "done", **told}, file)
     except Exception as error:
@@ -195,7 +218,8 @@ def main() -> None:
     worker = Worker(**given["limits"])
     if given["opened"]:
         model, scale, dtype = given["opened"]
-        worker.upscalers(dtype).open(model, scale)
+        for is_alone in (True, False):
+            worker.upscalers(dtype, is_alone=is_alone).open(model, scale)
     messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
     threading.Thread(target=_messages, args=(sys.stdin.buffer, messages), daemon=True).start()
     send({"kind": "ready"})

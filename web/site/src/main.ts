@@ -14,7 +14,7 @@ const backend = new LocalBackend(({ device, threads, inFile }) => {
   const engine = device === "webgpu" ? "WebGPU" : `WebAssembly, ${threads === 1 ? "on one core" : `on ${threads} cores`}`;
   const more = device === "wasm" && threads === 1 && canBeIsolated() ? ". Reload the page to use all cores" : "";
   const file = inFile ? " The picture is so large that the browser keeps part of the work in a file, which it deletes at the end." : "";
-  where.textContent = `Runs in this browser by ${engine}${more}.${file} `;
+  where.textContent = `Runs in this browser with ${engine}${more}.${file} `;
 });
 
 prepareOffline();

@@ -17,9 +17,9 @@ interface Level {
  * Colours, weighted with alpha, are averaged into ever smaller images and taken back from the first that has any.
  */
 export function fillHidden(rgb: Float32Array, alpha: Float32Array, width: number, height: number): Float32Array {
-  const peak = alpha.reduce((most, v) => Math.max(most, v), 0);
-  const least = alpha.reduce((low, v) => Math.min(low, v), 1);
-  if (peak === 0 || least >= FAINT * peak) return rgb;
+  const peak = alpha.reduce((max, v) => Math.max(max, v), 0);
+  const lowest = alpha.reduce((min, v) => Math.min(min, v), 1);
+  if (peak === 0 || lowest >= FAINT * peak) return rgb;
   const weighted = rgb.map((v, k) => v * alpha[k % alpha.length]);
   const levels: Level[] = [{ weighted, weight: alpha, width, height }];
   for (let last = levels[0]; Math.max(last.width, last.height) > 1; ) {

@@ -59,7 +59,7 @@ async function readByTexture(gl: WebGL2RenderingContext, bitmap: ImageBitmap): P
   return data;
 }
 
-/** Exact for opaque pictures, which are most; a transparent one is refused rather than rounded. */
+/** Exact for opaque pictures, and the majority is opaque; a transparent one is refused rather than rounded. */
 function readByCanvas(bitmap: ImageBitmap): Uint8ClampedArray {
   const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
   const context = canvas.getContext("2d", { willReadFrequently: true });

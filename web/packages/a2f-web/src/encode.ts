@@ -117,7 +117,7 @@ export async function encoderFor(
   if (format === "image/png") return { encoder: new PngWriter(size, kind, await pngChunks(given)), notes: [] };
   if (format === "image/webp") return { encoder: new CanvasEncoder(size, format, quality, kind.alpha, given), notes: [] };
   if (kind.alpha && !force) {
-    const told = "JPEG cannot hold transparency: choose PNG or WebP, or lay white below with force: true";
+    const told = "JPEG cannot hold transparency: choose PNG or WebP, or fill transparent parts with white by force: true";
     throw new UpscaleError("encode", told, ["force=true"], fitsJpeg(given) ? ["transparency"] : ["transparency", "metadata"]);
   }
   const { metadata, notes } = forJpeg(given, force);

@@ -15,7 +15,7 @@ export interface Runtime {
 }
 
 /** Threads beyond this gain little on these small convolutions. */
-const MOST_THREADS = 8;
+const MAX_THREADS = 8;
 
 /** Start onnxruntime on the device that was asked for; "auto" takes WebGPU where there is a real one. */
 export async function startRuntime(wanted: Device, urls: EngineUrls): Promise<Runtime> {
@@ -24,7 +24,7 @@ export async function startRuntime(wanted: Device, urls: EngineUrls): Promise<Ru
     throw new UpscaleError("option", 'this browser has no WebGPU: choose device "wasm" or "auto"');
   }
   const ort: typeof Ort = device === "webgpu" ? await import("onnxruntime-web/webgpu") : await import("onnxruntime-web/wasm");
-  const threads = device === "wasm" && globalThis.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, MOST_THREADS) : 1;
+  const threads = device === "wasm" && globalThis.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, MAX_THREADS) : 1;
   ort.env.wasm.numThreads = threads;
   ort.env.wasm.wasmPaths = urls[device];
   ort.env.logLevel = "error";
@@ -74,7 +74,10 @@ function tileOf(device: "webgpu" | "wasm", threads: number): { tileArea: number;
 }
 
 async function fetched(entry: ModelEntry): Promise<ArrayBuffer> {
-  const advice = "check that the folder dist/models of a2f-web is served, or go online for the first run";
+  const isShipped = entry.bytes > 0;
+  const advice = isShipped
+    ? "check that the folder dist/models of a2f-web is served, or go online for the first run"
+    : "check its address, and that its server lets this page read it (CORS)";
   let response: Response;
   try {
     response = await fetch(entry.url);

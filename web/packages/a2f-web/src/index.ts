@@ -15,12 +15,15 @@ export type { Device, Format, ModelEntry, RunInfo };
 
 /** All of it is optional. */
 export interface UpscaleOptions {
-  /** 1 to 16; 4 by default. 2, 3 and 4 have networks of their own; what lies between is resized to. */
+  /** 1 to 16; 4 by default, or the scale of the model if that is a URL. Sizes between those of networks are resized to. */
   readonly scale?: number;
   /** Exact size of the result, in pixels, instead of a scale: both sides, one of them, or the longer one. */
   readonly size?: { readonly width?: number; readonly height?: number; readonly maxSide?: number };
-  /** "auto" (default: "sd", and "sd-robust" for strongly compressed JPEG files), or a name of `models()`. */
-  readonly model?: string;
+  /**
+   * "auto" (default: "sd", and "sd-robust" for strongly compressed JPEG files), a name of `models()`, or the URL of a
+   * model file that `tools/export_web.py` of a2f wrote.
+   */
+  readonly model?: string | URL;
   /** Of the file that a Blob or an image gives. "auto" (default) is that of a JPEG, PNG or WebP, otherwise PNG. */
   readonly format?: Format | "auto";
   /** Of JPEG and WebP, 1 to 100; 92 by default. */
@@ -135,12 +138,15 @@ function checkOptions(options: UpscaleOptions): void {
   if (typeof options !== "object" || options === null) {
     throw new UpscaleError("option", `the options are ${String(options)}: an object is needed, or none`);
   }
-  const { quality, tile, maxMemory, scale, size } = options;
+  const { quality, tile, maxMemory, scale, size, model } = options;
   for (const [name, allowed] of Object.entries(CHOICES)) {
     const value = options[name as keyof typeof CHOICES];
     if (value !== undefined && !(allowed as readonly unknown[]).includes(value)) {
       throw new UpscaleError("option", `${name} is ${String(value)}: ${allowed.join(", ")} are allowed`);
     }
+  }
+  if (model !== undefined && typeof model !== "string" && !(model instanceof URL)) {
+    throw new UpscaleError("option", `model is ${String(model)}: a name of models() or a URL object is needed`);
   }
   if (size !== undefined && (typeof size !== "object" || size === null)) {
     throw new UpscaleError("option", `size is ${String(size)}: an object with width, height or maxSide is needed`);
@@ -193,7 +199,7 @@ function requestOf(id: number, source: Source, options: UpscaleOptions): Request
     engines: places.engines,
     scale: options.scale ?? null,
     size: options.size ? { width: options.size.width, height: options.size.height, maxSide: options.size.maxSide } : null,
-    model: options.model ?? "auto",
+    model: options.model instanceof URL ? { url: options.model.href } : (options.model ?? "auto"),
     format: options.format ?? "auto",
     quality: options.quality ?? 92,
     keep: options.metadata ?? "all",

@@ -32,13 +32,13 @@ export function fineness(segment: Uint8Array): [number, number][] {
 
 /** The quality of a table of 64 steps in rows. */
 export function qualityOfTable(table: readonly number[]): number {
-  const most = Math.max(...table) <= 255 ? 255 : 65535;
+  const max = Math.max(...table) <= 255 ? 255 : 65535;
   const fine = ratio(table);
   let best = 1;
   let nearest = Infinity;
   for (let quality = 1; quality <= 100; quality++) {
     const percent = quality < 50 ? Math.floor(5000 / quality) : 200 - 2 * quality;
-    const scaled = STANDARD.map((step) => Math.min(Math.max(Math.floor((step * percent + 50) / 100), 1), most));
+    const scaled = STANDARD.map((step) => Math.min(Math.max(Math.floor((step * percent + 50) / 100), 1), max));
     const distance = Math.abs(ratio(scaled) - fine);
     if (distance < nearest) [best, nearest] = [quality, distance];
   }

@@ -37,9 +37,9 @@ const ICC_NAME = "ICC_PROFILE\0";
 /** Of a JPEG segment: 65,535 less its length and the name and numbers of a part of a profile. */
 const ICC_PART = 65535 - 2 - 14;
 /** Bytes of a profile: what the 255 parts of a JPEG hold. A longer one is left out, whatever the format. */
-export const MOST_PROFILE = 255 * ICC_PART;
+export const MAX_PROFILE = 255 * ICC_PART;
 /** Bytes of EXIF in a JPEG. */
-const MOST_JPEG_EXIF = 65535 - 2 - EXIF_NAME.length;
+const MAX_JPEG_EXIF = 65535 - 2 - EXIF_NAME.length;
 const PROFILE_NOTE = "The colour profile is damaged or too long: left out.";
 
 /** Read what a file says; damage in it is passed over, since decoding judges the file. */
@@ -68,7 +68,7 @@ function typeOf(file: Bytes): FileFacts["type"] {
 
 /** Whether a JPEG can hold all of the metadata. */
 export function fitsJpeg({ exif }: Metadata): boolean {
-  return (exif?.length ?? 0) <= MOST_JPEG_EXIF;
+  return (exif?.length ?? 0) <= MAX_JPEG_EXIF;
 }
 
 /**
@@ -178,7 +178,7 @@ function profileOf(parts: readonly Bytes[]): Bytes | null {
 
 /** A profile as the facts have it: an empty or very long one is left out, with a note. */
 function found(icc: Bytes | null): Pick<FileFacts, "icc" | "notes"> {
-  const isKept = icc === null || (icc.length > 0 && icc.length <= MOST_PROFILE);
+  const isKept = icc === null || (icc.length > 0 && icc.length <= MAX_PROFILE);
   return isKept ? { icc, notes: [] } : { icc: null, notes: [PROFILE_NOTE] };
 }
 
@@ -201,7 +201,7 @@ async function ofPng(file: Bytes): Promise<FileFacts> {
 /** The profile of an iCCP chunk: a name, a zero, the method, compressed bytes; empty if damaged or too long. */
 async function unpackedProfile(data: Bytes): Promise<Bytes> {
   const nothing = new Uint8Array(0);
-  return (await inflated(data.subarray(data.indexOf(0) + 2), MOST_PROFILE).catch(() => nothing)) ?? nothing;
+  return (await inflated(data.subarray(data.indexOf(0) + 2), MAX_PROFILE).catch(() => nothing)) ?? nothing;
 }
 
 function ofWebp(file: Bytes): FileFacts {

@@ -38,11 +38,11 @@ const UNPACKED_AT_ONCE = 1024;
 /**
  * Unpack bytes in zlib's format.
  *
- * @param most bytes that may come out; little more than a megabyte beyond is ever held.
+ * @param maxBytes bytes that may come out; little more than a megabyte beyond is ever held.
  * @returns null if more would come out.
  * @throws Error if the data is damaged.
  */
-export async function inflated(data: Uint8Array<ArrayBuffer>, most: number): Promise<Uint8Array<ArrayBuffer> | null> {
+export async function inflated(data: Uint8Array<ArrayBuffer>, maxBytes: number): Promise<Uint8Array<ArrayBuffer> | null> {
   let at = 0;
   // Streams of a Blob come in large pieces, and the browser unpacks a piece as a whole.
   const pieces = new ReadableStream<Uint8Array<ArrayBuffer>>(
@@ -59,7 +59,7 @@ export async function inflated(data: Uint8Array<ArrayBuffer>, most: number): Pro
   let bytes = 0;
   for (let got = await reader.read(); !got.done; got = await reader.read()) {
     bytes += got.value.length;
-    if (bytes > most) {
+    if (bytes > maxBytes) {
       await reader.cancel();
       return null;
     }

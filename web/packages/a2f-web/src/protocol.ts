@@ -50,7 +50,8 @@ export interface Request {
   readonly engines: EngineUrls;
   readonly scale: number | null;
   readonly size: { readonly width?: number | undefined; readonly height?: number | undefined; readonly maxSide?: number | undefined } | null;
-  readonly model: string;
+  /** A name, "auto", or the address of a model file. */
+  readonly model: string | { readonly url: string };
   readonly format: Format | "auto";
   readonly quality: number;
   readonly keep: "all" | "profile";

@@ -34,7 +34,7 @@ export function targetSize(given: Size, wish: SizeWish): Size {
     : { width: follow(given.width, maxSide, given.height), height: maxSide };
 }
 
-/** The scale of each pass: the smallest that suffice, at most two, the smaller one first. */
+/** The scale of each pass: the smallest that suffice, at maxTimes two, the smaller one first. */
 export function planScales(given: Size, target: Size, available: readonly number[]): number[] {
   const factor = Math.max(target.width / given.width, target.height / given.height);
   if (factor <= 1) return [];
@@ -44,10 +44,10 @@ export function planScales(given: Size, target: Size, available: readonly number
   const pairs = scales.flatMap((a, k) => scales.slice(k).map((b) => [a, b]));
   const enough = pairs.filter(([a, b]) => a * b >= factor - 1e-9).sort((p, q) => p[0] * p[1] - q[0] * q[1]);
   if (enough.length > 0) return enough[0];
-  const most = (scales.at(-1) ?? 1) ** 2;
+  const maxTimes = (scales.at(-1) ?? 1) ** 2;
   throw new UpscaleError(
     "option",
     `${target.width} x ${target.height} is ${factor.toFixed(1)} times ${given.width} x ${given.height}: ` +
-      `at most ${most} times is possible`,
+      `at most ${maxTimes} times is possible`,
   );
 }

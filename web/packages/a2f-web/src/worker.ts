@@ -50,8 +50,9 @@ async function upscale(request: Request): Promise<void> {
   const breathe = breather(id);
   await breathe(0, true);
   const { pixels, facts } = await read(source);
-  const target = targetOf(request, pixels);
-  const chosen = chooseModels(request, pixels, target, facts);
+  const own = typeof request.model === "string" ? null : await ownModel(request, request.model.url);
+  const target = targetOf(request, pixels, own?.scale ?? 4);
+  const chosen = own ? planScales(pixels, target, [own.scale]).map(() => own) : chooseModels(request, pixels, target, facts);
   const { runtime, engines } = await opened(request, chosen);
   await breathe(0, true);
   const limits = { tile, maxMemory };
@@ -116,16 +117,25 @@ async function read(source: Request["source"]): Promise<{ pixels: Pixels; facts:
   return { pixels: await decodeBlob(source.blob, facts.grey), facts };
 }
 
-function targetOf({ size, scale }: Request, given: Size): Size {
+/** The model of a file that the caller names; the file tells its name and scale. */
+async function ownModel(request: Request, url: string): Promise<ModelEntry> {
+  const entry: ModelEntry = { name: url, scale: 0, kind: "clean", jpegBelow: 0, bytes: 0, url };
+  const { engines } = await opened(request, [entry]);
+  const { name, scale } = engines[0].model;
+  return { ...entry, name, scale };
+}
+
+function targetOf({ size, scale }: Request, given: Size, usual: number): Size {
   if (size) return targetSize(given, size);
-  const factor = scale ?? 4;
+  const factor = scale ?? usual;
   if (!(factor >= 1)) throw new UpscaleError("option", `scale is ${factor}: a number from 1 to 16 is needed`);
   const side = (length: number): number => Math.max(1, Math.round(length * factor));
   return { width: side(given.width), height: side(given.height) };
 }
 
 /** The models of the passes; "auto" takes robust weights for a JPEG that was compressed strongly. */
-function chooseModels({ model, models }: Request, given: Size, target: Size, facts: FileFacts): ModelEntry[] {
+function chooseModels({ model: named, models }: Request, given: Size, target: Size, facts: FileFacts): ModelEntry[] {
+  const model = named as string;
   const wanted = model === "auto" ? "sd" : model;
   const scales = models.filter(({ name }) => name === wanted).map(({ scale }) => scale);
   if (scales.length === 0) {

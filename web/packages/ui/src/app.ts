@@ -6,6 +6,7 @@ import { type Choice, Outcome } from "./outcome";
 import { type Picture, Queue, type Run } from "./queue";
 import { saveAll, saveOne } from "./save";
 import { Settings } from "./settings";
+import { type Shown, whole } from "./shown";
 import { Strip } from "./strip";
 import { formatName, pictures, suffixOf, timeLeft } from "./texts";
 import { Viewer } from "./viewer";
@@ -200,8 +201,8 @@ class App {
 
   private showChosen(): void {
     const { chosen: picture, shown } = this;
-    const result = picture?.result?.bitmap ?? null;
-    const before = picture?.before?.bitmap ?? null;
+    const result = picture?.result?.after ?? null;
+    const before = picture?.before ?? null;
     if (shown.picture !== picture || shown.result !== result) {
       this.viewer.show(before || result ? { before, after: result } : null, shown.picture === picture);
       this.shown = { picture, result };
@@ -257,7 +258,7 @@ const SHOWN = /^(JPE?G|PNG|WEBP|GIF|BMP|)$/i;
 function unseen({ file, before, result }: Picture): string {
   const cannot = (format: string): string => `This browser cannot show ${SHOWN.test(format) ? "this file" : `${format} files`}`;
   if (!before && !result) return `${cannot(suffixOf(file.name))}.`;
-  if (result && !result.bitmap) return `${cannot(formatName(result.blob.type))}, so there is nothing to compare. The result can be downloaded.`;
+  if (result && !result.after) return `${cannot(formatName(result.blob.type))}, so there is nothing to compare. The result can be downloaded.`;
   return before ? "" : `${cannot(suffixOf(file.name))}, so only the result is here.`;
 }
 
@@ -265,6 +266,6 @@ function button(className: string, click: () => void, text = ""): HTMLButtonElem
   return el("button", { type: "button", className, on: { click } }, text);
 }
 
-async function loaded(name: string): Promise<ImageBitmap> {
-  return createImageBitmap(await (await fetch(name)).blob());
+async function loaded(name: string): Promise<Shown> {
+  return whole(await createImageBitmap(await (await fetch(name)).blob()));
 }

@@ -12,11 +12,11 @@ export interface Abilities {
   /** Names of file formats: "png", "jpeg", ... */
   readonly formats: readonly string[];
   /** Bytes of a picture's file, at most; null without a limit. */
-  readonly mostBytes: number | null;
+  readonly maxBytes: number | null;
   /** Pixels of a picture, at most; null without a limit. */
-  readonly mostGiven: number | null;
+  readonly maxGiven: number | null;
   /** Pixels of a result, at most; null without a limit. */
-  readonly mostPixels: number | null;
+  readonly maxPixels: number | null;
   /** Pictures that are enlarged at the same time. */
   readonly atOnce: number;
 }

@@ -14,7 +14,7 @@ export class LocalBackend implements Backend {
 
   async abilities(): Promise<Abilities> {
     const { models } = await this.loaded;
-    return { models: models(), formats: ["png", "jpeg", "webp"], mostBytes: null, mostGiven: null, mostPixels: null, atOnce: 1 };
+    return { models: models(), formats: ["png", "jpeg", "webp"], maxBytes: null, maxGiven: null, maxPixels: null, atOnce: 1 };
   }
 
   /** That a file is damaged makes no difference here: the browser takes what it can read. */

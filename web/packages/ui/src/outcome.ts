@@ -15,7 +15,7 @@ const CHOICES: Readonly<Record<Choice, string>> = {
   "as-png": "Save as PNG",
   loss: "Accept the loss",
   white: "Fill with white",
-  truncated: "Take what there is",
+  truncated: "Use the readable part",
 };
 
 interface Size {
@@ -84,9 +84,9 @@ export class Outcome {
   private obstacle({ before, result }: Picture, wish: Wish | null): string {
     if (!before || !wish || result) return "";
     const target = targetOf(before, wish);
-    const most = this.abilities.mostPixels;
-    if (most !== null && target.width * target.height > most) {
-      return `The result would have ${pixelsText(target.width * target.height)}. This server makes ${pixelsText(most)} at most.`;
+    const { maxPixels } = this.abilities;
+    if (maxPixels !== null && target.width * target.height > maxPixels) {
+      return `The result would have ${pixelsText(target.width * target.height)}. This server makes ${pixelsText(maxPixels)} at most.`;
     }
     const scales = this.abilities.models.filter(({ name }) => name === (wish.model === "auto" ? "sd" : wish.model)).map(({ scale }) => scale);
     try {
@@ -121,5 +121,5 @@ export function targetOf(given: Size, wish: Wish): Size {
 }
 
 function sizeText({ width, height }: Size): string {
-  return `${width} × ${height}`;
+  return `${width}\u00a0×\u00a0${height}`; // no line ends within a size
 }

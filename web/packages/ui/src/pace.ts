@@ -1,8 +1,8 @@
 /** How long the work takes, reckoned from its share that is done and from the pictures before; no elements here. */
 
 /** Before so much is known of a picture, only the pictures before tell how long it takes. */
-const LEAST_SHARE = 0.15;
-const LEAST_S = 2;
+const MIN_SHARE = 0.15;
+const MIN_S = 2;
 /** Work that took less than this says little about the speed. */
 const TELLING_S = 1;
 /** Seconds within which a new reckoning takes the place of the last one. */
@@ -66,7 +66,7 @@ export class Watch {
 
   /** Seconds of all the work: as expected at first, as measured at the end. */
   private whole(share: number, seconds: number): number | null {
-    if (share < LEAST_SHARE || seconds < LEAST_S) return this.expected;
+    if (share < MIN_SHARE || seconds < MIN_S) return this.expected;
     const measured = seconds / share;
     return this.expected === null ? measured : share * measured + (1 - share) * this.expected;
   }

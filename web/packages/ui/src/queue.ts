@@ -1,17 +1,10 @@
 /** The pictures, and what becomes of each; no elements here. */
 import { type Abilities, type Allowed, type Backend, type Enlarged, Refusal, type Remedy, type Wish } from "./backend";
 import { Pace } from "./pace";
+import { type Shown, shown } from "./shown";
 import { bytesText, pixelsText } from "./texts";
 
 export type State = "waiting" | "running" | "done" | "failed" | "cancelled";
-
-/** A picture as this browser shows it. */
-export interface Shown {
-  /** To draw; smaller than the picture where that is very large. */
-  readonly bitmap: ImageBitmap;
-  readonly width: number;
-  readonly height: number;
-}
 
 export interface Picture {
   readonly id: number;
@@ -41,7 +34,8 @@ export interface Failure {
 }
 
 export interface Result extends Enlarged {
-  readonly bitmap: ImageBitmap | null;
+  /** Null where this browser cannot show the file. */
+  readonly after: Shown | null;
   readonly wish: Wish;
   readonly key: string;
 }
@@ -55,10 +49,7 @@ export interface Run {
   readonly share: number | null;
 }
 
-type Limits = Pick<Abilities, "mostBytes" | "mostGiven" | "atOnce">;
-
-/** Longest side of what is drawn; larger pictures are shown smaller. */
-const SHOWN = 8192;
+type Limits = Pick<Abilities, "maxBytes" | "maxGiven" | "atOnce">;
 
 export class Queue {
   readonly pictures: Picture[] = [];
@@ -106,7 +97,7 @@ export class Queue {
     this.stops.get(picture)?.abort(cancelled());
     this.pictures.splice(this.pictures.indexOf(picture), 1);
     picture.before?.bitmap.close();
-    picture.result?.bitmap?.close();
+    picture.result?.after?.bitmap.close();
     this.changed(picture);
   }
 
@@ -182,9 +173,9 @@ export class Queue {
         this.changed(picture);
       });
       watch.done();
-      const bitmap = (await shown(made.blob))?.bitmap ?? null;
-      picture.result?.bitmap?.close();
-      picture.result = { ...made, bitmap, wish: own, key };
+      const after = await shown(made.blob);
+      picture.result?.after?.bitmap.close();
+      picture.result = { ...made, after, wish: own, key };
       picture.state = "done";
     } catch (error) {
       picture.state = stop.signal.aborted ? "cancelled" : "failed";
@@ -196,14 +187,14 @@ export class Queue {
 }
 
 /** Why a file is not even tried, whatever the settings; null if it is. */
-export function obstacleTo(file: Blob, before: Shown | null, { mostBytes, mostGiven }: Limits): string | null {
+export function obstacleTo(file: Blob, before: Shown | null, { maxBytes, maxGiven }: Limits): string | null {
   if (file.size === 0) return "The file is empty.";
-  if (mostBytes !== null && file.size > mostBytes) {
-    return `The file has ${bytesText(file.size)}; the server takes ${bytesText(mostBytes)} at most.`;
+  if (maxBytes !== null && file.size > maxBytes) {
+    return `The file has ${bytesText(file.size)}; the server takes ${bytesText(maxBytes)} at most.`;
   }
   const pixels = before ? before.width * before.height : 0;
-  if (mostGiven !== null && pixels > mostGiven) {
-    return `The picture has ${pixelsText(pixels)}; the server takes ${pixelsText(mostGiven)} at most.`;
+  if (maxGiven !== null && pixels > maxGiven) {
+    return `The picture has ${pixelsText(pixels)}; the server takes ${pixelsText(maxGiven)} at most.`;
   }
   return null;
 }
@@ -225,21 +216,4 @@ function failureOf(error: unknown, key: string): Failure {
 
 function cancelled(): DOMException {
   return new DOMException("cancelled", "AbortError");
-}
-
-/** A picture to draw; null for a file that this browser cannot show. */
-async function shown(blob: Blob): Promise<Shown | null> {
-  try {
-    const bitmap = await createImageBitmap(blob);
-    const { width, height } = bitmap;
-    const longest = Math.max(width, height);
-    if (longest <= SHOWN) return { bitmap, width, height };
-    const resizeWidth = Math.max(1, Math.round((width * SHOWN) / longest));
-    const resizeHeight = Math.max(1, Math.round((height * SHOWN) / longest));
-    const small = await createImageBitmap(bitmap, { resizeWidth, resizeHeight, resizeQuality: "high" });
-    bitmap.close();
-    return { bitmap: small, width, height };
-  } catch {
-    return null;
-  }
 }

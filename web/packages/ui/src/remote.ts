@@ -27,8 +27,8 @@ const OUTPUT_FACTOR = 16;
 export class RemoteBackend implements Backend {
   async abilities(): Promise<Abilities> {
     const { models, formats, limits } = (await (await asked("v1/models")).json()) as Told;
-    const { body_bytes: mostBytes, pixels: mostGiven, workers: atOnce } = limits;
-    return { models, formats, mostBytes, mostGiven, mostPixels: OUTPUT_FACTOR * mostGiven, atOnce };
+    const { body_bytes: maxBytes, pixels: maxGiven, workers: atOnce } = limits;
+    return { models, formats, maxBytes, maxGiven, maxPixels: OUTPUT_FACTOR * maxGiven, atOnce };
   }
 
   async enlarge(picture: File, wish: Wish, allowed: Allowed, signal: AbortSignal, tell: (status: Status) => void): Promise<Enlarged> {

@@ -6,13 +6,13 @@ import { formatName } from "./texts";
 type SizeKind = "scale" | "width" | "height" | "maxSide" | "exact";
 
 const MODEL_NAMES: Record<string, string> = {
-  auto: "Detect it",
+  auto: "Detect automatically",
   sd: "Clean picture",
   "sd-robust": "Compressed JPEG",
 };
 const LOSSY = new Set(["jpeg", "webp", "avif"]);
 const QUALITY: Record<string, number> = { jpeg: 92, webp: 90, avif: 80 };
-const MOST_PX = 65535;
+const MAX_PX = 65535;
 
 export class Settings {
   readonly root: HTMLElement;
@@ -112,7 +112,7 @@ export class Settings {
     const isWrong = wrong.length > 0 && !this.exact.hidden;
     if (this.wrong.hidden === !isWrong) return;
     this.wrong.hidden = !isWrong;
-    this.wrong.textContent = isWrong ? `Enter a whole number from 1 to ${MOST_PX.toLocaleString("en")}.` : "";
+    this.wrong.textContent = isWrong ? `Enter a whole number from 1 to ${MAX_PX.toLocaleString("en")}.` : "";
   }
 
   /** A kind of picture and a scale that have no network together are not offered together. */
@@ -164,5 +164,5 @@ function label(text: string, field: HTMLElement, hidden = false): HTMLElement {
 }
 
 function pixels(name: string, value: string): HTMLInputElement {
-  return el("input", { type: "number", min: "1", max: String(MOST_PX), step: "1", value, attrs: { "aria-label": name, inputmode: "numeric", "aria-describedby": "size-wrong" } });
+  return el("input", { type: "number", min: "1", max: String(MAX_PX), step: "1", value, attrs: { "aria-label": name, inputmode: "numeric", "aria-describedby": "size-wrong" } });
 }

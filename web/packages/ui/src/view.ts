@@ -16,15 +16,15 @@ export interface View extends Point {
 }
 
 /** Stage pixels a picture's pixel, at most: single pixels are large squares then. */
-export const MOST_ZOOM = 64;
+export const MAX_ZOOM = 64;
 
 /** Stage pixels that a small picture may take although its pixels become large squares. */
 const SEEN = 320;
 
 /** The view that shows the whole picture; its pixels are enlarged 8 times at most, or until it can be seen. */
 export function fitted(picture: Box, stage: Box): View {
-  const most = Math.min(MOST_ZOOM, Math.max(8, SEEN / Math.max(picture.width, picture.height)));
-  const zoom = Math.min(stage.width / picture.width, stage.height / picture.height, most);
+  const maxZoom = Math.min(MAX_ZOOM, Math.max(8, SEEN / Math.max(picture.width, picture.height)));
+  const zoom = Math.min(stage.width / picture.width, stage.height / picture.height, maxZoom);
   return { x: 0.5, y: 0.5, zoom };
 }
 
@@ -38,8 +38,8 @@ export function origin(view: View, picture: Box, stage: Box): Point {
 
 /** Zoom by a factor while the point of the stage stays where it is in the picture. */
 export function zoomed(view: View, factor: number, at: Point, picture: Box, stage: Box): View {
-  const least = Math.min(fitted(picture, stage).zoom, 1);
-  const zoom = Math.min(MOST_ZOOM, Math.max(least, view.zoom * factor));
+  const minZoom = Math.min(fitted(picture, stage).zoom, 1);
+  const zoom = Math.min(MAX_ZOOM, Math.max(minZoom, view.zoom * factor));
   const from = origin(view, picture, stage);
   const fixed = { x: (at.x - from.x) / view.zoom, y: (at.y - from.y) / view.zoom };
   const moved = {

@@ -1,5 +1,6 @@
 /** The stage: the picture before and after side by side, with a slider between them, zoom and pan. */
 import { ICONS, el, icon } from "./dom";
+import { type Area, Detail, type Shown } from "./shown";
 import { type Point, type View, fitted, held, origin, overflows, panned, zoomed } from "./view";
 
 /** Stage pixels a pixel from which on pixels are shown as squares. */
@@ -12,10 +13,13 @@ const GRIP = 28;
 /** At least one of the two. */
 interface Pictures {
   /** Null where the browser cannot show it. */
-  readonly before: ImageBitmap | null;
+  readonly before: Shown | null;
   /** Null before it is made, or where the browser cannot show it. */
-  readonly after: ImageBitmap | null;
+  readonly after: Shown | null;
 }
+
+/** Of a picture on the canvas: left, top, width, height. */
+type Place = readonly [number, number, number, number];
 
 export class Viewer {
   readonly root: HTMLElement;
@@ -26,6 +30,7 @@ export class Viewer {
   private readonly labels: readonly [HTMLElement, HTMLElement];
   private readonly message = el("p", { className: "unseen", hidden: true });
   private readonly pointers = new Map<number, Point>();
+  private readonly details = { before: new Detail(() => this.draw()), after: new Detail(() => this.draw()) };
   private pictures: Pictures | null = null;
   private view: View = { x: 0.5, y: 0.5, zoom: 1 };
   private isFitted = true;
@@ -70,6 +75,7 @@ export class Viewer {
   show(pictures: Pictures | null, same = false): void {
     const before = this.box();
     this.pictures = pictures;
+    for (const side of ["before", "after"] as const) if (!pictures?.[side]) this.details[side].clear();
     if (pictures && same && before.width > 0) {
       const zoom = (this.view.zoom * before.width) / this.box().width;
       this.view = this.isFitted ? fitted(this.box(), this.room()) : held({ ...this.view, zoom }, this.box(), this.room());
@@ -243,17 +249,32 @@ export class Viewer {
     const edge = both ? this.split * this.canvas.width : this.canvas.width;
     context.imageSmoothingEnabled = this.view.zoom < SQUARES_FROM;
     context.imageSmoothingQuality = "high";
-    const paint = (bitmap: ImageBitmap, left: number, right: number): void => {
+    const paint = (side: "before" | "after", left: number, right: number): void => {
+      const picture = pictures[side];
+      if (!picture) return;
       context.save();
       context.beginPath();
       context.rect(left, 0, right - left, this.canvas.height);
       context.clip();
-      context.drawImage(bitmap, ...area);
+      this.paintOne(context, picture, this.details[side], area);
       context.restore();
     };
-    if (pictures.before) paint(pictures.before, 0, edge);
-    if (pictures.after) paint(pictures.after, both ? edge : 0, this.canvas.width);
+    paint("before", 0, edge);
+    paint("after", both ? edge : 0, this.canvas.width);
     this.place(area, ratio);
+  }
+
+  /** The picture in an area of the canvas; what is seen of it has all pixels as soon as they have been read. */
+  private paintOne(context: CanvasRenderingContext2D, picture: Shown, detail: Detail, [x, y, width, height]: Place): void {
+    context.drawImage(picture.bitmap, x, y, width, height);
+    const [across, down] = [width / picture.width, height / picture.height];
+    const seen = seenOf(picture, { x: -x / across, y: -y / down, width: this.canvas.width / across, height: this.canvas.height / down });
+    const part = detail.of(picture, seen, across);
+    if (!part) return;
+    const { area, bitmap } = part;
+    const to = [x + area.x * across, y + area.y * down, area.width * across, area.height * down] as const;
+    context.clearRect(...to); // a transparent part would let the other one shine through
+    context.drawImage(bitmap, ...to);
   }
 
   /** A label is there as long as there is room for it on its side of the slider. */
@@ -266,7 +287,7 @@ export class Viewer {
     });
   }
 
-  private place([x, y, width, height]: readonly [number, number, number, number], ratio: number): void {
+  private place([x, y, width, height]: Place, ratio: number): void {
     const percent = Math.round(this.split * 100);
     this.handle.style.left = `${this.split * 100}%`;
     const [at, end] = [this.split * this.room().width, this.room().width - GRIP];
@@ -283,4 +304,10 @@ export class Viewer {
   private placeGround(x: number, y: number, w: number, h: number): void {
     for (const [name, value] of Object.entries({ x, y, w, h })) this.root.style.setProperty(`--picture-${name}`, `${value}px`);
   }
+}
+
+/** What is seen of a picture, of an area that may reach beyond it. */
+function seenOf(picture: Shown, { x, y, width, height }: Area): Area {
+  const [left, top] = [Math.max(0, x), Math.max(0, y)];
+  return { x: left, y: top, width: Math.min(picture.width, x + width) - left, height: Math.min(picture.height, y + height) - top };
 }
