@@ -92,7 +92,7 @@ class TimeType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.option(
     "--preset",
     metavar="NAME",
-    help="Speed of the encoder; slower ones make smaller files.  [default: h264, hevc superfast, av1 8, vp9 4]",
+    help="Encoder speed; slower ones make smaller files.  [default: h264 ultrafast, hevc superfast, av1 8, vp9 4]",
 )
 @click.option("--start", type=TimeType(), help="Start at this time: seconds, or h:mm:ss.")
 @click.option("--end", type=TimeType(), help="End before this time.")
