@@ -241,7 +241,8 @@ def upscale(
 
             - a path (`str`, `pathlib.Path` or another `os.PathLike`): the result is written to `output`, by default
               ``photo_x4.jpg`` beside ``photo.jpg``, and its path is returned: `str` for a `str`, otherwise
-              `pathlib.Path`. If a file has several pages, the first one is read, with a warning;
+              `pathlib.Path`. All pages of a TIFF file are enlarged if the result is a TIFF;
+              other formats get the first one, with a warning;
             - the bytes of an image file, as `bytes`, `bytearray`, `memoryview`, `io.BytesIO` (the whole content,
               independent of the position) or another object with the buffer protocol: a file of the same format is
               returned, in the same type; as `bytes` for another buffer;

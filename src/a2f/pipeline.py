@@ -4,15 +4,16 @@
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from a2f.errors import Hint, LossyFormatError, UsageError, WriteError
+from a2f.errors import Hint, ImageReadError, LossyFormatError, UsageError, WriteError
 from a2f.files import Parts, Times, make_folder, output_exists, set_times, write_bytes_atomic
 from a2f.imageio import (
     DEFAULT_MAX_PIXELS,
@@ -26,7 +27,9 @@ from a2f.imageio import (
 from a2f.imageio.animation import is_transparent_anywhere
 from a2f.imageio.formats import ACCEPT_LOSS_HINT, is_image_name
 from a2f.imageio.header import format_of_file
-from a2f.imageio.picture import ONLY_ONE
+from a2f.imageio.picture import ONLY_ONE, Pages
+from a2f.imageio.tiff_pages import joined_pages, page_marks, page_of, page_values
+from a2f.imageio.write import BIGTIFF_FROM
 from a2f.pixels import encode_enlarged
 from a2f.sizes import Size, Target
 from a2f.upscaler import NO_CONTROL, Control
@@ -106,6 +109,7 @@ class Enlargement:
         notes: messages for the user.
         skip_reason: why the picture is not enlarged; empty if it is.
         times: file times to set on the output; None to set none.
+        later: read and decide the second and all further pages of a TIFF file, if they are enlarged too.
     """
 
     picture: Picture
@@ -118,6 +122,7 @@ class Enlargement:
     notes: tuple[str, ...] = ()
     skip_reason: str = ""
     times: Times | None = None
+    later: tuple[Callable[[], "Enlargement"], ...] = ()
 
 
 def output_name(path: Path, *, mark: str, format: str | None = None) -> str:
@@ -178,6 +183,11 @@ def decide(
     check_conversion(picture, format, force=encoding.force, strip=encoding.strip, factor=max(final) / max(given))
     if picture.animation is not None and FORMATS[format].moves:
         picture = _moving(picture, format, called, force=encoding.force)
+    later = tuple[Callable[[], Enlargement], ...]()
+    if picture.pages is not None and format == "tiff":
+        _check_later_pages(picture.pages, models, request, called)
+        later = _later_pages(picture.pages, models, request, called)
+        picture = replace(picture, notes=_without_only_one(picture.notes))
     passes = models.passes(given, request.target, jpeg_quality=picture.jpeg_quality)
     left_out = left_out_note(picture, format, strip=encoding.strip)
     return Enlargement(
@@ -190,6 +200,7 @@ def decide(
         final=final,
         notes=(*picture.notes, *(f"{called}: {note}" for note in left_out)),
         times=times,
+        later=later,
     )
 
 
@@ -215,9 +226,24 @@ def write(
         MemoryLimitError: if there is too little memory.
         Cancelled: if the work is cancelled.
     """
-    output, request = enlargement.output, enlargement.request
+    output, request, late = enlargement.output, enlargement.request, list[str]()
+    encoded = _every_page(enlargement, control, late) if enlargement.later else _encoded(enlargement, control)
+    with closing(encoded) as made:
+        if output is None:
+            return b"".join(made), late
+        parts = chain([next(made)], made)  # make no folder before there is something to write
+        control.check()
+        if request.make_folders:
+            make_folder(output.parent)
+        write_bytes_atomic(output, recorded(parts, enlargement), replace=request.overwrite)
+    return b"", late + (set_times(output, enlargement.times) if enlargement.times else [])
+
+
+def _encoded(enlargement: Enlargement, control: Control) -> Generator[bytes | memoryview, None, None]:
+    """The parts of the file of one picture."""
+    request = enlargement.request
     encoding = request.encoding
-    encoded = encode_enlarged(
+    return encode_enlarged(
         enlargement.picture,
         [one.upscaler for one in enlargement.passes],
         size=enlargement.size,
@@ -229,15 +255,59 @@ def write(
         tileable=request.tileable,
         control=control,
     )
-    with closing(encoded) as made:
-        if output is None:
-            return b"".join(made), []
-        parts = chain([next(made)], made)  # make no folder before there is something to write
-        control.check()
-        if request.make_folders:
-            make_folder(output.parent)
-        write_bytes_atomic(output, recorded(parts, enlargement), replace=request.overwrite)
-    return b"", set_times(output, enlargement.times) if enlargement.times else []
+
+
+def _every_page(
+    enlargement: Enlargement, control: Control, late: list[str]
+) -> Generator[bytes | memoryview, None, None]:
+    """The parts of a TIFF file with several pages, one after the other; adds the notes of later pages to `late`."""
+    pages = enlargement.picture.pages
+    assert pages is not None
+    count = len(pages.places)
+
+    def files() -> Iterator[bytes]:
+        for number in range(count):
+            own = enlargement if number == 0 else enlargement.later[number - 1]()
+            late.extend(own.notes if number else ())
+            yield b"".join(_encoded(own, control.part(number / count, (number + 1) / count)))
+
+    sizes = [page_values(pages.data, place) for place in pages.places]
+    large = [(enlargement.request.target.final((w, h)), depth) for w, h, depth in sizes if w and h]
+    raw_bytes = sum(w * h * depth for (w, h), depth in large)
+    marks = [page_marks(pages.data, place) for place in pages.places]
+    yield from joined_pages(files(), marks, big=raw_bytes >= BIGTIFF_FROM)
+
+
+def _later_pages(pages: Pages, models: Models, request: Request, name: str) -> tuple[Callable[[], Enlargement], ...]:
+    """A function for each page but the first that reads it and decides how to enlarge it, as a file of its own."""
+    each = replace(request, never_shrink=False, encoding=replace(request.encoding, format="tiff"))
+
+    def page(number: int) -> Enlargement:
+        called = f"{name}, page {number} of {len(pages.places)}"
+        try:
+            return decide(page_of(pages.data, pages.places[number - 1]), models, each, name=called)
+        except ImageReadError as error:
+            still = Hint(text="{option} takes only the first page", option="format", value="png")
+            raise type(error)(error.message, *error.hints, still) from error
+
+    return tuple(partial(page, number) for number in range(2, len(pages.places) + 1))
+
+
+def _check_later_pages(pages: Pages, models: Models, request: Request, name: str) -> None:
+    """Raise an error for a page that cannot reach the requested size, before the first page is enlarged."""
+    for number, place in enumerate(pages.places[1:], start=2):
+        width, height, _ = page_values(pages.data, place)
+        if not width or not height:
+            continue
+        try:
+            models.passes((width, height), request.target, jpeg_quality=None)
+        except UsageError as error:
+            raise UsageError(f"{name}, page {number} of {len(pages.places)}: {error.message}", *error.hints) from error
+
+
+def _without_only_one(notes: Sequence[str]) -> tuple[str, ...]:
+    """Notes without those that only the first frame or page is read."""
+    return tuple(note for note in notes if not note.endswith(ONLY_ONE))
 
 
 def skip_reason_of(given: Size, request: Request, name: str) -> str:
@@ -289,8 +359,7 @@ def _moving(picture: Picture, format: str, name: str, *, force: bool) -> Picture
         )
     if transparent and picture.pixels.shape[2] == 3:
         picture = replace(picture, pixels=np.pad(picture.pixels, ((0, 0), (0, 0), (0, 1)), constant_values=255))
-    notes = [note for note in picture.notes if not note.endswith(ONLY_ONE)]
-    return replace(picture, notes=tuple(notes))
+    return replace(picture, notes=_without_only_one(picture.notes))
 
 
 def _read(source: Source, request: Request, name: str) -> Picture:

@@ -5,6 +5,7 @@ import io
 import logging
 import sys
 import threading
+import tracemalloc
 import zipfile
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +24,7 @@ from a2f.errors import A2FError, ImageReadError, MissingExtraError, OutputExists
 
 pytest.importorskip("fsspec", reason="needs the extra remote")
 
+from a2f.batch import remote
 from a2f.batch.remote import TRIES, Remote, check_target
 
 
@@ -188,6 +190,60 @@ def test_half_a_transfer_is_no_file(batch, bucket: str, monkeypatch) -> None:
 def test_a_bucket_that_is_not_there(batch, bucket: str) -> None:
     with pytest.raises(ImageReadError, match=f"cannot read {bucket}-not"):
         Run(batch, f"{bucket}-not/in", f"{bucket}/out")
+
+
+def test_a_folder_of_many_objects_is_listed_page_by_page(batch, bucket: str) -> None:
+    names = [f"in/deep/{n:04}.png" for n in range(1001)]  # a page has 1,000
+    system().pipe({f"{bucket}/{name}": b"" for name in ["in/a.png", "in/deep/", *names]})
+    places = Remote()
+    found = [one.below for one in places.files([f"{bucket}/in/"], Scan(recursive=True))]
+    assert found == ["a.png", *(name.removeprefix("in/") for name in names)]
+    assert [one.below for one in places.files([f"{bucket}/in"], Scan())] == ["a.png"]
+    there = places.states(f"{bucket}/in")
+    assert all(there(f"{bucket}/{name}") == places.state(f"{bucket}/{name}") for name in ("in/a.png", names[-1]))
+    assert there(f"{bucket}/in/b.png") is None
+
+
+class Endless:
+    """A store with many objects in one folder, made when they are listed."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.pages = count, 0
+
+    def info(self, path: str) -> dict[str, str]:
+        return {"type": "directory"}
+
+    def exists(self, path: str) -> bool:
+        return True
+
+    def split_path(self, path: str) -> tuple[str, str, None]:
+        return "bucket", path.removeprefix("bucket/"), None
+
+    def call_s3(self, method: str, *, ContinuationToken: str = "0", **asked: str) -> dict[str, object]:  # noqa: N803
+        assert (method, asked) == ("list_objects_v2", {"Bucket": "bucket", "Prefix": "in/"})
+        self.pages += 1
+        begin = int(ContinuationToken)
+        end = min(begin + 1000, self.count)
+        listed = [{"Key": f"in/{n:08}.png", "Size": n, "ETag": f'"{n:032x}"'} for n in range(begin, end)]
+        return {"Contents": listed} | ({"NextContinuationToken": str(end)} if end < self.count else {})
+
+
+def test_the_list_of_a_store_is_never_in_memory(monkeypatch) -> None:
+    count = 100_000
+    store = Endless(count)
+    monkeypatch.setattr(remote, "_system", lambda address: (store, address.removeprefix("s3://")))
+    files = Remote().files(["s3://bucket/in"], Scan(recursive=True))
+    assert next(files).source == "s3://bucket/in/00000000.png"
+    assert store.pages == 1
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in files) == count - 1
+        there = Remote().states("s3://bucket/in")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 5_000_000  # a page; all objects take 50 MB
+    assert there("s3://bucket/in/00099999.png") == (99_999, f"{99_999:032x}")
 
 
 def test_pictures_in_an_archive(batch, tmp_path: Path) -> None:

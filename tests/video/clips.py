@@ -104,5 +104,8 @@ def planned(source: Source, output: Path, upscaler: Upscaler, **options: Any) ->
 def enlarged(given: Path, output: Path, upscaler: Upscaler | None = None, **options: Any) -> Progress:
     """Enlarge a video."""
     note = options.pop("note", lambda text: None)
-    with Source(given) as source:
-        return enlarge_video(source, planned(source, output, upscaler or Nearest(), **options), note=note)
+    with Source(given, allow_truncated=options.pop("allow_truncated", False)) as source:
+        plan = planned(source, output, upscaler or Nearest(), **options)
+        for text in plan.notes:
+            note(text)
+        return enlarge_video(source, plan, note=note)

@@ -50,14 +50,130 @@ def test_a_video_that_is_cut_off_is_told_before_the_work_and_the_rest_can_be_had
     assert enlarged(given, output, wanted=Range(count=5), overwrite=True).done == 5
 
 
-@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.flv", "a.ts", "a.mov"])
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.flv", "a.ts", "a.mov", "b.mp4"])
 def test_a_whole_video_is_taken_for_whole(name: str, film: Path, tmp_path: Path) -> None:
-    ffmpeg("-i", film, "-c", "copy", tmp_path / name)
+    fragments = ("-movflags", "frag_keyframe+empty_moov") if name == "b.mp4" else ()
+    ffmpeg("-i", film, "-c", "copy", *fragments, tmp_path / name)
     with Source(tmp_path / name) as source:
-        source.check_end(Range())
+        assert source.check(Range()) == []
         shown = [timed.pts * source.clip.time_base for timed in source.frames(Range())]
     assert len(shown) == 150
     assert {round((b - a) * 1000) for a, b in pairwise(shown)} == {40}
+
+
+OTHER_WHOLE = {
+    "a.mpg": ("-c:v", "mpeg2video", "-c:a", "mp2"),
+    "a.wmv": ("-c:v", "wmv2", "-c:a", "wmav2"),
+    "a.ogv": ("-c:v", "libtheora", "-c:a", "libvorbis"),
+    "a.webm": ("-c:v", "libvpx", "-c:a", "libopus"),
+    "a.y4m": ("-an",),
+    "a.m2ts": ("-c:v", "libx264", "-c:a", "ac3"),
+    "a.h264": ("-an", "-c:v", "libx264"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_WHOLE)
+def test_whole_videos_of_other_kinds_are_taken_for_whole(name: str, film: Path, tmp_path: Path) -> None:
+    ffmpeg("-i", film, *OTHER_WHOLE[name], tmp_path / name)
+    with Source(tmp_path / name) as source:
+        assert source.check(Range()) == []
+        assert sum(1 for _ in source.frames(Range())) > 90  # Theora leaves out frames that do not change
+        assert source.losses == []
+
+
+@pytest.mark.parametrize("name", ["a.ts", "a.m2ts", "a.y4m", "a.ogv", "b.mp4"])
+def test_a_cut_off_end_is_told_in_files_that_do_not_store_their_length(name: str, film: Path, tmp_path: Path) -> None:
+    fragments = ("-movflags", "frag_keyframe+empty_moov") if name == "b.mp4" else ()
+    ffmpeg("-i", film, *OTHER_WHOLE.get(name, ("-c", "copy", *fragments)), tmp_path / name)
+    data = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(data[: len(data) * 6 // 10 // 188 * 188 + 50])
+    with pytest.raises(ImageReadError, match=r"is (cut off|damaged) after \d\.\d\d.*allow_truncated=True takes"):
+        enlarged(tmp_path / name, tmp_path / "large.mkv")
+    notes = list[str]()
+    done = enlarged(tmp_path / name, tmp_path / "large.mkv", allow_truncated=True, note=notes.append).done
+    assert 20 < done < 105
+    assert any("cut off after" in note for note in notes)
+
+
+def damaged(path: Path, *, kind: str, place: float = 0.5, share: float = 0.05) -> Path:
+    """A copy with a damaged place."""
+    data = path.read_bytes()
+    middle, length = round(len(data) * place), round(len(data) * share)
+    put = {"zeros": bytes(length), "noise": np.random.default_rng(1).bytes(length), "hole": b""}[kind]
+    copy = path.with_name(f"damaged{path.suffix}")
+    copy.write_bytes(data[:middle] + put + data[middle + length :])
+    return copy
+
+
+@pytest.mark.parametrize("kind", ["zeros", "noise", "hole"])
+@pytest.mark.parametrize("name", ["a.mkv", "a.webm", "a.ts", "a.flv", "a.ogv"])
+def test_frames_that_are_lost_in_the_middle_are_told_before_the_work(
+    name: str, kind: str, film: Path, tmp_path: Path
+) -> None:
+    """FFmpeg passes over the place and goes on behind it."""
+    ffmpeg("-i", film, *OTHER_WHOLE.get(name, ("-c", "copy")), tmp_path / name)
+    given, output = damaged(tmp_path / name, kind=kind), tmp_path / "large.mkv"
+    with pytest.raises(ImageReadError, match=r"is damaged after \d\.\d\d s.*no frames from") as stop:
+        enlarged(given, output)
+    end, allowed = stop.value.hints
+    assert allowed.option == "allow_truncated"
+    assert not output.exists()
+    assert not output.with_name("large.mkv.a2f-parts").exists()
+    before = Fraction(str(end.value))
+    assert 0.5 < before < 4
+    notes = list[str]()
+    assert enlarged(given, output, wanted=Range(end=before), note=notes.append).done > 25 * before * Fraction(2, 3) - 2
+    assert notes == []
+    done = enlarged(given, output, allow_truncated=True, overwrite=True, note=notes.append).done
+    assert any("no frames from" in note for note in notes)
+    shown = sorted(times(output))
+    assert done == len(shown)
+    assert max(b - a for a, b in pairwise(shown)) > Fraction(3, 50)  # the sound stays in time
+    assert shown[-1] > 5
+
+
+def test_damage_before_or_after_the_requested_part_does_not_matter(tmp_path: Path) -> None:
+    picture = "testsrc2=size=64x48:rate=10:duration=80"
+    given = made(
+        tmp_path / "a.mkv", "-map", "0:v", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "10", picture=picture
+    )
+    given = damaged(given, kind="zeros")
+    for start, end in ((0, 30), (65, 75)):
+        with Source(given) as source:
+            assert source.check(Range(start=Fraction(start), end=Fraction(end))) == []
+    with Source(given) as source, pytest.raises(ImageReadError, match="damaged after"):
+        source.check(Range(start=Fraction(20), end=Fraction(70)))
+
+
+def test_frames_that_cannot_be_decoded_are_an_error_or_left_out_and_told(film: Path, tmp_path: Path) -> None:
+    given, notes = damaged(film, kind="zeros", place=0.9), list[str]()
+    given = given.rename(tmp_path / "a.mp4")
+    with pytest.raises(ImageReadError, match=r"is damaged after [345]\.\d+ s .*allow_truncated=True takes"):
+        enlarged(given, tmp_path / "b.mkv")
+    done = enlarged(given, tmp_path / "b.mkv", allow_truncated=True, note=notes.append).done
+    assert 100 < done < 150
+    assert any("could not be decoded, first after " in note for note in notes)
+    assert any("frames were finished by an earlier run" in note for note in notes)  # those before the place
+
+
+def test_missing_frames_of_avi_are_told_because_sound_is_late_after_them(film: Path, tmp_path: Path) -> None:
+    ffmpeg("-i", film, "-c:v", "mpeg4", "-g", "25", "-c:a", "mp3", tmp_path / "a.avi")
+    notes = list[str]()
+    enlarged(damaged(tmp_path / "a.avi", kind="zeros", share=0.1), tmp_path / "b.mkv", note=notes.append)
+    assert any("before its declared end" in note for note in notes)
+
+
+def test_pauses_of_a_constant_rate_are_told_and_those_of_a_variable_rate_are_not(tmp_path: Path) -> None:
+    frames = "select='not(between(n,10,19))'"
+    ffmpeg("-f", "lavfi", "-i", PICTURE, "-vf", frames, "-fps_mode", "passthrough", "-c:v", "ffv1", tmp_path / "a.mkv")
+    with Source(tmp_path / "a.mkv") as source:
+        notes = source.check(Range())
+    assert len(notes) == 1
+    assert notes[0].endswith("its frames come every 0.040 s; no frames from 0.40 to 0.80 s")
+    frames = "select='lt(mod(n*n,7),3)'"
+    ffmpeg("-f", "lavfi", "-i", PICTURE, "-vf", frames, "-fps_mode", "passthrough", "-c:v", "ffv1", tmp_path / "b.mkv")
+    with Source(tmp_path / "b.mkv") as source:
+        assert source.check(Range()) == []
 
 
 def test_frames_of_avi_come_in_their_order_with_sound_in_time(film: Path, tmp_path: Path) -> None:
@@ -83,6 +199,14 @@ def test_frames_that_begin_before_zero_are_all_there(tmp_path: Path) -> None:
     assert enlarged(tmp_path / "b.mkv", tmp_path / "c.mkv").done == 25
     shown = sorted(times(tmp_path / "c.mkv"))
     assert {round((b - a) * 1000) for a, b in pairwise(shown)} == {40}
+
+
+@pytest.mark.parametrize("name", ["b.mp4", "b.mkv"])
+def test_a_frame_may_be_shown_for_hours(name: str, tmp_path: Path) -> None:
+    slow = "testsrc2=size=64x48:rate=1/20000:duration=60000"
+    given = made(tmp_path / "a.mp4", "-map", "0:v", "-c:v", "libx264", "-bf", "0", "-pix_fmt", "yuv420p", picture=slow)
+    enlarged(given, tmp_path / name)
+    assert sorted(times(tmp_path / name)) == [0, 20_000, 40_000]
 
 
 def test_a_packet_of_nothing_shows_the_frame_before_on(tmp_path: Path) -> None:

@@ -5,13 +5,17 @@ whole, a part at a time: an object store shows an object only when its last part
 """
 
 import contextlib
+import functools
 import posixpath
+import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from a2f.batch.database import CACHE_KIB
+from a2f.batch.journal import as_stored
 from a2f.batch.places import is_address, joined, name_of
 from a2f.batch.sources import Found, Scan, is_image, state_of
 from a2f.errors import A2FError, ImageReadError, MissingExtraError, UsageError, WriteError
@@ -58,15 +62,41 @@ class Remote:
         if told["type"] == "file":
             yield _found(given, name_of(given) or posixpath.basename(root), told)
             return
-        depth = None if scan.recursive else 1
-        for folder, _, files in system.walk(root, maxdepth=depth, detail=True, on_error="raise"):
-            below = folder.strip("/")[len(root.strip("/")) :].strip("/")
+        for inner, told in self._below(system, root, given, recursive=scan.recursive):
+            name = posixpath.basename(inner)
+            if not is_image(name) or name.startswith("."):
+                scan.skipped[given, "file(s) that are no images"] += 1
+                continue
+            yield _found(joined(given, inner), inner, told)
+
+    def _below(self, system: Any, root: str, given: str, *, recursive: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The path below the root, and the properties, of each file; S3 is listed a page at a time.
+
+        fsspec lists whole folders, and a folder of S3 may hold more objects than fit into the memory.
+        """
+        if hasattr(system, "call_s3"):
+            yield from self._objects(system, root, given, recursive=recursive)
+            return
+        length = len(root.strip("/"))
+        for folder, _, files in system.walk(root, maxdepth=None if recursive else 1, detail=True, on_error="raise"):
+            below = folder.strip("/")[length:].strip("/")
             for name, told in files.items():
-                if not is_image(name) or name.startswith("."):
-                    scan.skipped[given, "file(s) that are no images"] += 1
-                    continue
-                inner = posixpath.join(below, name)
-                yield _found(joined(given, inner), inner, told)
+                yield posixpath.join(below, name), told
+
+    def _objects(self, system: Any, root: str, given: str, *, recursive: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+        bucket, key, _ = system.split_path(root)
+        prefix = f"{key.strip('/')}/" if key.strip("/") else ""
+        asked: dict[str, str] = {"Bucket": bucket, "Prefix": prefix} | ({} if recursive else {"Delimiter": "/"})
+        while True:
+            ask = functools.partial(system.call_s3, "list_objects_v2", **asked)
+            page = self._again(ask, f"cannot list {given}", ImageReadError)
+            for told in page.get("Contents", ()):
+                inner = told["Key"][len(prefix) :]
+                if inner and not inner.endswith("/"):  # empty objects that stand for folders
+                    yield inner, {**told, "size": told["Size"]}
+            if not page.get("NextContinuationToken"):
+                return
+            asked["ContinuationToken"] = page["NextContinuationToken"]
 
     def state(self, address: str) -> tuple[int, str] | None:
         """Size and version; None if there is no such object."""
@@ -116,12 +146,23 @@ class Remote:
             self._again(lambda: system.put_file(str(made), path), f"cannot write {address}", WriteError)
 
     def states(self, folder: str) -> Callable[[str], tuple[int, str] | None]:
-        """A function like `state` for all files in a folder, which is listed once."""
+        """A function like `state` for all files in a folder, which is listed once, to a temporary database."""
         system, root = _system(folder)
-        with contextlib.suppress(FileNotFoundError):
-            there = {path: _state(told) for path, told in system.find(root, detail=True).items()}
-            return lambda address: there.get(_system(address)[1])
-        return lambda address: None
+        base = sqlite3.connect("", check_same_thread=False)  # a file without a name; SQLite removes it
+        base.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        base.execute("CREATE TABLE there (path, size, version, PRIMARY KEY (path)) WITHOUT ROWID")
+        start = root.rstrip("/")
+        if self._again(lambda: system.exists(root), f"cannot list {folder}", ImageReadError):
+            listed = self._below(system, root, folder, recursive=True)
+            rows = ((as_stored(f"{start}/{inner}"), *_state(told)) for inner, told in listed)
+            base.executemany("INSERT OR REPLACE INTO there VALUES (?, ?, ?)", rows)
+
+        def state(address: str) -> tuple[int, str] | None:
+            path = as_stored(_system(address)[1])
+            found = base.execute("SELECT size, version FROM there WHERE path = ?", (path,)).fetchone()
+            return None if found is None else (int(found[0]), str(found[1]))
+
+        return state
 
     def _again(self, ask: Callable[[], T], what: str, kind: type[A2FError]) -> T:
         """Call a function; retry it if the network or the store fails."""

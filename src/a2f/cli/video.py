@@ -92,12 +92,13 @@ class TimeType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.option(
     "--preset",
     metavar="NAME",
-    help="Speed of the encoder; slower ones make smaller files.  [default: h264, hevc superfast, av1 8, vp9 4]",
+    help="Encoder speed; slower ones make smaller files.  [default: h264 ultrafast, hevc superfast, av1 8, vp9 4]",
 )
 @click.option("--start", type=TimeType(), help="Start at this time: seconds, or h:mm:ss.")
 @click.option("--end", type=TimeType(), help="End before this time.")
 @click.option("--preview", type=POSITIVE, metavar="N", help="Enlarge only the first N frames.")
 @click.option("--deinterlace", is_flag=True, help="Deinterlace first; without it, interlaced video is rejected.")
+@click.option("--allow-truncated", is_flag=True, help="Read the intact parts of damaged files.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output; the input is never replaced.")
 @click.option("--force", is_flag=True, help="Drop what the output cannot store: streams, bit depth, chroma.")
 @click.option(
@@ -138,7 +139,10 @@ def video(source: str, output: str, as_json: bool, quiet: bool, **given: Any) ->
     if output == STREAM and sys.stdout.isatty():
         raise click.UsageError("the frames would be written to the terminal: give a file with -o, or a pipe")
     request = _request(source, output, given)
-    with Source(source) as opened, Teller(output, as_json=as_json, quiet=quiet) as teller:
+    with (
+        Source(source, allow_truncated=given["allow_truncated"]) as opened,
+        Teller(output, as_json=as_json, quiet=quiet) as teller,
+    ):
         plan = plan_video(opened, _models(given), request)
         for text in plan.notes:
             teller.note(text)

@@ -151,6 +151,19 @@ class Animation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pages:
+    """The pages of a file with several pictures.
+
+    Attributes:
+        data: the file.
+        places: where each page is, for `tiff_pages.page_of`.
+    """
+
+    data: bytes = field(repr=False, compare=False)
+    places: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Picture:
     """A decoded still image, upright and in grey or RGB.
 
@@ -161,6 +174,7 @@ class Picture:
         metadata: metadata of the file.
         gain_map: gain map of an Ultra HDR file.
         animation: animation of a file with several frames; `pixels` is the first frame.
+        pages: pages of a TIFF file with several pages; `pixels` is the first page.
         light: range and meaning of the pixels of a floating-point file.
         format: name of the file's format, a key of `FORMATS`.
         lossless: whether the file is lossless, in a format that can also be lossy (WebP).
@@ -173,6 +187,7 @@ class Picture:
     data_band: bool = False
     gain_map: GainMap | None = None
     animation: Animation | None = None
+    pages: Pages | None = None
     light: Light | None = None
     format: str = "png"
     lossless: bool = False

@@ -29,7 +29,7 @@ from a2f.imageio.jxl import read_jxl
 from a2f.imageio.light import light_of, to_network
 from a2f.imageio.limits import DEFAULT_MAX_PIXELS, Layout, check_memory, check_size
 from a2f.imageio.loaders import open_vips
-from a2f.imageio.picture import Animation, GainMap, Light, Picture, Pixels
+from a2f.imageio.picture import Animation, GainMap, Light, Pages, Picture, Pixels
 from a2f.imageio.png_chunks import check_chunks
 from a2f.imageio.textures import read_texture
 from a2f.imageio.tiff import (
@@ -42,6 +42,7 @@ from a2f.imageio.tiff import (
     unread_colours,
 )
 from a2f.imageio.tiff_damage import has_broken_deflate, tiles_as_strips
+from a2f.imageio.tiff_pages import page_places
 from a2f.imageio.tiff_tags import no_data_of
 from a2f.imageio.uncompressed import read_bmp, read_pnm
 
@@ -189,6 +190,7 @@ def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *,
         data_band=data_band,
         gain_map=gain_map,
         animation=animation,
+        pages=_several(data) if format == "tiff" else None,
         light=light,
         format=format,
         lossless=format == "webp" and is_lossless(data),
@@ -257,6 +259,11 @@ def _animation(image: "VipsImage", data: bytes, format: str) -> Animation | None
     """The animation of a file, if it has one."""
     several = {"gif": _pages(image) > 1, "webp": _pages(image) > 1, "png": True, "avif": is_sequence(data)}
     return animation_of(data, format) if several.get(format) else None
+
+
+def _several(data: bytes) -> Pages | None:
+    places = page_places(data)
+    return Pages(data=data, places=places) if len(places) > 1 else None
 
 
 def _frames_note(image: "VipsImage", name: str) -> tuple[str, ...]:

@@ -243,11 +243,14 @@ def _samples_of(band: Array, layout: Layout, *, matrix: int, full: bool, siting:
         made = [_to_samples(rgb[channel], layout.bits, full) for channel in (1, 2, 0)]
     else:
         weights = _luma_weights(matrix)
-        small = _downsampled(rgb, layout, siting)  # sampling and matrix are linear: the smaller image first
-        small_luma = _weighted(small, weights)
         made = [_to_samples(_weighted(rgb, weights), layout.bits, full)]
+        # sampling and matrix are linear: the smaller image first, then two planes instead of three
+        rows = _thinned(rgb, layout.down, siting.down, axis=-2)
         for channel, own in ((2, weights[2]), (0, weights[0])):
-            made.append(_to_chroma((small[channel] - small_luma) / np.float32(2 * (1 - own)), layout.bits, full))
+            difference = [float(n == channel) - weight for n, weight in enumerate(weights)]
+            reach = 2 * (1 - own)
+            chroma = _weighted(rows, (difference[0] / reach, difference[1] / reach, difference[2] / reach))
+            made.append(_to_chroma(_thinned(chroma, layout.across, siting.across, axis=-1), layout.bits, full))
     if layout.alpha:
         alpha = x[3] if len(x) == 4 else np.ones(x.shape[1:], np.float32)
         made.append(alpha * np.float32(2**layout.bits - 1))
@@ -308,31 +311,33 @@ def _between(rows: Array, places: NDArray[np.float64]) -> Array:
     return np.asarray(above + (below - above) * share, np.float32)
 
 
-def _downsampled(rgb: Array, layout: Layout, siting: Siting) -> Array:
-    """[3, H, W] at the positions of chroma."""
-    if layout.down > 1:
-        rgb = _thinned(rgb, layout.down, siting.down, axis=1)
-    if layout.across > 1:
-        rgb = _thinned(rgb, layout.across, siting.across, axis=2)
-    return np.ascontiguousarray(rgb)
-
-
 def _thinned(x: Array, factor: int, place: float, *, axis: int) -> Array:
-    """Reduce by `factor`: the mean if chroma is in the middle, otherwise a triangle filter around its luma sample."""
+    """Reduce rows (axis -2) or columns (axis -1) by `factor`.
+
+    The result is the mean if chroma is in the middle, otherwise a triangle filter around its luma sample.
+    """
+    if factor == 1:
+        return x
+    if place == 0.5:
+        weights = dict.fromkeys(range(factor), 1)
+    else:
+        weights = {n + round(place * (factor - 1)): factor - abs(n) for n in range(1 - factor, factor)}
     length = x.shape[axis]
     count = -(-length // factor)
-    if place == 0.5:
-        weights = dict.fromkeys(range(factor), 1 / factor)
-    else:
-        weights = {n + round(place * (factor - 1)): (factor - abs(n)) / factor**2 for n in range(1 - factor, factor)}
-    before, after = -min(weights), count * factor - length + max(weights)
-    pads = [(0, 0)] * x.ndim
-    pads[axis] = (before, after)
-    wide = np.pad(x, pads, mode="edge")
-    parts = []
-    for n in sorted(weights):
-        begin = n + before
-        which = [slice(None)] * x.ndim
-        which[axis] = slice(begin, begin + (count - 1) * factor + 1, factor)
-        parts.append(wide[tuple(which)] * np.float32(weights[n]))
-    return np.asarray(sum(parts[1:], start=parts[0]), np.float32)
+    shape = list(x.shape)
+    shape[axis] = count
+    total = np.zeros(shape, np.float32)
+
+    def part(of: Array, begin: int, end: int, step: int = 1) -> Array:
+        return of[..., begin:end:step, :] if axis == -2 else of[..., begin:end:step]
+
+    for n, weight in weights.items():  # the value at the edge counts beyond it
+        begin, end = max(0, -(n // factor)), min(count, (length - 1 - n) // factor + 1)
+        pieces = [(begin, end, part(x, begin * factor + n, (end - 1) * factor + n + 1, factor))]
+        pieces += [(0, begin, part(x, 0, 1))] if begin else []
+        pieces += [(end, count, part(x, length - 1, length))] if end < count else []
+        for first, last, values in pieces:
+            room = part(total, first, last)
+            room += values if weight == 1 else values * np.float32(weight)
+    total *= np.float32(1 / sum(weights.values()))
+    return total

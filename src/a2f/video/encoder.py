@@ -61,11 +61,13 @@ class Codec:
     suffixes: tuple[str, ...] = (".mp4", ".m4v", ".mov", ".mkv")
 
 
+# what x264's fastest preset leaves out: with it, files are smaller than those of the next preset, in half the time
+X264_ULTRAFAST = ("cabac=1", "8x8dct=1", "deblock=0,0", "bframes=3", "b-adapt=0", "scenecut=40")
 X26_PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 CODECS = {
     codec.name: codec
     for codec in (
-        Codec(name="h264", encoder="libx264", crf=17, speed="preset", presets=X26_PRESETS, preset="superfast"),
+        Codec(name="h264", encoder="libx264", crf=17, speed="preset", presets=X26_PRESETS, preset="ultrafast"),
         Codec(name="hevc", encoder="libx265", crf=18, speed="preset", presets=X26_PRESETS, preset="superfast"),
         Codec(
             name="av1",
@@ -197,8 +199,9 @@ class Encoding:
         return context
 
     def _parameters(self) -> str:
-        """Options for the library of the encoder: HDR10 metadata, position of chroma, no messages."""
+        """Options for the library of the encoder: tools, HDR10 metadata, position of chroma, no messages."""
         parts = ["log-level=error"] if self.codec.name == "hevc" else []
+        parts += X264_ULTRAFAST if (self.codec.name, self.preset) == ("h264", "ultrafast") else ()
         known = SITINGS.get(self.codec.name, [])
         if self.siting is not None and self.siting in known and (self.layout.across, self.layout.down) == (2, 2):
             name = "chroma-sample-position" if self.codec.name == "av1" else "chromaloc"

@@ -41,13 +41,14 @@ class Stamped:
     duration: int
 
 
-def stamps(order: list[int], durations: dict[int, int], *, last: int) -> list[Stamped]:
+def stamps(order: list[int], durations: dict[int, int], *, last: int, most: int) -> list[Stamped]:
     """Decoding times for the packets of several consecutive encoders.
 
     Args:
         order: pts of all packets in the order of decoding.
         durations: durations of frames by their pts, from the input.
         last: duration of the last frame if the input has none.
+        most: largest interval of decoding times before the first frame; FFmpeg misreads MP4 files with very long ones.
 
     Returns:
         One a packet: the n-th packet is decoded when the frame is shown that lies as many places before it as packets
@@ -56,7 +57,7 @@ def stamps(order: list[int], durations: dict[int, int], *, last: int) -> list[St
     shown = sorted(order)
     place = {pts: n for n, pts in enumerate(shown)}
     late = max((n - place[pts] for n, pts in enumerate(order)), default=0)
-    step = shown[1] - shown[0] if len(shown) > 1 else last
+    step = min(most, shown[1] - shown[0] if len(shown) > 1 else last)
     until = dict(pairwise(shown))
     made = []
     for n, pts in enumerate(order):
@@ -232,7 +233,8 @@ def _times(parts: Parts, encoding: Encoding) -> list[Stamped]:
     for part in parts:
         order += [packet.pts for packet in part.packets]
         durations |= part.durations
-    return stamps(order, durations, last=max(1, round(1 / encoding.rate / encoding.time_base)))
+    last = max(1, round(1 / encoding.rate / encoding.time_base))
+    return stamps(order, durations, last=last, most=max(1, round(1 / encoding.time_base)))
 
 
 def _as_long_as(order: list[Stamped], wanted: Range, encoding: Encoding) -> Range:

@@ -136,7 +136,7 @@ def plan_video(source: Source, models: Models, request: Request) -> Plan:
 
     Raises:
         WriteError, OutputExistsError: if the output cannot be written.
-        ImageReadError: if the video is cut off, is interlaced without `deinterlace`, or has unsupported colours.
+        ImageReadError: if the video is damaged, is interlaced without `deinterlace`, or has unsupported colours.
         LossyFormatError: if the result cannot store everything, without `force`.
         UsageError: for an unknown codec or kind of file, or a size that cannot be reached.
         UnknownModelError, WeightsError, EngineError, MissingExtraError: if a network cannot be opened.
@@ -144,7 +144,7 @@ def plan_video(source: Source, models: Models, request: Request) -> Plan:
     clip = source.clip
     _check_output(request)
     _check_fields(clip, request)
-    source.check_end(request.wanted)
+    damage = source.check(request.wanted)
     given = layout_of(clip.format)
     full = is_full(clip.colours, clip.format)
     matrix = matrix_of(clip.colours, width=clip.size[0], height=clip.size[1])
@@ -156,7 +156,7 @@ def plan_video(source: Source, models: Models, request: Request) -> Plan:
     passes = models.passes(clip.size, Target(scale=request.target.scale, size=exact), jpeg_quality=None)
     # RGB has full range; YUV made from it gets limited range, as players expect
     out_full = full if layout.kind == given.kind or given.kind == "grey" else layout.kind == "rgb"
-    notes = [f"{clip.name}: {what} is not carried over" for what in clip.lost] + padding
+    notes = [f"{clip.name}: {what} is not carried over" for what in clip.lost] + padding + damage
     encoding, copied = None, tuple[int, ...]()
     if codec is not None:
         encoding = Encoding(

@@ -101,8 +101,11 @@ class _Count:
             self._note("closed captions inside the picture are left out; h264 keeps them")
         self._tell(self.progress)
 
-    def note_damage(self) -> None:
-        """Add a note about damaged frames."""
+    def note_damage(self, source: Source) -> None:
+        """Add notes about damaged frames and about what could not be decoded."""
+        if source.losses:
+            lost = f"{count_of(len(source.losses), 'packet(s) of the input')} could not be decoded"
+            self._note(f"{lost}, first after {float(source.losses[0]):.2f} s")
         if self._damaged:
             damaged = f"{count_of(len(self._damaged), 'damaged frame')} in the input, first at {self._damaged[0]:.2f} s"
             self._note(f"{damaged}; the result contains what the decoder made of them")
@@ -154,7 +157,7 @@ def enlarge_video(
         count = _Count(plan, tell, note, done=done, repeats=parts.repeats)
         if done % FRAMES == 0:  # a shorter part is the last one
             _make_parts(source, plan, parts, count)
-        count.note_damage()
+        count.note_damage(source)
         if not count.done:
             raise ImageReadError(f"{source.name} has no frame in the requested part: change the start or the end")
         if source.is_file and plan.fingerprint() != told:
@@ -209,7 +212,7 @@ def _write_y4m(source: Source, plan: Plan, tell: Callable[[Progress], None], not
         else:
             make_folder(Path(plan.request.output).parent)
             write_bytes_atomic(Path(plan.request.output), blocks(), replace=plan.request.overwrite)
-    count.note_damage()
+    count.note_damage(source)
     return count.progress
 
 

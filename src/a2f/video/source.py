@@ -3,12 +3,11 @@
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import av
 import numpy as np
@@ -18,21 +17,22 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from a2f.errors import Hint, ImageReadError, UsageError
+from a2f.errors import ALLOW_TRUNCATED_HINT, Hint, ImageReadError, UsageError
 from a2f.imageio.header import format_of_file
 from a2f.sizes import Size
 from a2f.video.colour import Colours, Siting, layout_of
+from a2f.video.damage import survey
 from a2f.video.hdr import Hdr, hdr_of
 from a2f.video.head import alpha_decoder, siting_of
 from a2f.video.times import Timed, timed_frames
 
+if TYPE_CHECKING:
+    from av.packet import Packet
+
 STREAM = "-"  # standard input or output, as y4m
 SEEK_FROM_S, MARGIN_S = 30, 10  # decoding of a part after 30 s begins 10 s before it
 PROGRESSIVE = (0, 1)  # field orders: undeclared, progressive
-# formats that store their length; others only estimate it
-WITH_LENGTH = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv", "asf")
 WITHOUT_TIMES = ("avi",)  # formats with decoding times only
-CUT_OFF_S, TAIL_S = 1, 5  # allowed gap at the end; the checked part of the end
 NOT_KEPT = {"DOVI_METADATA": "Dolby Vision", "DYNAMIC_HDR_PLUS": "HDR10+", "DYNAMIC_HDR_VIVID": "HDR Vivid"}
 
 
@@ -107,12 +107,17 @@ class Source:
 
     Args:
         path: path of the file; "-" reads y4m from standard input.
+        allow_truncated: skip what cannot be decoded; without it, that is an error.
+
+    Attributes:
+        losses: times of what was skipped, seconds from the beginning.
 
     Raises:
         ImageReadError: if it cannot be read or has no video.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, *, allow_truncated: bool = False) -> None:
+        self.allow_truncated, self.losses = allow_truncated, list[Fraction]()
         self.name = "the standard input" if str(path) == STREAM else str(path)
         self.path, self.is_file = path, str(path) != STREAM
         self.container = open_container(path)
@@ -145,37 +150,37 @@ class Source:
         """The first timestamp of the file, seconds."""
         return Fraction(max(0, self.container.start_time or 0), av.time_base)
 
-    def check_end(self, wanted: Range) -> None:
-        """Raise an error for a file that is cut off in the requested part; decoders do not report this.
+    def check(self, wanted: Range) -> list[str]:
+        """Look for damage in the requested part; FFmpeg passes over most of it.
 
         Args:
             wanted: the requested part, counted from the beginning.
 
+        Returns:
+            Notes for the user.
+
         Raises:
-            ImageReadError: if the file is cut off.
+            ImageReadError: if the file is damaged or cut off there, without `allow_truncated`.
         """
         if not self.is_file:
-            return
-        with open_container(self.path) as container:
-            told = Fraction(container.duration or 0, av.time_base)
-            if container.format.name not in WITH_LENGTH or not told:
-                return
-            with suppress(av.FFmpegError):  # a file without an index is read from its beginning
-                container.seek(int(max(Fraction(0), told - TAIL_S) * av.time_base))
-            reached, is_whole = _reached(container)
-        if not (is_whole and reached):  # the cut may be before the checked part
-            with open_container(self.path) as container:
-                reached, is_whole = _reached(container)
-        if is_whole and reached > told - CUT_OFF_S:
-            return
+            return []
         ends = [] if wanted.end is None else [wanted.end]
         ends += [] if wanted.count is None else [wanted.start + wanted.count / self.clip.rate]
-        if ends and min(ends) <= reached - self.begin:
-            return
-        at = max(Fraction(0), reached - self.begin)
-        before = [Hint(text="{option} takes what is before", option="end", value=f"{float(at):.2f}")] if at > 0 else []
-        of = f" of {float(told):.2f}" if told > reached else ""
-        raise ImageReadError(f"{self.name} is cut off after {float(at):.2f}{of} s", *before)
+        end, begin = min(ends, default=None), self.begin
+        found = survey(
+            Path(self.path),
+            self.stream.index,
+            start=max(Fraction(0), begin + wanted.start - MARGIN_S),
+            end=None if end is None else begin + end,
+            seeks=wanted.start > SEEK_FROM_S,
+        )
+        at = found.intact_until
+        if at is None or (end is not None and end <= at):
+            return [f"{self.name}: {note}" for note in found.notes]
+        text = f"{self.name} {found.text()}"
+        if self.allow_truncated:
+            return [text]
+        raise ImageReadError(text, *_before(at - wanted.start, f"{float(at):.2f}"), ALLOW_TRUNCATED_HINT)
 
     def frames(self, wanted: Range, *, deinterlace: bool = False) -> Iterator[Timed]:
         """The frames of the requested part, in the order of display; call it once.
@@ -201,8 +206,9 @@ class Source:
         ):
             _check_frame(timed.frame, clip)
             if last is not None and timed.pts <= last:
-                at = float(timed.pts * clip.time_base)
-                raise ImageReadError(f"{self.name}: the frame at {at:.3f} s is not later than the frame before it")
+                at = timed.pts * clip.time_base
+                self._lose(at, f"the frame at {float(at - self.begin):.3f} s is not later than the frame before it")
+                continue
             last = timed.pts
             if timed.pts < offset and not wanted.is_all:
                 continue
@@ -225,24 +231,41 @@ class Source:
                     return
 
     def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-        at, decoded, decoder = float(self.begin), False, alpha_decoder(stream) or stream.codec_context
+        at, decoded, decoder = self.begin, False, alpha_decoder(stream) or stream.codec_context
+        for packet in self._packets(container, stream):
+            if not packet.size and packet.pts is not None:  # repeats the frame before (Theora)
+                continue
+            try:
+                frames = decoder.decode(packet)
+            except av.FFmpegError as error:
+                if not decoded and not self.allow_truncated:
+                    told = f"{self.name} has no frame that can be decoded ({error.strerror or error})"
+                    raise ImageReadError(told) from error
+                self._lose(at, str(error.strerror or error))
+                continue
+            for frame in frames:
+                at, decoded = Fraction(frame.time or at), True
+                yield frame
+
+    def _packets(self, container: InputContainer, stream: VideoStream) -> "Iterator[Packet[VideoStream]]":
+        """The packets of the video; in damaged files, they may end early."""
+        at = self.begin
         try:
             for packet in container.demux(stream):
-                if not packet.size and packet.pts is not None:  # repeats the frame before (Theora)
-                    continue
-                for frame in decoder.decode(packet):
-                    at, decoded = frame.time or at, True
-                    yield frame
-        except av.FFmpegError as error:
-            if not decoded:
-                raise ImageReadError(
-                    f"{self.name} has no frame that can be decoded ({error.strerror or error})"
-                ) from error
-            at -= float(self.begin)
-            before = [Hint(text="{option} takes what is before", option="end", value=f"{at:.3f}")] if at > 0 else []
+                at = packet.pts * packet.time_base if packet.pts is not None else at
+                yield packet
+        except (av.FFmpegError, IndexError) as error:  # IndexError: a packet names a stream that is not there
+            self._lose(at, str(getattr(error, "strerror", "") or error))
+
+    def _lose(self, at: Fraction, why: str) -> None:
+        """Count a loss at a timestamp, or raise an error without `allow_truncated`."""
+        at = max(Fraction(0), at - self.begin)
+        if not self.allow_truncated:
+            hints = _before(at, f"{float(at):.3f}")
             raise ImageReadError(
-                f"{self.name} is damaged after {at:.3f} s ({error.strerror or error})", *before
-            ) from error
+                f"{self.name} is damaged after {float(at):.3f} s ({why})", *hints, ALLOW_TRUNCATED_HINT
+            )
+        self.losses.append(at)
 
 
 def open_container(path: Path | str) -> InputContainer:
@@ -310,19 +333,9 @@ def _described(container: InputContainer, stream: VideoStream, first: VideoFrame
     )
 
 
-def _reached(container: InputContainer) -> tuple[Fraction, bool]:
-    """The end of the last packet, seconds, and whether all packets are complete."""
-    end, is_whole = Fraction(0), True
-    try:
-        for packet in container.demux():
-            at = packet.pts if packet.pts is not None else packet.dts
-            if packet.is_corrupt:
-                is_whole = False
-            elif at is not None and packet.time_base:
-                end = max(end, (at + (packet.duration or 0)) * packet.time_base)
-    except av.FFmpegError:
-        is_whole = False
-    return end, is_whole
+def _before(at: Fraction, told: str) -> list[Hint]:
+    """The advice to end before a damaged place, unless nothing is before it."""
+    return [Hint(text="{option} takes what is before", option="end", value=told)] if at > 0 else []
 
 
 def seconds_of(text: str) -> Fraction:
