@@ -110,8 +110,8 @@ class Jobs:
             async with asyncio.timeout(INSPECTED_WITHIN_S):
                 told, _ = await self.inspector.ask({"kind": "inspect"}, data, timeout_s=INSPECT_S)
         except TimeoutError as error:
-            told = "the headers of other pictures are read first"
-            raise ProblemError("busy", told, retry_after_s=self.wait_s()) from error
+            reason = "the headers of other pictures are read first"
+            raise ProblemError("busy", reason, retry_after_s=self.wait_s()) from error
         finally:
             self._inspected -= 1
         return told["format"], (told["width"], told["height"])
