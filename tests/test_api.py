@@ -112,7 +112,7 @@ def test_pil_transparent_colour_becomes_alpha(mode: str, expected: str) -> None:
     assert (alpha[:, 10:] == 255).all()
 
 
-def test_pil_tiff_hands_on_what_it_tells_and_not_where_its_pixels_lie() -> None:
+def test_pil_tiff_keeps_descriptive_tags_and_drops_layout_tags() -> None:
     file = io.BytesIO()
     photo().save(file, "TIFF", tiffinfo={271: "Maker"}, dpi=(300, 300))
     large = a2f.upscale(Image.open(file), scale=2)
@@ -137,7 +137,7 @@ def test_bytes_stay_in_their_format(format: str) -> None:
     assert (large.format, large.size) == (format, (26, 18))
 
 
-def test_path_writes_beside_it_and_never_overwrites(tmp_path: Path) -> None:
+def test_path_is_written_beside_the_input_and_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "ein Bild.png"
     photo().save(path)
     before = path.read_bytes()
@@ -184,7 +184,7 @@ def test_exact_sizes(asked: dict[str, object], size: tuple[int, int], name: str,
         ({"width": "30"}, "width must be in whole pixels"),
     ],
 )
-def test_exact_sizes_that_cannot_be(asked: dict[str, object], said: str) -> None:
+def test_impossible_exact_sizes(asked: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         a2f.upscale(photo(), **asked)
 
@@ -206,7 +206,7 @@ def test_a_scale_is_never_ignored(given: dict[str, Any], message: str) -> None:
         a2f.upscale(photo(), scale=2, **given)
 
 
-def test_a_file_and_an_upscaler_have_a_scale_of_their_own() -> None:
+def test_scale_is_fixed_by_a_weights_file_or_an_upscaler() -> None:
     path = find_shipped("sd", scale=2).path
     assert a2f.load(path).scale == a2f.load("sd", scale=2).scale == 2
     assert a2f.load("sd").scale == 4
@@ -215,7 +215,7 @@ def test_a_file_and_an_upscaler_have_a_scale_of_their_own() -> None:
     assert a2f.upscale(photo(), model=path).size == a2f.upscale(photo(), scale=2).size
 
 
-def test_the_default_model_is_that_of_the_command_line(tmp_path: Path) -> None:
+def test_default_model_equals_that_of_the_command_line(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     photo().save(path, quality=30)
     written = a2f.upscale(path, scale=2, output=tmp_path / "python.png")
@@ -287,7 +287,7 @@ def test_format_and_strip_of_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("asked", [{"format": "png"}, {"strip": True}, {"quality": 90}])
-def test_what_says_how_a_file_is_written_needs_a_file(asked: dict[str, object]) -> None:
+def test_encoding_options_need_a_file(asked: dict[str, object]) -> None:
     for image in (photo(), np.asarray(photo())):
         with pytest.raises(InputError, match=f"{next(iter(asked))} is for files"):
             a2f.upscale(image, model=Nearest(2), **asked)
@@ -303,7 +303,7 @@ def test_times_are_preserved(tmp_path: Path) -> None:
         a2f.upscale(photo(), model=Nearest(2), preserve_times=True)
 
 
-def test_python_takes_what_the_command_line_takes() -> None:
+def test_python_accepts_the_options_of_the_command_line() -> None:
     of_files = {"inputs", "recursive", "suffix", "skip_existing", "never_shrink", "jobs"}  # for many files at once
     of_people = {"dry_run", "as_json", "verbose", "quiet"}
     of_batches = {"journal", "resume", "retry_failed", "shard", "watch", "settle", "quarantine"}
@@ -325,7 +325,7 @@ def test_path_refuses_a_lossy_format_before_running(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
 
 
-def test_path_refuses_what_cannot_be_written_before_running(tmp_path: Path) -> None:
+def test_unwritable_path_is_refused_before_running(tmp_path: Path) -> None:
     path, nearest = tmp_path / "a.png", Nearest(4)
     photo().save(path)
     with pytest.raises(WriteError, match="is a folder: give the name"):
@@ -344,7 +344,7 @@ def test_path_refuses_what_cannot_be_written_before_running(tmp_path: Path) -> N
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "wide.jpg"]
 
 
-def test_moving_pictures_are_told_of(tmp_path: Path) -> None:
+def test_dropped_animation_frames_are_reported(tmp_path: Path) -> None:
     out = io.BytesIO()
     photo().save(out, "GIF", save_all=True, append_images=[photo("L"), photo()])
     path = tmp_path / "moving.gif"
@@ -358,7 +358,7 @@ def test_moving_pictures_are_told_of(tmp_path: Path) -> None:
         assert getattr(large, "n_frames") == 3  # noqa: B009
 
 
-def test_all_ways_give_the_same_pixels(tmp_path: Path) -> None:
+def test_all_inputs_give_equal_pixels(tmp_path: Path) -> None:
     image = photo()
     path = tmp_path / "a.png"
     image.save(path)
@@ -375,7 +375,7 @@ def test_exact_size_of_an_array() -> None:
 
 @pytest.mark.parametrize("size", [(0, 5), (4, -1), (20.5, 20), 20, (20,), (1, 2, 3), "20x20", (700, 40)])
 @pytest.mark.parametrize("given", [np.zeros((10, 20, 3), np.uint8), Image.new("RGB", (20, 10))], ids=["array", "PIL"])
-def test_sizes_that_cannot_be(given: Any, size: Any) -> None:
+def test_impossible_sizes(given: Any, size: Any) -> None:
     with pytest.raises(UsageError, match=r"size|at most 16 times"):
         a2f.upscale(given, size=size)
 
@@ -442,7 +442,7 @@ def test_bad_models_and_files(tmp_path: Path) -> None:
         a2f.upscale(image, output="x.png")
 
 
-def test_an_open_file_and_other_dtypes_are_told(tmp_path: Path) -> None:
+def test_open_files_and_other_dtypes_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.new("RGB", (4, 4)).save(path)
     with path.open("rb") as file, pytest.raises(InputError, match=r"is an open file: pass file\.read\(\), or its path"):
@@ -453,7 +453,7 @@ def test_an_open_file_and_other_dtypes_are_told(tmp_path: Path) -> None:
         assert a2f.upscale(np.zeros((4, 4, 3), dtype), scale=2).dtype == np.dtype(dtype)
 
 
-def test_damaged_files_are_taken_where_that_is_allowed(tmp_path: Path) -> None:
+def test_damaged_files_are_read_if_allowed(tmp_path: Path) -> None:
     path = tmp_path / "cut.png"
     Image.effect_noise((64, 64), 80).save(path)
     path.write_bytes(path.read_bytes()[:2000])
@@ -464,7 +464,7 @@ def test_damaged_files_are_taken_where_that_is_allowed(tmp_path: Path) -> None:
     assert Image.open(io.BytesIO(large)).size == (256, 256)
 
 
-def test_of_eight_threads_one_writes(tmp_path: Path) -> None:
+def test_only_one_of_eight_threads_writes(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     photo().save(path)
     begin = threading.Barrier(8)
@@ -485,13 +485,13 @@ def test_of_eight_threads_one_writes(tmp_path: Path) -> None:
         assert sum(pool.map(one, range(8))) == 1
 
 
-def test_an_output_that_ends_like_a_folder(tmp_path: Path) -> None:
+def test_output_with_a_trailing_slash(tmp_path: Path) -> None:
     photo().save(tmp_path / "a.png")
     with pytest.raises(WriteError, match="is a folder"):
         a2f.upscale(tmp_path / "a.png", model=Nearest(2), output=f"{tmp_path}/b.png/")
 
 
-def test_a_limit_of_pixels_in_python(tmp_path: Path) -> None:
+def test_pixel_limit_in_python(tmp_path: Path) -> None:
     photo(size=(40, 30)).save(tmp_path / "a.png")
     with pytest.raises(PixelLimitError, match="max_pixels"):
         a2f.upscale(tmp_path / "a.png", model=Nearest(2), max_pixels=1000)
@@ -500,6 +500,6 @@ def test_a_limit_of_pixels_in_python(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["", ".", "/", Path()])
-def test_a_path_without_a_name_is_told(path: Any) -> None:
+def test_path_without_a_file_name_is_refused(path: Any) -> None:
     with pytest.raises(ImageReadError, match=r"is not an image: give the path of a file"):
         a2f.upscale(path, scale=2, model=Nearest(2))

@@ -148,7 +148,7 @@ def test_commands_know_robust_weights(robust_shipped: Path, here: Path) -> None:
     assert (pixels("c_x2.png") != a2f.upscale(np.asarray(PHOTO), scale=2)).any()
 
 
-def test_auto_is_no_model_for_other_commands(robust_shipped: Path, here: Path) -> None:
+def test_auto_is_refused_by_other_commands(robust_shipped: Path, here: Path) -> None:
     with pytest.raises(UnknownModelError, match="auto chooses a model for each picture"):
         a2f.load("auto", scale=2)
     assert "auto chooses" in str(run("export", "auto", "-o", "a.onnx").exception)
@@ -173,7 +173,7 @@ def test_batch_of_both_kinds(robust_shipped: Path, here: Path, jobs: int) -> Non
         np.testing.assert_array_equal(pixels(f"out/{made}"), pixels(f"named/{made}"))
 
 
-def test_each_engine_is_opened_once_and_only_if_it_is_needed(robust_shipped: Path, here: Path) -> None:
+def test_each_engine_is_opened_once_and_only_if_needed(robust_shipped: Path, here: Path) -> None:
     def ran(*names: str, jobs: int = 1) -> tuple[list[object], list[str]]:
         """The model of each image, and the networks that were opened, in their order."""
         given = ["-m", "auto", "-s", 2, "-f", "png", "-o", "out", "--overwrite", "--json", "-v", "-j", jobs]
@@ -192,7 +192,7 @@ def test_each_engine_is_opened_once_and_only_if_it_is_needed(robust_shipped: Pat
 @pytest.mark.parametrize(
     ("options", "alone"), [(["-s", 2, "-m", "sd"], True), (["-s", 2], False), (["--width", 99, "-m", "sd"], False)]
 )
-def test_an_engine_keeps_no_memory_that_another_one_needs(
+def test_engine_keeps_no_memory_that_another_engine_needs(
     here: Path, monkeypatch, options: list[object], alone: bool
 ) -> None:
     from a2f import upscalers
@@ -208,14 +208,14 @@ def test_an_engine_keeps_no_memory_that_another_one_needs(
     assert set(given) == {alone}
 
 
-def test_a_scale_without_robust_weights(robust_shipped: Path, here: Path) -> None:
+def test_scale_without_robust_weights(robust_shipped: Path, here: Path) -> None:
     done = run("upscale", "a.jpg", "-s", 3, "-m", "auto", "-v", "--json")
     assert records(done.stdout)[0]["model"] == "sd"
     assert "a.jpg: auto: JPEG quality about 30: model sd (no sd-robust is shipped at x3)\n" in done.stderr
 
 
 @pytest.mark.integration
-def test_what_verbose_tells(robust_shipped: Path, here: Path) -> None:
+def test_verbose_output(robust_shipped: Path, here: Path) -> None:
     said = run("upscale", ".", "-s", 2, "-m", "auto", "-v", "-o", "out").stderr
     assert "a.jpg: auto: JPEG quality about 30: model sd-robust\n" in said
     assert "b.jpg: auto: JPEG quality about 95: model sd\n" in said
@@ -260,7 +260,7 @@ def test_standard_input(robust_shipped: Path, here: Path) -> None:
     np.testing.assert_array_equal(read_image(done.stdout_bytes).pixels, pixels("named.png"))
 
 
-def test_failures_end_as_with_a_named_model(robust_shipped: Path, here: Path, monkeypatch, capsys) -> None:
+def test_failures_are_equal_to_those_of_a_named_model(robust_shipped: Path, here: Path, monkeypatch, capsys) -> None:
     for first in ("a.jpg", "c.png", "none.jpg"):
         for more, code in ((["--device", "tpu"], 2), ([], 0 if first != "none.jpg" else 3)):
             monkeypatch.setattr(sys, "argv", ["a2f", "upscale", first, "-s", "2", "-m", "auto", "--overwrite", *more])
@@ -270,7 +270,7 @@ def test_failures_end_as_with_a_named_model(robust_shipped: Path, here: Path, mo
 
 
 @pytest.mark.integration
-def test_fast_mode_tells_what_either_model_lacks(robust_shipped: Path, here: Path, monkeypatch) -> None:
+def test_fast_mode_reports_what_each_model_lacks(robust_shipped: Path, here: Path, monkeypatch) -> None:
     pytest.importorskip("openvino")
     monkeypatch.setattr("a2f.runtime.opening.has_amx", lambda: False)  # with it, fast mode needs no ranges
     from dataclasses import replace
@@ -290,7 +290,7 @@ def test_fast_mode_tells_what_either_model_lacks(robust_shipped: Path, here: Pat
 
 
 @pytest.mark.integration
-def test_python(robust_shipped: Path, here: Path) -> None:
+def test_python_api(robust_shipped: Path, here: Path) -> None:
     for quality, model in ((30, "sd-robust"), (95, "sd"), (None, "sd")):
         blob = saved(quality)
         assert a2f.upscale(blob, scale=2, model="auto") == a2f.upscale(blob, scale=2, model=model)
@@ -304,7 +304,7 @@ def test_python(robust_shipped: Path, here: Path) -> None:
     np.testing.assert_array_equal(a2f.upscale(array, scale=2, model="auto"), a2f.upscale(array, scale=2, model="sd"))
 
 
-def test_the_results_tell_the_qualities_of_the_index() -> None:
+def test_result_page_has_the_qualities_of_the_index() -> None:
     results = (Path(__file__).parents[1] / "RESULTS.md").read_text(encoding="utf-8")
     told = re.findall(
         r"^x(\d): sd-robust has the higher PSNR-Y on JPEGs of a quality below (\d+)\.$", results, re.MULTILINE
@@ -314,7 +314,7 @@ def test_the_results_tell_the_qualities_of_the_index() -> None:
 
 
 @pytest.mark.parametrize("scale", [2, 4])
-def test_auto_takes_the_robust_weights_for_a_strongly_compressed_jpeg(scale: int, tmp_path: Path) -> None:
+def test_auto_uses_robust_weights_for_a_strongly_compressed_jpeg(scale: int, tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     PHOTO.save(path, quality=75)
     words = [str(path), "-s", str(scale), "-v", "-o", str(tmp_path / "b.png")]

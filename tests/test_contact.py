@@ -35,7 +35,7 @@ def call(*arguments: str) -> Result:
     return CliRunner().invoke(compare, list(arguments))
 
 
-def test_pairs_by_the_names_of_the_product() -> None:
+def test_pairs_by_output_names() -> None:
     a, b = Path("a"), Path("b")
     before = [a / "p.jpg", a / "q.png", a / "r.jpg", a / "s_x4.png", a / "alone.png", a / "t.jpg", a / "t.png"]
     made = [
@@ -61,14 +61,14 @@ def test_pairs_by_the_names_of_the_product() -> None:
     assert [path.name for path in pairing.alone_after] == ["u_x2.png", "p_fine.jpg"]
 
 
-def test_folders_below_are_apart() -> None:
+def test_subfolders_are_separate() -> None:
     a, b = Path("a"), Path("b")
     pairing = pair_up([a / "x/p.png", a / "y/p.png"], [b / "y/p_x2.png"], folders=(a, b))
     assert [(str(pair.before), pair.name) for pair in pairing.pairs] == [("a/y/p.png", "y/p.png")]
     assert pairing.alone_before == (a / "x/p.png",)
 
 
-def test_scenes_that_are_none() -> None:
+def test_invalid_scenes() -> None:
     small, large = np.zeros((15, 20, 3), np.uint8), np.zeros((60, 80, 3), np.uint8)
     with pytest.raises(
         InputError, match="20 x 15 pixels after, 80 x 60 before: give the folder of enlargements second"
@@ -127,7 +127,7 @@ def test_an_html_page_holds_its_pictures(folders: Path) -> None:
     assert base64.b64decode(addresses[0].partition(",")[2]).startswith(b"\xff\xd8")
 
 
-def test_a_picture_for_each_page(folders: Path) -> None:
+def test_one_picture_per_page(folders: Path) -> None:
     done = call("holiday", "large", "-o", "sheet.png")
     assert done.stderr == f"sheet-1.png to sheet-2.png ({ROWS + 1} pairs)\n"
     for name in ("sheet-1.png", "sheet-2.png"):
@@ -137,7 +137,7 @@ def test_a_picture_for_each_page(folders: Path) -> None:
     assert call("holiday", "large", "-o", "one.png").stderr.endswith(f"one.png ({ROWS} pairs)\n")
 
 
-def test_what_is_left_out_is_told(folders: Path) -> None:
+def test_skipped_pairs_are_reported(folders: Path) -> None:
     picture(folders / "holiday/new.png", (20, 15))
     (folders / "holiday/raw.cr2").write_bytes(b"x")
     (folders / "large/p1_x4.png").write_bytes(b"damaged")
@@ -164,6 +164,6 @@ def test_what_is_left_out_is_told(folders: Path) -> None:
         (("large/p0_x4.png", "holiday/p0.png", "-o", "s.html"), "give the folder of enlargements second"),
     ],
 )
-def test_requests_that_cannot_work(folders: Path, arguments: tuple[str, ...], message: str) -> None:
+def test_impossible_requests(folders: Path, arguments: tuple[str, ...], message: str) -> None:
     (folders / "empty").mkdir()
     assert re.search(message, str(call(*arguments).exception))

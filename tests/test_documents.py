@@ -109,7 +109,7 @@ def test_training_demo(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_the_page_about_a_network_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_about_own_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (ROOT / "docs" / "own-network.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     (commands,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
@@ -127,7 +127,7 @@ def test_the_page_about_a_network_of_ones_own(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.integration
-def test_the_page_about_fair_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_about_fair_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (ROOT / "docs" / "fair-comparison.md").read_text(encoding="utf-8")
     (commands,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
     rng = np.random.default_rng(0)
@@ -153,13 +153,13 @@ def test_the_page_about_fair_comparison(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_are_valid(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), target
 
 
-def test_map_of_the_code_is_the_code() -> None:
+def test_code_map_matches_the_files() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     for path in sorted((ROOT / "src" / "a2f").iterdir()):
         if path.name.startswith("_") or path.name == "py.typed":

@@ -83,7 +83,7 @@ class Plain:
 
 @pytest.mark.parametrize("runs", RUNS)
 @pytest.mark.parametrize("size", [(9, 14), (1, 6), (5, 1), (7, 7)], ids=str)
-def test_is_the_mean_by_hand(runs: int, size: tuple[int, int], network: Upscaler) -> None:
+def test_ensemble_equals_the_mean_of_all_runs(runs: int, size: tuple[int, int], network: Upscaler) -> None:
     image = noise((*size, 3))
     for upscaler in (network, Odd()):
         expected, single = by_hand(upscaler, image, runs), upscaler(image)
@@ -106,7 +106,7 @@ def test_views_are_the_symmetries_of_a_square() -> None:
 @pytest.mark.integration
 @pytest.mark.parametrize("runs", RUNS)
 @pytest.mark.parametrize("engine", ["onnxruntime", "torch", "openvino"])
-def test_tiles_are_invisible_in_it(runs: int, engine: str) -> None:
+def test_tiles_are_invisible_in_an_ensemble(runs: int, engine: str) -> None:
     if engine == "openvino":
         pytest.importorskip("openvino", reason="the extra openvino is not installed")
     image = noise((41, 30, 3))
@@ -118,7 +118,7 @@ def test_tiles_are_invisible_in_it(runs: int, engine: str) -> None:
 @pytest.mark.integration
 @pytest.mark.parametrize("runs", RUNS)
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_the_sum_in_a_file_is_that_in_memory(runs: int, dtype: type, monkeypatch, tmp_path: Path) -> None:
+def test_sum_in_a_file_equals_the_sum_in_memory(runs: int, dtype: type, monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(ensemble, "AT_A_TIME", 1000)
     upscaler, image = a2f.load(scale=2, threads=1, tile=8, ensemble=runs).engine, noise((37, 23, 3), dtype)
@@ -130,7 +130,7 @@ def test_the_sum_in_a_file_is_that_in_memory(runs: int, dtype: type, monkeypatch
     assert (upscaler(whole) == np.concatenate(in_memory)).all()
 
 
-def test_the_sum_goes_to_a_file_where_memory_is_short(network: Upscaler) -> None:
+def test_sum_is_in_a_file_if_memory_is_short(network: Upscaler) -> None:
     upscaler = ensemble_of(network, 8)  # 48 MB for 1000 x 1000
     tight, roomy = (upscaler.plan((1000, 1000), budget * 10**6) for budget in (191, 193))
     assert isinstance(tight, ensemble.Views)
@@ -140,7 +140,7 @@ def test_the_sum_goes_to_a_file_where_memory_is_short(network: Upscaler) -> None
     assert 48 * 10**6 < roomy.needed_bytes <= 193 * 10**6
 
 
-def test_what_does_not_fit_is_refused_before_the_first_run(network: Engine) -> None:
+def test_too_little_memory_is_refused_before_the_first_run(network: Engine) -> None:
     """Also what fits on its side: rows of 5,000 pixels take more than rows of 100."""
     tall, wide = (network.min_bytes(size) for size in ((100, 5000), (5000, 100)))
     assert tall < wide
@@ -151,7 +151,7 @@ def test_what_does_not_fit_is_refused_before_the_first_run(network: Engine) -> N
         upscaler.plan((100, 5000), (tall + wide) // 2)
 
 
-def test_a_full_disk_is_said(tmp_path: Path, monkeypatch) -> None:
+def test_full_disk_raises_an_error(tmp_path: Path, monkeypatch) -> None:
     resource = pytest.importorskip("resource", reason="no limits on file sizes here")
     import signal
 
@@ -171,7 +171,7 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch) -> None:
 @pytest.mark.parametrize(
     "turn", [np.fliplr, np.flipud, np.rot90, lambda x: x.swapaxes(0, 1)], ids=["mirror", "flip", "turn", "transpose"]
 )
-def test_eight_do_not_see_how_an_image_lies(turn, network: Upscaler) -> None:
+def test_ensemble_of_eight_is_equivariant_to_flips_and_rotations(turn, network: Upscaler) -> None:
     """A flipped or turned image is enlarged to the flipped or turned enlargement; by a single run it is not."""
     upscaler, image = ensemble_of(network, 8), noise((17, 26, 3))
     turned = np.ascontiguousarray(turn(image))
@@ -207,7 +207,7 @@ def test_progress_is_shared_by_the_runs() -> None:
         assert len(told) >= least
 
 
-def test_it_is_cancelled_within_a_run_and_can_be_used_again() -> None:
+def test_ensemble_can_be_cancelled_and_used_again() -> None:
     upscaler, asked = a2f.load(scale=2, threads=1, tile=16, ensemble=8).engine, count()
     with pytest.raises(Cancelled, match="stopped"):
         enlarge(upscaler, np.zeros((90, 90, 3), np.float32), control=Control(cancelled=lambda: next(asked) > 9))
@@ -225,12 +225,12 @@ def test_other_numbers_are_refused(runs: object, network: Upscaler) -> None:
             ask()
 
 
-def test_an_open_upscaler_has_its_own(network: Upscaler) -> None:
+def test_ensemble_of_an_open_upscaler_cannot_be_changed(network: Upscaler) -> None:
     with pytest.raises(UsageError, match=r"use a2f.load\(..., ensemble=4\)"):
         a2f.upscale(noise((4, 4, 3)), model=network, ensemble=4)
 
 
-def test_one_is_the_upscaler_itself(network: Upscaler) -> None:
+def test_ensemble_of_one_is_the_upscaler_itself(network: Upscaler) -> None:
     assert ensemble_of(network, 1) is network
 
 

@@ -32,19 +32,19 @@ def drawn() -> dict[str, tuple[int, int]]:
 
 
 @pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
-def test_the_tree_is_drawn_as_it_is(kind: type[A2FError]) -> None:
+def test_drawn_tree_matches_the_classes(kind: type[A2FError]) -> None:
     depth = [parent for parent in kind.__mro__ if issubclass(parent, A2FError)].index(A2FError)
     assert drawn()[kind.__name__] == (depth, kind.exit_code)
 
 
 @pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
-def test_errors_cross_processes(kind: type[A2FError]) -> None:
+def test_errors_survive_pickling(kind: type[A2FError]) -> None:
     again = pickle.loads(pickle.dumps(kind("what, why, what to do")))
     assert type(again) is kind
     assert str(again) == "what, why, what to do"
 
 
-def test_nothing_is_drawn_that_is_not_there() -> None:
+def test_drawn_tree_has_only_existing_classes() -> None:
     assert set(drawn()) == {kind.__name__ for kind in ERRORS}
 
 
@@ -57,7 +57,7 @@ def test_nothing_is_drawn_that_is_not_there() -> None:
         ("skimage.metrics", lambda: ssim_y(BLACK, BLACK, border=2), "eval"),
     ],
 )
-def test_what_is_not_installed_is_told_with_the_pip_command(
+def test_missing_extra_error_has_the_pip_command(
     monkeypatch: pytest.MonkeyPatch, module: str, ask: Callable[[], object], extra: str
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
@@ -86,9 +86,7 @@ IMPRECISE = EngineError("this CPU does not compute in int8", Hint(text="use {opt
     ],
     ids=["Python", "command line", "HTTP"],
 )
-def test_each_front_end_writes_the_options_of_hints_in_its_own_way(
-    words: Callable[[Exception], str], saved: str, imprecise: str
-) -> None:
+def test_each_front_end_formats_options_of_hints(words: Callable[[Exception], str], saved: str, imprecise: str) -> None:
     assert words(SAVED) == f"jpeg cannot hold transparency: {saved}"
     assert words(IMPRECISE) == f"this CPU does not compute in int8: {imprecise}"
     assert words(ValueError("{option}")) == "{option}"
@@ -100,7 +98,7 @@ def test_hints_survive_pickling() -> None:
     assert again.loses == SAVED.loses == ("transparency",)
 
 
-def test_a_message_with_braces_stays_as_it_is() -> None:
+def test_message_with_braces_is_not_changed() -> None:
     assert (
         error_text(A2FError("{option} {0}.png", Hint(text="see {option}", option="strip")))
         == "{option} {0}.png: see --strip"
@@ -129,7 +127,7 @@ def test_hints_name_options_that_all_front_ends_know() -> None:
     assert {"codec", "deinterlace", "end", "force"} <= named[True] <= {parameter.name for parameter in video.params}
 
 
-def test_what_all_front_ends_share_names_no_option_of_the_command_line() -> None:
+def test_shared_code_names_no_command_line_options() -> None:
     """Messages of the parts that Python and the server use too; runtime/, third-party networks and research are not."""
     root = Path(a2f.__file__).parent
     top = [path for path in root.glob("*.py") if path.name != "external.py"]

@@ -59,7 +59,7 @@ def twice(image: np.ndarray) -> np.ndarray:
     return image.repeat(2, 0).repeat(2, 1)
 
 
-def test_our_own_export_gives_our_own_pixels(tmp_path: Path) -> None:
+def test_own_export_equals_the_engine(tmp_path: Path) -> None:
     weights = read_weights(find_shipped("sd", scale=3).path)
     (tmp_path / "own.onnx").write_bytes(export_onnx(weights))
     own = load_engine(weights)
@@ -78,7 +78,7 @@ def test_layouts_sizes_and_types(tmp_path: Path, shape: tuple[Any, ...], kind: i
 
 
 @pytest.mark.integration
-def test_ranges_are_as_stated_or_refused(tmp_path: Path) -> None:
+def test_value_ranges_are_checked(tmp_path: Path) -> None:
     for name, low, high in (("255", 0, 255), ("-1..1", -1, 1)):
         # takes [0, 1] and gives [low, high]: only right with both ranges stated
         path = resize(tmp_path / "a.onnx", gain=high - low, add=low)
@@ -129,7 +129,7 @@ def test_exported_programs(tmp_path: Path) -> None:
     np.testing.assert_allclose(opened(tmp_path / "a.pt2")(IMAGE), twice(IMAGE), atol=1e-6)
 
 
-def test_files_that_do_not_fit(tmp_path: Path) -> None:
+def test_incompatible_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is x4 its scale"):
         opened(resize(tmp_path / "a.onnx"), 4)
     with pytest.raises(WeightsError, match="has the inputs x, x1"):
@@ -150,7 +150,7 @@ def test_files_that_do_not_fit(tmp_path: Path) -> None:
     assert not is_external("sd")
 
 
-def test_the_description_tells_files_and_conventions_apart(tmp_path: Path) -> None:
+def test_description_identifies_file_and_conventions(tmp_path: Path) -> None:
     one, other = resize(tmp_path / "a.onnx"), resize(tmp_path / "b.onnx", gain=0.99)
     other.rename(tmp_path / "c.onnx")
     told = {opened(one).description, opened(one, multiple=2).description, opened(tmp_path / "c.onnx").description}

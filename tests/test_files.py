@@ -52,7 +52,7 @@ def test_atomic_write_keeps_mode_and_follows_links(tmp_path) -> None:
 
 
 @pytest.mark.usefixtures("way")
-def test_a_file_in_parts(tmp_path: Path) -> None:
+def test_file_written_in_parts(tmp_path: Path) -> None:
     write_bytes_atomic(tmp_path / "a", (bytes([n]) * 700_000 for n in range(3)))
     assert (tmp_path / "a").read_bytes() == b"\0" * 700_000 + b"\1" * 700_000 + b"\2" * 700_000
     assert len(list(tmp_path.iterdir())) == 1
@@ -60,7 +60,7 @@ def test_a_file_in_parts(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("error", [InputError("no more"), KeyboardInterrupt("no more")])
-def test_a_part_that_cannot_be_made_leaves_the_old_file(error: BaseException, tmp_path: Path) -> None:
+def test_failing_part_leaves_the_old_file(error: BaseException, tmp_path: Path) -> None:
     def parts() -> Iterator[bytes]:
         yield b"new"
         raise error
@@ -155,7 +155,7 @@ MOMENTS = {
 
 @pytest.mark.integration
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_while_writing_leaves_a_whole_file(moment: str, tmp_path: Path) -> None:
+def test_kill_during_writing_leaves_a_complete_file(moment: str, tmp_path: Path) -> None:
     """The old content or the new one, at whatever step the writer is killed."""
     path, (patch, content) = tmp_path / "a.bin", MOMENTS[moment]
     done = subprocess.run([sys.executable, "-c", KILLED, str(path), patch], check=False)
@@ -163,7 +163,7 @@ def test_killed_while_writing_leaves_a_whole_file(moment: str, tmp_path: Path) -
     assert path.read_bytes() == content * 3_000_000
 
 
-def test_a_pipe_is_written_to_not_replaced(tmp_path: Path) -> None:
+def test_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     """A pipe of our own stands for devices too: were it replaced, nothing but this folder would change."""
     pipe, link = tmp_path / "pipe", tmp_path / "link.png"
     os.mkfifo(pipe)
@@ -179,20 +179,20 @@ def test_a_pipe_is_written_to_not_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("way")
-def test_names_as_long_as_the_system_allows(tmp_path: Path) -> None:
+def test_longest_allowed_file_names(tmp_path: Path) -> None:
     path = tmp_path / ("写" * 83 + ".png")  # 253 bytes
     write_bytes_atomic(path, b"x")
     assert path.read_bytes() == b"x"
 
 
 @pytest.mark.usefixtures("way")
-def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
+def test_output_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(WriteError, match="Not a directory"):
         write_bytes_atomic(tmp_path / "file" / "a.png", b"x")
 
 
-def test_a_folder_is_not_written_over(tmp_path: Path) -> None:
+def test_folder_is_not_replaced_by_a_file(tmp_path: Path) -> None:
     with pytest.raises(WriteError, match="Is a directory"):
         write_bytes_atomic(tmp_path, b"x")
 
@@ -201,7 +201,7 @@ def test_a_folder_is_not_written_over(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="needs files without a name")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("old", [None, b"old"])
-def test_killed_before_the_file_is_whole_leaves_nothing(tmp_path: Path, number: int, old: bytes | None) -> None:
+def test_kill_before_completion_leaves_no_file(tmp_path: Path, number: int, old: bytes | None) -> None:
     path = tmp_path / "a.bin"
     try:
         os.close(os.open(tmp_path, os.O_TMPFILE | os.O_WRONLY))
@@ -220,7 +220,7 @@ def test_killed_before_the_file_is_whole_leaves_nothing(tmp_path: Path, number: 
 
 
 @pytest.mark.usefixtures("way")
-def test_a_file_that_appears_meanwhile_stays(tmp_path: Path) -> None:
+def test_file_that_appears_during_writing_is_kept(tmp_path: Path) -> None:
     target = tmp_path / "out.bin"
 
     def parts() -> Iterator[bytes]:
@@ -238,7 +238,7 @@ def test_a_file_that_appears_meanwhile_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("way")
-def test_of_many_writers_one_succeeds(tmp_path: Path) -> None:
+def test_only_one_of_many_writers_succeeds(tmp_path: Path) -> None:
     for turn in range(5):
         target, begin, outcomes = tmp_path / f"{turn}.bin", threading.Barrier(8), []
 
@@ -263,7 +263,7 @@ def test_of_many_writers_one_succeeds(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 5
 
 
-def test_where_renaming_is_exclusive(tmp_path: Path, monkeypatch) -> None:
+def test_systems_with_exclusive_rename(tmp_path: Path, monkeypatch) -> None:
     """Windows has a rename that replaces nothing; here it stands for itself."""
     from a2f import files
 

@@ -40,7 +40,7 @@ def test_import_a2f_loads_nothing_else() -> None:
         ["completion", "bash"],
     ],
 )
-def test_help_and_version_load_only_what_is_light(arguments: list[str]) -> None:
+def test_help_and_version_load_only_light_modules(arguments: list[str]) -> None:
     loaded = loaded_by("from a2f.cli.main import main; main()", *arguments)
     assert "click" in loaded
     assert loaded <= LIGHT

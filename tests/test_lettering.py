@@ -39,7 +39,7 @@ def test_plain_letters_are_drawn_as_pillow_draws_them() -> None:
 
 
 @pytest.mark.skipif(not has_dejavu(), reason="the machine has no DejaVu Sans")
-def test_letters_that_only_another_font_has() -> None:
+def test_letters_of_a_fallback_font() -> None:
     boxes = ImageFont.load_default(20).getmask("\U0010ffff")
     for letter in "²λüЖ":
         mask = lettering._parts(letter, 20)[0][1].getmask(letter)
@@ -49,14 +49,14 @@ def test_letters_that_only_another_font_has() -> None:
     assert font.getname()[0] == "DejaVu Sans"
 
 
-def test_what_no_font_has_is_written_as_its_number() -> None:
+def test_characters_without_a_font_are_written_as_code_points() -> None:
     for letter in ("\U0010fffe", "\ue000"):
         ((shown, _),) = lettering._parts(f"a {letter}", 20)
         assert shown == f"a U+{ord(letter):04X}"
         assert text_width(f"a {letter}", 20) == text_width(shown, 20)
 
 
-def test_without_any_other_font(monkeypatch) -> None:
+def test_no_fallback_font(monkeypatch) -> None:
     monkeypatch.setattr(lettering, "FONTS", ())
     assert lettering._parts("λ", 20) == [("U+03BB", lettering._fonts(20)[0])]
     assert (drawn("λ") < 128).any()

@@ -62,7 +62,7 @@ def expected(upscaler: a2f.LoadedUpscaler) -> np.ndarray:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32, np.float64, ">u2", ">f4"])
 @pytest.mark.parametrize("shape", [(6, 8), (6, 8, 1), (6, 8, 3), (6, 8, 4)])
-def test_arrays_of_all_kinds(enlarge, dtype: Any, shape: tuple[int, ...]) -> None:
+def test_array_dtypes_and_channels(enlarge, dtype: Any, shape: tuple[int, ...]) -> None:
     rng, dtype = np.random.default_rng(0), np.dtype(dtype)
     given = rng.random(shape).astype(dtype) if dtype.kind == "f" else rng.integers(0, 200, shape).astype(dtype)
     large = enlarge(given)
@@ -71,14 +71,14 @@ def test_arrays_of_all_kinds(enlarge, dtype: Any, shape: tuple[int, ...]) -> Non
     assert type(large) is np.ndarray
 
 
-def test_floats_of_all_widths_are_alike(enlarge) -> None:
+def test_float_widths_give_equal_results(enlarge) -> None:
     values = PIXELS / 255
     exact = enlarge(values.astype(np.float32))
     np.testing.assert_array_equal(enlarge(values), exact)
     np.testing.assert_allclose(enlarge(values.astype(np.float16)), exact, atol=0.01)
 
 
-def test_what_a_filter_has_overshot_is_cut_off(enlarge) -> None:
+def test_small_overshoot_is_clipped(enlarge) -> None:
     values = (PIXELS / np.float32(255)) * np.float32(1.2) - np.float32(0.1)
     np.testing.assert_array_equal(enlarge(values), enlarge(values.clip(0, 1)))
     assert enlarge(values).min() >= 0
@@ -105,38 +105,38 @@ class ImageLike(np.ndarray):
         (np.zeros((4, 4, 3), bool), "not bool"),
     ],
 )
-def test_what_is_no_image(enlarge, given: Any, message: str) -> None:
+def test_invalid_image_arguments(enlarge, given: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         enlarge(given)
 
 
 @pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
-def test_a_matrix_is_no_image(enlarge) -> None:
+def test_numpy_matrix_is_refused(enlarge) -> None:
     with pytest.raises(InputError, match=r"matrix is not accepted: pass numpy.asarray\(matrix\)"):
         enlarge(np.matrix(PIXELS[..., 0]))
 
 
-def test_other_subclasses_are_plain_arrays(enlarge, expected: np.ndarray) -> None:
+def test_other_ndarray_subclasses_are_accepted(enlarge, expected: np.ndarray) -> None:
     large = enlarge(PIXELS.view(ImageLike))
     assert type(large) is np.ndarray
     np.testing.assert_array_equal(large, expected)
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, io.BytesIO])
-def test_bytes_come_back_in_their_type(enlarge, expected: np.ndarray, kind: type) -> None:
+def test_bytes_like_types_are_preserved(enlarge, expected: np.ndarray, kind: type) -> None:
     large = enlarge(kind(png()))
     blob = large.getvalue() if kind is io.BytesIO else bytes(large)
     assert type(large) is kind
     np.testing.assert_array_equal(decoded(blob), expected)
 
 
-def test_other_buffers_give_bytes(enlarge, expected: np.ndarray) -> None:
+def test_other_buffers_return_bytes(enlarge, expected: np.ndarray) -> None:
     large = enlarge(array.array("B", png()))
     assert type(large) is bytes
     np.testing.assert_array_equal(decoded(large), expected)
 
 
-def test_a_stream_is_read_wherever_it_stands(enlarge, expected: np.ndarray) -> None:
+def test_stream_is_read_from_its_start_at_any_position(enlarge, expected: np.ndarray) -> None:
     file = io.BytesIO()
     Image.fromarray(PIXELS).save(file, "PNG")  # which leaves it at its end
     end = file.tell()
@@ -156,7 +156,7 @@ class Somewhere:
 
 
 @pytest.mark.parametrize(("kind", "back"), [(str, str), (Path, type(Path())), (Somewhere, type(Path()))])
-def test_paths_of_all_kinds(enlarge, expected: np.ndarray, tmp_path: Path, kind: type, back: type) -> None:
+def test_path_types(enlarge, expected: np.ndarray, tmp_path: Path, kind: type, back: type) -> None:
     (tmp_path / "a.png").write_bytes(png())
     written = enlarge(kind(tmp_path / "a.png"))
     assert type(written) is back
@@ -182,7 +182,7 @@ def test_the_engine_inside_is_strict(upscaler: a2f.LoadedUpscaler) -> None:
     assert (upscaler.scale, repr(upscaler)) == (2, f"<LoadedUpscaler: {upscaler.description}>")
 
 
-def test_decoding_keeps_to_the_memory_too() -> None:
+def test_decoding_respects_the_memory_limit() -> None:
     tight = a2f.load(scale=2, threads=1, max_memory=10**6)
     file = io.BytesIO()
     Image.new("1", (3000, 2000)).save(file, "PNG")
@@ -219,7 +219,7 @@ def test_a_pickled_weights_file_is_found_from_any_folder(tmp_path: Path, monkeyp
 
 
 @pytest.mark.integration
-def test_spawned_processes_open_it_anew(upscaler: a2f.LoadedUpscaler, expected: np.ndarray) -> None:
+def test_spawned_processes_reopen_the_upscaler(upscaler: a2f.LoadedUpscaler, expected: np.ndarray) -> None:
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         for large in pool.map(upscaler, [PIXELS, PIXELS]):
             np.testing.assert_array_equal(large, expected)
@@ -265,13 +265,13 @@ def in_a_fork(given: Any, how: dict[str, Any]) -> str:
 @pytest.mark.integration
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize("how", [{}, {"threads": 2}, {"tile": 16}, {"tile": 90, "gates": "sampled"}, {"ensemble": 2}])
-def test_after_a_fork(how: dict[str, Any]) -> None:
+def test_upscaler_works_after_a_fork(how: dict[str, Any]) -> None:
     assert in_a_fork(np.tile(PIXELS, (20, 20, 1)), how) == "True"
 
 
 @pytest.mark.integration
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_what_does_not_survive_a_fork_says_so() -> None:
+def test_unusable_engine_after_a_fork_raises_an_error() -> None:
     assert in_a_fork(png(), {}).startswith("UsageError image files cannot be read or written in a process that was")
     pytest.importorskip("torch")
     said = in_a_fork(PIXELS, {"engine": "torch"})
@@ -279,12 +279,12 @@ def test_what_does_not_survive_a_fork_says_so() -> None:
     assert "get_context('spawn')" in said
 
 
-def test_an_upscaler_has_its_ensemble() -> None:
+def test_upscaler_keeps_its_ensemble() -> None:
     with pytest.raises(UsageError, match="ensemble=2 with an upscaler has no effect"):
         a2f.upscale(PIXELS, model=a2f.load(scale=2), ensemble=2)
 
 
-def test_one_call_is_cancelled_and_the_others_are_not(upscaler: a2f.LoadedUpscaler, expected: np.ndarray) -> None:
+def test_cancelling_one_call_leaves_other_calls_running(upscaler: a2f.LoadedUpscaler, expected: np.ndarray) -> None:
     cancel, told = threading.Event(), list[float]()
     cancel.set()
     for given in (PIXELS, png(), Image.fromarray(PIXELS)):

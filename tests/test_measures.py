@@ -62,7 +62,7 @@ def test_bicubic_keeps_flat_images_flat() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.zeros((4, 4)), np.zeros(4, np.uint8), np.zeros((0, 4), np.uint8)])
-def test_bicubic_refuses(bad: np.ndarray) -> None:
+def test_bicubic_refuses_invalid_input(bad: np.ndarray) -> None:
     with pytest.raises(InputError):
         imresize(bad, scale=2)
     with pytest.raises(InputError, match="greater than 0"):
@@ -77,7 +77,7 @@ def test_psnr_equals_scikit_image_on_the_inner_luma() -> None:
     assert psnr_y(a, a, border=0) == math.inf
 
 
-def test_border_is_really_cut() -> None:
+def test_border_does_not_change_psnr() -> None:
     a = noise((30, 30, 3))
     b = a.copy()
     b[:4], b[-4:], b[:, :4], b[:, -4:] = 0, 0, 0, 0
@@ -87,7 +87,7 @@ def test_border_is_really_cut() -> None:
 
 
 @pytest.mark.parametrize("measure", [psnr_y, ssim_y])
-def test_measures_refuse(measure) -> None:
+def test_measures_refuse_invalid_input(measure) -> None:
     a = noise((20, 20, 3))
     with pytest.raises(InputError, match="differ in size"):
         measure(a, a[:19], border=2)

@@ -48,7 +48,7 @@ def runs(one: Any) -> int:
     return count
 
 
-def test_a_decision_writes_nothing_and_runs_nothing(photo: Path) -> None:
+def test_decide_writes_no_file_and_runs_no_network(photo: Path) -> None:
     models, request = nearest(2, 3, 4), Request(target=Target(width=50))
     decided = decide(photo, models, request, output=photo.with_name("b.jpg"))
     assert (decided.format, decided.size, decided.final) == ("jpeg", (50, 39), (50, 39))
@@ -60,14 +60,14 @@ def test_a_decision_writes_nothing_and_runs_nothing(photo: Path) -> None:
     assert read_image(photo.with_name("b.jpg")).size == (50, 39)
 
 
-def test_without_an_output_the_bytes_come_back(photo: Path) -> None:
+def test_write_without_output_returns_bytes(photo: Path) -> None:
     decided = decide(photo.read_bytes(), nearest(2), Request(target=Target(scale=2), encoding=Encoding(format="webp")))
     made, _ = write(decided)
     assert (read_image(made).format, read_image(made).size) == ("webp", (18, 14))
     assert [path.name for path in photo.parent.iterdir()] == ["photo.png"]
 
 
-def test_folders_are_made_on_request_once_there_is_something_to_write(photo: Path) -> None:
+def test_folders_are_made_only_when_a_file_is_written(photo: Path) -> None:
     output, models = photo.parent / "new" / "b.png", nearest(2)
     request = Request(target=Target(scale=2), make_folders=True)
     with pytest.raises(WriteError, match="there is no folder"):
@@ -81,7 +81,7 @@ def test_folders_are_made_on_request_once_there_is_something_to_write(photo: Pat
     assert output.exists()
 
 
-def test_outputs_that_cannot_be(photo: Path, tmp_path: Path) -> None:
+def test_impossible_outputs(photo: Path, tmp_path: Path) -> None:
     models, request = nearest(2), Request(target=Target(scale=2), overwrite=True)
     (tmp_path / "taken.png").write_bytes(b"x")
     (tmp_path / "dangling.png").symlink_to(tmp_path / "nowhere.png")
@@ -118,14 +118,14 @@ def test_a_lossy_format_is_refused_before_a_network_is_opened(photo: Path) -> No
         (None, "none", None, "none_x2.png"),
     ],
 )
-def test_names_of_results(tmp_path: Path, saved: str | None, name: str, format: str | None, expected: str) -> None:
+def test_output_names(tmp_path: Path, saved: str | None, name: str, format: str | None, expected: str) -> None:
     if saved is not None:
         Image.new("RGB", (4, 4)).save(tmp_path / name, saved)
     assert output_name(tmp_path / name, mark="_x2", format=format) == expected
 
 
 @pytest.mark.parametrize("given", [{"quality": 0}, {"quality": 101}, {"format": "xyz"}])
-def test_encodings_that_cannot_be(given: dict[str, Any]) -> None:
+def test_impossible_encodings(given: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"choose (one of|from 1 to 100)"):
         Encoding(**given)
 
@@ -135,11 +135,11 @@ def test_encodings_that_cannot_be(given: dict[str, Any]) -> None:
     [({"scale": 2}, "_x2"), ({"width": 50}, "_w50"), ({"height": 5}, "_h5"), ({"max_side": 9}, "_max9"),
      ({"size": (3, 4)}, "_3x4")],
 )  # fmt: skip
-def test_marks_of_sizes(given: dict[str, Any], mark: str) -> None:
+def test_size_suffixes_in_file_names(given: dict[str, Any], mark: str) -> None:
     assert Target(**given).mark == mark
 
 
 @pytest.mark.parametrize("given", [{"width": 0}, {"size": (0, 4)}, {"width": 4, "height": 4}])
-def test_sizes_that_cannot_be(given: dict[str, Any]) -> None:
+def test_impossible_sizes(given: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"at least 1 pixel|choose one of"):
         Target(**given)

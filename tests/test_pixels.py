@@ -52,7 +52,7 @@ def noise(shape: tuple[int, ...], dtype: type, seed: int = 0) -> np.ndarray:
     st.sampled_from([np.uint8, np.uint16, np.float32]),
     st.lists(st.sampled_from([2, 3]), max_size=2),
 )
-def test_shape_and_dtype_stay(h: int, w: int, c: int, dtype: type, scales: list[int]) -> None:
+def test_shape_and_dtype_are_kept(h: int, w: int, c: int, dtype: type, scales: list[int]) -> None:
     large = upscale_pixels(noise((h, w, c), dtype), [Nearest(s) for s in scales])
     factor = int(np.prod(scales))
     assert large.shape == (h * factor, w * factor, c)
@@ -61,7 +61,7 @@ def test_shape_and_dtype_stay(h: int, w: int, c: int, dtype: type, scales: list[
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_nearest_gives_back_the_very_values(dtype: type, channels: int) -> None:
+def test_nearest_upscaler_keeps_exact_values(dtype: type, channels: int) -> None:
     pixels = noise((5, 7, channels), dtype)
     if channels in (2, 4):
         pixels[..., -1] = np.iinfo(dtype).max  # otherwise alpha has its own way
@@ -78,14 +78,14 @@ def test_exact_size(size: tuple[int, int]) -> None:
         )
 
 
-def test_flat_stays_flat_at_any_size() -> None:
+def test_flat_image_stays_flat_at_any_size() -> None:
     flat = np.full((9, 9, 4), (10, 200, 77, 131), np.uint8)
     np.testing.assert_array_equal(
         upscale_pixels(flat, [Nearest(2)], size=(23, 17)), np.full((17, 23, 4), (10, 200, 77, 131))
     )
 
 
-def test_opaque_alpha_stays_opaque_and_leaves_colour_alone(network: Upscaler) -> None:
+def test_opaque_alpha_stays_opaque_and_does_not_change_colour(network: Upscaler) -> None:
     for dtype in (np.uint8, np.uint16):
         rgb, top = noise((12, 10, 3), dtype), np.iinfo(dtype).max
         rgba = np.concatenate([rgb, np.full((12, 10, 1), top, dtype)], axis=2)
@@ -94,7 +94,7 @@ def test_opaque_alpha_stays_opaque_and_leaves_colour_alone(network: Upscaler) ->
         np.testing.assert_array_equal(large[..., :3], upscale_pixels(rgb, [network]))
 
 
-def test_empty_stays_empty(network: Upscaler) -> None:
+def test_transparent_image_stays_transparent(network: Upscaler) -> None:
     pixels = noise((12, 10, 4), np.uint8)
     pixels[..., 3] = 0
     assert (upscale_pixels(pixels, [network])[..., 3] == 0).all()
@@ -130,7 +130,7 @@ def test_no_fringe_from_hidden_colours(network: Upscaler) -> None:
     np.testing.assert_array_equal(dark, upscale_pixels(disc, [network]))
 
 
-def test_fill_takes_the_nearest_colour() -> None:
+def test_transparent_pixels_get_the_nearest_colour() -> None:
     rgb = np.zeros((8, 8, 3), np.float32)
     alpha = np.zeros((8, 8), np.float32)
     rgb[0, 0], alpha[0, 0] = (1, 0, 0), 1
@@ -142,7 +142,7 @@ def test_fill_takes_the_nearest_colour() -> None:
 
 
 @pytest.mark.parametrize("size", [(50, 50), (99, 131), (200, 170)])
-def test_resizing_transparency_changes_no_colour_and_leaves_no_wave(size: tuple[int, int]) -> None:
+def test_resizing_transparency_changes_no_colour_and_causes_no_ringing(size: tuple[int, int]) -> None:
     y, x = np.mgrid[-32:32, -32:32]
     alpha = np.where(x * x + y * y < 500, 255, 0).astype(np.uint8)[..., None]
     disc = np.concatenate([np.full((64, 64, 3), (220, 30, 30), np.uint8), alpha], axis=2)
@@ -169,7 +169,7 @@ def test_colour_of_faint_pixels_hardly_reaches_opaque_ones(network: Upscaler, fa
     assert np.abs(stray - expected)[opaque, :3].max() <= share * 225
 
 
-def test_faint_picture_keeps_its_colours() -> None:
+def test_nearly_transparent_picture_keeps_its_colours() -> None:
     rgb = noise((9, 11, 3), np.float32)
     np.testing.assert_array_equal(fill_hidden(rgb, np.full((9, 11), 1 / 255, np.float32)), rgb)
     alpha = np.linspace(1 / 16, 1, 99, dtype=np.float32).reshape(9, 11)
@@ -216,7 +216,7 @@ def test_bad_arrays(pixels: Any, message: str) -> None:
         upscale_pixels(pixels, [Nearest(2)])
 
 
-def test_no_memory_is_held_for_a_file_that_could_not_be_written(network) -> None:
+def test_failed_write_releases_its_memory(network) -> None:
     picture = Picture(pixels=np.zeros((9, 9, 3), np.uint8))
     parts = encode_enlarged(picture, [network], format="ppm")
     with ThreadPoolExecutor(2) as pool:
@@ -231,7 +231,7 @@ def test_no_memory_is_held_for_a_file_that_could_not_be_written(network) -> None
 
 
 @pytest.mark.parametrize(("channels", "most"), [(3, 1.1), (4, 1.3)])
-def test_an_exact_size_takes_hardly_more_memory_than_a_factor(channels: int, most: float) -> None:
+def test_exact_size_needs_little_more_memory_than_a_factor(channels: int, most: float) -> None:
     """Its bands are resized while they are made: the result is never held in floating point."""
     tight = load("sd", scale=2, threads=2, max_memory=10**6).engine
     picture = Picture(pixels=np.zeros((3000, 4000, channels), np.uint8))
@@ -254,7 +254,9 @@ def seamless(channels: int, dtype: type = np.uint8, side: int = 40) -> np.ndarra
 @pytest.mark.integration
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("independent", [False, True])
-def test_tileable_is_the_middle_of_many_tiles(network: Upscaler, channels: int, independent: bool) -> None:
+def test_tileable_result_equals_the_centre_of_repeated_tiles(
+    network: Upscaler, channels: int, independent: bool
+) -> None:
     tile = seamless(channels)
     many = upscale_pixels(np.tile(tile, (5, 5, 1)), [network], independent=independent)
     made = upscale_pixels(tile, [network], tileable=True, independent=independent)
@@ -283,14 +285,14 @@ def test_tileable_textures_smaller_than_the_margin(network: Upscaler) -> None:
     assert upscale_pixels(seamless(3, side=1), [network], tileable=True).shape == (2, 2, 3)
 
 
-def test_tileable_pictures_are_encoded_whole(network: Upscaler) -> None:
+def test_tileable_pictures_are_encoded_completely(network: Upscaler) -> None:
     tile = seamless(3)
     blob = b"".join(encode_enlarged(Picture(pixels=tile), [network], format="png", tileable=True))
     np.testing.assert_array_equal(read_image(blob).pixels, upscale_pixels(tile, [network], tileable=True))
 
 
 @pytest.mark.parametrize("channels", [2, 4])
-def test_independent_alpha_leaves_the_colours_under_it(network: Upscaler, channels: int) -> None:
+def test_independent_alpha_keeps_the_colours_of_transparent_pixels(network: Upscaler, channels: int) -> None:
     pixels = noise((20, 24, channels), np.uint8)
     pixels[..., -1] = np.where(pixels[..., -1] > 99, 0, pixels[..., -1])
     picture = Picture(pixels=pixels)

@@ -26,7 +26,7 @@ def in_bands(x: np.ndarray, final: tuple[int, int], method: Method, rows: int, b
     method=st.sampled_from(["LANCZOS", "BICUBIC"]),
     rows=st.integers(1, 90),
 )
-def test_any_sizes_and_bands(height: int, width: int, final: tuple[int, int], method: Method, rows: int) -> None:
+def test_bands_equal_pillow(height: int, width: int, final: tuple[int, int], method: Method, rows: int) -> None:
     x = np.random.default_rng(height).random((height, width, 2), dtype=np.float32)
     made, expected = in_bands(x, final, method, rows), whole(x, final, method)
     if final[0] > width and final[1] < height:  # Pillow takes columns first then, which rounds otherwise
@@ -36,12 +36,12 @@ def test_any_sizes_and_bands(height: int, width: int, final: tuple[int, int], me
 
 
 @pytest.mark.parametrize("final", [(31, 40), (80, 90), (34, 44)])
-def test_a_part_of_an_image(final: tuple[int, int]) -> None:
+def test_part_of_an_image(final: tuple[int, int]) -> None:
     x, box = np.random.default_rng(0).random((60, 50, 3), dtype=np.float32), (5, 7, 39, 51)
     np.testing.assert_array_equal(in_bands(x, final, "LANCZOS", 16, box), whole(x, final, "LANCZOS", box))
 
 
-def test_only_some_rows_are_kept() -> None:
+def test_rows_are_returned_as_soon_as_possible() -> None:
     """The rows of a tall image come out as soon as those below them are there."""
     resampler, came = Resampler((4, 3200), (6, 4000), method="LANCZOS"), 0
     for top in range(0, 3200, 32):

@@ -40,7 +40,7 @@ def test_sheet_shows_every_picture_and_both_crops() -> None:
     assert three.mode == "RGB"
 
 
-def test_crop_is_shown_to_the_pixel() -> None:
+def test_crop_is_shown_exactly() -> None:
     a = scene()
     sheet = np.asarray(compare_sheet([("a", a)], crops=[(20, 10, 36, 24)]))
     enlarged = a[10:34, 20:56].repeat(10, 0).repeat(10, 1)
@@ -54,7 +54,7 @@ def test_smaller_pictures_are_enlarged_for_the_display() -> None:
     assert compare_sheet([("lr", a[::4, ::4]), ("sr", a)]).size == compare_sheet([("sr", a), ("sr", a)]).size
 
 
-def test_default_crops_lie_where_the_detail_is() -> None:
+def test_default_crops_show_the_most_detail() -> None:
     from a2f.sheets import detailed_crops
 
     x, y, w, h = detailed_crops(scene())[0]
@@ -72,7 +72,7 @@ def test_default_crops_are_enlarged_by_a_whole_number() -> None:
         assert all(CELL_PX % w == 0 and h == w * 3 // 4 for _, _, w, h in detailed_crops(scene(side, side)))
 
 
-def test_psnr_is_that_of_the_protocol(said: list[str]) -> None:
+def test_psnr_follows_the_protocol(said: list[str]) -> None:
     hr = scene()
     sr = np.clip(hr.astype(int) + np.random.default_rng(1).integers(-9, 10, hr.shape), 0, 255).astype(np.uint8)
     small = np.asarray(Image.fromarray(hr).resize((32, 24), Image.Resampling.BICUBIC))
@@ -85,7 +85,7 @@ def test_psnr_is_that_of_the_protocol(said: list[str]) -> None:
     assert "PSNR-Y: BT.601 luma of 8-bit RGB, 4 pixels cut from each side" in said
 
 
-def test_original_is_cut_to_what_was_made_of_it(said: list[str]) -> None:
+def test_original_is_cropped_to_the_enlarged_size(said: list[str]) -> None:
     hr = scene(99, 130)
     sr = hr[:96, :128] // 2
     compare_sheet([("sr", sr)], hr=hr)
@@ -93,7 +93,7 @@ def test_original_is_cut_to_what_was_made_of_it(said: list[str]) -> None:
     assert "128 x 96, cut from 130 x 99" in said
 
 
-def test_enlarging_the_original_for_display_does_not_touch_the_figure(said: list[str]) -> None:
+def test_display_size_does_not_change_the_psnr(said: list[str]) -> None:
     hr, larger = scene(), scene().repeat(2, 0).repeat(2, 1)
     compare_sheet([("sr", hr // 2), ("larger", larger)], hr=hr)
     assert f"128 x 96, shown at 2x (bicubic), PSNR-Y {psnr_y(hr // 2, hr, border=4):.2f} dB" in said
@@ -107,7 +107,7 @@ def test_any_shape_gives_a_sheet_of_reasonable_size(height: int, width: int) -> 
     assert sheet.height < 2000
 
 
-def test_other_arrays_are_refused() -> None:
+def test_invalid_arrays_are_refused() -> None:
     wrongs: list[Any] = [scene()[..., 0], scene() / 255, scene()[:0]]
     for wrong in wrongs:
         with pytest.raises(InputError, match="a sheet takes non-empty"):
@@ -120,20 +120,20 @@ def test_crops_outside_are_refused(crop: tuple[int, int, int, int]) -> None:
         compare_sheet([("a", scene())], crops=[crop])
 
 
-def test_other_scenes_are_refused() -> None:
+def test_invalid_scenes_are_refused() -> None:
     with pytest.raises(InputError, match=r"b: the pictures have different proportions \(128 x 50 and 128 x 96\)"):
         compare_sheet([("a", scene()), ("b", scene(50, 128))])
     with pytest.raises(InputError, match="at least one"):
         compare_sheet([])
 
 
-def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
+def test_files_with_equal_names_get_distinct_labels(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("x/a.png", "y/a.png", "x/z/a.png", "b.png")]
     assert distinct_labels(paths) == ["x/a.png", "y/a.png", "z/a.png", "b.png"]
     assert distinct_labels([paths[3], paths[3]]) == ["b.png", "b.png"]
 
 
-def test_errors_of_files_name_no_option_that_is_not_there(tmp_path: Path) -> None:
+def test_file_errors_name_only_existing_options(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.fromarray(scene()).save(path)
     path.write_bytes(path.read_bytes()[:-900])

@@ -25,7 +25,7 @@ def test_max_side_of_an_upright_picture() -> None:
 
 
 @pytest.mark.parametrize("asked", [{}, {"width": 3, "height": 4}, {"width": 0}, {"size": (4, 0)}])
-def test_target_size_refuses(asked: dict) -> None:
+def test_target_size_refuses_impossible_sizes(asked: dict) -> None:
     with pytest.raises(UsageError, match="size" if "size" in asked else "width") as told:
         target_size((10, 10), **asked)
     assert "--" not in str(told.value)
@@ -40,13 +40,13 @@ def test_smallest_sufficient_plan(target: tuple[int, int], plan: tuple[int, ...]
     assert plan_scales((100, 100), target, available=(2, 3, 4)) == plan
 
 
-def test_too_much_says_what_is_possible() -> None:
+def test_too_large_size_error_says_what_is_possible() -> None:
     with pytest.raises(UsageError, match=r"at most 16 times is possible, 1600 x 1600"):
         plan_scales((100, 100), (1601, 100), available=(4, 2))
 
 
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 4800), st.integers(1, 4800))
-def test_plans_suffice_and_stay_short(w: int, h: int, tw: int, th: int) -> None:
+def test_plans_reach_the_size_with_few_passes(w: int, h: int, tw: int, th: int) -> None:
     if max(tw / w, th / h) > 16:
         return
     plan = plan_scales((w, h), (tw, th), available=(2, 4))

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.integration
-def test_train_all_trains_several_networks_side_by_side_and_goes_on(tmp_path: Path) -> None:
+def test_train_all_trains_several_networks_and_resumes(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     (tmp_path / "data").mkdir()
     for number in range(3):
@@ -40,7 +40,7 @@ def test_train_all_trains_several_networks_side_by_side_and_goes_on(tmp_path: Pa
     assert "resuming from step" in (tmp_path / "out/sd_x2.txt").read_text()
 
 
-def test_train_all_starts_from_the_best_weights_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_train_all_starts_from_the_best_available_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     import train_all
     from train_all import NETWORKS, Task, first_weights, tasks_of
@@ -65,7 +65,7 @@ def test_train_all_starts_from_the_best_weights_there_are(tmp_path: Path, monkey
     assert all(0 < t.minutes <= 25 for t in tasks)
 
 
-def test_training_mix_keeps_validation_images_apart(tmp_path: Path) -> None:
+def test_training_mix_makes_no_copies_of_validation_images(tmp_path: Path) -> None:
     names = ["photos/a.png", "photos/b.png", "photos/little.png", "photos/judge.png"]
     names += [f"drawn/{number}.png" for number in range(4)]
     for name in names:

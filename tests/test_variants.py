@@ -42,7 +42,7 @@ def test_ablations_of_s_with_more_parameters_are_as_large_as_s(name: str) -> Non
     assert fewer < count
 
 
-def test_folded_count() -> None:
+def test_parameter_count_without_weight_norm() -> None:
     assert count_parameters(config_of("sd", scale=4), weight_norm=False) == 318_408
 
 
@@ -51,7 +51,7 @@ def test_receptive_radius(variant: str, radius: int) -> None:
     assert config_of(variant, scale=2).receptive_radius_px == radius
 
 
-def test_refusals() -> None:
+def test_unknown_names_and_scales_are_refused() -> None:
     with pytest.raises(UnknownModelError, match="choose one of s, sd, m, l"):
         config_of("xl", scale=2)
     with pytest.raises(UnknownModelError, match="l-noca"):
@@ -66,7 +66,7 @@ def test_refusals() -> None:
         A2FConfig(variant="x", scale=2, channels=8, blocks=2, factors=("res",))
 
 
-def test_what_cannot_be_built_says_why() -> None:
+def test_impossible_configurations_raise_errors() -> None:
     with pytest.raises(UnknownModelError, match="l-noca-mp cannot be built: the paper prints its size") as caught:
         ablation_of("l-noca-mp", scale=2)
     noca = ablation_of("l-noca", scale=2)
@@ -81,10 +81,10 @@ def test_what_cannot_be_built_says_why() -> None:
     ("given", "hint"),
     [("CARN_M", "carn-m"), ("A2F-SD", "sd"), ("l-nocaa", "l-noca"), ("A²F-SD", "sd"), ("something else", "")],
 )
-def test_near_names(given: str, hint: str) -> None:
+def test_unknown_name_suggests_similar_names(given: str, hint: str) -> None:
     expected = f" (did you mean {hint!r}?)" if hint else ""
     assert did_you_mean(given, ["s", "sd", "l-noca", "carn-m"]) == expected
 
 
-def test_ablations_have_their_names() -> None:
+def test_ablation_names() -> None:
     assert all(config.variant == name for name, config in ABLATIONS.items())

@@ -28,7 +28,7 @@ def random_weights(config: A2FConfig, seed: int = 0) -> Weights:
     )
 
 
-def test_shapes_hold_the_folded_parameters() -> None:
+def test_tensor_shapes_match_the_folded_parameters() -> None:
     for variant in VARIANTS:
         for scale in SCALES:
             config = config_of(variant, scale=scale)
@@ -46,7 +46,7 @@ def test_round_trip_of_ablations(name: str) -> None:
 
 
 @pytest.mark.parametrize("model", shipped_models(), ids=lambda m: m.file)
-def test_shipped_files_are_what_the_index_says(model) -> None:
+def test_shipped_files_match_the_index(model) -> None:
     weights = read_weights(model.path)
     assert weights.sha256 == model.sha256
     assert (weights.config.variant, weights.config.scale) == (model.variant, model.scale)
@@ -62,7 +62,7 @@ def test_shipped_files_are_what_the_index_says(model) -> None:
         assert {"75", "50"} <= model.jpeg_psnr_y.keys()
 
 
-def test_unknown_models_list_what_there_is() -> None:
+def test_unknown_model_error_lists_all_models() -> None:
     with pytest.raises(UnknownModelError, match=r"^sd-robust has no weights for x3\. Choose one of: s x2, s x3"):
         find_shipped("sd-robust", scale=3)
 
@@ -135,7 +135,7 @@ def test_wrong_tensors(blob: bytes) -> None:
     ("key", "value"),
     [("blocks", 10**9), ("blocks", 8.0), ("scale", 2.0), ("attention", "no"), ("variant", 5), ("variant", "a\x1b[2J")],
 )
-def test_configurations_that_are_none(key: str, value: object, tmp_path: Path) -> None:
+def test_invalid_configurations(key: str, value: object, tmp_path: Path) -> None:
     weights = read_weights(find_shipped("sd", scale=2).path)
     config = {**asdict(weights.config), key: value}
     path = tmp_path / "bent.safetensors"
@@ -144,7 +144,7 @@ def test_configurations_that_are_none(key: str, value: object, tmp_path: Path) -
         read_weights(path)
 
 
-def test_a_file_of_another_network_is_told_by_its_name() -> None:
+def test_error_names_the_network_of_another_file() -> None:
     values = {"a": np.zeros(1, np.float32)}
     for network, whose in (("imdn", "a network of another paper"), ("my.py:Net", "a network of your own")):
         blob = save(values, metadata={"format": "a2f-network-1", "network": network, "scale": "4"})

@@ -27,7 +27,7 @@ if __name__ == "__main__":
 @pytest.mark.integration
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM"])
-def test_workers_end_with_a_process_that_is_killed(name: str, tmp_path: Path) -> None:
+def test_workers_end_with_their_killed_parent(name: str, tmp_path: Path) -> None:
     script = tmp_path / "killed.py"
     script.write_text(KILLED.replace("{name}", name))
     process = subprocess.run([sys.executable, script], stdout=subprocess.PIPE, text=True, check=False)

@@ -52,7 +52,7 @@ PAGES = {"02.jpg": page((9, 7), "JPEG"), "01.png": page((8, 6), "PNG")}
 OTHERS = {"ComicInfo.xml": b"<ComicInfo/>" * 99, "extra/": b"", "extra/notes.txt": b"x", "__MACOSX/._01.png": b"fork"}
 
 
-def test_pages_in_order_and_everything_else_kept(run, tmp_path: Path) -> None:
+def test_pages_are_in_order_and_other_entries_are_kept(run, tmp_path: Path) -> None:
     book = make(tmp_path / "book.cbz", {"02.jpg": PAGES["02.jpg"], **OTHERS, "01.png": PAGES["01.png"]})
     code, said = run("upscale", "book.cbz", "-s", 2)
     assert code == 0
@@ -81,7 +81,7 @@ def test_another_format_for_the_pages(run, tmp_path: Path) -> None:
     assert "1 done, 0 to do" in said
 
 
-def test_a_bad_page_makes_no_book(run, tmp_path: Path) -> None:
+def test_book_with_a_bad_page_is_refused(run, tmp_path: Path) -> None:
     make(tmp_path / "book.cbz", {**PAGES, "03.png": b"no image"})
     code, said = run("upscale", "book.cbz", "-s", 2)
     assert code == 3
@@ -89,7 +89,7 @@ def test_a_bad_page_makes_no_book(run, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["book.cbz"]
 
 
-def test_an_existing_book_stays(run, tmp_path: Path) -> None:
+def test_existing_book_is_kept(run, tmp_path: Path) -> None:
     make(tmp_path / "book.cbz", PAGES)
     (tmp_path / "large.cbz").write_bytes(b"mine")
     code, said = run("upscale", "book.cbz", "-s", 2, "-o", "large.cbz")
@@ -102,14 +102,14 @@ def test_an_existing_book_stays(run, tmp_path: Path) -> None:
     ("content", "said"),
     [(b"no archive", "not a whole .cbz file"), ({"notes.txt": b"x"}, "holds no page")],
 )
-def test_what_is_no_book(tmp_path: Path, content, said: str) -> None:
+def test_files_that_are_not_books(tmp_path: Path, content, said: str) -> None:
     path = tmp_path / "book.cbz"
     path.write_bytes(content) if isinstance(content, bytes) else make(path, content)
     with pytest.raises(ImageReadError, match=said):
         list(Book(source=path).parts(lambda data, name: data))
 
 
-def test_a_damaged_page_is_noticed(tmp_path: Path) -> None:
+def test_damaged_page_is_reported(tmp_path: Path) -> None:
     path = make(tmp_path / "book.cbz", PAGES)
     data = bytearray(path.read_bytes())
     data[60] ^= 255

@@ -27,7 +27,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.stop()
 
 
-def test_from_bucket_to_bucket_and_only_what_is_missing_again(batch, bucket: str) -> None:
+def test_bucket_to_bucket_and_only_missing_results_again(batch, bucket: str) -> None:
     places = Remote(pause=lambda seconds: None)
     large = os.urandom(400_000)
     for name, data in (("a.png", large), ("deep/b.png", b"b")):

@@ -13,7 +13,7 @@ from a2f.batch.plan import ResumeOptions
 from a2f.errors import ImageReadError, JournalError, MemoryLimitError, OutputExistsError, UsageError, WriteError
 
 
-def test_only_what_is_missing_is_done(batch) -> None:
+def test_only_missing_results_are_made(batch) -> None:
     batch.put("a.png")
     batch.put("deep/b.png")
     batch.run()
@@ -26,7 +26,7 @@ def test_only_what_is_missing_is_done(batch) -> None:
     assert batch.worked == []
 
 
-def test_the_journal_tells_what_was_made_of_what(batch) -> None:
+def test_journal_records_sources_and_results(batch) -> None:
     path = batch.put("a.png", b"abc")
     batch.run()
     item = batch.item("a.png")
@@ -49,7 +49,7 @@ def test_a_changed_file_replaces_its_own_result(batch) -> None:
     assert (batch.out / "a_x4.png").read_bytes() == b"newer{}"
 
 
-def test_a_touched_file_is_not_done_again(batch) -> None:
+def test_touched_file_is_not_repeated(batch) -> None:
     path = batch.put("a.png")
     batch.run()
     os.utime(path, ns=(1, 1))
@@ -58,7 +58,7 @@ def test_a_touched_file_is_not_done_again(batch) -> None:
     assert batch.item("a.png").state == "done"
 
 
-def test_other_options_make_all_anew(batch) -> None:
+def test_changed_options_repeat_all_items(batch) -> None:
     batch.put("a.png", b"x")
     batch.run()
     batch.options = '{"quality": 3}'
@@ -67,7 +67,7 @@ def test_other_options_make_all_anew(batch) -> None:
     assert (batch.out / "a_x4.png").read_bytes() == b'x{"quality": 3}'
 
 
-def test_a_failure_under_new_options_does_not_pass_for_the_old_result(batch) -> None:
+def test_failure_with_new_options_is_not_hidden_by_the_old_result(batch) -> None:
     batch.put("a.png", b"x")
     batch.run()
     batch.options = "[2]"
@@ -79,7 +79,7 @@ def test_a_failure_under_new_options_does_not_pass_for_the_old_result(batch) -> 
     assert (batch.out / "a_x4.png").read_bytes() == b"x[2]"
 
 
-def test_a_file_of_others_is_never_replaced(batch) -> None:
+def test_existing_file_is_never_replaced(batch) -> None:
     batch.put("a.png")
     batch.run()
     batch.put("b.png")
@@ -93,7 +93,7 @@ def test_a_file_of_others_is_never_replaced(batch) -> None:
     assert (batch.out / "b_x4.png").read_bytes() == b"content{}"
 
 
-def test_a_result_that_was_edited_is_left_and_told(batch) -> None:
+def test_edited_result_is_kept_and_reported(batch) -> None:
     batch.put("a.png")
     batch.run()
     (batch.out / "a_x4.png").write_bytes(b"edited by hand")
@@ -104,7 +104,7 @@ def test_a_result_that_was_edited_is_left_and_told(batch) -> None:
     assert (batch.out / "a_x4.png").read_bytes() == b"edited by hand"
 
 
-def test_results_of_a_run_without_a_journal_are_taken_as_they_are(batch) -> None:
+def test_results_of_a_run_without_a_journal_are_kept(batch) -> None:
     batch.put("a.png")
     batch.put("b.png")
     batch.out.mkdir()
@@ -138,7 +138,7 @@ def test_bad_files_stay_in_quarantine_until_they_change(batch) -> None:
     assert batch.item("a.png").error is None
 
 
-def test_what_failed_for_other_reasons_is_tried_again(batch) -> None:
+def test_other_failures_are_retried(batch) -> None:
     batch.put("a.png")
     batch.fails = lambda work: MemoryLimitError("too little memory")
     batch.run()
@@ -147,7 +147,7 @@ def test_what_failed_for_other_reasons_is_tried_again(batch) -> None:
     assert batch.worked == ["a.png"]
 
 
-def test_a_full_disk_ends_the_batch_and_nothing_is_lost(batch) -> None:
+def test_full_disk_ends_the_batch_without_loss(batch) -> None:
     for name in ("a.png", "b.png", "c.png"):
         batch.put(name, name.encode())
     full = WriteError("cannot write: No space left on device")
@@ -163,7 +163,7 @@ def test_a_full_disk_ends_the_batch_and_nothing_is_lost(batch) -> None:
         assert [tries for (tries,) in journal.rows("SELECT tries FROM items ORDER BY tries")] == [1, 1, 2]
 
 
-def test_a_journal_that_cannot_grow_says_so_and_stays_whole(batch) -> None:
+def test_journal_on_a_full_disk_raises_an_error_and_stays_valid(batch) -> None:
     batch.put("a.png")
     batch.run()
     with Journal(batch.journal_path) as journal:
@@ -180,7 +180,7 @@ def test_a_journal_that_cannot_grow_says_so_and_stays_whole(batch) -> None:
 
 
 @pytest.mark.parametrize("placed", [True, False])
-def test_killed_right_before_or_after_the_result_got_its_name(batch, monkeypatch, placed: bool) -> None:
+def test_kill_right_before_or_after_the_rename(batch, monkeypatch, placed: bool) -> None:
     batch.put("a.png", b"x")
     done = Journal.done
 
@@ -207,7 +207,7 @@ def test_killed_right_before_or_after_the_result_got_its_name(batch, monkeypatch
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOENT, errno.EACCES])
-def test_a_disk_that_fails_makes_no_file_bad(batch, number: int) -> None:
+def test_disk_error_quarantines_no_file(batch, number: int) -> None:
     batch.put("a.png")
 
     def fails(work) -> ImageReadError:
@@ -226,7 +226,7 @@ def test_a_disk_that_fails_makes_no_file_bad(batch, number: int) -> None:
     assert batch.states() == {"a.png": "done"}
 
 
-def test_a_file_that_ends_the_program_again_and_again_is_quarantined(batch) -> None:
+def test_file_that_crashes_the_program_repeatedly_is_quarantined(batch) -> None:
     batch.put("poison.png", b"a large file comes first, but not this one")
     batch.put("b.png")
 
@@ -249,7 +249,7 @@ def test_a_file_that_ends_the_program_again_and_again_is_quarantined(batch) -> N
     assert f"the program ended {MAX_STARTS} times" in str(batch.item("poison.png").error)
 
 
-def test_a_file_that_changes_while_it_is_read_makes_nothing(batch) -> None:
+def test_file_that_changes_while_it_is_read_makes_no_result(batch) -> None:
     path = batch.put("a.png", b"half")
     batch.fails = lambda work: path.write_bytes(b"half and more") and None
     batch.run()
@@ -274,7 +274,7 @@ def test_a_journal_is_for_one_run_at_a_time(batch, tmp_path: Path) -> None:
         assert not other.is_in_use()
 
 
-def test_a_journal_is_read_where_nothing_can_be_written(batch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_journal_on_a_read_only_disk_can_be_read(batch, monkeypatch: pytest.MonkeyPatch) -> None:
     batch.put("a.png")
     batch.run()
     before = sorted(path.name for path in batch.root.iterdir())
@@ -300,7 +300,7 @@ def test_an_earlier_journal_is_not_ignored(batch) -> None:
         batch.run(ResumeOptions())
 
 
-def test_what_is_no_journal(tmp_path: Path) -> None:
+def test_files_that_are_not_journals(tmp_path: Path) -> None:
     other = tmp_path / "other.sqlite"
     other.write_bytes(b"this is no database, whatever its name says" * 99)
     with pytest.raises(JournalError, match="cannot open the journal"):
@@ -317,7 +317,7 @@ def test_what_is_no_journal(tmp_path: Path) -> None:
         Journal(tmp_path / "missing.sqlite", read_only=True)
 
 
-def test_names_that_are_no_unicode(batch) -> None:
+def test_names_that_are_not_unicode(batch) -> None:
     name = os.fsdecode(b"caf\xe9.png")
     try:
         batch.put(name)
@@ -331,7 +331,7 @@ def test_names_that_are_no_unicode(batch) -> None:
     assert item.source == str(batch.given / name)
 
 
-def test_output_exists_is_no_bad_file() -> None:
+def test_existing_output_does_not_quarantine_the_file() -> None:
     from a2f.batch.work import BAD_FILE
 
     assert not issubclass(OutputExistsError, BAD_FILE)

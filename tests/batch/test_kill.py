@@ -41,7 +41,7 @@ def killed_until_done(command: list[str], out: Path, check, *, seed: int, step: 
 
 @pytest.mark.integration
 @pytest.mark.parametrize("seed", [1])
-def test_a_batch_that_is_killed_again_and_again(tmp_path: Path, seed: int) -> None:
+def test_batch_killed_many_times(tmp_path: Path, seed: int) -> None:
     given, out = tmp_path / "in", tmp_path / "out"
     given.mkdir()
     rng = random.Random(seed)
@@ -62,7 +62,7 @@ def test_a_batch_that_is_killed_again_and_again(tmp_path: Path, seed: int) -> No
 
 
 @pytest.mark.integration
-def test_upscale_that_is_killed(tmp_path: Path) -> None:
+def test_killed_upscale_command(tmp_path: Path) -> None:
     given, out, whole = tmp_path / "in", tmp_path / "out", tmp_path / "whole"
     rng = np.random.default_rng(0)
     for i in range(12):

@@ -24,7 +24,7 @@ def test_the_largest_comes_first(batch) -> None:
     assert batch.worked == ["many-pixels.jpg", "large.png", "middle.png", "small.png"]
 
 
-def test_what_was_begun_without_an_end_comes_last(batch) -> None:
+def test_unfinished_items_come_last(batch) -> None:
     batch.put("large.png", bytes(900))
     batch.put("small.png", bytes(9))
 
@@ -42,7 +42,7 @@ def test_what_was_begun_without_an_end_comes_last(batch) -> None:
     assert batch.worked == ["small.png", "large.png"]
 
 
-def test_shards_are_disjoint_complete_and_stay(batch) -> None:
+def test_shards_are_disjoint_complete_and_stable(batch) -> None:
     names = [f"{'deep/' if i % 2 else ''}{i}.png" for i in range(60)]
     for name in names:
         batch.put(name)
@@ -60,12 +60,12 @@ def test_shards_are_disjoint_complete_and_stay(batch) -> None:
 
 
 @pytest.mark.parametrize("numbers", [(0, 3), (4, 3), (1, 0)])
-def test_a_shard_that_is_none(numbers: tuple[int, int]) -> None:
+def test_invalid_shards(numbers: tuple[int, int]) -> None:
     with pytest.raises(UsageError, match="--shard"):
         Shard(number=numbers[0], count=numbers[1])
 
 
-def test_results_that_would_clash_are_refused(batch) -> None:
+def test_clashing_results_are_refused(batch) -> None:
     batch.put("a.png", PNG)
     batch.put("a.PNG" if (batch.given / "A.png").exists() is False else "x.png", PNG)
     if len(list(batch.given.iterdir())) == 1:
@@ -81,7 +81,7 @@ def test_an_input_is_never_a_target(batch) -> None:
         plan(journal, Scan().files(sources), layout, ResumeOptions(), recipe="{}")
 
 
-def test_results_of_earlier_runs_are_no_sources(batch) -> None:
+def test_results_of_earlier_runs_are_not_sources(batch) -> None:
     for name in ("a.png", "a_x4.png", "b_x2.png", "c_w800.png", "c.png"):
         batch.put(name, PNG)
     notes = batch.run()
@@ -89,7 +89,7 @@ def test_results_of_earlier_runs_are_no_sources(batch) -> None:
     assert notes[0].startswith("skipped 2 earlier results (names ending in _x4 or similar)")
 
 
-def test_what_is_passed_over_is_told(tmp_path: Path) -> None:
+def test_skipped_files_are_reported(tmp_path: Path) -> None:
     for name in ("a.png", ".hidden.png", "notes.txt", "more.txt", "scan"):
         (tmp_path / name).write_bytes(PNG)
     (tmp_path / "deep").mkdir()
@@ -120,7 +120,7 @@ def test_a_folder_that_cannot_be_read_does_not_end_the_search(tmp_path: Path, mo
     assert scan.notes() == [f"{tmp_path}: skipped 1 folder that cannot be read (Permission denied)"]
 
 
-def test_the_output_folder_is_not_looked_into(tmp_path: Path) -> None:
+def test_output_folder_is_not_searched(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     for name in ("a.png", "out/a_x4.png"):
         (tmp_path / name).write_bytes(PNG)
@@ -166,7 +166,7 @@ def test_memory_does_not_grow_with_the_number_of_files(tmp_path: Path, monkeypat
     assert grown(20_000) < 8_000, "kilobytes; the names alone are 2,000"
 
 
-def test_a_batch_that_is_refused_leaves_nothing_in_the_journal(batch) -> None:
+def test_refused_batch_leaves_no_journal_entries(batch) -> None:
     for name in ("a.png", "b/e\u0301.png"):
         batch.put(name)
     batch.run()
@@ -178,7 +178,7 @@ def test_a_batch_that_is_refused_leaves_nothing_in_the_journal(batch) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other file systems take the two names for one")
-def test_names_that_differ_in_the_way_of_writing_an_accent_clash(batch) -> None:
+def test_names_with_different_unicode_normalisation_clash(batch) -> None:
     batch.put("e\u0301.png")
     batch.put("\u00e9.png")
     with pytest.raises(UsageError, match="would both be written"):
@@ -186,7 +186,7 @@ def test_names_that_differ_in_the_way_of_writing_an_accent_clash(batch) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other file systems take the two names for one")
-def test_files_with_one_target_are_quarantined_but_the_first_if_that_is_asked_for(batch) -> None:
+def test_clashing_files_are_quarantined_on_request(batch) -> None:
     for name in ("a.png", "A.png", "b.png"):
         batch.put(name)
     notes = batch.run(ResumeOptions(resume=True, quarantine_clashes=True))

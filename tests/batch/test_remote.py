@@ -90,7 +90,7 @@ class Run:
         return self.batch.failed(error)
 
 
-def test_from_bucket_to_bucket_and_only_what_is_missing_again(batch, bucket: str) -> None:
+def test_bucket_to_bucket_and_only_missing_results_again(batch, bucket: str) -> None:
     for name in ("in/a.png", "in/deep/b.png"):
         system().pipe(f"{bucket}/{name}", name.encode())
     system().pipe(f"{bucket}/in/notes.txt", b"no image")
@@ -105,7 +105,7 @@ def test_from_bucket_to_bucket_and_only_what_is_missing_again(batch, bucket: str
     assert system().cat(f"{bucket}/out/deep/b_x4.png") == b"changed{}"
 
 
-def test_an_object_of_others_is_never_replaced(batch, bucket: str) -> None:
+def test_existing_object_is_never_replaced(batch, bucket: str) -> None:
     system().pipe(f"{bucket}/in/a.png", b"a")
     system().pipe(f"{bucket}/in/b.png", b"b")
     Run(batch, f"{bucket}/in/a.png", f"{bucket}/out")
@@ -115,13 +115,13 @@ def test_an_object_of_others_is_never_replaced(batch, bucket: str) -> None:
     assert system().cat(f"{bucket}/out/b_x4.png") == b"mine"
 
 
-def test_from_a_bucket_to_this_machine(batch, bucket: str) -> None:
+def test_bucket_to_local_folder(batch, bucket: str) -> None:
     system().pipe(f"{bucket}/in/a.png", b"a" * 100_000)
     assert Run(batch, f"{bucket}/in", str(batch.out)).counts == {"done": 1}
     assert (batch.out / "a_x4.png").read_bytes() == b"a" * 100_000 + b"{}"
 
 
-def test_the_command_from_bucket_to_bucket(bucket: str, tmp_path: Path, monkeypatch, capfd) -> None:
+def test_command_line_bucket_to_bucket(bucket: str, tmp_path: Path, monkeypatch, capfd) -> None:
     from a2f.cli.main import main
 
     picture = io.BytesIO()
@@ -143,7 +143,7 @@ def test_the_command_from_bucket_to_bucket(bucket: str, tmp_path: Path, monkeypa
     assert "1 done, 1 quarantined, 0 to do" in capfd.readouterr().err
 
 
-def test_a_store_that_fails_now_and_then_is_asked_again(batch, bucket: str, monkeypatch) -> None:
+def test_temporary_store_errors_are_retried(batch, bucket: str, monkeypatch) -> None:
     system().pipe(f"{bucket}/in/a.png", b"a")
     failures = [OSError("connection reset"), OSError("connection reset")]
     put = system().put_file
@@ -159,7 +159,7 @@ def test_a_store_that_fails_now_and_then_is_asked_again(batch, bucket: str, monk
     assert system().cat(f"{bucket}/out/a_x4.png") == b"a{}"
 
 
-def test_a_store_that_fails_each_time_leaves_the_rest_to_the_next_run(batch, bucket: str, monkeypatch) -> None:
+def test_permanent_store_error_leaves_items_for_the_next_run(batch, bucket: str, monkeypatch) -> None:
     system().pipe(f"{bucket}/in/a.png", b"a")
 
     def broken(*args, **kwargs):
@@ -175,7 +175,7 @@ def test_a_store_that_fails_each_time_leaves_the_rest_to_the_next_run(batch, buc
     assert Run(batch, f"{bucket}/in", f"{bucket}/out").counts == {"done": 1}
 
 
-def test_half_a_transfer_is_no_file(batch, bucket: str, monkeypatch) -> None:
+def test_incomplete_transfer_makes_no_object(batch, bucket: str, monkeypatch) -> None:
     system().pipe(f"{bucket}/in/a.png", b"all of it")
 
     def half(path, local, **kwargs):
@@ -187,7 +187,7 @@ def test_half_a_transfer_is_no_file(batch, bucket: str, monkeypatch) -> None:
     assert batch.worked == []
 
 
-def test_a_bucket_that_is_not_there(batch, bucket: str) -> None:
+def test_missing_bucket(batch, bucket: str) -> None:
     with pytest.raises(ImageReadError, match=f"cannot read {bucket}-not"):
         Run(batch, f"{bucket}-not/in", f"{bucket}/out")
 
@@ -284,7 +284,7 @@ def test_results_in_an_archive(batch, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir() if "results" in path.name) == ["results.zip"]
 
 
-def test_an_entry_of_others_is_never_replaced(batch, tmp_path: Path) -> None:
+def test_existing_archive_entry_is_never_replaced(batch, tmp_path: Path) -> None:
     archive = tmp_path / "results.zip"
     with zipfile.ZipFile(archive, "w") as made:
         made.writestr("a_x4.png", b"mine")
@@ -300,7 +300,7 @@ def test_an_entry_of_others_is_never_replaced(batch, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("address", ["zip://results.zip", "zip://::s3://bucket/results.zip", "zip://::"])
-def test_an_archive_that_is_not_on_this_machine(address: str) -> None:
+def test_remote_archive_as_target_is_refused(address: str) -> None:
     with pytest.raises(UsageError, match=r"zip://::results\.zip"):
         ArchiveTarget(address, ThisMachine())
 
@@ -328,22 +328,22 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 @pytest.mark.parametrize("address", ["https://example.org/out", "http://example.org/out"])
-def test_what_can_only_be_read_is_no_target(address: str) -> None:
+def test_read_only_address_is_refused_as_target(address: str) -> None:
     with pytest.raises(UsageError, match="can only be read"):
         check_target(address)
 
 
-def test_what_is_missing_is_told_with_the_pip_command(monkeypatch) -> None:
+def test_missing_extra_error_has_the_pip_command(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'a2f\[remote\]'"):
         Remote().state("s3://bucket/a.png")
 
 
-def test_an_address_of_no_known_kind() -> None:
+def test_unknown_kind_of_address() -> None:
     with pytest.raises(UsageError, match="nonsense://a"):
         Remote().state("nonsense://a")
 
 
-def test_what_is_an_address() -> None:
+def test_addresses_and_paths_are_distinguished() -> None:
     assert is_address("s3://bucket/a.png")
     assert not is_address("folder/s3:/a.png")

@@ -45,7 +45,7 @@ def watched(batch, tmp_path: Path):
         yield Watched(batch, journal)
 
 
-def test_what_arrives_whole_is_done_once(watched) -> None:
+def test_complete_file_is_processed_once(watched) -> None:
     watched.batch.put("a.png", b"pixels" + END)
     assert watched.look(after=0) == []
     assert watched.look(after=1) == []
@@ -57,7 +57,7 @@ def test_what_arrives_whole_is_done_once(watched) -> None:
     assert watched.arrivals.waiting == 0
 
 
-def test_a_file_that_grows_is_left_until_it_stops(watched) -> None:
+def test_growing_file_waits_until_it_is_complete(watched) -> None:
     path = watched.batch.put("a.png", b"")
     for _ in range(9):
         assert watched.look(after=1.5) == []
@@ -69,7 +69,7 @@ def test_a_file_that_grows_is_left_until_it_stops(watched) -> None:
     assert (watched.batch.out / "a_x4.png").read_bytes() == 9 * b"pixels" + END + b"{}"
 
 
-def test_a_copy_that_pauses_is_taken_again_when_it_is_whole(watched) -> None:
+def test_paused_copy_is_processed_again_when_complete(watched) -> None:
     path = watched.batch.put("a.png", b"pix")
     watched.look(after=0)
     assert watched.look(after=2) == ["a.png"]
@@ -82,7 +82,7 @@ def test_a_copy_that_pauses_is_taken_again_when_it_is_whole(watched) -> None:
     assert watched.batch.item("a.png").state == "done"
 
 
-def test_a_file_that_is_renamed_into_place(watched) -> None:
+def test_file_renamed_into_the_folder(watched) -> None:
     hidden = watched.batch.put(".a.png.tmp", b"pixels" + END)
     watched.look(after=0)
     assert watched.look(after=9) == []
@@ -91,7 +91,7 @@ def test_a_file_that_is_renamed_into_place(watched) -> None:
     assert watched.look(after=2) == ["a.png"]
 
 
-def test_a_file_that_goes_before_it_settled(watched) -> None:
+def test_file_removed_before_it_is_complete(watched) -> None:
     path = watched.batch.put("a.png", b"pixels" + END)
     watched.look(after=0)
     path.unlink()
@@ -99,7 +99,7 @@ def test_a_file_that_goes_before_it_settled(watched) -> None:
     assert watched.arrivals.waiting == 0
 
 
-def test_results_beside_their_sources_do_not_arrive(watched) -> None:
+def test_results_beside_their_sources_are_not_sources(watched) -> None:
     watched.layout = Layout(mark="_x4")
     watched.batch.put("a.png", b"pixels" + END)
     watched.look(after=0)
@@ -109,7 +109,7 @@ def test_results_beside_their_sources_do_not_arrive(watched) -> None:
     assert watched.look(after=9) == []
 
 
-def test_a_changed_file_is_done_again(watched) -> None:
+def test_changed_file_is_processed_again(watched) -> None:
     watched.batch.put("a.png", b"pixels" + END)
     watched.look(after=0)
     assert watched.look(after=2) == ["a.png"]
@@ -119,7 +119,7 @@ def test_a_changed_file_is_done_again(watched) -> None:
     assert (watched.batch.out / "a_x4.png").read_bytes() == b"other pixels" + END + b"{}"
 
 
-def test_a_folder_that_is_away_for_a_while_is_no_file(watched) -> None:
+def test_temporarily_missing_folder(watched) -> None:
     watched.batch.put("a.png", b"pixels" + END)
     away = watched.batch.given.rename(watched.batch.root / "away")
     assert watched.look(after=0) == watched.look(after=9) == []
@@ -129,7 +129,7 @@ def test_a_folder_that_is_away_for_a_while_is_no_file(watched) -> None:
     assert watched.batch.states() == {"a.png": "done"}
 
 
-def test_what_a_disk_made_fail_is_taken_again_by_the_next_run(watched) -> None:
+def test_disk_failures_are_retried_by_the_next_run(watched) -> None:
     watched.batch.put("a.png", b"pixels" + END)
     watched.batch.fails = lambda work: WriteError("no such disk")
     watched.look(after=0)

@@ -36,18 +36,18 @@ def test_crossing_is_where_clean_weights_catch_up(monkeypatch, robust: int, expe
     assert jpeg.crossing(models, [], scale=2) == expected
 
 
-def test_without_robust_weights_their_rows_are_left_out(monkeypatch) -> None:
+def test_rows_of_missing_robust_weights_are_left_out(monkeypatch) -> None:
     clean = tuple(m for m in shipped_models() if m.kind == "clean")
     monkeypatch.setattr(jpeg, "shipped_models", lambda: clean)
     assert list(jpeg.models_of(2)) == ["bicubic", "sd"]
 
 
-def test_robust_weights_are_measured_where_they_are_shipped(robust_shipped: Path) -> None:
+def test_shipped_robust_weights_are_measured(robust_shipped: Path) -> None:
     assert list(jpeg.models_of(2)) == ["bicubic", "sd", "sd-robust"]
     assert list(jpeg.models_of(3)) == ["bicubic", "sd"]
 
 
-def test_table_tells_from_where_on_clean_weights_are_better() -> None:
+def test_table_has_the_quality_from_which_clean_weights_are_better() -> None:
     text = jpeg.text_of(scores("sd", 2, less=0), ["psnr_y"], {2: 83})
     assert "| sd x2 | 33.000 | 31.000 | 30.000 | 29.000 | 28.000 |" in text
     assert "a2f-jpeg/1" in text
@@ -55,7 +55,7 @@ def test_table_tells_from_where_on_clean_weights_are_better() -> None:
     assert max(len(line) for line in text.splitlines() if not line.startswith("|")) <= 120
 
 
-def test_figures_go_into_index_and_cards(index: Path) -> None:
+def test_figures_are_written_to_index_and_cards(index: Path) -> None:
     measured = [*scores("bicubic", 2, less=2), *scores("sd", 2, less=0), *scores("sd-robust", 2, less=-0.5)]
     jpeg.record(measured, {2: 83})
     clean, robust = find_shipped("sd", scale=2), find_shipped("sd-robust", scale=2)

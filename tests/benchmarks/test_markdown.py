@@ -5,7 +5,7 @@ from pathlib import Path
 from benchmarks.markdown import WIDTH, fill, table
 
 
-def test_prose_is_broken_and_tables_stay_whole(tmp_path: Path) -> None:
+def test_prose_is_wrapped_and_tables_are_not(tmp_path: Path) -> None:
     words = " ".join(f"word-{number}" for number in range(60))
     rows = table([["head"], [words]])
     page = tmp_path / "page.md"

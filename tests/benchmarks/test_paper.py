@@ -37,7 +37,7 @@ def test_the_paper_compares_28_systems() -> None:
     }
 
 
-def test_printed_tables_are_whole() -> None:
+def test_printed_tables_are_complete() -> None:
     assert [len(printed_table(n)) for n in (2, 3, 4, 5)] == [5, 4, 9, 8]
     assert [sum(row.scale == s for row in table_6()) for s in (2, 3, 4)] == [26, 21, 23]
     assert {row["model"] for row in printed_table(4)} == set(TIMED)
@@ -65,7 +65,7 @@ def test_the_page_is_up_to_date_with_what_was_measured(mark: str) -> None:
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_every_printed_row_stands_on_the_page(scale: int) -> None:
+def test_every_printed_row_is_on_the_page(scale: int) -> None:
     text = part(f"table6_x{scale}")
     for row in (r for r in table_6() if r.scale == scale):
         (line,) = [line for line in text.splitlines() if line.startswith(f"| {row.method} |")]
@@ -92,7 +92,7 @@ def test_authors_checkpoints_give_the_papers_figures() -> None:
             assert row.lpips == pytest.approx(float(lpips[row.method][row.data]), abs=0.0005)
 
 
-def test_figures_lie_beside_the_page() -> None:
+def test_figures_of_the_page_exist() -> None:
     for name in ("figure1", "figure1_set5_x4", "figure2", "figure3", "figure4"):
         assert (page.ROOT / "docs" / "images" / "paper" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
         assert f"images/paper/{name}.svg" in TEXT
@@ -127,7 +127,7 @@ def test_a_clear_difference_is_confirmed_and_a_small_one_not_resolved(tmp_path: 
     assert "2 are confirmed at this budget, 1 contradicted, 1 not resolved" in ablation._order(2, trained)
 
 
-def test_the_interval_is_students(tmp_path: Path) -> None:
+def test_interval_is_students_t(tmp_path: Path) -> None:
     for seed, gain in enumerate((0.1, 0.2, 0.3)):
         keep(tmp_path, "s-baseline", seed, [30.0])
         keep(tmp_path, "s-noca", seed, [30.0 + gain])
@@ -155,7 +155,7 @@ def test_runs_of_unequal_length_are_refused(tmp_path: Path) -> None:
         ablation.read_trained(2, tmp_path)
 
 
-def test_all_networks_of_a_table_train_alike() -> None:
+def test_all_networks_of_a_table_use_one_recipe() -> None:
     recipe = recipe_for(seed=2, steps=5000)
     assert (recipe.steps, recipe.minutes, recipe.seed) == (5000, 0, 2)
     assert {len(names) for names in NETWORKS.values()} == {5, 4}
@@ -186,13 +186,13 @@ def test_a_run_is_trained_measured_and_not_repeated(tmp_path: Path) -> None:
     assert again.stdout.strip().endswith("s-noca_x4_seed1.json is there")
 
 
-def test_our_rows_are_of_the_weights_that_are_shipped() -> None:
+def test_our_rows_belong_to_the_shipped_weights() -> None:
     """Where this fails, other weights were shipped since: `make paper` measures them."""
     shipped = {(m.scale, f"{m.file} {m.sha256[:8]}") for m in shipped_models() if m.kind == "clean"}
     assert {(row.scale, row.file) for row in measure.read_kept() if row.weights == measure.OURS} == shipped
 
 
-def test_sizes() -> None:
+def test_size_argument() -> None:
     assert read_size("256x196") == (256, 196)
     with pytest.raises(Exception, match="write it as"):
         read_size("256")

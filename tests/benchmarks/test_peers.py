@@ -11,7 +11,7 @@ from a2f.peers import PEERS
 
 @pytest.mark.integration
 @pytest.mark.parametrize("peer", PEERS_AT_X4, ids=lambda peer: peer.name)
-def test_outputs_are_four_times_as_large_and_the_same_each_time(peer) -> None:
+def test_outputs_are_four_times_as_large_and_deterministic(peer) -> None:
     network, x = peer.build(), torch.rand(2, 3, 17, 22)
     assert not network.training
     with torch.inference_mode():
@@ -20,7 +20,7 @@ def test_outputs_are_four_times_as_large_and_the_same_each_time(peer) -> None:
     assert sr.shape == (2, 3, 68, 88)
 
 
-def test_building_leaves_the_seed_alone() -> None:
+def test_building_does_not_change_the_seed() -> None:
     torch.manual_seed(1)
     expected = torch.rand(1)
     torch.manual_seed(1)
@@ -29,7 +29,7 @@ def test_building_leaves_the_seed_alone() -> None:
 
 
 @pytest.mark.integration
-def test_the_page_is_what_the_command_writes() -> None:
+def test_page_equals_the_output_of_the_command() -> None:
     text = PAGE.read_text(encoding="utf-8")
     kept = [Score(**score) for score in json.loads(KEPT.read_text(encoding="utf-8"))]
     assert {(s.network, s.scale) for s in kept} == {(n, s) for n, (_, scales) in CHECKPOINTS.items() for s in scales}

@@ -39,7 +39,7 @@ def photo(path: Path, side: int = 70) -> None:
 
 
 @pytest.mark.parametrize("command", ["prepare", "download"])
-def test_help_has_examples_and_is_light(command: str) -> None:
+def test_help_has_examples_and_loads_light_modules(command: str) -> None:
     text = run(command, "--help").output
     assert f"a2f data {command}" in text.partition("Example")[2]
     assert max(len(line) for line in text.splitlines()) <= 110
@@ -56,7 +56,7 @@ def test_help_has_examples_and_is_light(command: str) -> None:
 # prepare
 
 
-def test_prepare_tells_what_it_did_and_what_failed(tmp_path: Path, monkeypatch, capsys) -> None:
+def test_prepare_reports_results_and_failures(tmp_path: Path, monkeypatch, capsys) -> None:
     source, folder = tmp_path / "src", tmp_path / "dst"
     photo(source / "a.png")
     photo(source / "small.png", 20)
@@ -96,7 +96,7 @@ def test_prepare_exit_codes(tmp_path: Path, monkeypatch, capsys) -> None:
     assert fails(monkeypatch, capsys, "prepare", source, tmp_path / "e", "-j", 1, "-q") == (0, "")
 
 
-def test_prepare_interrupted_says_how_to_go_on(tmp_path: Path, monkeypatch, capsys) -> None:
+def test_interrupted_prepare_says_how_to_resume(tmp_path: Path, monkeypatch, capsys) -> None:
     photo(tmp_path / "src/a.png")
     module = importlib.import_module("a2f.data.prepare")
 
@@ -176,7 +176,7 @@ def test_download_failures(tmp_path: Path, mirror: str, monkeypatch, capsys) -> 
     assert "not lpips" in text
 
 
-def test_download_interrupted_says_how_to_go_on(tmp_path: Path, mirror: str, monkeypatch, capsys) -> None:
+def test_interrupted_download_says_how_to_resume(tmp_path: Path, mirror: str, monkeypatch, capsys) -> None:
     def stop(*arguments: object, **more: object) -> None:
         raise KeyboardInterrupt
 
@@ -188,7 +188,7 @@ def test_download_interrupted_says_how_to_go_on(tmp_path: Path, mirror: str, mon
     )
 
 
-def test_a_set_that_must_be_asked_for(tmp_path: Path) -> None:
+def test_set_that_needs_a_request_to_its_owner(tmp_path: Path) -> None:
     done = run("download", "set5", "manga109", "-o", tmp_path)
     assert done.exit_code == 2
     assert "manga109 cannot be downloaded by a2f: ask for it at http://www.manga109.org/en/" in done.output
@@ -205,7 +205,7 @@ def test_download_list() -> None:
     assert "(size unknown, MD5 known)" in text
 
 
-def test_progress_is_a_line_each_tenth(capsys) -> None:
+def test_progress_prints_one_line_per_tenth(capsys) -> None:
     from a2f.cli.data import Meter
 
     meter = Meter(quiet=False)

@@ -31,7 +31,7 @@ def run(tmp_path: Path, monkeypatch, capfd):
 
 
 @pytest.mark.integration
-def test_a_folder(run, tmp_path: Path) -> None:
+def test_folder(run, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for name, size in (("a.png", (30, 20)), ("b.jpg", (10, 40))):
         Image.new("RGB", size).save(tmp_path / "in" / name)
@@ -48,7 +48,7 @@ def test_a_folder(run, tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_exact_sizes_and_what_is_there(run, tmp_path: Path) -> None:
+def test_exact_sizes_and_existing_results(run, tmp_path: Path) -> None:
     for name in ("a.png", "a_w100.png"):
         Image.new("RGB", (30, 20)).save(tmp_path / name)
     code, out, _ = run("upscale", "a.png", "--width", 100, "--dry-run", "--overwrite")
@@ -65,7 +65,7 @@ def test_exact_sizes_and_what_is_there(run, tmp_path: Path) -> None:
         (["--width", 999, "-o", "b.png"], 2, "at most 16 times is possible"),
     ],
 )
-def test_it_ends_as_the_work_itself_does(run, tmp_path: Path, options: list, ends: int, told: str) -> None:
+def test_exit_code_equals_that_of_the_run(run, tmp_path: Path, options: list, ends: int, told: str) -> None:
     for name in ("a.png", "a_x2.png"):
         Image.new("RGB", (30, 20)).save(tmp_path / name)
     code, out, _ = run("upscale", "a.png", *options, "--dry-run")
@@ -100,25 +100,25 @@ def test_json_and_the_models(run, tmp_path: Path) -> None:
     [(0.4, "less than a second"), (1.2, "about 1 second"), (42.3, "about 42 seconds"), (600, "about 10 minutes"),
      (9000, "about 2.5 hours")],
 )  # fmt: skip
-def test_times_in_a_unit_that_suits(seconds: float, text: str) -> None:
+def test_times_have_a_suitable_unit(seconds: float, text: str) -> None:
     assert time_text(seconds) == text
 
 
-def test_standard_input_is_no_file(run) -> None:
+def test_standard_input_is_refused(run) -> None:
     code, _, err = run("upscale", "-", "-o", "a.png", "--dry-run")
     assert code == 2
     assert "--dry-run needs files" in err
 
 
 @pytest.mark.parametrize("format", list(FORMATS))
-def test_sizes_by_the_header_alone(format: str, tmp_path: Path) -> None:
+def test_sizes_are_read_from_the_header(format: str, tmp_path: Path) -> None:
     path = tmp_path / "image"
     path.write_bytes(encode_image(Picture(pixels=np.zeros((20, 30, 3), np.uint8)), format=format))
     assert size_of_file(path) == (30, 20)
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_sizes_are_upright(format: str, tmp_path: Path) -> None:
+def test_sizes_respect_the_orientation(format: str, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (30, 20)).save(tmp_path / "image", format, exif=exif.tobytes())
@@ -132,7 +132,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.integration
-def test_with_a_journal_it_tells_what_is_left_and_why(run, tmp_path: Path) -> None:
+def test_journal_reports_remaining_items_and_reasons(run, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for number, name in enumerate(("a.png", "b.png", "c.png", "d.png")):
         Image.new("RGB", (8 + number, 6)).save(tmp_path / "in" / name)
@@ -167,7 +167,7 @@ def test_with_a_journal_it_tells_what_is_left_and_why(run, tmp_path: Path) -> No
 
 
 @pytest.mark.integration
-def test_with_a_journal_it_looks_at_files_of_this_machine(run, tmp_path: Path) -> None:
+def test_dry_run_needs_local_files_and_no_watch(run, tmp_path: Path) -> None:
     Image.new("RGB", (8, 6)).save(tmp_path / "a.png")
     code, _, err = run("upscale", ".", "-o", "out", "--watch", "--dry-run")
     assert code == 2

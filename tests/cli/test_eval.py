@@ -49,7 +49,7 @@ def means(*words: object) -> dict[tuple[str, str], dict]:
 
 
 @pytest.mark.integration
-def test_finished_enlargements_are_measured_like_the_model_that_made_them(here: Path) -> None:
+def test_finished_enlargements_score_like_their_model(here: Path) -> None:
     made = means("bicubic", "sd", "-s", "4", "--data", "Set5", "Set14", "--save", "out")
     read = means("out/sd", "--data", "Set5", "Set14")  # its names tell the scale
     for name in ("Set5", "Set14"):
@@ -61,7 +61,7 @@ def test_finished_enlargements_are_measured_like_the_model_that_made_them(here: 
     assert means("flat", "-s", "4", "--data", "Set14")["flat", "Set14"] == read["sd", "Set14"]
 
 
-def test_kept_enlargements_are_replaced_on_request_alone(here: Path) -> None:
+def test_saved_enlargements_are_replaced_only_on_request(here: Path) -> None:
     words = ["bicubic", "-s", "2", "--data", "Set5", "--save", "out"]
     assert run(*words).exit_code == 0
     kept = here / "out" / "bicubic" / "Set5" / "babyx2.png"
@@ -75,7 +75,7 @@ def test_kept_enlargements_are_replaced_on_request_alone(here: Path) -> None:
     assert run("bicubic", "-s", "2", "--data", "Set14", "--save", "out").exit_code == 0  # nothing of it is there
 
 
-def test_folders_that_are_none_are_wrong_requests(here: Path) -> None:
+def test_missing_folders_are_usage_errors(here: Path) -> None:
     for words in (["--data", "nothere"], ["--data", "Set5", "--lr-data", "nothere"]):
         missing = run("bicubic", *words)
         assert isinstance(missing.exception, ImageReadError)
@@ -87,7 +87,7 @@ def test_folders_that_are_none_are_wrong_requests(here: Path) -> None:
         (here / "nothere").unlink()
 
 
-def test_enlargements_that_do_not_pair_or_fit_are_refused(here: Path) -> None:
+def test_enlargements_with_wrong_names_or_sizes_are_refused(here: Path) -> None:
     made = here / "made"
     made.mkdir()
     large = imresize(np.asarray(Image.open("Set5/HR/baby.png"))[:64], scale=1.0)
@@ -110,14 +110,14 @@ def test_enlargements_that_do_not_pair_or_fit_are_refused(here: Path) -> None:
     assert "are finished" in run("made", "-s", "4", "--data", "Set5", "--jpeg", "75").output
 
 
-def test_a_picture_equal_to_its_original_is_valid_json(here: Path) -> None:
+def test_infinite_psnr_gives_valid_json(here: Path) -> None:
     told = scores("same=Set5/HR", "-s", "2", "--data", "Set5")
     assert told[0]["mean"]["psnr_y"] is None
     assert told[0]["mean"]["ssim_y"] == 1
 
 
 @pytest.mark.integration
-def test_files_tell_their_scale(here: Path) -> None:
+def test_scale_is_read_from_file_names(here: Path) -> None:
     weights = read_weights(find_shipped("sd", scale=2).path)
     shutil.copy(find_shipped("sd", scale=3).path, "three.safetensors")
     (here / "two.onnx").write_bytes(export_onnx(weights))
@@ -160,7 +160,7 @@ def test_own_lr_images(here: Path) -> None:
 
 
 @pytest.mark.integration
-def test_names_of_ones_own_in_tables(here: Path) -> None:
+def test_own_names_in_tables(here: Path) -> None:
     run("sd", "-s", "2", "--data", "Set5", "--save", "out")
     text = run("carn-m=out/sd", "my net=sd", "-s", "2", "--data", "Set5", "--published").stdout
     assert "Set5 here has 2 pictures, the set of the paper has 5: not comparable." in text
@@ -173,7 +173,7 @@ def test_names_of_ones_own_in_tables(here: Path) -> None:
 
 
 @pytest.mark.integration
-def test_the_papers_row_of_a_weights_file_once_and_no_row_of_dashes(here: Path) -> None:
+def test_paper_row_appears_once_and_only_with_figures(here: Path) -> None:
     shutil.copy(find_shipped("sd", scale=4).path, "aaf_sd_x4.safetensors")
     text = run("sd", "aaf_sd_x4.safetensors", "--data", "Set5", "Set14", "--published").stdout
     assert [line.split(" | ")[0] for line in text.splitlines()[2:5]] == [

@@ -61,7 +61,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     return call
 
 
-def test_the_table_of_the_documentation() -> None:
+def test_documented_table_matches_the_code() -> None:
     text = (DOCS / "architecture.md").read_text()
     told = {int(code): meaning for code, meaning in re.findall(r"^\| (\d+) \| ([^|]+) \|$", text, re.MULTILINE)}
     assert told == EXIT_CODES
@@ -78,7 +78,7 @@ def commands(group: click.Command, *, path: str = "") -> Iterator[tuple[str, cli
             yield from commands(below, path=f"{path} {name}".strip())
 
 
-def test_every_help_has_the_table() -> None:
+def test_every_help_lists_the_exit_codes() -> None:
     told = dict(commands(cli))
     assert set(COMMANDS) < set(told)
     for name, command in told.items():
@@ -90,7 +90,7 @@ def test_an_unknown_option_is_2(name: str, run) -> None:
     assert run(*name.split(), "--none")[0] == 2
 
 
-def test_an_unknown_command_is_2_and_similar_names_are_told(run) -> None:
+def test_unknown_command_is_2_and_suggests_similar_names(run) -> None:
     code, said = run("upscael")
     assert (code, "did you mean 'upscale'?" in said) == (2, True)
 

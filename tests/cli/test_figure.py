@@ -35,7 +35,7 @@ def test_network_and_factors(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_an_existing_figure_is_replaced_on_request_alone(tmp_path: Path) -> None:
+def test_existing_figure_is_replaced_only_on_request(tmp_path: Path) -> None:
     path = tmp_path / "mine.svg"
     path.write_bytes(b"mine")
     for words in (("cost",), ("network",), ("factors",), ("crops", "sd", "--data", tmp_path, "--picture", "a")):
@@ -47,7 +47,7 @@ def test_an_existing_figure_is_replaced_on_request_alone(tmp_path: Path) -> None
 
 
 @pytest.mark.integration
-def test_factors_without_a_name_are_those_of_all_clean_models(tmp_path: Path) -> None:
+def test_factors_default_to_all_clean_models(tmp_path: Path) -> None:
     assert run("factors", "-o", tmp_path / "all.svg").exit_code == 0
     text = (tmp_path / "all.svg").read_text(encoding="utf-8")
     assert all(f"<!-- A²F-SD ×{scale}, ours -->" in text for scale in (2, 3, 4))
@@ -99,12 +99,12 @@ def test_crops_take_all_models_of_eval(tmp_path: Path) -> None:
         (["cost", "--measured", "sd=dB", "-o", "x.svg"], "write it as sd=31.72"),
     ],
 )
-def test_misspelt_options_say_how_to_write_them(words: list[str], said: str) -> None:
+def test_misspelt_options_get_a_suggestion(words: list[str], said: str) -> None:
     done = run(*words)
     assert done.exit_code == 2
     assert said in done.output
 
 
-def test_unknown_models_are_named(tmp_path: Path) -> None:
+def test_error_names_unknown_models(tmp_path: Path) -> None:
     assert "unknown model 'xl'" in str(run("factors", "xl", "-o", tmp_path / "x.svg").exception)
     assert "unknown model 'xl'" in str(run("network", "xl", "-o", tmp_path / "x.svg").exception)

@@ -35,24 +35,24 @@ def kept(metadata: Metadata, format: str, dtype: type = np.uint8) -> Metadata:
     return read_image(encode_image(picture, format=format, force=True)).metadata
 
 
-def test_the_page_holds_the_table() -> None:
+def test_page_contains_the_table() -> None:
     table = CliRunner().invoke(formats, ["--markdown"]).output
     assert f"<!-- a2f formats --markdown -->\n{table}<!-- end -->" in PAGE.read_text(encoding="utf-8")
 
 
-def test_the_table_on_a_terminal() -> None:
+def test_table_on_a_terminal() -> None:
     lines = CliRunner().invoke(formats).output.splitlines()
     assert [line.split()[0] for line in lines] == ["format", *FORMATS]
     assert max(map(len, lines)) <= 140
 
 
-def test_the_help_keeps_its_lines() -> None:
+def test_help_keeps_its_line_breaks() -> None:
     said = CliRunner().invoke(formats, ["--help"]).output
     assert "\\b" not in said
     assert re.search(r"^ +alpha +on/off: a pixel is fully transparent or not$", said, re.MULTILINE)
 
 
-def test_light_that_is_clipped_by_force_is_told() -> None:
+def test_clipped_highlights_are_reported() -> None:
     bright = Picture(pixels=gradient(3, np.float32), light=Light(low=-0.5, high=9))
     assert left_out_note(bright, "jpeg") == ["jpeg holds values from 0 to 1: those here, from -0.5 to 9, are clipped"]
     assert left_out_note(bright, "tiff") == left_out_note(bright, "exr") == []
@@ -64,7 +64,7 @@ def test_light_that_is_clipped_by_force_is_told() -> None:
 
 
 @pytest.mark.parametrize("format", list(FORMATS))
-def test_alpha_is_as_the_table_says(format: str) -> None:
+def test_alpha_matches_the_table(format: str) -> None:
     picture = Picture(pixels=gradient(4))
     if FORMATS[format].alpha and FORMATS[format].soft:
         assert read_image(encode_image(picture, format=format)).has_alpha
@@ -74,7 +74,7 @@ def test_alpha_is_as_the_table_says(format: str) -> None:
 
 
 @pytest.mark.parametrize("format", list(FORMATS))
-def test_bits_are_as_the_table_says(format: str) -> None:
+def test_bit_depths_match_the_table(format: str) -> None:
     deep = Picture(pixels=gradient(3, np.uint16))
     if not FORMATS[format].deep:
         with pytest.raises(LossyFormatError, match="16 bits"):
@@ -87,7 +87,7 @@ def test_bits_are_as_the_table_says(format: str) -> None:
 
 
 @pytest.mark.parametrize("format", list(FORMATS))
-def test_floats_are_as_the_table_says(format: str) -> None:
+def test_floats_match_the_table(format: str) -> None:
     picture = Picture(pixels=gradient(3, np.float32), light=Light(low=0, high=9))
     if not FORMATS[format].floats:
         with pytest.raises(LossyFormatError, match="floating-point values"):
@@ -100,7 +100,7 @@ def test_floats_are_as_the_table_says(format: str) -> None:
 
 @pytest.mark.parametrize("kind", ["exif", "xmp", "iptc"])
 @pytest.mark.parametrize("format", list(FORMATS))
-def test_metadata_are_as_the_table_says(format: str, kind: str) -> None:
+def test_metadata_match_the_table(format: str, kind: str) -> None:
     metadata = Metadata(**{kind: BLOCKS[kind]})
     has = bool(getattr(kept(metadata, format), kind))
     assert has == (kind in FORMATS[format].metadata)
@@ -110,7 +110,7 @@ def test_metadata_are_as_the_table_says(format: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("format", list(FORMATS))
-def test_what_else_is_kept_is_as_the_table_says(format: str) -> None:
+def test_other_kept_data_match_the_table(format: str) -> None:
     text = chunk_bytes(b"tEXt", b"parameters\0a cat")
     name = Field(tag=269, kind=2, count=4, value=b"abc\0")
     given = Metadata(aspect=(2.0, 1.0), comments=(b"a comment",), texts=(text,), tags=(name,))
@@ -124,7 +124,7 @@ def test_what_else_is_kept_is_as_the_table_says(format: str) -> None:
 
 
 @pytest.mark.parametrize("format", list(FORMATS))
-def test_resolution_is_as_the_table_says(format: str) -> None:
+def test_resolution_matches_the_table(format: str) -> None:
     metadata = Metadata(dpi=(300.0, 300.0))
     dpi = kept(metadata, format).dpi
     assert dpi == (pytest.approx((300, 300), abs=0.1) if FORMATS[format].dpi else None)
@@ -133,7 +133,7 @@ def test_resolution_is_as_the_table_says(format: str) -> None:
 
 
 @pytest.mark.parametrize("format", list(FORMATS))
-def test_colours_are_as_the_table_says(format: str) -> None:
+def test_colours_match_the_table(format: str) -> None:
     holds = FORMATS[format]
     assert (kept(Metadata(icc=P3), format).icc == P3) == holds.icc
     if holds.icc and holds.deep:
@@ -150,7 +150,7 @@ OTHER_VALUES = ("gif", "exr")  # a palette; linear light
     "format",
     [name for name, entry in FORMATS.items() if (entry.lossless or not entry.quality) and name not in OTHER_VALUES],
 )
-def test_nothing_is_lost_where_the_table_says_so(format: str) -> None:
+def test_lossless_formats_of_the_table_lose_nothing(format: str) -> None:
     given = gradient(3)
     best = 100 if FORMATS[format].lossless else None
     assert np.array_equal(read_image(encode_image(Picture(pixels=given), format=format, quality=best)).pixels, given)

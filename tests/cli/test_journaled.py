@@ -55,7 +55,7 @@ def folder(tmp_path: Path) -> Path:
 UPSCALE = ("upscale", "in", "-r", "-o", "out", "-s", 2)
 
 
-def test_resume_does_what_is_missing(run, folder: Path, tmp_path: Path) -> None:
+def test_resume_makes_missing_results(run, folder: Path, tmp_path: Path) -> None:
     code, _, said = run(*UPSCALE, "--resume")
     assert code == 1
     assert "3 done, 1 failed:" in said
@@ -83,7 +83,7 @@ def test_resume_does_what_is_missing(run, folder: Path, tmp_path: Path) -> None:
     }
 
 
-def test_other_options_do_all_again_and_where_it_runs_does_not(run, folder: Path) -> None:
+def test_changed_options_repeat_all_work_but_engine_options_do_not(run, folder: Path) -> None:
     (folder / "bad.png").unlink()
     run(*UPSCALE, "--resume")
     assert "0 to do" in run(*UPSCALE, "--resume", "-j", 1, "--threads", 1, "--max-memory", "2GB")[2]
@@ -186,7 +186,7 @@ def test_reports(run, folder: Path, tmp_path: Path) -> None:
         (["--journal", "j.sqlite", "-o", "https://x.org/"], "can only be read"),
     ],
 )
-def test_requests_that_contradict_themselves(run, folder: Path, options: list[str], said: str) -> None:
+def test_contradictory_options(run, folder: Path, options: list[str], said: str) -> None:
     code, _, told = run("upscale", "in", *options)
     assert code == 2
     assert said in told
@@ -203,7 +203,7 @@ def test_requests_that_contradict_themselves(run, folder: Path, options: list[st
         (["s3://bucket/x.png"], "s3://bucket/x.png"),
     ],
 )
-def test_a_file_as_the_output_is_refused_in_the_words_of_the_command(
+def test_output_that_is_a_file_is_refused_with_option_names(
     run, folder: Path, words: list[str], needed_by: str
 ) -> None:
     code, _, said = run("upscale", "-o", "o.png", *words)
@@ -211,7 +211,7 @@ def test_a_file_as_the_output_is_refused_in_the_words_of_the_command(
     assert said == f"error: -o o.png is a file, but {needed_by} needs a folder: give a folder with -o\n"
 
 
-def test_files_of_a2f_are_not_counted_as_skipped(run, folder: Path) -> None:
+def test_own_files_are_not_counted_as_skipped(run, folder: Path) -> None:
     (folder / "bad.png").unlink()
     (folder / "clip.mkv.a2f-parts").mkdir()
     for words in (("--resume",), ("--skip-existing",), ("--journal", "in/mine.db", "--resume")):
@@ -233,14 +233,14 @@ def test_files_of_a2f_are_not_counted_as_skipped(run, folder: Path) -> None:
         ("in", "in/deep/../a.png", "-o", "out", "--resume", "--ray", "127.0.0.1:1"),
     ],
 )
-def test_a_batch_that_cannot_begin_leaves_no_journal(run, folder: Path, words: tuple[str, ...], tmp_path: Path) -> None:
+def test_batch_that_cannot_start_leaves_no_journal(run, folder: Path, words: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     before = sorted(tmp_path.rglob("*"))
     assert run("upscale", *words)[0] >= 2
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_files_that_failed_earlier_are_told_at_the_end(run, folder: Path) -> None:
+def test_earlier_failures_are_reported_at_the_end(run, folder: Path) -> None:
     run(*UPSCALE, "--resume")
     photo(folder / "new.png")
     code, _, said = run(*UPSCALE, "--resume")
@@ -299,7 +299,7 @@ def _done(path: Path) -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other file systems hold names of Unicode text alone")
-def test_a_report_of_names_that_are_no_text_or_hold_brackets(run, tmp_path: Path) -> None:
+def test_report_with_undecodable_names_and_brackets(run, tmp_path: Path) -> None:
     photo(tmp_path / "in" / "photo[1].png")
     photo(tmp_path / "in" / "b.png").rename(os.fsdecode(os.fsencode(tmp_path / "in") + b"/\xff.png"))
     assert run(*UPSCALE, "--resume")[0] == 0

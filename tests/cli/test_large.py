@@ -41,7 +41,7 @@ def test_tiles_are_invisible_with_16_bits_and_alpha(photo: Path, tmp_path: Path)
     assert (np.abs(results[1].astype(int) - results[0]) <= 2).all()  # of 65535: float rounding
 
 
-def test_too_little_memory_fails_with_the_least_and_writes_nothing(photo: Path, tmp_path: Path) -> None:
+def test_too_little_memory_fails_with_the_minimum_and_writes_nothing(photo: Path, tmp_path: Path) -> None:
     asked = ["upscale", str(photo), "-o", str(tmp_path / "x.png"), "--max-memory", "20MB"]
     done = run.invoke(cli, asked, standalone_mode=False)
     assert done.return_value == 3
@@ -65,7 +65,7 @@ def test_too_little_memory_fails_with_the_least_and_writes_nothing(photo: Path, 
         (["--dtype", "fast", "--gates", "exact"], "has no exact gates"),
     ],
 )
-def test_senseless_requests(photo: Path, options: list[str], message: str) -> None:
+def test_invalid_requests(photo: Path, options: list[str], message: str) -> None:
     done = run.invoke(cli, ["upscale", str(photo), *options])
     assert done.exit_code != 0
     assert message in done.output + str(done.exception)
@@ -105,7 +105,7 @@ def test_calibrate(tmp_path: Path, pytestconfig) -> None:
 
 
 @pytest.mark.integration
-def test_a_loss_that_is_not_measured_anew_is_not_kept(pytestconfig, tmp_path: Path) -> None:
+def test_outdated_loss_is_removed(pytestconfig, tmp_path: Path) -> None:
     for photo in sorted((pytestconfig.rootpath / "examples" / "photos" / "training").iterdir())[:3]:
         shutil.copy(photo, tmp_path)
     weights, told = read_weights(find_shipped("sd", scale=4).path), []
@@ -150,7 +150,7 @@ MORE_PEAKS = [
         for case in cases
     ],
 )
-def test_the_least_that_works_works_and_bounds_the_process(
+def test_reported_minimum_memory_works_and_limits_the_process(
     source: str, target: str, options: list[str], tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(0)

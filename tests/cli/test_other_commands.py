@@ -94,7 +94,7 @@ def test_export(here: Path, monkeypatch, capsys) -> None:
     assert not Path("b.onnx").exists()
 
 
-def test_export_of_fixed_sides(here: Path) -> None:
+def test_export_with_a_fixed_size(here: Path) -> None:
     done = run("export", "sd", "-s", 2, "--size", "20x14", "-o", "fixed.onnx")
     assert done.exit_code == 0, done.output
     assert "sd x2 for 20x14" in done.stderr
@@ -105,7 +105,7 @@ def test_export_of_fixed_sides(here: Path) -> None:
     np.testing.assert_allclose(sr[0].transpose(1, 2, 0), a2f.load("sd", scale=2).engine(lr), atol=1e-5)
 
 
-def test_a_file_of_fixed_sides_that_differs_is_not_written(here: Path, monkeypatch) -> None:
+def test_differing_file_of_fixed_size_is_not_written(here: Path, monkeypatch) -> None:
     off = Difference(height=7, width=9, largest=1.0, allowed=1e-6)
     monkeypatch.setattr("a2f.export.check.check_fixed", lambda fixed, free, lr_size: off)
     result = run("export", "sd", "-s", 2, "--size", "9x7", "-o", "a.onnx")
@@ -177,7 +177,7 @@ def test_unexpected_errors_are_one_line(monkeypatch, capsys) -> None:
 
 
 @pytest.mark.parametrize("largest", [1.0, float("nan")])
-def test_a_graph_that_differs_from_the_reference_is_not_written(largest: float, here: Path, monkeypatch) -> None:
+def test_graph_that_differs_from_the_reference_is_not_written(largest: float, here: Path, monkeypatch) -> None:
     fine = Difference(height=1, width=1, largest=0.0, allowed=1e-6)
     off = Difference(height=7, width=9, largest=largest, allowed=1e-6)
     monkeypatch.setattr("a2f.export.check.check_onnx", lambda blob, weights: [fine, off, fine])
@@ -208,7 +208,7 @@ def test_the_shell_completes_choices(words: list[str], begun: str, offered: set[
     assert {item.value for item in found} == offered
 
 
-def test_choices_are_those_of_the_engines() -> None:
+def test_choices_match_the_engines() -> None:
     assert parameters.ENGINES == engines.ENGINES
     assert set(parameters.DTYPES) == {dtype for dtypes in engines.DTYPES.values() for dtype in dtypes}
     assert parameters.FAST == engines.FAST

@@ -62,7 +62,7 @@ def test_profile_of_a_peer() -> None:
     assert "carn-m x4" in run("profile", "carn-m", "-s", "4").output
 
 
-def test_profile_counts_a_network_of_ones_own(own: str) -> None:
+def test_profile_counts_an_own_network(own: str) -> None:
     (row,) = json.loads(run("profile", "--network", own, "-s", "2", "--json").output)
     assert row["parameters"] == 27 * 12 + 12
     assert row["multi_adds_g"] == round(640 * 360 * 27 * 12 / 1e9, 2)
@@ -70,7 +70,7 @@ def test_profile_counts_a_network_of_ones_own(own: str) -> None:
 
 
 @pytest.mark.integration
-def test_profile_measures_a_network_of_ones_own(own: str) -> None:
+def test_profile_measures_an_own_network(own: str) -> None:
     words = ["--latency", "--memory", "--rounds", "1", "--threads", "1", "--json"]
     (row,) = json.loads(run("profile", "--network", own, "-s", "4", *words).output)
     assert row["fastest_s"] <= row["median_s"] <= row["slowest_s"]
@@ -79,7 +79,7 @@ def test_profile_measures_a_network_of_ones_own(own: str) -> None:
     assert row["peak_memory_mb"] > 4 * 48 * 320 * 180 / 1e6  # what comes out is there at least
 
 
-def test_unknown_networks_are_told_with_all_there_are() -> None:
+def test_unknown_network_error_lists_all_networks() -> None:
     error = run("profile", "carn-x").exception
     assert isinstance(error, A2FError)
     assert all(name in str(error) for name in ("sd", "l-noca", "carn-m", "imdn"))
@@ -94,7 +94,7 @@ def test_eval_measures_a_weights_file(engine: str, weights: Path, data: Path) ->
     assert all(np.isfinite(score["mean"]["psnr_y"]) for score in scores)
 
 
-def test_eval_takes_a_network_of_ones_own(own: str, data: Path, tmp_path: Path) -> None:
+def test_eval_measures_an_own_network(own: str, data: Path, tmp_path: Path) -> None:
     path = tmp_path / "own.safetensors"
     path.write_bytes(write_network(open_network(own, scale=2)))
     words = ["eval", path, "-s", "2", "--data", data, "--json"]

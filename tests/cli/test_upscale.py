@@ -93,7 +93,7 @@ def test_output_file_folder_format_and_suffix(here: Path, run) -> None:
     assert read_image(here / "a-large.tif").format == "tiff"
 
 
-def test_folders_keep_their_structure_and_same_names_live_apart(here: Path, run) -> None:
+def test_folders_keep_their_structure_and_equal_names_do_not_clash(here: Path, run) -> None:
     for name in ("in/a.png", "in/x/a.png", "in/x/y/a.jpg", "in/notes.txt"):
         photo(here / name) if not name.endswith("txt") else (here / name).write_text("no image")
     assert run("upscale", "in", "-s", 2, "-o", "flat").code == 0
@@ -103,7 +103,7 @@ def test_folders_keep_their_structure_and_same_names_live_apart(here: Path, run)
     assert found == ["a_x2.png", "x/a_x2.png", "x/y/a_x2.jpg"]
 
 
-def test_a_folder_tells_what_it_passes_over(here: Path, run) -> None:
+def test_skipped_files_of_a_folder_are_reported(here: Path, run) -> None:
     photo(here / "in/a.png")
     photo(here / "other/b.png")
     for name in ("raw.CR2", "x.psd", "y.psd", "scan", ".DS_Store", "notes.txt"):
@@ -122,7 +122,7 @@ def test_a_folder_tells_what_it_passes_over(here: Path, run) -> None:
     assert "(-r looks" not in done.err
 
 
-def test_second_run_over_a_folder_leaves_its_own_outputs_out(here: Path, run) -> None:
+def test_second_run_skips_its_own_outputs(here: Path, run) -> None:
     photo(here / "in/a.png")
     assert run("upscale", "in", "-s", 2).code == 0
     done = run("upscale", "in", "-s", 2, "--skip-existing")
@@ -157,7 +157,7 @@ def test_exact_sizes(here: Path, run, options: list, size: tuple[int, int], name
     assert ("only resized" in done.err) == (size[0] < 9)
 
 
-def test_nothing_is_overwritten_unasked(here: Path, run) -> None:
+def test_existing_files_are_not_overwritten_by_default(here: Path, run) -> None:
     photo(here / "a.png")
     (here / "a_x2.png").write_bytes(b"mine")
     done = run("upscale", "a.png", "-s", 2)
@@ -185,7 +185,7 @@ def test_the_input_is_never_overwritten(here: Path, run, link: str) -> None:
     assert path.read_bytes() == before
 
 
-def test_two_inputs_for_one_output_are_refused_before_anything_runs(here: Path, run) -> None:
+def test_two_inputs_with_one_output_are_refused_before_the_work(here: Path, run) -> None:
     photo(here / "x/a.png")
     photo(here / "y/a.png")
     done = run("upscale", "x/a.png", "y/a.png", "-o", "out")
@@ -246,7 +246,7 @@ def test_metadata_depth_and_alpha_survive(here: Path, run) -> None:
     assert run("upscale", "a.png", "-s", 2, "-f", "jpg", "--force").code == 0
 
 
-def test_metadata_too_long_for_the_format_is_said_before_the_work(here: Path, run, monkeypatch) -> None:
+def test_too_long_metadata_is_refused_before_the_work(here: Path, run, monkeypatch) -> None:
     from a2f import pipeline
     from a2f.imageio import Metadata, Picture, write_image
 
@@ -325,7 +325,7 @@ def test_bad_inputs(here: Path, run, make, message: str) -> None:
     assert not list(here.glob("bad_x4*"))
 
 
-def test_truncated_may_be_taken(here: Path, run) -> None:
+def test_truncated_files_are_read_on_request(here: Path, run) -> None:
     whole = photo(here / "whole.png", (90, 90)).read_bytes()
     (here / "cut.png").write_bytes(whole[: len(whole) // 2])
     assert run("upscale", "cut.png", "-s", 2, "--allow-truncated").code == 0
@@ -424,7 +424,7 @@ main()
 
 
 @pytest.mark.integration
-def test_ctrl_c_leaves_nothing_half(here: Path) -> None:
+def test_ctrl_c_leaves_no_incomplete_file(here: Path) -> None:
     for i in range(6):
         photo(here / f"in/{i}.png", (500, 400))
     command = [sys.executable, "-c", CTRL_C, "upscale", "in", "-o", "out", "-j", "2"]
@@ -468,7 +468,7 @@ def test_progress_bar_on_a_terminal(here: Path) -> None:
 
 
 @pytest.mark.integration
-def test_closed_pipe_is_no_traceback(here: Path) -> None:
+def test_closed_pipe_prints_no_traceback(here: Path) -> None:
     photo(here / "a.png")
     line = f"'{sys.executable}' -m a2f upscale a.png none.png -s 2 --json -q | true"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
@@ -476,7 +476,7 @@ def test_closed_pipe_is_no_traceback(here: Path) -> None:
     assert "Exception" not in done.stderr
 
 
-def test_a_later_run_at_another_scale_leaves_results_out(here: Path, run) -> None:
+def test_run_at_another_scale_skips_earlier_results(here: Path, run) -> None:
     photo(here / "in/a.png")
     assert run("upscale", "in", "-s", 2).code == 0
     assert run("upscale", "in", "--width", 12).code == 0
@@ -485,7 +485,7 @@ def test_a_later_run_at_another_scale_leaves_results_out(here: Path, run) -> Non
     assert sorted(p.name for p in (here / "in").iterdir()) == ["a.png", "a_w12.png", "a_x2.png", "a_x3.png"]
 
 
-def test_a_scale_that_the_weights_have_not(here: Path, run) -> None:
+def test_scale_that_differs_from_the_weights(here: Path, run) -> None:
     shutil.copy(find_shipped("sd", scale=4).path, here / "mine.safetensors")
     photo(here / "a.png")
     done = run("upscale", "a.png", "-m", "mine.safetensors", "-s", 2)
@@ -496,7 +496,7 @@ def test_a_scale_that_the_weights_have_not(here: Path, run) -> None:
     assert (here / "a_x4.png").exists()
 
 
-def test_metadata_that_a_format_cannot_hold_is_told(here: Path, run) -> None:
+def test_dropped_metadata_is_reported(here: Path, run) -> None:
     exif = Image.Exif()
     exif[0x010E] = "a title"
     Image.new("RGB", (9, 7)).save(here / "a.jpg", exif=exif)
@@ -505,7 +505,7 @@ def test_metadata_that_a_format_cannot_hold_is_told(here: Path, run) -> None:
     assert "EXIF" not in run("upscale", "a.jpg", "-f", "png").err
 
 
-def test_damaged_files_are_told_when_taken(here: Path, run) -> None:
+def test_damaged_files_are_reported_when_read(here: Path, run) -> None:
     Image.effect_noise((64, 64), 80).save(here / "whole.png")
     (here / "cut.png").write_bytes((here / "whole.png").read_bytes()[:2000])
     done = run("upscale", "cut.png", "whole.png", "--allow-truncated", "-s", 2)
@@ -517,7 +517,7 @@ def test_damaged_files_are_told_when_taken(here: Path, run) -> None:
 @pytest.mark.parametrize(
     "options", [["--dtype", "float16"], ["--compile"], ["--engine", "torch", "--device", "cuda:9"]]
 )
-def test_what_is_not_to_be_had_is_a_wrong_request(options: list[str], here: Path, run) -> None:
+def test_unavailable_options_are_usage_errors(options: list[str], here: Path, run) -> None:
     photo(here / "a.png")
     done = run("upscale", "a.png", *options)
     assert done.code == 2
@@ -544,7 +544,7 @@ def test_ensemble(runs: int, here: Path, run) -> None:
 
 
 @pytest.mark.parametrize("options", [["--ensemble", 3], ["--ensemble", 0, "--width", 20]])
-def test_ensembles_that_there_are_not(options: list[object], here: Path, run) -> None:
+def test_invalid_ensembles(options: list[object], here: Path, run) -> None:
     photo(here / "a.png")
     done = run("upscale", "a.png", *options)
     assert (done.code, done.err.count("\n")) == (2, 1)
@@ -552,12 +552,12 @@ def test_ensembles_that_there_are_not(options: list[object], here: Path, run) ->
     assert [p.name for p in here.iterdir()] == ["a.png"]
 
 
-def test_quality_of_a_lossless_format_is_told(here: Path, run) -> None:
+def test_quality_for_a_lossless_format_is_reported(here: Path, run) -> None:
     photo(here / "a.png")
     assert "a.png: png is lossless: --quality has no effect" in run("upscale", "a.png", "--quality", 50).err
 
 
-def test_an_output_folder_inside_the_input_is_left_out(here: Path, run) -> None:
+def test_output_folder_inside_the_input_is_skipped(here: Path, run) -> None:
     (here / "tree" / "deep").mkdir(parents=True)
     photo(here / "tree" / "a.png")
     photo(here / "tree" / "deep" / "b.png")
@@ -571,7 +571,7 @@ def test_an_output_folder_inside_the_input_is_left_out(here: Path, run) -> None:
 
 
 @pytest.mark.parametrize("output", [".", "tree", "other"])
-def test_an_output_folder_around_or_beside_the_input_leaves_nothing_out(output: str, here: Path, run) -> None:
+def test_output_folder_outside_the_input_skips_no_file(output: str, here: Path, run) -> None:
     (here / "tree").mkdir()
     photo(here / "tree" / "a.png")
     assert run("upscale", "tree", "-s", 2, "-o", output).code == 0
@@ -580,7 +580,7 @@ def test_an_output_folder_around_or_beside_the_input_leaves_nothing_out(output: 
 
 @pytest.mark.integration
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
-def test_a_standard_output_that_is_full(here: Path) -> None:
+def test_full_standard_output(here: Path) -> None:
     photo(here / "a.png")
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
@@ -590,7 +590,7 @@ def test_a_standard_output_that_is_full(here: Path) -> None:
     assert "No space left on device" in done.stderr
 
 
-def test_a_stream_that_takes_little_at_a_time_gets_all() -> None:
+def test_stream_with_short_writes_gets_all_bytes() -> None:
     class Narrow(io.RawIOBase):
         def __init__(self) -> None:
             self.got = b""
@@ -621,7 +621,7 @@ def test_progress_of_a_large_image_rises_to_all() -> None:
 
 
 @pytest.mark.parametrize("option", [None, "--skip-existing", "--overwrite"])
-def test_a_file_that_appears_while_the_network_runs(here: Path, run, monkeypatch, option: str | None) -> None:
+def test_file_that_appears_while_the_network_runs_is_kept(here: Path, run, monkeypatch, option: str | None) -> None:
     photo(here / "a.png")
     from a2f import pipeline
     from a2f.pixels import encode_enlarged
@@ -642,7 +642,7 @@ def test_a_file_that_appears_while_the_network_runs(here: Path, run, monkeypatch
 @pytest.mark.integration
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8", "utf-8:strict"])
 @pytest.mark.parametrize("as_json", [True, False])
-def test_names_that_the_console_cannot_show(here: Path, encoding: str, as_json: bool) -> None:
+def test_unprintable_file_names(here: Path, encoding: str, as_json: bool) -> None:
     names = [
         b"a.png",
         "\u5199\u771f.png".encode(),
@@ -669,7 +669,7 @@ def test_names_that_the_console_cannot_show(here: Path, encoding: str, as_json: 
         assert b"line\\nend\\x1b[31m.png" in done.stderr
 
 
-def test_an_output_that_ends_like_a_folder_is_one(here: Path, run) -> None:
+def test_output_with_a_trailing_slash_is_a_folder(here: Path, run) -> None:
     photo(here / "a.png")
     photo(here / "in/b.png")
     assert run("upscale", "a.png", "-s", 2, "-o", "out.v2/").code == 0
@@ -685,7 +685,7 @@ def test_an_output_that_ends_like_a_folder_is_one(here: Path, run) -> None:
         assert "is a file" in done.err
 
 
-def test_a_folder_goes_into_a_folder_whatever_its_name(here: Path, run) -> None:
+def test_output_of_a_folder_is_a_folder_with_any_name(here: Path, run) -> None:
     for name in ("in/b.png", "in/x/c.png"):
         photo(here / name)
     for name in ("new.2024", "v1.5", "ünï.cødé"):
@@ -696,7 +696,7 @@ def test_a_folder_goes_into_a_folder_whatever_its_name(here: Path, run) -> None:
     assert "a folder or several images: give a folder" in done.err
 
 
-def test_one_file_into_an_unknown_suffix_is_told_how(here: Path, run) -> None:
+def test_unknown_output_suffix_error_lists_the_alternatives(here: Path, run) -> None:
     photo(here / "a.png")
     done = run("upscale", "a.png", "-s", 2, "-o", "new.2024")
     assert done.code == 2
@@ -705,7 +705,7 @@ def test_one_file_into_an_unknown_suffix_is_told_how(here: Path, run) -> None:
 
 
 @pytest.mark.parametrize("arguments", [[""], ["a.png", ""], ["a.png", "-o", ""]])
-def test_an_empty_argument_is_no_folder(here: Path, run, arguments: list[str]) -> None:
+def test_empty_argument_is_refused(here: Path, run, arguments: list[str]) -> None:
     photo(here / "a.png")
     done = run("upscale", *arguments, "-s", 2)
     assert done.code == 2
@@ -713,7 +713,7 @@ def test_an_empty_argument_is_no_folder(here: Path, run, arguments: list[str]) -
     assert sorted(p.name for p in here.iterdir()) == ["a.png"]
 
 
-def test_a_file_that_is_named_like_a_folder(here: Path, run) -> None:
+def test_file_with_a_trailing_slash_is_refused(here: Path, run) -> None:
     photo(here / "a.png")
     done = run("upscale", "a.png/", "-s", 2)
     assert done.code == 2
@@ -726,7 +726,7 @@ def test_standard_input_into_a_new_folder_is_refused(here: Path, run) -> None:
     assert "is a folder" in done.err
 
 
-def test_times_of_the_input_are_kept_on_request(here: Path, run) -> None:
+def test_file_times_are_kept_on_request(here: Path, run) -> None:
     path = photo(here / "a.png")
     os.utime(path, ns=(10**18, 11 * 10**17))
     assert run("upscale", "a.png", "-s", 2).code == 0
@@ -739,7 +739,7 @@ def test_times_of_the_input_are_kept_on_request(here: Path, run) -> None:
 
 
 @pytest.mark.integration
-def test_textures(here: Path, run) -> None:
+def test_tileable_textures(here: Path, run) -> None:
     photo(here / "a.png", mode="RGBA")
     assert run("upscale", "a.png", "-s", 2, "--tileable", "--independent-alpha").code == 0
     given = np.asarray(Image.open(here / "a.png"))
@@ -750,13 +750,13 @@ def test_textures(here: Path, run) -> None:
 
 
 @pytest.mark.parametrize(("format", "suffix"), [("JPEG", ".jpg"), ("TIFF", ".tif"), ("PNG", ".png")])
-def test_a_file_without_a_suffix_stays_what_it_is(here: Path, run, format: str, suffix: str) -> None:
+def test_file_without_suffix_keeps_its_format(here: Path, run, format: str, suffix: str) -> None:
     Image.new("RGB", (9, 7)).save(here / "scan", format)
     assert run("upscale", "scan", "-s", 2).code == 0
     assert read_image(here / f"scan_x2{suffix}").format == read_image(here / "scan").format
 
 
-def test_two_runs_of_the_network_are_told_once(here: Path, run) -> None:
+def test_two_network_passes_are_reported_once(here: Path, run) -> None:
     for name in ("in/a.png", "in/b.png", "in/c.png"):
         photo(here / name)
     done = run("upscale", "in", "--width", 50, "-o", "out")
@@ -765,7 +765,7 @@ def test_two_runs_of_the_network_are_told_once(here: Path, run) -> None:
     assert "(printed once" in done.err
 
 
-def test_ways_out_that_help(here: Path, run) -> None:
+def test_hints_suggest_working_options(here: Path, run) -> None:
     photo(here / "a.png")
     photo(here / "a.jpg")
     done = run("upscale", "a.png", "a.jpg", "-f", "webp", "-s", 2)
@@ -777,7 +777,7 @@ def test_ways_out_that_help(here: Path, run) -> None:
     assert "--suffix" not in done.err
 
 
-def test_never_shrink_leaves_larger_pictures_alone(here: Path, run) -> None:
+def test_never_shrink_does_not_change_larger_pictures(here: Path, run) -> None:
     photo(here / "in/small.png", (20, 10))
     photo(here / "in/large.png", (90, 60))
     done = run("upscale", "in", "--width", 40, "-o", "out", "--never-shrink")
@@ -800,7 +800,7 @@ def test_never_shrink_leaves_larger_pictures_alone(here: Path, run) -> None:
         (["--dtype", "int8"], 2),
     ],
 )
-def test_what_is_not_to_be_had_ends_alike_at_any_size(
+def test_unavailable_options_fail_equally_at_any_size(
     here: Path, run, size: list[object], options: list[object], code: int
 ) -> None:
     photo(here / "a.png")
@@ -816,13 +816,13 @@ def test_what_is_not_to_be_had_ends_alike_at_any_size(
 @pytest.mark.parametrize(
     ("names", "code"), [(["a.png"], 2), (["none.png"], 3), (["a.png", "large.png"], 1), (["a.png", "none.png"], 3)]
 )
-def test_a_dry_run_ends_as_the_run_itself(here: Path, run, names: list[str], code: int, more: list[str]) -> None:
+def test_dry_run_has_the_exit_code_of_the_run(here: Path, run, names: list[str], code: int, more: list[str]) -> None:
     photo(here / "a.png", (9, 7))
     photo(here / "large.png", (90, 70))
     assert run("upscale", *names, "--width", 200, "-o", "out/", *more).code == code
 
 
-def test_some_skipped_and_the_rest_refused_is_some_failed(here: Path, run) -> None:
+def test_skipped_and_refused_files_give_exit_code_1(here: Path, run) -> None:
     photo(here / "a.png", mode="RGBA")
     photo(here / "b.png")
     (here / "b_x2.jpg").write_bytes(b"mine")
@@ -834,7 +834,7 @@ def test_some_skipped_and_the_rest_refused_is_some_failed(here: Path, run) -> No
     assert "1 skipped, 1 failed" in done.err
 
 
-def test_a_file_of_another_format_than_its_name_says_keeps_its_format(here: Path, run) -> None:
+def test_file_with_a_wrong_suffix_keeps_its_format(here: Path, run) -> None:
     Image.new("RGB", (9, 7)).save(here / "photo.jpg", "WEBP", lossless=True)
     assert run("upscale", "photo.jpg", "-s", 2).code == 0
     assert read_image(here / "photo_x2.webp").format == "webp"

@@ -37,7 +37,7 @@ def made(images: Pair, drawn: Drawn, *, y: int = 20, x: int = 24, patch: int = 1
     return degraded(images, drawn, y=y, x=x, patch=patch, scale=scale, rng=np.random.default_rng(0))
 
 
-def test_draws_have_the_shares_that_were_asked_for() -> None:
+def test_draws_have_the_requested_shares() -> None:
     asked = Degradation(untouched=0.2, blur=0.4, noise=0.3, shot=0.5, jpeg=0.7, second_jpeg=0.25, full_chroma=0.4)
     drawn = [asked.draw(np.random.default_rng((1, number))) for number in range(4000)]
     kept = [d for d in drawn if d is not None]
@@ -88,14 +88,14 @@ def test_bad_ranges(given: dict[str, float], message: str) -> None:
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_a_bicubic_patch_is_that_of_the_whole_image(scale: int) -> None:
+def test_bicubic_patch_equals_that_of_the_whole_image(scale: int) -> None:
     images = pair(scale)
     np.testing.assert_array_equal(made(images, PLAIN, scale=scale), images[1][20:36, 24:40])
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_a_kernel_shrinks_as_pillows_does(scale: int, kernel: str) -> None:
+def test_kernels_match_pillow(scale: int, kernel: str) -> None:
     hr, lr = pair(scale)
     # Bicubic with a blur that leaves everything as it is, or it would be read from the LR image.
     drawn = replace(PLAIN, kernel=kernel, blur=(0.0, 0.0, 0.0) if kernel == "bicubic" else None)
@@ -124,13 +124,13 @@ def gauss(images: Pair, blur: tuple[float, float, float], *, scale: int) -> np.n
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("blur", [(0.5, 0.5, 0.0), (0.6, 0.1, 0.7), (0.2, 0.6, 2.1), (0.5, 0.3, 1.2)])
-def test_a_blur_is_the_gaussian_that_was_drawn(scale: int, blur: tuple[float, float, float]) -> None:
+def test_blur_is_the_drawn_gaussian(scale: int, blur: tuple[float, float, float]) -> None:
     images = pair(scale)
     got = made(images, replace(PLAIN, kernel="area", blur=blur), scale=scale)[:4, :4]
     assert np.abs(got - gauss(images, blur, scale=scale)).max() < 1  # half a grey level is the rounding
 
 
-def test_noise_has_the_deviation_that_was_drawn() -> None:
+def test_noise_has_the_drawn_deviation() -> None:
     grey = lambda level: (np.full((640, 640, 3), level, np.uint8), np.full((160, 160, 3), level, np.uint8))  # noqa: E731
     for level in (60, 200):
         gaussian = made(grey(level), replace(PLAIN, noise=5.0), patch=128, y=9, x=9)
@@ -149,7 +149,7 @@ def by_pillow(image: np.ndarray, quality: int, subsampling: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("quality", "full_chroma"), [(30, False), (75, True)])
-def test_a_file_has_the_quality_and_the_grid_that_were_drawn(quality: int, full_chroma: bool) -> None:
+def test_jpeg_has_the_drawn_quality_and_grid(quality: int, full_chroma: bool) -> None:
     images = pair(4, 90, 90)
     drawn = replace(PLAIN, jpegs=(Jpeg(quality=quality, full_chroma=full_chroma, top=3, left=10),))
     got = made(images, drawn, y=35, x=42)
@@ -162,7 +162,7 @@ def test_a_file_has_the_quality_and_the_grid_that_were_drawn(quality: int, full_
     assert np.abs(got.astype(int) - images[1][35:51, 42:58]).mean() > 1
 
 
-def test_a_second_file_is_cut_out_of_the_first() -> None:
+def test_second_jpeg_is_cropped_from_the_first() -> None:
     images = pair(4, 90, 90)
     first = Jpeg(quality=40, full_chroma=True, top=5, left=2)
     second = Jpeg(quality=80, full_chroma=True, top=9, left=12)
@@ -192,7 +192,7 @@ def patches(degradation: Degradation | None = None, *, seed: int = 5) -> Patches
 
 
 @pytest.mark.integration
-def test_patches_depend_on_seed_and_step_alone_in_parts_and_in_threads() -> None:
+def test_patches_depend_only_on_seed_and_step() -> None:
     shape = {"batch": 6, "patch": 24, "busiest_of": 2}
     one, alone = patches(Degradation()), patches(Degradation())
     alone._thread = None
@@ -211,7 +211,7 @@ def test_patches_depend_on_seed_and_step_alone_in_parts_and_in_threads() -> None
     assert not torch.equal(several[0], patches(Degradation(), seed=6).batch(0, **shape)[0])
 
 
-def test_the_spots_are_those_of_a_run_without_degradation_and_the_untouched_ones_its_pixels() -> None:
+def test_positions_and_untouched_patches_equal_those_without_degradation() -> None:
     asked, shape, same = Degradation(untouched=0.4, jpeg=1.0), {"batch": 16, "patch": 24, "busiest_of": 3}, 0
     for step in range(4):
         plain, worse = patches().batch(step, **shape), patches(asked).batch(step, **shape)
@@ -228,20 +228,20 @@ def test_the_spots_are_those_of_a_run_without_degradation_and_the_untouched_ones
     assert same == pytest.approx(0.4 * 64, abs=12)
 
 
-def test_a_degradation_that_does_nothing_gives_the_plain_patches() -> None:
+def test_empty_degradation_gives_the_plain_patches() -> None:
     nothing = Degradation(untouched=0, blur=0, bilinear=0, area=0, lanczos=0, noise=0, shot=0, jpeg=0)
     for step in range(3):
         one, other = (p.batch(step, batch=8, patch=24, busiest_of=2)[0] for p in (patches(), patches(nothing)))
         assert torch.equal(one, other)
 
 
-def test_degraded_images_do_not_live_on_the_device() -> None:
+def test_degraded_images_stay_in_main_memory() -> None:
     assert patches(Degradation()).home == CPU
     with pytest.raises(InputError, match="computed in main memory"):
         Patches(SETS, scale=2, seed=0, device=CPU, resident=True, degradation=Degradation())
 
 
-def test_a_file_for_the_validation_is_pillows() -> None:
+def test_validation_jpeg_equals_that_of_pillow() -> None:
     image = photograph(50, 61)
     np.testing.assert_array_equal(jpeg(image, quality=50), by_pillow(image, 50, 2))
     np.testing.assert_array_equal(jpeg(image, quality=50, full_chroma=True), by_pillow(image, 50, 0))

@@ -129,7 +129,7 @@ def ear() -> Ear:
 # fetching
 
 
-def test_a_whole_file(server: Server, tmp_path: Path, ear: Ear) -> None:
+def test_complete_file(server: Server, tmp_path: Path, ear: Ear) -> None:
     assert ear.fetch(server, tmp_path / "f.part", len(DATA)) == DATA
     assert server.asked == [None]
     assert ear.progress[0] == (0, len(DATA))
@@ -145,7 +145,7 @@ def test_a_cut_connection_is_resumed(server: Server, tmp_path: Path, ear: Ear) -
     assert ear.told[0] == "the connection ended after 300,000 of 768,000 bytes; again in 1 s"
 
 
-def test_a_server_that_falls_silent_is_asked_again(server: Server, tmp_path: Path, ear: Ear, monkeypatch) -> None:
+def test_silent_server_is_asked_again(server: Server, tmp_path: Path, ear: Ear, monkeypatch) -> None:
     monkeypatch.setattr(fetch_module, "TIMEOUT_S", 0.1)
     monkeypatch.setattr(fetch_module, "BLOCK_BYTES", 1000)
     server.faults = [-300_000]
@@ -154,21 +154,21 @@ def test_a_server_that_falls_silent_is_asked_again(server: Server, tmp_path: Pat
     assert ear.told == ["the connection broke after 300,000 bytes: timed out; again in 1 s"]
 
 
-def test_a_cut_is_seen_where_only_the_known_size_tells(server: Server, tmp_path: Path, ear: Ear) -> None:
+def test_truncation_is_detected_by_the_known_size(server: Server, tmp_path: Path, ear: Ear) -> None:
     server.lengths = False
     server.faults = [300_000]
     assert ear.fetch(server, tmp_path / "f.part", len(DATA)) == DATA
     assert server.asked == [None, "bytes=300000-"]
 
 
-def test_a_server_that_sends_another_part_is_not_believed(server: Server, tmp_path: Path, ear: Ear) -> None:
+def test_wrong_content_range_is_refused(server: Server, tmp_path: Path, ear: Ear) -> None:
     server.faults, server.shift = [300_000], 1
     assert ear.fetch(server, tmp_path / "f.part") == DATA
     assert server.asked == [None, "bytes=300000-", None]
     assert ear.told[1] == "the server sent another part than requested; again in 2 s"
 
 
-def test_a_server_without_ranges_starts_over(server: Server, tmp_path: Path, ear: Ear) -> None:
+def test_server_without_ranges_restarts_the_download(server: Server, tmp_path: Path, ear: Ear) -> None:
     server.ranges = False
     server.faults = [300_000]
     assert ear.fetch(server, tmp_path / "f.part") == DATA
@@ -176,7 +176,7 @@ def test_a_server_without_ranges_starts_over(server: Server, tmp_path: Path, ear
 
 
 @pytest.mark.parametrize(("version", "again"), [("date", "bytes=300000-"), ("weak", None), ("none", None)])
-def test_only_a_version_that_promises_the_same_bytes_is_gone_on_with(
+def test_download_resumes_only_with_a_strong_validator(
     server: Server, tmp_path: Path, ear: Ear, version: str, again: str | None
 ) -> None:
     server.version = version
@@ -196,7 +196,7 @@ def test_a_file_that_changed_between_tries_is_not_mixed(server: Server, tmp_path
     assert part.read_bytes() == new
 
 
-def test_a_part_of_another_address_is_not_used(server: Server, tmp_path: Path, ear: Ear) -> None:
+def test_partial_file_of_another_address_is_not_used(server: Server, tmp_path: Path, ear: Ear) -> None:
     part = Partial(tmp_path / "f.part")
     part.path.write_bytes(b"other" * 100)
     part.note.write_text(json.dumps({"url": "http://elsewhere/f.bin", "validator": '"x"'}))
@@ -204,7 +204,7 @@ def test_a_part_of_another_address_is_not_used(server: Server, tmp_path: Path, e
     assert server.asked == [None]
 
 
-def test_a_part_that_is_whole_already(server: Server, tmp_path: Path, ear: Ear) -> None:
+def test_partial_file_that_is_already_complete(server: Server, tmp_path: Path, ear: Ear) -> None:
     ear.fetch(server, tmp_path / "f.part")
     assert ear.fetch(server, tmp_path / "f.part") == DATA
     assert server.asked == [None, f"bytes={len(DATA)}-"]
@@ -214,7 +214,9 @@ def test_a_part_that_is_whole_already(server: Server, tmp_path: Path, ear: Ear) 
 
 
 @pytest.mark.parametrize(("status", "text"), [(404, "has no such file"), (403, "refuses it"), (418, "refuses it")])
-def test_what_cannot_be_had_is_told_at_once(server: Server, tmp_path: Path, ear: Ear, status: int, text: str) -> None:
+def test_permanent_errors_are_reported_at_once(
+    server: Server, tmp_path: Path, ear: Ear, status: int, text: str
+) -> None:
     server.faults = [status]
     with pytest.raises(DownloadError, match=rf"f.bin: the server {text}.*\({status} .*--base-url"):
         ear.fetch(server, tmp_path / "f.part")
@@ -222,13 +224,13 @@ def test_what_cannot_be_had_is_told_at_once(server: Server, tmp_path: Path, ear:
     assert ear.pauses == []
 
 
-def test_a_server_in_trouble_is_asked_again_when_it_says(server: Server, tmp_path: Path, ear: Ear) -> None:
+def test_retry_after_of_the_server_is_respected(server: Server, tmp_path: Path, ear: Ear) -> None:
     server.faults = [503, 429]
     assert ear.fetch(server, tmp_path / "f.part") == DATA
     assert ear.pauses == [7, 7]
 
 
-def test_without_progress_it_gives_up_and_a_later_run_goes_on(server: Server, tmp_path: Path, ear: Ear) -> None:
+def test_download_without_progress_stops_and_can_be_resumed(server: Server, tmp_path: Path, ear: Ear) -> None:
     server.faults = [300_000] + [0] * (TRIES - 1)
     with pytest.raises(DownloadError, match=r"gave up after 6 tries; .*f.part keeps 300,000 bytes"):
         ear.fetch(server, tmp_path / "f.part")
@@ -237,7 +239,7 @@ def test_without_progress_it_gives_up_and_a_later_run_goes_on(server: Server, tm
     assert server.asked[-1] == "bytes=300000-"
 
 
-def test_a_server_that_starts_over_and_breaks_at_the_same_spot_ends(server: Server, tmp_path: Path, ear: Ear) -> None:
+def test_repeated_failure_at_one_position_ends_the_download(server: Server, tmp_path: Path, ear: Ear) -> None:
     server.ranges = False
     server.faults = [300_000] * 50
     with pytest.raises(DownloadError, match="gave up"):
@@ -252,19 +254,19 @@ def test_no_server(tmp_path: Path, ear: Ear) -> None:
         ear.fetch(gone, tmp_path / "f.part")
 
 
-def test_another_length_than_the_known_one(server: Server, tmp_path: Path, ear: Ear) -> None:
+def test_unexpected_length(server: Server, tmp_path: Path, ear: Ear) -> None:
     with pytest.raises(DownloadError, match="has 768,000 bytes instead of 768,001"):
         ear.fetch(server, tmp_path / "f.part", len(DATA) + 1)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_room(server: Server, tmp_path: Path, ear: Ear, monkeypatch) -> None:
+def test_too_little_disk_space(server: Server, tmp_path: Path, ear: Ear, monkeypatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 700_000}))
     with pytest.raises(DownloadError, match=r"needs 768,000 bytes more, but .* has only 700,000 free"):
         ear.fetch(server, tmp_path / "f.part")
 
 
-def test_a_disk_that_fills_up(server: Server, tmp_path: Path, ear: Ear) -> None:
+def test_disk_full_during_the_download(server: Server, tmp_path: Path, ear: Ear) -> None:
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, hard))
@@ -279,7 +281,7 @@ def test_a_disk_that_fills_up(server: Server, tmp_path: Path, ear: Ear) -> None:
     assert server.asked[1] is not None
 
 
-def test_ctrl_c_keeps_what_is_there(server: Server, tmp_path: Path, ear: Ear) -> None:
+def test_ctrl_c_keeps_the_partial_file(server: Server, tmp_path: Path, ear: Ear) -> None:
     def stop(done: int, total: int | None) -> None:
         if done > 200_000:
             raise KeyboardInterrupt
@@ -316,16 +318,14 @@ def test_published_checksums(server: Server, tmp_path: Path, ear: Ear) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sha256", "md5"])
-def test_a_wrong_checksum_leaves_nothing(server: Server, tmp_path: Path, ear: Ear, kind: str) -> None:
+def test_wrong_checksum_leaves_no_file(server: Server, tmp_path: Path, ear: Ear, kind: str) -> None:
     wrong = getattr(hashlib, kind)(b"other").hexdigest()
     with pytest.raises(DownloadError, match=rf"f.bin has the wrong checksum: .*published is {wrong}; it was removed"):
         obtain(archive_of(server, **{kind: wrong}), tmp_path, listener=ear.listener)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_a_published_checksum_the_first_download_vouches_for_the_second(
-    server: Server, tmp_path: Path, ear: Ear
-) -> None:
+def test_checksum_of_the_first_download_is_checked_later(server: Server, tmp_path: Path, ear: Ear) -> None:
     archive, sha256 = archive_of(server), hashlib.sha256(DATA).hexdigest()
     path = obtain(archive, tmp_path, listener=ear.listener)
     assert ear.told[-1] == f"f.bin: not verified, no checksum is published; SHA-256 {sha256}"
@@ -369,9 +369,7 @@ def parts_of(server: Server, blob: bytes) -> tuple[Part, ...]:
     )
 
 
-def test_one_archive_serves_several_parts_and_nothing_is_fetched_twice(
-    server: Server, tmp_path: Path, ear: Ear
-) -> None:
+def test_archive_of_several_parts_is_downloaded_once(server: Server, tmp_path: Path, ear: Ear) -> None:
     hr, lr = parts_of(server, tar_of_a_set())
     download((hr,), tmp_path, listener=ear.listener)
     assert ear.told[-1] == f"{tmp_path / 'Set/HR'}: 1 file"
@@ -382,7 +380,7 @@ def test_one_archive_serves_several_parts_and_nothing_is_fetched_twice(
     assert server.asked == [None]
 
 
-def test_a_file_that_is_no_archive_goes_to_its_target(server: Server, tmp_path: Path, ear: Ear) -> None:
+def test_file_that_is_not_an_archive_is_moved_to_its_target(server: Server, tmp_path: Path, ear: Ear) -> None:
     part = Part(archive=archive_of(server), inside="", target="Set/HR/a.png")
     for _ in range(2):
         download((part,), tmp_path, listener=ear.listener)

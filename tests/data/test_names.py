@@ -34,13 +34,13 @@ NAMES = ["baby", "bird", "a", "a_b", "101085"]
         ("CARN_baby", None),
     ],
 )
-def test_rules(stem: str, name: str | None) -> None:
+def test_partners_are_found_by_name(stem: str, name: str | None) -> None:
     found = find_partners(NAMES, [Path(f"{stem}.png")], scale=4)
     assert found.found == ({} if name is None else {name: Path(f"{stem}.png")})
     assert found.left == ([Path(f"{stem}.png")] if name is None else [])
 
 
-def test_what_does_not_pair_is_named() -> None:
+def test_files_without_a_partner_are_named() -> None:
     folder = Path("r")
     files = [folder / name for name in ("babyx4.png", "fox.png", "SR/baby.png")]
     with pytest.raises(InputError, match=r"r has several files for baby of Set5: babyx4\.png and SR/baby\.png"):
@@ -51,7 +51,7 @@ def test_what_does_not_pair_is_named() -> None:
         find_partners(["bird"], [], scale=4).check(folder, what="enlargement", of="Set5")
 
 
-def test_branches_of_a_folder(tmp_path: Path) -> None:
+def test_folder_of_a_set_is_found(tmp_path: Path) -> None:
     for made in ("carn/Set5/X4", "carn/Set14", "edsr/x4/Set5", "plain"):
         (tmp_path / made).mkdir(parents=True)
     for folder, name, expected in [
@@ -64,7 +64,7 @@ def test_branches_of_a_folder(tmp_path: Path) -> None:
         assert branch(tmp_path / folder, name, scale=4) == tmp_path / expected
 
 
-def test_told_scales() -> None:
+def test_scales_in_names() -> None:
     assert scales_in_names("babyx4_SR") == {4}
     assert scales_in_names("X4", "baby") == {4}
     assert scales_in_names("baby", "x40") == set()

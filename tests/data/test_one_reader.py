@@ -76,7 +76,7 @@ def test_cmyk_is_converted_for_all(tmp_path: Path) -> None:
     np.testing.assert_array_equal(make_pair(tmp_path / "set/a.jpg", scale=2)[0], read)
 
 
-def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_unreadable_files_raise_errors(tmp_path: Path) -> None:
     whole = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(whole, "PNG")
     (tmp_path / "cut.png").write_bytes(whole.getvalue()[:3000])

@@ -53,7 +53,7 @@ def test_lr_images_of_the_standard_layout_are_used(tmp_path: Path, hr: str, lr: 
     assert find_lr(folder, scale=2) == {}  # no X2: LR is made
 
 
-def test_an_lr_image_is_not_taken_for_that_of_a_name_like_it(tmp_path: Path) -> None:
+def test_lr_images_of_similar_names_are_not_confused(tmp_path: Path) -> None:
     for name in ("a", "ax4"):
         save(tmp_path / "HR" / f"{name}.png", 8, 8)
         save(tmp_path / "LR_bicubic/X4" / f"{name}x4.png", 2, 2)
@@ -61,14 +61,14 @@ def test_an_lr_image_is_not_taken_for_that_of_a_name_like_it(tmp_path: Path) -> 
     assert {p.stem: q.stem for p, q in found.items()} == {"a": "ax4", "ax4": "ax4x4"}
 
 
-def test_lr_images_of_the_same_names_are_found_too(tmp_path: Path) -> None:
+def test_lr_images_with_equal_names_are_found(tmp_path: Path) -> None:
     save(tmp_path / "HR/a.png", 8, 8)
     save(tmp_path / "LR_bicubic/X2/a.jpg", 4, 4)
     assert find_lr(tmp_path, scale=2) == {tmp_path / "HR/a.png": tmp_path / "LR_bicubic/X2/a.jpg"}
 
 
 @pytest.mark.integration
-def test_missing_and_wrong_lr_images_are_told(tmp_path: Path) -> None:
+def test_missing_and_wrong_lr_images_raise_errors(tmp_path: Path) -> None:
     root, _ = standard(tmp_path)
     save(root / "LR_bicubic/X4/bx4.png", 10, 13)
     with pytest.raises(InputError, match=r"bx4.png has 13 x 10 pixels, but .*b.png at x4 needs 12 x 10"):
@@ -85,7 +85,7 @@ def test_a_folder_of_several_parts_of_a_set_is_refused(tmp_path: Path) -> None:
         find_images(tmp_path)
 
 
-def test_a_plain_tree_is_taken_whole(tmp_path: Path) -> None:
+def test_all_images_of_a_plain_tree_are_used(tmp_path: Path) -> None:
     image = save(tmp_path / "deep/a.png", 21, 30)
     save(tmp_path / "b.png", 8, 8)
     save(tmp_path / "X4/bx4.png", 8, 8)
@@ -100,7 +100,7 @@ def test_a_plain_tree_is_taken_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_training_and_validation_read_them_and_say_so(tmp_path: Path) -> None:
+def test_training_and_validation_use_and_report_lr_images(tmp_path: Path) -> None:
     root, small = standard(tmp_path / "set")
     save(tmp_path / "plain/a.png", 16, 16)
     said: list[str] = []
@@ -125,7 +125,7 @@ def test_training_and_validation_read_them_and_say_so(tmp_path: Path) -> None:
     assert said == [f"{tmp_path}/plain: LR images made by bicubic"]
 
 
-def test_every_64th_image_is_held_out_and_sub_images_of_one_together() -> None:
+def test_every_64th_image_is_held_out_with_all_its_sub_images() -> None:
     plain = [Path(f"p/{n:04d}.png") for n in range(130)]
     assert held_out(plain) == [plain[0], plain[64], plain[128]]
     assert held_out(plain[:1]) == []
@@ -159,7 +159,7 @@ def test_listed_pictures_are_held_out_and_cut_to_their_middle(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("text", "message"), [("# none\n", "names no images"), ("sub/9.png\n", "9.png, which is not an image of")]
 )
-def test_lists_of_pictures_that_are_wrong(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_picture_lists(tmp_path: Path, text: str, message: str) -> None:
     names = tmp_path / "list.txt"
     names.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=message):

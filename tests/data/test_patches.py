@@ -21,7 +21,7 @@ def pairs(scale: int, sizes: list[tuple[int, int]]) -> list[tuple[np.ndarray, np
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_hr_and_lr_show_the_same_spot_under_every_symmetry(scale: int) -> None:
+def test_hr_and_lr_patches_match_under_every_symmetry(scale: int) -> None:
     patches = Patches(pairs(scale, [(20, 31), (40, 25)]), scale=scale, seed=1, device=torch.device("cpu"))
     seen = set()
     for step in range(40):
@@ -37,7 +37,7 @@ def test_hr_and_lr_show_the_same_spot_under_every_symmetry(scale: int) -> None:
     assert len(seen) == 8  # flips and transpositions: all eight symmetries
 
 
-def test_on_the_device_and_in_main_memory_the_crops_are_the_same() -> None:
+def test_crops_are_equal_on_the_device_and_in_main_memory() -> None:
     taught = [255 - hr for hr, _ in pairs(3, [(20, 31), (40, 25)])]
     both = [
         Patches(
@@ -55,7 +55,7 @@ def test_on_the_device_and_in_main_memory_the_crops_are_the_same() -> None:
             assert a.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_batches_made_ahead_are_the_same_also_after_a_jump_or_a_change_of_stage() -> None:
+def test_prefetched_batches_are_equal_after_a_jump_or_a_new_stage() -> None:
     sets = pairs(2, [(30, 30), (40, 40)])
     plain = Patches(sets, scale=2, seed=0, device=torch.device("cpu"))
     ahead = Patches(sets, scale=2, seed=0, device=torch.device("cpu"))
@@ -66,7 +66,7 @@ def test_batches_made_ahead_are_the_same_also_after_a_jump_or_a_change_of_stage(
         assert torch.equal(one[1], other[1])
 
 
-def test_every_corner_can_be_reached_and_none_beyond() -> None:
+def test_patches_reach_every_corner_and_stay_inside() -> None:
     patches = Patches(pairs(2, [(10, 12)]), scale=2, seed=0, device=torch.device("cpu"))
     values = torch.cat([(patches.batch(step, batch=16, patch=8)[0] * 255).round() for step in range(60)])
     assert (values[:, 0].min(), values[:, 0].max()) == (0, 9)
@@ -82,7 +82,7 @@ def test_a_batch_depends_on_seed_and_step_alone() -> None:
     assert not torch.equal(one.batch(0, batch=4, patch=8)[0], one.batch(1, batch=4, patch=8)[0])
 
 
-def test_parts_make_up_the_whole() -> None:
+def test_parts_of_a_batch_form_the_whole_batch() -> None:
     patches = Patches(pairs(2, [(30, 30), (40, 40)]), scale=2, seed=0, device=torch.device("cpu"))
     whole = patches.batch(3, batch=6, patch=8, busiest_of=3)[1]
     for rank in (0, 1):
@@ -90,7 +90,7 @@ def test_parts_make_up_the_whole() -> None:
         assert torch.equal(part, whole[rank::2])
 
 
-def test_small_images_are_never_drawn_and_too_small_ones_refused() -> None:
+def test_small_images_are_skipped_and_sets_of_them_refused() -> None:
     patches = Patches(pairs(2, [(8, 8), (40, 40)]), scale=2, seed=0, device=torch.device("cpu"))
     assert (patches.batch(0, batch=32, patch=16)[0][:, 2] * 255).round().unique().tolist() == [1]
     with pytest.raises(InputError, match="64 x 64 LR pixels"):

@@ -61,7 +61,7 @@ def files(folder: Path) -> dict[str, str]:
 # where sub-images lie, and their names
 
 
-def test_positions_as_in_the_field() -> None:
+def test_positions_match_common_tools() -> None:
     assert positions(1000, size=480, step=240, threshold=0) == [0, 240, 480, 520]
     assert positions(1000, size=480, step=240, threshold=39) == [0, 240, 480, 520]
     assert positions(1000, size=480, step=240, threshold=40) == [0, 240, 480]
@@ -83,7 +83,7 @@ def test_without_threshold_and_gaps_every_pixel_is_in_a_sub_image(h: int, w: int
     assert len(sub_names("n", width=w, height=h, size=size, step=step, threshold=0)) == len(parts)
 
 
-def test_names_are_unique_and_files_take_them() -> None:
+def test_names_of_sub_images_are_unique_and_valid() -> None:
     paths = [
         PurePosixPath(p)
         for p in ("a.png", "A.jpg", "x/a.png", "x_a.png", "b.tar.png", "b.png", "y/" + "ü" * 120 + ".png")
@@ -100,7 +100,7 @@ def test_names_are_unique_and_files_take_them() -> None:
 
 
 @pytest.mark.integration
-def test_every_pixel_is_exact_and_the_index_tells_it(tmp_path: Path) -> None:
+def test_every_pixel_is_exact_and_recorded_in_the_index(tmp_path: Path) -> None:
     source = photos(tmp_path / "src")
     results = prepared(source, tmp_path / "dst")
     assert [(r.source, r.status) for r in results] == [("deep/p1.png", "made"), ("p0.png", "made"), ("p2.png", "made")]
@@ -139,7 +139,7 @@ def test_training_reads_what_was_prepared(tmp_path: Path, scale: int) -> None:
         np.testing.assert_array_equal(lr, imresize(hr, scale=1 / scale))
 
 
-def test_all_kinds_of_files_become_rgb(tmp_path: Path) -> None:
+def test_all_formats_become_rgb(tmp_path: Path) -> None:
     source, image = tmp_path / "src", noise(40, 64)
     source.mkdir()
     Image.fromarray(image[..., 0]).save(source / "grey.png")
@@ -159,7 +159,7 @@ def test_all_kinds_of_files_become_rgb(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_bad_and_small_files_stop_nothing(tmp_path: Path) -> None:
+def test_bad_and_small_files_do_not_stop_the_run(tmp_path: Path) -> None:
     source = photos(tmp_path / "src")
     (source / "a_empty.png").touch()
     (source / "text.jpg").write_text("no image")
@@ -188,7 +188,7 @@ def test_bad_and_small_files_stop_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_a_second_run_makes_what_is_missing_changed_or_damaged_and_nothing_else(tmp_path: Path) -> None:
+def test_second_run_makes_only_missing_changed_or_damaged_files(tmp_path: Path) -> None:
     source, folder = photos(tmp_path / "src", 5), tmp_path / "dst"
     prepared(source, folder)
     whole = files(folder)
@@ -211,7 +211,7 @@ def test_a_second_run_makes_what_is_missing_changed_or_damaged_and_nothing_else(
     assert {r.status for r in prepared(source, folder)} == {"kept"}
 
 
-def test_more_scales_are_added_and_earlier_ones_kept_up(tmp_path: Path) -> None:
+def test_added_scales_keep_earlier_scales_up_to_date(tmp_path: Path) -> None:
     source, folder = photos(tmp_path / "src", 1), tmp_path / "dst"
     prepared(source, folder, PrepareSettings(size=48, step=24, min_size=16, scales=(2,)))
     hr = {n: (folder / n).stat().st_mtime_ns for n in files(folder) if n.startswith("HR")}
@@ -227,7 +227,7 @@ def test_more_scales_are_added_and_earlier_ones_kept_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_sources_that_are_gone_leave_their_files_until_others_take_the_names(tmp_path: Path) -> None:
+def test_outputs_of_removed_sources_stay_until_their_names_are_reused(tmp_path: Path) -> None:
     source, folder = photos(tmp_path / "src", 3), tmp_path / "dst"
     prepared(source, folder)
     (source / "p0.png").rename(tmp_path / "away.png")
@@ -245,7 +245,7 @@ def test_sources_that_are_gone_leave_their_files_until_others_take_the_names(tmp
             assert output["sha256"] == on_disk[output["path"]]
 
 
-def test_a_source_that_breaks_keeps_what_was_made_of_it(tmp_path: Path) -> None:
+def test_source_that_becomes_damaged_keeps_its_outputs(tmp_path: Path) -> None:
     source, folder = photos(tmp_path / "src", 2), tmp_path / "dst"
     prepared(source, folder)
     before = files(folder)
@@ -255,7 +255,7 @@ def test_a_source_that_breaks_keeps_what_was_made_of_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_a_journal_that_was_cut_off_is_gone_on_from(tmp_path: Path) -> None:
+def test_truncated_journal_is_continued(tmp_path: Path) -> None:
     source, folder = photos(tmp_path / "src", 4), tmp_path / "dst"
     running: Any = run(find_sources(source, folder, SMALL), jobs=1)
     next(running)
@@ -290,7 +290,7 @@ main()
 
 @pytest.mark.integration
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
-def test_killed_at_any_moment_nothing_is_half_written_and_a_rerun_finishes(tmp_path: Path) -> None:
+def test_kill_at_any_time_leaves_complete_files_and_a_rerun_finishes(tmp_path: Path) -> None:
     """Killed before the first image is in the index, and before the third of a second run."""
     source, folder = photos(tmp_path / "src", 8), tmp_path / "dst"
     words = ["data", "prepare", str(source), str(folder), "--size=32", "--step=16", "--min-size=16", "--lr=2"]
@@ -317,7 +317,7 @@ def test_killed_at_any_moment_nothing_is_half_written_and_a_rerun_finishes(tmp_p
 
 
 @pytest.mark.integration
-def test_several_processes_give_the_same_in_the_same_order(tmp_path: Path) -> None:
+def test_several_processes_give_equal_results_in_order(tmp_path: Path) -> None:
     source = photos(tmp_path / "src", 5)
     one, several = prepared(source, tmp_path / "one"), prepared(source, tmp_path / "several", jobs=2)
     assert one == several
@@ -325,7 +325,7 @@ def test_several_processes_give_the_same_in_the_same_order(tmp_path: Path) -> No
 
 
 @pytest.mark.integration
-def test_a_killed_worker_ends_the_run_with_a_word_and_a_second_one_goes_on(tmp_path: Path) -> None:
+def test_killed_worker_ends_the_run_and_a_rerun_resumes(tmp_path: Path) -> None:
     source, folder = photos(tmp_path / "src", 12), tmp_path / "dst"
     running = run(find_sources(source, folder, SMALL), jobs=2)
     assert next(running).status == "made"
@@ -341,7 +341,7 @@ def test_a_killed_worker_ends_the_run_with_a_word_and_a_second_one_goes_on(tmp_p
 # what cannot be done
 
 
-def test_requests_that_cannot_be_met(tmp_path: Path) -> None:
+def test_impossible_requests(tmp_path: Path) -> None:
     source = photos(tmp_path / "src", 1)
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
@@ -384,7 +384,7 @@ def test_other_sizes_or_another_source_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_a_full_disk_ends_the_run_and_a_second_one_goes_on(tmp_path: Path, monkeypatch) -> None:
+def test_full_disk_ends_the_run_and_a_rerun_resumes(tmp_path: Path, monkeypatch) -> None:
     source, folder = photos(tmp_path / "src", 3), tmp_path / "dst"
     import a2f.data.prepare as module
 

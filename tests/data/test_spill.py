@@ -15,7 +15,7 @@ def images() -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("limit", [None, 0, 4000, 10**9])
-def test_images_come_back_whatever_fits(tmp_path: Path, limit: int | None) -> None:
+def test_images_are_equal_in_memory_and_in_a_file(tmp_path: Path, limit: int | None) -> None:
     spill = Spill(tmp_path / "new", limit_bytes=limit)
     for image in images():
         spill.add(image[:, ::-1])
@@ -39,7 +39,7 @@ def test_patches_of_mapped_images_are_the_same(tmp_path: Path) -> None:
     assert torch.equal(made[0][1], made[1][1])
 
 
-def test_a_folder_that_takes_nothing(tmp_path: Path) -> None:
+def test_unwritable_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(WriteError, match="do not fit into memory"):
         Spill(tmp_path / "file", limit_bytes=0).add(images()[0])

@@ -41,7 +41,7 @@ GOOD = (("set/HR/a.png", b"A" * 5000), ("set/LR/X4/ax4.png", b"B" * 50), ("set/H
 
 
 @pytest.mark.parametrize("blob", [tar_of(*GOOD), tar_of(*GOOD, mode="w"), zip_of(*GOOD)], ids=["tar.gz", "tar", "zip"])
-def test_what_is_wanted_is_unpacked(tmp_path: Path, blob: bytes) -> None:
+def test_only_wanted_files_are_unpacked(tmp_path: Path, blob: bytes) -> None:
     (tmp_path / "a").write_bytes(blob)
     wanted = {"set/HR": tmp_path / "out/HR", "set/LR/X4": tmp_path / "out/LR/X4", "rest.txt": tmp_path / "r/one.txt"}
     assert unpack(tmp_path / "a", wanted) == dict.fromkeys(wanted.values(), 1)
@@ -89,7 +89,7 @@ def test_a_flipped_bit_in_a_zip(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
-def test_what_a_killed_run_left_is_no_hindrance(tmp_path: Path) -> None:
+def test_files_of_a_killed_run_are_replaced(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(tar_of(*GOOD))
     (tmp_path / ".set.unpacking/HR").mkdir(parents=True)
     (tmp_path / ".set.unpacking/HR/half.png").write_text("half")

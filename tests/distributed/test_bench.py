@@ -39,7 +39,7 @@ def journal(tmp_path: Path):
         yield journal
 
 
-def test_a_result_waits_for_its_name(tmp_path: Path, journal: Journal) -> None:
+def test_result_is_renamed_only_after_it_is_recorded(tmp_path: Path, journal: Journal) -> None:
     bench, target = Bench(Copying(tmp_path / "out"), recipe=journal.recipe, slots=1), tmp_path / "out" / "a.png"
     (item,) = journal.todo()
     journal.start(item)
@@ -55,7 +55,7 @@ def test_a_result_waits_for_its_name(tmp_path: Path, journal: Journal) -> None:
     bench.stop()
 
 
-def test_a_result_whose_worker_was_lost_after_it_got_its_name_is_taken(tmp_path: Path, journal: Journal) -> None:
+def test_placed_result_of_a_lost_worker_is_kept(tmp_path: Path, journal: Journal) -> None:
     bench = Bench(Copying(tmp_path / "out"), recipe=journal.recipe, slots=1)
     (item,) = journal.todo()
     journal.start(item)
@@ -70,7 +70,7 @@ def test_a_result_whose_worker_was_lost_after_it_got_its_name_is_taken(tmp_path:
     bench.stop()
 
 
-def test_what_is_not_wanted_any_more_is_not_written(tmp_path: Path, journal: Journal) -> None:
+def test_unwanted_result_is_not_written(tmp_path: Path, journal: Journal) -> None:
     bench = Bench(Copying(tmp_path / "out"), recipe=journal.recipe, slots=1)
     (item,) = journal.todo()
     assert isinstance(bench.enlarge(item), Whole)
@@ -82,7 +82,7 @@ def test_what_is_not_wanted_any_more_is_not_written(tmp_path: Path, journal: Jou
     ("error", "state", "bad"),
     [(ImageReadError("damaged"), "quarantined", "damaged"), (WriteError("no such folder"), "failed", None)],
 )
-def test_a_failure_and_whose_it_is(journal: Journal, error: Exception, state: str, bad: str | None) -> None:
+def test_failures_of_files_and_of_the_machine(journal: Journal, error: Exception, state: str, bad: str | None) -> None:
     (item,) = journal.todo()
     end = Bench(Failing(error), recipe=journal.recipe, slots=1).enlarge(item)
     assert (end.bad_file, end.fatal, end.outcome.error) == (bad, None, error)
@@ -90,7 +90,7 @@ def test_a_failure_and_whose_it_is(journal: Journal, error: Exception, state: st
     assert journal.find(item.source).state == state
 
 
-def test_a_full_disk_ends_everything(journal: Journal) -> None:
+def test_full_disk_ends_the_batch(journal: Journal) -> None:
     (item,) = journal.todo()
     error = WriteError("cannot write")
     error.__cause__ = OSError(28, "No space left on device")
@@ -106,7 +106,7 @@ def test_a_bug_is_not_hidden(journal: Journal) -> None:
         Bench(Failing(ZeroDivisionError()), recipe=journal.recipe, slots=1).enlarge(item)
 
 
-def test_notes_together_are_one_write(journal: Journal) -> None:
+def test_grouped_journal_entries_are_one_transaction(journal: Journal) -> None:
     (item,) = journal.todo()
     with Journal(journal.path, read_only=True) as other:
         with journal.together():
@@ -115,7 +115,7 @@ def test_notes_together_are_one_write(journal: Journal) -> None:
         assert other.find(item.source).state == "running"
 
 
-def test_notes_together_are_all_or_none(journal: Journal) -> None:
+def test_failed_group_of_journal_entries_is_rolled_back(journal: Journal) -> None:
     (item,) = journal.todo()
 
     def half() -> None:

@@ -131,7 +131,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
-def test_the_bytes_of_one_machine(tmp_path: Path, raylets: Raylets) -> None:
+def test_cluster_results_equal_those_of_one_machine(tmp_path: Path, raylets: Raylets) -> None:
     given = tmp_path / "in"
     rng = np.random.default_rng(0)
     for i in range(5):
@@ -155,7 +155,7 @@ def test_the_bytes_of_one_machine(tmp_path: Path, raylets: Raylets) -> None:
     assert files_of(tmp_path / "bad-one") == files_of(tmp_path / "bad-many")
 
 
-def test_a_driver_that_is_killed_and_started_again(copies: Copies) -> None:
+def test_killed_driver_is_restarted(copies: Copies) -> None:
     for i in range(6):
         copies.put(f"large{i}.png", b"content" * 100)
     for i in range(4):
@@ -177,7 +177,7 @@ def test_a_driver_that_is_killed_and_started_again(copies: Copies) -> None:
     }
 
 
-def test_a_file_that_ends_its_workers(copies: Copies) -> None:
+def test_file_that_crashes_its_workers(copies: Copies) -> None:
     copies.put("poison.png", b"kill")
     for i in range(3):
         copies.put(f"{i}.png", b"content")
@@ -190,7 +190,7 @@ def test_a_file_that_ends_its_workers(copies: Copies) -> None:
     assert "2 workers ended while they had this file (its process ended: SYSTEM_ERROR)" in said
 
 
-def test_a_raylet_that_is_killed(copies: Copies, raylets: Raylets) -> None:
+def test_killed_raylet(copies: Copies, raylets: Raylets) -> None:
     for i in range(4):
         copies.put(f"first{i}.png", b"wait" * 10)
     for i in range(6):

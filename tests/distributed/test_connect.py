@@ -38,7 +38,7 @@ def scripts(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
 
 
 @pytest.mark.parametrize("by_environment", [False, True])
-def test_a_port_that_refuses(monkeypatch: pytest.MonkeyPatch, by_environment: bool) -> None:
+def test_refused_connection(monkeypatch: pytest.MonkeyPatch, by_environment: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     address = f"127.0.0.1:{port}"
@@ -48,7 +48,7 @@ def test_a_port_that_refuses(monkeypatch: pytest.MonkeyPatch, by_environment: bo
         cluster.connect("auto" if by_environment else address)
 
 
-def test_a_port_that_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listening: socket.socket) -> None:
+def test_silent_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listening: socket.socket) -> None:
     scripts(tmp_path, monkeypatch, "import time\ntime.sleep(600)\n")
     monkeypatch.setattr(cluster, "MAX_ANSWER_S", 0.5)
     address = f"127.0.0.1:{listening.getsockname()[1]}"
@@ -56,7 +56,7 @@ def test_a_port_that_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         cluster.connect(address)
 
 
-def test_the_last_line_of_ray_is_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_last_line_of_ray_is_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scripts(
         tmp_path,
         monkeypatch,

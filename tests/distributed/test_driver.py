@@ -127,7 +127,7 @@ class Run:
         return {Path(source).stem: (state, tries) for source, state, tries in rows}
 
 
-def test_the_largest_first_and_one_in_each_worker_first(tmp_path: Path) -> None:
+def test_largest_items_first_and_one_per_worker_first(tmp_path: Path) -> None:
     with Run(tmp_path, list("abcdefg")) as run:
         assert run.outcomes() == dict.fromkeys("abcdefg", "done")
         assert [name for _, name in run.crew.begun] == list("abcdefg")
@@ -136,7 +136,7 @@ def test_the_largest_first_and_one_in_each_worker_first(tmp_path: Path) -> None:
         assert run.rows() == dict.fromkeys("abcdefg", ("done", 1))
 
 
-def test_workers_come_with_room_and_go_when_nothing_is_left(tmp_path: Path) -> None:
+def test_workers_are_hired_with_free_capacity_and_dismissed_at_the_end(tmp_path: Path) -> None:
     rooms = iter([1, 1, 1])
     with Run(tmp_path, [f"{i:02d}" for i in range(20)], room=lambda: next(rooms, 3)) as run:
         run.outcomes()
@@ -150,7 +150,7 @@ def test_workers_come_with_room_and_go_when_nothing_is_left(tmp_path: Path) -> N
         assert len(run.crew.most) == 2, "more workers than items"
 
 
-def test_a_file_that_ends_workers_is_set_apart_and_takes_nothing_with_it(tmp_path: Path) -> None:
+def test_file_that_crashes_workers_is_quarantined_alone(tmp_path: Path) -> None:
     with Run(tmp_path, ["a", "kill", "b", "c", "d"], room=lambda: 1) as run:
         outcomes = run.outcomes()
         assert outcomes.pop("kill").startswith("lost: ")
@@ -166,7 +166,7 @@ def test_a_file_that_ends_workers_is_set_apart_and_takes_nothing_with_it(tmp_pat
         assert run.journal.find(str(run.given / "kill.png")).error == reason
 
 
-def test_machines_that_leave_count_against_a_file_only_in_the_end(tmp_path: Path) -> None:
+def test_lost_machines_count_against_a_file_only_after_many_starts(tmp_path: Path) -> None:
     with Run(tmp_path, ["leave", "a"], room=lambda: 1) as run:
         assert set(run.outcomes()) == {"leave", "a"}
         rows = run.rows()
@@ -175,7 +175,7 @@ def test_machines_that_leave_count_against_a_file_only_in_the_end(tmp_path: Path
         assert f"begun {MAX_STARTS} times" in run.journal.find(str(run.given / "leave.png")).error
 
 
-def test_what_was_lost_comes_after_all_others(tmp_path: Path) -> None:
+def test_lost_items_are_repeated_last(tmp_path: Path) -> None:
     with Run(tmp_path, ["kill", *"abcdef"], room=lambda: 2) as run:
         run.outcomes()
         names = [name for _, name in run.crew.begun]
@@ -183,14 +183,14 @@ def test_what_was_lost_comes_after_all_others(tmp_path: Path) -> None:
         assert "kill" in names[7:]
 
 
-def test_a_bad_file_is_set_apart_by_the_driver(tmp_path: Path) -> None:
+def test_bad_file_is_quarantined_by_the_driver(tmp_path: Path) -> None:
     with Run(tmp_path, ["a", "bad", "b"]) as run:
         assert run.outcomes() == {"a": "done", "bad": "failed", "b": "done"}
         assert run.apart == [("bad", "bad")]
         assert run.rows()["bad"] == ("quarantined", 1)
 
 
-def test_a_full_disk_ends_it_and_puts_back_what_is_under_way(tmp_path: Path) -> None:
+def test_full_disk_ends_the_run_and_resets_items_in_progress(tmp_path: Path) -> None:
     with Run(tmp_path, ["full", "a", "b", "c", "d", "e"]) as run:
         with pytest.raises(WriteError, match="full"):
             run.outcomes()
@@ -199,7 +199,7 @@ def test_a_full_disk_ends_it_and_puts_back_what_is_under_way(tmp_path: Path) -> 
         assert "todo" in states
 
 
-def test_a_run_that_is_left_puts_back_all_but_what_may_get_its_name(tmp_path: Path) -> None:
+def test_aborted_run_resets_all_items_but_those_in_placement(tmp_path: Path) -> None:
     names = list("abcdefgh")
     with Run(tmp_path, names) as run:
         outcomes = run.driver.run()
@@ -214,7 +214,7 @@ def test_a_run_that_is_left_puts_back_all_but_what_may_get_its_name(tmp_path: Pa
         assert {state for state, _ in run.rows().values()} == {"done"}
 
 
-def test_errors_are_written_as_the_front_end_spells_them(tmp_path: Path) -> None:
+def test_errors_use_the_syntax_of_the_front_end(tmp_path: Path) -> None:
     with Run(tmp_path, ["kill"]) as run:
         told: list[A2FError] = []
 

@@ -11,7 +11,7 @@ from a2f.distributed.cluster import Share, _reason, connect
 from a2f.errors import A2FError, MissingExtraError, UsageError
 
 
-def test_ray_absent_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_ray_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtraError, match=r"^--ray needs the package ray: pip install 'a2f\[ray\]'$"):
         connect("auto")
@@ -29,7 +29,9 @@ def test_a_proxy_is_refused() -> None:
         (["-o", "zip://::out.zip", "--journal", "j.sqlite"], "others cannot write"),
     ],
 )
-def test_what_a_cluster_cannot_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: list[str], told: str) -> None:
+def test_options_that_a_cluster_does_not_support(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: list[str], told: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in").mkdir()
     result = CliRunner().invoke(cli, ["upscale", "in", *more, "--resume", "--ray"])
@@ -49,11 +51,11 @@ def test_what_a_cluster_cannot_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (Share(memory=3 * 10**9), {"CPU": 4.0, "memory": 8e9}, 2),
     ],
 )
-def test_room_on_a_machine(share: Share, resources: dict[str, float], room: int) -> None:
+def test_number_of_workers_per_machine(share: Share, resources: dict[str, float], room: int) -> None:
     assert share.room(resources) == room
 
 
-def test_a_worker_takes_something() -> None:
+def test_worker_needs_a_cpu_or_gpu_share() -> None:
     with pytest.raises(UsageError, match="--ray-cpus or --ray-gpus"):
         Share(cpus=0)
 
@@ -66,5 +68,5 @@ def test_a_worker_takes_something() -> None:
         ("first\n  last line \n", "last line"),
     ],
 )
-def test_why_a_worker_ended(told: str, reason: str) -> None:
+def test_reasons_for_the_end_of_a_worker(told: str, reason: str) -> None:
     assert _reason(told) == reason

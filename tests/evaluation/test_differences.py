@@ -25,7 +25,7 @@ def scores(values: dict[str, list[float]], *, data: str = "Set5", metric: str = 
     ]
 
 
-def test_the_interval_is_the_percentiles_of_resampled_means() -> None:
+def test_interval_is_the_percentiles_of_resampled_means() -> None:
     values = [0.1, 0.3, -0.2, 0.4, 0.25]
     rng = np.random.default_rng(7)
     means = sorted(np.mean(rng.choice(values, len(values))) for _ in range(20_000))
@@ -39,7 +39,7 @@ def test_the_interval_is_the_percentiles_of_resampled_means() -> None:
 
 
 @pytest.mark.integration
-def test_the_interval_covers_the_mean_as_often_as_it_says() -> None:
+def test_interval_covers_the_mean_at_the_stated_rate() -> None:
     rng = np.random.default_rng(0)
     hits = 0
     for _ in range(200):
@@ -84,7 +84,7 @@ def test_all_pairs_and_all_sets_together() -> None:
     assert as_markdown(found).count("\n| ") == 9
 
 
-def test_an_image_equal_to_its_original_gives_no_figure() -> None:
+def test_infinite_psnr_gives_no_difference() -> None:
     (pair,) = compare(scores({"a": [math.inf, 30], "b": [31, 29]}), ["psnr_y"])
     assert math.isnan(pair.mean)
     assert math.isnan(pair.low)
@@ -94,7 +94,7 @@ def test_an_image_equal_to_its_original_gives_no_figure() -> None:
     assert pair.mean == pytest.approx(0.5)
 
 
-def test_one_image_shows_no_winner() -> None:
+def test_single_image_has_no_significant_difference() -> None:
     (pair,) = found = compare(scores({"a": [30.0], "b": [30.203]}), ["psnr_y"])
     assert pair.mean == pytest.approx(-0.203)
     assert math.isnan(pair.low)
@@ -106,7 +106,7 @@ def test_one_image_shows_no_winner() -> None:
     assert "no interval" not in comparison_note(compare(scores({"a": [1, 2], "b": [3, 4]}), ["psnr_y"]))
 
 
-def test_json_of_what_is_not_finite_is_null() -> None:
+def test_non_finite_values_are_null_in_json() -> None:
     from a2f.evaluation.report import as_json
 
     given = scores({"a": [math.inf, 30], "b": [31, 29]})

@@ -13,7 +13,7 @@ def item(width: int = 200, height: int = 120) -> Item:
     return Item(name="flat", hr=hr, lr=hr[::4, ::4])
 
 
-def test_the_error_is_that_of_luma() -> None:
+def test_error_is_measured_on_luma() -> None:
     hr = item().hr
     sr = hr.copy()
     sr[5, 7] = 200
@@ -30,7 +30,7 @@ def test_colours_grow_with_the_error() -> None:
     assert (np.diff(lightness) > 0).all()
 
 
-def test_two_models_are_laid_against_each_other() -> None:
+def test_two_models_are_compared_in_one_map() -> None:
     given = item()
     left, right = given.hr.copy(), given.hr.copy()
     left[:60], right[60:] = 180, 180  # the first errs above, the second below

@@ -39,7 +39,7 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-def test_sets_are_cut_and_reduced(data: Path) -> None:
+def test_hr_images_are_cropped_and_downscaled(data: Path) -> None:
     a, b = load_set(data, scale=4)
     assert (a.name, a.hr.shape, a.lr.shape) == ("a", (64, 80, 3), (16, 20, 3))
     assert (b.name, b.hr.shape, b.lr.shape) == ("b", (64, 76, 3), (16, 19, 3))
@@ -47,7 +47,7 @@ def test_sets_are_cut_and_reduced(data: Path) -> None:
     assert [i.name for i in load_set(data / "HR", scale=2)] == ["a", "b"]
 
 
-def test_ready_lr_images_are_taken(data: Path) -> None:
+def test_existing_lr_images_are_used(data: Path) -> None:
     folder = data / "LR_bicubic" / "X4"
     folder.mkdir(parents=True)
     Image.new("RGB", (20, 16), (1, 2, 3)).save(folder / "ax4.png")
@@ -62,14 +62,14 @@ def test_ready_lr_images_are_taken(data: Path) -> None:
         load_set(data, scale=4)
 
 
-def test_sets_that_are_none(tmp_path: Path) -> None:
+def test_invalid_sets(tmp_path: Path) -> None:
     with pytest.raises(ImageReadError, match="none is not a folder"):
         load_set(tmp_path / "none", scale=4)
     with pytest.raises(ImageReadError, match="holds no images"):
         load_set(tmp_path, scale=4)
 
 
-def test_scores_are_the_metrics_of_the_rounded_image(data: Path, tmp_path: Path) -> None:
+def test_scores_are_computed_on_the_rounded_image(data: Path, tmp_path: Path) -> None:
     items = load_set(data, scale=2)
     scores = score_set(
         None,
@@ -99,7 +99,7 @@ def test_psnr_rgb() -> None:
     assert psnr_rgb(a, a, border=0) == math.inf
 
 
-def test_scores_refuse(data: Path) -> None:
+def test_score_refuses_invalid_images(data: Path) -> None:
     from a2f import load
 
     items = load_set(data, scale=4)
@@ -135,7 +135,7 @@ def test_tables(data: Path) -> None:
     assert "published" not in json.loads(as_json(scores, metrics))
 
 
-def test_nan_is_an_error_and_never_a_figure(data: Path) -> None:
+def test_nan_raises_an_error(data: Path) -> None:
     class Broken:
         scale, description = 4, "broken"
 
@@ -148,12 +148,12 @@ def test_nan_is_an_error_and_never_a_figure(data: Path) -> None:
         score_set(Broken(), load_set(data, scale=4), model="m", data="d", scale=4)
 
 
-def test_models_of_one_file_name_are_told_apart() -> None:
+def test_models_with_equal_file_names_get_distinct_labels() -> None:
     models = ["sd", "a/best.safetensors", "b/best.safetensors", "c.onnx"]
     assert list(names_of(models)) == ["sd", "a/best", "b/best", "c"]
 
 
-def test_sets_and_pictures_of_one_name_are_told_apart(tmp_path: Path) -> None:
+def test_sets_and_pictures_with_equal_names_get_distinct_labels(tmp_path: Path) -> None:
     for folder, level in (("a/Set", 10), ("b/Set", 200)):
         (tmp_path / folder).mkdir(parents=True)
         rng = np.random.default_rng(level)

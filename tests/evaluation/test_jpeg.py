@@ -39,7 +39,7 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-def test_jpeg_is_the_one_that_is_stated(data: Path) -> None:
+def test_jpeg_has_the_stated_quality_and_subsampling(data: Path) -> None:
     lr = load_set(data, scale=2)[0].lr
     made, file = jpeg(lr, quality=30), io.BytesIO()
     Image.fromarray(lr).save(file, "JPEG", quality=30, subsampling=2)
@@ -52,7 +52,7 @@ def test_jpeg_is_the_one_that_is_stated(data: Path) -> None:
     assert losses[0] > 0
 
 
-def test_only_lr_goes_through_it(data: Path) -> None:
+def test_only_lr_is_compressed(data: Path) -> None:
     items = load_set(data, scale=2)
     assert compressed(items, None) == items
     for before, after in zip(items, compressed(items, 50), strict=True):

@@ -40,7 +40,7 @@ def latex(scores: list[SetScore], *, marks="colour", shown="none", metrics=METRI
     return as_latex(rows, columns_of(scores), metrics, "note_1\n\nline", marks=marks, grouped=shown == "all")
 
 
-def test_best_and_second_best_are_marked_as_they_are_printed() -> None:
+def test_ranks_use_the_printed_digits() -> None:
     lines = latex(SCORES).splitlines()
     assert lines[0] == "% note_1"
     assert "% Scale: x4. Packages: booktabs and xcolor." in lines
@@ -65,7 +65,7 @@ def test_each_line_has_all_columns() -> None:
     assert r"B 100\_x" in text
 
 
-def test_groups_are_those_of_the_paper() -> None:
+def test_groups_match_the_paper() -> None:
     scores = [
         score("mine", (32.2, 0.8, 0.2), parameters=319_672, pictures=5),
         score("folder", (32, 0.8, 0.2), pictures=5),
@@ -80,7 +80,7 @@ def test_groups_are_those_of_the_paper() -> None:
     assert "folder" in parts[3]
 
 
-def test_no_marks_across_sets_of_different_pictures() -> None:
+def test_no_ranks_between_sets_of_different_pictures() -> None:
     one = [score("mine", (32.2, 0.8, 0.2)), score("other", (31.0, 0.7, 0.3)), score("sd", (32.06, 0.8, 0.2))]
     text = latex(one, shown="all", metrics=("psnr_y",))  # a Set5 of one picture
     assert all(r"\best" not in line and r"\second" not in line for line in text.splitlines() if "(paper)" in line)
@@ -97,7 +97,7 @@ def test_differences() -> None:
     assert r"$-0.0500$ (i0)" in text
 
 
-def test_special_letters() -> None:
+def test_special_characters_are_escaped() -> None:
     assert escaped("a_b{c}\\~^#$A²F<|>") == (
         r"a\_b\{c\}\textbackslash{}\textasciitilde{}\textasciicircum{}\#\$A\textsuperscript{2}F"
         r"\textless{}\textbar{}\textgreater{}"
@@ -105,7 +105,7 @@ def test_special_letters() -> None:
 
 
 @pytest.mark.integration
-def test_it_compiles(tmp_path: Path) -> None:
+def test_table_compiles_with_latex(tmp_path: Path) -> None:
     if shutil.which("pdflatex") is None:
         pytest.skip("no pdflatex here")
     body = latex(SCORES, shown="all") + "\n\n" + comparisons_as_latex(compare(SCORES, METRICS))

@@ -25,7 +25,7 @@ def pair(height: int, width: int, noise: float) -> tuple[np.ndarray, np.ndarray]
 @pytest.mark.parametrize(
     ("height", "width", "noise", "expected"), [(200, 232, 8, 0.9905455603310507), (264, 248, 60, 0.7737013788935578)]
 )
-def test_ms_ssim_is_that_of_another_program(height: int, width: int, noise: float, expected: float) -> None:
+def test_ms_ssim_matches_an_independent_implementation(height: int, width: int, noise: float, expected: float) -> None:
     sr, hr = pair(height, width, noise)
     assert ms_ssim_y(sr, hr, border=4) == pytest.approx(expected, abs=2e-6)
 
@@ -40,7 +40,7 @@ def test_ms_ssim_limits() -> None:
         ms_ssim_y(sr[1:], hr, border=4)
 
 
-def test_lpips_without_its_weights_is_a_message(monkeypatch, tmp_path: Path) -> None:
+def test_lpips_without_weights_raises_an_error(monkeypatch, tmp_path: Path) -> None:
     monkeypatch.delenv("A2F_LPIPS", raising=False)
     with pytest.raises(WeightsError, match=r"alexnet\.ckpt\. Download it with `a2f data download lpips -o DIR`"):
         metric_functions(("psnr_y", "lpips"))
@@ -59,7 +59,7 @@ class Hostile:
         return os.system, ("touch executed",)
 
 
-def test_a_pickle_of_arrays_is_read_and_any_other_refused_unrun(tmp_path: Path, monkeypatch) -> None:
+def test_pickled_arrays_are_read_and_other_pickles_are_not_executed(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     given = {"a": {"b": np.arange(6, dtype=np.float32).reshape(2, 3)}}
     np.testing.assert_array_equal(read_arrays(pickle.dumps(given))["a"]["b"], given["a"]["b"])

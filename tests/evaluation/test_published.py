@@ -16,7 +16,7 @@ SPOT_CHECKS = [
 ]
 
 
-def test_it_is_whole() -> None:
+def test_published_tables_are_complete() -> None:
     assert [sum(row.scale == scale for row in table_6()) for scale in SCALES] == [26, 21, 23]
     assert len({(row.scale, row.method) for row in table_6()}) == 70
     for row in table_6():
@@ -27,12 +27,12 @@ def test_it_is_whole() -> None:
 
 
 @pytest.mark.parametrize(("scale", "method", "parameters", "multi_adds", "data", "figures"), SPOT_CHECKS)
-def test_some_rows(scale, method, parameters, multi_adds, data, figures) -> None:
+def test_sample_rows_match_the_paper(scale, method, parameters, multi_adds, data, figures) -> None:
     (row,) = (r for r in table_6() if (r.scale, r.method) == (scale, method))
     assert (row.parameters_k, row.multi_adds_g, row.figures[data]) == (parameters, multi_adds, figures)
 
 
-def test_larger_scales_are_harder() -> None:
+def test_psnr_falls_with_the_scale() -> None:
     by_method: dict[str, list[float]] = {}
     for row in table_6():
         by_method.setdefault(row.method, []).append(row.figures["Set5"][0])

@@ -77,7 +77,7 @@ def run_in_tiles(blob: bytes, weights: Weights, lr: Array, tile: int) -> Array:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 13), (24, 31)])
-def test_one_graph_a_step_gives_the_pixels_of_the_whole_network(size: tuple[int, int]) -> None:
+def test_graphs_of_all_steps_equal_the_whole_network(size: tuple[int, int]) -> None:
     weights = find_weights("sd", scale=3)
     lr = photograph(*size)
     (whole,) = make_session(export_onnx(weights), threads=1).run(None, {"lr": lr})
@@ -85,7 +85,7 @@ def test_one_graph_a_step_gives_the_pixels_of_the_whole_network(size: tuple[int,
     assert np.abs(tiled - whole).max() < 5e-6
 
 
-def test_the_file_tells_what_it_holds_and_has_the_gates_of_every_block() -> None:
+def test_file_has_a_description_and_the_gates_of_every_block() -> None:
     weights = find_weights("sd-robust", scale=4)
     blob = browser_model(weights)
     header = json.loads(blob[8 : 8 + int.from_bytes(blob[:8], "little")])

@@ -81,7 +81,7 @@ def test_check_finds_a_wrong_graph() -> None:
     assert all(d.largest > 10 * d.allowed for d in differences)
 
 
-def test_file_is_valid_and_tells_what_it_is() -> None:
+def test_file_is_valid_and_describes_itself() -> None:
     weights = read_weights(find_shipped("sd", scale=4).path)
     model = onnx.load_from_string(export_onnx(weights))
     onnx.checker.check_model(model, full_check=True)
@@ -93,7 +93,7 @@ def test_file_is_valid_and_tells_what_it_is() -> None:
     assert [d.dim_param or d.dim_value for d in dims] == ["batch", 3, "height", "width"]
 
 
-def test_files_are_what_onnx_would_write() -> None:
+def test_files_equal_those_of_the_onnx_package() -> None:
     weights = random_weights(config_of("s", scale=2))
     net, ranges = fold(weights), (Range(x=(2.0,), hidden=(3.0,)),) * weights.config.blocks
     border = (True, False, True, False)
@@ -112,7 +112,7 @@ def test_files_are_what_onnx_would_write() -> None:
         assert model.SerializeToString(deterministic=True) == blob
 
 
-def test_same_bytes_each_time() -> None:
+def test_export_is_deterministic() -> None:
     weights = random_weights(config_of("sd", scale=2))
     assert export_onnx(weights) == export_onnx(weights)
 

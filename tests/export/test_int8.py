@@ -38,7 +38,7 @@ def with_ranges(weights: Weights, ranges: tuple[Range, ...]) -> Weights:
 
 
 @pytest.mark.integration
-def test_ranges_are_what_the_blocks_see(plain, photo) -> None:
+def test_ranges_match_the_inputs_of_the_blocks(plain, photo) -> None:
     ranges = calibrate(plain, [photo, photo[:50]])
     assert len(ranges) == 8
     assert all(len(r.x) == 16 and len(r.hidden) == 128 for r in ranges)
@@ -83,7 +83,7 @@ def a_block(rng: np.random.Generator) -> FoldedBlock:
 
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=10, deadline=None)
-def test_steps_of_channels_leave_the_float_network_as_it_is(seed: int) -> None:
+def test_channel_scales_do_not_change_the_float_network(seed: int) -> None:
     rng = np.random.default_rng(seed)
     block = a_block(rng)
     reach = Range(x=tuple(rng.uniform(0.1, 10, size=16)), hidden=tuple(rng.uniform(0.1, 10, size=128)))
@@ -95,7 +95,7 @@ def test_steps_of_channels_leave_the_float_network_as_it_is(seed: int) -> None:
 
 
 @pytest.mark.integration
-def test_channels_and_rounding_lose_less_than_one_range(plain, photo) -> None:
+def test_channel_scales_and_rounding_reduce_the_loss(plain, photo) -> None:
     """Against the method of earlier versions: one range for all channels, and kernels rounded without photographs."""
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
     calibrated = calibrate(plain, [photo])
@@ -112,7 +112,7 @@ def test_channels_and_rounding_lose_less_than_one_range(plain, photo) -> None:
 
 
 @pytest.mark.integration
-def test_integers_are_near_and_not_the_same(plain, photo) -> None:
+def test_int8_results_are_close_but_not_equal(plain, photo) -> None:
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
     weights = with_ranges(plain, calibrate(plain, [photo]))
     exact = load_engine(plain)(photo)
@@ -125,7 +125,7 @@ def test_integers_are_near_and_not_the_same(plain, photo) -> None:
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_no_sum_of_integers_is_cut_off(sign: int) -> None:
+def test_integer_sums_do_not_saturate(sign: int) -> None:
     """Kernels and values as large as they get, on CPUs with and without an 8-bit dot product."""
     two_products = 2 * 255 * MAX_KERNEL  # added in 16 bits on CPUs without it
     assert two_products <= np.iinfo(np.int16).max
@@ -145,7 +145,7 @@ def test_no_sum_of_integers_is_cut_off(sign: int) -> None:
 
 
 @pytest.mark.integration
-def test_ranges_decide(plain, photo) -> None:
+def test_wrong_ranges_change_the_result(plain, photo) -> None:
     """A check that the integers are really in use: ranges that are far too small destroy the image."""
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
     weights = with_ranges(plain, (Range(x=(0.01,), hidden=(0.01,)),) * 8)
@@ -197,7 +197,7 @@ def test_without_flags_there_is_no_amx(monkeypatch) -> None:
     assert has_amx.__wrapped__() is False
 
 
-def test_fast_without_openvino_says_so_and_computes_exactly(plain, photo, monkeypatch) -> None:
+def test_fast_mode_without_openvino_warns_and_computes_exactly(plain, photo, monkeypatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "openvino", None)
     with pytest.warns(UserWarning, match="a2f\\[openvino\\]"):
         upscaler = load_engine(plain, dtype="fast")

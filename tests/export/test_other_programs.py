@@ -9,7 +9,7 @@ from a2f.weights import find_weights
 
 
 @pytest.mark.parametrize("lr_size", [(20, 14), None], ids=["fixed sides", "any size"])
-def test_opencv_gives_the_pixels_of_onnxruntime(lr_size: tuple[int, int] | None) -> None:
+def test_opencv_and_onnxruntime_give_equal_pixels(lr_size: tuple[int, int] | None) -> None:
     cv2 = pytest.importorskip("cv2", reason="opencv-python-headless is not installed")
     blob = export_onnx(find_weights("sd", scale=2), lr_size=lr_size)
     image = np.random.default_rng(0).integers(0, 256, (14, 20, 3), dtype=np.uint8)

@@ -30,7 +30,7 @@ def test_errors_cancel_in_each_kernel_and_each_output_channel(side: int, channel
     assert np.abs(errors.sum(axis=(1, 2, 3))).max() <= 0.5 + 1e-4
 
 
-def test_a_flat_area_comes_out_closer_than_with_the_nearest_integers() -> None:
+def test_flat_area_has_less_error_than_with_nearest_integers() -> None:
     kernels = np.random.default_rng(0).normal(size=(16, 128, 3, 3)).astype(np.float32)
     steps = steps_of(kernels)[:, None, None, None]
     exact = kernels.sum(axis=(1, 2, 3))  # what a flat area of 1 gives
@@ -64,7 +64,7 @@ def test_every_value_stays_within_one_step(kernels: np.ndarray) -> None:
     assert np.abs(integers - kernels / steps[:, None, None, None].astype(float)).max() < 1 + 1e-6
 
 
-def test_given_inputs_come_out_closer_than_with_the_other_roundings() -> None:
+def test_calibration_inputs_have_less_error_than_with_other_roundings() -> None:
     rng = np.random.default_rng(0)
     kernels = rng.normal(size=(16, 8, 3, 3)).astype(np.float32)
     steps = steps_of(kernels)
@@ -82,7 +82,7 @@ def test_given_inputs_come_out_closer_than_with_the_other_roundings() -> None:
     assert error(ours) < 0.5 * error(round_kernels(kernels, steps, largest=LARGEST))
 
 
-def test_inputs_of_one_value_and_inputs_that_are_0() -> None:
+def test_constant_and_zero_inputs() -> None:
     kernels = np.random.default_rng(0).normal(size=(4, 2, 3, 3)).astype(np.float32)
     steps = steps_of(kernels)
     without = round_for(kernels, steps, np.zeros((18, 18)), largest=LARGEST)

@@ -49,14 +49,14 @@ def command(*words: object) -> Result:
 
 
 @pytest.mark.integration
-def test_a_run_has_its_curves_and_its_lambdas(run: Path, axes: list) -> None:
+def test_run_has_curves_and_lambdas(run: Path, axes: list) -> None:
     assert command(run).exit_code == 0
     assert (run / "curves.png").stat().st_size > 1000
     assert [axis.get_ylabel() for axis in axes] == [*CURVES.values(), "λ (Eq. 9)"]
     assert list(axes[1].lines[0].get_ydata()) == [30, 31]
 
 
-def test_plot_has_a_help_of_its_own() -> None:
+def test_plot_has_its_own_help() -> None:
     told = command("--help")
     assert told.exit_code == 0
     assert "plot [OPTIONS] RUN..." in told.stdout
@@ -75,7 +75,7 @@ def test_ticks_are_at_whole_blocks(run: Path, axes: list, tmp_path: Path) -> Non
 
 
 @pytest.mark.integration
-def test_runs_lie_on_one_another_and_files_beside(run: Path, axes: list, tmp_path: Path) -> None:
+def test_runs_share_panels_and_files_have_their_own(run: Path, axes: list, tmp_path: Path) -> None:
     other = shutil.copytree(run, run.parent / "two")
     (other / "last.safetensors").write_bytes(write_weights(to_weights(A2F(ablation_of("baseline-mp", scale=2)))))
     idn = shutil.copytree(run, run.parent / "idn")
@@ -90,7 +90,7 @@ def test_runs_lie_on_one_another_and_files_beside(run: Path, axes: list, tmp_pat
     ]  # which baseline-mp has
 
 
-def test_a_weights_file_alone(axes: list, tmp_path: Path) -> None:
+def test_single_weights_file(axes: list, tmp_path: Path) -> None:
     assert command(SHIPPED, "-o", tmp_path / "f.svg").exit_code == 0
     assert [axis.get_title() for axis in axes] == ["a2f_sd_x4"]
 
@@ -101,7 +101,7 @@ def test_a_weights_file_alone(axes: list, tmp_path: Path) -> None:
     [(None, "cannot read weights"), (b"", "no λ: "), ("idn", "the network is not A²F")],
     ids=["none", "damaged", "idn"],
 )
-def test_what_a_run_lacks_is_told_and_the_rest_is_drawn(weights, note: str, tmp_path: Path, axes: list) -> None:
+def test_missing_data_is_reported_and_the_rest_is_drawn(weights, note: str, tmp_path: Path, axes: list) -> None:
     (tmp_path / "log.csv").write_text("step,loss,lr,psnr_y_jpeg\n100,0.5,1e-3,nan\n200,nan,1e-3,nan\n")
     if weights == "idn":
         weights = write_network(open_network("idn", scale=2))
@@ -148,7 +148,7 @@ def test_no_label_touches_the_edge(run: Path, axes: list, tmp_path: Path) -> Non
 
 
 @pytest.mark.integration
-def test_bicubic_is_a_line_of_its_own(run: Path, axes: list, tmp_path: Path) -> None:
+def test_bicubic_has_its_own_line(run: Path, axes: list, tmp_path: Path) -> None:
     (run / "log.csv").write_text("step,loss,lr,psnr_y,bicubic\n10,0.2,1e-3,30,28.5\n20,0.1,5e-4,31,28.5\n")
     plot_runs({"one": run}, output=tmp_path / "a.png")
     assert [line.get_label() for line in axes[1].lines] == ["one", "bicubic"]
@@ -171,7 +171,7 @@ def test_bicubic_is_a_line_of_its_own(run: Path, axes: list, tmp_path: Path) -> 
 
 
 @pytest.mark.integration
-def test_an_existing_picture_is_replaced_on_request_alone(run: Path, tmp_path: Path) -> None:
+def test_existing_picture_is_replaced_only_on_request(run: Path, tmp_path: Path) -> None:
     picture = tmp_path / "mine.png"
     picture.write_bytes(b"mine")
     refused = command(run, "-o", picture)
@@ -182,7 +182,7 @@ def test_an_existing_picture_is_replaced_on_request_alone(run: Path, tmp_path: P
     assert [command(run).exit_code for _ in range(2)] == [0, 0]  # RUN/curves.png follows the run
 
 
-def test_what_cannot_be_drawn(run: Path, tmp_path: Path) -> None:
+def test_undrawable_inputs_are_refused(run: Path, tmp_path: Path) -> None:
     assert command(SHIPPED).exit_code == 2
     assert "give an output" in command(run, SHIPPED).output
     assert "Missing argument 'RUN...'" in command().output

@@ -26,7 +26,7 @@ def texts(path: Path) -> list[str]:
 
 @pytest.mark.integration
 @pytest.mark.parametrize(("data", "scale", "measured"), [("Manga109", 2, {}), ("Set5", 4, {"sd": 31.7})])
-def test_figure_1_has_every_method_and_no_label_on_another(data: str, scale: int, measured, tmp_path: Path) -> None:
+def test_figure_1_has_every_method_and_no_overlapping_labels(data: str, scale: int, measured, tmp_path: Path) -> None:
     path = tmp_path / "figure.svg"
     boxes = draw_cost(data, scale=scale, measured=measured, output=path)
     rows = [row for row in table_6() if row.scale == scale and data in row.figures]
@@ -48,7 +48,7 @@ def test_points_of_figure_1() -> None:
 
 
 @pytest.mark.integration
-def test_the_same_figure_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_figures_are_deterministic(tmp_path: Path) -> None:
     for kind in (".svg", ".pdf"):
         first, second = tmp_path / f"a{kind}", tmp_path / f"b{kind}"
         for path in (first, second):
@@ -58,7 +58,7 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path: Path) -> None:
         draw_network(config_of("s", scale=4), output=tmp_path / "a.eps")
 
 
-def test_figure_2_says_the_configuration(tmp_path: Path) -> None:
+def test_figure_2_shows_the_configuration(tmp_path: Path) -> None:
     path = tmp_path / "figure.svg"
     draw_network(config_of("sd", scale=3), output=path)
     said = " ".join(texts(path))
@@ -122,7 +122,7 @@ class Grey:
 
 
 @pytest.mark.integration
-def test_figure_4_shows_each_method_with_its_figures(item: Item, tmp_path: Path) -> None:
+def test_figure_4_shows_each_method_with_its_scores(item: Item, tmp_path: Path) -> None:
     scene = scene_of(item, {"bicubic": None, "grey": Grey()}, data="Noise", scale=4, crop=(8, 4, 60, 40))
     assert [s.name for s in scene.shown] == ["bicubic", "grey"]
     path = tmp_path / "figure.svg"

@@ -10,7 +10,7 @@ def box(left: float, bottom: float, right: float, top: float) -> Box:
     return Box(left=left, bottom=bottom, right=right, top=top)
 
 
-def test_boxes() -> None:
+def test_boxes_overlap() -> None:
     assert box(0, 0, 2, 2).overlap(box(1, 1, 3, 3)) == pytest.approx(0.25)
     assert box(0, 0, 1, 1).overlap(box(1, 0, 2, 1)) == 0
     assert box(0, 0, 4, 4).holds(box(1, 1, 2, 2))
@@ -57,7 +57,7 @@ def drawn(points: list[tuple[float, float]], mark_pt: float = 7.0) -> tuple[list
 
 @pytest.mark.integration
 @pytest.mark.parametrize("mark_pt", [5.0, 14.0])
-def test_crowded_labels_cover_nothing(mark_pt: float) -> None:
+def test_crowded_labels_do_not_overlap(mark_pt: float) -> None:
     points = [(5, 5), (5.2, 5.1), (5.4, 5.3), (5.1, 5.8), (4.6, 5.2), (9.8, 9.8), (0.2, 0.2), (9.7, 5)]
     boxes, marks, frame = drawn(points, mark_pt)
     assert len(boxes) == len(points)
@@ -74,6 +74,6 @@ def test_axes_use_the_width_of_the_figure() -> None:
     assert frame.left < 0.12 * width
 
 
-def test_places_are_the_same_each_time() -> None:
+def test_placement_is_deterministic() -> None:
     points = [(5, 5), (5.2, 5.1), (5.4, 5.3), (5.1, 5.8)]
     assert drawn(points)[0] == drawn(points)[0]

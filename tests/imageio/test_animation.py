@@ -96,7 +96,7 @@ def test_frames_times_loop_and_transparency_are_kept(format: str, clear: bool, t
 
 
 @pytest.mark.parametrize(("plays", "loop"), [(0, 0), (1, None), (2, 1), (6, 5)])
-def test_how_often_a_gif_plays_stays(plays: int, loop: int | None, tmp_path: Path) -> None:
+def test_loop_count_of_a_gif_is_kept(plays: int, loop: int | None, tmp_path: Path) -> None:
     path = tmp_path / "a.gif"
     path.write_bytes(saved("GIF", clear=False, **({} if loop is None else {"loop": loop})))
     animation = read_image(path).animation
@@ -107,7 +107,7 @@ def test_how_often_a_gif_plays_stays(plays: int, loop: int | None, tmp_path: Pat
 
 @pytest.mark.parametrize("plays", [0, 1, 2, 7])
 @pytest.mark.parametrize("format", ["avif", "gif", "webp", "png"])
-def test_how_often_an_avif_plays_stays_and_goes_to_other_formats(plays: int, format: str, tmp_path: Path) -> None:
+def test_loop_count_of_an_avif_is_kept_in_all_formats(plays: int, format: str, tmp_path: Path) -> None:
     path = tmp_path / "a.avif"
     path.write_bytes(with_plays(saved("AVIF", clear=False), plays))
     before = read_image(path).animation
@@ -120,7 +120,7 @@ def test_how_often_an_avif_plays_stays_and_goes_to_other_formats(plays: int, for
     assert sum(told((tmp_path / f"b.{format}").read_bytes())[0]) == sum(TIMES)
 
 
-def test_what_an_avif_tells_about_its_plays_are_the_numbers_of_the_standard() -> None:
+def test_loop_count_of_an_avif_follows_the_standard() -> None:
     data = with_plays(saved("AVIF", clear=False), 3)
     header, edits = data.index(b"tkhd") + 4, data.index(b"elst") + 4
     assert int.from_bytes(data[header + 28 : header + 36], "big") == 3 * sum(TIMES)  # version 1, milliseconds
@@ -151,7 +151,7 @@ def test_times_of_a_png_are_exact_fractions(tmp_path: Path) -> None:
     assert made.durations == animation.durations
 
 
-def test_another_format_keeps_all_frames_where_it_holds_them(tmp_path: Path) -> None:
+def test_conversion_to_an_animated_format_keeps_all_frames(tmp_path: Path) -> None:
     path = tmp_path / "a.gif"
     path.write_bytes(GIVEN["GIF"](True))
     for suffix in ("png", "webp"):
@@ -161,7 +161,7 @@ def test_another_format_keeps_all_frames_where_it_holds_them(tmp_path: Path) -> 
         a2f.upscale(path, model=Nearest(), output=tmp_path / "b.tif", force=True)
 
 
-def test_degrees_of_transparency_in_a_later_frame_do_not_go_into_a_gif(tmp_path: Path) -> None:
+def test_gif_refuses_partial_transparency_in_later_frames(tmp_path: Path) -> None:
     first, second = pictures(clear=True)[:2]
     second.putalpha(second.getchannel("A").point(lambda a: a // 2))
     path = tmp_path / "a.webp"
@@ -171,7 +171,7 @@ def test_degrees_of_transparency_in_a_later_frame_do_not_go_into_a_gif(tmp_path:
     assert len(told(a2f.upscale(path, model=Nearest(), output=tmp_path / "b.gif", force=True).read_bytes())[0]) == 2
 
 
-def test_a_frame_that_is_cut_off_is_told() -> None:
+def test_truncated_frame_is_reported() -> None:
     animation = read_image(GIVEN["PNG"](False)).animation
     assert animation is not None
     assert [frame.shape for frame in frames_of(animation, colours=3)] == [(16, 24, 3)] * animation.count
@@ -180,7 +180,7 @@ def test_a_frame_that_is_cut_off_is_told() -> None:
         list(frames_of(cut, colours=3))
 
 
-def test_the_profile_and_exif_go_along(tmp_path: Path) -> None:
+def test_profile_and_exif_are_kept(tmp_path: Path) -> None:
     from PIL import ImageCms
 
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -26,7 +26,7 @@ def bigtiff(**options: Any) -> bytes:
     return out.getvalue()
 
 
-def test_the_case_is_cut_off() -> None:
+def test_golden_bigtiff_is_truncated() -> None:
     with pytest.raises(TruncatedImageError, match="allow_truncated=True"):
         read_image(GOLDEN / "bigtiff_cut_off.tif")
     picture = read_image(GOLDEN / "bigtiff_cut_off.tif", allow_truncated=True)
@@ -37,7 +37,7 @@ def test_the_case_is_cut_off() -> None:
 @pytest.mark.parametrize(
     "options", [{}, {"rowsperstrip": 7}, {"tile": (16, 16)}, {"compression": "zlib", "rowsperstrip": 9}]
 )
-def test_a_bigtiff_cut_anywhere_is_told(order: str, options: dict) -> None:
+def test_truncated_bigtiff_is_reported(order: str, options: dict) -> None:
     whole = bigtiff(byteorder=order, **options)
     assert layout_of(whole).big
     np.testing.assert_array_equal(read_image(whole).pixels, colours())
@@ -79,7 +79,7 @@ def test_results_over_four_gigabytes_are_bigtiff(monkeypatch) -> None:
         assert file.pages[0].tags[34665].value["LensModel"] == "Lens"
 
 
-def test_no_other_format_can_pass_four_gigabytes_within_its_sides() -> None:
+def test_other_formats_stay_below_four_gigabytes() -> None:
     """BMP and WebP end at 4 GiB; their longest sides say no before that."""
     for name, channels in (("bmp", 4), ("webp", 4)):
         assert FORMATS[name].max_side ** 2 * channels + 4096 < 2**32

@@ -71,7 +71,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 @pytest.mark.integration
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the limit counts from what /proc tells")
 @pytest.mark.parametrize("bomb", BOMBS)
-def test_what_a_png_unpacks_to_is_bounded(bomb: str, tmp_path: Path) -> None:
+def test_unpacked_size_of_png_chunks_is_limited(bomb: str, tmp_path: Path) -> None:
     (tmp_path / "bomb.png").write_bytes(png(BOMBS[bomb]()))
     (tmp_path / "small.png").write_bytes(png())
     command = [sys.executable, "-c", READ, str(tmp_path / "bomb.png"), str(tmp_path / "small.png")]
@@ -104,7 +104,7 @@ def test_the_memory_to_decode_a_picture_follows_its_depth_and_channels() -> None
 
 
 @pytest.mark.parametrize("format", ["png", "bmp", "ppm", "heic", "jxl", "exr", "tga", "dds", "avif", "gif"])
-def test_pictures_of_all_formats_are_read_within_a_bound(format: str) -> None:
+def test_pictures_of_all_formats_are_read_within_the_limit(format: str) -> None:
     for module in NEEDED.get(format, ()):
         pytest.importorskip(module)
     blob = encode_image(read_image(png()), format=format)
@@ -128,7 +128,7 @@ def brotli(kind: bytes, body: bytes) -> bytes:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the limit counts from what /proc tells")
 @pytest.mark.parametrize("parts", [1, 60])
-def test_what_a_jpeg_xl_file_unpacks_to_is_bounded(parts: int, tmp_path: Path) -> None:
+def test_unpacked_size_of_jpeg_xl_boxes_is_limited(parts: int, tmp_path: Path) -> None:
     bomb = jxl(*[brotli(b"xml ", bytes(600 * 2**20 // parts))] * parts)
     assert len(bomb) < 100_000
     (tmp_path / "bomb.jxl").write_bytes(bomb)
@@ -139,7 +139,7 @@ def test_what_a_jpeg_xl_file_unpacks_to_is_bounded(parts: int, tmp_path: Path) -
     assert "hold more than 16 MiB once unpacked" in done.stdout
 
 
-def test_packed_boxes_within_the_bound_stay() -> None:
+def test_compressed_boxes_within_the_limit_are_kept() -> None:
     packet, exif = b"<x:xmpmeta/>", b"MM\0*\0\0\0\x08\0\0\0\0\0\0"
     picture = read_image(jxl(brotli(b"xml ", packet), brotli(b"Exif", bytes(4) + exif)))
     assert picture.metadata.xmp == packet
@@ -152,7 +152,7 @@ def test_packed_boxes_within_the_bound_stay() -> None:
 
 
 @pytest.mark.integration
-def test_texts_within_the_bound_stay() -> None:
+def test_texts_within_the_limit_are_kept() -> None:
     few = [
         packed(b"Comment", b"of few words"),
         packed(b"Comment", b"und dies", kind=b"iTXt"),
@@ -165,14 +165,14 @@ def test_texts_within_the_bound_stay() -> None:
     assert read_image(png(*few, plain)).metadata.texts == (*few, plain)
 
 
-def test_a_damaged_text_costs_little() -> None:
+def test_damaged_text_is_cheap() -> None:
     broken = chunk_bytes(b"zTXt", b"Comment\0\0" + b"no deflate")
     picture = read_image(png(broken, packed(b"Comment", b"text")))
     assert picture.metadata.texts == (broken, packed(b"Comment", b"text"))
     assert picture.notes == ()
 
 
-def test_libvips_gets_the_last_packet_and_all_else_as_it_was() -> None:
+def test_libvips_gets_the_last_xmp_packet_and_all_other_data() -> None:
     packets = [packed(b"XML:com.adobe.xmp", text, kind=b"iTXt") for text in (b"<first/>", b"<last/>")]
     author, exif = chunk_bytes(b"tEXt", b"Author\0me"), chunk_bytes(b"eXIf", b"II*\0\x08\0\0\0\0\0\0\0\0\0")
     blob = png(packets[0], author, behind=packets[1] + exif + chunk_bytes(b"prIv", b"x"))
@@ -242,13 +242,13 @@ LONG_PACKETS = {
 @pytest.mark.integration
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no limit of a process's work")
 @pytest.mark.parametrize("packet", LONG_PACKETS)
-def test_a_packet_is_read_in_one_pass(packet: str, tmp_path: Path) -> None:
+def test_xmp_packet_is_read_in_one_pass(packet: str, tmp_path: Path) -> None:
     (tmp_path / "packet").write_text(LONG_PACKETS[packet])
     done = subprocess.run([sys.executable, "-c", CLEAN, str(tmp_path / "packet")], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr[-500:]
 
 
-def test_elements_go_with_all_they_hold() -> None:
+def test_xmp_elements_are_removed_with_their_content() -> None:
     inner = "<g:Item><g:Item g:a='1'/>x > y</g:Item><p:other/>"
     rest = f'xmlns:c="{CAMERA}"><p:keep c:MotionPhoto="1" c:other=\'>\' p:g=" g:x=1">text</p:keep>'
     packet = f"{HEAD}{rest}<g:Item>{inner}</g:Item><g:b/></x:xmpmeta>"
@@ -257,13 +257,13 @@ def test_elements_go_with_all_they_hold() -> None:
     assert lost == []
 
 
-def test_an_element_without_an_end_takes_the_packet_along() -> None:
+def test_unclosed_xmp_element_drops_the_packet() -> None:
     packet = f"{HEAD}><g:Item><p:other/></x:xmpmeta>".encode()
     assert cleaned_xmp(packet, upright=False, turned=False) == (b"", ["XMP that is damaged"])
     assert updated_xmp(packet, size=(1, 2), given=None) == packet
 
 
-def test_sizes_of_regions_are_told_in_both_forms() -> None:
+def test_region_sizes_are_updated_in_both_forms() -> None:
     one = "<m:AppliedToDimensions d:w='64' d:h=\"48\" d:unit='pixel'/>"
     two = "<m:AppliedToDimensions rdf:parseType='Resource'><d:w>64</d:w><d:h>48.0</d:h></m:AppliedToDimensions>"
     other = "<m:Area d:w='0.1' d:h='0.2'/><d:w>3</d:w><tiff:ImageWidth>64</tiff:ImageWidth></x:xmpmeta>"

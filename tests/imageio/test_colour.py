@@ -70,7 +70,7 @@ def cicp(primaries: int, transfer: int) -> bytes:
 
 @pytest.mark.parametrize("code", sorted(PRIMARIES))
 @pytest.mark.parametrize("transfer", sorted(TRANSFERS))
-def test_a_made_profile_is_read_by_littlecms(code: int, transfer: int) -> None:
+def test_generated_profile_is_read_by_littlecms(code: int, transfer: int) -> None:
     icc = profile_of(PRIMARIES[code], TRANSFERS[transfer], grey=False)
     opened = ImageCms.ImageCmsProfile(io.BytesIO(icc))
     assert opened.profile.xcolor_space.strip() == "RGB"
@@ -79,13 +79,13 @@ def test_a_made_profile_is_read_by_littlecms(code: int, transfer: int) -> None:
     assert min(seen.getpixel((0, 0))) >= 254
 
 
-def test_made_srgb_equals_littlecms_srgb() -> None:
+def test_generated_srgb_equals_that_of_littlecms() -> None:
     icc = profile_of(PRIMARIES[1], SRGB_CURVE, grey=False)
     pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3)).astype(np.uint8)
     assert np.abs(to_srgb(pixels, Metadata(icc=icc)).astype(int) - pixels).max() <= 1
 
 
-def test_display_p3_by_published_numbers() -> None:
+def test_display_p3_matches_published_numbers() -> None:
     """sRGB (255, 0, 0) is Display P3 (234, 51, 35), by CSS Color 4."""
     seen = to_srgb(flat((234, 51, 35)), Metadata(icc=P3))[0, 0]
     assert seen.tolist() == pytest.approx([255, 0, 0], abs=2)
@@ -94,7 +94,7 @@ def test_display_p3_by_published_numbers() -> None:
 # --- AVIF ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_avif_case_is_signalled_or_converted_everywhere(tmp_path: Path) -> None:
+def test_golden_avif_is_signalled_or_converted_in_all_formats(tmp_path: Path) -> None:
     blob = (GOLDEN / "avif_p3_nclx.avif").read_bytes()
     assert nclx_of(blob) == (12, 13)
     picture = read_image(blob)
@@ -115,7 +115,7 @@ def test_the_avif_case_is_signalled_or_converted_everywhere(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("transfer", [16, 18])
-def test_hdr_stays_hdr_or_is_refused(transfer: int) -> None:
+def test_hdr_is_kept_or_refused(transfer: int) -> None:
     signal, _ = signal_of_cicp(9, transfer, grey=False)
     deep = np.random.default_rng(0).integers(0, 65536, (48, 64, 3)).astype(np.uint16)
     picture = Picture(pixels=deep, metadata=Metadata(signal=signal))
@@ -158,7 +158,7 @@ def test_avif_with_code_points_is_read_by_another_decoder() -> None:
     assert read_image(blob).metadata.xmp == b"<x/>"
 
 
-def test_code_points_that_nobody_knows_are_kept_or_told() -> None:
+def test_unknown_code_points_are_kept_or_reported() -> None:
     blob = bytearray((GOLDEN / "avif_p3_nclx.avif").read_bytes())
     at = blob.index(b"nclx")
     blob[at + 4 : at + 8] = bytes([0, 200, 0, 201])
@@ -185,7 +185,7 @@ def test_code_points_that_nobody_knows_are_kept_or_told() -> None:
         ((gama(1.0),), 128, [188] * 3),
     ],
 )
-def test_colours_told_in_png_chunks(chunks: tuple[bytes, ...], value: int | tuple, wanted: list[int]) -> None:
+def test_colours_in_png_chunks(chunks: tuple[bytes, ...], value: int | tuple, wanted: list[int]) -> None:
     blob = png(flat(value), *chunks)
     picture = read_image(blob)
     for format in OUTPUTS:
@@ -203,7 +203,7 @@ def test_colours_told_in_png_chunks(chunks: tuple[bytes, ...], value: int | tupl
     assert stripped.pixels[20, 24].tolist() == pytest.approx(wanted[: stripped.pixels.shape[2]], abs=3)
 
 
-def test_a_profile_counts_before_gamma() -> None:
+def test_profile_has_priority_over_gamma() -> None:
     body = b"name\0\0" + zlib.compress(SRGB)
     picture = read_image(png(flat((10, 99, 200)), gama(1.0), chunk_bytes(b"iCCP", body)))
     assert picture.metadata.icc == SRGB
@@ -213,12 +213,12 @@ def test_a_profile_counts_before_gamma() -> None:
 @pytest.mark.parametrize(
     "chunk", [gama(0), chunk_bytes(b"gAMA", b"x"), chunk_bytes(b"cHRM", bytes(32)), chunk_bytes(b"cICP", b"\1")]
 )
-def test_damaged_colour_chunks_say_nothing(chunk: bytes) -> None:
+def test_damaged_colour_chunks_are_ignored(chunk: bytes) -> None:
     picture = read_image(png(flat((10, 99, 200)), chunk))
     assert read_image(encode_image(picture, format="bmp")).pixels[0, 0].tolist() == [10, 99, 200]
 
 
-def test_primaries_on_one_line_say_nothing() -> None:
+def test_collinear_primaries_are_ignored() -> None:
     line = chunk_bytes(b"cHRM", struct.pack(">8I", 31270, 32900, 10000, 10000, 20000, 20000, 30000, 30000))
     picture = read_image(png(flat((10, 99, 200)), line))
     assert read_image(encode_image(picture, format="bmp")).pixels[0, 0].tolist() == [10, 99, 200]
@@ -253,7 +253,7 @@ def test_bmp_with_end_points_and_gammas() -> None:
     assert read_image(bmp((10, 99, 200), 0x73524742)).metadata == Metadata()
 
 
-def test_bmp_with_end_points_beyond_all_colours() -> None:
+def test_bmp_with_end_points_outside_of_visible_colours() -> None:
     for corners in (
         (2**31 - 1,) * 9,
         (1, 0, 0, 0, 1, 0, 0, 0, 1),
@@ -265,7 +265,7 @@ def test_bmp_with_end_points_beyond_all_colours() -> None:
         assert read_image(encode_image(read_image(blob), format="bmp")).size == (64, 48)
 
 
-def test_bmp_with_a_profile_elsewhere_or_damaged() -> None:
+def test_bmp_with_a_linked_or_damaged_profile() -> None:
     linked = read_image(bmp((10, 99, 200), 0x4C494E4B, profile=b"C:\\p3.icc\0"))
     assert any("in another file" in note for note in linked.notes)
     damaged = read_image(bmp((10, 99, 200), 0x4D424544, profile=P3[:90]))
@@ -289,7 +289,7 @@ def test_grey_with_a_profile_for_rgb(format: str, strip: bool) -> None:
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "LA"])
 @pytest.mark.parametrize("format", ["PNG", "TIFF"])
-def test_profiles_for_other_channels_are_left_out_with_a_note(mode: str, format: str) -> None:
+def test_profiles_for_other_channels_are_dropped_with_a_note(mode: str, format: str) -> None:
     grey = profile_of(PRIMARIES[1], (0, (1.0,)), grey=True)
     out = io.BytesIO()
     image = Image.new(mode, (64, 48), 77 if mode == "L" else (77,) * len(mode))
@@ -304,7 +304,7 @@ def test_profiles_for_other_channels_are_left_out_with_a_note(mode: str, format:
 
 
 @pytest.mark.parametrize("icc", [b"no profile", SRGB[:200], SRGB[:128] + bytes(400), b"\0" * 300])
-def test_damaged_profiles_are_left_out_with_a_note(icc: bytes) -> None:
+def test_damaged_profiles_are_dropped_with_a_note(icc: bytes) -> None:
     out = io.BytesIO()
     Image.new("RGB", (64, 48), (10, 99, 200)).save(out, "TIFF", icc_profile=icc)
     picture = read_image(out.getvalue())
@@ -312,7 +312,7 @@ def test_damaged_profiles_are_left_out_with_a_note(icc: bytes) -> None:
     assert any("damaged colour profile" in note for note in picture.notes)
 
 
-def test_cmyk_with_a_profile_for_rgb_is_told() -> None:
+def test_cmyk_with_an_rgb_profile_is_reported() -> None:
     for icc, text in ((P3, "a colour profile for RGB"), (b"x" * 300, "a damaged colour profile")):
         out = io.BytesIO()
         Image.new("CMYK", (64, 48), (0, 255, 255, 0)).save(out, "JPEG", icc_profile=icc)
@@ -321,13 +321,13 @@ def test_cmyk_with_a_profile_for_rgb_is_told() -> None:
         assert picture.pixels[20, 24, 0] > 180
 
 
-def test_no_error_of_a_conversion_is_swallowed() -> None:
+def test_conversion_errors_are_raised() -> None:
     picture = Picture(pixels=flat((1, 2, 3)), metadata=Metadata(icc=SRGB[:200]))
     with pytest.raises(ImageWriteError, match="cannot convert to sRGB"):
         encode_image(picture, format="bmp")
 
 
-def test_deep_grey_and_alpha_go_along() -> None:
+def test_conversion_keeps_depth_grey_and_alpha() -> None:
     icc = profile_of(PRIMARIES[1], BT709_CURVE, grey=True)
     pixels = np.random.default_rng(0).integers(0, 65536, (48, 64, 2)).astype(np.uint16)
     converted = to_srgb(pixels, Metadata(icc=icc))
@@ -338,7 +338,7 @@ def test_deep_grey_and_alpha_go_along() -> None:
 # --- comparing ----------------------------------------------------------------------------------------------------
 
 
-def test_compare_takes_both_sides_to_one_space(tmp_path: Path) -> None:
+def test_compare_converts_both_sides_to_one_space(tmp_path: Path) -> None:
     (tmp_path / "p3.png").write_bytes(encode_image(Picture(pixels=flat((234, 51, 35)), metadata=Metadata(icc=P3)),
                                                    format="png"))  # fmt: skip
     (tmp_path / "srgb.png").write_bytes(encode_image(Picture(pixels=flat((255, 0, 0))), format="png"))

@@ -66,7 +66,7 @@ def png_header(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize("blob", [png_header(0, 5), png_header(5, 0), b"P5 0 5 255\n", b"P4 3 0\n"])
-def test_no_pixels_at_all(blob: bytes) -> None:
+def test_files_without_pixels(blob: bytes) -> None:
     with pytest.raises(ImageReadError, match=r"is empty \(\d x \d pixels\)"):
         read_image(blob)
 
@@ -75,7 +75,7 @@ def test_no_pixels_at_all(blob: bytes) -> None:
 @pytest.mark.parametrize(
     ("format", "options"), [("TIFF", {"compression": "group4"}), ("BMP", {}), ("PPM", {}), ("PNG", {})]
 )
-def test_the_limit_is_ours_in_every_format(format: str, options: dict) -> None:
+def test_pixel_limit_error_is_ours_in_every_format(format: str, options: dict) -> None:
     """Above the 179 million pixels at which Pillow gives up, below and above the limit here."""
     large = saved(Image.new("1", (20000, 9000)), format, **options)
     assert read_image(large).size == (20000, 9000)
@@ -92,7 +92,7 @@ def test_the_limit_is_ours_in_every_format(format: str, options: dict) -> None:
         png_header(60000, 60000),
     ],
 )
-def test_a_header_alone_makes_no_memory(header: bytes, allow: bool) -> None:
+def test_header_without_pixels_allocates_no_memory(header: bytes, allow: bool) -> None:
     with pytest.raises(PixelLimitError, match="3,600,000,000 pixels"):
         read_image(header, allow_truncated=allow)
 
@@ -104,12 +104,12 @@ def test_a_long_run_of_blanks_is_read_once() -> None:
 
 
 @pytest.mark.parametrize("text", [b"BMW is a car maker", b"P7\nWIDTH 3\n", b"GIF is a format", b"RIFFled through"])
-def test_text_that_begins_like_an_image(text: bytes) -> None:
+def test_text_with_the_start_of_an_image(text: bytes) -> None:
     with pytest.raises(ImageReadError, match="not an image of a known format"):
         read_image(text)
 
 
-def test_large_files_that_are_no_images_are_not_read(tmp_path: Path) -> None:
+def test_large_non_image_files_are_not_read(tmp_path: Path) -> None:
     path = tmp_path / "film.mkv"
     with path.open("wb") as file:
         file.write(b"\x1aE\xdf\xa3")
@@ -131,7 +131,7 @@ def test_pipes_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("format", ["webp", "tiff", "avif"])
-def test_no_promise_where_nothing_can_be_saved(format: str) -> None:
+def test_allow_truncated_is_not_suggested_without_readable_pixels(format: str) -> None:
     blob = encode_image(Picture(pixels=waves()), format=format)
     for allow in (False, True):
         with pytest.raises(TruncatedImageError, match="too much of it is missing"):
@@ -139,7 +139,7 @@ def test_no_promise_where_nothing_can_be_saved(format: str) -> None:
 
 
 @pytest.mark.integration
-def test_what_is_damaged_is_told_while_others_are_read() -> None:
+def test_damage_is_reported_while_other_threads_read() -> None:
     """libvips has one text of errors for all threads, and each may empty it."""
     whole = saved(Image.fromarray(waves()), "PNG")
     ended = threading.Event()
@@ -165,7 +165,7 @@ def test_what_is_damaged_is_told_while_others_are_read() -> None:
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
 @pytest.mark.parametrize("compression", [None, "zlib"])
 @pytest.mark.parametrize("lost", [1, 40, 150])
-def test_tiff_cut_short(mode: str, compression: str | None, lost: int) -> None:
+def test_truncated_tiff(mode: str, compression: str | None, lost: int) -> None:
     """Of which libvips says nothing; the directory lies before the pixels, as some programs write it."""
     out = io.BytesIO()
     tifffile.imwrite(out, np.asarray(Image.fromarray(waves()).convert(mode)), compression=compression)
@@ -178,14 +178,14 @@ def test_tiff_cut_short(mode: str, compression: str | None, lost: int) -> None:
 
 
 @pytest.mark.parametrize("counts", [0, 10**6])
-def test_tiff_that_counts_its_bytes_wrongly(counts: int) -> None:
+def test_tiff_with_wrong_byte_counts(counts: int) -> None:
     blob = bytearray(saved(Image.fromarray(waves()), "TIFF"))
     set_number(blob, first_directory(blob), BYTES_OF_STRIPS, counts)
     assert not is_cut_off(bytes(blob))
     assert is_cut_off(bytes(blob[:-1]))
 
 
-def test_a_tile_beyond_the_end_of_a_tiff() -> None:
+def test_tiff_tile_beyond_the_end_of_the_file() -> None:
     options = {"tile": True, "tile_width": 16, "tile_height": 16}
     blob = bytearray(pyvips.Image.new_from_array(waves()).tiffsave_buffer(**options))
     assert not is_cut_off(bytes(blob))
@@ -194,21 +194,21 @@ def test_a_tile_beyond_the_end_of_a_tiff() -> None:
     assert is_cut_off(bytes(blob))
 
 
-def test_bytes_that_a_tiff_names_and_does_not_use() -> None:
+def test_unused_bytes_of_a_tiff() -> None:
     """As some programs write it; all samples are there."""
     blob = bytearray(saved(Image.fromarray(waves()), "TIFF"))
     set_number(blob, first_directory(blob), BYTES_OF_STRIPS, 10**6)
     assert (read_image(bytes(blob)).pixels == waves()).all()
 
 
-def test_gif_cut_short() -> None:
+def test_truncated_gif() -> None:
     blob = encode_image(Picture(pixels=waves()), format="gif")
     with pytest.raises(TruncatedImageError, match="allow_truncated=True"):
         read_image(blob[: len(blob) // 2])
     assert read_image(blob[: len(blob) // 2], allow_truncated=True).size == (50, 40)
 
 
-def test_absurd_resolutions_are_left_out(capfd: pytest.CaptureFixture[str]) -> None:
+def test_absurd_resolutions_are_dropped(capfd: pytest.CaptureFixture[str]) -> None:
     blob = bytearray(saved(Image.fromarray(waves()), "BMP"))
     blob[38:42] = struct.pack("<i", 2**31 - 1)
     picture = read_image(bytes(blob))

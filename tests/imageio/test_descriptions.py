@@ -58,7 +58,7 @@ def enlarged(blob: bytes, format: str = "jpeg", factor: int = 2) -> bytes:
 
 
 @pytest.mark.parametrize("format", ["jpeg", "png", "webp", "tiff", "avif"])
-def test_the_case_with_orientation_in_xmp_too(format: str) -> None:
+def test_golden_file_with_orientation_in_xmp(format: str) -> None:
     xmp = read_image(enlarged((GOLDEN / "orientation_in_xmp_too.jpg").read_bytes(), format)).metadata.xmp.decode()
     assert dict(re.findall(r'(?:tiff|exif):(\w+)="(\d+)"', xmp)) == {
         "Orientation": "1", "ImageWidth": "96", "ImageLength": "128", "PixelXDimension": "96", "PixelYDimension": "128",
@@ -92,13 +92,13 @@ def test_other_prefixes_and_other_namespaces() -> None:
     )
 
 
-def test_a_packet_that_tells_nothing_of_this_stays_byte_for_byte() -> None:
+def test_unrelated_xmp_packet_is_not_changed() -> None:
     given = packet('dc:format="x\xff"').replace(b"\xc3\xbf", b"\xff\xfe")  # not UTF-8
     cleaned, lost = cleaned_xmp(given, upright=True, turned=True)
     assert (updated_xmp(cleaned, size=(9, 9), given=(1, 1)), lost) == (given, [])
 
 
-def test_orientation_that_only_xmp_tells_was_not_applied_and_stays() -> None:
+def test_orientation_only_in_xmp_is_not_applied_and_kept() -> None:
     out = io.BytesIO()
     photo().save(out, "JPEG", xmp=packet('tiff:Orientation="6" tiff:ImageWidth="64"'))
     xmp = read_image(enlarged(out.getvalue())).metadata.xmp
@@ -106,7 +106,7 @@ def test_orientation_that_only_xmp_tells_was_not_applied_and_stays() -> None:
     assert b'tiff:ImageWidth="128"' in xmp
 
 
-def test_thumbnails_gain_maps_films_and_extensions_are_taken_out() -> None:
+def test_thumbnails_gain_maps_videos_and_extensions_are_removed() -> None:
     given = packet(
         'hdrgm:Version="1.0" GCamera:MotionPhoto="1" GCamera:MotionPhotoVersion="1" xmpNote:HasExtendedXMP="ABC" '
         'dc:format="image/jpeg"',
@@ -182,7 +182,7 @@ def test_a_duplicate_tag_is_set_too(order: str) -> None:
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("turn", range(1, 9))
-def test_the_place_of_the_subject_moves_with_the_pixels(turn: int, order: str) -> None:
+def test_subject_location_follows_the_pixels(turn: int, order: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = turn
     image = Image.new("L", (64, 48))
@@ -218,7 +218,7 @@ def resource(number: int, body: bytes) -> bytes:
     return b"8BIM" + struct.pack(">HHI", number, 0, len(body)) + body + bytes(len(body) % 2)
 
 
-def test_previews_pixel_counts_and_thumbnails_leave_iptc() -> None:
+def test_previews_pixel_counts_and_thumbnails_are_removed_from_iptc() -> None:
     kept = record(2, 5, b"title") + record(2, 25, b"word")
     old = record(2, 131, b"L") + record(2, 202, b"preview") + record(3, 20, b"\0\x40") + record(3, 30, b"\0\x30")
     assert cleaned_iptc(kept + old, size=(30, 40), turned=True) == kept + record(2, 131, b"P")
@@ -242,7 +242,7 @@ def test_previews_pixel_counts_and_thumbnails_leave_iptc() -> None:
 
 
 @pytest.mark.parametrize("cut", range(0, 70, 3))
-def test_damaged_iptc_is_kept_as_far_as_it_cannot_be_read(cut: int) -> None:
+def test_unreadable_parts_of_damaged_iptc_are_kept(cut: int) -> None:
     whole = b"Photoshop 3.0\0" + resource(0x0404, record(2, 5, b"title")) + resource(0x040A, b"\1")
     assert cleaned_iptc(whole[:cut], size=(4, 3), turned=True) in (whole[:cut], whole)
 
@@ -250,7 +250,7 @@ def test_damaged_iptc_is_kept_as_far_as_it_cannot_be_read(cut: int) -> None:
 # --- TIFF ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_case_of_imagej(tmp_path: Path) -> None:
+def test_golden_file_of_imagej(tmp_path: Path) -> None:
     path = tmp_path / "in.tif"
     path.write_bytes((GOLDEN / "tiff_imagej_description.tif").read_bytes())
     out = tmp_path / "out.tif"
@@ -285,7 +285,7 @@ def test_descriptions_of_layout_are_dropped_with_a_note(description: str) -> Non
 
 @pytest.mark.parametrize("grey", [False, True])
 @pytest.mark.parametrize("form", ['{{"shape": {list}}}', "shape={tuple}"])
-def test_a_description_that_tells_the_size_alone_is_dropped_without_a_note(form: str, grey: bool) -> None:
+def test_description_of_only_the_size_is_dropped_without_a_note(form: str, grey: bool) -> None:
     pixels = np.asarray(photo().convert("L" if grey else "RGB"))
     text = form.format(list=list(pixels.shape), tuple=pixels.shape)
     out = io.BytesIO()
@@ -297,7 +297,7 @@ def test_a_description_that_tells_the_size_alone_is_dropped_without_a_note(form:
     assert 270 not in tags
 
 
-def test_a_tiff_as_tifffile_writes_it_has_no_exif_to_lose() -> None:
+def test_tiff_of_tifffile_loses_no_exif() -> None:
     out = io.BytesIO()
     tifffile.imwrite(out, np.asarray(photo()), photometric="rgb")
     picture = read_image(out.getvalue())
@@ -306,7 +306,7 @@ def test_a_tiff_as_tifffile_writes_it_has_no_exif_to_lose() -> None:
     assert told == ["exr has no place for TIFF tags (Software): left out"]
 
 
-def test_a_description_of_what_is_seen_stays() -> None:
+def test_description_of_the_content_is_kept() -> None:
     for text in ("a hill in June", '{"title": "a hill"}', "seen with ImageJ"):
         out = io.BytesIO()
         tifffile.imwrite(out, np.asarray(photo()), photometric="rgb", metadata=None, description=text)
@@ -346,21 +346,21 @@ def ratio_of(blob: bytes) -> float | None:
 
 @pytest.mark.parametrize("given", ["JPEG", "PNG", "TIFF"])
 @pytest.mark.parametrize("made", ["jpeg", "png", "tiff"])
-def test_a_ratio_stays_a_ratio(given: str, made: str) -> None:
+def test_pixel_aspect_ratio_is_kept(given: str, made: str) -> None:
     assert ratio_of(enlarged(without_unit(given, (2, 1)), made)) == pytest.approx(2)
     assert ratio_of(enlarged(without_unit(given, (12, 11)), made)) == pytest.approx(12 / 11, rel=1e-3)
     assert ratio_of(enlarged(without_unit(given, (1, 1)), made)) is None
     assert ratio_of(enlarged(without_unit(given, (2, 1), orientation=6), made)) == pytest.approx(0.5)
 
 
-def test_the_case_of_png(tmp_path: Path) -> None:
+def test_golden_png_with_an_aspect_ratio(tmp_path: Path) -> None:
     upscale(GOLDEN / "png_aspect_2to1.png", scale=2, output=tmp_path / "out.png")
     blob = (tmp_path / "out.png").read_bytes()
     at = blob.index(b"pHYs")
     assert struct.unpack(">IIB", blob[at + 4 : at + 13]) == (2, 1, 0)
 
 
-def test_other_witnesses_see_the_ratio() -> None:
+def test_independent_readers_see_the_aspect_ratio() -> None:
     jpeg = Image.open(io.BytesIO(enlarged(without_unit("PNG", (2, 1)), "jpeg")))
     assert (jpeg.info["jfif_unit"], jpeg.info["jfif_density"]) == (0, (2, 1))
     png = Image.open(io.BytesIO(enlarged(without_unit("TIFF", (2, 1)), "png")))
@@ -369,13 +369,13 @@ def test_other_witnesses_see_the_ratio() -> None:
     assert (tiff.tag_v2[282], tiff.tag_v2[283], tiff.tag_v2[296]) == (2, 1, 1)
 
 
-def test_formats_without_a_place_for_it_say_so(tmp_path: Path) -> None:
+def test_formats_without_aspect_ratio_report_the_loss(tmp_path: Path) -> None:
     for suffix in ("webp", "bmp", "gif", "ppm", "avif"):
         with pytest.warns(UserWarning, match=r"the shape of the pixels \(resolutions 2 : 1\)"):
             upscale(GOLDEN / "png_aspect_2to1.png", scale=2, output=tmp_path / f"out.{suffix}", force=True)
 
 
-def test_a_pil_image_tells_its_new_size() -> None:
+def test_metadata_of_a_pil_image_has_the_new_size() -> None:
     out = io.BytesIO(jpeg_with(packet('tiff:Orientation="6" tiff:ImageWidth="64"'), orientation=6))
     xmp = upscale(Image.open(out), scale=2).info["xmp"]
     assert b'tiff:ImageWidth="96"' in xmp

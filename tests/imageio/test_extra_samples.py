@@ -46,7 +46,7 @@ def kinds_of(blob: bytes) -> tuple[int, ...]:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [2, 4])
 @pytest.mark.parametrize("big", [False, True])
-def test_unspecified_samples_are_data(channels: int, dtype: type, big: bool, network: Upscaler) -> None:
+def test_unspecified_extra_samples_are_data(channels: int, dtype: type, big: bool, network: Upscaler) -> None:
     given = bands(channels, dtype)
     blob = tiff(given, "unspecified", bigtiff=big)
     picture = read_image(blob)
@@ -59,7 +59,7 @@ def test_unspecified_samples_are_data(channels: int, dtype: type, big: bool, net
     assert read_image(large).data_band
 
 
-def test_two_passes_and_exact_sizes_keep_the_bands_apart(network: Upscaler) -> None:
+def test_two_passes_and_exact_sizes_keep_bands_separate(network: Upscaler) -> None:
     given = bands(4)
     large = upscale_pixels(given, [network, network], size=(90, 77), independent=True)
     np.testing.assert_array_equal(large[..., :3], upscale_pixels(given[..., :3], [network, network], size=(90, 77)))
@@ -67,7 +67,7 @@ def test_two_passes_and_exact_sizes_keep_the_bands_apart(network: Upscaler) -> N
 
 
 @pytest.mark.parametrize("kind", ["assocalpha", "unassalpha"])
-def test_alpha_stays_alpha(kind: str) -> None:
+def test_alpha_is_kept_as_alpha(kind: str) -> None:
     pixels = bands(4)
     pixels[..., :3] = np.minimum(pixels[..., :3], pixels[..., 3:])
     picture = read_image(tiff(pixels, kind))
@@ -75,14 +75,14 @@ def test_alpha_stays_alpha(kind: str) -> None:
     assert kinds_of(encode_image(picture, format="tiff")) == (2,)
 
 
-def test_without_the_tag_nothing_is_known() -> None:
+def test_missing_extra_samples_tag() -> None:
     blob = bytearray(tiff(bands(4), "unspecified"))
     at = blob.index(b"\x52\x01\x03\x00\x01\x00\x00\x00")
     blob[at : at + 2] = b"\x51\x01"  # another tag in its place
     assert read_image(bytes(blob)).data_band
 
 
-def test_the_case(tmp_path: Path) -> None:
+def test_golden_tiff_with_an_unspecified_extra_channel(tmp_path: Path) -> None:
     path = GOLDEN / "tiff_rgb_unspecified_extra.tif"
     given = tifffile.imread(path)
     upscale(path, scale=2, output=tmp_path / "out.tif")
@@ -93,7 +93,7 @@ def test_the_case(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("format", ["png", "webp", "jpeg", "bmp", "gif", "ppm", "avif"])
-def test_formats_without_a_place_refuse_or_leave_out(format: str) -> None:
+def test_formats_without_extra_channels_refuse_or_drop_them(format: str) -> None:
     picture = read_image(tiff(bands(4), "unspecified"))
     with pytest.raises(LossyFormatError, match=r"channel of data behind the colours.*choose tiff"):
         encode_image(picture, format=format)

@@ -45,13 +45,13 @@ def in_file_order(table: list[int]) -> list[int]:
 @pytest.mark.integration
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}], ids=str)
-def test_every_quality_of_libjpeg_is_told_exactly(mode: str, options: dict[str, Any]) -> None:
+def test_every_quality_of_libjpeg_is_exact(mode: str, options: dict[str, Any]) -> None:
     image = picture(mode)
     found = {quality: estimate_jpeg_quality(saved(image, quality=quality, **options)) for quality in range(1, 101)}
     assert found == {quality: quality for quality in range(1, 101)}
 
 
-def test_other_ways_to_the_same_answer(tmp_path: Path) -> None:
+def test_quality_from_paths_bytes_and_streams(tmp_path: Path) -> None:
     blob = saved(picture(), quality=62)
     path = tmp_path / "a.jpg"
     path.write_bytes(blob)
@@ -71,7 +71,7 @@ def test_stream_is_read_up_to_the_pixels() -> None:
     assert stream.tell() <= blob.index(b"\xff\xda") + 2
 
 
-def test_several_pictures_in_one_file_are_told_by_the_first() -> None:
+def test_first_picture_of_a_file_gives_the_quality() -> None:
     blob = saved(picture(), "MPO", save_all=True, append_images=[picture("L")], quality=35)
     assert estimate_jpeg_quality(blob) == 35
     assert estimate_jpeg_quality(blob + saved(picture(), quality=90)) == 35
@@ -92,7 +92,7 @@ def test_luma_counts_where_tables_differ() -> None:
 
 
 @pytest.mark.parametrize("quality", [20, 50, 75, 90])
-def test_tables_that_are_no_multiple_of_the_standard(quality: int) -> None:
+def test_non_standard_tables(quality: int) -> None:
     """Finer than libjpeg's at some frequencies, coarser at others."""
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
     rng = np.random.default_rng(quality)
@@ -103,7 +103,7 @@ def test_tables_that_are_no_multiple_of_the_standard(quality: int) -> None:
 
 @pytest.mark.parametrize("number", range(1, 9))
 @pytest.mark.parametrize("quality", [50, 75, 90])
-def test_tables_of_other_encoders_are_told_by_what_they_lose(number: int, quality: int) -> None:
+def test_tables_of_other_encoders_are_rated_by_their_loss(number: int, quality: int) -> None:
     """The quality is about that of libjpeg with the same PSNR: mozjpeg's eight tables, which libvips offers."""
     with Image.open(PHOTO) as image:
         photo = np.asarray(image.convert("RGB").resize((128, 128)))
@@ -120,7 +120,7 @@ def test_tables_of_other_encoders_are_told_by_what_they_lose(number: int, qualit
     assert near[0] < psnr(other) < near[1]
 
 
-def test_coarser_tables_are_told_lower() -> None:
+def test_coarser_tables_have_a_lower_quality() -> None:
     found = [estimate_jpeg_quality(saved(picture(), qtables=[[step] * 64] * 2)) for step in (1, 2, 4, 8, 16, 64, 255)]
     assert found[0] == 100
     assert found == sorted(found, reverse=True)
@@ -134,7 +134,7 @@ def test_tables_of_16_bits() -> None:
     assert estimate_jpeg_quality(header(wide, frame=0xC1)) == 10
 
 
-def test_what_belongs_to_no_segment_is_passed_over() -> None:
+def test_bytes_outside_of_segments_are_skipped() -> None:
     blob = saved(picture(), quality=44)
     assert estimate_jpeg_quality(blob[:2] + b"\xff\xff\0\1\2\xff" + blob[2:]) == 44
     assert estimate_jpeg_quality(b"\xff\xd8" + bytes(10**6) + blob[2:]) is None  # too much of it
@@ -147,7 +147,7 @@ def test_lossless_jpeg_has_no_quality() -> None:
 
 
 @pytest.mark.integration
-def test_cut_headers_are_told_or_not_but_never_wrong() -> None:
+def test_truncated_headers_give_the_right_quality_or_none() -> None:
     blob = saved(picture(), quality=55)
     found = [estimate_jpeg_quality(blob[:cut]) for cut in range(len(blob))]
     first = found.index(55)
@@ -159,13 +159,13 @@ def test_cut_headers_are_told_or_not_but_never_wrong() -> None:
 
 
 @pytest.mark.parametrize("format", ["PNG", "GIF", "BMP", "TIFF", "PPM", "WEBP", "AVIF"])
-def test_other_formats_have_none(format: str) -> None:
+def test_other_formats_have_no_quality(format: str) -> None:
     blob = saved(picture(), format)
     assert estimate_jpeg_quality(blob) is None
     assert read_image(blob).jpeg_quality is None
 
 
-def test_nothing_has_none() -> None:
+def test_empty_data_has_no_quality() -> None:
     assert [estimate_jpeg_quality(blob) for blob in (b"", b"\xff", b"\xff\xd8", b"\xff\xd8\xff\xd9", b"text")] == [
         None
     ] * 5

@@ -48,7 +48,7 @@ PACKED = chunk_bytes(b"zTXt", b"Description\0\0" + zlib.compress(b"a hill " * 40
 WORLD = chunk_bytes(b"iTXt", b"Title\0\0\0de\0Titel\0" + "Grüße".encode())
 
 
-def test_the_case_keeps_every_text(tmp_path: Path) -> None:
+def test_golden_png_keeps_every_text(tmp_path: Path) -> None:
     given = (GOLDEN / "png_text_chunks.png").read_bytes()
     upscale(GOLDEN / "png_text_chunks.png", scale=2, output=tmp_path / "out.png")
     made = (tmp_path / "out.png").read_bytes()
@@ -59,7 +59,7 @@ def test_the_case_keeps_every_text(tmp_path: Path) -> None:
         upscale(GOLDEN / "png_text_chunks.png", scale=2, output=tmp_path / "out.jpg")
 
 
-def test_texts_before_and_behind_the_pixels() -> None:
+def test_texts_before_and_after_the_pixels() -> None:
     blob = png_with(TEXT, behind=(PACKED, WORLD))
     made = enlarged(blob, "png")
     for chunk in (TEXT, PACKED, WORLD):
@@ -72,7 +72,7 @@ def test_texts_before_and_behind_the_pixels() -> None:
         assert "PNG texts (parameters, Description, Title)" in note
 
 
-def test_the_background_colour_stays() -> None:
+def test_background_colour_is_kept() -> None:
     chunk = chunk_bytes(b"bKGD", bytes([0, 1, 0, 2, 0, 3]))
     assert chunk in enlarged(png_with(chunk), "png")
     assert left_out_note(read_image(png_with(chunk)), "jpeg") == []
@@ -100,7 +100,7 @@ def test_exif_in_a_text_becomes_exif(kind: bytes) -> None:
         assert tags.get_ifd(0x8769)[0xA002] == 128
 
 
-def test_exif_in_a_text_that_is_not_upright_stays_there_with_the_new_size() -> None:
+def test_exif_text_with_orientation_stays_a_text_with_the_new_size() -> None:
     made = enlarged(png_with(raw(b"exif", camera(6))), "png")
     (chunk,) = texts_of(made).chunks
     whole = next(chunks_of(b"12345678" + chunk))
@@ -121,12 +121,12 @@ def test_xmp_and_iptc_in_texts() -> None:
 @pytest.mark.parametrize(
     "body", [b"Raw profile type exif\0\0broken", b"Raw profile type iptc\0\0" + zlib.compress(b"x")]
 )
-def test_damaged_profiles_in_texts_stay_as_they_are(body: bytes) -> None:
+def test_damaged_profiles_in_texts_are_not_changed(body: bytes) -> None:
     chunk = chunk_bytes(b"zTXt", body)
     assert chunk in enlarged(png_with(chunk), "png")
 
 
-def test_apng_and_unknown_chunks_are_told() -> None:
+def test_apng_and_unknown_chunks_are_reported() -> None:
     frames = [photo(), photo().rotate(180)]
     out = io.BytesIO()
     frames[0].save(out, "PNG", save_all=True, append_images=frames[1:])
@@ -139,7 +139,7 @@ def test_apng_and_unknown_chunks_are_told() -> None:
 # --- JPEG ---------------------------------------------------------------------------------------------------------
 
 
-def test_comments_stay_in_jpeg_and_are_told_elsewhere() -> None:
+def test_comments_are_kept_in_jpeg_and_reported_for_other_formats() -> None:
     blob = saved("JPEG", comment=b"shot on film")
     second = struct.pack(">BBH", 0xFF, 0xFE, 9) + b"another"
     blob = blob[:2] + second + blob[2:]
@@ -150,14 +150,14 @@ def test_comments_stay_in_jpeg_and_are_told_elsewhere() -> None:
     assert read_image(encode_image(made, format="jpeg", strip=True)).metadata.comments == ()
 
 
-def test_segments_that_are_not_known_are_told() -> None:
+def test_unknown_segments_are_reported() -> None:
     blob = saved("JPEG")
     blob = blob[:2] + struct.pack(">BBH", 0xFF, 0xEB, 10) + b"JP\0\0jumb" + blob[2:]
     (note,) = read_image(blob).notes
     assert "(APP11): left out" in note
 
 
-def test_second_pictures_of_mpo_are_told() -> None:
+def test_further_pictures_of_mpo_are_reported() -> None:
     out = io.BytesIO()
     photo().save(out, "MPO", save_all=True, append_images=[photo().rotate(180)])
     assert any("1 further picture" in note for note in read_image(out.getvalue()).notes)
@@ -185,7 +185,7 @@ def tags_of(blob: bytes) -> dict[int, Any]:
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("big", [False, True])
-def test_geotiff_is_carried_with_its_scale(order: str, big: bool) -> None:
+def test_geotiff_is_kept_with_the_new_scale(order: str, big: bool) -> None:
     names = (269, 2, 0, "sheet 12", True), (285, 2, 0, "north", True), (42113, 2, 0, "-9999", True)
     made = tags_of(enlarged(tiff(SCALE, TIE, KEYS, *names, order=order, big=big), "tiff", factor=4))
     assert made[33550] == (0.125, 0.0625, 0.0)
@@ -205,7 +205,7 @@ def ground(tags: dict[int, Any], column: float, row: float) -> tuple[float, floa
 
 @pytest.mark.parametrize("keys", [KEYS, POINT])
 @pytest.mark.parametrize("how", ["scale", "matrix"])
-def test_every_place_keeps_its_ground(keys: tuple, how: str) -> None:
+def test_geotiff_coordinates_of_pixels_are_kept(keys: tuple, how: str) -> None:
     matrix = (34264, 12, 16, (0.5, 0.1, 0.0, 7.0, -0.2, 0.25, 0.0, 9.0, *(0.0,) * 7, 1.0), True)
     tie = (33922, 12, 6, (3.0, 5.0, 0.0, 100.0, 200.0, 0.0), True)
     blob = tiff(*((SCALE, tie) if how == "scale" else (matrix,)), keys)
@@ -217,7 +217,7 @@ def test_every_place_keeps_its_ground(keys: tuple, how: str) -> None:
         assert np.mean(new, axis=0) == pytest.approx(ground(before, column + centre, row + centre))
 
 
-def test_a_turned_geotiff_and_other_formats_say_what_they_lose() -> None:
+def test_rotated_geotiff_and_other_formats_report_losses() -> None:
     picture = read_image(tiff(SCALE, TIE, KEYS, orientation=6))
     assert any("GeoTIFF, since the picture was turned" in note for note in picture.notes)
     assert 33550 not in tags_of(encode_image(picture, format="tiff"))
@@ -226,7 +226,7 @@ def test_a_turned_geotiff_and_other_formats_say_what_they_lose() -> None:
     assert left_out_note(upright, "tiff") == []
 
 
-def test_tags_that_are_not_known_are_told() -> None:
+def test_unknown_tags_are_reported() -> None:
     picture = read_image(tiff((65000, 2, 0, "x", True), (37724, 7, 4, b"abcd", True)))
     notes = " ".join(picture.notes)
     assert "TIFF tags that are not known here (65000)" in notes
@@ -234,7 +234,7 @@ def test_tags_that_are_not_known_are_told() -> None:
     assert read_image(tiff()).notes == ()
 
 
-def test_photoshop_resources_stay_without_their_thumbnail() -> None:
+def test_photoshop_resources_are_kept_without_thumbnail() -> None:
     def resource(number: int, body: bytes) -> bytes:
         return b"8BIM" + struct.pack(">HHI", number, 0, len(body)) + body
 
@@ -245,7 +245,7 @@ def test_photoshop_resources_stay_without_their_thumbnail() -> None:
     assert b"thumb!" not in made
 
 
-def test_pages_are_told() -> None:
+def test_further_pages_are_reported() -> None:
     out = io.BytesIO()
     photo().save(out, "TIFF", save_all=True, append_images=[photo()])
     assert any("2 frames or pages" in note for note in read_image(out.getvalue()).notes)
@@ -254,7 +254,7 @@ def test_pages_are_told() -> None:
 # --- behind the pixels, and other containers ----------------------------------------------------------------------
 
 
-def test_exif_and_xmp_behind_the_pixels_count() -> None:
+def test_exif_and_xmp_after_the_pixels_are_used() -> None:
     exif = chunk_bytes(b"eXIf", camera(6)[6:])
     xmp = chunk_bytes(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<x/>")
     before, behind = read_image(png_with(exif, xmp)), read_image(png_with(behind=(TEXT, exif, xmp, WORLD)))
@@ -265,14 +265,14 @@ def test_exif_and_xmp_behind_the_pixels_count() -> None:
     assert behind.notes == ()
 
 
-def test_bytes_behind_the_picture_are_told() -> None:
+def test_bytes_after_the_picture_are_reported() -> None:
     for format in ("PNG", "WEBP"):
         (note,) = read_image(saved(format) + b"PK\3\4" * 50).notes
         assert "200 bytes behind its picture: left out" in note
         assert read_image(saved(format) + bytes(50)).notes == ()
 
 
-def test_blocks_of_gif_are_told() -> None:
+def test_gif_blocks_are_reported() -> None:
     assert read_image(saved("GIF")).notes == ()
     assert "a comment: left out" in read_image(saved("GIF", comment=b"hi there")).notes[0]
     xmp = b"\x21\xff\x0bXMP DataXMP\x04<x/>\0"
@@ -281,7 +281,7 @@ def test_blocks_of_gif_are_told() -> None:
     assert "a block of XMP DataXMP" in read_image(blob[:at] + xmp + blob[at:]).notes[0]
 
 
-def test_chunks_of_webp_are_told() -> None:
+def test_webp_chunks_are_reported() -> None:
     blob = saved("WEBP", exif=camera(1))
     assert read_image(blob).notes == ()
     more = blob + b"c2pa" + struct.pack("<I", 4) + b"jumb"
@@ -289,7 +289,7 @@ def test_chunks_of_webp_are_told() -> None:
     assert "(c2pa): left out" in read_image(more).notes[0]
 
 
-def test_raw_files_of_cameras_are_not_taken_for_their_preview() -> None:
+def test_camera_raw_files_are_not_read_as_their_preview() -> None:
     out = io.BytesIO()
     with tifffile.TiffWriter(out) as file:
         file.write(np.asarray(photo((16, 12))), photometric="rgb", subifds=1, subfiletype=1)

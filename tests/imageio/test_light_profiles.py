@@ -29,7 +29,7 @@ def smooth(channels: int) -> np.ndarray:
 
 @pytest.mark.parametrize("format", ["png", "jpeg"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_integers_of_light_with_a_linear_profile(format: str, channels: int, tmp_path: Path) -> None:
+def test_integer_samples_with_a_linear_profile(format: str, channels: int, tmp_path: Path) -> None:
     """The result has the curve of sRGB, and its profile says so; the primaries stay."""
     path, values = tmp_path / "linear.tif", smooth(channels)
     linear, wanted = (profile_of(PRIMARIES[12], TRANSFERS[code], grey=channels == 1) for code in (8, 13))
@@ -91,7 +91,7 @@ def test_floats_with_a_profile_are_linear_light_in_exr(curve: str, tmp_path: Pat
     np.testing.assert_allclose(from_network(pixels, back), np.asarray(wanted) / 255, atol=0.004)
 
 
-def test_floats_beyond_black_and_white_stay_so_in_exr(tmp_path: Path) -> None:
+def test_floats_outside_of_black_and_white_are_kept_in_exr(tmp_path: Path) -> None:
     values = np.linspace(-0.5, 3, 64, dtype=np.float32).reshape(8, 8)
     wanted = {
         "sRGB": np.where(np.abs(values) > 0.04045, ((np.abs(values) + 0.055) / 1.055) ** 2.4, np.abs(values) / 12.92)
@@ -109,7 +109,7 @@ def test_floats_beyond_black_and_white_stay_so_in_exr(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("force", [True, False])
-def test_floats_with_tables_are_not_taken_for_light(force: bool) -> None:
+def test_floats_with_a_table_profile_are_not_light(force: bool) -> None:
     values = smooth(3)
     told = light_of(values, "x", linear=False)
     tables = Metadata(icc=P3.replace(b"chad", b"A2B0", 1))

@@ -75,7 +75,7 @@ def values_of(exif: bytes) -> dict[tuple[str, int], object]:
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("format", BYTE_FOR_BYTE)
-def test_only_what_changed_changes(format: str, order: str) -> None:
+def test_only_changed_fields_are_rewritten(format: str, order: str) -> None:
     given = camera_exif(order)
     picture = Picture(pixels=colours(), metadata=Metadata(exif=given))
     back = plain_exif(read_image(encode_image(picture, format=format)).metadata.exif)
@@ -94,7 +94,7 @@ def test_only_what_changed_changes(format: str, order: str) -> None:
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_large_sizes_fit_into_tags_that_were_short(order: str) -> None:
+def test_large_sizes_fit_into_short_tags(order: str) -> None:
     block = updated_exif(camera_exif(order), width=70_000, height=80_000)
     values = values_of(block)
     assert (values["x", 0xA002], values["x", 0xA003]) == (70_000, 80_000)
@@ -112,7 +112,7 @@ def test_tags_of_a_tiff_survive() -> None:
         np.testing.assert_array_equal(file.asarray(), colours())
 
 
-def test_gps_and_interoperability_stay_apart_in_tiff() -> None:
+def test_gps_and_interoperability_stay_separate_in_tiff() -> None:
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0xA005] = {1: "R98"}
     exif.get_ifd(0x8825)[1] = "N"
@@ -124,14 +124,14 @@ def test_gps_and_interoperability_stay_apart_in_tiff() -> None:
 
 
 @pytest.mark.parametrize("cut", range(1, 60, 3))
-def test_a_block_cut_anywhere_is_left_out_or_read(cut: int) -> None:
+def test_truncated_exif_is_dropped_or_read(cut: int) -> None:
     whole = camera_exif()
     updated = updated_exif(whole[:cut], width=3, height=4)
     assert updated is None or len(plain_exif(updated)) == cut
 
 
 @pytest.mark.parametrize("format", ["jpeg", "png", "webp", "tiff"])
-def test_nothing_is_made_up(format: str) -> None:
+def test_no_metadata_is_invented(format: str) -> None:
     """A picture with a profile only gets no EXIF block and no resolution; libvips would write both."""
     picture = Picture(pixels=colours(), metadata=Metadata(icc=SRGB))
     blob = encode_image(picture, format=format)
@@ -145,7 +145,7 @@ def test_nothing_is_made_up(format: str) -> None:
 
 @pytest.mark.parametrize("format", ["jpeg", "png", "webp", "tiff", "avif"])
 @pytest.mark.parametrize("exif", [None, camera_exif(orientation=1)])
-def test_resolution_by_an_independent_witness(format: str, exif: bytes | None) -> None:
+def test_resolution_matches_an_independent_reader(format: str, exif: bytes | None) -> None:
     picture = Picture(pixels=colours(), metadata=Metadata(exif=exif, dpi=(300.0, 150.0)))
     blob = encode_image(picture, format=format)
     assert read_image(blob).metadata.dpi == pytest.approx((300, 150), rel=1e-4)
@@ -163,7 +163,7 @@ def test_one_pixel_a_millimetre_is_a_resolution() -> None:
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF"])
-def test_resolution_is_turned_with_the_picture(format: str) -> None:
+def test_resolution_is_rotated_with_the_picture(format: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     out = io.BytesIO()
@@ -175,7 +175,7 @@ def test_resolution_is_turned_with_the_picture(format: str) -> None:
 
 @pytest.mark.parametrize("odd", [0, 1])
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_resolution_added_to_a_block_moves_nothing_else(order: str, odd: int) -> None:
+def test_adding_a_resolution_moves_no_other_data(order: str, odd: int) -> None:
     without = bytearray(camera_exif(order) + bytes(odd))
     for tag in (0x011A, 0x011B, 0x0128):
         at = without.index(struct.pack(f"{order}HH", tag, 3 if tag == 0x0128 else 5))
@@ -188,7 +188,7 @@ def test_resolution_added_to_a_block_moves_nothing_else(order: str, odd: int) ->
 
 
 @pytest.mark.parametrize("start", [8, 26, 30])
-def test_a_thumbnail_that_claims_the_directories_themselves(start: int) -> None:
+def test_thumbnail_that_overlaps_the_directories(start: int) -> None:
     first = struct.pack("<HHHI4sI", 1, 0x010F, 2, 4, b"Abc\0", 26)
     entries = [(0x0111, 4, 1, start), (0x0117, 4, 1, 10_000), (0x0201, 4, 1, start), (0x0202, 4, 1, 10_000)]
     second = struct.pack("<H", 4) + b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
@@ -218,7 +218,7 @@ def photoshop_block() -> bytes:
     )
 
 
-def test_iptc_by_an_independent_witness() -> None:
+def test_iptc_matches_an_independent_reader() -> None:
     assert len(iptc_records()) % 2 == 1
     for block in (iptc_records(), photoshop_block()):
         picture = Picture(pixels=colours(), metadata=Metadata(iptc=block, exif=camera_exif()))
@@ -228,13 +228,13 @@ def test_iptc_by_an_independent_witness() -> None:
         assert IptcImagePlugin.getiptcinfo(jpeg) == wanted
 
 
-def test_iptc_is_the_same_after_a_round_trip() -> None:
+def test_iptc_round_trip() -> None:
     for format, block in (("tiff", iptc_records()), ("jpeg", photoshop_block())):
         picture = Picture(pixels=colours(), metadata=Metadata(iptc=block))
         assert read_image(encode_image(picture, format=format)).metadata == picture.metadata
 
 
-def test_a_photoshop_block_cut_anywhere_is_left_out_or_read() -> None:
+def test_truncated_photoshop_block_is_dropped_or_read() -> None:
     for cut in range(14, len(photoshop_block())):
         records = records_of(photoshop_block()[:cut])
         assert records is None or iptc_records().startswith(records)
@@ -249,13 +249,13 @@ def test_resolution_in_centimetres() -> None:
 
 
 @pytest.mark.parametrize("format", WITH_EXIF)
-def test_a_resolution_beyond_what_jpeg_counts(format: str) -> None:
+def test_resolution_too_large_for_jpeg(format: str) -> None:
     blob = encode_image(Picture(pixels=colours(), metadata=Metadata(dpi=(70_000.0, 70_000.0))), format=format)
     assert read_image(blob).metadata.dpi == pytest.approx((65_535 if format == "jpeg" else 70_000,) * 2, rel=1e-4)
 
 
 @pytest.mark.parametrize("format", BYTE_FOR_BYTE)
-def test_a_block_of_odd_length(format: str) -> None:
+def test_exif_block_of_odd_length(format: str) -> None:
     given = Metadata(exif=camera_exif(orientation=1) + b"\0", xmp=b"<x/>")
     blob = encode_image(Picture(pixels=colours(), metadata=given), format=format)
     back = read_image(blob).metadata
@@ -264,7 +264,7 @@ def test_a_block_of_odd_length(format: str) -> None:
     assert Image.open(io.BytesIO(blob)).getexif()[0x010F] == "Canon"
 
 
-def test_what_is_too_long_for_jpeg_is_said() -> None:
+def test_metadata_too_long_for_jpeg_is_reported() -> None:
     xmp = b"<x:xmpmeta>" + b"a" * 70_000 + b"</x:xmpmeta>"
     long_note = Image.Exif()
     long_note.get_ifd(0x8769)[0x927C] = bytes(70_000)
@@ -286,7 +286,7 @@ def test_what_is_too_long_for_jpeg_is_said() -> None:
 
 
 @pytest.mark.parametrize("length", [65_000, 65_504])
-def test_what_just_fits_into_jpeg_is_kept(length: int) -> None:
+def test_longest_metadata_of_jpeg_is_kept(length: int) -> None:
     xmp = b"<x>".ljust(length, b"a")
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0x927C] = bytes(length - 100)
@@ -296,7 +296,7 @@ def test_what_just_fits_into_jpeg_is_kept(length: int) -> None:
     assert plain_exif(back.exif) == metadata.exif
 
 
-def test_a_profile_with_padding_is_cut_to_its_own_length() -> None:
+def test_padding_of_a_profile_is_removed() -> None:
     for format in ("png", "jpeg", "tiff"):
         picture = Picture(pixels=colours(), metadata=Metadata(icc=SRGB + bytes(100)))
         assert read_image(encode_image(picture, format=format)).metadata.icc == SRGB
@@ -330,7 +330,7 @@ def test_formats_without_a_profile_get_srgb(format: str) -> None:
     assert pixels[4, 4].tolist() == pytest.approx([188] * 3, abs=2)  # sRGB's code of half the light
 
 
-def test_a_grey_profile_stays_with_grey_and_leaves_rgb() -> None:
+def test_grey_profile_is_kept_for_grey_and_dropped_for_rgb() -> None:
     icc = linear_profile(b"GRAY")
     grey = Picture(pixels=np.full((8, 8, 1), 128, np.uint8), metadata=Metadata(icc=icc))
     for format in ("png", "jpeg", "tiff"):
@@ -349,7 +349,7 @@ def test_metadata_does_not_touch_the_pixels() -> None:
         np.testing.assert_array_equal(one, other, err_msg=format)
 
 
-def test_a_profile_that_no_jpeg_holds() -> None:
+def test_profile_too_large_for_jpeg() -> None:
     longer = [SRGB.ljust(MAX_JPEG_PROFILE + more, b"\0") for more in (0, 1)]
     fits, long = (struct.pack(">I", len(icc)) + icc[4:] for icc in longer)  # their length is in their headers
     blob = encode_image(Picture(pixels=colours(), metadata=Metadata(icc=fits)), format="jpeg")

@@ -64,7 +64,7 @@ def mean_gap(a: np.ndarray, b: np.ndarray) -> float:
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("format", NEW)
-def test_pixels_come_back(format: str, dtype: type, channels: int) -> None:
+def test_pixels_round_trip(format: str, dtype: type, channels: int) -> None:
     given = smooth(channels, dtype)
     picture = Picture(pixels=given)
     if dtype is np.uint16 and not FORMATS[format].deep:
@@ -102,7 +102,7 @@ def test_profile_exif_xmp_and_resolution_are_kept(format: str) -> None:
 
 
 @pytest.mark.parametrize("format", ["heic", "jxl"])
-def test_the_decoder_turns_and_exif_does_not_again(format: str) -> None:
+def test_orientation_is_applied_only_once(format: str) -> None:
     """Both formats say by themselves how a picture lies; EXIF repeats it."""
     picture = Picture(pixels=smooth(3), metadata=Metadata(exif=exif_of(1), size=(56, 40)))
     blob = encode_image(picture, format=format)
@@ -127,14 +127,14 @@ def test_heic_keeps_code_points_of_hdr() -> None:
         encode_image(back, format="jxl")
 
 
-def test_heic_tells_that_bits_go() -> None:
+def test_heic_reports_a_loss_of_bits() -> None:
     deep = Picture(pixels=smooth(3, np.uint16), format="png")
     assert left_out_note(deep, "heic") == ["heic holds 10 bits a channel: the picture is rounded to them"]
     assert left_out_note(deep, "avif") == ["avif holds 12 bits a channel: the picture is rounded to them"]
     assert left_out_note(replace(deep, format="heic"), "heic") == []
 
 
-def test_a_deep_jxl_with_a_profile_is_converted_and_says_so() -> None:
+def test_deep_jxl_with_a_profile_is_converted_with_a_note() -> None:
     picture = Picture(pixels=smooth(3, np.uint16), metadata=Metadata(icc=P3))
     assert "converted to sRGB" in left_out_note(picture, "jxl")[0]
     back = read_image(encode_image(picture, format="jxl", quality=100))
@@ -184,7 +184,7 @@ def test_heic_with_more_pictures() -> None:
 
 
 @pytest.mark.parametrize("format", NEW)
-def test_the_content_decides(format: str, tmp_path) -> None:
+def test_format_is_detected_by_the_content(format: str, tmp_path) -> None:
     path = tmp_path / "picture.png"
     path.write_bytes(encode_image(Picture(pixels=smooth(3)), format=format))
     assert format_of_file(path) == format
@@ -195,14 +195,14 @@ def test_the_content_decides(format: str, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("format", NEW)
-def test_the_limit_is_asked_before_decoding(format: str) -> None:
+def test_pixel_limit_is_checked_before_decoding(format: str) -> None:
     blob = encode_image(Picture(pixels=smooth(3)), format=format)
     with pytest.raises(PixelLimitError, match="56 x 40 = 2,240 pixels"):
         read_image(blob, max_pixels=2239)
 
 
 @pytest.mark.parametrize("format", OPTIONAL)
-def test_without_the_extra_the_line_names_the_command(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extra_error_names_the_pip_command(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     blob = encode_image(Picture(pixels=smooth(3)), format=format)
@@ -218,7 +218,7 @@ def test_without_the_extra_the_line_names_the_command(format: str, monkeypatch: 
 
 
 @pytest.mark.parametrize("format", NEW)
-def test_a_cut_off_file_is_refused(format: str) -> None:
+def test_truncated_file_is_refused(format: str) -> None:
     blob = encode_image(Picture(pixels=smooth(3)), format=format)
     for share in (0.2, 0.5, 0.9):
         with pytest.raises(A2FError):
@@ -229,7 +229,7 @@ def test_a_cut_off_file_is_refused(format: str) -> None:
 
 
 @pytest.mark.parametrize("linear", [True, False])
-def test_the_curve_can_be_undone(linear: bool) -> None:
+def test_light_curve_is_invertible(linear: bool) -> None:
     rng = np.random.default_rng(1)
     values = np.exp(rng.normal(0, 3, (70, 9, 3))).astype(np.float32) * rng.choice([-0.1, 1], (70, 9, 3))
     told = light_of(values, "x", linear=linear)
@@ -239,7 +239,7 @@ def test_the_curve_can_be_undone(linear: bool) -> None:
     assert (np.diff(to_network(np.linspace(-2, 50, 999)[:, None], told)[:, 0]) > 0).all()
 
 
-def test_light_up_to_white_is_what_an_srgb_file_holds() -> None:
+def test_light_up_to_white_equals_srgb() -> None:
     pixels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
     values = srgb_to_light(pixels)
     np.testing.assert_allclose(to_network(values, light_of(values, "x")), pixels / 255, atol=1e-6)
@@ -247,7 +247,7 @@ def test_light_up_to_white_is_what_an_srgb_file_holds() -> None:
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("format", ["tiff", "exr"])
-def test_highlights_come_back(format: str, channels: int) -> None:
+def test_highlights_round_trip(format: str, channels: int) -> None:
     values = light(channels)
     if channels == 4:
         values[..., 3] = smooth(1, np.float32)[..., 0]
@@ -264,7 +264,7 @@ def test_highlights_come_back(format: str, channels: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
-def test_a_tiff_of_others(dtype: type, tmp_path) -> None:
+def test_float_tiff_of_another_program(dtype: type, tmp_path) -> None:
     path, values = tmp_path / "hdr.tif", light(3).astype(dtype)
     tifffile.imwrite(path, values, photometric="rgb", iccprofile=P3_LINEAR)
     picture = read_image(path)
@@ -278,7 +278,7 @@ def test_a_tiff_of_others(dtype: type, tmp_path) -> None:
         np.testing.assert_allclose(file.pages[0].asarray(), values, rtol=1e-3, atol=1e-4)
 
 
-def test_integers_of_light_look_the_same() -> None:
+def test_integer_light_samples_keep_their_appearance() -> None:
     """What lies up to white is shown by any other format as an sRGB file would show it."""
     values = light(3, top=3.0)
     told = light_of(values, "x")
@@ -330,7 +330,7 @@ def test_an_exr_keeps_depth_attributes_and_primaries() -> None:
 AP0 = (0.7347, 0.2653, 0.0, 1.0, 0.0001, -0.077, 0.32168, 0.33767)  # SMPTE ST 2065-1, as EXR orders them
 
 
-def test_primaries_beyond_all_colours_count() -> None:
+def test_primaries_outside_of_visible_colours_are_used() -> None:
     """Blue of ACES AP0 has a negative y. The witness is the matrix of ST 2065-1 to CIE XYZ, under its white."""
     grey, skin = (0.18, 0.18, 0.18), (0.30, 0.22, 0.17)
     values = np.array([[grey, skin]], np.float32).repeat(8, axis=0).repeat(8, axis=1)
@@ -355,7 +355,7 @@ def test_primaries_beyond_all_colours_count() -> None:
     "primaries",
     [(0.64, 0.0, 0.3, 0.6, 0.15, 0.06, 0.3127, 0.329), (0.3, 0.3, 0.4, 0.4, 0.5, 0.5, 0.3127, 0.329), (0.0,) * 8],
 )
-def test_primaries_that_span_no_colours_are_told(primaries: tuple[float, ...]) -> None:
+def test_degenerate_primaries_are_reported(primaries: tuple[float, ...]) -> None:
     picture = read_image(exr_file(planes(light(3), "RGB"), chromaticities=primaries), name="a.exr")
     assert picture.notes == (
         "a.exr names primaries that span no colours: kept in exr, taken for those of sRGB elsewhere",
@@ -366,7 +366,7 @@ def test_primaries_that_span_no_colours_are_told(primaries: tuple[float, ...]) -
     assert again.primaries == pytest.approx((*primaries[6:], *primaries[:6]))
 
 
-def test_an_exr_tells_what_it_leaves_out() -> None:
+def test_exr_reports_dropped_data() -> None:
     values = light(4)
     values[..., 3] = 0.5
     values[0, 0, 3] = 0  # it shines without covering
@@ -385,7 +385,7 @@ def test_an_exr_tells_what_it_leaves_out() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="memory that has a path is Linux's")
-def test_an_exr_is_read_without_a_file_on_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exr_is_read_from_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("OpenEXR")
     blob = exr_file(planes(light(3), "RGB"))
     monkeypatch.setattr("tempfile.tempdir", "/nowhere")
@@ -413,7 +413,7 @@ def test_exr_files_that_are_refused() -> None:
 # --- textures ------------------------------------------------------------------------------------------------------
 
 
-def test_tga_of_others() -> None:
+def test_tga_of_other_programs() -> None:
     for mode in ("RGB", "RGBA", "L", "P"):
         image = Image.fromarray(smooth(3)).convert(mode)
         for compression in (None, "tga_rle"):
@@ -433,7 +433,7 @@ def test_tga_of_others() -> None:
         b"text that is long enough for the header of a TGA file",
     ],
 )
-def test_what_is_no_tga(blob: bytes) -> None:
+def test_files_that_are_not_tga(blob: bytes) -> None:
     with pytest.raises(ImageReadError, match="not an image of a known format"):
         read_image(blob)
 
@@ -463,7 +463,7 @@ def heic(**options: Any) -> bytes:
     return out.getvalue()
 
 
-def test_pixels_of_a_heic_that_are_not_square() -> None:
+def test_non_square_pixels_of_a_heic() -> None:
     picture = read_image(heic(pixel_aspect_ratio=(2, 1)))
     assert picture.metadata.aspect == (1, 2)
     assert "the shape of the pixels" in left_out_note(picture, "heic")[0]
@@ -473,13 +473,13 @@ def test_pixels_of_a_heic_that_are_not_square() -> None:
     assert turned.metadata.aspect == (2, 1)
 
 
-def test_the_screen_of_a_heic_is_told() -> None:
+def test_dropped_hdr_screen_data_of_a_heic_is_reported() -> None:
     light = {"max_content_light_level": 1000, "max_pic_average_light_level": 300}
     (note,) = read_image(heic(content_light_level=light), name="x.heic").notes
     assert note == "x.heic holds what tells about the HDR screen that it was made on (clli): left out"
 
 
-def test_a_turned_grid_with_a_profile_as_phones_write_it() -> None:
+def test_rotated_heic_grid_with_a_profile() -> None:
     picture = read_image(heic(exif=exif_of(6), icc_profile=P3, icc_profile_type="prof", tile_size=32, chroma=420))
     assert picture.size == (40, 56)
     assert picture.metadata.icc == P3

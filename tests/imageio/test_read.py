@@ -46,7 +46,7 @@ def test_reads_what_pillow_wrote(format: str, pillow: str) -> None:
         np.testing.assert_array_equal(picture.pixels, photo())
 
 
-def test_format_is_told_from_the_content_not_the_name(tmp_path) -> None:
+def test_format_is_detected_by_the_content(tmp_path) -> None:
     path = tmp_path / "really a jpeg.png"
     path.write_bytes(saved(Image.fromarray(photo()), "JPEG"))
     assert read_image(path).format == "jpeg"
@@ -132,7 +132,7 @@ def test_lab_tiff_becomes_srgb(tmp_path) -> None:
     assert np.abs(pixels - witness).max() <= 2
 
 
-def test_sixteen_bits_stay(tmp_path) -> None:
+def test_sixteen_bits_are_kept(tmp_path) -> None:
     rng = np.random.default_rng(0)
     for channels in (1, 3, 4):
         deep = rng.integers(0, 65536, (9, 7, channels)).astype(np.uint16)
@@ -144,7 +144,7 @@ def test_sixteen_bits_stay(tmp_path) -> None:
         np.testing.assert_array_equal(read_image(path).pixels, deep)
 
 
-def test_samples_of_other_kinds_are_refused(tmp_path) -> None:
+def test_unsupported_sample_types_are_refused(tmp_path) -> None:
     path = tmp_path / "f.tif"
     for dtype, message in (
         (np.uint32, "integers of 8 and 16 bits and floating point of 16 and 32 are read"),
@@ -170,7 +170,7 @@ def test_tiny_images(size: tuple[int, int]) -> None:
         assert read_image(blob).pixels.shape[:2] == size, format
 
 
-def test_missing_folder_empty_text_unreadable(tmp_path) -> None:
+def test_unreadable_inputs_raise_errors(tmp_path) -> None:
     with pytest.raises(ImageReadError, match="No such file"):
         read_image(tmp_path / "none.png")
     with pytest.raises(ImageReadError, match="is a folder"):
@@ -200,14 +200,14 @@ def test_truncated_is_an_error_unless_allowed(format: str) -> None:
         assert np.abs(picture.pixels[top].astype(int) - whole[top]).max() <= 8
 
 
-def test_avif_cut_short_is_an_error() -> None:
+def test_truncated_avif_is_an_error() -> None:
     blob = encode_image(Picture(pixels=photo(200, 300)), format="avif")
     with pytest.raises(ImageReadError):
         read_image(blob[: len(blob) // 2])
 
 
 @pytest.mark.integration
-def test_bomb_is_refused_from_its_header() -> None:
+def test_decompression_bomb_is_refused_by_its_header() -> None:
     bomb = saved(Image.new("1", (30000, 20000)), "PNG")
     assert len(bomb) < 200_000
     with pytest.raises(PixelLimitError, match=r"30000 x 20000 = 600,000,000 pixels.*raise max_pixels"):
@@ -230,7 +230,7 @@ def test_display_p3_is_kept_and_pixels_untouched() -> None:
     np.testing.assert_array_equal(picture.pixels, photo())
 
 
-def test_gif_of_an_opaque_picture_comes_back_opaque() -> None:
+def test_opaque_gif_stays_opaque() -> None:
     y, x = np.mgrid[0:200, 0:300]
     smooth = np.stack([127 + 100 * np.sin(x / 5 + c) * np.cos(y / 7) for c in range(3)], -1).astype(np.uint8)
     assert read_image(encode_image(Picture(pixels=smooth), format="gif")).pixels.shape[2] == 3
@@ -273,14 +273,14 @@ def test_every_coding_of_lab(photometric: str, start: int, dtype: type, byteorde
     assert (picture.pixels[0, 0, :3] / (257 if deep else 1)).tolist() == pytest.approx(list(witness), abs=2)
 
 
-def test_deep_avif_has_a_white_white() -> None:
+def test_white_of_a_deep_avif_is_white() -> None:
     for level in (0, 65535):
         deep = Picture(pixels=np.full((16, 16, 3), level, np.uint16))
         assert (read_image(encode_image(deep, format="avif", quality=100)).pixels == level).all()
 
 
 @pytest.mark.parametrize("premultiplied", [True, False])
-def test_avif_with_premultiplied_alpha_is_no_darker(premultiplied: bool) -> None:
+def test_avif_with_premultiplied_alpha_is_not_darker(premultiplied: bool) -> None:
     rgba = np.dstack([photo(40, 64), np.full((40, 64), 128, np.uint8)])
     rgba[:16, :16, 3], rgba[20:, :, 3] = 0, 255
     how = {"quality": 100, "subsampling": "4:4:4", "alpha_premultiplied": premultiplied}

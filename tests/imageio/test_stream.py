@@ -18,7 +18,7 @@ def bands_of(picture: Picture, rows: int = 17):
 @pytest.mark.parametrize("format", ["png", "tiff", "jpeg", "webp", "bmp", "ppm"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_bands_become_the_file_of_the_whole(channels: int, dtype: type, format: str) -> None:
+def test_file_from_bands_equals_the_file_from_the_whole(channels: int, dtype: type, format: str) -> None:
     picture = a_picture(channels, dtype)
     blob = b"".join(encode_bands(picture, bands_of(picture), size=picture.size, format=format, force=True))
     whole = encode_image(picture, format=format, force=True)
@@ -28,7 +28,7 @@ def test_bands_become_the_file_of_the_whole(channels: int, dtype: type, format: 
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_ppm_goes_out_before_the_next_band_is_made(dtype: type) -> None:
+def test_ppm_is_written_before_the_next_band_is_made(dtype: type) -> None:
     picture, made = a_picture(3, dtype), []
 
     def bands():
@@ -42,7 +42,7 @@ def test_ppm_goes_out_before_the_next_band_is_made(dtype: type) -> None:
     assert sum(made) == picture.size[1]
 
 
-def test_what_the_bands_raise_comes_through() -> None:
+def test_errors_of_the_bands_are_raised() -> None:
     picture = a_picture(3, np.uint8)
 
     def broken():

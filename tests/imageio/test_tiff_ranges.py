@@ -25,7 +25,7 @@ def colours(channels: int, scale: float = 1) -> np.ndarray:
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("level", [0, 0.5, 1, 1.75])
-def test_a_band_within_the_range_of_the_colours(channels: int, level: float) -> None:
+def test_band_within_the_range_of_the_colours(channels: int, level: float) -> None:
     """It leaves the colours as they are without it, and comes back itself."""
     given, kind = colours(channels, 2), "rgb" if channels == 3 else "minisblack"
     given[0, 0] = 2
@@ -41,7 +41,7 @@ def test_a_band_within_the_range_of_the_colours(channels: int, level: float) -> 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("level", [255, 5000, -9999])
-def test_a_band_beyond_the_range_of_the_colours(channels: int, level: float) -> None:
+def test_band_outside_of_the_range_of_the_colours(channels: int, level: float) -> None:
     """The colours of the network would shrink to a part of [0, 1]."""
     band = np.full((12, 16, 1), level, np.float32)
     kind = "rgb" if channels == 3 else "minisblack"
@@ -50,7 +50,7 @@ def test_a_band_beyond_the_range_of_the_colours(channels: int, level: float) -> 
         read_image(blob)
 
 
-def test_a_band_that_is_not_a_number() -> None:
+def test_band_with_nan() -> None:
     band = np.full((12, 16, 1), np.nan, np.float32)
     with pytest.raises(ImageReadError, match="192 values that are NaN"):
         read_image(tiff(np.dstack([colours(3), band]), photometric="rgb", extrasamples=["unspecified"]))
@@ -62,7 +62,7 @@ def no_data(value: str) -> dict:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.uint8, np.uint16])
 @pytest.mark.parametrize("text", ["7", "7.0", " 7 "])
-def test_no_data_is_told(dtype: type, text: str) -> None:
+def test_no_data_is_reported(dtype: type, text: str) -> None:
     terrain = np.arange(100, 192).reshape(4, 23).astype(dtype)
     terrain[:2, :3] = 7
     picture = read_image(tiff(terrain, photometric="minisblack", **no_data(text)), name="dem.tif")
@@ -98,6 +98,6 @@ def test_no_data_where_white_is_0() -> None:
 
 
 @pytest.mark.parametrize("text", ["8", "300", "-9999", "nan", "none", ""])
-def test_nothing_is_told_without_such_pixels(text: str) -> None:
+def test_no_data_is_not_reported_without_such_pixels(text: str) -> None:
     grey = np.full((4, 5), 9, np.uint8)
     assert read_image(tiff(grey, photometric="minisblack", **no_data(text))).notes == ()

@@ -36,14 +36,14 @@ def tiff(pixels: np.ndarray, **options: Any) -> bytes:
     [("zstd", "Zstandard"), ("lzma", "LZMA"), ("lerc", "LERC"), ("png", "PNG"), ("jpegxl", "JPEG XL"),
      ("jpeg2000", "JPEG 2000")],
 )  # fmt: skip
-def test_a_compression_that_is_not_read(compression: str, called: str, options: dict, allow: bool) -> None:
+def test_unsupported_compression(compression: str, called: str, options: dict, allow: bool) -> None:
     """It would be all black: nothing of it can be taken."""
     with pytest.raises(ImageReadError, match=rf"compressed with {called}.*save it") as caught:
         read_image(tiff(waves(), compression=compression, **options), allow_truncated=allow)
     assert not isinstance(caught.value, TruncatedImageError)
 
 
-def test_a_compression_without_a_name() -> None:
+def test_unnamed_compression() -> None:
     blob = tiff(waves())
     at = blob.index(struct.pack("<HHIH", 259, 3, 1, 1))
     with pytest.raises(ImageReadError, match="compressed with a method that is not known here \\(61234\\)"):
@@ -63,7 +63,7 @@ def test_a_compression_without_a_name() -> None:
         ("lzw", {"tile": (16, 32), "bigtiff": True, "byteorder": ">"}),
     ],
 )
-def test_damage_within(compression: str, options: dict) -> None:
+def test_damage_inside_the_pixel_data(compression: str, options: dict) -> None:
     """libvips calls it an error, not a cut-off file, and leaves black or garbage."""
     blob = bytearray(tiff(waves(), compression=compression, **options))
     middle = len(blob) // 2
@@ -77,7 +77,7 @@ def test_damage_within(compression: str, options: dict) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"tile": (16, 32)}, {"tile": (16, 32), "bigtiff": True}])
 @pytest.mark.parametrize("compression", [None, "deflate", "lzw", "packbits", "webp"])
-def test_whole_files_are_whole(compression: str | None, options: dict) -> None:
+def test_complete_files_are_not_reported_as_damaged(compression: str | None, options: dict) -> None:
     options = options | {"predictor": compression in ("deflate", "lzw")}
     options |= {"compressionargs": {"lossless": True}} if compression == "webp" else {}
     tags = [(65000, "s", 0, "a tag that nobody knows", True)]
@@ -86,12 +86,12 @@ def test_whole_files_are_whole(compression: str | None, options: dict) -> None:
 
 
 @pytest.mark.parametrize("compression", [None, "deflate", "lzw", "packbits"])
-def test_whole_planes_are_whole(compression: str | None) -> None:
+def test_complete_planes_are_not_reported_as_damaged(compression: str | None) -> None:
     blob = tiff(np.moveaxis(waves(), 2, 0), planarconfig="separate", rowsperstrip=7, compression=compression)
     np.testing.assert_array_equal(read_image(blob).pixels, waves())
 
 
-def test_deflate_with_its_bits_turned_round() -> None:
+def test_deflate_with_reversed_bits() -> None:
     """FillOrder 2 (TIFF 6.0, Section 8); libtiff turns them back."""
     blob = tiff(waves(), compression="deflate")
     fields = [*first_fields(blob), number_field(266, 2, "<")]
@@ -103,7 +103,7 @@ def test_deflate_with_its_bits_turned_round() -> None:
     np.testing.assert_array_equal(read_image(blob).pixels, waves())
 
 
-def test_tiles_that_would_be_a_bomb_are_not_decoded_twice() -> None:
+def test_oversized_tiles_are_not_decoded_twice() -> None:
     blob = tiff(waves(), compression="lzw", tile=(16, 16))
     assert tiles_as_strips(blob) is not None
     assert tiles_as_strips(with_number(blob, TILE_WIDTH, 2**30)) is None
@@ -111,7 +111,7 @@ def test_tiles_that_would_be_a_bomb_are_not_decoded_twice() -> None:
     assert tiles_as_strips(tiff(waves(), compression="lzw")) is None
 
 
-def test_whole_tiles_of_jpeg_are_whole() -> None:
+def test_complete_jpeg_tiles_are_not_reported_as_damaged() -> None:
     smooth = np.full((48, 64, 3), (200, 100, 50), np.uint8)
     options = {"compression": "jpeg", "Q": 75, "tile": True, "tile_width": 16, "tile_height": 16}
     blob = pyvips.Image.new_from_array(smooth).tiffsave_buffer(**options)
@@ -137,7 +137,7 @@ def test_ycbcr_of_pillow() -> None:
         read_image(out.getvalue())
 
 
-def test_ycbcr_within_jpeg_is_read() -> None:
+def test_ycbcr_with_jpeg_compression_is_read() -> None:
     smooth = np.full((40, 64, 3), (200, 100, 50), np.uint8)
     blob = pyvips.Image.new_from_array(smooth).tiffsave_buffer(compression="jpeg", Q=75)
     with tifffile.TiffFile(io.BytesIO(blob)) as file:
@@ -146,7 +146,7 @@ def test_ycbcr_within_jpeg_is_read() -> None:
 
 
 @pytest.mark.parametrize("photometric", [7, 10, 32844, 51178])
-def test_interpretations_that_are_not_read(photometric: int) -> None:
+def test_unsupported_photometric_interpretations(photometric: int) -> None:
     with pytest.raises(ImageReadError, match=rf"PhotometricInterpretation {photometric}.*save it in grey or RGB"):
         read_image(renamed(tiff(waves()), photometric))
 
@@ -154,20 +154,20 @@ def test_interpretations_that_are_not_read(photometric: int) -> None:
 @pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
 @pytest.mark.parametrize("channels", [3, 4])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_bands_behind_grey(photometric: str, channels: int, dtype: type) -> None:
+def test_extra_bands_after_grey(photometric: str, channels: int, dtype: type) -> None:
     """Three or four bands of a multispectral picture are no RGB."""
     bands = np.dstack([waves()] * 2)[..., :channels].astype(dtype)
     with pytest.raises(ImageReadError, match=rf"{channels} channels, of which 1 is grey.*at most one more is read"):
         read_image(tiff(bands, photometric=photometric, planarconfig="contig"))
 
 
-def test_bands_behind_grey_in_planes() -> None:
+def test_extra_bands_after_grey_in_planes() -> None:
     bands = np.moveaxis(waves(), 2, 0)
     with pytest.raises(ImageReadError, match="3 channels, of which 1 is grey"):
         read_image(tiff(bands, photometric="minisblack", planarconfig="separate"))
 
 
-def test_alpha_and_a_band_behind_grey() -> None:
+def test_alpha_and_an_extra_band_after_grey() -> None:
     options = {"photometric": "minisblack", "planarconfig": "contig", "extrasamples": ["unassalpha", "unspecified"]}
     with pytest.raises(ImageReadError, match="3 channels"):
         read_image(tiff(waves(), **options))
@@ -190,7 +190,7 @@ def test_inks_that_are_not_cmyk(tags: list) -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int8, np.int16, np.uint32])
 @pytest.mark.parametrize("photometric", ["cielab", "icclab", "separated"])
-def test_colours_to_convert_in_other_numbers(photometric: str, dtype: type) -> None:
+def test_convertible_colours_with_unsupported_sample_types(photometric: str, dtype: type) -> None:
     samples = waves() if photometric != "separated" else np.dstack([waves(), waves()[..., 0]])
     with pytest.raises(ImageReadError, match=r"(Lab|inks).*unsigned integers of 8 or 16 bits"):
         read_image(tiff((samples // 2).astype(dtype), photometric=photometric))
@@ -198,7 +198,7 @@ def test_colours_to_convert_in_other_numbers(photometric: str, dtype: type) -> N
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_white_of_nothing_in_floating_point(dtype: type, channels: int) -> None:
+def test_floating_point_without_a_white_level(dtype: type, channels: int) -> None:
     """What is black would have to be guessed."""
     grey = waves()[..., :channels].astype(dtype) / 255
     options: dict[str, Any] = {"photometric": "miniswhite", "planarconfig": "contig"}
@@ -208,7 +208,7 @@ def test_white_of_nothing_in_floating_point(dtype: type, channels: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_white_of_nothing_in_integers_is_read(dtype: type) -> None:
+def test_integers_without_a_white_level_are_read(dtype: type) -> None:
     grey = waves()[..., 0].astype(dtype)
     np.testing.assert_array_equal(
         read_image(tiff(grey, photometric="miniswhite")).pixels[..., 0], np.iinfo(dtype).max - grey

@@ -32,7 +32,7 @@ def jpeg(**options: object) -> bytes:
 # --- the AV1 stream ------------------------------------------------------------------------------------------------
 
 
-def test_an_avif_without_a_colour_box_tells_its_colours_in_the_stream() -> None:
+def test_avif_colours_are_read_from_the_bitstream() -> None:
     blob = (GOLDEN / "avif_p3_nclx.avif").read_bytes()
     without = blob.replace(b"colrnclx", b"freenclx")
     assert without != blob
@@ -64,14 +64,14 @@ COLOUR = f"1 {9:08b} {16:08b} {9:08b}"  # present; primaries, transfer, matrix
         f"001 0 0 0 0 {0:05b} {'0' * 12} {3:05b} {SIZE} 0 000 0000 0 1 1 000 0 {COLOUR}",
     ],
 )
-def test_sequence_headers_of_every_shape(bits: str) -> None:
+def test_av1_sequence_headers_of_all_kinds(bits: str) -> None:
     delimiter = bytes((0b10010, 0))
     assert colours_of_av1(delimiter + sequence_header(bits)) == (9, 16)
     for cut in range(3, len(sequence_header(bits)) - 3):
         assert colours_of_av1(sequence_header(bits)[:cut]) is None
 
 
-def test_a_stream_that_tells_nothing() -> None:
+def test_av1_stream_without_colours() -> None:
     assert colours_of_av1(sequence_header(f"000 1 1 {8:05b} {SIZE} 000 000 0 0 0")) is None
     assert colours_of_av1(b"") is None
 
@@ -80,7 +80,7 @@ def test_a_stream_that_tells_nothing() -> None:
 
 
 @pytest.mark.parametrize(("deep", "black", "white"), [(False, 16, 235), (True, 16 * 256, 235 * 256)])
-def test_a_png_of_narrow_range(deep: bool, black: int, white: int) -> None:
+def test_png_with_narrow_range(deep: bool, black: int, white: int) -> None:
     pixels = np.array([[[black] * 3, [white] * 3, [(black + white) // 2] * 3]], np.uint16 if deep else np.uint8)
     blob = encode_image(Picture(pixels=pixels), format="png")
     told = blob[:33] + chunk_bytes(b"cICP", bytes((9, 16, 0, 0))) + blob[33:]
@@ -96,7 +96,7 @@ def test_a_png_of_narrow_range(deep: bool, black: int, white: int) -> None:
 # --- EXIF ----------------------------------------------------------------------------------------------------------
 
 
-def test_adobe_rgb_by_exif_alone() -> None:
+def test_adobe_rgb_only_in_exif() -> None:
     exif = Image.Exif()
     exif[0x010F] = "Maker"
     exif.get_ifd(0x8769)[0xA001] = 65535
@@ -114,7 +114,7 @@ def test_adobe_rgb_by_exif_alone() -> None:
 # --- a GIF ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_profile_of_a_gif_counts() -> None:
+def test_profile_of_a_gif_is_used() -> None:
     out = io.BytesIO()
     Image.fromarray(photo()).convert("P", palette=Image.Palette.ADAPTIVE).save(out, "GIF")
     blob = out.getvalue()
@@ -132,7 +132,7 @@ def test_the_profile_of_a_gif_counts() -> None:
 
 
 @pytest.mark.parametrize("pointer", ['xmpNote:HasExtendedXMP="0123456789ABCDEF0123456789ABCDEF"', ""])
-def test_extended_xmp_is_told_and_nothing_points_to_it(pointer: str) -> None:
+def test_extended_xmp_is_reported_and_no_reference_remains(pointer: str) -> None:
     packet = (
         '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
         '<rdf:Description xmlns:xmpNote="http://ns.adobe.com/xmp/note/" xmlns:dc="http://purl.org/dc/elements/1.1/" '
@@ -154,7 +154,7 @@ def test_extended_xmp_is_told_and_nothing_points_to_it(pointer: str) -> None:
 # --- an alpha that a TGA does not tell -----------------------------------------------------------------------------
 
 
-def test_a_tga_that_does_not_call_it_alpha() -> None:
+def test_tga_with_unnamed_alpha() -> None:
     rgba = np.concatenate([photo(), photo()[..., :1]], axis=2)
     blob = bytearray(encode_image(Picture(pixels=rgba), format="tga"))
     assert read_image(bytes(blob)).notes == ()

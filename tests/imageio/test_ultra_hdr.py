@@ -40,7 +40,7 @@ def with_gain_map(xmp: bytes = GAIN_MAP_XMP, *, mark: bytes = b"http://ns.adobe.
 
 
 @pytest.mark.parametrize("name", ["ultra_hdr_google.jpg", "ultra_hdr_iso.jpg"])
-def test_the_sdr_picture_is_read_and_the_gain_map_told(name: str) -> None:
+def test_sdr_picture_is_read_and_the_gain_map_is_reported(name: str) -> None:
     picture = read_image(GOLDEN / name)
     np.testing.assert_array_equal(
         picture.pixels, np.asarray(Image.open(io.BytesIO((GOLDEN / name).read_bytes())).convert("RGB"))
@@ -63,7 +63,7 @@ def test_gain_maps_of_every_maker(xmp: bytes) -> None:
     assert picture.gain_map.pixels.shape == (12, 16, 3)
 
 
-def test_a_cut_gain_map_costs_nothing_and_a_cut_picture_is_cut() -> None:
+def test_truncated_gain_map_is_ignored_and_truncated_picture_is_an_error() -> None:
     blob = with_gain_map()
     picture = read_image(blob[:-200])
     assert (picture.size, picture.gain_map) == ((32, 24), None)
@@ -73,7 +73,7 @@ def test_a_cut_gain_map_costs_nothing_and_a_cut_picture_is_cut() -> None:
     assert read_image(jpeg(size=(320, 240))[:-3000], allow_truncated=True).size == (320, 240)
 
 
-def test_further_pictures_films_and_tails_are_told() -> None:
+def test_additional_pictures_videos_and_trailing_data_are_reported() -> None:
     cases = {
         jpeg() + jpeg(1) + jpeg(2): "2 further pictures",
         jpeg() + b"\0\0\0\x18ftypmp42" + b"\xff\xd8\xff moov " * 40: "a short film",
@@ -87,18 +87,18 @@ def test_further_pictures_films_and_tails_are_told() -> None:
         assert read_image(blob).notes == ()
 
 
-def test_the_end_of_a_picture_is_found_behind_every_scan() -> None:
+def test_end_of_picture_is_found_after_the_last_scan() -> None:
     for options in ({}, {"progressive": True}, {"restart_marker_blocks": 1}, {"quality": 100}):
         blob = jpeg(size=(160, 120), **options)
         assert jpeg_parts(blob + blob).end == len(blob)
 
 
-def test_every_loader_knows_its_options() -> None:
+def test_every_loader_accepts_its_options() -> None:
     for loader, options in loaders.LOADERS.values():
         assert {"fail_on", *options} <= set(pyvips.Introspect.get(loader).optional_input)
 
 
-def test_an_option_that_a_loader_refuses_is_not_the_files_damage(monkeypatch) -> None:
+def test_refused_loader_option_is_not_reported_as_damage(monkeypatch) -> None:
     monkeypatch.setitem(loaders.LOADERS, "jpeg", ("jpegload_buffer", {"no_such": True}))
     for allow in (False, True):
         with pytest.raises(A2FError, match=r"libvips 8.* does not know no_such of jpegload_buffer") as told:
@@ -116,7 +116,7 @@ def avif_sequence() -> bytes:
     return out.getvalue()
 
 
-def test_avif_sequences_are_read_and_told() -> None:
+def test_avif_sequences_are_read_and_reported() -> None:
     blob = avif_sequence()
     assert blob[8:12] == b"avis"
     picture = read_image(blob)
@@ -125,7 +125,7 @@ def test_avif_sequences_are_read_and_told() -> None:
     assert any("sequence" in note and "only" in note for note in picture.notes)
 
 
-def test_the_brand_may_stand_anywhere() -> None:
+def test_brand_at_any_position() -> None:
     blob = avif_sequence()
     for brand in (b"msf1", b"iso8", b"mif1"):
         assert read_image(blob[:8] + brand + blob[12:]).size == (48, 32)
@@ -169,7 +169,7 @@ def test_the_gain_map_is_enlarged_and_written_back(name: str, tmp_path: Path) ->
     assert np.abs(map_of(made).astype(int) - expected).mean() < 3
 
 
-def test_the_index_says_where_the_map_lies(network: Upscaler) -> None:
+def test_index_has_the_position_of_the_gain_map(network: Upscaler) -> None:
     made = b"".join(encode_enlarged(read_image(with_gain_map()), [network], format="jpeg"))
     end = jpeg_parts(made).end
     ((at, parts),) = further_pictures(made, end)
@@ -185,7 +185,7 @@ def test_the_index_says_where_the_map_lies(network: Upscaler) -> None:
     assert f'Item:Length="{len(made) - at}"'.encode() in made
 
 
-def test_an_exact_size_and_two_passes(network: Upscaler) -> None:
+def test_gain_map_with_exact_sizes_and_two_passes(network: Upscaler) -> None:
     picture = read_image(with_gain_map())
     made = read_image(b"".join(encode_enlarged(picture, [network, network], size=(100, 75), format="jpeg")))
     assert made.size == (100, 75)
@@ -193,7 +193,7 @@ def test_an_exact_size_and_two_passes(network: Upscaler) -> None:
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_the_map_is_turned_with_the_picture(orientation: int) -> None:
+def test_gain_map_is_rotated_with_the_picture(orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     blob = with_gain_map()
@@ -205,7 +205,7 @@ def test_the_map_is_turned_with_the_picture(orientation: int) -> None:
     assert again.gain_map.pixels.shape == turned.shape
 
 
-def test_with_other_metadata_and_again(network: Upscaler) -> None:
+def test_gain_map_with_other_metadata_round_trips_twice(network: Upscaler) -> None:
     exif = Image.Exif()
     exif[0x010F] = "Maker"
     blob = with_gain_map()
@@ -221,7 +221,7 @@ def test_with_other_metadata_and_again(network: Upscaler) -> None:
     assert blob.count(b"Item:Length") == blob.count(b"<rdf:Description") == 1
 
 
-def test_stripped_and_other_formats_hold_no_map() -> None:
+def test_stripped_files_and_other_formats_have_no_gain_map() -> None:
     picture = read_image(with_gain_map())
     assert read_image(encode_image(picture, format="jpeg", strip=True)).gain_map is None
     for format in ("png", "tiff"):

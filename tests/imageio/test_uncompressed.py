@@ -43,7 +43,7 @@ def test_pnm_kinds_against_pillow() -> None:
 
 
 @pytest.mark.parametrize("deep", [False, True])
-def test_raw_ppm_cut_short_is_black_where_it_ends(deep: bool) -> None:
+def test_truncated_raw_ppm_is_black_after_its_end(deep: bool) -> None:
     pixels = noise().astype(np.uint16) * 257 if deep else noise()
     blob = encode_image(Picture(pixels=pixels), format="ppm")
     picture = read_image(blob[: -len(blob) // 4], allow_truncated=True)
@@ -88,7 +88,7 @@ def test_samples_beyond_the_maximum_are_white() -> None:
     ("text", "white"),
     [(b"P1 3 2 0 0 1 0", 3), (b"P4 8 3 \0\xf0", 12), (b"P2 3 2 9 9 9 9 ", 3), (b"P3 2 2 300 300 300 300", 3)],
 )
-def test_other_kinds_cut_short_are_black_where_they_end(text: bytes, white: int) -> None:
+def test_other_truncated_pnm_kinds_are_black_after_their_end(text: bytes, white: int) -> None:
     with pytest.raises(TruncatedImageError, match="allow_truncated=True takes what can be read"):
         read_image(text)
     pixels = read_image(text, allow_truncated=True).pixels.ravel()
@@ -107,14 +107,14 @@ def test_other_kinds_cut_short_are_black_where_they_end(text: bytes, white: int)
         (b"P6 2 two 255\n", "names no height"),
     ],
 )
-def test_what_is_no_pnm_is_said(text: bytes, message: str) -> None:
+def test_invalid_pnm_raises_an_error(text: bytes, message: str) -> None:
     for allow in (False, True):
         with pytest.raises(ImageReadError, match=message):
             read_image(text, allow_truncated=allow)
 
 
 @pytest.mark.parametrize("channels", [2, 4])
-def test_bmp_with_transparency_by_an_independent_witness(channels: int) -> None:
+def test_bmp_with_transparency_matches_an_independent_reader(channels: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (5, 7, channels)).astype(np.uint8)
     picture = Picture(pixels=pixels, metadata=Metadata(dpi=(300.0, 150.0)))
     blob = encode_image(picture, format="bmp")
@@ -127,7 +127,7 @@ def test_bmp_with_transparency_by_an_independent_witness(channels: int) -> None:
     assert read_image(blob).metadata.dpi == pytest.approx((300, 150), rel=1e-4)
 
 
-def test_bmp_of_32_bits_without_a_place_for_alpha_is_opaque() -> None:
+def test_bmp_of_32_bits_without_alpha_mask_is_opaque() -> None:
     """A header of version 3 calls the fourth byte reserved, and programs leave anything there."""
     pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 4)).astype(np.uint8)
     info = struct.pack("<IiiHHIIiiII", 40, 5, -4, 1, 32, 0, 80, 0, 0, 0, 0)
@@ -135,13 +135,13 @@ def test_bmp_of_32_bits_without_a_place_for_alpha_is_opaque() -> None:
     np.testing.assert_array_equal(read_image(blob).pixels, pixels[..., :3])
 
 
-def test_bmp_cut_within_its_palette() -> None:
+def test_bmp_truncated_in_its_palette() -> None:
     out = io.BytesIO()
     Image.new("P", (3, 2)).save(out, "BMP")
     assert read_image(out.getvalue()[:500], allow_truncated=True).size == (3, 2)
 
 
-def test_bmp_whose_pixels_lie_beyond_its_end() -> None:
+def test_bmp_with_pixels_beyond_its_end() -> None:
     out = io.BytesIO()
     Image.new("RGB", (3, 2)).save(out, "BMP")
     blob = bytearray(out.getvalue())

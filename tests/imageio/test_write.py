@@ -97,7 +97,7 @@ def exif_with_thumbnail(thumbnail: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("format", ["jpeg", "png", "webp", "tiff", "avif"])
-def test_the_old_thumbnail_goes(format: str) -> None:
+def test_old_thumbnail_is_removed(format: str) -> None:
     """It would show the small picture, and what was cut from it."""
     thumbnail = io.BytesIO()
     Image.new("RGB", (16, 12), (200, 10, 10)).save(thumbnail, "JPEG")
@@ -117,7 +117,7 @@ def test_damaged_exif_does_not_stop_the_picture() -> None:
 
 
 @pytest.mark.parametrize("format", list(FORMATS))
-def test_strip_leaves_nothing(format: str) -> None:
+def test_strip_removes_all_metadata(format: str) -> None:
     blob = encode_image(
         Picture(pixels=random_pixels((40, 60, 3), np.uint8), metadata=full_metadata()), format=format, strip=True
     )
@@ -156,7 +156,7 @@ def gamma_profile() -> bytes:
     seed=st.integers(0, 999),
 )
 @settings(max_examples=60)
-def test_lossless_formats_give_back_every_pixel(height: int, width: int, channels: int, deep: bool, seed: int) -> None:
+def test_lossless_formats_keep_every_pixel(height: int, width: int, channels: int, deep: bool, seed: int) -> None:
     pixels = random_pixels((height, width, channels), np.uint16 if deep else np.uint8, seed)
     formats = (
         ["png", "tiff"] + (["ppm"] if channels in (1, 3) else []) + (["bmp"] if channels in (1, 3) and not deep else [])
@@ -167,7 +167,7 @@ def test_lossless_formats_give_back_every_pixel(height: int, width: int, channel
         np.testing.assert_array_equal(back, pixels, err_msg=format)
 
 
-def test_independent_witnesses_read_16_bits() -> None:
+def test_independent_readers_read_16_bits() -> None:
     pixels = random_pixels((9, 7, 3), np.uint16)
     blob = encode_image(Picture(pixels=pixels, metadata=full_metadata()), format="tiff")
     np.testing.assert_array_equal(tifffile.imread(io.BytesIO(blob)), pixels)
@@ -217,7 +217,7 @@ def test_losing_alpha_needs_force(format: str) -> None:
         np.testing.assert_array_equal(flat[0, 0], 255)
 
 
-def test_an_error_lists_all_that_would_be_lost() -> None:
+def test_error_lists_all_losses() -> None:
     pixels = random_pixels((8, 8, 4), np.uint16)
     picture = Picture(pixels=pixels, metadata=Metadata(exif=b"II" + bytes(70_000), icc=None))
     with pytest.raises(LossyFormatError, match=r"^jpeg cannot hold transparency:") as found:
@@ -228,7 +228,7 @@ def test_an_error_lists_all_that_would_be_lost() -> None:
     assert found.value.loses == ("transparency", "bit-depth")
 
 
-def test_gif_holds_no_degrees_of_transparency() -> None:
+def test_gif_refuses_partial_transparency() -> None:
     pixels = random_pixels((20, 30, 4), np.uint8)
     with pytest.raises(LossyFormatError, match=r"partial transparency.*force=True"):
         encode_image(Picture(pixels=pixels), format="gif")
@@ -250,7 +250,7 @@ def test_edges_of_an_enlarged_gif_stay_hard(size) -> None:
     assert set(np.unique(large.pixels[..., 3])) == {0, 255}
 
 
-def test_png_keeps_xmp_where_others_look_for_it() -> None:
+def test_png_keeps_xmp_in_the_standard_chunk() -> None:
     blob = encode_image(Picture(pixels=random_pixels((9, 9, 3), np.uint8), metadata=Metadata(xmp=XMP)), format="png")
     assert Image.open(io.BytesIO(blob)).info["xmp"] == XMP
 
@@ -277,12 +277,12 @@ def test_too_wide_for_the_format() -> None:
         encode_image(Picture(pixels=np.zeros((1, 16384, 1), np.uint8)), format="webp")
 
 
-def test_unknown_format_lists_what_there_is(tmp_path) -> None:
+def test_unknown_format_error_lists_all_formats(tmp_path) -> None:
     with pytest.raises(UsageError, match=r"jpg, png, webp, tiff, bmp, gif, ppm, avif"):
         write_image(Picture(pixels=np.zeros((1, 1, 1), np.uint8)), tmp_path / "a.xyz")
 
 
-def test_write_image_tells_the_format_from_the_name(tmp_path: Path) -> None:
+def test_write_image_gets_the_format_from_the_name(tmp_path: Path) -> None:
     picture = Picture(pixels=random_pixels((5, 6, 3), np.uint8))
     for format, entry in FORMATS.items():
         for suffix in entry.suffixes:
@@ -307,7 +307,7 @@ def test_a_lossless_webp_stays_lossless(mode: str) -> None:
     assert not read_image(encode_image(replace(picture, lossless=True), format="webp", quality=90)).lossless
 
 
-def test_a_lossless_webp_that_moves() -> None:
+def test_lossless_animated_webp() -> None:
     frames = [Image.new("RGB", (32, 48), (shade, 9, 9)) for shade in (0, 255)]
     for lossless in (True, False):
         out = io.BytesIO()

@@ -11,22 +11,22 @@ EVERY = [config_of(v, scale=s) for v in VARIANTS for s in SCALES] + list(ABLATIO
 
 
 @pytest.mark.parametrize("config", EVERY, ids=lambda c: f"{c.variant}_x{c.scale}")
-def test_parameters_are_those_counted(config) -> None:
+def test_parameter_counts_match_the_model(config) -> None:
     model = A2F(config)
     assert sum(p.numel() for p in model.parameters()) == count_parameters(config, weight_norm=False)
     assert sum(p.numel() for p in with_weight_norm(model).parameters()) == count_parameters(config)
 
 
-def test_networks_are_seeded_before_each_test() -> None:
+def test_random_seed_is_set_before_each_test() -> None:
     assert torch.initial_seed() == 0
     torch.seed()
 
 
-def test_networks_are_seeded_again() -> None:
+def test_random_seed_is_set_again_for_the_next_test() -> None:
     assert torch.initial_seed() == 0
 
 
-def test_weight_norm_changes_nothing_and_folds_away() -> None:
+def test_weight_norm_keeps_outputs_and_can_be_folded() -> None:
     model = A2F(config_of("s", scale=2)).eval()
     x = torch.rand(1, 3, 6, 5)
     with torch.no_grad():
@@ -39,7 +39,7 @@ def test_weight_norm_changes_nothing_and_folds_away() -> None:
         torch.testing.assert_close(from_weights(to_weights(normed))(x), moved, atol=1e-6, rtol=1e-5)
 
 
-def test_every_3x3_convolution_is_normed() -> None:
+def test_every_3x3_convolution_has_weight_norm() -> None:
     model = A2F(config_of("sd", scale=4))
     with_3x3 = [m for m in model.modules() if isinstance(m, torch.nn.Conv2d) and m.kernel_size == (3, 3)]
     assert {id(m) for m in normed_convolutions(model)} == {id(m) for m in with_3x3}
@@ -54,7 +54,7 @@ def test_weights_round_trip() -> None:
         np.testing.assert_array_equal(back.tensors[name], value)
 
 
-def test_gates_see_the_whole_image() -> None:
+def test_gates_pool_over_the_whole_image() -> None:
     """Changing one corner moves the opposite one, far outside the receptive field, through the channel gates."""
     model = A2F(config_of("s", scale=2)).eval()
     x = torch.rand(1, 3, 64, 64)

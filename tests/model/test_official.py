@@ -37,7 +37,7 @@ def random_weights(variant: str, scale: int) -> Weights:
 
 @pytest.mark.parametrize("variant", list(VARIANTS))
 @pytest.mark.parametrize("scale", SCALES)
-def test_every_network(variant: str, scale: int, tmp_path: Path) -> None:
+def test_every_official_checkpoint_is_converted(variant: str, scale: int, tmp_path: Path) -> None:
     weights = random_weights(variant, scale)
     torch.save(in_their_layout(weights), tmp_path / "a.pt")
     back = convert_official(tmp_path / "a.pt")
@@ -50,7 +50,7 @@ def test_every_network(variant: str, scale: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "wrap", [lambda s: {"state_dict": s}, lambda s: {"model": s}, lambda s: {f"module.{k}": v for k, v in s.items()}]
 )
-def test_wrapped_and_folded(wrap, tmp_path: Path) -> None:
+def test_wrapped_and_folded_checkpoints_are_read(wrap, tmp_path: Path) -> None:
     weights = random_weights("s", 2)
     torch.save(wrap(in_their_layout(weights, folded=True)), tmp_path / "a.pt")
     np.testing.assert_array_equal(
@@ -73,7 +73,7 @@ def test_code_is_never_run(tmp_path: Path, monkeypatch) -> None:
     assert not (tmp_path / "executed").exists()
 
 
-def test_anything_else_is_refused(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.pt"
     good = in_their_layout(random_weights("s", 2))
 

@@ -35,14 +35,14 @@ def psnr(one: np.ndarray, other: np.ndarray, border: int) -> float:
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_imdn_gives_the_figures_of_its_paper(checkpoints: Path, shared: Path, scale: int) -> None:
+def test_imdn_checkpoint_reproduces_its_paper(checkpoints: Path, shared: Path, scale: int) -> None:
     for score in scores_of("imdn", scale, checkpoints, shared / "data" / "eval"):
         assert score.psnr_y == pytest.approx(score.printed_psnr_y, abs=0.02)
         assert score.ssim_y == pytest.approx(score.printed_ssim_y, abs=3e-4)
 
 
 @pytest.mark.parametrize("name", ["falsr-a", "falsr-b", "falsr-c"])
-def test_falsr_as_its_authors_measure(checkpoints: Path, shared: Path, name: str) -> None:
+def test_falsr_checkpoint_by_the_protocol_of_its_authors(checkpoints: Path, shared: Path, name: str) -> None:
     """The enlargement is cut to whole numbers, not rounded, and luma is rounded before it is compared."""
     network = convert_network(checkpoints / CHECKPOINTS[name][0], name=name, scale=2)
     upscaler = open_network_engine(network, threads=None)
@@ -63,7 +63,7 @@ def shrunk(image: np.ndarray, scale: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_idn_as_its_authors_measure(checkpoints: Path, shared: Path, scale: int) -> None:
+def test_idn_checkpoint_by_the_protocol_of_its_authors(checkpoints: Path, shared: Path, scale: int) -> None:
     """LR images of rounded luma, not of rounded RGB; luma is rounded before it is compared.
 
     `bridge` of Set14, a grey file, is taken as luma as it is, from 0 to 255.
@@ -83,7 +83,7 @@ def test_idn_as_its_authors_measure(checkpoints: Path, shared: Path, scale: int)
 
 
 @pytest.mark.parametrize(("name", "scale"), [("carn-m", 4), ("fsrcnn-shuffle", 4), ("vdsr", 3)])
-def test_the_others_give_what_the_page_says(checkpoints: Path, shared: Path, name: str, scale: int) -> None:
+def test_other_checkpoints_match_the_page(checkpoints: Path, shared: Path, name: str, scale: int) -> None:
     """They are not the trainings of the printed figures."""
     (score,) = scores_of(name, scale, checkpoints, shared / "data" / "eval", sets=("Set5",))
     kept = {(s["network"], s["scale"], s["data"]): s for s in json.loads(KEPT.read_text(encoding="utf-8"))}

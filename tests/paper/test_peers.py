@@ -12,7 +12,7 @@ CASES = [(name, scale) for name in CONVENTIONS for scale in PEERS[name].scales i
 MISPRINTS = {("awsrn-s", 4): 33.7}  # Table 6 prints 37.7
 
 
-def test_every_row_of_table_6_is_a_network_here() -> None:
+def test_every_row_of_table_6_has_a_network() -> None:
     titles = {(peer.title, scale) for peer in PEERS.values() for scale in peer.scales}
     missing = {(row.method, row.scale) for row in table_6() if row.method not in METHODS.values()} - titles
     assert missing == {("MoreMNAS-A", 2)}
@@ -47,7 +47,7 @@ def test_multi_adds(name: str, scale: int) -> None:
     assert agrees(count, figure, cut=convention.cut, off=convention.multi_adds_off), count
 
 
-def test_what_does_not_agree_is_told() -> None:
+def test_agrees_compares_all_printed_digits() -> None:
     assert agrees(12.464, 12, cut=False, off=0)
     assert not agrees(12.6, 12, cut=False, off=0)
     assert agrees(12.6, 12, cut=True, off=0)
@@ -71,14 +71,14 @@ def test_several_layouts_of_srdensenet_have_both_printed_figures(first: int, bet
     assert round(cost / 1e9, 1) == told.multi_adds_g
 
 
-def test_challenges_count_at_256_pixels() -> None:
+def test_challenges_count_multi_adds_at_256_pixels() -> None:
     for name, figure in (("rlfn-ntire", 19.70), ("span-ntire", 9.83)):
         width, height = LR_SIZES[4]
         assert counted(name, 4).multi_adds / (width * height) * 256 * 256 / 1e9 == pytest.approx(figure, rel=0.005)
 
 
 @pytest.mark.parametrize("name", ["srfbn-s", "carn-m", "lapsrn"])
-def test_the_table_prints_more_than_the_network_of_x2_has(name: str) -> None:
+def test_table_prints_too_many_parameters_for_a_x2_network(name: str) -> None:
     told = printed(name, 2)
     assert told is not None
     assert told.parameters_k is not None

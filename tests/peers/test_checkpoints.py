@@ -58,7 +58,7 @@ def test_tensorflow_graphs_are_read(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found[name], values)
 
 
-def test_idn_and_fsrcnn_come_back_as_they_were(tmp_path: Path) -> None:
+def test_idn_and_fsrcnn_round_trip(tmp_path: Path) -> None:
     state = {k: v.detach().numpy() for k, v in unique_tensors(open_network("idn", scale=3).module).items()}
     names = {"head1": "conv1", "head2": "conv2", "up": "upsample"}
     for i in range(4):
@@ -81,7 +81,7 @@ def test_idn_and_fsrcnn_come_back_as_they_were(tmp_path: Path) -> None:
         np.testing.assert_array_equal(tensor.detach().numpy(), state[key])
 
 
-def test_damaged_and_foreign_files_are_told(tmp_path: Path) -> None:
+def test_damaged_and_other_files_are_refused(tmp_path: Path) -> None:
     path = caffe(tmp_path / "a", {"conv1": [np.ones((2, 2), np.float32)]})
     with pytest.raises(WeightsError, match="has 1 blobs of conv1"):
         convert_network(path, name="idn", scale=2)
@@ -110,7 +110,7 @@ def test_damaged_and_foreign_files_are_told(tmp_path: Path) -> None:
         convert_network(path, name="edsr", scale=2)
 
 
-def test_a_shape_that_its_values_do_not_fill_is_told(tmp_path: Path) -> None:
+def test_shape_with_too_few_values_is_refused(tmp_path: Path) -> None:
     net = _message_class("CaffeNet")()
     blob = net.layer.add(name="conv1").blobs.add()
     blob.data.extend([1.0, 2.0])
@@ -172,7 +172,7 @@ def pickle_of_a_network() -> bytes:
     return b"".join(ops)
 
 
-def test_a_checkpoint_of_another_scale_tells_its_own(tmp_path: Path) -> None:
+def test_error_names_the_scale_of_a_checkpoint(tmp_path: Path) -> None:
     state = {k: v.detach().numpy() for k, v in unique_tensors(open_network("fsrcnn-shuffle", scale=4).module).items()}
     constants = {"f8": state["network.up.weight"].transpose(2, 3, 1, 0), "b8": state["network.bias"]}
     for i in range(7):

@@ -45,7 +45,7 @@ def own(tmp_path: Path) -> str:
 
 @pytest.mark.integration
 @pytest.mark.parametrize("name", ["carn-m", "awsrn-sd", "srmdnf", "idn"])
-def test_a_file_gives_the_network_back(name: str, tmp_path: Path) -> None:
+def test_weights_file_round_trip(name: str, tmp_path: Path) -> None:
     """Shared units, weight normalisation, batch normalisation and luma."""
     network = open_network(name, scale=2)
     path = tmp_path / "a.safetensors"
@@ -63,7 +63,7 @@ def test_shared_tensors_are_in_the_file_once() -> None:
     assert sum(value.size for value in tensors.values()) == 257_027
 
 
-def test_other_files_are_not_taken_for_networks(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
     assert network_in(find_shipped("sd", scale=4).path) is None
     assert network_in(tmp_path / "none.safetensors") is None
     for blob in (b"", b"short", b"\xff" * 8, struct.pack("<Q", 4) + b"[[[[", struct.pack("<Q", 2) + b"[]"):
@@ -85,7 +85,7 @@ def changed(network_blob: bytes, tmp_path: Path, **tensors: np.ndarray | None) -
     return tmp_path / "a.safetensors"
 
 
-def test_tensors_that_do_not_fit_are_told(tmp_path: Path) -> None:
+def test_wrong_tensors_are_refused(tmp_path: Path) -> None:
     blob = write_network(open_network("srcnn", scale=2))
     bias = "network.conv3.bias"
     with pytest.raises(WeightsError, match=r"misses network\.conv3\.bias"):
@@ -101,7 +101,7 @@ def test_tensors_that_do_not_fit_are_told(tmp_path: Path) -> None:
         read_network(tmp_path / "cut.safetensors")
 
 
-def test_a_network_of_ones_own(own: str, tmp_path: Path) -> None:
+def test_own_network(own: str, tmp_path: Path) -> None:
     network = open_network(own, scale=3)
     assert network.module(torch.rand(1, 3, 5, 6)).shape == (1, 3, 15, 18)
     path = tmp_path / "own.safetensors"
@@ -114,7 +114,7 @@ def test_a_network_of_ones_own(own: str, tmp_path: Path) -> None:
     assert torch.equal(unique_tensors(again.module)["up.0.bias"], unique_tensors(network.module)["up.0.bias"])
 
 
-def test_what_is_wrong_with_ones_own_is_told(own: str, tmp_path: Path) -> None:
+def test_invalid_own_networks_raise_clear_errors(own: str, tmp_path: Path) -> None:
     file = own.rpartition(":")[0]
     for name, message in (
         (f"{tmp_path}/none.py:Net", "there is no file"),

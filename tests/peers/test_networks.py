@@ -60,7 +60,7 @@ def test_every_parameter_learns(name: str) -> None:
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.nightly] if name in EXPORTED_AT_NIGHT else []) for name in PEERS]
 )
-def test_onnx_of_any_size_is_the_same(name: str) -> None:
+def test_onnx_with_dynamic_sizes_equals_torch(name: str) -> None:
     scale = PEERS[name].scales[0]
     module = seeded(name, scale)
     network = Network(name=name, scale=scale, module=module, metadata={})
@@ -82,7 +82,7 @@ def test_onnx_of_one_size() -> None:
     assert session.get_outputs()[0].shape == [1, 3, 80, 132]
 
 
-def test_unknown_names_and_scales_are_told() -> None:
+def test_unknown_names_and_scales_are_refused() -> None:
     told = r"unknown network 'carn-x' \(did you mean 'carn-m'\?\): choose one of srcnn, .*carn-m"
     with pytest.raises(UnknownModelError, match=told):
         build_peer("carn-x", scale=2)
@@ -91,7 +91,7 @@ def test_unknown_names_and_scales_are_told() -> None:
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_bicubic_is_that_of_imresize(scale: int) -> None:
+def test_torch_bicubic_equals_imresize(scale: int) -> None:
     """But for the rounding of imresize, once between its passes and once at the end; nothing to clip in between."""
     image = np.random.default_rng(0).integers(90, 160, (9, 7, 2)).astype(np.uint8)
     x = torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float32))

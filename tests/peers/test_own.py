@@ -138,12 +138,12 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         ("my.txt:Net", r"as FILE\.py:CLASS"),
     ],
 )
-def test_what_is_wrong_is_said(name: str, message: str, file: str) -> None:
+def test_invalid_classes_raise_clear_errors(name: str, message: str, file: str) -> None:
     with pytest.raises(UsageError, match=message):
         open_network(name, scale=2)
 
 
-def test_trying_leaves_a_network_as_it_was(file: str) -> None:
+def test_trial_run_does_not_change_the_network(file: str) -> None:
     torch.manual_seed(3)
     network = own_network("my.py:Base", scale=2)
     assert network.training
@@ -154,7 +154,7 @@ def test_trying_leaves_a_network_as_it_was(file: str) -> None:
 
 
 @pytest.mark.integration
-def test_what_fails_later(file: str) -> None:
+def test_errors_after_loading(file: str) -> None:
     with pytest.raises(UsageError, match=r"OnCpu cannot be counted on 20 x 10 pixels: .* device of its input"):
         count_network(open_network("my.py:OnCpu", scale=2), width=20, height=10)
     with pytest.raises(UsageError, match=r"Empty has no parameters to train"):

@@ -32,7 +32,7 @@ def pixels(path: Path) -> np.ndarray:
         return np.asarray(image)
 
 
-def test_the_golden_pixels_are_those_of_the_shipped_weights() -> None:
+def test_golden_pixels_belong_to_the_shipped_weights() -> None:
     made = json.loads(make.WEIGHTS.read_text(encoding="utf-8"))
     shipped = {make.golden(model).name: model.sha256 for model in shipped_models()}
     assert made == shipped, f"weights were shipped since: run `{MAKE_AGAIN}` and look at what it changes"
@@ -50,7 +50,7 @@ def test_no_pixel_changes_by_more_than_one_level(model: ShippedModel, tile: int)
 
 
 @of_each_model
-def test_another_network_would_fail(model: ShippedModel) -> None:
+def test_another_network_fails_the_check(model: ShippedModel) -> None:
     """The tolerance is small beside what a network adds to plain enlargement."""
     size = (model.scale * make.WIDTH, model.scale * make.HEIGHT)
     plain = Image.fromarray(pixels(make.INPUT)).resize(size, Image.Resampling.BICUBIC)

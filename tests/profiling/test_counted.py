@@ -14,7 +14,7 @@ CONFIGS = [config_of("sd", scale=3), config_of("l", scale=4), *ABLATIONS.values(
 
 @pytest.mark.integration
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.variant}-x{c.scale}")
-def test_it_is_what_arithmetic_gives_for_our_networks(config) -> None:
+def test_counts_match_the_formulas_for_our_networks(config) -> None:
     network = with_weight_norm(A2F(config))
     width, height = lr_size(config.scale)
     found = count(network, width=width, height=height)
@@ -41,7 +41,7 @@ def test_a_module_that_runs_twice_counts_twice() -> None:
     assert parameters_of(nn.Sequential(unit, unit)) == (28, 27)
 
 
-def test_the_network_is_left_as_it_is() -> None:
+def test_counting_does_not_change_the_network() -> None:
     network = nn.Conv2d(3, 3, 1).train()
     count(network, width=4, height=4)
     assert network.training

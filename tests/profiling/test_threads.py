@@ -21,7 +21,7 @@ def threads_of_torch():
 
 @pytest.mark.integration
 @pytest.mark.parametrize("variable", [None, "1", "2"])
-def test_both_engines_get_the_same_number(variable, threads_of_torch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_engines_get_equal_thread_counts(variable, threads_of_torch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if variable:
         monkeypatch.setenv("OMP_NUM_THREADS", variable)

@@ -42,7 +42,7 @@ def test_engines_agree(engine: str, weights, image) -> None:
 
 @pytest.mark.integration
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_torch_in_lower_precision_is_near(dtype: str, weights, image) -> None:
+def test_torch_in_lower_precision_is_close(dtype: str, weights, image) -> None:
     upscaler = load_engine(weights, engine="torch", dtype=dtype)
     assert dtype in upscaler.description
     difference = np.abs(upscaler(image) - load_engine(weights)(image)).max()
@@ -69,7 +69,7 @@ except KeyboardInterrupt:
 
 @pytest.mark.integration
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
-def test_an_interrupt_is_heard_after_an_openvino_engine_went_in_another_thread() -> None:
+def test_interrupt_works_after_openvino_is_closed_in_another_thread() -> None:
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
     done = subprocess.run([sys.executable, "-c", LET_GO_ELSEWHERE], capture_output=True, text=True, timeout=100)
     assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
@@ -98,7 +98,7 @@ with ThreadPoolExecutor(4) as pool:
 
 @pytest.mark.integration
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-def test_compiled_is_the_same_for_all_sizes_and_threads() -> None:
+def test_compiled_network_gives_equal_results_for_all_sizes_and_threads() -> None:
     """In a process of its own, which torch's compiler fills with its workers and libraries."""
     subprocess.run([sys.executable, "-c", COMPILED], check=True)
 
@@ -118,7 +118,7 @@ def test_compiled_is_the_same_for_all_sizes_and_threads() -> None:
         ({"engine": "torch", "device": "tpu"}, EngineError, "available: cpu"),
     ],
 )
-def test_what_is_not_there_is_said(options: dict, error: type, message: str, weights) -> None:
+def test_unavailable_engines_and_devices_raise_errors(options: dict, error: type, message: str, weights) -> None:
     with pytest.raises(error, match=message):
         load_engine(weights, **options)
 
@@ -149,5 +149,5 @@ def test_bad_input(bad: object, message: str, weights) -> None:
             load_engine(weights, engine=engine)(bad)
 
 
-def test_default_threads_are_those_of_the_process() -> None:
+def test_default_number_of_threads_is_positive() -> None:
     assert default_threads() >= 1

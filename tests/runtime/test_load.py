@@ -30,7 +30,7 @@ for number in range(1, 2001):
 
 @pytest.mark.integration
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not tell the memory")
-def test_two_thousand_images_take_the_memory_of_two_hundred() -> None:
+def test_memory_does_not_grow_over_two_thousand_images() -> None:
     done = subprocess.run([sys.executable, "-c", MANY], capture_output=True, text=True, check=True)
     early, late = (int(line) for line in done.stdout.split())
     assert late < 1.05 * early
@@ -39,7 +39,7 @@ def test_two_thousand_images_take_the_memory_of_two_hundred() -> None:
 @pytest.mark.integration
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process there")
 @pytest.mark.parametrize("limits", [[], ["--max-memory", "400MB", "-t", "64"]], ids=["memory", "file"])
-def test_ctrl_c_leaves_nothing_behind(limits: list[str], tmp_path: Path) -> None:
+def test_ctrl_c_leaves_no_files_or_processes(limits: list[str], tmp_path: Path) -> None:
     source, temporary = tmp_path / "photo.png", tmp_path / "tmp"
     temporary.mkdir()
     write_image(Picture(pixels=np.zeros((1500, 1500, 3), np.uint8)), source)
@@ -61,7 +61,7 @@ def test_ctrl_c_leaves_nothing_behind(limits: list[str], tmp_path: Path) -> None
 
 @pytest.mark.integration
 @pytest.mark.parametrize("dtype", ["float32", "fast"])
-def test_no_engine_keeps_an_identifier(dtype: str, tmp_path: Path) -> None:
+def test_engines_store_no_identifier_on_the_disk(dtype: str, tmp_path: Path) -> None:
     """What telemetry writes when it is on: onnxruntime's into temporary and cache folders, OpenVINO's at home."""
     if dtype == "fast":
         pytest.importorskip("openvino", reason="the extra openvino is not installed")
@@ -79,7 +79,7 @@ def test_no_engine_keeps_an_identifier(dtype: str, tmp_path: Path) -> None:
 
 @pytest.mark.integration
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_fork_has_threads_of_its_own() -> None:
+def test_forked_process_has_its_own_threads() -> None:
     code = (
         "import multiprocessing, numpy as np, a2f\n"
         "upscaler, x = a2f.load(scale=2, tile=32), np.full((40, 50, 3), 0.5, np.float32)\n"

@@ -87,7 +87,7 @@ GROUP2, GROUP1 = "sys/fs/cgroup/a", "sys/fs/cgroup/memory"
     ],
     ids=["no groups", "no limit", "limit", "page cache", "the tightest group", "version 1", "version 1, no limit"],
 )
-def test_containers_count_and_their_page_cache_does_not(files, expected, tmp_path: Path, monkeypatch) -> None:
+def test_container_limits_count_and_page_cache_does_not(files, expected, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=8 * GB))
     assert machine.available_bytes(system=written(tmp_path, files)) == expected
 
@@ -104,7 +104,7 @@ def test_containers_count_and_their_page_cache_does_not(files, expected, tmp_pat
         ({**V1, "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000"}, 64),
     ],
 )
-def test_a_quota_of_cores_is_seen(files, expected: int, tmp_path: Path, monkeypatch) -> None:
+def test_cpu_quota_limits_the_threads(files, expected: int, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(machine.os, "sched_getaffinity", lambda process: set(range(64)), raising=False)
     assert machine.usable_cores(system=written(tmp_path, files)) == expected
 
@@ -121,7 +121,7 @@ def test_runs_are_bounded_by_default_on_every_system(weights, monkeypatch) -> No
     assert isinstance(engine.plan((500, 500), engine.memory.budget()), Whole)
 
 
-def test_this_machine_has_memory() -> None:
+def test_available_memory_of_this_machine_is_positive() -> None:
     assert 100e6 < machine.available_bytes() < 1e15
     assert 10e6 < machine.resident_bytes() < 1e12
 
@@ -143,7 +143,7 @@ def test_features_go_to_a_file_when_they_do_not_fit(weights) -> None:
     assert roomy.needed_bytes > 3 * GB
 
 
-def test_a_plan_never_takes_more_than_the_budget_and_there_is_one_from_the_least_on(weights) -> None:
+def test_plan_fits_any_budget_from_the_minimum_on(weights) -> None:
     for gates, kind in (("exact", Tiles), ("sampled", Pieces)):
         engine = load_engine(weights, threads=2, gates=gates)
         least = engine.min_bytes((2000, 1500))
@@ -162,7 +162,7 @@ def test_jobs_share_the_memory(monkeypatch) -> None:
 
 
 @pytest.mark.integration
-def test_too_little_memory_is_refused_with_the_least_that_works(weights, monkeypatch) -> None:
+def test_too_little_memory_is_refused_with_the_minimum(weights, monkeypatch) -> None:
     monkeypatch.setattr(memory, "resident_bytes", lambda: 40 * 10**6)  # it must not change between the tries
     image = np.random.default_rng(0).random((300, 400, 3), dtype=np.float32)
     with pytest.raises(MemoryLimitError, match=r"400 x 300 pixels at x2 .* at least \d+ MB") as caught:
@@ -176,7 +176,7 @@ def test_too_little_memory_is_refused_with_the_least_that_works(weights, monkeyp
         load_engine(weights, threads=2, max_memory=least - 40 * 10**6)(image)
 
 
-def test_a_tile_that_was_asked_for_is_never_changed(weights) -> None:
+def test_requested_tile_is_never_changed(weights) -> None:
     plan = smallest_tiles(fold(weights), (999, 999), threads=2, tile_px=333)
     assert (plan.tile_height, plan.tile_width) == (333, 333)
     engine = load_engine(weights, threads=2, tile=900)
@@ -185,12 +185,12 @@ def test_a_tile_that_was_asked_for_is_never_changed(weights) -> None:
 
 
 @pytest.mark.parametrize("bad", [{"tile": -1}, {"tile": 3}, {"max_memory": 0}])
-def test_senseless_limits(bad: dict) -> None:
+def test_invalid_limits(bad: dict) -> None:
     with pytest.raises(UsageError, match=r"at least [14]"):
         EngineOptions(**bad)
 
 
-def test_limits_are_not_for_engines_that_run_images_whole(weights) -> None:
+def test_limits_are_refused_for_engines_that_run_whole_images(weights) -> None:
     with pytest.raises(EngineError, match="runs images whole"):
         load_engine(weights, device="cuda", tile=64)
     with pytest.raises(EngineError, match="exact gates only"):
@@ -242,7 +242,7 @@ def test_networks_that_share_a_limit_share_the_memory_that_they_keep() -> None:
     assert last - first < one / 2
 
 
-def test_a_run_waits_for_memory_that_others_hold(monkeypatch) -> None:
+def test_run_waits_until_other_runs_release_memory(monkeypatch) -> None:
     monkeypatch.setattr(memory, "resident_bytes", lambda: 0)
     shared, asked = Memory(100), count()
 
@@ -260,13 +260,13 @@ def test_a_run_waits_for_memory_that_others_hold(monkeypatch) -> None:
         assert waiting.result()
 
 
-def test_what_does_not_fit_beside_nothing_is_not_waited_for(monkeypatch) -> None:
+def test_run_that_never_fits_fails_without_waiting(monkeypatch) -> None:
     monkeypatch.setattr(memory, "resident_bytes", lambda: 0)
     with Memory(100).take(200):  # the plan was made when there was more
         pass
 
 
-def test_the_memory_of_the_process_is_measured_while_nothing_runs(monkeypatch) -> None:
+def test_process_memory_is_measured_while_idle(monkeypatch) -> None:
     """What runs hold is theirs: it does not make the budget of the next one smaller."""
     has = [100]
     monkeypatch.setattr(memory, "resident_bytes", lambda: has[0])

@@ -92,7 +92,7 @@ SIZES = [(1, 1), (1, 5000), (5000, 1), (2, 3), (15, 16), (16, 17), (17, 15), (31
 
 @pytest.mark.integration
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_sizes_around_every_boundary(size, steps, whole) -> None:
+def test_image_sizes_around_tile_boundaries(size, steps, whole) -> None:
     image = an_image(*size)
     expected, allowed = whole(image), rounding(whole, image)
     for band, in_file in ((16, False), (16, True), (37, True)):
@@ -111,14 +111,14 @@ def test_sizes_around_every_boundary(size, steps, whole) -> None:
     in_file=st.booleans(),
     threads=st.integers(1, 3),
 )
-def test_any_cut_gives_the_same_bits(steps, whole, height, width, tile, bands, in_file, threads) -> None:
+def test_any_tile_size_gives_equal_bits(steps, whole, height, width, tile, bands, in_file, threads) -> None:
     image = an_image(height, width, seed=height * 71 + width)
     sr = tiled(steps, image, tile=tile, band=bands * tile[0], in_file=in_file, threads=threads)
     assert (sr == tiled(steps, image, tile=(height, width), band=height, in_file=False)).all()
     assert np.abs(sr - whole(image)).max() <= rounding(whole, image)
 
 
-def test_rounding_is_measured_on_the_image() -> None:
+def test_rounding_error_is_measured_on_the_image() -> None:
     """Blocks whose features grow pass on more rounding, and the bound follows."""
     weights = read_weights(find_shipped("sd", scale=3).path)
     grown = {name: 5 * value if name.endswith("lambda_x") else value for name, value in weights.tensors.items()}
@@ -134,7 +134,7 @@ def test_rounding_is_measured_on_the_image() -> None:
 
 @pytest.mark.integration
 @pytest.mark.parametrize("config", KINDS, ids=lambda c: f"{c.variant}-x{c.scale}")
-def test_all_networks(config) -> None:
+def test_tiles_of_all_networks(config) -> None:
     weights, image = to_weights(A2F(config)), an_image(20, 27)
     whole, tiled = load_engine(weights), load_engine(weights, tile=9)
     assert np.abs(tiled(image) - whole(image)).max() <= rounding(whole, image)
@@ -152,7 +152,7 @@ def test_any_number_of_blocks(blocks: int, in_file: bool) -> None:
     assert np.abs(made - whole(image)).max() <= rounding(whole, image)
 
 
-def test_gates_of_single_tiles_would_be_seen(weights, whole) -> None:
+def test_gates_of_single_tiles_would_change_the_result(weights, whole) -> None:
     """What this is all for: the check of this page would fail for tiles that pool over themselves."""
     image = an_image(64, 64)
     alone = np.concatenate([whole(image[:, :32]), whole(image[:, 32:])], axis=2)
@@ -160,7 +160,7 @@ def test_gates_of_single_tiles_would_be_seen(weights, whole) -> None:
 
 
 @pytest.mark.integration
-def test_bands_are_the_image_in_order(weights) -> None:
+def test_bands_are_yielded_in_order(weights) -> None:
     upscaler = load_engine(weights, tile=16)
     assert isinstance(upscaler, Engine)
     eight_bits = (an_image(300, 20) * 255).astype(np.uint8)
@@ -170,7 +170,7 @@ def test_bands_are_the_image_in_order(weights) -> None:
     assert (np.concatenate(bands) == upscaler(eight_bits.astype(np.float32) / np.float32(255))).all()
 
 
-def test_bands_refuse_what_is_no_image(weights) -> None:
+def test_bands_refuse_invalid_images(weights) -> None:
     with pytest.raises(InputError, match=r"\[H, W, 3\]"):
         next(load_engine(weights).run(np.zeros((4, 4), np.uint8), Whole()))
 
@@ -178,7 +178,7 @@ def test_bands_refuse_what_is_no_image(weights) -> None:
 @pytest.mark.integration
 @pytest.mark.parametrize("size", [(40, 50), (1, 5000), (5000, 2), (33, 32), (181, 180)], ids=str)
 @pytest.mark.parametrize("tile", [8, 33, 64])
-def test_pieces_with_given_gates_are_the_image(size, tile: int, weights, whole) -> None:
+def test_pieces_with_exact_gates_equal_the_whole_image(size, tile: int, weights, whole) -> None:
     """Small images are pooled whole: the gates are those of the image, the pixels too."""
     image = an_image(*size)
     sr = load_engine(weights, tile=tile, gates="sampled")(image)
@@ -196,7 +196,7 @@ def test_pieces_of_all_networks(config) -> None:
 
 
 @pytest.mark.integration
-def test_openvino_runs_in_pieces_what_does_not_fit(weights, whole, monkeypatch) -> None:
+def test_openvino_runs_large_images_in_pieces(weights, whole, monkeypatch) -> None:
     """Pieces cost no precision: float32 stays near the image, and int8 as near to it as int8 in one run."""
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
     image = an_image(400, 500)
@@ -217,7 +217,7 @@ def test_openvino_runs_in_pieces_what_does_not_fit(weights, whole, monkeypatch) 
 
 
 @pytest.mark.integration
-def test_sampled_gates_are_of_all_strips() -> None:
+def test_gates_are_sampled_from_all_parts_of_the_image() -> None:
     """Of an image that looks the same everywhere the sample tells all."""
     torch.manual_seed(0)  # an untrained network: its gates are half open, so that they depend on what they pool
     untrained = to_weights(A2F(config_of("sd", scale=4)))
@@ -240,7 +240,7 @@ def test_sampled_gates_are_the_same_for_any_number_of_threads(steps) -> None:
     assert all((a == b).all() for a, b in zip(one, three, strict=True))
 
 
-def test_the_graph_is_told_the_last_piece_of_each_image(steps) -> None:
+def test_graph_gets_a_flag_with_the_last_piece_of_each_image(steps) -> None:
     told: list[bool] = []
 
     def graph(x: np.ndarray, gates: dict[str, np.ndarray], control: Control, last: bool) -> np.ndarray:
@@ -279,7 +279,7 @@ def test_large_images_share_one_upscaler(dtype: str, weights, monkeypatch) -> No
 
 
 @pytest.mark.integration
-def test_a_run_that_is_left_lets_go(weights, steps) -> None:
+def test_abandoned_run_releases_its_resources(weights, steps) -> None:
     upscaler, image = load_engine(weights, threads=2, tile=16), an_image(600, 30)
     bands = upscaler.run(image, upscaler.plan((30, 600), upscaler.memory.budget()))
     next(bands)
@@ -301,7 +301,7 @@ def test_torch_runs_tiles_of_all_networks(config) -> None:
         assert np.abs(np.concatenate(bands_of(tiled, image)) - whole).max() <= allowed, tile
 
 
-def test_what_does_not_fit_after_all_runs_in_tiles(weights, steps, whole) -> None:
+def test_failed_whole_run_falls_back_to_tiles(weights, steps, whole) -> None:
     full = WholeRunner(run=Mock(side_effect=MemoryError), needed_bytes=lambda height, width: 0)
     cut = Tiler(steps, threads=2, tile_px=0)
     upscaler = A2FEngine(scale=4, description="", memory=Memory(), whole=full, cut=cut)
@@ -314,7 +314,7 @@ def test_what_does_not_fit_after_all_runs_in_tiles(weights, steps, whole) -> Non
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("x"), RuntimeError("DefaultCPUAllocator: not enough memory")])
-def test_torch_without_memory_for_the_whole_image_or_a_tile(error: RuntimeError, weights, whole, monkeypatch) -> None:
+def test_torch_out_of_memory_for_an_image_or_a_tile(error: RuntimeError, weights, whole, monkeypatch) -> None:
     upscaler, image, conv2d = load_engine(weights, engine="torch"), an_image(40, 50), torch.nn.functional.conv2d
     failed: list[object] = []
 
@@ -334,7 +334,7 @@ def test_torch_without_memory_for_the_whole_image_or_a_tile(error: RuntimeError,
 
 
 @pytest.mark.integration
-def test_images_that_fit_run_whole_and_all_others_in_tiles(weights, whole, monkeypatch) -> None:
+def test_images_that_fit_run_whole_and_others_in_tiles(weights, whole, monkeypatch) -> None:
     image = an_image(150, 250)
     expected = whole(image).transpose(1, 2, 0)
     assert (load_engine(weights)(image) == expected).all()
@@ -349,7 +349,7 @@ def test_images_that_fit_run_whole_and_all_others_in_tiles(weights, whole, monke
 @pytest.mark.integration
 @pytest.mark.parametrize("side", [490, 700])  # below and above what keeps its memory
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino", "torch"])
-def test_a_whole_image_that_is_cancelled_ends_and_leaves_the_others(engine: str, side: int, weights) -> None:
+def test_cancelling_a_whole_image_leaves_other_runs_running(engine: str, side: int, weights) -> None:
     if engine == "openvino":
         pytest.importorskip("openvino", reason="the extra openvino is not installed")
     upscaler, image, small = load_engine(weights, engine=engine, threads=1), an_image(side, side), an_image(30, 40)
@@ -365,7 +365,7 @@ def test_a_whole_image_that_is_cancelled_ends_and_leaves_the_others(engine: str,
 
 
 @pytest.mark.integration
-def test_openvino_runs_that_wait_for_another_are_cancelled_too(weights) -> None:
+def test_waiting_openvino_runs_can_be_cancelled(weights) -> None:
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
     upscaler, image, cancel = load_engine(weights, engine="openvino", threads=1), an_image(700, 700), threading.Event()
 
@@ -393,13 +393,13 @@ def test_a_cancelled_run_ends_within_a_tile(how: dict, weights) -> None:
     assert upscaler(an_image(5, 5)).shape == (20, 20, 3)
 
 
-def test_nothing_is_sampled_once_cancelled(weights) -> None:
+def test_sampling_stops_when_cancelled(weights) -> None:
     steps = Steps(fold(weights), Mock(side_effect=AssertionError("a step was made")))
     with pytest.raises(Cancelled, match="stopped"):
         sampled_gates(steps, rows_of(an_image(300, 300)), size=(300, 300), control=after(0))
 
 
-def test_the_file_of_features_has_no_name(tmp_path: Path, monkeypatch) -> None:
+def test_feature_file_is_unnamed(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     features = FeaturesInFile(4, 10, 7)
     values = np.arange(2 * 3 * 7, dtype=np.float32).reshape(2, 3, 7)
@@ -410,13 +410,13 @@ def test_the_file_of_features_has_no_name(tmp_path: Path, monkeypatch) -> None:
     features.close()
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path, monkeypatch) -> None:
+def test_missing_folder_is_named_in_the_error(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path / "gone"))
     with pytest.raises(WriteError, match=r"in .*gone: No such file or directory: set TMPDIR"):
         FeaturesInFile(4, 10, 7)
 
 
-def test_a_full_disk_is_said(tmp_path: Path) -> None:
+def test_full_disk_raises_an_error(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource", reason="no limits on file sizes here")
     import signal
 

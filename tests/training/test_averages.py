@@ -8,13 +8,13 @@ from a2f.training.averages import Average, Averages, power_of
 
 
 @pytest.mark.parametrize(("width", "power"), [(0.05, 16.97), (0.10, 6.94)])  # Karras et al. 2024, Sec. 3.1
-def test_powers_are_the_published_ones(width: float, power: float) -> None:
+def test_powers_match_the_published_values(width: float, power: float) -> None:
     assert power_of(width) == pytest.approx(power, abs=0.005)
 
 
 @pytest.mark.parametrize("width", [0.05, 0.1, 0.2])
 @pytest.mark.parametrize("steps", [500, 2000])
-def test_the_window_is_a_fixed_part_of_the_run(width: float, steps: int) -> None:
+def test_window_is_a_fixed_fraction_of_the_run(width: float, steps: int) -> None:
     """The weight of each step in the average, found by averaging the unit vectors of the steps."""
     profile = np.zeros(steps)
     for step in range(1, steps + 1):
@@ -27,14 +27,14 @@ def test_the_window_is_a_fixed_part_of_the_run(width: float, steps: int) -> None
     assert np.sqrt((profile * (at - mean) ** 2).sum()) == pytest.approx(width, rel=0.02)
 
 
-def test_a_constant_decay_follows_closely_early_on_and_then_slowly() -> None:
+def test_constant_decay_starts_with_a_smaller_decay() -> None:
     average = Average(decay=0.999)
     assert average.at(1) == pytest.approx(2 / 11)
     assert average.at(100_000) == 0.999
     assert Average().at(5) == 0
 
 
-def test_several_averages_side_by_side() -> None:
+def test_several_averages_at_once() -> None:
     parameters = {"a": torch.zeros(2), "b": torch.zeros(3, 1)}
     averages = Averages(parameters, [Average(decay=0.0), Average(decay=0.5)])
     averages.update({"a": torch.ones(2), "b": torch.full((3, 1), 2.0)}, [0.0, 0.5])

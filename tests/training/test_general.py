@@ -62,7 +62,7 @@ def make_run(folder: Path, network: Network, recipe: Recipe = RECIPE) -> Run:
 
 
 @pytest.mark.integration
-def test_it_learns(tmp_path: Path) -> None:
+def test_loss_falls_during_training(tmp_path: Path) -> None:
     told: list[Progress] = []
     run = make_run(tmp_path, small())
     run.train(told.append)
@@ -72,7 +72,7 @@ def test_it_learns(tmp_path: Path) -> None:
     assert not run.model().training
 
 
-def test_it_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
+def test_resumed_run_equals_an_uninterrupted_run(tmp_path: Path) -> None:
     """Statistics of batch normalisation too."""
     whole = make_run(tmp_path / "whole", small())
     whole.train(lambda progress: None)
@@ -99,7 +99,7 @@ def test_it_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
         other.resume()
 
 
-def test_its_model_has_the_values_that_are_asked_for() -> None:
+def test_model_has_the_given_parameter_values() -> None:
     network = GeneralNetwork(open_network("awsrn-sd", scale=2), device=torch.device("cpu"))
     values = {name: torch.full_like(value, 0.5) for name, value in network.parameters.items()}
     model = network.model(values)
@@ -107,7 +107,7 @@ def test_its_model_has_the_values_that_are_asked_for() -> None:
     assert not any(bool((p == 0.5).all()) for p in network.parameters.values())
 
 
-def test_it_computes_in_bfloat16_and_gives_subpixels() -> None:
+def test_forward_runs_in_bfloat16_and_returns_subpixels() -> None:
     network = GeneralNetwork(open_network("idn", scale=2), device=torch.device("cpu"))
     x = torch.rand(2, 3, 8, 9)
     exact, rough = (network.forward(x, dtype=dtype) for dtype in (torch.float32, torch.bfloat16))
@@ -147,7 +147,7 @@ def test_the_command_trains_a_network_of_another_paper(photos: Path, tmp_path: P
 
 
 @pytest.mark.integration
-def test_lr_images_of_ones_own_are_trained_on(photos: Path, tmp_path: Path) -> None:
+def test_own_lr_images_are_used_for_training(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text("steps = 2\nevaluate_every = 2\n[[stages]]\nuntil = 1\nbatch = 2\npatch = 8\n")
     how = ("-s", "2", "--data", photos, "--recipe", tmp_path / "r.toml", "--lr-data", tmp_path / "lr")
     losses = []
@@ -165,7 +165,7 @@ def test_lr_images_of_ones_own_are_trained_on(photos: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.integration
-def test_a_network_that_makes_nan_is_told_and_leaves_nothing(
+def test_network_with_nan_output_is_refused_and_leaves_no_files(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "nan.py").write_text(

@@ -12,7 +12,7 @@ from a2f.variants import config_of
 
 
 @pytest.mark.parametrize("shape", [(3, 16, 144), (2, 128, 16), (1, 20, 20)])
-def test_singular_values_come_near_one_and_directions_stay(shape: tuple[int, int, int]) -> None:
+def test_orthogonalisation_keeps_directions_and_sets_singular_values_near_one(shape: tuple[int, int, int]) -> None:
     matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     found = orthogonalised(matrices * 1e-3)
     assert found.shape == shape
@@ -24,7 +24,7 @@ def test_singular_values_come_near_one_and_directions_stay(shape: tuple[int, int
     assert cosine.min() > 0.98
 
 
-def test_a_step_turns_each_kernel_by_the_rate() -> None:
+def test_step_rotates_each_kernel_by_the_learning_rate() -> None:
     generator = torch.Generator().manual_seed(0)
     kernels = [torch.randn(shape, generator=generator).requires_grad_() for shape in ((8, 4, 3, 3), (2, 4, 8, 3, 3))]
     before = [k.detach().clone() for k in kernels]
@@ -54,7 +54,7 @@ def test_stacked_kernels_are_updated_each_as_if_alone() -> None:
         torch.testing.assert_close(together[number], alone)
 
 
-def test_muon_has_the_kernels_with_weight_normalisation_and_adam_the_rest() -> None:
+def test_muon_trains_normalised_kernels_and_adam_the_rest() -> None:
     network = TrainingNetwork(to_weights(A2F(config_of("s", scale=2))), device=torch.device("cpu"))
     names = {id(value): name for name, value in network.parameters.items()}
     made = Optimisers(network, Optimiser(kind="muon", lr=1e-3, kernel_lr=0.03))

@@ -59,7 +59,7 @@ def stacked(name: str, values: list[torch.Tensor]) -> torch.Tensor:
 @pytest.mark.integration
 @pytest.mark.parametrize("path", ["_stacked", "_as_written"])
 @pytest.mark.parametrize("config", NETWORKS, ids=NAMES)
-def test_values_and_gradients_are_those_of_the_papers_network(config: A2FConfig, path: str) -> None:
+def test_values_and_gradients_match_the_reference_network(config: A2FConfig, path: str) -> None:
     weights = random_weights(config)
     lr, hr = batch(config)
     network = TrainingNetwork(weights, device=CPU)
@@ -90,7 +90,7 @@ def test_bf16_gradients_are_as_close_to_fp32_as_those_of_autocast() -> None:
 
 
 @pytest.mark.parametrize("config", NETWORKS, ids=NAMES)
-def test_weights_come_back(config: A2FConfig) -> None:
+def test_weights_round_trip(config: A2FConfig) -> None:
     weights = random_weights(config)
     network = TrainingNetwork(weights, device=CPU)
     back = network.weights(network.parameters, metadata={"steps": "1"})

@@ -16,7 +16,7 @@ from a2f.training.recipe import (
 )
 
 
-def test_paper_recipe_is_the_papers() -> None:
+def test_paper_recipe_has_the_settings_of_the_paper() -> None:
     recipe = read_recipe("paper")
     o, (stage,) = recipe.optimiser, recipe.stages
     assert (recipe.steps, recipe.ema, o.lr, o.halve_every) == (1_000_000, 0, 1e-3, 200_000)
@@ -32,7 +32,7 @@ def test_toml_round_trip(name: str) -> None:
     assert parse_recipe(recipe_toml(recipe)) == recipe
 
 
-def test_a_degradation_may_be_left_out() -> None:
+def test_degradation_is_optional() -> None:
     """As it is in checkpoints from before there was one."""
     without = Recipe(steps=3)
     assert "degradation" not in recipe_toml(without)
@@ -42,7 +42,7 @@ def test_a_degradation_may_be_left_out() -> None:
     assert parse_recipe("steps = 3\n[degradation]").degradation == Degradation()
 
 
-def test_the_robust_recipe_tells_every_number_of_the_degradation() -> None:
+def test_robust_recipe_sets_every_field_of_the_degradation() -> None:
     text = built_in_text("robust")
     assert read_recipe("robust").degradation == Degradation()
     assert all(f"\n{field.name} = " in text for field in fields(Degradation))
@@ -64,7 +64,7 @@ def test_the_warm_up_takes_at_most_a_tenth_of_a_planned_run() -> None:
     assert o.lr_factor(step=99, done=0) == pytest.approx(0.5)  # a run without an end as well
 
 
-def test_stages_follow_each_other() -> None:
+def test_stages_are_used_in_order() -> None:
     recipe = Recipe(steps=10, stages=(Stage(until=0.5, patch=16), Stage(until=1, patch=32)))
     assert [recipe.stage(step=0, done=d).patch for d in (0, 0.49, 0.5, 1)] == [16, 16, 32, 32]
     endless = Recipe(optimiser=Optimiser(schedule="anytime"), stages=(Stage(until_step=100, patch=16), Stage(patch=32)))
@@ -135,7 +135,7 @@ def test_missing_and_unknown_recipes(tmp_path) -> None:
         read_recipe(tmp_path / "none.toml")
 
 
-def test_bounds() -> None:
+def test_settings_outside_their_bounds_are_refused() -> None:
     recipe = read_recipe("fast")
     assert recipe.bounded(steps=5).steps == 5
     assert recipe.bounded(steps=5).minutes == 0

@@ -84,7 +84,7 @@ def assert_same_weights(one: Path, other: Path) -> None:
 
 
 @pytest.mark.integration
-def test_it_learns_and_writes_weights_that_are_what_it_says(tmp_path: Path) -> None:
+def test_training_improves_psnr_and_writes_the_reported_weights(tmp_path: Path) -> None:
     recipe = dataclasses.replace(RECIPE, steps=150, evaluate_every=50)
     reports: list[Progress] = []
     run = make_run(tmp_path, recipe)
@@ -103,7 +103,7 @@ def test_it_learns_and_writes_weights_that_are_what_it_says(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("kind", "degradation"), [("adam", None), ("muon", None), ("muon", Degradation(blur=0.5, noise=0.5))]
 )
-def test_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(kind, degradation, tmp_path: Path) -> None:
+def test_resumed_run_equals_an_uninterrupted_run_exactly(kind, degradation, tmp_path: Path) -> None:
     optimiser = dataclasses.replace(RECIPE.optimiser, kind=kind)
     recipe = dataclasses.replace(RECIPE, optimiser=optimiser, degradation=degradation)
     whole = make_run(tmp_path / "whole", recipe)
@@ -135,7 +135,7 @@ def test_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(kind, degradation,
     assert_same_weights(tmp_path / "whole/last.safetensors", tmp_path / "parts/last.safetensors")
 
 
-def test_checkpoints_are_written_by_the_clock_too(tmp_path: Path) -> None:
+def test_checkpoints_are_also_written_by_time(tmp_path: Path) -> None:
     recipe = dataclasses.replace(RECIPE, steps=6, evaluate_every=100, save_minutes=1e-9, keep=9)
     saved: list[int] = []
     run = make_run(tmp_path, recipe)
@@ -145,7 +145,7 @@ def test_checkpoints_are_written_by_the_clock_too(tmp_path: Path) -> None:
     assert saved == [1, 2, 3, 4, 5, 6, 6]  # after each step, and at the end
 
 
-def test_averages_of_several_widths_go_on_too_and_the_best_is_written(tmp_path: Path) -> None:
+def test_several_averages_resume_and_the_best_is_written(tmp_path: Path) -> None:
     recipe = dataclasses.replace(RECIPE, ema=0.0, averages=(0.05, 0.2), steps=8)
     reports: list[Progress] = []
     make_run(tmp_path / "whole", recipe).train(reports.append)
@@ -173,7 +173,7 @@ def test_averages_of_several_widths_go_on_too_and_the_best_is_written(tmp_path: 
     assert_same_weights(tmp_path / "whole/last.safetensors", tmp_path / "parts/last.safetensors")
 
 
-def test_a_run_without_an_end_goes_on_until_it_is_interrupted(tmp_path: Path) -> None:
+def test_endless_run_continues_until_interrupted(tmp_path: Path) -> None:
     optimiser = Optimiser(schedule="anytime", anytime_steps=3, lr=1e-3)
     recipe = dataclasses.replace(RECIPE, steps=0, optimiser=optimiser, stages=(Stage(batch=2, patch=8),))
     run = make_run(tmp_path, recipe)
@@ -191,7 +191,7 @@ def test_a_run_without_an_end_goes_on_until_it_is_interrupted(tmp_path: Path) ->
     assert step_of(list_checkpoints(tmp_path)[0]) == 13
 
 
-def test_checkpoints_are_pruned_but_the_best_stays(tmp_path: Path) -> None:
+def test_old_checkpoints_are_deleted_except_the_best(tmp_path: Path) -> None:
     run = make_run(tmp_path, dataclasses.replace(RECIPE, steps=20, keep=2))
     run.train(lambda p: None)
     steps = [step_of(p) for p in list_checkpoints(tmp_path)]
@@ -199,7 +199,7 @@ def test_checkpoints_are_pruned_but_the_best_stays(tmp_path: Path) -> None:
     assert set(steps) - {20, 16} <= {run.best_step}
 
 
-def test_damaged_checkpoints_are_refused_and_the_one_before_offered(tmp_path: Path) -> None:
+def test_damaged_checkpoint_error_names_the_previous_one(tmp_path: Path) -> None:
     make_run(tmp_path).train(lambda p: None)
     last, before = list_checkpoints(tmp_path)[:2]
     blob = bytearray(last.read_bytes())
@@ -237,7 +237,7 @@ def test_a_run_without_a_planned_end_may_get_another_length(tmp_path: Path) -> N
     assert_same_weights(tmp_path / "whole/last.safetensors", tmp_path / "parts/last.safetensors")
 
 
-def test_what_differs_from_the_run_is_told_and_nothing_else(tmp_path: Path) -> None:
+def test_error_lists_only_the_differences_from_the_run(tmp_path: Path) -> None:
     make_run(tmp_path).train(lambda p: None)
     other = dataclasses.replace(RECIPE, steps=13, optimiser=dataclasses.replace(RECIPE.optimiser, lr=1e-3))
     with pytest.raises(WeightsError) as error:
@@ -257,7 +257,7 @@ def test_nan_stops_the_run_and_keeps_the_state(tmp_path: Path) -> None:
 
 @pytest.mark.integration
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_is_heard_after_the_step_saved_and_gone_on_from_bit_for_bit(number, tmp_path: Path) -> None:
+def test_interrupt_saves_after_the_step_and_resumes_exactly(number, tmp_path: Path) -> None:
     whole: list[Progress] = []
     make_run(tmp_path / "whole").train(whole.append)
     run = make_run(tmp_path / "parts")
@@ -283,7 +283,7 @@ def test_an_interrupt_is_heard_after_the_step_saved_and_gone_on_from_bit_for_bit
     assert_same_weights(tmp_path / "whole/last.safetensors", tmp_path / "parts/last.safetensors")
 
 
-def test_a_checkpoint_from_before_losses_were_kept_goes_on(tmp_path: Path) -> None:
+def test_checkpoint_without_losses_can_be_resumed(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     run.train(lambda p: None)
     path = list_checkpoints(tmp_path)[0]
@@ -308,7 +308,7 @@ def recorded_precision(folder: Path) -> str:
     ("capabilities", "dtype"),
     [({"avx512_bf16": False}, torch.float32), ({"avx512_bf16": True}, torch.bfloat16), ({}, torch.bfloat16)],
 )
-def test_bf16_is_computed_in_fp32_where_the_cpu_has_no_instructions(capabilities, dtype, tmp_path, monkeypatch) -> None:
+def test_bf16_becomes_fp32_on_cpus_without_bf16(capabilities, dtype, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     recipe = dataclasses.replace(RECIPE, steps=1, stages=(Stage(batch=2, patch=8, precision="bf16"),))
     run, seen = make_run(tmp_path, recipe), []
@@ -325,7 +325,7 @@ def test_bf16_is_computed_in_fp32_where_the_cpu_has_no_instructions(capabilities
 
 
 @pytest.mark.parametrize(("begun", "then"), [(True, False), (False, True)])
-def test_a_run_goes_on_where_bf16_comes_or_goes(begun: bool, then: bool, tmp_path, monkeypatch) -> None:
+def test_run_resumes_on_cpus_with_and_without_bf16(begun: bool, then: bool, tmp_path, monkeypatch) -> None:
     """Once in fp32, it stays so; what the weights say of it is what was computed last."""
 
     def stop(progress: Progress) -> None:
@@ -345,7 +345,7 @@ def test_a_run_goes_on_where_bf16_comes_or_goes(begun: bool, then: bool, tmp_pat
     assert recorded_precision(tmp_path) == "fp32"
 
 
-def test_what_began_in_fp32_is_computed_in_fp32_after_a_resume(tmp_path, monkeypatch) -> None:
+def test_run_started_in_fp32_stays_in_fp32(tmp_path, monkeypatch) -> None:
     def stop(progress: Progress) -> None:
         raise StopError
 
@@ -369,7 +369,7 @@ def test_what_began_in_fp32_is_computed_in_fp32_after_a_resume(tmp_path, monkeyp
 
 @pytest.mark.integration
 @pytest.mark.parametrize("at", [3, 7, 11])  # the steps 4, 8 and 12 are evaluated, the last ends the run
-def test_an_interrupt_in_a_step_that_is_evaluated_loses_no_evaluation(at: int, tmp_path: Path) -> None:
+def test_interrupt_in_an_evaluated_step_loses_no_evaluation(at: int, tmp_path: Path) -> None:
     whole: list[Progress] = []
     make_run(tmp_path / "whole").train(whole.append)
     parts: list[Progress] = []
@@ -394,7 +394,7 @@ def test_an_interrupt_in_a_step_that_is_evaluated_loses_no_evaluation(at: int, t
     assert_same_weights(tmp_path / "whole/best.safetensors", tmp_path / "parts/best.safetensors")
 
 
-def test_an_interrupt_never_saves_nan_over_a_good_state(tmp_path: Path) -> None:
+def test_interrupt_never_saves_nan(tmp_path: Path) -> None:
     run = make_run(tmp_path, dataclasses.replace(RECIPE, steps=30, keep=1))
     patches, real = run.patches, run.patches.batch
 
@@ -412,7 +412,7 @@ def test_an_interrupt_never_saves_nan_over_a_good_state(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_a_state_saved_on_cuda_goes_on_on_a_cpu(tmp_path: Path) -> None:
+def test_cuda_checkpoint_resumes_on_a_cpu(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     run.train(lambda p: None)
     state = run.optimisers.state_dict()
@@ -423,7 +423,7 @@ def test_a_state_saved_on_cuda_goes_on_on_a_cpu(tmp_path: Path) -> None:
     assert again.step == 12
 
 
-def test_validation_images_that_are_too_small_are_told_at_once(tmp_path: Path) -> None:
+def test_too_small_validation_images_are_refused_at_once(tmp_path: Path) -> None:
     tiny = [(np.zeros((4, 20, 3), np.uint8), np.zeros((2, 10, 3), np.uint8))]
     patches = Patches(images(), scale=2, seed=0, device=torch.device("cpu"))
     with pytest.raises(InputError, match="smaller than 3 LR pixels"):
@@ -438,7 +438,7 @@ def test_another_precision_is_another_recipe(tmp_path, monkeypatch) -> None:
         make_run(tmp_path, dataclasses.replace(RECIPE, stages=(Stage(batch=2, patch=8),))).resume()
 
 
-def test_a_second_interrupt_ends_at_once() -> None:
+def test_second_interrupt_stops_at_once() -> None:
     with Interrupts() as interrupts:
         os.kill(os.getpid(), signal.SIGINT)
         assert interrupts.requested
@@ -447,7 +447,7 @@ def test_a_second_interrupt_ends_at_once() -> None:
 
 
 @pytest.mark.integration
-def test_start_from_another_scale_takes_head_and_blocks() -> None:
+def test_initial_weights_of_another_scale_give_head_and_blocks() -> None:
     init = read_weights(find_shipped("sd", scale=4).path)
     start, fresh = transfer_weights(init, config_of("sd", scale=3))
     assert {name.split(".")[0] for name in fresh} == {"tail", "skip"}
@@ -491,7 +491,7 @@ def test_log_and_plot(tmp_path: Path) -> None:
         assert picture.width > 800
 
 
-def test_other_images_are_told_after_a_resume(tmp_path: Path) -> None:
+def test_changed_images_are_reported_after_a_resume(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     run.train(lambda p: None)
     again = make_run(tmp_path)
@@ -506,7 +506,7 @@ def test_other_images_are_told_after_a_resume(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_with_a_degradation_jpeg_files_are_validated_too(tmp_path: Path) -> None:
+def test_degradation_adds_validation_on_jpeg_files(tmp_path: Path) -> None:
     reports: list[Progress] = []
     run = make_run(tmp_path, dataclasses.replace(RECIPE, degradation=Degradation()))
     log = Log(tmp_path)
@@ -521,7 +521,7 @@ def test_with_a_degradation_jpeg_files_are_validated_too(tmp_path: Path) -> None
     assert "JPEG" not in progress_line(dataclasses.replace(last, psnr_y_jpeg=math.nan))
 
 
-def test_a_log_from_before_a_column_was_added_goes_on(tmp_path: Path) -> None:
+def test_log_without_a_new_column_is_continued(tmp_path: Path) -> None:
     progress = Progress(step=4, seconds=1, done=0.5, loss=1, lr=1, steps_per_second=1, psnr_y=30, best=30)
     old = {name: value for name, value in dataclasses.asdict(progress).items() if name != "psnr_y_jpeg"}
     (tmp_path / "log.csv").write_text(",".join(old) + "\n" + ",".join(map(str, old.values())) + "\n")
@@ -572,7 +572,7 @@ main()
 
 
 @pytest.mark.integration
-def test_killed_again_and_again_it_ends_bit_for_bit_as_if_never(tmp_path: Path) -> None:
+def test_run_killed_many_times_equals_an_uninterrupted_run(tmp_path: Path) -> None:
     data, recipe = photographs(tmp_path / "photos"), recipe_file(tmp_path / "r.toml", 10, 2)
     words = [*TRAIN, "--data", str(data), "--recipe", str(recipe)]
     assert CliRunner().invoke(cli, [*words, "-o", str(tmp_path / "whole")]).exit_code == 0
@@ -588,7 +588,7 @@ def test_killed_again_and_again_it_ends_bit_for_bit_as_if_never(tmp_path: Path) 
 
 
 @pytest.mark.integration
-def test_images_smaller_than_a_patch_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+def test_images_smaller_than_a_patch_are_refused_before_writing(tmp_path: Path) -> None:
     from click.testing import CliRunner
 
     from a2f.cli.main import cli
@@ -605,7 +605,7 @@ def test_images_smaller_than_a_patch_are_refused_before_anything_is_written(tmp_
 
 
 @pytest.mark.integration
-def test_resume_takes_the_recipe_of_the_run(tmp_path: Path, monkeypatch, capsys) -> None:
+def test_resume_uses_the_recipe_of_the_run(tmp_path: Path, monkeypatch, capsys) -> None:
     from a2f.cli.main import main
 
     data, recipe = photographs(tmp_path / "photos"), recipe_file(tmp_path / "r.toml", 4, 2)
@@ -622,7 +622,7 @@ def test_resume_takes_the_recipe_of_the_run(tmp_path: Path, monkeypatch, capsys)
 
 
 @pytest.mark.integration
-def test_the_speed_is_told_after_the_first_steps(tmp_path: Path) -> None:
+def test_speed_is_reported_after_the_first_steps(tmp_path: Path) -> None:
     recipe = dataclasses.replace(RECIPE, steps=30, evaluate_every=15)
     said: list[str] = []
     make_run(tmp_path, recipe).train(lambda p: None, tell=said.append)
@@ -631,7 +631,7 @@ def test_the_speed_is_told_after_the_first_steps(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_two_processes_are_one_with_the_same_batch(tmp_path: Path) -> None:
+def test_two_processes_equal_one_with_the_same_batch(tmp_path: Path) -> None:
     data, recipe = photographs(tmp_path / "photos"), recipe_file(tmp_path / "r.toml", 8, 4)
     options = ["--data", str(data), "--recipe", str(recipe)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -659,7 +659,7 @@ def test_two_processes_are_one_with_the_same_batch(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_teacher_takes_its_share_and_is_asked_once(tmp_path: Path) -> None:
+def test_teacher_has_its_share_of_the_loss_and_runs_once(tmp_path: Path) -> None:
     from a2f.training.start import teacher_images
 
     class White:
@@ -695,7 +695,7 @@ def test_teacher_takes_its_share_and_is_asked_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_a_file_of_another_network_teaches(tmp_path: Path) -> None:
+def test_teacher_from_a_file_of_another_network(tmp_path: Path) -> None:
     data, recipe = photographs(tmp_path / "photos"), recipe_file(tmp_path / "r.toml", 4, 2)
     recipe.write_text("teacher_share = 0.5\n" + recipe.read_text())
     (tmp_path / "teacher.onnx").write_bytes(export_onnx(read_weights(find_shipped("sd", scale=2).path)))

@@ -41,7 +41,7 @@ RGB = np.array([[[1, 0, 0], [0, 1, 0], [0, 0, 1]], [[0, 0, 0], [0.5, 0.5, 0.5], 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("matrix", [1, 6, 9])
-def test_a_colour_comes_back(format: str, full: bool, matrix: int) -> None:
+def test_colours_round_trip(format: str, full: bool, matrix: int) -> None:
     layout = layout_of(format)
     for colour in RGB.reshape(-1, 3):
         image = np.broadcast_to(colour, (6, 10, 3)).astype(np.float32)
@@ -54,7 +54,7 @@ def test_a_colour_comes_back(format: str, full: bool, matrix: int) -> None:
         assert np.abs(back - image).max() <= 2.2 / (2**layout.bits - 1)
 
 
-def test_code_values_are_those_of_the_standards() -> None:
+def test_code_values_match_the_standards() -> None:
     layout = layout_of("yuv444p")
     image = np.array([[[1, 1, 1], [0, 0, 0], [1, 0, 0], [0, 0, 1]]], np.float32)
     limited = [plane[0].tolist() for plane in planes_of(to_frame(image, layout, matrix=1, full=False), layout)]
@@ -65,7 +65,7 @@ def test_code_values_are_those_of_the_standards() -> None:
 
 @settings(max_examples=30)
 @given(st.integers(1, 9), st.integers(1, 9), st.sampled_from(FORMATS), st.booleans(), st.integers(0, 2**32 - 1))
-def test_grey_pixels_of_any_size_stay_grey_and_exact(h: int, w: int, format: str, full: bool, seed: int) -> None:
+def test_grey_frames_of_any_size_are_exact(h: int, w: int, format: str, full: bool, seed: int) -> None:
     layout = layout_of(format)
     levels = np.random.default_rng(seed).integers(0, 256, (h, w, 1)).astype(np.float32) / 255
     image = levels.repeat(layout.channels if layout.alpha else 1, axis=2) if layout.alpha else levels
@@ -88,7 +88,7 @@ def test_chroma_lies_on_the_left_luma_sample() -> None:
     assert abs(float(error[..., 0].mean())) < 0.002
 
 
-def test_packed_formats_hold_what_planar_ones_do() -> None:
+def test_packed_formats_equal_planar_ones() -> None:
     rng = np.random.default_rng(0)
     frame = VideoFrame.from_ndarray(rng.integers(0, 256, (24, 32, 3)).astype(np.uint8), "rgb24")
     for packed, planar in (("nv12", "yuv420p"), ("yuyv422", "yuv422p"), ("p010le", "yuv420p10le"), ("bgr0", "gbrp")):
@@ -99,7 +99,7 @@ def test_packed_formats_hold_what_planar_ones_do() -> None:
             assert (a == b).all()
 
 
-def test_what_is_not_read_is_refused() -> None:
+def test_unsupported_formats_are_refused() -> None:
     for format in ("bayer_rggb8", "xyz12le", "ya8", "gbrpf32le", "yuv420p16be"):
         with pytest.raises(ImageReadError, match=format):
             layout_of(format)
@@ -117,14 +117,14 @@ def test_what_is_not_read_is_refused() -> None:
     assert is_full(Colours(range=1), "yuvj420p")
 
 
-def test_side_data_that_are_cut_off_say_nothing() -> None:
+def test_truncated_side_data_are_ignored() -> None:
     assert hdr_of({}) == hdr_of({"MASTERING_DISPLAY_METADATA": b"\0" * 20, "CONTENT_LIGHT_LEVEL": b"\0"})
     assert av.library_versions["libavutil"][0] >= 59  # whose structure is read here
 
 
 @pytest.mark.parametrize("format", ["yuv420p", "yuv411p"])
 @pytest.mark.parametrize("siting", [LEFT, TOP_LEFT, Siting(across=0.5, down=0.5), Siting(across=0, down=1)])
-def test_chroma_comes_back_from_where_it_lies(format: str, siting: Siting) -> None:
+def test_chroma_round_trip_at_every_location(format: str, siting: Siting) -> None:
     layout = layout_of(format)
     ramps = np.meshgrid(np.linspace(0, 1, 64), np.linspace(0, 1, 48))
     image = np.stack([ramps[0], ramps[1], np.full((48, 64), 0.5)], 2).astype(np.float32)

@@ -36,9 +36,7 @@ def cut(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.flv"])
-def test_a_video_that_is_cut_off_is_told_before_the_work_and_the_rest_can_be_had(
-    name: str, film: Path, tmp_path: Path
-) -> None:
+def test_truncated_video_is_reported_before_the_work_and_read_on_request(name: str, film: Path, tmp_path: Path) -> None:
     ffmpeg("-i", film, "-c", "copy", "-movflags", "+faststart", tmp_path / name)
     given, output = cut(tmp_path / name), tmp_path / "large.mkv"
     with pytest.raises(ImageReadError, match=r"is cut off after \d\.\d\d .*end='\d\.\d\d' takes") as stop:
@@ -51,7 +49,7 @@ def test_a_video_that_is_cut_off_is_told_before_the_work_and_the_rest_can_be_had
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.flv", "a.ts", "a.mov", "b.mp4"])
-def test_a_whole_video_is_taken_for_whole(name: str, film: Path, tmp_path: Path) -> None:
+def test_complete_video_is_not_reported_as_truncated(name: str, film: Path, tmp_path: Path) -> None:
     fragments = ("-movflags", "frag_keyframe+empty_moov") if name == "b.mp4" else ()
     ffmpeg("-i", film, "-c", "copy", *fragments, tmp_path / name)
     with Source(tmp_path / name) as source:
@@ -176,7 +174,7 @@ def test_pauses_of_a_constant_rate_are_told_and_those_of_a_variable_rate_are_not
         assert source.check(Range()) == []
 
 
-def test_frames_of_avi_come_in_their_order_with_sound_in_time(film: Path, tmp_path: Path) -> None:
+def test_avi_frames_are_in_order_with_synchronous_sound(film: Path, tmp_path: Path) -> None:
     """AVI tells when a frame is decoded; with B-frames, FFmpeg guesses wrong times from that."""
     ffmpeg("-i", film, "-c", "copy", tmp_path / "a.avi")
     enlarged(tmp_path / "a.avi", tmp_path / "b.mkv")
@@ -193,7 +191,7 @@ def pictures(path: Path) -> np.ndarray:
     return np.frombuffer(raw, np.uint8).reshape(150, side, -1)
 
 
-def test_frames_that_begin_before_zero_are_all_there(tmp_path: Path) -> None:
+def test_frames_before_time_zero_are_kept(tmp_path: Path) -> None:
     early = made(tmp_path / "a.mkv", "-map", "0:v", "-c:v", "libx264", "-pix_fmt", "yuv420p")
     ffmpeg("-itsoffset", "-0.2", "-i", early, "-c", "copy", "-avoid_negative_ts", "disabled", tmp_path / "b.mkv")
     assert enlarged(tmp_path / "b.mkv", tmp_path / "c.mkv").done == 25
@@ -209,7 +207,7 @@ def test_a_frame_may_be_shown_for_hours(name: str, tmp_path: Path) -> None:
     assert sorted(times(tmp_path / name)) == [0, 20_000, 40_000]
 
 
-def test_a_packet_of_nothing_shows_the_frame_before_on(tmp_path: Path) -> None:
+def test_empty_packet_repeats_the_previous_frame(tmp_path: Path) -> None:
     still = "color=red:size=64x48:rate=10:duration=1"
     given = made(tmp_path / "a.ogv", "-map", "0:v", "-c:v", "libtheora", "-pix_fmt", "yuv420p", picture=still)
     enlarged(given, tmp_path / "b.mkv")
@@ -230,7 +228,9 @@ def test_big_endian_samples_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="names hold no colon there")
 @pytest.mark.parametrize("name", ["http:a.mp4", "concat:a|b.mp4", "-.mp4", "a%03d.mp4", "y" * 240 + ".mp4"])
-def test_names_are_only_names(name: str, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_names_are_not_parsed_as_addresses(
+    name: str, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """FFmpeg takes some for addresses, and goes to the network for them."""
     monkeypatch.chdir(tmp_path)
     os.link(film, name)
@@ -239,12 +239,12 @@ def test_names_are_only_names(name: str, film: Path, tmp_path: Path, monkeypatch
     assert os.listdir("out") == [name]
 
 
-def test_a_name_that_is_too_long_is_told(film: Path, tmp_path: Path) -> None:
+def test_too_long_file_name_is_an_error(film: Path, tmp_path: Path) -> None:
     with pytest.raises(WriteError, match="longer than 255 bytes"):
         enlarged(film, tmp_path / ("y" * 260 + ".mp4"))
 
 
-def test_a_video_that_changes_meanwhile_makes_no_result(film: Path, tmp_path: Path) -> None:
+def test_video_that_changes_during_the_run_makes_no_result(film: Path, tmp_path: Path) -> None:
     given = tmp_path / "a.mp4"
     given.write_bytes(film.read_bytes())
 
@@ -258,7 +258,7 @@ def test_a_video_that_changes_meanwhile_makes_no_result(film: Path, tmp_path: Pa
     assert not (tmp_path / "b.mp4").exists()
 
 
-def test_damage_in_the_middle_is_told(film: Path, tmp_path: Path) -> None:
+def test_damage_in_the_middle_is_reported(film: Path, tmp_path: Path) -> None:
     told = probed(film, "-select_streams", "v", "-show_packets")["packets"]
     place, size = max((int(p["pos"]), int(p["size"])) for p in told if "K" in p["flags"] and float(p["pts_time"]) > 2)
     data = bytearray(film.read_bytes())
@@ -273,7 +273,7 @@ def test_damage_in_the_middle_is_told(film: Path, tmp_path: Path) -> None:
     assert len(notes) == 1
 
 
-def test_a_bare_stream_has_the_times_of_its_rate(film: Path, tmp_path: Path) -> None:
+def test_raw_stream_gets_times_from_its_frame_rate(film: Path, tmp_path: Path) -> None:
     ffmpeg("-i", film, "-map", "0:v", "-c", "copy", "-bsf:v", "h264_mp4toannexb", tmp_path / "a.h264")
     with Source(tmp_path / "a.h264") as source:
         shown = [timed.pts * source.clip.time_base for timed in source.frames(Range())]

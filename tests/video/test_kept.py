@@ -65,7 +65,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_colours_depth_shape_and_times_are_those_of_the_input(name: str, tmp_path: Path) -> None:
+def test_colours_depth_aspect_ratio_and_times_match_the_input(name: str, tmp_path: Path) -> None:
     file, arguments = CASES[name]
     given = made(tmp_path / file, *arguments)
     output = tmp_path / f"large{given.suffix}"
@@ -85,7 +85,7 @@ def side_data(path: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("codec", ["hevc", "av1"])
-def test_hdr10_metadata_are_kept_by_every_codec_that_holds_them(codec: str, tmp_path: Path) -> None:
+def test_hdr10_metadata_are_kept_by_every_codec_that_supports_them(codec: str, tmp_path: Path) -> None:
     file, arguments = CASES["hevc HDR10"]
     given = made(tmp_path / file, *arguments)
     output = tmp_path / "large.mp4"
@@ -104,7 +104,7 @@ def test_hdr10_metadata_are_kept_by_every_codec_that_holds_them(codec: str, tmp_
 @pytest.mark.parametrize(
     ("name", "codec"), [("a.mp4", "hevc"), ("a.mov", "h264"), ("a.mp4", "av1"), ("a.mkv", "ffv1"), ("a.webm", "vp9")]
 )
-def test_hdr10_metadata_are_told_by_the_file_too(name: str, codec: str, tmp_path: Path) -> None:
+def test_hdr10_metadata_are_in_the_container_too(name: str, codec: str, tmp_path: Path) -> None:
     file, arguments = CASES["hevc HDR10"]
     given = made(tmp_path / f"given-{file}", *arguments)
     enlarged(given, tmp_path / name, codec=codec, force=codec == "vp9")  # which holds 8 bits only
@@ -123,7 +123,7 @@ SITED = {"left": LEFT, "center": Siting(across=0.5, down=0.5), "topleft": TOP_LE
 
 @pytest.mark.parametrize("place", SITED)
 @pytest.mark.parametrize(("codec", "name"), [("h264", "a.mp4"), ("hevc", "a.mov"), ("vp9", "a.webm"), ("av1", "a.mkv")])
-def test_the_place_of_chroma_is_read_and_told(place: str, codec: str, name: str, tmp_path: Path) -> None:
+def test_chroma_location_is_read_and_written(place: str, codec: str, name: str, tmp_path: Path) -> None:
     given = made(tmp_path / "given.mp4", *X264, "-pix_fmt", "yuv420p", "-chroma_sample_location", place)
     with Source(given) as source:
         assert source.clip.siting == SITED[place]
@@ -133,7 +133,7 @@ def test_the_place_of_chroma_is_read_and_told(place: str, codec: str, name: str,
     assert video_of(tmp_path / name)["chroma_location"] == video_of(given)["chroma_location"] == place
 
 
-def test_chroma_goes_where_players_look_for_it_if_the_result_cannot_tell_its_place(tmp_path: Path) -> None:
+def test_chroma_is_moved_to_the_default_location_if_it_cannot_be_stored(tmp_path: Path) -> None:
     given = made(tmp_path / "given.mp4", *X264, "-pix_fmt", "yuv420p", "-chroma_sample_location", "center")
     with Source(given) as source:
         plan = planned(source, tmp_path / "a.mp4", Nearest(), codec="av1")
@@ -142,7 +142,7 @@ def test_chroma_goes_where_players_look_for_it_if_the_result_cannot_tell_its_pla
 
 @pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="the system has no such scheduling")
 @pytest.mark.parametrize("codec", ["av1", "hevc", "h264"])
-def test_no_encoder_takes_the_machine_for_itself(codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_encoders_use_a_limited_number_of_threads(codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SVT-AV1 asks for real-time threads where root runs it."""
     opened, seen = Encoding.open, set[int]()
 
@@ -176,7 +176,7 @@ def as_number(value: Any) -> Any:
     return value
 
 
-def test_pixels_that_are_not_square_are_refused_where_the_file_cannot_say_so(tmp_path: Path) -> None:
+def test_non_square_pixels_are_refused_if_they_cannot_be_stored(tmp_path: Path) -> None:
     given = made(tmp_path / "a.mkv", "-map", "0:v", "-c:v", "ffv1", "-pix_fmt", "yuv420p", "-vf", "setsar=4/3")
     with pytest.raises(LossyFormatError, match="4/3"):
         enlarged(given, tmp_path / "large.mkv")
@@ -204,7 +204,7 @@ def film(tmp_path: Path) -> Path:
     return given
 
 
-def test_all_other_streams_are_copied_bit_for_bit(film: Path, tmp_path: Path) -> None:
+def test_other_streams_are_copied_exactly(film: Path, tmp_path: Path) -> None:
     output = tmp_path / "large.mkv"
     enlarged(film, output)
     for kind in ("a", "s"):
@@ -259,7 +259,7 @@ def captioned(stream: bytes) -> bytes:
     return pieces[0] + b"".join(message + piece for piece in pieces[1:])
 
 
-def test_closed_captions_inside_the_picture_are_kept_or_told(tmp_path: Path) -> None:
+def test_closed_captions_are_kept_or_reported(tmp_path: Path) -> None:
     plain = made(tmp_path / "plain.h264", *X264, "-pix_fmt", "yuv420p", "-bf", "0", "-x264-params", "slices=1")
     (tmp_path / "told.h264").write_bytes(captioned(plain.read_bytes()))
     given = tmp_path / "given.mkv"

@@ -45,7 +45,7 @@ def folder_of(output: Path) -> Path:
     return output.with_name(f"{output.name}.a2f-parts")
 
 
-def test_killed_again_and_again_it_ends_with_the_frames_of_an_undisturbed_run(
+def test_run_killed_many_times_equals_an_uninterrupted_run(
     given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_module, "FRAMES", 10)
@@ -72,7 +72,7 @@ def test_killed_again_and_again_it_ends_with_the_frames_of_an_undisturbed_run(
     assert not folder_of(output).exists()
 
 
-def test_killed_while_the_file_is_written_it_computes_nothing_again(
+def test_kill_while_the_file_is_written_repeats_no_computation(
     given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = tmp_path / "large.mkv"
@@ -89,7 +89,7 @@ def test_killed_while_the_file_is_written_it_computes_nothing_again(
     assert (again.calls, ended.done, ended.resumed) == (0, 50, 50)
 
 
-def test_parts_of_other_options_are_neither_used_nor_lost(
+def test_parts_with_other_options_are_kept_and_not_used(
     given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = tmp_path / "large.mkv"
@@ -119,7 +119,7 @@ sys.stdin.read()
 """
 
 
-def test_two_runs_do_not_make_one_result(given: Path, tmp_path: Path) -> None:
+def test_second_run_for_one_result_is_refused(given: Path, tmp_path: Path) -> None:
     output = tmp_path / "large.mkv"
     command = [sys.executable, "-c", HOLDS, str(folder_of(output))]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
@@ -132,7 +132,7 @@ def test_two_runs_do_not_make_one_result(given: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["given.mkv", "large.mkv"]
 
 
-def test_a_folder_of_that_name_with_other_files_is_left_alone(given: Path, tmp_path: Path) -> None:
+def test_folder_with_other_files_is_not_changed(given: Path, tmp_path: Path) -> None:
     output = tmp_path / "large.mkv"
     folder_of(output).mkdir()
     (folder_of(output) / "diary.txt").write_text("mine")
@@ -141,7 +141,7 @@ def test_a_folder_of_that_name_with_other_files_is_left_alone(given: Path, tmp_p
     assert (folder_of(output) / "diary.txt").read_text() == "mine"
 
 
-def test_a_damaged_part_is_told(tmp_path: Path, given: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_part_is_reported(tmp_path: Path, given: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output = tmp_path / "large.mkv"
     with monkeypatch.context() as patch:
         patch.setattr(run_module, "write_file", lambda *_, **__: (_ for _ in ()).throw(WriteError("no room")))
@@ -153,7 +153,7 @@ def test_a_damaged_part_is_told(tmp_path: Path, given: Path, monkeypatch: pytest
         enlarged(given, output)
 
 
-def test_a_file_that_appeared_meanwhile_stays_and_so_do_the_parts(
+def test_file_that_appears_during_the_run_and_the_parts_are_kept(
     given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output, write = tmp_path / "large.mkv", mux.write_file
@@ -169,7 +169,7 @@ def test_a_file_that_appeared_meanwhile_stays_and_so_do_the_parts(
     assert any(folder_of(output).glob("*.part"))
 
 
-def test_temporal_gates_go_on_as_in_a_run_that_was_not_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_temporal_gates_continue_after_a_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "FRAMES", 4)
     picture = "testsrc2=size=24x16:rate=5:duration=2,fps=2.5,fps=5"  # each frame twice
     given = made(tmp_path / "a.mkv", "-map", "0:v", "-c:v", "ffv1", "-pix_fmt", "yuv420p", picture=picture)

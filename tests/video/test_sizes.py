@@ -55,7 +55,7 @@ def test_a_side_that_chroma_does_not_allow_is_an_error(
         ("gray", (31, 23), Target(scale=3), (93, 69), None),
     ],
 )
-def test_other_sides_are_rounded_up_and_told(
+def test_other_sides_are_rounded_up_with_a_note(
     format: str, given: tuple[int, int], target: Target, size: tuple[int, int], note: str | None, tmp_path: Path
 ) -> None:
     path = frames_of(tmp_path / "a.mkv", given, format)
@@ -70,14 +70,14 @@ def test_other_sides_are_rounded_up_and_told(
 @pytest.mark.parametrize(
     ("name", "format"), [("a.png", "png"), ("a.jpg", "jpeg"), ("a.webp", "webp"), ("a.avif", "avif"), ("a.mp4", "png")]
 )
-def test_a_picture_is_no_video(name: str, format: str, tmp_path: Path) -> None:
+def test_picture_is_not_a_video(name: str, format: str, tmp_path: Path) -> None:
     Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / name, format)
     with pytest.raises(ImageReadError, match=rf"{name} is a picture \({format}\), not a video: enlarge it with a2f"):
         Source(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.mp4"])
-def test_a_text_file_has_no_frame_and_no_advice_that_cannot_work(name: str, tmp_path: Path) -> None:
+def test_text_file_error_gives_no_useless_hint(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("no video at all " * 40)
     with pytest.raises(ImageReadError, match=r"no frame that can be decoded|not a video that can be") as refused:
         Source(tmp_path / name)
@@ -92,7 +92,7 @@ def test_an_animation_is_a_video(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".y4m"])
-def test_the_folder_of_the_output_is_made(suffix: str, tmp_path: Path) -> None:
+def test_output_folder_is_made(suffix: str, tmp_path: Path) -> None:
     given, output = frames_of(tmp_path / "a.mkv", (32, 24), "yuv420p"), tmp_path / f"new/deep/b{suffix}"
     assert enlarged(given, output, Nearest()).done == 2
     assert [path.name for path in output.parent.iterdir()] == [output.name]

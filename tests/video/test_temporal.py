@@ -17,13 +17,13 @@ def frames(count: int) -> list[np.ndarray]:
     return [(base + rng.normal(0, 0.02, base.shape)).clip(0, 1).astype(np.float32) for _ in range(count)]
 
 
-def test_with_all_of_its_own_gates_a_frame_is_what_the_engine_gives() -> None:
+def test_share_of_one_equals_the_engine() -> None:
     engine, temporal = load_engine(WEIGHTS, threads=1), TemporalUpscaler(WEIGHTS, threads=1, share=1)
     for frame in frames(3):
         assert np.abs(temporal(frame) - engine(frame)).max() < 1e-5
 
 
-def test_the_first_frame_of_a_scene_has_its_own_gates_and_later_ones_do_not() -> None:
+def test_first_frame_of_a_scene_uses_only_its_own_gates() -> None:
     engine, temporal = load_engine(WEIGHTS, threads=1), TemporalUpscaler(WEIGHTS, threads=1, share=0.25)
     first, second = frames(2)
     assert np.abs(temporal(first) - engine(first)).max() < 1e-5
@@ -35,7 +35,7 @@ def test_the_first_frame_of_a_scene_has_its_own_gates_and_later_ones_do_not() ->
     assert np.abs(temporal(second) - engine(second)).max() < 1e-5
 
 
-def test_the_frames_before_count_less_and_less() -> None:
+def test_earlier_frames_have_decreasing_weights() -> None:
     temporal, engine = TemporalUpscaler(WEIGHTS, threads=1, share=0.5), load_engine(WEIGHTS, threads=1)
     first, second = frames(2)
     temporal(first)
@@ -44,7 +44,7 @@ def test_the_frames_before_count_less_and_less() -> None:
     assert off[-1] < off[0] / 4
 
 
-def test_what_cannot_be_smoothed_is_refused() -> None:
+def test_invalid_shares_are_refused() -> None:
     for share in (0, 1.5):
         with pytest.raises(UsageError, match="share"):
             TemporalUpscaler(WEIGHTS, threads=1, share=share)

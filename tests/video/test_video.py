@@ -34,7 +34,7 @@ H264 = ("-map", "0:v", "-c:v", "libx264", "-pix_fmt", "yuv420p")
 LOSSLESS = ("-map", "0:v", "-c:v", "ffv1")
 
 
-def test_every_frame_is_the_enlargement_of_its_own(tmp_path: Path) -> None:
+def test_every_frame_is_enlarged_from_its_own_input(tmp_path: Path) -> None:
     arguments = (*LOSSLESS, "-pix_fmt", "yuv444p", "-color_range", "tv", "-colorspace", "bt709")
     given = made(tmp_path / "a.mkv", *arguments, picture="testsrc=size=64x48:rate=25:duration=1,hue=s=0.3")
     enlarged(given, tmp_path / "large.mkv")
@@ -47,9 +47,7 @@ def test_every_frame_is_the_enlargement_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("shown", "size"), [(90, (200, 150)), (92, (202, 152))])
-def test_an_exact_height_is_that_of_the_picture_as_it_is_shown(
-    shown: int, size: tuple[int, int], tmp_path: Path
-) -> None:
+def test_exact_height_applies_to_the_displayed_picture(shown: int, size: tuple[int, int], tmp_path: Path) -> None:
     made(tmp_path / "plain.mp4", *H264)
     given = tmp_path / "turned.mp4"
     ffmpeg("-i", tmp_path / "plain.mp4", "-c", "copy", "-metadata:s:v:0", "rotate=90", given)
@@ -59,14 +57,14 @@ def test_an_exact_height_is_that_of_the_picture_as_it_is_shown(
     assert after["side_data_list"][0]["rotation"] == video_of(given)["side_data_list"][0]["rotation"]
 
 
-def test_a_side_that_chroma_does_not_divide_gets_one_pixel_more(tmp_path: Path) -> None:
+def test_odd_side_gets_one_more_pixel_for_chroma(tmp_path: Path) -> None:
     given = made(tmp_path / "a.mkv", *LOSSLESS, "-pix_fmt", "yuv420p", picture="testsrc=size=63x47:rate=5:duration=1")
     enlarged(given, tmp_path / "large.mkv", Nearest(3))
     after = video_of(tmp_path / "large.mkv")
     assert (after["width"], after["height"]) == (190, 142)
 
 
-def test_a_part_of_a_video_begins_at_0_and_has_its_own_sound(tmp_path: Path) -> None:
+def test_part_of_a_video_starts_at_0_with_its_sound(tmp_path: Path) -> None:
     given = made(tmp_path / "a.mkv", *H264, "-map", "1:a", "-c:a", "flac")
     enlarged(given, tmp_path / "part.mkv", wanted=Range(start=Fraction("0.4"), end=Fraction("0.8")))
     assert sorted(times(tmp_path / "part.mkv")) == [Fraction(n, 25) for n in range(10)]
@@ -74,7 +72,7 @@ def test_a_part_of_a_video_begins_at_0_and_has_its_own_sound(tmp_path: Path) -> 
     assert hashes == [data for at, data, _ in packets(given, "a") if 0.4 <= float(at) < 0.8]
 
 
-def test_a_preview_has_as_many_frames_as_are_asked_for(tmp_path: Path) -> None:
+def test_preview_has_the_requested_number_of_frames(tmp_path: Path) -> None:
     given = made(tmp_path / "a.mkv", *H264, "-map", "1:a", "-c:a", "flac")
     assert enlarged(given, tmp_path / "look.mkv", wanted=Range(count=7)).done == 7
     assert len(decoded(tmp_path / "look.mkv")) == 7
@@ -82,7 +80,7 @@ def test_a_preview_has_as_many_frames_as_are_asked_for(tmp_path: Path) -> None:
     assert [float(at) for at, _, _ in packets(tmp_path / "look.mkv", "a")] == [at for at in sound if at < 7 / 25]
 
 
-def test_a_part_is_counted_from_the_beginning_of_a_file_whose_timestamps_begin_late(tmp_path: Path) -> None:
+def test_part_is_relative_to_the_first_timestamp(tmp_path: Path) -> None:
     given = made(tmp_path / "a.ts", *H264, "-muxdelay", "0", "-output_ts_offset", "100")
     assert min(times(given)) >= 100
     enlarged(given, tmp_path / "whole.mkv")
@@ -115,14 +113,14 @@ def test_interlaced_video_is_refused_or_deinterlaced_on_request(tmp_path: Path) 
     assert sorted(times(tmp_path / "large.mkv")) == sorted(times(given))
 
 
-def test_unknown_matrix_is_told_where_players_would_take_another(tmp_path: Path) -> None:
+def test_unknown_matrix_is_reported_if_players_would_use_another(tmp_path: Path) -> None:
     given = made(tmp_path / "a.mkv", *H264, picture="testsrc2=size=640x36:rate=5:duration=1")
     assert "color_space" not in video_of(given)
     enlarged(given, tmp_path / "large.mkv")
     assert video_of(tmp_path / "large.mkv")["color_space"] == "smpte170m"
 
 
-def test_what_the_file_cannot_hold_is_refused_unless_forced(tmp_path: Path) -> None:
+def test_losses_are_refused_unless_forced(tmp_path: Path) -> None:
     given = made(tmp_path / "a.mkv", *H264, "-map", "1:a", "-map", "1:a", "-c:a", "pcm_s32be")
     with pytest.raises(LossyFormatError, match=r"stream 1 .audio, pcm_s32be. and stream 2"):
         enlarged(given, tmp_path / "large.webm")
@@ -133,7 +131,7 @@ def test_what_the_file_cannot_hold_is_refused_unless_forced(tmp_path: Path) -> N
         enlarged(deep, tmp_path / "deep.mp4", codec="h264")
 
 
-def test_requests_that_cannot_work(tmp_path: Path) -> None:
+def test_impossible_requests(tmp_path: Path) -> None:
     given = made(tmp_path / "a.mkv", *H264)
     (tmp_path / "there.mkv").write_bytes(b"")
     for output, options, error, told in (
@@ -158,9 +156,7 @@ def test_requests_that_cannot_work(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".ts"])
-def test_a_part_that_begins_late_has_the_frames_of_the_whole(
-    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_late_part_equals_the_frames_of_the_whole(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture = "testsrc2=size=32x24:rate=25:duration=4"
     given = made(tmp_path / f"a{suffix}", *H264, "-g", "25", picture=picture)
     wanted = Range(start=Fraction("2.5"), end=Fraction("2.8"))
@@ -175,7 +171,7 @@ def test_a_part_that_begins_late_has_the_frames_of_the_whole(
     assert all((a == b).all() for one, two in zip(plain, sought, strict=True) for a, b in zip(one, two, strict=True))
 
 
-def test_times_as_people_write_them() -> None:
+def test_time_formats() -> None:
     assert [seconds_of(text) for text in ("90", "90.5", "1:30", "1:00:00.25")] == [90, 90.5, 90, Fraction("3600.25")]
     for text in ("", "1:", "-3", "1h", "1:2:3:4"):
         with pytest.raises(UsageError):
@@ -203,7 +199,7 @@ def test_y4m_in_and_out_by_pipe_with_the_shipped_network(tmp_path: Path) -> None
     assert probed(tmp_path / "file.mkv", "-show_format")["format"]["nb_streams"] == 1
 
 
-def test_y4m_of_10_bits_is_written_whole(tmp_path: Path) -> None:
+def test_y4m_of_10_bits_is_complete(tmp_path: Path) -> None:
     given = made(tmp_path / "a.mkv", *LOSSLESS, "-pix_fmt", "yuv422p10le")
     enlarged(given, tmp_path / "large.y4m")
     enlarged(given, tmp_path / "large.mkv")
@@ -220,7 +216,7 @@ def test_a_slower_preset_makes_a_smaller_file(codec: str, quick: str, slow: str,
     assert (tmp_path / f"{slow}.mkv").stat().st_size < (tmp_path / f"{quick}.mkv").stat().st_size
 
 
-def test_presets_are_those_of_the_codec(tmp_path: Path) -> None:
+def test_presets_depend_on_the_codec(tmp_path: Path) -> None:
     given = made(tmp_path / "a.mkv", "-map", "0:v", "-c:v", "ffv1", "-pix_fmt", "yuv420p")
     with pytest.raises(UsageError, match=r"preset medium: av1 accepts 13, 12, .* 0 \(the first is the fastest\)"):
         enlarged(given, tmp_path / "b.mkv", codec="av1", preset="medium")

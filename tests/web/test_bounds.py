@@ -83,7 +83,7 @@ def children(pid: int) -> list[int]:
     return [int(word) for word in listed.stdout.split()]
 
 
-def test_a_head_that_does_not_come_is_not_waited_for(start) -> None:
+def test_missing_request_header_times_out(start) -> None:
     server = start(header_s=0.3)
     for sent in (b"", b"GET / HTT", HEAD, HEAD + b"X-Slow: " + b"a" * 100):
         with closing(connected(server)) as connection:
@@ -91,7 +91,7 @@ def test_a_head_that_does_not_come_is_not_waited_for(start) -> None:
             assert answered(connection) == b""
 
 
-def test_a_second_head_that_does_not_come_is_not_waited_for_either(start) -> None:
+def test_missing_second_request_header_times_out(start) -> None:
     with closing(connected(start(header_s=0.3))) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
@@ -120,7 +120,7 @@ def test_a_body_that_comes_too_slowly_is_cut_off(start, wait) -> None:
     assert b"/problems/too-slow" in told
 
 
-def test_an_answer_that_is_not_taken_is_cut_off(start, picture, wait) -> None:
+def test_unread_response_is_cut_off(start, picture, wait) -> None:
     server = start(header_s=0.3, slowest=10**9)
     body = picture(400, 400)
     with closing(socket.socket()) as connection, server.client() as client:
@@ -137,7 +137,7 @@ def test_an_answer_that_is_not_taken_is_cut_off(start, picture, wait) -> None:
     assert record["bytes_out"] < 1600 * 1600 * 3
 
 
-def test_a_body_that_says_it_is_too_large_is_not_read(server) -> None:
+def test_body_with_too_large_content_length_is_not_read(server) -> None:
     with closing(connected(server)) as connection:
         connection.sendall(HEAD + b"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n" % 10**12)
         told = answered(connection)
@@ -146,7 +146,7 @@ def test_a_body_that_says_it_is_too_large_is_not_read(server) -> None:
 
 
 @pytest.mark.parametrize("form", [False, True])
-def test_a_body_that_is_too_large_is_not_read_to_its_end(start, form: bool) -> None:
+def test_too_large_body_is_not_read_to_its_end(start, form: bool) -> None:
     server = start(body_bytes=200_000)
     read = []
 
@@ -165,7 +165,7 @@ def test_a_body_that_is_too_large_is_not_read_to_its_end(start, form: bool) -> N
         assert has_nothing_left(client)
 
 
-def test_bombs_are_refused_by_their_header(client) -> None:
+def test_decompression_bombs_are_refused_by_their_header(client) -> None:
     answer = client.post("/v1/upscale", content=png_header(60_000, 60_000))
     assert (answer.status_code, type_of(answer)) == (413, "too-many-pixels")
     assert "60000 x 60000" in answer.json()["detail"]
@@ -173,7 +173,7 @@ def test_bombs_are_refused_by_their_header(client) -> None:
     assert type_of(job) in ("too-many-pixels", "not-a-picture", "damaged-picture")
 
 
-def test_what_cannot_be_decoded_in_the_memory_is_refused_by_its_header(start) -> None:
+def test_picture_that_needs_too_much_memory_is_refused_by_its_header(start) -> None:
     with start(memory_bytes=6 * 10**8, body_bytes=10**6).client() as client:
         told = client.get("/v1/models").json()["limits"]["pixels"]
         assert told == int(45 * 10**7 / MIN_RGB_BYTES)
@@ -183,16 +183,16 @@ def test_what_cannot_be_decoded_in_the_memory_is_refused_by_its_header(start) ->
         assert figures(client)["a2f_queue"] == 0
 
 
-def test_a_small_picture_does_not_become_a_huge_one(client, picture) -> None:
+def test_too_large_result_of_a_small_picture_is_refused(client, picture) -> None:
     answer = client.post("/v1/upscale?size=90000x90000", content=plain(6000))
     assert (answer.status_code, type_of(answer)) == (413, "too-many-pixels")
 
 
-def test_a_file_that_unpacks_to_more_than_it_says(client) -> None:
+def test_file_that_unpacks_to_more_than_its_header_states(client) -> None:
     assert type_of(client.post("/v1/upscale", content=png_header(300, 300))) == "damaged-picture"
 
 
-def test_a_body_that_ends_too_early(server, client, wait) -> None:
+def test_truncated_body(server, client, wait) -> None:
     before = len(server.records())
     with closing(connected(server)) as connection:
         connection.sendall(HEAD + b"Content-Length: 1000\r\n\r\n" + b"a" * 500)
@@ -238,7 +238,7 @@ def test_broken_forms(client, media: str, body: bytes) -> None:
     assert is_idle(client)
 
 
-def test_a_queue_that_is_full_says_when_to_come_again(start, picture, wait) -> None:
+def test_full_queue_answers_with_retry_after(start, picture, wait) -> None:
     server = start(queue=1)
     large = picture(600, 600)
     with server.client() as client:
@@ -257,7 +257,7 @@ def test_a_queue_that_is_full_says_when_to_come_again(start, picture, wait) -> N
         assert client.post("/v1/upscale?scale=2", content=picture()).status_code == 200
 
 
-def test_bodies_of_all_requests_together_have_a_bound(start) -> None:
+def test_total_size_of_all_bodies_is_limited(start) -> None:
     server = start(memory_bytes=8 * 10**8, body_bytes=50 * 10**6, header_s=60)
     head = HEAD + b"Content-Length: 45000000\r\n\r\n"
     with closing(connected(server)) as one, closing(connected(server)) as two, closing(connected(server)) as three:
@@ -272,7 +272,7 @@ def test_bodies_of_all_requests_together_have_a_bound(start) -> None:
     assert b"retry-after" in told
 
 
-def test_results_are_forgotten_when_newer_ones_need_their_room(start, picture, wait) -> None:
+def test_old_results_are_dropped_for_new_ones(start, picture, wait) -> None:
     with start(keep_bytes=100_000).client() as client:
         places = []
         for _ in range(3):  # 43 kB each
@@ -285,20 +285,20 @@ def test_results_are_forgotten_when_newer_ones_need_their_room(start, picture, w
         assert [client.get(place).status_code for place in places] == [404, 404, 404]
 
 
-def test_a_result_that_is_larger_than_all_room_is_refused(start, picture) -> None:
+def test_result_larger_than_all_storage_is_refused(start, picture) -> None:
     with start(keep_bytes=100_000).client() as client:
         answer = client.post("/v1/upscale?scale=2&format=ppm", content=picture(100, 100))
         assert (answer.status_code, type_of(answer)) == (413, "too-much-memory")
         assert client.post("/v1/upscale?scale=2", content=picture()).status_code == 200
 
 
-def test_resizing_without_a_network_is_bounded_too(start) -> None:
+def test_resizing_without_a_network_is_limited_too(start) -> None:
     with start(memory_bytes=6 * 10**8, body_bytes=10**6).client() as client:
         answer = client.post("/v1/upscale?width=5399", content=plain(5400))
         assert (answer.status_code, type_of(answer)) == (413, "too-much-memory")
 
 
-def test_without_a_folder_for_temporary_files_what_needs_one_is_refused(start, picture) -> None:
+def test_requests_that_need_temporary_files_are_refused_without_a_folder(start, picture) -> None:
     server = start(memory_bytes=6 * 10**8, body_bytes=10**7, environment={"TMPDIR": "/nowhere"})
     with server.client() as client:
         answer = client.post("/v1/upscale?scale=2", content=plain(2500))
@@ -307,7 +307,7 @@ def test_without_a_folder_for_temporary_files_what_needs_one_is_refused(start, p
         assert client.post("/v1/upscale?scale=2", content=picture()).status_code == 200
 
 
-def test_results_and_jobs_that_nobody_asks_about_are_forgotten(start, picture, wait) -> None:
+def test_unused_results_and_jobs_expire(start, picture, wait) -> None:
     server = start(keep_s=2)
     with server.client() as client:
         where = client.post("/v1/jobs?scale=2", content=picture()).headers["location"]
@@ -319,7 +319,7 @@ def test_results_and_jobs_that_nobody_asks_about_are_forgotten(start, picture, w
         assert has_nothing_left(client)
 
 
-def test_a_picture_that_takes_too_long_is_given_up(start, picture) -> None:
+def test_picture_that_takes_too_long_is_aborted(start, picture) -> None:
     server = start(timeout_s=0.2)
     with server.client() as client:
         answer = client.post("/v1/upscale", content=picture(2000, 1000))
@@ -327,7 +327,7 @@ def test_a_picture_that_takes_too_long_is_given_up(start, picture) -> None:
         assert has_nothing_left(client)
 
 
-def test_a_client_that_goes_away_ends_its_work(start, picture, wait) -> None:
+def test_disconnected_client_ends_its_work(start, picture, wait) -> None:
     server = start()
     body = picture(1200, 1200)
     with server.client() as client, closing(connected(server)) as connection:
@@ -357,7 +357,7 @@ def is_alive(pid: int) -> bool:
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-def test_kill_leaves_neither_processes_nor_files(start, picture, wait, tmp_path) -> None:
+def test_killed_server_leaves_no_processes_or_files(start, picture, wait, tmp_path) -> None:
     server = start(workers=2)
     with server.client() as client:
         for _ in range(3):
@@ -370,7 +370,7 @@ def test_kill_leaves_neither_processes_nor_files(start, picture, wait, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [server.log.name]  # TMPDIR
 
 
-def test_shutting_down_finishes_what_runs(start, picture, wait) -> None:
+def test_shutdown_finishes_running_jobs(start, picture, wait) -> None:
     server = start(grace_s=60)
     body = picture(300, 300)
     got = []
@@ -390,7 +390,7 @@ def test_shutting_down_finishes_what_runs(start, picture, wait) -> None:
     assert server.process.wait(30) == 0
 
 
-def test_what_is_not_done_in_time_is_told_when_the_server_stops(start, picture, wait) -> None:
+def test_unfinished_jobs_are_reported_at_shutdown(start, picture, wait) -> None:
     server = start(grace_s=1, header_s=600)
     got = []
     with server.client() as client, server.client() as other, closing(connected(server)) as stalled:
@@ -445,7 +445,7 @@ def test_fifty_clients_at_once_get_the_pixels_of_the_command_line(server, pictur
             assert np.array_equal(np.asarray(image), np.asarray(expected)), name
 
 
-def test_many_requests_leave_nothing_behind(start, picture) -> None:
+def test_many_requests_leave_no_files_or_memory(start, picture) -> None:
     server = start()
     given = [picture(16, 16), picture(8, 8, format="JPEG"), b"no picture", png_header(60_000, 60_000)]
 

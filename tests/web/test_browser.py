@@ -103,13 +103,13 @@ def chromium() -> str:
 
 
 @pytest.mark.usefixtures("package")
-def test_types_and_what_needs_no_browser() -> None:
+def test_type_check_and_tests_without_a_browser() -> None:
     run("npm", "run", "types")
     assert re.search(r"Tests\s+\d+ passed", run("npm", "run", "unit"))
 
 
 @pytest.mark.usefixtures("node_modules")
-def test_the_committed_page_is_what_its_sources_build(tmp_path: Path) -> None:
+def test_committed_page_equals_the_build_of_its_sources(tmp_path: Path) -> None:
     run("npm", "run", "build:page", PAGE_DIR=str(tmp_path))
     built = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     committed = {path.name: path.read_bytes() for path in PAGE.iterdir()}

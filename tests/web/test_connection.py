@@ -34,7 +34,7 @@ class Clock:
         return self.now
 
 
-def test_what_was_moved_before_counts_no_more_than_the_slack(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_earlier_transfer_counts_at_most_the_slack(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr("a2f.web.pace.time", clock)
     pace = Pace(slowest=1000, slack_s=10)
@@ -149,7 +149,7 @@ HEAD = b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked
 
 
 @pytest.mark.parametrize(("size", "passes"), [(1, False), (20, False), (150, True), (5000, True)])
-def test_a_body_in_crumbs_is_refused(size: int, *, passes: bool) -> None:
+def test_body_in_tiny_chunks_is_refused(size: int, *, passes: bool) -> None:
     async def run() -> None:
         async with asyncio.timeout(FAILS_AFTER_S):
             app, refused = Application(), list[tuple[str, int]]()
@@ -170,7 +170,7 @@ def test_a_body_in_crumbs_is_refused(size: int, *, passes: bool) -> None:
     asyncio.run(run())
 
 
-def test_what_is_no_request_is_answered_with_a_problem_and_told() -> None:
+def test_invalid_http_is_answered_with_a_problem_and_logged() -> None:
     async def run() -> None:
         refused: list[tuple[str, int]] = []
         protocol, transport = connected(Application(), refused)
@@ -182,7 +182,7 @@ def test_what_is_no_request_is_answered_with_a_problem_and_told() -> None:
     asyncio.run(run())
 
 
-def test_an_answer_that_is_not_taken_ends_the_connection_even_if_little_is_left(
+def test_unread_response_closes_the_connection_even_if_little_remains(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def run() -> None:
@@ -198,7 +198,7 @@ def test_an_answer_that_is_not_taken_ends_the_connection_even_if_little_is_left(
     asyncio.run(run())
 
 
-def test_an_answer_that_is_taken_slowly_enough_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_response_read_at_the_minimum_rate_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
 
     async def run() -> None:

@@ -25,7 +25,7 @@ def block(language: str, number: int = 0) -> str:
 
 @pytest.mark.integration
 @pytest.mark.parametrize("language", ["python", "sh", "js"])
-def test_the_clients_of_the_page(server, picture, tmp_path: Path, language: str) -> None:
+def test_clients_in_the_page_work(server, picture, tmp_path: Path, language: str) -> None:
     (tmp_path / "photo.jpg").write_bytes(picture(90, 60, format="JPEG"))
     code = block(language, 1 if language == "sh" else 0).replace("http://127.0.0.1:8000", server.address)
     programs = {"python": [sys.executable], "sh": ["bash", "-e"], "js": ["node"]}
@@ -44,7 +44,7 @@ def test_the_clients_of_the_page(server, picture, tmp_path: Path, language: str)
 
 
 @pytest.mark.integration
-def test_the_python_client_tells_what_was_wrong(server) -> None:
+def test_python_client_reports_errors(server) -> None:
     names: dict[str, Any] = {}
     code = block("python").rpartition("\n\n\n")[0].replace("http://127.0.0.1:8000", server.address)
     exec(compile(code, "serve.md", "exec"), names)
@@ -59,7 +59,7 @@ def test_the_clients_are_short() -> None:
         assert len(body[0].strip().splitlines()) <= 10
 
 
-def test_problems_and_options_of_the_page() -> None:
+def test_page_lists_all_problems_and_options() -> None:
     rows = [f"| `/problems/{k.name}` | {k.status} | {k.title} |" for k in KINDS.values()]
     table = re.search(r"<!-- problems -->\n(.*?)<!-- /problems -->", PAGE, re.DOTALL)
     assert table is not None
@@ -72,7 +72,7 @@ def test_problems_and_options_of_the_page() -> None:
     assert [name for name in re.findall(r"`(\w+)`", told[0]) if name != "a2f"] == list(parameters())
 
 
-def test_the_qualities_below_which_auto_takes_robust_weights() -> None:
+def test_page_has_the_quality_limits_of_auto() -> None:
     below = {scale: robust_below(scale) for scale in (2, 3, 4)}
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert {int(s): int(q) for q, s in re.findall(r"below (\d+) at x(\d)", readme)} == {

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.integration
 KEY = "0123456789abcdef-secret"
 
 
-def test_an_address_that_others_reach_needs_a_key_or_a_word() -> None:
+def test_public_address_needs_a_key_or_no_auth() -> None:
     for host in ("0.0.0.0", "::", "192.0.2.1"):
         with pytest.raises(UsageError, match="--no-auth"):
             Settings(host=host, memory_bytes=10**10)
@@ -34,7 +34,7 @@ def test_an_address_that_others_reach_needs_a_key_or_a_word() -> None:
         ({"memory_bytes": 10**10, "api_key": f"{KEY[:8]} {KEY[8:]}"}, "blank"),
     ],
 )
-def test_settings_that_cannot_work(given, said: str) -> None:
+def test_impossible_settings(given, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         Settings(**given)
 
@@ -57,7 +57,7 @@ def test_the_command_line(start, picture, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", f"{'a' * 64}.invalid"])
-def test_an_address_of_another_machine(host: str) -> None:
+def test_address_of_another_machine_is_refused(host: str) -> None:
     with pytest.raises(UsageError, match=r"is no address of this machine: choose .* with --host"):
         listen(Settings(host=host, port=0, memory_bytes=2 * 10**9, api_key=KEY))
 
@@ -91,17 +91,17 @@ def test_a_key_as_a_token_or_as_a_password(start) -> None:
         ("", 421),
     ],
 )
-def test_hosts(client, host: str, status: int) -> None:
+def test_host_header_is_checked(client, host: str, status: int) -> None:
     assert client.get("/v1/models", headers={"Host": host}).status_code == status
 
 
-def test_a_name_that_was_added(start) -> None:
+def test_added_host_name_is_accepted(start) -> None:
     with start(host_names=["Pictures.example"]).client() as client:
         assert client.get("/healthz", headers={"Host": "pictures.example:80"}).status_code == 200
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost.evil.example"])
-def test_pages_of_other_sites_may_not_use_it(client, picture, origin: str) -> None:
+def test_cross_origin_requests_are_refused(client, picture, origin: str) -> None:
     answer = client.post("/v1/upscale", content=picture(), headers={"Origin": origin})
     assert (answer.status_code, answer.json()["type"]) == (403, "/problems/wrong-origin")
     assert "access-control-allow-origin" not in answer.headers
@@ -109,7 +109,7 @@ def test_pages_of_other_sites_may_not_use_it(client, picture, origin: str) -> No
     assert crossed.status_code == 403
 
 
-def test_the_page_itself_may(server, client, picture) -> None:
+def test_same_origin_requests_are_accepted(server, client, picture) -> None:
     answer = client.post("/v1/upscale?scale=2", content=picture(), headers={"Origin": server.address})
     assert answer.status_code == 200
     assert client.options("/v1/upscale", headers={"Origin": server.address}).status_code == 405
@@ -124,7 +124,7 @@ def test_headers_of_all_answers(client, path: str) -> None:
     assert "server" not in headers
 
 
-def test_the_access_log_holds_no_data_of_pictures(start, picture, wait) -> None:
+def test_access_log_has_no_picture_data(start, picture, wait) -> None:
     server = start()
 
     def told():
@@ -153,7 +153,7 @@ def test_the_access_log_holds_no_data_of_pictures(start, picture, wait) -> None:
 
 
 @pytest.mark.parametrize("path", ["/wp-login.php", "/v1", "/v1/jobs/a/made-up", "/problems/made-up", "/page.js.map"])
-def test_paths_that_clients_make_up_are_one_route(client, path: str) -> None:
+def test_unknown_paths_count_as_one_route(client, path: str) -> None:
     def count(route: str) -> float:
         lines = client.get("/metrics").text.splitlines()
         name = f'a2f_requests_total{{method="GET",route="{route}",status="404"}} '
@@ -165,7 +165,7 @@ def test_paths_that_clients_make_up_are_one_route(client, path: str) -> None:
     assert count(path) == count("/") == 0
 
 
-def test_the_access_log_tells_the_model_that_ran(start, picture, wait) -> None:
+def test_access_log_names_the_model(start, picture, wait) -> None:
     server = start()
     with server.client() as client:
         for query in ("scale=2", "width=12"):
@@ -174,7 +174,7 @@ def test_the_access_log_tells_the_model_that_ran(start, picture, wait) -> None:
     assert [(r["model"], r["scale"], r["format"]) for r in records] == [("sd", 2, "png"), ("none", 1, "png")]
 
 
-def test_without_the_extra_it_says_what_to_install() -> None:
+def test_missing_extra_error_names_the_pip_command() -> None:
     code = (
         "import sys; sys.modules['uvicorn'] = None; sys.argv = ['a2f', 'serve']\nfrom a2f.cli.main import main; main()"
     )
@@ -202,11 +202,11 @@ def raw(server, *lines: str) -> bytes:
         ("ftp://localhost/healthz", "localhost", 404),
     ],
 )
-def test_a_target_that_is_a_whole_url(server, target: str, host: str, status: int) -> None:
+def test_absolute_url_as_request_target(server, target: str, host: str, status: int) -> None:
     assert raw(server, f"GET {target} HTTP/1.1", f"Host: {host}").startswith(b"HTTP/1.1 %d" % status)
 
 
-def test_what_is_no_request_is_logged_and_counted(server, client, wait) -> None:
+def test_invalid_http_is_logged_and_counted(server, client, wait) -> None:
     before = len(server.records())
     assert b"application/problem+json" in raw(server, "GET / HTTP/1.1", "Host: localhost", "Host: localhost")
     assert raw(server, "GET /healthz HTTP/1.1", "Host: localhost", "Upgrade: websocket").startswith(b"HTTP/1.1 200")
@@ -222,7 +222,7 @@ def test_a_head_that_is_too_long_is_told_its_limit(server) -> None:
     assert b"longer than 16,384 bytes" in told
 
 
-def test_connections_are_as_many_as_the_process_may_have_files(monkeypatch) -> None:
+def test_connection_limit_follows_the_open_file_limit(monkeypatch) -> None:
     resource = pytest.importorskip("resource")
     limits = [256, 4096]
     monkeypatch.setattr(resource, "getrlimit", lambda what: tuple(limits))

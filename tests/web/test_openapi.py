@@ -45,7 +45,7 @@ def api(server):
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
-def test_requests_made_from_the_document(api, method: str, path: str, mode: GenerationMode) -> None:
+def test_requests_generated_from_the_document(api, method: str, path: str, mode: GenerationMode) -> None:
     operation = api[path][method]
     if mode.is_negative and not (operation.body or operation.query):
         pytest.skip("nothing to get wrong")
@@ -58,7 +58,7 @@ def test_requests_made_from_the_document(api, method: str, path: str, mode: Gene
     check()
 
 
-def test_each_format_that_has_a_quality_is_in_its_description_and_fast_only_where_it_is_offered(monkeypatch) -> None:
+def test_descriptions_list_formats_with_quality_and_offered_modes(monkeypatch) -> None:
     from a2f.imageio import FORMATS
     from a2f.web import options
 

@@ -37,7 +37,7 @@ def used(use: Any) -> Any:
     return asyncio.run(run())
 
 
-def test_a_worker_is_asked_while_it_starts(picture) -> None:
+def test_worker_gets_a_request_while_it_starts(picture) -> None:
     async def use(worker: WorkerProcess) -> list[Any]:
         asked = [worker.ask(INSPECT, picture(width, 16), timeout_s=60) for width in (24, 25)]
         return await asyncio.gather(worker.start(), *asked)
@@ -46,7 +46,7 @@ def test_a_worker_is_asked_while_it_starts(picture) -> None:
     assert (one["width"], two["width"]) == (24, 25)
 
 
-def test_a_worker_that_was_killed_before_it_was_asked_is_replaced(picture) -> None:
+def test_worker_that_was_killed_before_a_request_is_replaced(picture) -> None:
     async def use(worker: WorkerProcess) -> Any:
         await worker.start()
         (pid,) = workers_of(os.getpid())
@@ -56,7 +56,7 @@ def test_a_worker_that_was_killed_before_it_was_asked_is_replaced(picture) -> No
     assert used(use)[0]["width"] == 24
 
 
-def test_a_worker_that_does_not_start_is_told_as_a_server_without_room(picture, monkeypatch) -> None:
+def test_worker_that_does_not_start_is_reported_as_overload(picture, monkeypatch) -> None:
     async def use(worker: WorkerProcess) -> Any:
         return await worker.ask(INSPECT, picture(), timeout_s=60)
 

@@ -71,7 +71,7 @@ async def done(jobs: Jobs, size: int) -> Job:
     return job
 
 
-def test_a_job_does_not_wait_until_other_clients_have_taken_their_results(tmp_path, monkeypatch) -> None:
+def test_job_does_not_wait_until_other_clients_download_results(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
 
     async def use(jobs: Jobs) -> None:
@@ -92,7 +92,7 @@ def test_a_job_does_not_wait_until_other_clients_have_taken_their_results(tmp_pa
     with_jobs(use)
 
 
-def test_results_that_clients_take_keep_their_room_when_they_are_forgotten() -> None:
+def test_result_in_download_keeps_its_space_after_expiry() -> None:
     async def use(jobs: Jobs) -> None:
         job = await done(jobs, 60)
         with jobs.watch(job):
@@ -109,7 +109,7 @@ def test_results_that_clients_take_keep_their_room_when_they_are_forgotten() -> 
     with_jobs(use)
 
 
-def test_a_result_that_a_request_waits_for_is_not_forgotten_before_it_is_taken() -> None:
+def test_awaited_result_does_not_expire_before_download() -> None:
     async def use(jobs: Jobs) -> None:
         waited_for = a_job(60)
         with jobs.watch(waited_for):
@@ -122,7 +122,7 @@ def test_a_result_that_a_request_waits_for_is_not_forgotten_before_it_is_taken()
     with_jobs(use)
 
 
-def test_a_job_that_a_request_waits_for_is_not_cancelled_by_the_limit_for_keeping(monkeypatch) -> None:
+def test_awaited_job_is_not_cancelled_by_the_retention_limit(monkeypatch) -> None:
     swept: list[float] = []
     monkeypatch.setattr("a2f.web.jobs.SWEEP_S", 0)
 
@@ -140,7 +140,7 @@ def test_a_job_that_a_request_waits_for_is_not_cancelled_by_the_limit_for_keepin
     assert swept == [0]
 
 
-def test_without_a_queue_a_free_worker_takes_a_picture() -> None:
+def test_free_worker_accepts_a_picture_without_a_queue() -> None:
     async def use(jobs: Jobs) -> None:
         assert (await done(jobs, 1)).status == "done"
         running, go_on = jobs.workers[0].ask, asyncio.Event()
@@ -190,7 +190,7 @@ def test_a_picture_that_runs_alone_takes_all_cores() -> None:
     assert told == [True, False, True]  # while the second began, the third was waiting
 
 
-def test_pictures_whose_headers_are_read_count_as_waiting(monkeypatch) -> None:
+def test_pictures_in_header_check_count_as_queued(monkeypatch) -> None:
     monkeypatch.setattr("a2f.web.jobs.INSPECTED_WITHIN_S", 0.1)
 
     async def use(jobs: Jobs) -> None:
@@ -202,7 +202,7 @@ def test_pictures_whose_headers_are_read_count_as_waiting(monkeypatch) -> None:
     with_jobs(use, queue=2)
 
 
-def test_a_full_disk_is_a_server_without_room(monkeypatch) -> None:
+def test_full_disk_is_reported_as_overload(monkeypatch) -> None:
     results = Results(memory=10, disk=20)
     held = [results.open(10), results.open(10), results.open(10)]
     with pytest.raises(ProblemError) as caught:
@@ -293,7 +293,7 @@ class Client:
 @pytest.mark.parametrize(
     ("method", "leaves_after", "is_fetched"), [("GET", 99, True), ("GET", 3, False), ("HEAD", 99, False)]
 )
-def test_a_result_is_fetched_when_all_of_it_was_taken(method: str, leaves_after: int, *, is_fetched: bool) -> None:
+def test_result_counts_as_fetched_after_the_full_download(method: str, leaves_after: int, *, is_fetched: bool) -> None:
     async def use(jobs: Jobs) -> None:
         job = await done(jobs, 10**6)
         assert job.result is not None

@@ -59,7 +59,7 @@ def test_models_formats_and_limits(client) -> None:
     assert told["limits"] == {"body_bytes": 64_000_000, "pixels": 50_000_000, "queue": 100, "workers": 2}
 
 
-def test_a_body_becomes_the_pixels_of_the_python_interface(client, picture) -> None:
+def test_result_pixels_equal_those_of_the_python_api(client, picture) -> None:
     given = picture(31, 20)
     answer = client.post("/v1/upscale?scale=2", content=given, headers={"Content-Type": "image/png"})
     assert answer.status_code == 200, answer.text
@@ -70,7 +70,7 @@ def test_a_body_becomes_the_pixels_of_the_python_interface(client, picture) -> N
     assert np.array_equal(np.asarray(opened(answer.content)), np.asarray(opened(a2f.upscale(given, scale=2))))
 
 
-def test_a_form_with_a_name_and_options(client, picture) -> None:
+def test_form_with_a_file_name_and_options(client, picture) -> None:
     files = {"image": ('C:\\Bilder\\Müller\u202e "1".jpeg', picture(40, 30, format="JPEG"), "image/jpeg")}
     answer = client.post("/v1/upscale", files=files, data={"width": "100", "format": "webp", "quality": "80"})
     assert answer.status_code == 200, answer.text
@@ -80,7 +80,7 @@ def test_a_form_with_a_name_and_options(client, picture) -> None:
     )
 
 
-def test_options_in_the_query_and_in_the_form_add_up_but_are_given_once(client, picture) -> None:
+def test_options_in_query_and_form_are_combined_but_not_repeated(client, picture) -> None:
     files = {"image": ("a.png", picture(), "image/png")}
     answer = client.post("/v1/upscale?scale=2", files=files, data={"format": "jpg"})
     assert opened(answer.content).format == "JPEG"
@@ -115,7 +115,7 @@ def test_accept_chooses_the_format(client, picture, accept: str, format: str) ->
     assert opened(answer.content).format == format
 
 
-def test_accept_that_nothing_meets(client, picture) -> None:
+def test_accept_header_without_a_possible_format(client, picture) -> None:
     answer = client.post("/v1/upscale", content=picture(), headers={"Accept": "application/json"})
     assert "image/png" in problem(answer, "not-acceptable")
     assert answer.status_code == 406
@@ -123,7 +123,7 @@ def test_accept_that_nothing_meets(client, picture) -> None:
     assert asked.status_code == 200
 
 
-def test_metadata_stays_and_can_be_left_out(client, picture) -> None:
+def test_metadata_is_kept_or_stripped_on_request(client, picture) -> None:
     exif = Image.Exif()
     exif[0x010E] = "the old mill"
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -135,14 +135,14 @@ def test_metadata_stays_and_can_be_left_out(client, picture) -> None:
     assert not bare.getexif()
 
 
-def test_what_is_left_out_is_told(client, picture) -> None:
+def test_response_header_lists_dropped_metadata(client, picture) -> None:
     given = picture(format="JPEG", comment=b"seen in May")
     answer = client.post("/v1/upscale?scale=2&format=png", content=given)
     assert answer.headers["a2f-note"] == "png has no place for JPEG comments: left out"
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_auto_takes_the_robust_model_below_the_quality_that_is_told(client, picture, scale: int) -> None:
+def test_auto_uses_the_robust_model_below_the_reported_quality(client, picture, scale: int) -> None:
     models = client.get("/v1/models").json()["models"]
     below = max(m["jpeg_below"] for m in models if m["scale"] == scale)
 
@@ -157,7 +157,7 @@ def test_auto_takes_the_robust_model_below_the_quality_that_is_told(client, pict
         assert model_for(format="JPEG", quality=below - 1) == "sd-robust"
 
 
-def test_a_quality_that_a_format_does_not_have_is_told(client, picture) -> None:
+def test_quality_is_refused_for_formats_without_quality(client, picture) -> None:
     lossless = client.post("/v1/upscale?scale=2&quality=80", content=picture())
     assert lossless.headers["a2f-note"] == "png is lossless: quality has no effect"
     assert "a2f-note" not in client.post("/v1/upscale?scale=2&quality=80&format=jpeg", content=picture()).headers
@@ -192,7 +192,7 @@ def test_wrong_options(client, picture, query: str, said: str) -> None:
     assert said in problem(answer, "bad-option")
 
 
-def test_a_format_that_would_lose_something(client, picture) -> None:
+def test_format_that_would_lose_data_is_refused(client, picture) -> None:
     given = picture(mode="RGBA")
     answer = client.post("/v1/upscale?format=jpeg&scale=2", content=given)
     assert "transparency" in problem(answer, "format-loses")
@@ -210,7 +210,7 @@ def test_a_format_that_would_lose_something(client, picture) -> None:
         ("I;16", b"", "jpeg", ["bit-depth"]),
     ],
 )
-def test_all_that_a_format_loses_is_told_for_programs(
+def test_lossy_format_problem_lists_all_losses(
     client, picture, wait, mode: str, exif: bytes, format: str, loses: list[str]
 ) -> None:
     given = deep_png() if mode == "I;16" else picture(mode=mode, exif=exif)
@@ -221,7 +221,7 @@ def test_all_that_a_format_loses_is_told_for_programs(
     assert client.get(where).json()["error"]["loses"] == loses
 
 
-def test_other_problems_lose_nothing(client) -> None:
+def test_other_problems_list_no_losses(client) -> None:
     assert client.post("/v1/upscale", content=b"hello").json()["loses"] == []
 
 
@@ -236,7 +236,7 @@ def test_other_problems_lose_nothing(client) -> None:
         ({}, "model=sd-robust&scale=3", "choose scale=2 or scale=4"),
     ],
 )
-def test_problems_speak_of_options_of_a_request(client, picture, given, query: str, said: str) -> None:
+def test_problems_name_options_of_a_request(client, picture, given, query: str, said: str) -> None:
     cut = given.pop("cut", 0)
     file = picture(**given)
     sent = file[:-cut] if cut else file
@@ -253,7 +253,7 @@ def test_problems_speak_of_options_of_a_request(client, picture, given, query: s
 
 
 @pytest.mark.parametrize("content", [b"hello", b"file:///etc/passwd", b"http://127.0.0.1/a.png"])
-def test_what_is_no_picture(client, content: bytes) -> None:
+def test_body_that_is_not_a_picture(client, content: bytes) -> None:
     assert problem(client.post("/v1/upscale", content=content), "not-a-picture")
     assert problem(client.post("/v1/jobs", content=content), "not-a-picture")
 
@@ -263,7 +263,7 @@ def test_a_body_that_is_compressed_once_more(client, picture) -> None:
     assert "gzip" in problem(client.post("/v1/upscale", content=body, headers=given), "not-a-picture")
 
 
-def test_a_picture_that_ends_too_early(client, picture) -> None:
+def test_truncated_picture(client, picture) -> None:
     assert problem(client.post("/v1/upscale", content=b"\x89PNG\r\n\x1a\n"), "damaged-picture")
     given = picture(100, 100)[:-2000]
     assert problem(client.post("/v1/upscale?scale=2", content=given), "damaged-picture")
@@ -271,7 +271,7 @@ def test_a_picture_that_ends_too_early(client, picture) -> None:
     assert opened(taken.content).size == (200, 200)
 
 
-def test_types_and_addresses_that_are_not_taken(client, picture) -> None:
+def test_unsupported_content_types_and_paths(client, picture) -> None:
     typed = client.post("/v1/upscale", content=picture(), headers={"Content-Type": "application/json"})
     assert "image/*" in problem(typed, "not-a-picture")
     assert problem(client.get("/v1/upscale"), "method-not-allowed")
@@ -281,7 +281,7 @@ def test_types_and_addresses_that_are_not_taken(client, picture) -> None:
     assert problem(client.post("/v1/upscale", content=b""), "bad-request")
 
 
-def test_a_job_and_its_events(client, picture) -> None:
+def test_job_events(client, picture) -> None:
     answer = client.post("/v1/jobs?scale=2", content=picture(30, 20))
     assert answer.status_code == 202
     job = answer.json()
@@ -305,7 +305,7 @@ def test_a_job_and_its_events(client, picture) -> None:
     assert problem(client.get(told[-1]["result"]), "not-found")
 
 
-def test_a_job_that_fails_tells_why(client, picture, wait) -> None:
+def test_failed_job_reports_its_error(client, picture, wait) -> None:
     where = client.post("/v1/jobs?scale=2&format=jpeg", content=picture(mode="LA")).headers["location"]
     wait(lambda: client.get(where).json()["status"] == "failed")
     told = client.get(where).json()
@@ -314,7 +314,7 @@ def test_a_job_that_fails_tells_why(client, picture, wait) -> None:
     assert problem(client.get(f"{where}/result"), "format-loses")
 
 
-def test_a_large_picture_tells_its_progress_by_tiles(start, picture) -> None:
+def test_large_picture_reports_progress_by_tiles(start, picture) -> None:
     server = start(memory_bytes=54 * 10**7, body_bytes=10**7)
     with server.client() as client:
         where = client.post("/v1/jobs?scale=2", content=picture(960, 800)).headers["location"]
@@ -353,7 +353,7 @@ def test_the_page_and_the_documentation(client) -> None:
     assert problem(client.get("/%2e%2e/settings.py"), "not-found")
 
 
-def test_figures_for_prometheus(client, picture) -> None:
+def test_prometheus_metrics(client, picture) -> None:
     def figure(name: str) -> float:
         lines = client.get("/metrics").text.splitlines()
         return float(next(line.split()[1] for line in lines if line.split()[0] == name))
