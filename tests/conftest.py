@@ -1,4 +1,4 @@
-"""What many tests share."""
+"""Fixtures and settings for all tests."""
 
 import hashlib
 import json
@@ -12,23 +12,23 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# Tests are small: threads of torch only wait for each other.
+# Tests are small: more torch threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# `make test` tries the same examples each time, so that it fails for what was changed; `make nightly` tries new ones.
+# `make test` uses fixed examples, so that only a change can make it fail. `make nightly` tries new examples.
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.register_profile("nightly", deadline=None, print_blob=True)
 settings.load_profile("fixed")  # unless --hypothesis-profile names another
 
 SEED = 0
-YOUNG_BYTES = 120 * 10**6  # what a process of `a2f upscale` holds before it reads a picture
+YOUNG_BYTES = 120 * 10**6  # memory of a process of `a2f upscale` before it reads a picture
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder beside the checkout with benchmark sets and the authors' checkpoints; no part of the project."""
+    """The folder beside the checkout with benchmark sets and the authors' checkpoints. It is not in the repository."""
     folder = ROOT.parent / "shared"
     if not (folder / "data" / "eval").is_dir():
         pytest.skip("needs ../shared with the benchmark sets (data/eval) and the authors' checkpoints (official)")
@@ -37,7 +37,7 @@ def shared() -> Path:
 
 @pytest.fixture(autouse=True)
 def memory_of_a_young_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bound on memory counts what the process holds: here without what the tests before have left behind."""
+    """Memory limits include the memory of the process. Ignore the memory that earlier tests have left."""
     from a2f import machine
     from a2f.runtime import memory
 
@@ -47,15 +47,15 @@ def memory_of_a_young_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """Seed PyTorch before each test and its fixtures: what is random in them is the same whatever ran before."""
-    torch = sys.modules.get("torch")  # the modules of all tests that make networks import it at their top
+    """Seed PyTorch before each test and its fixtures, so that results do not depend on earlier tests."""
+    torch = sys.modules.get("torch")  # all test modules that make networks import it at their top
     if torch is not None:
         torch.manual_seed(SEED)
 
 
 @pytest.fixture
 def robust_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Shipped weights with robust ones, better below quality 80 at x2 and 70 at x4: clean ones, made lighter."""
+    """Add robust weights: brighter copies of the clean ones, used below quality 80 (x2) and 70 (x4)."""
     import a2f.weights as weights_module
 
     folder, robust = tmp_path / "weights_data", {2: 80, 4: 70}

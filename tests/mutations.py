@@ -1,11 +1,11 @@
-"""Damaged files of each container: read or refused in one line, within time and memory, and never a crash.
+"""Try damaged files of each container: each must be read or refused in one line, within limits, without a crash.
 
     python tests/mutations.py --count 1000            all containers; a table, and exit 1 if anything is wrong
     python tests/mutations.py --only png --count 5000 --first 200
 
-Each file is drawn from its container and number alone, so that a number that fails can be tried again by itself. A
-child process does the work: its address space is limited, what it takes beyond its start is measured, and the parent
-ends it when one file takes longer than 30 seconds.
+A file depends only on its container and number, so that a failing number can be repeated alone. A child process does
+the work. Its address space is limited, its additional memory is measured, and the parent kills it if a file takes
+longer than 30 seconds.
 """
 
 import argparse
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 SECONDS = 30  # for one file
-MEMORY_MIB = 256  # that one file may take beyond what the process holds; measured
-ADDRESSES_MIB = 1024  # that it may ask for beyond that; enforced
+MEMORY_MIB = 256  # limit of the measured memory of one file
+ADDRESSES_MIB = 1024  # enforced limit of the additional address space
 MAX_PIXELS = 10**6
 
 
@@ -40,7 +40,7 @@ MAX_PIXELS = 10**6
 
 
 def containers() -> dict[str, list[bytes]]:
-    """Sound files of each container, with metadata."""
+    """Valid files of each container, with metadata."""
     import numpy as np
     from PIL import Image
 
@@ -68,7 +68,7 @@ def containers() -> dict[str, list[bytes]]:
 
 
 def _add_those_of_others(files: dict[str, list[bytes]], rgb: "np.ndarray") -> None:
-    """Files as other programs write them, of kinds that the encoders here do not make."""
+    """Files of kinds that our encoders do not write."""
     import io
 
     import numpy as np
@@ -90,7 +90,7 @@ def _add_those_of_others(files: dict[str, list[bytes]], rgb: "np.ndarray") -> No
         return out.getvalue()
 
     def exr(values: np.ndarray) -> bytes:
-        """Not compressed, so that damage to pixels is no damage to the file."""
+        """An uncompressed file, in which damaged pixels do not damage the structure."""
         out = io.BytesIO()
         header = {"compression": OpenEXR.NO_COMPRESSION, "type": OpenEXR.scanlineimage}
         OpenEXR.File(header, {"RGB": values.astype(np.float16)}).write(out)
@@ -116,7 +116,7 @@ def _add_those_of_others(files: dict[str, list[bytes]], rgb: "np.ndarray") -> No
 
 
 def mutated(blob: bytes, rng: random.Random) -> bytes:
-    """With bits flipped, lengths blown up, parts cut out, doubled or cut off, or chunks swapped."""
+    """Flip bits, increase lengths, remove, duplicate or truncate parts, or swap chunks."""
     if rng.random() < 0.25:
         blob = swapped(blob, rng)
     out = bytearray(blob)
@@ -141,7 +141,7 @@ def mutated(blob: bytes, rng: random.Random) -> bytes:
 
 
 def swapped(blob: bytes, rng: random.Random) -> bytes:
-    """With two parts in each other's place, chunks where the container has them."""
+    """Swap two parts: chunks, if the container has chunks."""
     ends = boundaries(blob)
     if len(ends) < 4:
         ends = sorted(rng.sample(range(len(blob)), min(8, len(blob))))
@@ -152,7 +152,7 @@ def swapped(blob: bytes, rng: random.Random) -> bytes:
 
 
 def boundaries(blob: bytes) -> list[int]:
-    """Where chunks of PNG, RIFF, JPEG and of boxes begin, and entries of a TIFF directory."""
+    """The positions of chunks, segments, boxes and entries of a TIFF directory."""
     found, at = [], 0
     if blob.startswith(b"\x89PNG"):
         at, step = 8, lambda p: 12 + int.from_bytes(blob[p : p + 4], "big")
@@ -183,7 +183,7 @@ def boundaries(blob: bytes) -> list[int]:
 
 
 def with_checksums(blob: bytes) -> bytes:
-    """A PNG whose chunks have their right checksums, so that more than those is tried."""
+    """Correct the checksums of the chunks of a PNG, so that the damage is not found only by them."""
     out, at = bytearray(blob), 8
     while at + 12 <= len(out):
         length = struct.unpack_from(">I", out, at)[0]
@@ -204,7 +204,7 @@ def file_of(files: dict[str, list[bytes]], container: str, number: int) -> bytes
 
 
 def child(container: str, first: int, last: int) -> None:
-    """Try files, and tell of each one on a line: its number, what became of it, what it took."""
+    """Try files, and print a line for each: number, result, and memory."""
     from a2f.errors import A2FError
     from a2f.imageio import encode_image, left_out_note, read_image
 
@@ -237,7 +237,7 @@ def child(container: str, first: int, last: int) -> None:
 
 
 def _status(key: str) -> int:
-    """A figure of /proc/self/status in bytes; the peak of the whole process where there is none."""
+    """A value of /proc/self/status in bytes; without it, the peak of the whole process."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
@@ -248,7 +248,7 @@ def _status(key: str) -> int:
 def _reset_peak() -> None:
     try:
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:  # then the peak is that of all files so far, which is no less strict
+    except OSError:  # then the peak is that of all files so far, which is stricter
         return
 
 
@@ -257,7 +257,7 @@ def _reset_peak() -> None:
 
 @dataclass
 class Report:
-    """What became of the files of a container."""
+    """The results of the files of a container."""
 
     container: str
     became: Counter[str] = field(default_factory=Counter)
@@ -271,7 +271,7 @@ def check(container: str, *, count: int, first: int = 0) -> Report:
 
     Args:
         container: a key of `containers`.
-        count: how many.
+        count: number of files.
         first: number of the first.
     """
     report, at = Report(container), first
@@ -284,7 +284,7 @@ def check(container: str, *, count: int, first: int = 0) -> Report:
 
 
 def _followed(process: "subprocess.Popen[bytes]", report: Report, at: int, said: IO[bytes]) -> int:
-    """Read what a child tells, until it ends or is ended; the number to go on with."""
+    """Read the output of a child until it ends or is killed; the next number to try."""
     assert process.stdout is not None
     waiting, number, rest = selectors.DefaultSelector(), at - 1, b""
     waiting.register(process.stdout, selectors.EVENT_READ)
@@ -324,7 +324,7 @@ def _note(report: Report, number: int, told: dict[str, Any]) -> None:
 
 
 def main(tell: Callable[[str], None] = print) -> int:
-    """The program; its exit code."""
+    """Run the program; return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=1000, help="files of each container")
     parser.add_argument("--first", type=int, default=0, help="number of the first file")

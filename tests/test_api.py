@@ -1,4 +1,4 @@
-"""What was given comes back enlarged."""
+"""`a2f.upscale` returns the type that it was given."""
 
 import inspect
 import io
@@ -33,7 +33,7 @@ from a2f.weights import find_shipped, shipped_models
 
 
 class Nearest:
-    """Repeats pixels, and counts how often."""
+    """Repeats pixels, and counts its calls."""
 
     description = "nearest"
 

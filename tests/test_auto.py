@@ -1,4 +1,4 @@
-"""Robust weights beside the clean ones, and ``auto``, which chooses between them for each picture."""
+"""Robust and clean weights, and ``auto``, which chooses between them for each picture."""
 
 import io
 import json
@@ -33,7 +33,7 @@ PHOTO = Image.fromarray(RNG.integers(60, 190, (14, 18, 3)).astype(np.uint8)).res
 
 
 def saved(quality: int | None) -> bytes:
-    """The photo as a JPEG of this quality, or as PNG."""
+    """Write the photo as a JPEG of this quality, or as PNG."""
     file = io.BytesIO()
     if quality is None:
         PHOTO.save(file, "PNG")
@@ -44,7 +44,7 @@ def saved(quality: int | None) -> bytes:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch) -> Path:
-    """A folder with a batch of every kind."""
+    """A folder with files of every kind."""
     folder = tmp_path / "desk"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -175,7 +175,7 @@ def test_batch_of_both_kinds(robust_shipped: Path, here: Path, jobs: int) -> Non
 
 def test_each_engine_is_opened_once_and_only_if_needed(robust_shipped: Path, here: Path) -> None:
     def ran(*names: str, jobs: int = 1) -> tuple[list[object], list[str]]:
-        """The model of each image, and the networks that were opened, in their order."""
+        """The model of each image, and the opened networks in order."""
         given = ["-m", "auto", "-s", 2, "-f", "png", "-o", "out", "--overwrite", "--json", "-v", "-j", jobs]
         done = run("upscale", *names, *given)
         assert done.exit_code == 0, done.output

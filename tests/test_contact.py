@@ -1,4 +1,4 @@
-"""Contact sheets of two folders: which files belong together, the pages, and `a2f compare` of folders."""
+"""Contact sheets of two folders: pairs of files, pages, and `a2f compare` with folders."""
 
 import base64
 import re

@@ -1,4 +1,4 @@
-"""What README and examples say is what happens."""
+"""README and examples work as described."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def write_film(path: Path) -> None:
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch) -> Path:
-    """A folder as the README assumes it: a photo and a folder of photos."""
+    """The folder that the README assumes: a photo and a folder of photos."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     (tmp_path / "holiday").mkdir()

@@ -1,4 +1,4 @@
-"""The mean over flips and turns: by hand, in tiles, in bounded memory."""
+"""Ensembles: compared with a direct computation, in tiles, and with limited memory."""
 
 import subprocess
 import sys
@@ -36,7 +36,7 @@ def noise(shape: tuple[int, ...], dtype: type = np.float32) -> np.ndarray:
 
 
 def by_hand(upscaler: Upscaler, image: np.ndarray, runs: int) -> np.ndarray:
-    """Flips by numpy's own functions, and turns by rot90: each of the eight is a turn of the image or its mirror."""
+    """Each of the eight views is a rotation (rot90) of the image or of its mirror image."""
 
     def run(x: np.ndarray) -> np.ndarray:
         return upscaler(np.ascontiguousarray(x)).astype(np.float64)
@@ -53,13 +53,13 @@ def by_hand(upscaler: Upscaler, image: np.ndarray, runs: int) -> np.ndarray:
 
 
 def bands_of(engine: Engine, image: np.ndarray, **change: bool) -> list[np.ndarray]:
-    """What a run gives, band by band, by its plan or a changed one."""
+    """The bands of a run, with its plan or a changed plan."""
     plan = engine.plan((image.shape[1], image.shape[0]), engine.memory.budget())
     return list(engine.run(image, replace(plan, **change)))
 
 
 class Odd:
-    """An upscaler that no flip leaves alone: it adds a ramp over its own rows and columns."""
+    """An upscaler that is not equivariant to flips: it adds a ramp over its rows and columns."""
 
     scale, description = 2, "odd"
 
@@ -70,7 +70,7 @@ class Odd:
 
 
 class Plain:
-    """An upscaler that can only be called."""
+    """An upscaler that is only a callable."""
 
     description = "plain"
 
@@ -92,7 +92,7 @@ def test_ensemble_equals_the_mean_of_all_runs(runs: int, size: tuple[int, int], 
         sr = made(image)
         assert sr.shape == single.shape
         assert sr.dtype == np.float32
-        # the runs by hand are the same runs: only adding up rounds
+        # both use the same runs, so only the sum can round differently
         assert np.abs(sr - expected).max() <= runs * np.spacing(np.abs(expected).max().astype(np.float32))
         assert np.abs(sr - single).max() > 1e-3
 
@@ -141,7 +141,7 @@ def test_sum_is_in_a_file_if_memory_is_short(network: Upscaler) -> None:
 
 
 def test_too_little_memory_is_refused_before_the_first_run(network: Engine) -> None:
-    """Also what fits on its side: rows of 5,000 pixels take more than rows of 100."""
+    """Rotated runs count too: rows of 5,000 pixels need more memory than rows of 100."""
     tall, wide = (network.min_bytes(size) for size in ((100, 5000), (5000, 100)))
     assert tall < wide
     network.plan((100, 5000), (tall + wide) // 2)
@@ -172,7 +172,7 @@ def test_full_disk_raises_an_error(tmp_path: Path, monkeypatch) -> None:
     "turn", [np.fliplr, np.flipud, np.rot90, lambda x: x.swapaxes(0, 1)], ids=["mirror", "flip", "turn", "transpose"]
 )
 def test_ensemble_of_eight_is_equivariant_to_flips_and_rotations(turn, network: Upscaler) -> None:
-    """A flipped or turned image is enlarged to the flipped or turned enlargement; by a single run it is not."""
+    """A flipped or rotated image gives a flipped or rotated result; a single run does not."""
     upscaler, image = ensemble_of(network, 8), noise((17, 26, 3))
     turned = np.ascontiguousarray(turn(image))
     allowed = rounding(upscaler, image)
@@ -183,7 +183,7 @@ def test_ensemble_of_eight_is_equivariant_to_flips_and_rotations(turn, network: 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_grey_alpha_and_depth(channels: int, dtype: type, network: Upscaler) -> None:
-    """The mean is taken before rounding, of alpha too."""
+    """The mean is computed before rounding, also for alpha."""
     pixels = noise((11, 8, channels), dtype)
     banded = ensemble_of(network, 8)
     plain = ensemble_of(Plain(network), 8)  # around what gives whole images
@@ -249,7 +249,7 @@ print(rows, plan.in_file, int(peak.split()[1]) * 1024)
 @pytest.mark.integration
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell the peak memory")
 def test_memory_is_bounded() -> None:
-    """600 x 500 at x4 gives a sum of 58 MB, and features of 173 MB."""
+    """An image of 600 x 500 at x4 has a sum of 58 MB and features of 173 MB."""
     done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
     rows, in_file, peak = done.stdout.split()
     assert (int(rows), in_file) == (2000, "True")

@@ -1,4 +1,4 @@
-"""The tree of errors: drawn as it is, each with its exit code."""
+"""The tree of errors in the docstring matches the classes and their exit codes."""
 
 import pickle
 import re
@@ -128,7 +128,7 @@ def test_hints_name_options_that_all_front_ends_know() -> None:
 
 
 def test_shared_code_names_no_command_line_options() -> None:
-    """Messages of the parts that Python and the server use too; runtime/, third-party networks and research are not."""
+    """The messages of modules that Python and the server use; without runtime/, third-party networks and research."""
     root = Path(a2f.__file__).parent
     top = [path for path in root.glob("*.py") if path.name != "external.py"]
     shared = [*top, *(root / "imageio").rglob("*.py"), *(root / "export").rglob("*.py")]

@@ -1,4 +1,4 @@
-"""Networks of others from files."""
+"""Third-party networks from files."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from a2f.external import Convention, ExternalModel, is_external
 from a2f.runtime import load_engine
 from a2f.weights import find_shipped, read_weights
 
-# TorchScript is on its way out, but files of it will be around for years.
+# TorchScript is deprecated, but its files will remain in use for years.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 IMAGE = np.random.default_rng(0).random((13, 18, 3), dtype=np.float32)
 
@@ -34,7 +34,7 @@ def resize(
     add: float = 0,
     inputs: int = 1,
 ) -> Path:
-    """A network that repeats each pixel twice, times a gain, plus a constant."""
+    """A network that doubles the pixels, multiplies them by a gain and adds a constant."""
     scales = [1, 2, 2, 1] if shape[3] == 3 else [1, 1, 2, 2]
     dtype = np.float16 if kind == TensorProto.FLOAT16 else np.float32
     made = [
@@ -80,7 +80,7 @@ def test_layouts_sizes_and_types(tmp_path: Path, shape: tuple[Any, ...], kind: i
 @pytest.mark.integration
 def test_value_ranges_are_checked(tmp_path: Path) -> None:
     for name, low, high in (("255", 0, 255), ("-1..1", -1, 1)):
-        # takes [0, 1] and gives [low, high]: only right with both ranges stated
+        # input [0, 1], output [low, high]: the result is only right if both ranges are given
         path = resize(tmp_path / "a.onnx", gain=high - low, add=low)
         np.testing.assert_allclose(opened(path, output_range=name)(IMAGE), twice(IMAGE), atol=1e-4)
         with pytest.raises(InputError, match="state the values that it takes by --input-range"):

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, whatever happens on the way."""
+"""Files are written completely or not at all."""
 
 import errno
 import os
@@ -18,12 +18,12 @@ from a2f.files import write_bytes_atomic
 
 
 def without_unnamed_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on another system, or on a file system that has none."""
+    """Simulate a system or a file system without unnamed files."""
     monkeypatch.delattr(os, "O_TMPFILE", raising=False)
 
 
 def without_links(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a file system that has unnamed files, but no hard links."""
+    """Simulate a file system with unnamed files but without hard links."""
 
     def refused(*args: Any, **options: Any) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")
@@ -33,7 +33,7 @@ def without_links(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=[None, without_unnamed_files, without_links], ids=["unnamed", "named", "no links"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every way to write the same file."""
+    """All functions that write a file."""
     if request.param is not None:
         request.param(monkeypatch)
 
@@ -156,7 +156,7 @@ MOMENTS = {
 @pytest.mark.integration
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_kill_during_writing_leaves_a_complete_file(moment: str, tmp_path: Path) -> None:
-    """The old content or the new one, at whatever step the writer is killed."""
+    """After a kill at any step, the file has the old or the new content."""
     path, (patch, content) = tmp_path / "a.bin", MOMENTS[moment]
     done = subprocess.run([sys.executable, "-c", KILLED, str(path), patch], check=False)
     assert done.returncode == -signal.SIGKILL
@@ -164,7 +164,7 @@ def test_kill_during_writing_leaves_a_complete_file(moment: str, tmp_path: Path)
 
 
 def test_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
-    """A pipe of our own stands for devices too: were it replaced, nothing but this folder would change."""
+    """The pipe also represents devices. If it were replaced, only this folder would change."""
     pipe, link = tmp_path / "pipe", tmp_path / "link.png"
     os.mkfifo(pipe)
     link.symlink_to(pipe)
@@ -264,7 +264,7 @@ def test_only_one_of_many_writers_succeeds(tmp_path: Path) -> None:
 
 
 def test_systems_with_exclusive_rename(tmp_path: Path, monkeypatch) -> None:
-    """Windows has a rename that replaces nothing; here it stands for itself."""
+    """On Windows, rename never replaces a file."""
     from a2f import files
 
     temporary, target = tmp_path / "temporary", tmp_path / "target"

@@ -1,4 +1,4 @@
-"""What is loaded when: start-up is quick because little is imported."""
+"""Imports at start-up: few modules are loaded, so that it is fast."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ HEAVY = ("torch", "onnxruntime", "onnx", "numpy", "PIL", "pyvips", "safetensors"
 
 
 def loaded_by(code: str, *arguments: str) -> set[str]:
-    """Top-level modules outside the standard library that a program loads."""
+    """The top-level modules outside the standard library that a program loads."""
     report = (
         "import sys, atexit\n"
         "before = set(sys.modules)\n"

@@ -10,7 +10,7 @@ from a2f.lettering import draw_text, text_width
 
 @pytest.fixture(autouse=True)
 def fresh():
-    """Fonts are looked for anew in each test."""
+    """Search the fonts again in each test."""
     for kept in (lettering._fonts, lettering._has):
         kept.cache_clear()
     yield

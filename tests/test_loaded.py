@@ -1,4 +1,4 @@
-"""The upscaler of `load`: it takes what `upscale` takes, crosses processes and survives forks."""
+"""The upscaler of `load`: its inputs, pickling and forks."""
 
 import array
 import io
@@ -38,7 +38,7 @@ def upscaler() -> a2f.LoadedUpscaler:
 
 @pytest.fixture(params=["load", "upscale"])
 def enlarge(request: pytest.FixtureRequest, upscaler: a2f.LoadedUpscaler):
-    """Both ways to enlarge an image."""
+    """Both functions that enlarge an image."""
     if request.param == "load":
         return upscaler
     return lambda image, **how: a2f.upscale(image, **({} if "size" in how else {"scale": 2}), **how)
@@ -90,7 +90,7 @@ def test_small_overshoot_is_clipped(enlarge) -> None:
 
 
 class ImageLike(np.ndarray):
-    """A subclass as libraries hand it out."""
+    """A subclass of ndarray, as returned by some libraries."""
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_other_buffers_return_bytes(enlarge, expected: np.ndarray) -> None:
 
 def test_stream_is_read_from_its_start_at_any_position(enlarge, expected: np.ndarray) -> None:
     file = io.BytesIO()
-    Image.fromarray(PIXELS).save(file, "PNG")  # which leaves it at its end
+    Image.fromarray(PIXELS).save(file, "PNG")  # the position is now at the end
     end = file.tell()
     large = enlarge(file)
     assert (file.tell(), large.tell()) == (end, 0)
@@ -146,7 +146,7 @@ def test_stream_is_read_from_its_start_at_any_position(enlarge, expected: np.nda
 
 
 class Somewhere:
-    """A path of a class of its own."""
+    """A path-like class."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -202,7 +202,7 @@ def test_pickling_keeps_model_and_options(how: dict[str, Any]) -> None:
     again = pickle.loads(blob)
     assert (again.description, again.options) == (given.description, given.options)
     np.testing.assert_array_equal(again(PIXELS), given(PIXELS))
-    assert pickle.loads(blob).engine is again.engine  # opened once, however many copies come
+    assert pickle.loads(blob).engine is again.engine  # opened once for all copies
 
 
 def test_a_pickled_weights_file_is_found_from_any_folder(tmp_path: Path, monkeypatch) -> None:
@@ -254,7 +254,7 @@ for use in (True, False):  # a process that ends as others do closes all that it
 
 
 def in_a_fork(given: Any, how: dict[str, Any]) -> str:
-    """What a forked process says that uses an upscaler of its parent."""
+    """Use an upscaler of the parent in a forked process; its output."""
     command = [sys.executable, "-W", "ignore", "-c", FORK, repr(how)]
     done = subprocess.run(
         command, input=pickle.dumps(given), check=True, capture_output=True, timeout=200

@@ -1,4 +1,4 @@
-"""Luma, bicubic, PSNR and SSIM, against independent witnesses."""
+"""Luma, bicubic, PSNR and SSIM, compared with independent implementations."""
 
 import math
 
@@ -27,7 +27,7 @@ def test_luma_has_studio_swing_and_is_not_rounded() -> None:
 
 
 def pillow_bicubic(image: np.ndarray, scale: int) -> np.ndarray:
-    """Pillow twice, vertical pass first, on a mirrored border: the same pixels as MATLAB."""
+    """Two passes of Pillow, vertical first, with a mirrored border, give the pixels of MATLAB."""
     pad = 4 * scale
     height, width = image.shape[0] // scale, image.shape[1] // scale
     tall = np.pad(image, ((pad, pad), (0, 0), (0, 0)), mode="symmetric")
@@ -44,7 +44,7 @@ def pillow_bicubic(image: np.ndarray, scale: int) -> np.ndarray:
 def test_bicubic_equals_pillow_in_two_passes(scale: int, h: int, w: int, seed: int) -> None:
     image = noise((h * scale, w * scale, 3), seed)
     difference = imresize(image, scale=1 / scale).astype(int) - pillow_bicubic(image, scale)
-    # Pillow computes with 22-bit integers: at most a tie in ten thousand falls the other way
+    # Pillow computes with 22-bit integers, so at most one tie in ten thousand rounds differently
     assert np.abs(difference).max() <= 1
     assert (difference != 0).mean() <= 0.01
 

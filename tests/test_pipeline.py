@@ -1,4 +1,4 @@
-"""A picture in, a file out: what is decided before a network runs, and what is then written."""
+"""From picture to file: the decisions before a network runs, and the written files."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from a2f.upscalers import Models
 
 
 class Nearest:
-    """Repeats pixels, and counts how often."""
+    """Repeats pixels, and counts its calls."""
 
     description = "nearest"
 
@@ -29,7 +29,7 @@ class Nearest:
 
 
 def nearest(*scales: int) -> Models:
-    """A network of each scale that costs nothing."""
+    """A fast substitute for the network of each scale."""
     opened: dict[int, Upscaler] = {scale: Nearest(scale) for scale in scales}
     return Models(model="nearest", scales=scales, open=lambda model, scale: opened[scale])
 
@@ -43,7 +43,7 @@ def photo(tmp_path: Path) -> Path:
 
 
 def runs(one: Any) -> int:
-    """How often the upscaler of a pass was called."""
+    """The number of calls of the upscaler of a pass."""
     count: int = one.upscaler.runs
     return count
 

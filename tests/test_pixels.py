@@ -1,4 +1,4 @@
-"""Grey, alpha, depth and exact sizes around a simple upscaler."""
+"""Grey, alpha, depth and exact sizes with a simple upscaler."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +19,7 @@ from a2f.upscaler import Control, Upscaler
 
 
 class Nearest:
-    """Repeats pixels: its results are known exactly."""
+    """Repeats pixels, so that the exact result is known."""
 
     description = "nearest"
 
@@ -64,7 +64,7 @@ def test_shape_and_dtype_are_kept(h: int, w: int, c: int, dtype: type, scales: l
 def test_nearest_upscaler_keeps_exact_values(dtype: type, channels: int) -> None:
     pixels = noise((5, 7, channels), dtype)
     if channels in (2, 4):
-        pixels[..., -1] = np.iinfo(dtype).max  # otherwise alpha has its own way
+        pixels[..., -1] = np.iinfo(dtype).max  # otherwise alpha is processed separately
     np.testing.assert_array_equal(upscale_pixels(pixels, [Nearest(2)]), pixels.repeat(2, 0).repeat(2, 1))
 
 
@@ -164,7 +164,7 @@ def test_colour_of_faint_pixels_hardly_reaches_opaque_ones(network: Upscaler, fa
     expected = upscale_pixels(np.where(inside, red, np.array([220, 30, 30, 0], np.uint8)), [network]).astype(int)
     stray = upscale_pixels(np.where(inside, red, np.array([0, 255, 0, faint], np.uint8)), [network]).astype(int)
     opaque = expected[..., 3] > 240
-    # of its own colour a faint pixel keeps this share, and the colours differ by 225; taken as it is, it changes 79
+    # a faint pixel keeps this share of its colour; the colours differ by 225; without mixing, 79 pixels change
     share = faint / 255 / FAINT_ALPHA
     assert np.abs(stray - expected)[opaque, :3].max() <= share * 225
 
@@ -232,7 +232,7 @@ def test_failed_write_releases_its_memory(network) -> None:
 
 @pytest.mark.parametrize(("channels", "most"), [(3, 1.1), (4, 1.3)])
 def test_exact_size_needs_little_more_memory_than_a_factor(channels: int, most: float) -> None:
-    """Its bands are resized while they are made: the result is never held in floating point."""
+    """The bands are resized one by one, so that the whole result is never in memory in floating point."""
     tight = load("sd", scale=2, threads=2, max_memory=10**6).engine
     picture = Picture(pixels=np.zeros((3000, 4000, channels), np.uint8))
     least = []
@@ -244,7 +244,7 @@ def test_exact_size_needs_little_more_memory_than_a_factor(channels: int, most: 
 
 
 def seamless(channels: int, dtype: type = np.uint8, side: int = 40) -> np.ndarray:
-    """A texture that goes on across its borders."""
+    """A texture that continues across its borders."""
     y, x = np.mgrid[0:side, 0:side] * (2 * np.pi / side)
     planes = [0.5 + 0.3 * np.sin(3 * x + 2 * y + c) + 0.15 * np.sin(7 * x - 5 * y) for c in range(channels)]
     values = np.stack(planes, -1).clip(0, 1)

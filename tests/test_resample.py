@@ -1,4 +1,4 @@
-"""Resizing in bands: the pixels of Pillow's resizing of the whole image."""
+"""Resizing in bands gives the pixels of Pillow for the whole image."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_part_of_an_image(final: tuple[int, int]) -> None:
 
 
 def test_rows_are_returned_as_soon_as_possible() -> None:
-    """The rows of a tall image come out as soon as those below them are there."""
+    """Rows of a tall image are returned as soon as the rows below them are available."""
     resampler, came = Resampler((4, 3200), (6, 4000), method="LANCZOS"), 0
     for top in range(0, 3200, 32):
         came += sum(len(out) for out in resampler.add(np.zeros((32, 4, 3), np.float32)))

@@ -20,7 +20,7 @@ def scene(height: int = 96, width: int = 128) -> np.ndarray:
 
 @pytest.fixture
 def said(monkeypatch) -> list[str]:
-    """All that is written on sheets."""
+    """The texts on a sheet."""
     texts: list[str] = []
     write = ImageDraw.ImageDraw.text
 

@@ -1,4 +1,4 @@
-"""The programs in tools/, run as a user would."""
+"""The programs in tools/, run from the command line."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""Processes that work for this one."""
+"""Worker processes."""
 
 import signal
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 
 from a2f.workers import worker_processes
 
-# Prints the workers' numbers, and is then killed while both of them have work for the next hours.
+# Prints the process ids of the workers, and is then killed while both have work for hours.
 KILLED = """
 import multiprocessing, os, signal, time
 from a2f.workers import worker_processes

@@ -1,4 +1,4 @@
-"""A batch whose enlargement is a copy, so that what is tested is the journal alone."""
+"""A batch that copies files instead of enlarging them, to test only the journal."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class Ended:
 
 @dataclass
 class Batch:
-    """One folder of files that are copied, and what was enlarged in the last run."""
+    """A folder of files to copy, and the names of the files that the last run processed."""
 
     root: Path
     options: str = "{}"
@@ -49,7 +49,7 @@ class Batch:
         return path
 
     def run(self, options: ResumeOptions | None = None, *, mark: str = "_x4", shard: Shard | None = None) -> list[str]:
-        """A run; gives the notes."""
+        """Run the batch; return its notes."""
         self.worked.clear()
         with Journal(self.journal_path) as journal:
             scan = Scan(recursive=True, shard=shard)

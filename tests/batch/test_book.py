@@ -1,4 +1,4 @@
-"""Comic books: pages enlarged in their order, everything else kept."""
+"""Comic books: all pages are enlarged in order, and all other entries are kept."""
 
 import io
 import sys

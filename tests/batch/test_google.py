@@ -1,4 +1,4 @@
-"""Google's object store, as gcp-storage-emulator stands in for it: `pip install gcsfs gcp-storage-emulator`."""
+"""Google Cloud Storage, simulated by gcp-storage-emulator: `pip install gcsfs gcp-storage-emulator`."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""What a journal keeps: only what is missing or changed is done, and nothing of others is replaced."""
+"""The journal: only missing or changed files are processed, and no other file is replaced."""
 
 import errno
 import os
@@ -168,7 +168,7 @@ def test_journal_on_a_full_disk_raises_an_error_and_stays_valid(batch) -> None:
     batch.run()
     with Journal(batch.journal_path) as journal:
         (pages,) = journal.rows("PRAGMA page_count")[0]
-        journal.rows(f"PRAGMA max_page_count = {pages}")  # what a full disk does to SQLite
+        journal.rows(f"PRAGMA max_page_count = {pages}")  # the effect of a full disk on SQLite
         with (
             pytest.raises(JournalError, match="full: free some space, then continue with resume=True"),
             journal.writing() as base,
@@ -281,7 +281,7 @@ def test_journal_on_a_read_only_disk_can_be_read(batch, monkeypatch: pytest.Monk
     opened = database.open_database
 
     def on_a_disk_for_reading(path: Path, *, read_only: bool) -> sqlite3.Connection:
-        if path.parent == batch.root:  # where SQLite cannot make the files that it wants beside the database
+        if path.parent == batch.root:  # SQLite cannot make its files beside the database here
             raise JournalError("unable to open database file")
         return opened(path, read_only=read_only)
 

@@ -1,4 +1,4 @@
-"""A batch that is killed at random: no file is lost, done twice without need, or half written."""
+"""A batch is killed at random times: no file is lost, repeated without need, or incomplete."""
 
 import random
 import subprocess
@@ -22,14 +22,14 @@ def finished(out: Path) -> list[Path]:
 
 
 def killed_until_done(command: list[str], out: Path, check, *, seed: int, step: int) -> int:
-    """Start a command, kill it after some more files, check, again; gives how often it was killed."""
+    """Start a command, kill it after some files, check, and repeat; return the number of kills."""
     rng = random.Random(seed)
     for kills in range(MOST_RUNS):
         enough = len(finished(out)) + rng.randint(1, step)
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         while process.poll() is None and len(finished(out)) < enough:
             time.sleep(0.001)
-        time.sleep(rng.random() * 0.02)  # anywhere in the work on the next files
+        time.sleep(rng.random() * 0.02)  # at a random time in the work on the next files
         process.kill()
         said = process.communicate()[1]
         check()

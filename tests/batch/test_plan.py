@@ -1,4 +1,4 @@
-"""Which files a batch finds, in which order and which part, and where results go."""
+"""The plan of a batch: the found files, their order, shards, and the paths of results."""
 
 import os
 import resource

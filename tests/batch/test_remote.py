@@ -1,4 +1,4 @@
-"""Object stores, archives and web servers: the same batch, with sources and results at addresses."""
+"""Batches with sources and results in object stores, archives and on web servers."""
 
 import functools
 import io
@@ -30,7 +30,7 @@ from a2f.batch.remote import TRIES, Remote, check_target
 
 @pytest.fixture(scope="module")
 def store() -> Iterator[str]:
-    """An object store on this machine, as moto stands in for S3."""
+    """An object store on this machine: moto simulates S3."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server_of = pytest.importorskip("moto.server", reason="needs moto[s3], flask and flask-cors (requirements-dev.txt)")
     pytest.importorskip("s3fs", reason="needs the extra remote")
@@ -43,7 +43,7 @@ def store() -> Iterator[str]:
 
 @pytest.fixture
 def bucket(store: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
-    """A new bucket; everything that runs finds it as it would find one of Amazon's."""
+    """A new bucket of the simulated S3."""
     import s3fs
 
     for name, value in {
@@ -67,7 +67,7 @@ def system():
 
 
 class Run:
-    """One run from addresses to addresses; what is done is a copy."""
+    """Run a batch that copies from addresses to addresses."""
 
     def __init__(
         self, batch, source: str, output: str, options: ResumeOptions | None = None, *, places: Places | None = None

@@ -1,4 +1,4 @@
-"""Files that arrive: taken when they have stopped changing, once."""
+"""Watching a folder: each file is processed once, when it has stopped changing."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ END = b"<end>"
 
 
 class Watched:
-    """A watched folder, on a clock of its own; what arrives is copied if it ends as a whole file does."""
+    """A watched folder with its own clock. A file is copied if it has the end mark of a complete file."""
 
     def __init__(self, batch, journal: Journal) -> None:
         self.batch, self.journal, self.now = batch, journal, 0.0
@@ -27,7 +27,7 @@ class Watched:
         batch.fails = lambda work: None if work.source.read_bytes().endswith(END) else TruncatedImageError("cut off")
 
     def look(self, *, after: float) -> list[str]:
-        """Look once, some seconds later, and do what has settled."""
+        """Look once after some seconds, and process the complete files."""
         self.now += after
         ready = list(self.arrivals.settled(self.now))
         self.batch.worked.clear()

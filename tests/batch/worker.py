@@ -1,4 +1,4 @@
-"""A batch that enlarges nothing, to be killed: it copies files slowly, by the journal, in two threads.
+"""A batch for the kill tests: it copies files slowly with a journal, in two threads.
 
 The result of a file is its bytes twice over, written in small parts. ``python worker.py IN OUT``
 """

@@ -1,4 +1,4 @@
-"""What ``benchmarks.jpeg`` writes, and how robust weights are shipped; no figure is measured here."""
+"""The output of ``benchmarks.jpeg``, and the shipping of robust weights; without measurements."""
 
 import importlib.util
 import json
@@ -107,5 +107,5 @@ def test_trained_weights_are_shipped_under_their_kind(index: Path, monkeypatch, 
     files = [entry["file"] for entry in json.loads(index.read_text())["models"]]
     assert sorted(files) == sorted({*before, model.file})
     assert files[:6] == [f"a2f_{name}_x{scale}.safetensors" for name in ("s", "sd") for scale in (2, 3, 4)]
-    jpeg.record([], {})  # writes the cards, of models that are not measured too
+    jpeg.record([], {})  # writes all cards, also of models without measurements
     assert weights.sha256 in model.path.with_suffix(".md").read_text(encoding="utf-8")

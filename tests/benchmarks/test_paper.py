@@ -1,4 +1,4 @@
-"""The tables of docs/paper.md are complete, true to their data, and what is said of significance follows from it."""
+"""The tables of docs/paper.md are complete and match their data, and so do the statements about significance."""
 
 import json
 import subprocess
@@ -81,7 +81,7 @@ def test_groups_hold_each_row_once() -> None:
 
 
 def test_authors_checkpoints_give_the_papers_figures() -> None:
-    """What was kept of them agrees with Table 6 to the second decimal, and with Table 5 to the third."""
+    """The stored scores agree with Table 6 to the second decimal, and with Table 5 to the third."""
     printed = {(row.method, row.scale): row.figures for row in table_6()}
     lpips = {row["method"]: row for row in printed_table(5)}
     kept = [r for r in measure.read_kept() if r.weights == measure.AUTHORS]
@@ -135,7 +135,7 @@ def test_interval_is_students_t(tmp_path: Path) -> None:
     assert trained is not None
     found = ablation.difference(trained, "s-noca", "s-baseline")
     assert found is not None
-    assert found.high - found.mean == pytest.approx(4.302653 * 0.1 / 3**0.5, rel=1e-5)  # t of 2 degrees, 97.5 %
+    assert found.high - found.mean == pytest.approx(4.302653 * 0.1 / 3**0.5, rel=1e-5)  # t, 2 degrees, 97.5 %
     assert found.verdict == "not resolved"
     assert ablation.difference(trained, "s", "s-noca") is None
 
@@ -187,7 +187,7 @@ def test_a_run_is_trained_measured_and_not_repeated(tmp_path: Path) -> None:
 
 
 def test_our_rows_belong_to_the_shipped_weights() -> None:
-    """Where this fails, other weights were shipped since: `make paper` measures them."""
+    """If this fails, the shipped weights have changed: run `make paper` to measure them."""
     shipped = {(m.scale, f"{m.file} {m.sha256[:8]}") for m in shipped_models() if m.kind == "clean"}
     assert {(row.scale, row.file) for row in measure.read_kept() if row.weights == measure.OURS} == shipped
 

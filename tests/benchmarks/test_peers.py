@@ -1,4 +1,4 @@
-"""The benchmark's networks are those of the package, the same each time."""
+"""The networks of the benchmark come from the package and are deterministic."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""a2f data prepare, a2f data download: what people see, and the exit codes."""
+"""a2f data prepare and a2f data download: messages and exit codes."""
 
 import hashlib
 import importlib
@@ -114,7 +114,7 @@ def test_interrupted_prepare_says_how_to_resume(tmp_path: Path, monkeypatch, cap
 
 @pytest.fixture
 def mirror(tmp_path: Path, monkeypatch) -> Iterator[str]:
-    """A mirror of one host with one set, "tiny"."""
+    """A mirror of a host with one set, "tiny"."""
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *arguments: object) -> None:

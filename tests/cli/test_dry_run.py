@@ -1,4 +1,4 @@
-"""``a2f upscale --dry-run``: what would be done, and nothing of it."""
+"""``a2f upscale --dry-run`` reports the planned work and writes nothing."""
 
 import json
 import os
@@ -126,7 +126,7 @@ def test_sizes_respect_the_orientation(format: str, tmp_path: Path) -> None:
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
-    """All files but those that SQLite keeps beside a database for who reads it."""
+    """All files except those that SQLite makes beside a database for readers."""
     files = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(("-shm", "-wal"))]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
@@ -140,7 +140,7 @@ def test_journal_reports_remaining_items_and_reasons(run, tmp_path: Path) -> Non
     command = ("upscale", "in", "-s", 2, "-o", "out", "--resume")
     code, out, _ = run(*command, "--dry-run")
     assert [line.rpartition(": ")[2] for line in out.splitlines() if " -> " in line] == ["new"] * 4
-    assert code == 1  # of the bad one
+    assert code == 1  # the bad file
     assert sorted(os.listdir(tmp_path)) == ["in"]
     assert run(*command)[0] == 1
     (tmp_path / "out/a_x2.png").unlink()
@@ -153,7 +153,7 @@ def test_journal_reports_remaining_items_and_reasons(run, tmp_path: Path) -> Non
     assert "2 done, 1 quarantined, 3 to do" in err
     assert code == 0
     assert snapshot(tmp_path) == before
-    os.utime(tmp_path / "in/d.png", (1e9, 1e9))  # a new time, the old content
+    os.utime(tmp_path / "in/d.png", (1e9, 1e9))  # a new time with the old content
     code, out, err = run(*command, "--dry-run")
     assert "in/d.png" not in out
     assert "in/b.png -> out/b_x2.png (5 x 5 -> 10 x 10) (replaces its earlier result): changed" in out

@@ -1,4 +1,4 @@
-"""``a2f eval``: what it compares, what it asks for, what it prints."""
+"""``a2f eval``: compared models, required inputs, and output."""
 
 import json
 import shutil
@@ -51,7 +51,7 @@ def means(*words: object) -> dict[tuple[str, str], dict]:
 @pytest.mark.integration
 def test_finished_enlargements_score_like_their_model(here: Path) -> None:
     made = means("bicubic", "sd", "-s", "4", "--data", "Set5", "Set14", "--save", "out")
-    read = means("out/sd", "--data", "Set5", "Set14")  # its names tell the scale
+    read = means("out/sd", "--data", "Set5", "Set14")  # the file names have the scale
     for name in ("Set5", "Set14"):
         assert read["sd", name] == pytest.approx(made["sd", name], rel=1e-12)
     flat = here / "flat"
@@ -72,7 +72,7 @@ def test_saved_enlargements_are_replaced_only_on_request(here: Path) -> None:
     assert kept.read_bytes() == b"mine"
     assert run(*words, "--overwrite").exit_code == 0
     assert kept.read_bytes() != b"mine"
-    assert run("bicubic", "-s", "2", "--data", "Set14", "--save", "out").exit_code == 0  # nothing of it is there
+    assert run("bicubic", "-s", "2", "--data", "Set14", "--save", "out").exit_code == 0  # this set has no files
 
 
 def test_missing_folders_are_usage_errors(here: Path) -> None:

@@ -68,7 +68,7 @@ def test_documented_table_matches_the_code() -> None:
 
 
 def commands(group: click.Command, *, path: str = "") -> Iterator[tuple[str, click.Command]]:
-    """A command and all below it, with their names."""
+    """Yield a command and all its subcommands, with their names."""
     yield path, group
     if isinstance(group, click.Group):
         context = click.Context(group)

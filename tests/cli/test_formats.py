@@ -1,4 +1,4 @@
-"""``a2f formats``: the table, its copy in the documents, and whether it tells the truth."""
+"""``a2f formats``: the table, its copy in the docs, and tests of each statement in it."""
 
 import re
 from dataclasses import replace

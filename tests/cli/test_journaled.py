@@ -1,4 +1,4 @@
-"""``a2f upscale`` by a journal, and ``a2f batch``."""
+"""``a2f upscale`` with a journal, and ``a2f batch``."""
 
 import csv
 import io
@@ -294,7 +294,7 @@ def _done(path: Path) -> int:
     try:
         with Journal(path, read_only=True) as journal:
             return journal.counts()["done"]
-    except JournalError:  # it is just being made
+    except JournalError:  # it is not finished yet
         return 0
 
 

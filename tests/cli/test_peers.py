@@ -1,4 +1,4 @@
-"""Networks of other papers, and a researcher's own, on the command line."""
+"""Networks of other papers and own networks on the command line."""
 
 import json
 from pathlib import Path
@@ -58,7 +58,7 @@ def test_profile_of_a_peer() -> None:
     ]
     (row,) = json.loads(run("profile", "awsrn-sd", "-s", "4", "--paper", "--json").output)
     assert (row["parameters"], row["folded"], row["multi_adds_g"]) == (443_928, 442_488, 25.54)
-    assert row["receptive_px"] is None  # not known: no text in the place of a number
+    assert row["receptive_px"] is None  # unknown: null, not text
     assert "carn-m x4" in run("profile", "carn-m", "-s", "4").output
 
 
@@ -76,7 +76,7 @@ def test_profile_measures_an_own_network(own: str) -> None:
     assert row["fastest_s"] <= row["median_s"] <= row["slowest_s"]
     assert "onnxruntime" in row["engine"]
     assert "torch" in row["reference"]
-    assert row["peak_memory_mb"] > 4 * 48 * 320 * 180 / 1e6  # what comes out is there at least
+    assert row["peak_memory_mb"] > 4 * 48 * 320 * 180 / 1e6  # at least the output is in memory
 
 
 def test_unknown_network_error_lists_all_networks() -> None:

@@ -1,4 +1,4 @@
-"""``a2f upscale``: which file becomes which, what is said, and the exit code."""
+"""``a2f upscale``: output files, messages and exit codes."""
 
 import io
 import json
@@ -30,7 +30,7 @@ def here(tmp_path: Path, monkeypatch) -> Path:
 
 
 class Done:
-    """What a run said and did."""
+    """The output and the exit code of a run."""
 
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err
@@ -38,7 +38,7 @@ class Done:
 
 @pytest.fixture
 def run(capfd, monkeypatch):
-    """Runs the command in this process, exit code included."""
+    """Run the command in this process."""
     from a2f.cli.main import main
 
     def call(*arguments: Any) -> Done:
@@ -359,7 +359,7 @@ def test_output_folder_cannot_be_made(here: Path, run) -> None:
 @pytest.mark.integration
 def test_permissions(here: Path) -> None:
     prefix: list[str] = []
-    if os.getuid() == 0:  # permissions count for root only without these capabilities
+    if os.getuid() == 0:  # root ignores permissions unless it drops these capabilities
         prefix = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--"]
         if shutil.which("setpriv") is None:
             pytest.skip("root reads everything, and there is no setpriv here to give that up")
@@ -676,7 +676,7 @@ def test_output_with_a_trailing_slash_is_a_folder(here: Path, run) -> None:
     assert (here / "out.v2/a_x2.png").exists()
     assert run("upscale", "a.png", "-s", 2, "-o", "large.png/").code == 0
     assert (here / "large.png/a_x2.png").exists()
-    assert run("upscale", "a.png", "-s", 3, "-o", "out.v2").code == 0  # which exists now
+    assert run("upscale", "a.png", "-s", 3, "-o", "out.v2").code == 0  # the output of the first run
     assert (here / "out.v2/a_x3.png").exists()
     (here / "file").write_bytes(b"x")
     for name in ("file/", "a.png/"):

@@ -19,7 +19,7 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 
 def photograph(height: int, width: int, *, seed: int = 0) -> np.ndarray:
-    """Noise in positions of several sizes: edges for JPEG, and nothing that a kernel drives beyond 0..255."""
+    """Noise at several scales. It has edges for JPEG, and no kernel drives its values outside 0..255."""
     rng = np.random.default_rng(seed)
     total = np.full((height, width, 3), 128.0)
     for size in (1, 3, 8, 24):
@@ -58,7 +58,7 @@ def test_draws_have_the_requested_shares() -> None:
     assert (min(qualities), max(qualities)) == (30, 95)
     assert {j.top % 8 for f in files for j in f[-1:]} == set(range(8))
     assert {j.left for f in files for j in f[-1:]} == set(range(16))
-    assert {j.top for f in files for j in f[:-1]} == set(range(1, 8))  # the second grid never lies on the first
+    assert {j.top for f in files for j in f[:-1]} == set(range(1, 8))  # the second grid never matches the first
     assert max(max(b[:2]) for b in blurs) <= asked.blur_max
     assert min(min(b[:2]) for b in blurs) >= asked.blur_min
 
@@ -97,7 +97,7 @@ def test_bicubic_patch_equals_that_of_the_whole_image(scale: int) -> None:
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_kernels_match_pillow(scale: int, kernel: str) -> None:
     hr, lr = pair(scale)
-    # Bicubic with a blur that leaves everything as it is, or it would be read from the LR image.
+    # Bicubic with a blur that changes nothing; without the blur, the patch would be read from the LR image.
     drawn = replace(PLAIN, kernel=kernel, blur=(0.0, 0.0, 0.0) if kernel == "bicubic" else None)
     names = {"bicubic": "BICUBIC", "bilinear": "BILINEAR", "area": "BOX", "lanczos": "LANCZOS"}
     whole = Image.fromarray(hr).resize((lr.shape[1], lr.shape[0]), getattr(Image.Resampling, names[kernel]))
@@ -109,7 +109,7 @@ def test_kernels_match_pillow(scale: int, kernel: str) -> None:
 
 
 def gauss(images: Pair, blur: tuple[float, float, float], *, scale: int) -> np.ndarray:
-    """The blur by its definition, a sum over HR pixels, and the kernel "area"; the LR pixels [20:24, 24:28]."""
+    """Compute LR pixels [20:24, 24:28] directly: the blur as a sum over HR pixels, and the kernel "area"."""
     one, other = scale * blur[0], scale * blur[1]
     radius = math.ceil(3 * max(one, other))
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
@@ -153,9 +153,9 @@ def test_jpeg_has_the_drawn_quality_and_grid(quality: int, full_chroma: bool) ->
     images = pair(4, 90, 90)
     drawn = replace(PLAIN, jpegs=(Jpeg(quality=quality, full_chroma=full_chroma, top=3, left=10),))
     got = made(images, drawn, y=35, x=42)
-    # The file begins 3 rows above and 10 columns left of the patch, in the whole image at (32, 32) too.
+    # The JPEG starts 3 rows above and 10 columns left of the patch, in the whole image at (32, 32) too.
     whole = by_pillow(images[1][:, :], quality, 0 if full_chroma else 2)[35:51, 42:58]
-    if full_chroma:  # each block stands for itself
+    if full_chroma:  # blocks are independent
         np.testing.assert_array_equal(got, whole)
     else:  # colour is interpolated over blocks, at the end of the file without the next one
         np.testing.assert_array_equal(got[:12, :5], whole[:12, :5])
@@ -222,7 +222,7 @@ def test_positions_and_untouched_patches_equal_those_without_degradation() -> No
         for number in range(16):
             untouched = asked.draw(np.random.default_rng((5, step, number + 1))) is None
             assert untouched == torch.equal(plain[0][number], worse[0][number])
-            # The same spot under the same symmetry: a patch from elsewhere differs by far more.
+            # Equal position and symmetry: a patch from another position differs far more.
             assert (plain[0][number] - worse[0][number]).abs().mean() < 0.06
             same += untouched
     assert same == pytest.approx(0.4 * 64, abs=12)
@@ -248,5 +248,5 @@ def test_validation_jpeg_equals_that_of_pillow() -> None:
 
 
 def test_every_field_is_a_number() -> None:
-    """As TOML holds them in one flat table."""
+    """TOML stores all fields in one flat table."""
     assert {type(getattr(Degradation(), field.name)) for field in fields(Degradation)} == {int, float}

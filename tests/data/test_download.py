@@ -1,4 +1,4 @@
-"""Downloads against a server that misbehaves in every way that servers do."""
+"""Downloads from a server with all kinds of faults."""
 
 import hashlib
 import io
@@ -24,8 +24,10 @@ DATA = bytes(range(256)) * 3000  # 768,000 bytes
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files`, and each `fault` once, in turn: a number of bytes to cut after (below 0: to fall
-    silent after), or a status to answer with."""
+    """Serves `files`, and each `fault` once in turn.
+
+    A fault is a status code, or the number of bytes to send before closing (negative: before falling silent).
+    """
 
     daemon_threads = True
 
@@ -98,7 +100,7 @@ def server() -> Iterator[Server]:
 
 
 class Ear:
-    """Hears what is told, and waits no time."""
+    """Records messages and waits, without real waiting."""
 
     def __init__(self) -> None:
         self.told: list[str] = []

@@ -1,4 +1,4 @@
-"""Which file belongs to which image."""
+"""Finding the file that belongs to an image."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Training, evaluation, prepared data, calibration and comparison see one picture in one file."""
+"""Training, evaluation, preparation, calibration and comparison read equal pixels from a file."""
 
 import io
 from pathlib import Path
@@ -44,7 +44,7 @@ def rotated(path: Path) -> np.ndarray:
 
 
 def with_profile(path: Path) -> np.ndarray:
-    """The conversion from sRGB to sRGB changes nothing but rounding."""
+    """The conversion from sRGB to sRGB changes pixels only by rounding."""
     rgb = np.full((SIDE, SIDE, 3), (200, 60, 40), np.uint8)
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
     Image.fromarray(rgb).save(path.with_suffix(".png"), icc_profile=srgb.tobytes())

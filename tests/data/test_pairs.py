@@ -22,7 +22,7 @@ def save(path: Path, height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 def standard(root: Path, hr: str = "HR", lr: str = "LR_bicubic") -> tuple[Path, dict[str, np.ndarray]]:
-    """LR images that are not the bicubic of HR, so that one can tell which was used."""
+    """LR images that differ from bicubic, so that a test can detect which were used."""
     small = {}
     for number, name in enumerate(("a", "b", "sub/c")):
         save(root / hr / f"{name}.png", 41, 50, number)

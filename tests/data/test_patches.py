@@ -11,7 +11,7 @@ from a2f.resize import imresize
 
 
 def pairs(scale: int, sizes: list[tuple[int, int]]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """HR pixels tell their LR pixel: any misalignment of a crop shows."""
+    """Each HR pixel encodes its LR pixel, so that any misaligned crop is detected."""
     made = []
     for number, (h, w) in enumerate(sizes):
         y, x = np.mgrid[0:h, 0:w]
@@ -59,7 +59,7 @@ def test_prefetched_batches_are_equal_after_a_jump_or_a_new_stage() -> None:
     sets = pairs(2, [(30, 30), (40, 40)])
     plain = Patches(sets, scale=2, seed=0, device=torch.device("cpu"))
     ahead = Patches(sets, scale=2, seed=0, device=torch.device("cpu"))
-    ahead._thread = ThreadPoolExecutor(1)  # as for a device that the images do not fit on
+    ahead._thread = ThreadPoolExecutor(1)  # simulates a device with too little memory for the images
     for step, batch in ((0, 4), (1, 4), (2, 4), (9, 4), (10, 2), (11, 2), (11, 2), (3, 4)):
         one, other = (p.batch(step, batch=batch, patch=8, busiest_of=2) for p in (plain, ahead))
         assert torch.equal(one[0], other[0])

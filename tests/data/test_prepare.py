@@ -1,4 +1,4 @@
-"""Prepared folders: exact, complete, and unharmed by whatever happens."""
+"""Prepared folders are exact and complete, also after errors and kills."""
 
 import hashlib
 import json
@@ -58,7 +58,7 @@ def files(folder: Path) -> dict[str, str]:
     }
 
 
-# where sub-images lie, and their names
+# positions and names of sub-images
 
 
 def test_positions_match_common_tools() -> None:
@@ -96,7 +96,7 @@ def test_names_of_sub_images_are_unique_and_valid() -> None:
     assert unique_names(list(reversed(paths))) == list(reversed(names))  # the order does not matter
 
 
-# what is written
+# output files
 
 
 @pytest.mark.integration
@@ -184,7 +184,7 @@ def test_bad_and_small_files_do_not_stop_the_run(tmp_path: Path) -> None:
     assert len({p.name.partition("_s")[0] for p in (tmp_path / "dst/HR").iterdir()}) == 3
 
 
-# a second run
+# second runs
 
 
 @pytest.mark.integration
@@ -291,7 +291,7 @@ main()
 @pytest.mark.integration
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 def test_kill_at_any_time_leaves_complete_files_and_a_rerun_finishes(tmp_path: Path) -> None:
-    """Killed before the first image is in the index, and before the third of a second run."""
+    """Kill before the first image is in the index, and before the third image of a second run."""
     source, folder = photos(tmp_path / "src", 8), tmp_path / "dst"
     words = ["data", "prepare", str(source), str(folder), "--size=32", "--step=16", "--min-size=16", "--lr=2"]
     for number in (1, 3):
@@ -338,7 +338,7 @@ def test_killed_worker_ends_the_run_and_a_rerun_resumes(tmp_path: Path) -> None:
     assert set(statuses) == {"kept", "made"}
 
 
-# what cannot be done
+# errors
 
 
 def test_impossible_requests(tmp_path: Path) -> None:

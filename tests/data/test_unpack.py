@@ -1,4 +1,4 @@
-"""Archives: damaged ones, hostile ones, and good ones."""
+"""Unpacking valid, damaged and malicious archives."""
 
 import io
 import stat
@@ -13,7 +13,7 @@ from a2f.errors import ArchiveError
 
 
 def tar_of(*members: tuple[str, bytes | str], mode: str = "w:gz") -> bytes:
-    """Bytes are files, text is where a link leads."""
+    """Make an archive: bytes are files, text is the target of a link."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode=mode) as tar:
         for name, content in members:

@@ -1,7 +1,7 @@
-"""Workers whose enlargement is a copy, and a driver for them: what is tested is who does what, and when.
+"""Workers that copy files, and their driver, to test the distribution of work.
 
-The content of a file says what its worker does with it: ``kill`` ends the worker, ``wait`` waits for the file `GO` in
-the folder of results. A worker that waits leaves a file there with its process and its machine.
+The content of a file controls its worker: ``kill`` ends the worker, ``wait`` waits for the file `GO` in the folder of
+results. A waiting worker writes a file there with its process and its machine.
 """
 
 import os
@@ -71,13 +71,13 @@ class Copying:
 
 
 def begin(journal: Journal, given: Path, out: Path) -> list[str]:
-    """Begin a run over a folder."""
+    """Start a run over a folder."""
     files = Scan().files([str(given)])
     return plan(journal, files, Layout(mark="", output=str(out)), ResumeOptions(resume=True), recipe=RECIPE.text)
 
 
 def drive(address: str, given: Path, out: Path) -> None:
-    """A whole run; it tells what became of each file."""
+    """Run to the end; print the result of each file."""
     with Journal(out / JOURNAL) as journal:
         begin(journal, given, out)
         connect(address)

@@ -1,16 +1,16 @@
-"""A Ray cluster of two machines on this one, with a core each; held by a process of its own.
+"""A process with a local Ray cluster of two simulated machines with one core each.
 
     python -m tests.distributed.raylets FOLDER
 
-It tells the address and the two machines on its standard output. Then it takes lines: ``lose`` kills the raylet of the
-second machine, ``join`` starts another one and tells its name. It ends with its standard input.
+It prints the address and the two machines. Then it reads commands from standard input: ``lose`` kills the raylet of the
+second machine; ``join`` starts another one and prints its name. It ends at the end of its standard input.
 """
 
 import contextlib
 import os
 import sys
 
-HEALTH = {  # how soon the cluster sees that a machine is gone
+HEALTH = {  # time until the cluster detects a lost machine
     "RAY_health_check_initial_delay_ms": "500",
     "RAY_health_check_period_ms": "500",
     "RAY_health_check_timeout_ms": "5000",

@@ -1,4 +1,4 @@
-"""A worker without a cluster: a result gets its name when the driver says so."""
+"""A worker without a cluster: a result is renamed when the driver asks for it."""
 
 import pickle
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ def test_placed_result_of_a_lost_worker_is_kept(tmp_path: Path, journal: Journal
     journal.start(item)
     whole = bench.enlarge(item)
     journal.placing(item, whole.output_sha256, whole.facts)
-    bench.place(item.id)  # and its answer is lost
+    bench.place(item.id)  # the answer is lost
     again = bench.enlarge(journal.find(item.source))
     assert isinstance(again, End)
     assert again.outcome.status == "skipped"

@@ -1,4 +1,4 @@
-"""A batch on a cluster of two raylets: what one machine makes, whatever is killed in the middle."""
+"""A batch on a cluster of two raylets gives the results of one machine, whatever process is killed."""
 
 import os
 import subprocess
@@ -24,14 +24,14 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 60  # with what has to happen; a cluster that does not work ends a test, not the load of the machine
+PATIENCE_S = 60  # long enough for a busy machine; only a broken cluster reaches it
 PATHS = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
 ENVIRONMENT = {**os.environ, "PYTHONPATH": PATHS, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONWARNINGS": "ignore"}
 
 
 @dataclass
 class Raylets:
-    """The cluster's process."""
+    """The process of the cluster."""
 
     process: subprocess.Popen
     address: str
@@ -57,7 +57,7 @@ def raylets() -> Iterator[Raylets]:
 
 @dataclass
 class Copies:
-    """A folder of files, and a driver that has them copied by the workers of a cluster."""
+    """A folder of files, and a driver whose workers copy them."""
 
     root: Path
     address: str
@@ -81,7 +81,7 @@ class Copies:
         return self.started[-1]
 
     def waiting(self, driver: subprocess.Popen, count: int) -> dict[str, tuple[int, str]]:
-        """Process and machine of the files that wait, when there are so many of them."""
+        """Wait for a number of waiting workers; their processes and machines."""
         until(lambda: len(list(self.out.glob("*.waiting"))) == count or driver.poll() is not None)
         assert driver.returncode is None, driver.communicate()[0]
         told = {path.stem: path.read_text().split() for path in self.out.glob("*.waiting")}
@@ -91,13 +91,13 @@ class Copies:
         (self.out / GO).touch()
 
     def rows(self) -> dict[str, tuple[str, int]]:
-        """State and tries of each file."""
+        """The state and the number of tries of each file."""
         with Journal(self.out / JOURNAL, read_only=True) as journal:
             rows = journal.rows("SELECT source, state, tries FROM items")
         return {Path(source).name: (state, tries) for source, state, tries in rows}
 
     def check(self, *names: str) -> None:
-        """These files, and no others, have whole results."""
+        """Check that exactly these files have complete results."""
         for name in names:
             assert (self.out / name).read_bytes() == 2 * (self.given / name).read_bytes(), f"{name} is not whole"
         assert {path.name for path in self.out.glob("*.png")} == set(names)

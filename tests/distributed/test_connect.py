@@ -15,14 +15,14 @@ from a2f.errors import UsageError
 
 @pytest.fixture(autouse=True)
 def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package that can be imported, and must not be asked."""
+    """A package that can be imported but must not be called."""
     monkeypatch.setitem(sys.modules, "ray", types.ModuleType("ray"))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
 
 @pytest.fixture
 def listening() -> Iterator[socket.socket]:
-    """A port that takes connections and says nothing."""
+    """A port that accepts connections and sends nothing."""
     server = socket.create_server(("127.0.0.1", 0))
     yield server
     server.close()

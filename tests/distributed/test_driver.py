@@ -1,4 +1,4 @@
-"""The driver with workers that are played: what it gives to whom, and what the loss of a worker means."""
+"""The driver with simulated workers: the distribution of items, and the handling of lost workers."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from a2f.errors import A2FError, WriteError
 
 @dataclass
 class Played:
-    """Workers that do what the name of a file says, one call after the other; a `Crew`."""
+    """A `Crew` of simulated workers. The name of a file controls its worker."""
 
     journal: Journal
     room: Callable[[], int] = lambda: 2
@@ -89,7 +89,7 @@ class Played:
 
 @dataclass
 class Run:
-    """A run over files of these names, the first of them the largest."""
+    """A run over files with these names; the first one is the largest."""
 
     root: Path
     names: Sequence[str]
@@ -209,7 +209,7 @@ def test_aborted_run_resets_all_items_but_those_in_placement(tmp_path: Path) -> 
         for name, (state, _) in run.rows().items():
             assert state in (("running", "done") if name in allowed else ("todo",))
         assert len(allowed) < len(names)
-    with Run(tmp_path, names) as run:  # the played results lie nowhere, so that all are made again
+    with Run(tmp_path, names) as run:  # simulated results have no files, so all items are repeated
         assert set(run.outcomes()) == set(names)
         assert {state for state, _ in run.rows().values()} == {"done"}
 

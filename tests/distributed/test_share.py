@@ -1,4 +1,4 @@
-"""What is refused before anything starts, and what a worker takes of its machine."""
+"""Refused options, and the share of a machine that a worker uses."""
 
 import sys
 from pathlib import Path

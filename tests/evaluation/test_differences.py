@@ -1,4 +1,4 @@
-"""Paired differences, their interval, and the tables of them."""
+"""Paired differences, their intervals, and their tables."""
 
 import json
 import math

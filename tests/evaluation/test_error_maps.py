@@ -1,4 +1,4 @@
-"""Error maps: colours are errors, on one scale."""
+"""Error maps: colours show errors on one scale."""
 
 import numpy as np
 import pytest

@@ -28,7 +28,7 @@ from a2f.weights import find_shipped, read_weights
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A set of two smooth images, the second grey and of odd size."""
+    """A set of two smooth images; the second is grey with odd sides."""
     folder = tmp_path / "Tiny"
     (folder / "HR").mkdir(parents=True)
     y, x = np.mgrid[0:64, 0:80]

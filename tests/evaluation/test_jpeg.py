@@ -1,4 +1,4 @@
-"""LR through JPEG: the pixels, the tables that say so, and the sheet of crops."""
+"""LR images from JPEG files: pixels, tables, and the sheet of crops."""
 
 import csv
 import io
@@ -43,9 +43,7 @@ def test_jpeg_has_the_stated_quality_and_subsampling(data: Path) -> None:
     lr = load_set(data, scale=2)[0].lr
     made, file = jpeg(lr, quality=30), io.BytesIO()
     Image.fromarray(lr).save(file, "JPEG", quality=30, subsampling=2)
-    np.testing.assert_array_equal(
-        made, read_image(file.getvalue()).pixels
-    )  # and what `a2f upscale` sees of such a file
+    np.testing.assert_array_equal(made, read_image(file.getvalue()).pixels)  # the quality that `a2f upscale` detects
     assert made.shape == lr.shape
     losses = [np.abs(jpeg(lr, quality=q).astype(float) - lr).mean() for q in (90, 75, 50, 30)]
     assert losses == sorted(losses)

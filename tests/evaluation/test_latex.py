@@ -1,4 +1,4 @@
-"""LaTeX tables: what is marked, what is escaped, and whether columns add up."""
+"""LaTeX tables: marks, escaped characters, and the number of columns."""
 
 import re
 import shutil

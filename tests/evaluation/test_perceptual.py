@@ -21,7 +21,7 @@ def pair(height: int, width: int, noise: float) -> tuple[np.ndarray, np.ndarray]
     return (hr + rng.normal(0, noise, hr.shape)).clip(0, 255).astype(np.uint8), hr
 
 
-# pytorch_msssim 1.0.0: ms_ssim(a, b, data_range=255) of the two lumas with 4 pixels cut, whose window is float32
+# computed by pytorch_msssim 1.0.0: ms_ssim(a, b, data_range=255) of both lumas without 4 border pixels, in float32
 @pytest.mark.parametrize(
     ("height", "width", "noise", "expected"), [(200, 232, 8, 0.9905455603310507), (264, 248, 60, 0.7737013788935578)]
 )

@@ -5,7 +5,7 @@ import pytest
 from a2f.evaluation.published import METHODS, SETS, printed, published, table_6
 from a2f.variants import SCALES, VARIANTS, config_of, count_parameters
 
-# printed in the table, as read from it a second time by hand
+# values of the table, read a second time by hand
 SPOT_CHECKS = [
     (2, "FSRCNN", 12, 6, "Manga109", (36.67, 0.9694)),
     (2, "MSRN", 5930, 1365.4, "Urban100", (32.29, 0.9303)),

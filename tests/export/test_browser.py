@@ -22,14 +22,14 @@ Array = NDArray[np.float32]
 
 
 def photograph(height: int, width: int) -> Array:
-    """[1, 3, H, W] in [0, 1]; in noise, the gates of the whole graph, in float32, would round visibly."""
+    """A smooth image, [1, 3, H, W] in [0, 1]. With noise, the float32 gates of the whole graph would round visibly."""
     with Image.open(ROOT / "examples" / "photos" / "astronaut.png") as image:
         pixels = np.asarray(image.convert("RGB"), np.float32)[100 : 100 + height, 90 : 90 + width]
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))[None] / np.float32(255)
 
 
 def run_in_tiles(blob: bytes, weights: Weights, lr: Array, tile: int) -> Array:
-    """What web/packages/a2f-web does, in numpy: every tile by one graph a step, with halo and mask."""
+    """The algorithm of web/packages/a2f-web in numpy: one graph per step for every tile, with halo and mask."""
     tensors, net = load(blob), fold(weights)
     sessions = {name: make_session(t.tobytes(), threads=1) for name, t in tensors.items() if t.dtype == np.uint8}
     c, levels, middle = net.config.channels, len(net.blocks), len(net.blocks) // 2

@@ -1,4 +1,4 @@
-"""The ONNX graph: right for every network and size, and what the file says."""
+"""The ONNX graph is correct for every network and size, and the file describes itself."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ EVERY = [config_of(v, scale=s) for v in VARIANTS for s in SCALES]
 
 
 def random_weights(config: A2FConfig) -> Weights:
-    """Random, but of a size that keeps the features in bounds; λ away from 1."""
+    """Random weights, small enough to keep the features bounded, with λ different from 1."""
     rng = np.random.default_rng(3)
     tensors = {}
     for name, shape in expected_shapes(config).items():
@@ -62,7 +62,7 @@ def test_reference_is_equal_to_torch() -> None:
     weights = random_weights(config_of("s", scale=3))
     lr = np.random.default_rng(0).random((3, 9, 7), dtype=np.float32)
     model = from_weights(weights).double()
-    model.mean = torch.from_numpy(MEAN).view(1, 3, 1, 1)  # in all its digits, which the buffer in fp32 has not
+    model.mean = torch.from_numpy(MEAN).view(1, 3, 1, 1)  # with all digits; the fp32 buffer has fewer
     with torch.inference_mode():
         expected = model(torch.from_numpy(lr[None]).double())[0].numpy()
     np.testing.assert_allclose(reference(weights, lr), expected, atol=1e-12)

@@ -28,7 +28,7 @@ def photo(pytestconfig) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def plain() -> Weights:
-    """Without ranges."""
+    """Weights without ranges."""
     weights = read_weights(find_shipped("sd", scale=4).path)
     return replace(weights, metadata={k: v for k, v in weights.metadata.items() if k not in (METADATA_KEY, MOVES_KEY)})
 
@@ -96,7 +96,7 @@ def test_channel_scales_do_not_change_the_float_network(seed: int) -> None:
 
 @pytest.mark.integration
 def test_channel_scales_and_rounding_reduce_the_loss(plain, photo) -> None:
-    """Against the method of earlier versions: one range for all channels, and kernels rounded without photographs."""
+    """Compare with earlier versions, which used one range for all channels and rounded kernels without photographs."""
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
     calibrated = calibrate(plain, [photo])
     one = tuple(Range(x=(max(r.x),), hidden=(max(r.hidden),)) for r in calibrated)
@@ -126,7 +126,7 @@ def test_int8_results_are_close_but_not_equal(plain, photo) -> None:
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_integer_sums_do_not_saturate(sign: int) -> None:
-    """Kernels and values as large as they get, on CPUs with and without an 8-bit dot product."""
+    """The largest kernels and values, on CPUs with and without an 8-bit dot product."""
     two_products = 2 * 255 * MAX_KERNEL  # added in 16 bits on CPUs without it
     assert two_products <= np.iinfo(np.int16).max
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
@@ -146,7 +146,7 @@ def test_integer_sums_do_not_saturate(sign: int) -> None:
 
 @pytest.mark.integration
 def test_wrong_ranges_change_the_result(plain, photo) -> None:
-    """A check that the integers are really in use: ranges that are far too small destroy the image."""
+    """Far too small ranges destroy the image, which shows that the integers are used."""
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
     weights = with_ranges(plain, (Range(x=(0.01,), hidden=(0.01,)),) * 8)
     broken = load_engine(weights, engine="openvino", dtype="int8")(photo)
@@ -229,7 +229,7 @@ def test_damaged_kernels(plain, text: str) -> None:
 
 
 def test_kernels_of_other_weights(plain) -> None:
-    """They would leave the integers that no sum overflows with."""
+    """Such kernels are larger than the integers that avoid overflow."""
     sizes = [conv.weight.size for b in fold(plain).blocks for conv in (b.conv1, b.conv2)]
     moves = [b"\x40" * size for size in sizes]
     ranges = tuple(Range(x=(1.5,), hidden=(2.5,), moves=(a, b)) for a, b in zip(moves[::2], moves[1::2], strict=True))

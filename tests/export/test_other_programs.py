@@ -1,4 +1,4 @@
-"""ONNX files in programs that are not ours."""
+"""ONNX files in other programs."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Kernels in integers."""
+"""Rounding of kernels to integers."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_flat_area_has_less_error_than_with_nearest_integers() -> None:
 
 
 def test_no_value_passes_the_limit() -> None:
-    """All values are the largest, and so are the errors: nothing can move up."""
+    """All values and errors have the maximum, so no value can be rounded up."""
     kernels = np.full((2, 3, 3, 3), 1.0, np.float32)
     kernels[1] = -1
     steps = np.full(2, 1 / 64.4, np.float32)

@@ -1,4 +1,4 @@
-"""Curves and λ as pictures: what is drawn, and where the ticks are."""
+"""Pictures of curves and λ: drawn data and ticks."""
 
 import shutil
 from itertools import pairwise
@@ -87,7 +87,7 @@ def test_runs_share_panels_and_files_have_their_own(run: Path, axes: list, tmp_p
     assert [line.get_label() for line in axes[4].lines] == [
         FACTOR_NAMES["res"],
         FACTOR_NAMES["x"],
-    ]  # which baseline-mp has
+    ]  # baseline-mp has no such factor
 
 
 def test_single_weights_file(axes: list, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The figures of the paper hold what they should."""
+"""The figures of the paper have the right content."""
 
 import itertools
 import re
@@ -20,7 +20,7 @@ from a2f.weights import find_shipped, read_weights
 
 
 def texts(path: Path) -> list[str]:
-    """What an SVG says: matplotlib keeps each text as a comment beside its outlines."""
+    """The texts of an SVG: matplotlib writes each text as a comment beside its outlines."""
     return re.findall(r"<!-- (.*?) -->", path.read_text(encoding="utf-8"))
 
 
@@ -112,7 +112,7 @@ def item() -> Item:
 
 
 class Grey:
-    """Enlarges to grey."""
+    """An upscaler whose result is grey."""
 
     scale = 4
     description = "grey"

@@ -40,7 +40,7 @@ def test_lines_that_meet() -> None:
 
 
 def drawn(points: list[tuple[float, float]], mark_pt: float = 7.0) -> tuple[list[Box], list[Box], Box]:
-    """Boxes of labels, boxes of marks, and the frame, pixels."""
+    """The boxes of labels, the boxes of marks, and the frame, in pixels."""
     with drawing(width_in=3.4, height_in=3) as figure:
         axis = figure.subplots()
         axis.set(xlim=(0, 10), ylim=(0, 10))

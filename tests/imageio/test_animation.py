@@ -1,4 +1,4 @@
-"""Animations: every frame, its time, how often they play, and what is transparent."""
+"""Animations: frames, times, loop counts and transparency."""
 
 import io
 from collections.abc import Callable
@@ -24,7 +24,7 @@ SIZE = (24, 16)
 
 
 class Nearest:
-    """Repeats each pixel, and counts images."""
+    """Repeats each pixel, and counts the images."""
 
     scale = 2
     description = "nearest x2"
@@ -38,7 +38,7 @@ class Nearest:
 
 
 def pictures(*, clear: bool) -> list[Image.Image]:
-    """A square that moves, over nothing or over grey; the third picture is the second one again."""
+    """Frames of a moving square on a transparent or grey background; the third frame equals the second."""
     made = []
     for at in (0, 4, 4, 8, 12):
         image = Image.new("RGBA", SIZE, (0, 0, 0, 0) if clear else (90, 90, 90, 255))
@@ -54,7 +54,7 @@ def saved(format: str, *, clear: bool, **options: Any) -> bytes:
 
 
 def told(data: bytes) -> tuple[list[float], Any, list[NDArray[np.uint8]]]:
-    """Times, loop and whole frames, as Pillow reads them."""
+    """The times, loop count and complete frames, read by Pillow."""
     image = Image.open(io.BytesIO(data))
     times, frames = [], []
     for frame in ImageSequence.Iterator(image):
@@ -131,7 +131,7 @@ def test_loop_count_of_an_avif_follows_the_standard() -> None:
 
 
 def with_checksums(data: bytes) -> bytes:
-    """A PNG whose chunks have been changed, with the checksums of what they hold now."""
+    """Change chunks of a PNG, and update their checksums."""
     return SIGNATURE + b"".join(chunk_bytes(chunk.kind, chunk.body(data)) for chunk in chunks_of(data))
 
 

@@ -1,4 +1,4 @@
-"""BigTIFF, read and written with the same care as the classic container."""
+"""Reading and writing BigTIFF files."""
 
 import io
 from pathlib import Path
@@ -80,6 +80,6 @@ def test_results_over_four_gigabytes_are_bigtiff(monkeypatch) -> None:
 
 
 def test_other_formats_stay_below_four_gigabytes() -> None:
-    """BMP and WebP end at 4 GiB; their longest sides say no before that."""
+    """BMP and WebP are limited to 4 GiB, but their limit of the sides is reached first."""
     for name, channels in (("bmp", 4), ("webp", 4)):
         assert FORMATS[name].max_side ** 2 * channels + 4096 < 2**32

@@ -1,4 +1,4 @@
-"""Small files that ask for much memory or time: what they unpack to is bounded, and read in one pass."""
+"""Small files that could need much memory or time: unpacked data are limited and read in one pass."""
 
 import io
 import subprocess
@@ -34,7 +34,7 @@ print(len(encode_image(picture, format="png")), *picture.notes)
 
 
 def png(*chunks: bytes, behind: bytes = b"") -> bytes:
-    """A PNG with chunks before its pixels, and others behind them."""
+    """A PNG with additional chunks before and after its pixels."""
     out = io.BytesIO()
     Image.fromarray(np.arange(64 * 64 * 3, dtype=np.uint32).astype(np.uint8).reshape(64, 64, 3)).save(out, "PNG")
     blob = out.getvalue()
@@ -112,7 +112,7 @@ def test_pictures_of_all_formats_are_read_within_the_limit(format: str) -> None:
 
 
 def jxl(*boxes: bytes) -> bytes:
-    """A JPEG XL file with more boxes behind its picture."""
+    """A JPEG XL file with additional boxes after its picture."""
     codecs = pytest.importorskip("imagecodecs")
     pytest.importorskip("pylibjxl")
     return bytes(codecs.jpegxl_encode(np.zeros((16, 16, 3), np.uint8), usecontainer=True)) + b"".join(boxes)
@@ -186,7 +186,7 @@ def test_libvips_gets_the_last_xmp_packet_and_all_other_data() -> None:
 
 
 class Counted(bytes):
-    """Bytes that count how many are copied out of them."""
+    """Bytes that count how many bytes are copied out of them."""
 
     copied = 0
 

@@ -1,4 +1,4 @@
-"""Colours said outside an ICC profile, and profiles that do not fit: the result looks like the original."""
+"""Colours without ICC profile, and unsuitable profiles: the result looks like the original."""
 
 import io
 import struct
@@ -32,7 +32,7 @@ OUTPUTS = ["png", "jpeg", "tiff", "bmp", "webp", "gif", "ppm", "avif"]
 
 
 def shown(blob: bytes, at: tuple[int, int] = (24, 20)) -> list[int]:
-    """What a colour-managed viewer, an independent one (LittleCMS in Pillow), shows of one pixel."""
+    """The colour of a pixel in an independent colour-managed viewer (LittleCMS in Pillow)."""
     image = Image.open(io.BytesIO(blob))
     icc = image.info.get("icc_profile")
     image = image.convert("RGB")

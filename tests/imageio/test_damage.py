@@ -1,4 +1,4 @@
-"""What a damaged or hostile file does: one clear line, in no time, whatever its bytes."""
+"""Damaged or malicious files give one clear error quickly."""
 
 import io
 import os
@@ -76,7 +76,7 @@ def test_files_without_pixels(blob: bytes) -> None:
     ("format", "options"), [("TIFF", {"compression": "group4"}), ("BMP", {}), ("PPM", {}), ("PNG", {})]
 )
 def test_pixel_limit_error_is_ours_in_every_format(format: str, options: dict) -> None:
-    """Above the 179 million pixels at which Pillow gives up, below and above the limit here."""
+    """Sizes above the limit of Pillow (179 million pixels), and below and above our limit."""
     large = saved(Image.new("1", (20000, 9000)), format, **options)
     assert read_image(large).size == (20000, 9000)
     with pytest.raises(PixelLimitError, match="20000 x 9000 = 180,000,000 pixels, more than the limit of 179,999,999"):
@@ -98,7 +98,7 @@ def test_header_without_pixels_allocates_no_memory(header: bytes, allow: bool) -
 
 
 def test_a_long_run_of_blanks_is_read_once() -> None:
-    """A pattern that tries every way to split 200,000 blanks would not end."""
+    """A regular expression with backtracking over 200,000 blanks would not end."""
     with pytest.raises(ImageReadError, match="names no width"):
         read_image(b"P5" + b" " * 200_000 + b"x")
 
@@ -140,7 +140,7 @@ def test_allow_truncated_is_not_suggested_without_readable_pixels(format: str) -
 
 @pytest.mark.integration
 def test_damage_is_reported_while_other_threads_read() -> None:
-    """libvips has one text of errors for all threads, and each may empty it."""
+    """libvips has one error buffer for all threads, and each thread may clear it."""
     whole = saved(Image.fromarray(waves()), "PNG")
     ended = threading.Event()
 
@@ -166,7 +166,7 @@ def test_damage_is_reported_while_other_threads_read() -> None:
 @pytest.mark.parametrize("compression", [None, "zlib"])
 @pytest.mark.parametrize("lost", [1, 40, 150])
 def test_truncated_tiff(mode: str, compression: str | None, lost: int) -> None:
-    """Of which libvips says nothing; the directory lies before the pixels, as some programs write it."""
+    """libvips reports nothing here. Some programs write the directory before the pixels like this."""
     out = io.BytesIO()
     tifffile.imwrite(out, np.asarray(Image.fromarray(waves()).convert(mode)), compression=compression)
     whole = out.getvalue()
@@ -195,7 +195,7 @@ def test_tiff_tile_beyond_the_end_of_the_file() -> None:
 
 
 def test_unused_bytes_of_a_tiff() -> None:
-    """As some programs write it; all samples are there."""
+    """Some programs write such files; all samples are present."""
     blob = bytearray(saved(Image.fromarray(waves()), "TIFF"))
     set_number(blob, first_directory(blob), BYTES_OF_STRIPS, 10**6)
     assert (read_image(bytes(blob)).pixels == waves()).all()

@@ -1,4 +1,4 @@
-"""What a file tells about its old pixels is brought up to date or taken out, wherever it stands."""
+"""Metadata about the old pixels are updated or removed in all places of a file."""
 
 import io
 import re
@@ -52,7 +52,7 @@ def jpeg_with(xmp: bytes, *, orientation: int = 1) -> bytes:
 
 
 def enlarged(blob: bytes, format: str = "jpeg", factor: int = 2) -> bytes:
-    """The file of a picture that was read and made larger, without a network."""
+    """Read a picture, enlarge it without a network, and write it."""
     picture = read_image(blob)
     return encode_image(replace(picture, pixels=picture.pixels.repeat(factor, 0).repeat(factor, 1)), format=format)
 
@@ -143,7 +143,7 @@ def test_panoramas_and_regions() -> None:
 def block(
     entries: list[tuple[int, int, int, bytes]], inner: list[tuple[int, int, int, bytes]], order: str = "<"
 ) -> bytes:
-    """A directory and the EXIF directory below it; entries in the order given, also twice."""
+    """A directory and its EXIF directory, with entries in the given order; duplicates are possible."""
 
     def directory(at: int, entries: list[tuple[int, int, int, bytes]]) -> bytes:
         body, values, place = b"", b"", at + 2 + 12 * len(entries) + 4

@@ -1,4 +1,4 @@
-"""What lies behind the colours of a TIFF: alpha only where the file says so."""
+"""Extra channels of TIFF files are alpha only if the file says so."""
 
 import io
 from pathlib import Path
@@ -24,7 +24,7 @@ def network() -> Upscaler:
 
 
 def bands(channels: int, dtype: type = np.uint8) -> np.ndarray:
-    """Colours and a last band of which much is 0."""
+    """Colours and an extra band with many zeros."""
     rng = np.random.default_rng(3)
     out = rng.integers(0, np.iinfo(dtype).max + 1, (20, 24, channels)).astype(dtype)
     out[:, :12, -1] = 0

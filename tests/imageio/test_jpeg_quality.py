@@ -1,4 +1,4 @@
-"""The quality of a JPEG from its tables: libjpeg's own exactly, others about, everything else not at all."""
+"""The quality of a JPEG from its tables: exact for libjpeg, approximate for other encoders, None for other files."""
 
 import io
 from pathlib import Path
@@ -33,7 +33,7 @@ def segment(marker: int, body: bytes) -> bytes:
 
 
 def header(tables: bytes, *, frame: int = 0xC0, number: int = 0) -> bytes:
-    """The beginning of a grey JPEG up to its pixels."""
+    """The header of a grey JPEG up to its pixels."""
     sizes = bytes([8, 0, 8, 0, 8, 1, 1, 0x11, number])
     return b"\xff\xd8" + segment(0xDB, tables) + segment(frame, sizes) + segment(0xDA, bytes([1, 1, 0, 0, 63, 0]))
 
@@ -93,7 +93,7 @@ def test_luma_counts_where_tables_differ() -> None:
 
 @pytest.mark.parametrize("quality", [20, 50, 75, 90])
 def test_non_standard_tables(quality: int) -> None:
-    """Finer than libjpeg's at some frequencies, coarser at others."""
+    """Tables that are finer than libjpeg's at some frequencies and coarser at others."""
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
     rng = np.random.default_rng(quality)
     bent = (np.array(STANDARD) * percent / 100 * rng.uniform(0.6, 1.4, 64)).clip(1, 255).round().astype(int).tolist()
@@ -104,7 +104,7 @@ def test_non_standard_tables(quality: int) -> None:
 @pytest.mark.parametrize("number", range(1, 9))
 @pytest.mark.parametrize("quality", [50, 75, 90])
 def test_tables_of_other_encoders_are_rated_by_their_loss(number: int, quality: int) -> None:
-    """The quality is about that of libjpeg with the same PSNR: mozjpeg's eight tables, which libvips offers."""
+    """For mozjpeg's eight tables in libvips, the quality is close to that of libjpeg with equal PSNR."""
     with Image.open(PHOTO) as image:
         photo = np.asarray(image.convert("RGB").resize((128, 128)))
 

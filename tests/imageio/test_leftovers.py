@@ -1,4 +1,4 @@
-"""What a file holds beside its picture is carried over or told."""
+"""Additional data of a file are kept or reported."""
 
 import io
 import struct
@@ -195,7 +195,7 @@ def test_geotiff_is_kept_with_the_new_scale(order: str, big: bool) -> None:
 
 
 def ground(tags: dict[int, Any], column: float, row: float) -> tuple[float, float]:
-    """Where a place of the raster lies, by the tie point and the scale, or by the matrix."""
+    """The coordinates of a raster position, by the tie point and the scale, or by the matrix."""
     if 34264 in tags:
         m = tags[34264]
         return m[0] * column + m[1] * row + m[3], m[4] * column + m[5] * row + m[7]
@@ -212,7 +212,7 @@ def test_geotiff_coordinates_of_pixels_are_kept(keys: tuple, how: str) -> None:
     before, after = tags_of(blob), tags_of(enlarged(blob, "tiff"))
     centre = 0.0 if keys is POINT else 0.5  # of the first pixel
     for column, row in ((0, 0), (10, 4)):
-        # the centres of four new pixels lie around that of the old one
+        # the centre of an old pixel is the mean of the centres of its four new pixels
         new = [ground(after, 2 * column + i + centre, 2 * row + j + centre) for i in (0, 1) for j in (0, 1)]
         assert np.mean(new, axis=0) == pytest.approx(ground(before, column + centre, row + centre))
 

@@ -1,6 +1,6 @@
 """Floating-point pictures with an ICC profile, in formats without floats or without profiles.
 
-They need the extra `formats`, as `make test` installs it.
+These tests need the extra `formats`; `make test` installs it.
 """
 
 import io
@@ -30,7 +30,7 @@ def smooth(channels: int) -> np.ndarray:
 @pytest.mark.parametrize("format", ["png", "jpeg"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_integer_samples_with_a_linear_profile(format: str, channels: int, tmp_path: Path) -> None:
-    """The result has the curve of sRGB, and its profile says so; the primaries stay."""
+    """The result and its profile have the sRGB curve; the primaries do not change."""
     path, values = tmp_path / "linear.tif", smooth(channels)
     linear, wanted = (profile_of(PRIMARIES[12], TRANSFERS[code], grey=channels == 1) for code in (8, 13))
     values[..., 3:] = 1
@@ -51,7 +51,7 @@ def test_integer_samples_with_a_linear_profile(format: str, channels: int, tmp_p
 
 
 def table(gamma: float) -> bytes:
-    """A P3 profile whose curves are tables of 256 values, as version 2 has them."""
+    """A P3 profile with curves as tables of 256 values, as in version 2."""
     values = np.rint(np.linspace(0, 1, 256) ** gamma * 65535).astype(">u2").tobytes()
     body = b"curv" + bytes(4) + struct.pack(">I", 256) + values
     icc = bytearray(P3_LINEAR)
@@ -74,7 +74,7 @@ CODED = {
 
 @pytest.mark.parametrize("curve", CODED)
 def test_floats_with_a_profile_are_linear_light_in_exr(curve: str, tmp_path: Path) -> None:
-    """The witness of the curves is LittleCMS, in 8 bits."""
+    """LittleCMS computes the expected values in 8 bits."""
     steps = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
     path = tmp_path / "coded.tif"
     tifffile.imwrite(path, (steps / 255).astype(np.float32), photometric="rgb", iccprofile=CODED[curve])

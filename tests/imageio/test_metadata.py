@@ -1,4 +1,4 @@
-"""Metadata: what nobody asked to change is the same byte for byte, and nothing is made up."""
+"""Metadata: unchanged parts keep their bytes, and nothing is invented."""
 
 import io
 import struct
@@ -25,7 +25,7 @@ def colours(seed: int = 0) -> np.ndarray:
 
 
 def directory(order: str, at: int, entries: list[tuple[int, int, int, bytes]], link: int = 0) -> bytes:
-    """A directory with its values behind it: (tag, type, count, value)."""
+    """A directory followed by its values: (tag, type, count, value)."""
     body, values, place = b"", b"", at + 2 + 12 * len(entries) + 4
     for tag, kind, count, value in sorted(entries):
         if len(value) > 4:
@@ -37,7 +37,7 @@ def directory(order: str, at: int, entries: list[tuple[int, int, int, bytes]], l
 
 
 def camera_exif(order: str = "<", orientation: int = 6) -> bytes:
-    """A block as a camera writes it: rare tags, and a maker note with an offset from the start of the block."""
+    """An EXIF block of a camera: rare tags, and a maker note with an offset from the start of the block."""
     short = lambda v: struct.pack(f"{order}H", v)  # noqa: E731
     rational = lambda a, b: struct.pack(f"{order}II", a, b)  # noqa: E731
     first: list[tuple[int, int, int, bytes]] = [
@@ -132,7 +132,7 @@ def test_truncated_exif_is_dropped_or_read(cut: int) -> None:
 
 @pytest.mark.parametrize("format", ["jpeg", "png", "webp", "tiff"])
 def test_no_metadata_is_invented(format: str) -> None:
-    """A picture with a profile only gets no EXIF block and no resolution; libvips would write both."""
+    """A picture that has only a profile gets no EXIF block and no resolution; libvips would write both."""
     picture = Picture(pixels=colours(), metadata=Metadata(icc=SRGB))
     blob = encode_image(picture, format=format)
     assert read_image(blob).metadata == Metadata(icc=SRGB)
@@ -156,7 +156,7 @@ def test_resolution_matches_an_independent_reader(format: str, exif: bytes | Non
 
 
 def test_one_pixel_a_millimetre_is_a_resolution() -> None:
-    """The value that libvips also gives where a file says nothing."""
+    """libvips returns this value also for files without a resolution."""
     blob = encode_image(Picture(pixels=colours(), metadata=Metadata(dpi=(25.4, 25.4))), format="png")
     assert read_image(blob).metadata.dpi == pytest.approx((25.4, 25.4))
     assert read_image(encode_image(Picture(pixels=colours()), format="png")).metadata.dpi is None
@@ -197,7 +197,7 @@ def test_thumbnail_that_overlaps_the_directories(start: int) -> None:
 
 
 def test_a_damaged_tag_that_cannot_be_written_does_not_stop_a_tiff() -> None:
-    """Text where Pillow knows only a number: it reads it, and cannot write it."""
+    """A text in a tag with numbers only: Pillow can read it but not write it."""
     damaged = camera_exif(">").replace(struct.pack(">HH", 0x9003, 2), struct.pack(">HH", 0x0103, 2))
     blob = encode_image(Picture(pixels=colours(), metadata=Metadata(exif=damaged)), format="tiff")
     assert blob[8:].startswith(encode_image(Picture(pixels=colours()), format="tiff")[8:])
@@ -210,7 +210,7 @@ def iptc_records() -> bytes:
 
 
 def photoshop_block() -> bytes:
-    """As Photoshop writes it: the records between two other resources, one with a name."""
+    """A Photoshop block: the records are between two other resources, one with a name."""
     resources = ((0x03F3, b"\3abc", b"flags"), (0x0404, b"\0\0", iptc_records()), (0x0406, b"\0\0", b"ab"))
     return b"Photoshop 3.0\0" + b"".join(
         b"8BIM" + struct.pack(">H", number) + name + struct.pack(">I", len(body)) + body + bytes(len(body) % 2)
@@ -303,7 +303,7 @@ def test_padding_of_a_profile_is_removed() -> None:
 
 
 def linear_profile(space: bytes) -> bytes:
-    """A profile of linear light: sRGB with its curves replaced, or its grey sister."""
+    """A linear profile: sRGB with linear curves, as RGB or grey."""
     if space == b"RGB ":
         icc = bytearray(SRGB)
         at = icc.index(b"para")
@@ -323,7 +323,7 @@ def linear_profile(space: bytes) -> bytes:
 
 @pytest.mark.parametrize("format", ["bmp", "ppm", "gif"])
 def test_formats_without_a_profile_get_srgb(format: str) -> None:
-    """Left as they are, the numbers of another colour space would show other colours."""
+    """Without a conversion, the values of another colour space would show other colours."""
     grey = np.full((8, 8, 3), 128, np.uint8)
     picture = Picture(pixels=grey, metadata=Metadata(icc=linear_profile(b"RGB ")))
     pixels = read_image(encode_image(picture, format=format)).pixels

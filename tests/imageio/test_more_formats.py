@@ -1,6 +1,6 @@
-"""HEIC, JPEG XL, EXR, floating-point TIFF, TGA and DDS: what is read back after it was written.
+"""Reading and writing HEIC, JPEG XL, EXR, floating-point TIFF, TGA and DDS.
 
-They need the extra `formats`, as `make test` installs it.
+These tests need the extra `formats`; `make test` installs it.
 """
 
 import io
@@ -103,7 +103,7 @@ def test_profile_exif_xmp_and_resolution_are_kept(format: str) -> None:
 
 @pytest.mark.parametrize("format", ["heic", "jxl"])
 def test_orientation_is_applied_only_once(format: str) -> None:
-    """Both formats say by themselves how a picture lies; EXIF repeats it."""
+    """Both formats store the orientation themselves; EXIF repeats it."""
     picture = Picture(pixels=smooth(3), metadata=Metadata(exif=exif_of(1), size=(56, 40)))
     blob = encode_image(picture, format=format)
     block = plain_exif(exif_of(1))
@@ -279,7 +279,7 @@ def test_float_tiff_of_another_program(dtype: type, tmp_path) -> None:
 
 
 def test_integer_light_samples_keep_their_appearance() -> None:
-    """What lies up to white is shown by any other format as an sRGB file would show it."""
+    """In other formats, light up to white looks as in an sRGB file."""
     values = light(3, top=3.0)
     told = light_of(values, "x")
     picture = Picture(pixels=to_network(values, told), light=told, format="exr")
@@ -331,7 +331,7 @@ AP0 = (0.7347, 0.2653, 0.0, 1.0, 0.0001, -0.077, 0.32168, 0.33767)  # SMPTE ST 2
 
 
 def test_primaries_outside_of_visible_colours_are_used() -> None:
-    """Blue of ACES AP0 has a negative y. The witness is the matrix of ST 2065-1 to CIE XYZ, under its white."""
+    """The blue of ACES AP0 has a negative y. The expected values use the matrix of ST 2065-1 to CIE XYZ."""
     grey, skin = (0.18, 0.18, 0.18), (0.30, 0.22, 0.17)
     values = np.array([[grey, skin]], np.float32).repeat(8, axis=0).repeat(8, axis=1)
     picture = read_image(exr_file(planes(values, "RGB", np.float32), chromaticities=AP0))

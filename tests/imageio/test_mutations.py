@@ -1,4 +1,4 @@
-"""Files that stand for a kind, damaged at random: read, refused or written, never anything but our own errors."""
+"""Sample files with random damage are read and written, or raise only our own errors."""
 
 import random
 import subprocess
@@ -15,7 +15,7 @@ FILES = sorted((Path(__file__).parents[1] / "golden").iterdir())
 
 
 def mutated(blob: bytes, rng: random.Random) -> bytes:
-    """With bytes changed, lengths blown up, parts cut out, swapped, doubled or cut off; mostly where headers lie."""
+    """Change bytes, increase lengths, and remove, swap, duplicate or truncate parts, mostly in headers."""
     out = bytearray(blob)
     reach = min(len(out), 1500) if rng.random() < 0.7 else len(out)
     for _ in range(rng.randint(1, 4)):
@@ -59,7 +59,7 @@ def test_damage_of_every_kind(path: Path) -> None:
 @pytest.mark.integration
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="measures memory as Linux tells it")
 def test_damage_stays_within_time_and_memory() -> None:
-    """The program of `make nightly`, with few files of each container."""
+    """Run the program of `make nightly` with few files of each container."""
     program = Path(__file__).parents[1] / "mutations.py"
     done = subprocess.run([sys.executable, program, "--count", "20"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

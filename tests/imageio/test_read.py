@@ -1,4 +1,4 @@
-"""Reading: every way a file can be odd or broken."""
+"""Reading unusual and damaged files."""
 
 import io
 from typing import Any
@@ -113,7 +113,7 @@ def test_cmyk_becomes_srgb(format: str) -> None:
     assert picture.pixels.shape[2] == 3
     assert (picture.pixels[8, 4] > 240).all()
     red, green, blue = picture.pixels[8, 28].astype(int)
-    # a press prints this red darker than (255, 0, 0): arithmetic would give just that
+    # printed, this red is darker than (255, 0, 0), which plain arithmetic would give
     assert 180 < red < 250
     assert green < 80
     assert blue < 80
@@ -243,7 +243,7 @@ def test_opaque_gif_stays_opaque() -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("byteorder", ["<", ">"])
 def test_every_coding_of_lab(photometric: str, start: int, dtype: type, byteorder: str) -> None:
-    """L* 54, a* 40, b* -30, with alpha, on its side, 200 dpi: the colour by hand, the rest kept."""
+    """L* 54, a* 40, b* -30 with alpha, rotated, 200 dpi: the colour is computed by hand, the rest is kept."""
     deep = dtype is np.uint16
     lightness = 0.54 * ((65535 if start == 0 else 65280) if deep else 255)
     chroma = [(v + start) * (256 if deep else 1) % (65536 if deep else 256) for v in (40, -30)]

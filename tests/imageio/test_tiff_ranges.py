@@ -1,4 +1,4 @@
-"""What a TIFF holds beside colours in the range of its samples: bands of another range, and values for no data."""
+"""TIFF files with bands of another range than the colours, and with no-data values."""
 
 import io
 from typing import Any
@@ -26,7 +26,7 @@ def colours(channels: int, scale: float = 1) -> np.ndarray:
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("level", [0, 0.5, 1, 1.75])
 def test_band_within_the_range_of_the_colours(channels: int, level: float) -> None:
-    """It leaves the colours as they are without it, and comes back itself."""
+    """The band is kept, and the colours are the same as without it."""
     given, kind = colours(channels, 2), "rgb" if channels == 3 else "minisblack"
     given[0, 0] = 2
     band = np.full((12, 16, 1), level, np.float32)
@@ -42,7 +42,7 @@ def test_band_within_the_range_of_the_colours(channels: int, level: float) -> No
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("level", [255, 5000, -9999])
 def test_band_outside_of_the_range_of_the_colours(channels: int, level: float) -> None:
-    """The colours of the network would shrink to a part of [0, 1]."""
+    """Such a band would reduce the colours to a part of [0, 1]."""
     band = np.full((12, 16, 1), level, np.float32)
     kind = "rgb" if channels == 3 else "minisblack"
     blob = tiff(np.dstack([colours(channels), band]), photometric=kind, extrasamples=["unspecified"])

@@ -1,4 +1,4 @@
-"""TIFFs that would be read as something else than they are: each is refused with its reason."""
+"""TIFF files that would be read wrongly are refused with a reason."""
 
 import io
 import struct
@@ -37,7 +37,7 @@ def tiff(pixels: np.ndarray, **options: Any) -> bytes:
      ("jpeg2000", "JPEG 2000")],
 )  # fmt: skip
 def test_unsupported_compression(compression: str, called: str, options: dict, allow: bool) -> None:
-    """It would be all black: nothing of it can be taken."""
+    """The picture would be all black, so no part can be read."""
     with pytest.raises(ImageReadError, match=rf"compressed with {called}.*save it") as caught:
         read_image(tiff(waves(), compression=compression, **options), allow_truncated=allow)
     assert not isinstance(caught.value, TruncatedImageError)
@@ -64,7 +64,7 @@ def test_unnamed_compression() -> None:
     ],
 )
 def test_damage_inside_the_pixel_data(compression: str, options: dict) -> None:
-    """libvips calls it an error, not a cut-off file, and leaves black or garbage."""
+    """libvips reports an error, not a truncated file, and returns black or wrong pixels."""
     blob = bytearray(tiff(waves(), compression=compression, **options))
     middle = len(blob) // 2
     blob[middle : middle + 40] = np.random.default_rng(1).integers(0, 256, 40).astype(np.uint8).tobytes()
@@ -92,7 +92,7 @@ def test_complete_planes_are_not_reported_as_damaged(compression: str | None) ->
 
 
 def test_deflate_with_reversed_bits() -> None:
-    """FillOrder 2 (TIFF 6.0, Section 8); libtiff turns them back."""
+    """FillOrder 2 (TIFF 6.0, Section 8); libtiff reverses the bits."""
     blob = tiff(waves(), compression="deflate")
     fields = [*first_fields(blob), number_field(266, 2, "<")]
     with tifffile.TiffFile(io.BytesIO(blob)) as file:
@@ -155,7 +155,7 @@ def test_unsupported_photometric_interpretations(photometric: int) -> None:
 @pytest.mark.parametrize("channels", [3, 4])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_extra_bands_after_grey(photometric: str, channels: int, dtype: type) -> None:
-    """Three or four bands of a multispectral picture are no RGB."""
+    """Three or four bands of a multispectral picture are not RGB."""
     bands = np.dstack([waves()] * 2)[..., :channels].astype(dtype)
     with pytest.raises(ImageReadError, match=rf"{channels} channels, of which 1 is grey.*at most one more is read"):
         read_image(tiff(bands, photometric=photometric, planarconfig="contig"))
@@ -199,7 +199,7 @@ def test_convertible_colours_with_unsupported_sample_types(photometric: str, dty
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_floating_point_without_a_white_level(dtype: type, channels: int) -> None:
-    """What is black would have to be guessed."""
+    """The value of black is unknown."""
     grey = waves()[..., :channels].astype(dtype) / 255
     options: dict[str, Any] = {"photometric": "miniswhite", "planarconfig": "contig"}
     options |= {"extrasamples": ["unassalpha"]} if channels == 2 else {}

@@ -1,4 +1,4 @@
-"""Colours and metadata that files tell in unusual places: the AV1 stream, EXIF, a block of a GIF, XMP in two parts."""
+"""Colours and metadata in unusual places: the AV1 stream, EXIF, a GIF block, XMP in two parts."""
 
 import io
 import struct
@@ -151,7 +151,7 @@ def test_extended_xmp_is_reported_and_no_reference_remains(pointer: str) -> None
     assert b"HasExtendedXMP" not in written
 
 
-# --- an alpha that a TGA does not tell -----------------------------------------------------------------------------
+# --- TGA with undeclared alpha -------------------------------------------------------------------------------------
 
 
 def test_tga_with_unnamed_alpha() -> None:

@@ -1,4 +1,4 @@
-"""JPEG files with more than one picture in them: the first is read as any plain decoder reads it, the rest is told."""
+"""JPEG files with several pictures: the first is read as by a simple decoder, the others are reported."""
 
 import io
 import struct
@@ -140,7 +140,7 @@ def network() -> Upscaler:
 
 
 def hdr_fields(blob: bytes) -> dict[str, Any]:
-    """What an independent reader, libultrahdr in libvips, finds of the gain map."""
+    """The gain map, read by an independent reader (libultrahdr in libvips)."""
     image = pyvips.Image.uhdrload_buffer(blob)
     names = [name for name in image.get_fields() if name.startswith("gainmap-")]
     return {name: image.get(name) for name in names}

@@ -1,4 +1,4 @@
-"""BMP and PNM: every kind and depth, whole and cut short."""
+"""BMP and PNM of every kind and depth, complete and truncated."""
 
 import io
 import struct
@@ -128,7 +128,7 @@ def test_bmp_with_transparency_matches_an_independent_reader(channels: int) -> N
 
 
 def test_bmp_of_32_bits_without_alpha_mask_is_opaque() -> None:
-    """A header of version 3 calls the fourth byte reserved, and programs leave anything there."""
+    """In a version 3 header the fourth byte is reserved, and it can have any value."""
     pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 4)).astype(np.uint8)
     info = struct.pack("<IiiHHIIiiII", 40, 5, -4, 1, 32, 0, 80, 0, 0, 0, 0)
     blob = b"BM" + struct.pack("<IHHI", 54 + 80, 0, 0, 54) + info + pixels[..., [2, 1, 0, 3]].tobytes()

@@ -1,4 +1,4 @@
-"""Writing: metadata, depth and transparency as they were, whole files or none."""
+"""Writing keeps metadata, depth and transparency, and leaves complete files or none."""
 
 import io
 import struct
@@ -89,7 +89,7 @@ def test_metadata_matrix(format: str, dtype: type) -> None:
 
 
 def exif_with_thumbnail(thumbnail: bytes) -> bytes:
-    """A block of two directories: maker in the first, a JPEG thumbnail under the second."""
+    """An EXIF block with two directories: the first has the maker, the second a JPEG thumbnail."""
     first = struct.pack("<H", 1) + struct.pack("<HHI4s", 0x010F, 2, 4, b"Abc\0") + struct.pack("<I", 26)
     entries = [(0x0103, 3, 1, 6), (0x0201, 4, 1, 26 + 2 + 36 + 4), (0x0202, 4, 1, len(thumbnail))]
     second = struct.pack("<H", 3) + b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
@@ -98,7 +98,7 @@ def exif_with_thumbnail(thumbnail: bytes) -> bytes:
 
 @pytest.mark.parametrize("format", ["jpeg", "png", "webp", "tiff", "avif"])
 def test_old_thumbnail_is_removed(format: str) -> None:
-    """It would show the small picture, and what was cut from it."""
+    """The old thumbnail would show the small picture, and parts that were cropped."""
     thumbnail = io.BytesIO()
     Image.new("RGB", (16, 12), (200, 10, 10)).save(thumbnail, "JPEG")
     exif = exif_with_thumbnail(thumbnail.getvalue())
@@ -127,7 +127,7 @@ def test_strip_removes_all_metadata(format: str) -> None:
 
 
 def test_strip_converts_to_srgb_first() -> None:
-    """Without its profile a picture would change its colours; so they are converted."""
+    """Without its profile a picture would change its colours, so the pixels are converted."""
     rgb = random_pixels((8, 8, 3), np.uint8)
     picture = Picture(pixels=rgb, metadata=full_metadata())
     back = read_image(encode_image(picture, format="png", strip=True)).pixels
@@ -240,7 +240,7 @@ def test_gif_refuses_partial_transparency() -> None:
 
 @pytest.mark.parametrize("size", [None, (50, 40)])
 def test_edges_of_an_enlarged_gif_stay_hard(size) -> None:
-    """The network makes degrees of transparency there, which nobody has chosen."""
+    """The network makes partial transparency at these edges, which is not in the original."""
     pixels = random_pixels((20, 30, 4), np.uint8)
     pixels[..., 3] = 0
     pixels[5:15, 5:25, 3] = 255

@@ -1,4 +1,4 @@
-"""The authors' checkpoints, made here in their layout: the real ones are not ours to keep."""
+"""Checkpoints in the authors' layout, made by the tests, because the real ones may not be redistributed."""
 
 import pickle
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""Published checkpoints of other networks give the published figures, where they are the ones of those figures.
+"""Published checkpoints of other networks reproduce the published figures, if they belong to these figures.
 
-Two of the authors measured by protocols of their own, which the tests repeat; what `a2f eval` gives stands in
+The authors of two networks used their own protocols, which the tests repeat. The results of `a2f eval` are in
 docs/peers.md.
 """
 
@@ -43,7 +43,7 @@ def test_imdn_checkpoint_reproduces_its_paper(checkpoints: Path, shared: Path, s
 
 @pytest.mark.parametrize("name", ["falsr-a", "falsr-b", "falsr-c"])
 def test_falsr_checkpoint_by_the_protocol_of_its_authors(checkpoints: Path, shared: Path, name: str) -> None:
-    """The enlargement is cut to whole numbers, not rounded, and luma is rounded before it is compared."""
+    """The protocol truncates the enlargement instead of rounding it, and rounds luma before the comparison."""
     network = convert_network(checkpoints / CHECKPOINTS[name][0], name=name, scale=2)
     upscaler = open_network_engine(network, threads=None)
     for data in SETS:
@@ -64,9 +64,9 @@ def shrunk(image: np.ndarray, scale: int) -> np.ndarray:
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_idn_checkpoint_by_the_protocol_of_its_authors(checkpoints: Path, shared: Path, scale: int) -> None:
-    """LR images of rounded luma, not of rounded RGB; luma is rounded before it is compared.
+    """The protocol makes LR images from rounded luma instead of RGB, and rounds luma before the comparison.
 
-    `bridge` of Set14, a grey file, is taken as luma as it is, from 0 to 255.
+    The grey file `bridge` of Set14 is used directly as luma from 0 to 255.
     """
     name = CHECKPOINTS["idn"][0].format(scale)
     luma = convert_network(checkpoints / name, name="idn", scale=scale).module.eval().network
@@ -84,7 +84,7 @@ def test_idn_checkpoint_by_the_protocol_of_its_authors(checkpoints: Path, shared
 
 @pytest.mark.parametrize(("name", "scale"), [("carn-m", 4), ("fsrcnn-shuffle", 4), ("vdsr", 3)])
 def test_other_checkpoints_match_the_page(checkpoints: Path, shared: Path, name: str, scale: int) -> None:
-    """They are not the trainings of the printed figures."""
+    """These checkpoints are not those of the printed figures."""
     (score,) = scores_of(name, scale, checkpoints, shared / "data" / "eval", sets=("Set5",))
     kept = {(s["network"], s["scale"], s["data"]): s for s in json.loads(KEPT.read_text(encoding="utf-8"))}
     assert score.psnr_y == pytest.approx(kept[name, scale, "Set5"]["psnr_y"], abs=0.002)

@@ -1,4 +1,4 @@
-"""Networks of other papers have the sizes that Tables 4 and 6 and their own papers print, each by its convention."""
+"""Networks of other papers have the costs printed in Tables 4 and 6 and in their papers, each by its rule."""
 
 import pytest
 from benchmarks.conventions import CONVENTIONS, LR_SIZES, agrees, built, counted, every, printed

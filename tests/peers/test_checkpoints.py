@@ -1,4 +1,4 @@
-"""Checkpoints of others are read without running anything in them."""
+"""Checkpoints of other projects are read without executing code in them."""
 
 import pickle
 from pathlib import Path
@@ -141,7 +141,7 @@ def test_code_in_a_file_is_never_run(name: str, tmp_path: Path) -> None:
 
 
 def test_an_old_pickled_network_is_read(tmp_path: Path) -> None:
-    """As PyTorch 0.3 wrote it: four pickles, keys, storages."""
+    """A file of PyTorch 0.3: four pickles, keys, storages."""
     values = np.arange(6, dtype="<f4")
     network = pickle_of_a_network()
     path = tmp_path / "old.pth"

@@ -1,4 +1,4 @@
-"""Weights files of networks that are not A²F, and a researcher's own."""
+"""Weights files of networks that are not A²F, and of own networks."""
 
 import json
 import struct
@@ -46,7 +46,7 @@ def own(tmp_path: Path) -> str:
 @pytest.mark.integration
 @pytest.mark.parametrize("name", ["carn-m", "awsrn-sd", "srmdnf", "idn"])
 def test_weights_file_round_trip(name: str, tmp_path: Path) -> None:
-    """Shared units, weight normalisation, batch normalisation and luma."""
+    """Networks with shared units, weight normalisation, batch normalisation and luma."""
     network = open_network(name, scale=2)
     path = tmp_path / "a.safetensors"
     path.write_bytes(write_network(network, metadata={"note": "x"}))

@@ -1,4 +1,4 @@
-"""Every network runs by one protocol, and as ONNX."""
+"""Every network supports the common protocol and ONNX."""
 
 import copy
 from functools import partial
@@ -49,7 +49,7 @@ def test_outputs_have_the_size_of_the_scale(name: str) -> None:
 
 @every
 def test_every_parameter_learns(name: str) -> None:
-    """One that has no gradient would be counted and never used."""
+    """A parameter without gradient would be counted but never used."""
     network = build_peer(name, scale=PEERS[name].scales[0])
     network(torch.rand(1, 3, 16, 17)).square().mean().backward()
     unused = [key for key, p in network.named_parameters() if p.grad is None]
@@ -92,7 +92,7 @@ def test_unknown_names_and_scales_are_refused() -> None:
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_torch_bicubic_equals_imresize(scale: int) -> None:
-    """But for the rounding of imresize, once between its passes and once at the end; nothing to clip in between."""
+    """The only difference is that imresize rounds after each pass; the values need no clipping between the passes."""
     image = np.random.default_rng(0).integers(90, 160, (9, 7, 2)).astype(np.uint8)
     x = torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float32))
     large = Bicubic(scale)(x)[0].numpy().transpose(1, 2, 0)

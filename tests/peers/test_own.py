@@ -1,4 +1,4 @@
-"""A researcher's own network: what is wrong with it is said with the line of the file."""
+"""Own networks: errors name the line of the file."""
 
 from pathlib import Path
 

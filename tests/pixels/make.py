@@ -1,9 +1,9 @@
 """Write the golden pixels of all shipped models: ``python tests/pixels/make.py``. Run it after weights were shipped.
 
 input.png is a small picture with smooth shading, edges at several angles, fine texture and noise. For each model, the
-file with its name is what `a2f.load(...)` makes of it in the exact mode: onnxruntime, float32, one thread.
-weights.json holds the SHA-256 of the weights that made each file. The fast mode has no golden pixels: its integers and
-bfloat16 give other values on other CPUs.
+file with its name is the result of `a2f.load(...)` in the exact mode: onnxruntime, float32, one thread. weights.json
+has the SHA-256 of the weights of each file. The fast mode has no golden pixels, because its integers and bfloat16 give
+other values on other CPUs.
 """
 
 import json
@@ -26,7 +26,7 @@ WIDTH, HEIGHT = 48, 40  # px
 
 
 def drawn() -> NDArray[np.uint8]:
-    """A sky, a hill, a striped wall, a disc and leaves: [HEIGHT, WIDTH, 3]."""
+    """Draw a sky, a hill, a striped wall, a disc and leaves: [HEIGHT, WIDTH, 3]."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float64)
     image = np.stack([120 + 1.6 * y, 150 + 1.2 * y, 235 - 1.4 * y], axis=-1)  # the sky
     hill = y > 22 + 5 * np.sin(x / 7)
@@ -44,12 +44,12 @@ def drawn() -> NDArray[np.uint8]:
 
 
 def enlarged(image: NDArray[np.uint8], model: ShippedModel, *, tile: int = 0) -> NDArray[np.uint8]:
-    """What the exact mode makes of the picture: [scale * HEIGHT, scale * WIDTH, 3]."""
+    """Enlarge the picture in the exact mode: [scale * HEIGHT, scale * WIDTH, 3]."""
     return a2f.load(model.name, scale=model.scale, threads=1, tile=tile)(image)
 
 
 def golden(model: ShippedModel) -> Path:
-    """The file that holds the pixels of a model."""
+    """The path of the golden pixels of a model."""
     return FOLDER / f"{model.path.stem}.png"
 
 

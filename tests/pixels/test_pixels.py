@@ -1,4 +1,4 @@
-"""The pixels of each shipped model are those that were committed, so that nobody changes them unknowingly."""
+"""The pixels of each shipped model equal the committed ones, so that no change is unnoticed."""
 
 import importlib.util
 import json
@@ -51,7 +51,7 @@ def test_no_pixel_changes_by_more_than_one_level(model: ShippedModel, tile: int)
 
 @of_each_model
 def test_another_network_fails_the_check(model: ShippedModel) -> None:
-    """The tolerance is small beside what a network adds to plain enlargement."""
+    """The tolerance is small compared with the difference between a network and bicubic."""
     size = (model.scale * make.WIDTH, model.scale * make.HEIGHT)
     plain = Image.fromarray(pixels(make.INPUT)).resize(size, Image.Resampling.BICUBIC)
     apart = np.abs(np.asarray(plain).astype(int) - pixels(make.golden(model)))

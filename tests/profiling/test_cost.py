@@ -49,7 +49,7 @@ def test_gflops_of_table_5(variant: str, printed: float) -> None:
 
 @pytest.mark.parametrize("config", [config_of("sd", scale=3), *ABLATIONS.values()], ids=lambda c: c.variant)
 def test_convolutions_are_counted_as_they_run(config) -> None:
-    """Each convolution of the real network, counted when it is called."""
+    """Count each convolution of the real network when it runs."""
     model, total = A2F(config), 0
 
     def count(module: torch.nn.Conv2d, given: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:

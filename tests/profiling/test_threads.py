@@ -1,4 +1,4 @@
-"""Engines that are timed against each other get one number of threads."""
+"""Engines in one comparison use equal numbers of threads."""
 
 import json
 
@@ -26,7 +26,7 @@ def test_both_engines_get_equal_thread_counts(variable, threads_of_torch, monkey
     if variable:
         monkeypatch.setenv("OMP_NUM_THREADS", variable)
     monkeypatch.setattr("a2f.profiling.cost.OUTPUT", (256, 144))
-    torch.set_num_threads(1)  # what torch made of the variable when it was loaded
+    torch.set_num_threads(1)  # torch reads the variable when it is loaded
     expected = int(variable) if variable else default_threads()
     words = ["profile", "sd", "-s", "4", "--latency", "--rounds", "1", "--reference", "torch", "--json"]
     (row,) = json.loads(CliRunner().invoke(cli, words).stdout)

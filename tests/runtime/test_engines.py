@@ -99,7 +99,7 @@ with ThreadPoolExecutor(4) as pool:
 @pytest.mark.integration
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_compiled_network_gives_equal_results_for_all_sizes_and_threads() -> None:
-    """In a process of its own, which torch's compiler fills with its workers and libraries."""
+    """This runs in its own process, because torch.compile starts workers and loads libraries."""
     subprocess.run([sys.executable, "-c", COMPILED], check=True)
 
 

@@ -1,4 +1,4 @@
-"""Many images, and being interrupted."""
+"""Many images, and interrupts."""
 
 import os
 import signal
@@ -48,7 +48,7 @@ def test_ctrl_c_leaves_no_files_or_processes(limits: list[str], tmp_path: Path) 
         command, env={**os.environ, "TMPDIR": str(temporary)}, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     assert process.stderr is not None
-    assert process.stderr.readline().startswith("onnxruntime ")  # the engine is open: the run begins
+    assert process.stderr.readline().startswith("onnxruntime ")  # the engine is open, and the run starts
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130, told
@@ -62,7 +62,7 @@ def test_ctrl_c_leaves_no_files_or_processes(limits: list[str], tmp_path: Path) 
 @pytest.mark.integration
 @pytest.mark.parametrize("dtype", ["float32", "fast"])
 def test_engines_store_no_identifier_on_the_disk(dtype: str, tmp_path: Path) -> None:
-    """What telemetry writes when it is on: onnxruntime's into temporary and cache folders, OpenVINO's at home."""
+    """Files of enabled telemetry: onnxruntime writes to temporary and cache folders, OpenVINO to the home folder."""
     if dtype == "fast":
         pytest.importorskip("openvino", reason="the extra openvino is not installed")
     photo = tmp_path / "photo.png"
@@ -70,7 +70,7 @@ def test_engines_store_no_identifier_on_the_disk(dtype: str, tmp_path: Path) -> 
     folders = {name: str(tmp_path / name) for name in ("TMPDIR", "HOME", "XDG_CACHE_HOME")}
     for folder in folders.values():
         Path(folder).mkdir()
-    silent = {"ORT_DISABLE_TELEMETRY", "CI", "TF_BUILD", "JENKINS_URL"}  # what turns one of them off
+    silent = {"ORT_DISABLE_TELEMETRY", "CI", "TF_BUILD", "JENKINS_URL"}  # disables one of them
     inherited = {key: value for key, value in os.environ.items() if key not in silent}
     command = [sys.executable, "-m", "a2f", "upscale", str(photo), "--dtype", dtype]
     subprocess.run(command, env=inherited | folders, check=True, capture_output=True)

@@ -1,4 +1,4 @@
-"""What there is of memory and cores, how it is planned, and how runs share it."""
+"""Available memory and cores, plans, and the sharing of memory between runs."""
 
 import re
 import subprocess
@@ -34,7 +34,7 @@ def weights():
 
 
 def written(root: Path, files: dict[str, str]) -> Path:
-    """A folder that stands for / of a Linux system."""
+    """A folder that simulates / of a Linux system."""
     for name, text in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ def test_cpu_quota_limits_the_threads(files, expected: int, tmp_path: Path, monk
 
 
 def test_runs_are_bounded_by_default_on_every_system(weights, monkeypatch) -> None:
-    """Also where there is no /proc: what psutil tells is taken there."""
+    """Without /proc, the values of psutil are used."""
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=4 * GB))
     engine = load_engine(weights)
     assert engine.memory.budget() <= 2 * GB
@@ -255,19 +255,19 @@ def test_run_waits_until_other_runs_release_memory(monkeypatch) -> None:
             assert pool.submit(take, 40).result()  # there is room for that
             with pytest.raises(Cancelled):
                 pool.submit(take, 41, Control(cancelled=lambda: next(asked) > 2)).result()
-            assert take(50)  # a thread does not wait for itself
+            assert take(50)  # a thread must not wait for itself
             waiting = pool.submit(take, 41)
         assert waiting.result()
 
 
 def test_run_that_never_fits_fails_without_waiting(monkeypatch) -> None:
     monkeypatch.setattr(memory, "resident_bytes", lambda: 0)
-    with Memory(100).take(200):  # the plan was made when there was more
+    with Memory(100).take(200):  # the plan was made with more free memory
         pass
 
 
 def test_process_memory_is_measured_while_idle(monkeypatch) -> None:
-    """What runs hold is theirs: it does not make the budget of the next one smaller."""
+    """Memory of running runs does not reduce the budget of the next run."""
     has = [100]
     monkeypatch.setattr(memory, "resident_bytes", lambda: has[0])
     shared = Memory(1000)
@@ -275,7 +275,7 @@ def test_process_memory_is_measured_while_idle(monkeypatch) -> None:
     with shared.take(500):
         has[0] = 550  # of the run
         assert shared.budget() == 900
-        has[0] = 700  # more than the run has taken: somebody else has more now
+        has[0] = 700  # more than the run uses: another run uses the rest
         assert shared.budget() == 800
     has[0] = 300
     assert shared.budget() == 700

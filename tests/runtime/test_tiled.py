@@ -1,4 +1,4 @@
-"""The tile is invisible: whatever the cut, the pixels are those of the whole image in one graph."""
+"""Tiles are invisible: for any tile size, the pixels equal those of the whole image in one graph."""
 
 import subprocess
 import sys
@@ -33,7 +33,7 @@ from a2f.upscaler import NO_CONTROL, Control
 from a2f.variants import ABLATIONS, VARIANTS, config_of
 from a2f.weights import Weights, find_shipped, read_weights
 
-# Each network at one scale, one of them at all scales: a scale is nothing but another tail.
+# Each network at one scale, and one network at all scales, because scales differ only in the tail.
 KINDS = [config_of(variant, scale=2) for variant in VARIANTS] + [config_of("sd", scale=scale) for scale in (3, 4)]
 KINDS += ABLATIONS.values()
 
@@ -72,13 +72,13 @@ def tiled(steps: Steps, image: np.ndarray, *, tile: tuple[int, int], band: int, 
 
 
 def bands_of(engine: Engine, image: np.ndarray, control: Control = NO_CONTROL) -> list[np.ndarray]:
-    """What a run gives, band by band."""
+    """The bands of a run."""
     plan = engine.plan((image.shape[1], image.shape[0]), engine.memory.budget())
     return list(engine.run(image, plan, control))
 
 
 def after(asks: int) -> Control:
-    """Of a run that is cancelled when it has asked so often."""
+    """A control that cancels its run after a number of checks."""
     asked = count(1)
     return Control(cancelled=lambda: next(asked) > asks)
 
@@ -119,7 +119,7 @@ def test_any_tile_size_gives_equal_bits(steps, whole, height, width, tile, bands
 
 
 def test_rounding_error_is_measured_on_the_image() -> None:
-    """Blocks whose features grow pass on more rounding, and the bound follows."""
+    """The rounding error grows with the features, and so does the tolerance."""
     weights = read_weights(find_shipped("sd", scale=3).path)
     grown = {name: 5 * value if name.endswith("lambda_x") else value for name, value in weights.tensors.items()}
     narrow, square = an_image(2, 20, seed=162), an_image(40, 40)
@@ -144,7 +144,7 @@ def test_tiles_of_all_networks(config) -> None:
 @pytest.mark.parametrize("in_file", [False, True])
 @pytest.mark.parametrize("blocks", [1, 2, 3, 5, 6, 7])
 def test_any_number_of_blocks(blocks: int, in_file: bool) -> None:
-    """Also an odd one, where more sums follow the middle than features come before it."""
+    """An odd number of blocks is included: more sums follow the middle than features come before it."""
     torch.manual_seed(blocks)
     weights, image = to_weights(A2F(replace(config_of("sd", scale=2), blocks=blocks))), an_image(30, 41)
     whole = load_engine(weights)
@@ -153,7 +153,7 @@ def test_any_number_of_blocks(blocks: int, in_file: bool) -> None:
 
 
 def test_gates_of_single_tiles_would_change_the_result(weights, whole) -> None:
-    """What this is all for: the check of this page would fail for tiles that pool over themselves."""
+    """The checks of this file would fail for tiles with their own gates."""
     image = an_image(64, 64)
     alone = np.concatenate([whole(image[:, :32]), whole(image[:, 32:])], axis=2)
     assert (np.abs(levels(alone) - levels(whole(image))) > 1).any()
@@ -179,7 +179,7 @@ def test_bands_refuse_invalid_images(weights) -> None:
 @pytest.mark.parametrize("size", [(40, 50), (1, 5000), (5000, 2), (33, 32), (181, 180)], ids=str)
 @pytest.mark.parametrize("tile", [8, 33, 64])
 def test_pieces_with_exact_gates_equal_the_whole_image(size, tile: int, weights, whole) -> None:
-    """Small images are pooled whole: the gates are those of the image, the pixels too."""
+    """Small images are pooled as a whole, so the gates and the pixels equal those of the image."""
     image = an_image(*size)
     sr = load_engine(weights, tile=tile, gates="sampled")(image)
     assert np.abs(sr.transpose(2, 0, 1) - whole(image)).max() <= rounding(whole, image)
@@ -197,7 +197,7 @@ def test_pieces_of_all_networks(config) -> None:
 
 @pytest.mark.integration
 def test_openvino_runs_large_images_in_pieces(weights, whole, monkeypatch) -> None:
-    """Pieces cost no precision: float32 stays near the image, and int8 as near to it as int8 in one run."""
+    """Pieces lose no precision: float32 is close to the whole image, and int8 as close as int8 in one run."""
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
     image = an_image(400, 500)
     monkeypatch.setattr(memory, "resident_bytes", lambda: 0)
@@ -218,8 +218,8 @@ def test_openvino_runs_large_images_in_pieces(weights, whole, monkeypatch) -> No
 
 @pytest.mark.integration
 def test_gates_are_sampled_from_all_parts_of_the_image() -> None:
-    """Of an image that looks the same everywhere the sample tells all."""
-    torch.manual_seed(0)  # an untrained network: its gates are half open, so that they depend on what they pool
+    """On an image with uniform statistics, sampled gates are close to exact gates."""
+    torch.manual_seed(0)  # the gates of an untrained network are half open and depend on the pooled values
     untrained = to_weights(A2F(config_of("sd", scale=4)))
     exact = load_engine(untrained, tile=64)
     sampled = load_engine(untrained, tile=100, gates="sampled")
@@ -227,7 +227,7 @@ def test_gates_are_sampled_from_all_parts_of_the_image() -> None:
     noise = (0.5 + 0.1 * rng.standard_normal((400, 160, 3))).clip(0, 1).astype(np.float32)
     difference = np.abs(sampled(noise) - exact(noise))
     assert 0 < difference.max() < 1 / 255
-    # the same pixels whatever the strip they fall in: no seam where the strips meet
+    # the error is equal in all strips: no seam at their borders
     rows = difference.mean(axis=(1, 2))
     assert rows.max() < 20 * np.median(rows)
 
@@ -268,7 +268,7 @@ def test_eight_threads_share_one_upscaler(weights) -> None:
 @pytest.mark.integration
 @pytest.mark.parametrize("dtype", ["float32", "fast"])
 def test_large_images_share_one_upscaler(dtype: str, weights, monkeypatch) -> None:
-    """Larger than what is kept between runs: memory is given back while other threads wait."""
+    """The images exceed the memory that is kept between runs, so memory is released while other threads wait."""
     for back_end in (onnx, openvino):
         monkeypatch.setattr(back_end, "KEPT_PX", 10_000)
     upscaler, images = load_engine(weights, dtype=dtype, threads=2), [an_image(110, 100, seed=n) for n in range(4)]
@@ -450,7 +450,7 @@ print(rows, int(peak.split()[1]) * 1024)
 @pytest.mark.integration
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell the peak memory")
 def test_memory_is_bounded() -> None:
-    """1000 x 1000 keeps 320 MB of features, and whole it would take 1.5 GB."""
+    """An image of 1000 x 1000 has 320 MB of features; as a whole it would need 1.5 GB."""
     done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
     rows, peak = (int(word) for word in done.stdout.split())
     assert rows == 2000

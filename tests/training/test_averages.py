@@ -1,4 +1,4 @@
-"""Averages of the weights: their window is as wide as they say."""
+"""Averages of the weights: their window has the stated width."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def test_powers_match_the_published_values(width: float, power: float) -> None:
 @pytest.mark.parametrize("width", [0.05, 0.1, 0.2])
 @pytest.mark.parametrize("steps", [500, 2000])
 def test_window_is_a_fixed_fraction_of_the_run(width: float, steps: int) -> None:
-    """The weight of each step in the average, found by averaging the unit vectors of the steps."""
+    """The weight of each step in the average, computed by averaging unit vectors."""
     profile = np.zeros(steps)
     for step in range(1, steps + 1):
         decay = Average(width=width).at(step)

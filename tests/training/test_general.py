@@ -1,4 +1,4 @@
-"""Training networks that are not A²F: they learn, go on after anything, and are evaluated with their averages."""
+"""Training of networks that are not A²F: learning, resuming, and evaluation with averages."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Muon: directions that are orthogonal, updates of a known length, and only kernels with weight normalisation."""
+"""Muon: orthogonal directions, updates of a known length, and only kernels with weight normalisation."""
 
 import pytest
 import torch

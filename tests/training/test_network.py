@@ -1,4 +1,4 @@
-"""The network as it is trained computes what the network of the paper computes, and its gradients are the same."""
+"""The training network has the outputs and the gradients of the network of the paper."""
 
 import dataclasses
 import itertools
@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 
 
 def random_weights(config: A2FConfig, *, seed: int = 0) -> Weights:
-    """Weights with λ, biases and gates unlike those of a fresh network."""
+    """Weights with λ, biases and gates that differ from those of a new network."""
     torch.manual_seed(seed)
     model = A2F(config)
     with torch.no_grad():
@@ -38,7 +38,7 @@ def batch(config: A2FConfig, *, side: int = 9) -> tuple[torch.Tensor, torch.Tens
 
 
 def reference_gradients(weights: Weights, lr: torch.Tensor, hr: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Of the paper's network by PyTorch alone, named as the stacked parameters."""
+    """The gradients of the paper's network in plain PyTorch, with the names of the stacked parameters."""
     model = with_weight_norm(from_weights(weights))
     F.mse_loss(model(lr), hr).backward()
     parts: dict[str, list[torch.Tensor]] = {}

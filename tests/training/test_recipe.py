@@ -33,7 +33,7 @@ def test_toml_round_trip(name: str) -> None:
 
 
 def test_degradation_is_optional() -> None:
-    """As it is in checkpoints from before there was one."""
+    """Older checkpoints have no degradation."""
     without = Recipe(steps=3)
     assert "degradation" not in recipe_toml(without)
     assert parse_recipe("steps = 3").degradation is None

@@ -1,4 +1,4 @@
-"""A run: it learns, it goes on after anything, and it is the same on one process or two."""
+"""Training runs: learning, resuming, and equal results with one and two processes."""
 
 import dataclasses
 import hashlib
@@ -58,7 +58,7 @@ def images(count: int = 3) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 class StopError(Exception):
-    """Ends a run from its report."""
+    """Raised by a report to end a run."""
 
 
 def make_run(folder: Path, recipe: Recipe = RECIPE, config: A2FConfig = SMALL, **options: object) -> Run:
@@ -77,7 +77,7 @@ def state_of(run: Run) -> dict[str, torch.Tensor]:
 
 
 def assert_same_weights(one: Path, other: Path) -> None:
-    """Bit for bit."""
+    """Check that two states are equal bit for bit."""
     a, b = read_weights(one).tensors, read_weights(other).tensors
     for name, value in a.items():
         assert value.tobytes() == b[name].tobytes(), name
@@ -300,7 +300,7 @@ def test_checkpoint_without_losses_can_be_resumed(tmp_path: Path) -> None:
 
 
 def recorded_precision(folder: Path) -> str:
-    """Of the first stage, as the last weights of a run say."""
+    """The precision of the first stage in the last weights of a run."""
     return parse_recipe(read_weights(folder / "last.safetensors").metadata["recipe"]).stages[0].precision
 
 
@@ -326,7 +326,7 @@ def test_bf16_becomes_fp32_on_cpus_without_bf16(capabilities, dtype, tmp_path, m
 
 @pytest.mark.parametrize(("begun", "then"), [(True, False), (False, True)])
 def test_run_resumes_on_cpus_with_and_without_bf16(begun: bool, then: bool, tmp_path, monkeypatch) -> None:
-    """Once in fp32, it stays so; what the weights say of it is what was computed last."""
+    """A run in fp32 stays in fp32, and the weights name the precision of the last steps."""
 
     def stop(progress: Progress) -> None:
         raise StopError
@@ -461,7 +461,7 @@ def test_losses() -> None:
     assert loss_of(a, b, Stage(loss="l1"), scale=2).item() == pytest.approx(0.5)
     assert loss_of(a, b, Stage(loss="l2"), scale=2).item() == pytest.approx(0.25)
     assert loss_of(a, b, Stage(loss="charbonnier"), scale=2).item() == pytest.approx(0.5, abs=1e-5)
-    # a constant difference of 0.5 has one coefficient, 0.5 * 16 / 4, of the 4 x 3 of a real spectrum
+    # a constant difference of 0.5 has one non-zero coefficient, 0.5 * 16 / 4, in the 4 x 3 real spectrum
     assert loss_of(a, b, Stage(frequency=1.0), scale=2).item() == pytest.approx(0.5 + 2 / 12)
 
 

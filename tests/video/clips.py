@@ -1,4 +1,4 @@
-"""Videos that FFmpeg makes, and what ffprobe tells of them."""
+"""Makes videos with FFmpeg, and reads them with ffprobe."""
 
 import json
 import shutil
@@ -26,36 +26,36 @@ PICTURE = "testsrc2=size=64x48:rate=25:duration=1"
 
 
 class Nearest:
-    """Repeats each pixel: quick, and it changes no colour.
+    """Repeats each pixel: it is fast and does not change colours.
 
     Args:
-        scale: how often, in both directions.
+        scale: number of repetitions in both directions.
     """
 
     def __init__(self, scale: int = 2) -> None:
         self.scale, self.description, self.calls = scale, f"nearest x{scale}", 0
 
     def __call__(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """As `Upscaler`."""
+        """Enlarge an image: [H, W, 3] -> [sH, sW, 3]."""
         self.calls += 1
         return image.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
 
 
 def ffmpeg(*arguments: str | Path) -> bytes:
-    """Run FFmpeg; what it writes to its standard output."""
+    """Run FFmpeg; return its standard output."""
     command = ["ffmpeg", "-v", "error", "-nostdin", "-y", "-threads", "1", *map(str, arguments)]
     return subprocess.run(command, check=True, capture_output=True).stdout
 
 
 def made(path: Path, *arguments: str, picture: str = PICTURE) -> Path:
-    """A video of FFmpeg's test picture with a tone as its second input."""
+    """Make a video of FFmpeg's test picture; the second input is a tone."""
     tone = "sine=frequency=440:duration=1:sample_rate=48000"
     ffmpeg("-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", tone, *arguments, path)
     return path
 
 
 def probed(path: Path, *entries: str) -> dict[str, Any]:
-    """What ffprobe tells."""
+    """The output of ffprobe."""
     command = ["ffprobe", "-v", "error", "-of", "json", *entries, str(path)]
     told: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     return told
@@ -73,7 +73,7 @@ def video_of(path: Path) -> dict[str, Any]:
 
 
 def times(path: Path) -> list[Fraction]:
-    """When each frame is shown, in seconds; the order is that of decoding."""
+    """The presentation time of each frame in seconds, in decoding order."""
     told = probed(path, "-select_streams", "v:0", "-show_entries", "packet=pts:stream=time_base")
     unit = Fraction(told["streams"][0]["time_base"])
     return [int(packet["pts"]) * unit for packet in told["packets"]]

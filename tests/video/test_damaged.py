@@ -1,4 +1,4 @@
-"""Videos that are cut off, or that tell the times of their frames badly."""
+"""Truncated videos, and videos with wrong frame times."""
 
 import os
 from fractions import Fraction
@@ -28,7 +28,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def cut(path: Path) -> Path:
-    """A copy that lacks its end."""
+    """A truncated copy."""
     data = path.read_bytes()
     copy = path.with_name(f"cut{path.suffix}")
     copy.write_bytes(data[: len(data) * 6 // 10])
@@ -175,7 +175,7 @@ def test_pauses_of_a_constant_rate_are_told_and_those_of_a_variable_rate_are_not
 
 
 def test_avi_frames_are_in_order_with_synchronous_sound(film: Path, tmp_path: Path) -> None:
-    """AVI tells when a frame is decoded; with B-frames, FFmpeg guesses wrong times from that."""
+    """AVI stores decoding times. With B-frames, FFmpeg computes wrong presentation times from them."""
     ffmpeg("-i", film, "-c", "copy", tmp_path / "a.avi")
     enlarged(tmp_path / "a.avi", tmp_path / "b.mkv")
     shown = sorted(times(tmp_path / "b.mkv"))
@@ -231,7 +231,7 @@ def test_big_endian_samples_are_read(tmp_path: Path) -> None:
 def test_file_names_are_not_parsed_as_addresses(
     name: str, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """FFmpeg takes some for addresses, and goes to the network for them."""
+    """FFmpeg would read some of these file names as network addresses."""
     monkeypatch.chdir(tmp_path)
     os.link(film, name)
     Path("out").mkdir()

@@ -1,4 +1,4 @@
-"""What a video keeps when it is enlarged; ffprobe is the judge, before and after."""
+"""The properties that an enlarged video keeps, checked with ffprobe."""
 
 import os
 import re
@@ -44,7 +44,7 @@ TAGGED = ("-colorspace", "bt709", "-color_trc", "bt709", "-color_primaries", "bt
 SD = ("-colorspace", "bt470bg", "-color_trc", "gamma28", "-color_primaries", "bt470bg", "-color_range", "tv")
 FULL = ("-pix_fmt", "yuvj420p", "-color_range", "pc", "-colorspace", "bt709")
 
-# What FFmpeg makes of the test picture: one line of the table each.
+# Variants of the test picture, made by FFmpeg.
 CASES = {
     "h264 bt709": ("a.mp4", (*X264, "-pix_fmt", "yuv420p", *TAGGED)),
     "h264 bt470bg": ("a.mkv", (*X264, "-pix_fmt", "yuv420p", *SD)),
@@ -143,7 +143,7 @@ def test_chroma_is_moved_to_the_default_location_if_it_cannot_be_stored(tmp_path
 @pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="the system has no such scheduling")
 @pytest.mark.parametrize("codec", ["av1", "hevc", "h264"])
 def test_encoders_use_a_limited_number_of_threads(codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SVT-AV1 asks for real-time threads where root runs it."""
+    """SVT-AV1 requests real-time threads if it runs as root."""
     opened, seen = Encoding.open, set[int]()
 
     def watched(encoding: Encoding) -> Any:
@@ -169,7 +169,7 @@ def test_hdr10_metadata_in_h264_are_what_newer_ffmpeg_reads(tmp_path: Path) -> N
 
 
 def as_number(value: Any) -> Any:
-    """A fraction of ffprobe as a number, since codecs have units of their own."""
+    """Convert a fraction of ffprobe to a number, because codecs use different units."""
     if isinstance(value, str) and "/" in value:
         above, below = value.split("/")
         return int(above) / int(below)
@@ -252,7 +252,7 @@ def test_mp4_keeps_sound_subtitles_chapters_cover_and_rotation(tmp_path: Path) -
 
 
 def captioned(stream: bytes) -> bytes:
-    """A bare H.264 stream with a closed caption (CEA-708 in an SEI message) before each picture."""
+    """A raw H.264 stream with a closed caption (CEA-708 in an SEI message) before each picture."""
     caption = bytes.fromhex("b5003147413934" + "03" + "42ff" + "fc9420" + "fc9421" + "ff")
     message = b"\x00\x00\x01\x06\x04" + bytes([len(caption)]) + caption + b"\x80"
     pieces = re.split(rb"(?=\x00\x00\x01[\x41\x65\x01\x61\x21\x25])", stream)
@@ -279,7 +279,7 @@ def alpha_of_frames(path: Path, decoder: str) -> bytes:
 
 
 def test_transparency_of_vp9_is_kept_or_refused(tmp_path: Path) -> None:
-    """It lies in a layer of its own, which FFmpeg's VP9 decoder passes over."""
+    """The alpha is in a separate layer that FFmpeg's VP9 decoder ignores."""
     given, picture = tmp_path / "a.webm", "color=red@0.4:size=64x48:rate=25:duration=0.4,format=yuva420p"
     ffmpeg("-f", "lavfi", "-i", picture, "-c:v", "libvpx-vp9", "-auto-alt-ref", "0", given)
     enlarged(given, tmp_path / "b.webm")

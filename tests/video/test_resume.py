@@ -1,4 +1,4 @@
-"""A run that is killed and started again gives the result of a run that was not, frame by frame."""
+"""A killed and resumed run gives the frames of an uninterrupted run."""
 
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""Sizes of results that chroma allows, and inputs that are no video; without the program FFmpeg."""
+"""Output sizes that chroma allows, and inputs that are not videos; without the program FFmpeg."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Gates that follow those of the frames before."""
+"""Temporal gates: gates smoothed over earlier frames."""
 
 import numpy as np
 import pytest

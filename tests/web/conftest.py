@@ -1,4 +1,4 @@
-"""A server in a process of its own, as people run it."""
+"""A server in its own process."""
 
 import io
 import json
@@ -29,7 +29,7 @@ ENDS_WITHIN_S = 60
 
 @dataclass
 class Server:
-    """One that runs: its address, its process, its log."""
+    """A running server: its address, process and log."""
 
     address: str
     process: "subprocess.Popen[str]"
@@ -53,7 +53,7 @@ class Server:
 
 
 def eventually(look: Callable[[], Any], *, within_s: float = ENDS_WITHIN_S) -> Any:
-    """What `look` gives as soon as it is true; fails the test if that does not come."""
+    """Wait until `look` returns a true value, and return it; fail the test after a time limit."""
     end = time.monotonic() + within_s
     while not (seen := look()):
         assert time.monotonic() < end, "it never came true"
@@ -70,7 +70,7 @@ def running(
     until_ready: bool = True,
     **settings: Any,
 ):
-    """A server with settings, or one of a command line."""
+    """Start a server with settings or with a command line."""
     log = folder / f"{len(list(folder.iterdir()))}.log"
     given = {"port": 0, "memory_bytes": 2 * GB, "workers": 1, "threads": 1, **settings}
     asked = command or [sys.executable, "-c", PROGRAM, json.dumps(given)]
@@ -108,7 +108,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server that many tests share: two workers, a long queue."""
+    """A shared server for many tests, with two workers and a long queue."""
     with running(tmp_path_factory.mktemp("server"), workers=2, queue=100) as started:
         yield started
 
@@ -126,7 +126,7 @@ def wait() -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def picture() -> Callable[..., bytes]:
-    """Files of noise: any size, mode and format."""
+    """Make picture files of noise with any size, mode and format."""
 
     def make(width: int = 24, height: int = 16, *, mode: str = "RGB", format: str = "PNG", seed: int = 0, **given: Any):
         import numpy as np

@@ -1,4 +1,4 @@
-"""Nothing that a client sends, or fails to send, takes more than it may."""
+"""Limits of time and memory for all that clients send or do not send."""
 
 import io
 import os
@@ -27,7 +27,7 @@ def connected(server) -> socket.socket:
 
 
 def answered(connection: socket.socket) -> bytes:
-    """All that comes until the server closes the connection."""
+    """Read until the server closes the connection."""
     parts = []
     while part := connection.recv(65536):
         parts.append(part)
@@ -42,7 +42,7 @@ def answered_or_reset(connection: socket.socket) -> bytes:
 
 
 def png_header(width: int, height: int, *, bits: int = 8, kind: int = 2) -> bytes:
-    """A PNG that says that it is large, and holds next to nothing."""
+    """A PNG with a large size in its header and almost no data."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

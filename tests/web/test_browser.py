@@ -1,6 +1,6 @@
-"""What is built from web/: the committed page, the package and the site, tested in a real browser.
+"""The committed page, the package and the site built from web/, tested in a real browser.
 
-Skipped, saying why, where Node or Chromium is missing; `make web-test` says how to get them.
+The tests are skipped with a reason if Node or Chromium is missing; `make web-test` says how to install them.
 """
 
 import json
@@ -30,7 +30,7 @@ pytestmark = [
 
 
 def run(*command: str, **variables: str) -> str:
-    """Run a command in web/; its whole output is in the error where it fails."""
+    """Run a command in web/; on failure, the error has its whole output."""
     done = subprocess.run(
         command,
         cwd=WEB,
@@ -47,7 +47,7 @@ def run(*command: str, **variables: str) -> str:
 
 @pytest.fixture(scope="session")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[], object]], None]:
-    """Does a named thing once in a test run: the other workers of pytest-xdist wait until it is done."""
+    """Run a named action once per test run; the other pytest-xdist workers wait for it."""
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent  # the workers of one run share it
@@ -89,13 +89,13 @@ def install() -> None:
 
 @pytest.fixture(scope="session")
 def package(node_modules: None, once: Callable[[str, Callable[[], object]], None]) -> None:
-    """The npm package, built once: a build beside another test would take away the types that `tsc` reads."""
+    """The npm package, built once: a build during another test would remove the types that `tsc` reads."""
     once("package", lambda: run("npm", "run", "build:package"))
 
 
 @pytest.fixture(scope="module")
 def chromium() -> str:
-    """Chromium's program."""
+    """The path of Chromium."""
     given = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if given is None:
         pytest.skip("needs Chromium: apt-get install chromium, or its path in $CHROMIUM")

@@ -1,4 +1,4 @@
-"""Connections whose clients stall, send crumbs, or take nothing, without a server around them."""
+"""Connections of clients that stall, send tiny chunks or read nothing, without a server."""
 
 import asyncio
 import json
@@ -21,11 +21,11 @@ from a2f.web.server import listen
 from a2f.web.settings import Settings
 
 GB = 10**9
-FAILS_AFTER_S = 20  # where a test would wait for ever
+FAILS_AFTER_S = 20  # time limit for tests that would wait forever
 
 
 class Clock:
-    """A clock that goes when it is told to."""
+    """A clock that the test advances."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -73,7 +73,7 @@ def test_a_body_that_stalls_is_cut_off_however_much_came_before() -> None:
 
 
 class Transport(asyncio.Transport):
-    """A connection to nobody: keeps what is written, and takes of it what a test says."""
+    """A fake connection: it stores written data, and the test sets how much of it is read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,14 +104,14 @@ class Transport(asyncio.Transport):
         return ("192.0.2.1", 1) if name == "peername" else None
 
     def pause_reading(self) -> None:
-        """Nobody sends."""
+        """Do nothing: there is no sender."""
 
     def resume_reading(self) -> None:
-        """Nobody sends."""
+        """Do nothing: there is no sender."""
 
 
 class Application:
-    """Reads a body, and answers with its length."""
+    """Read a body, and answer with its length."""
 
     def __init__(self) -> None:
         self.ended = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Who is let in, and what is told of it."""
+"""Access control and logging."""
 
 import socket
 import subprocess
@@ -134,7 +134,7 @@ def test_access_log_has_no_picture_data(start, picture, wait) -> None:
     with server.client() as client:
         job = client.post("/v1/jobs?scale=2", files=files).json()["id"]
         for number, path in enumerate((f"/v1/jobs/{job}/events", f"/v1/jobs/{job}/result", "/wp-login.php?p=hunter2")):
-            wait(lambda done=number: len(told()) > done)  # a line is written after its answer
+            wait(lambda done=number: len(told()) > done)  # the log line is written after the answer
             client.get(path)
     records = wait(lambda: len(told()) == 4 and told())
     assert [(r["method"], r["route"], r["status"]) for r in records] == [
@@ -183,7 +183,7 @@ def test_missing_extra_error_names_the_pip_command() -> None:
 
 
 def raw(server, *lines: str) -> bytes:
-    """The answer to a request that no client would send."""
+    """The answer to a raw, possibly invalid request."""
     with closing(socket.create_connection(("127.0.0.1", server.port), timeout=30)) as connection:
         connection.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode())
         parts = []

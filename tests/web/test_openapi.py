@@ -1,4 +1,4 @@
-"""The OpenAPI document: what it says is what happens, and the other way round."""
+"""The OpenAPI document matches the behaviour of the server."""
 
 import pytest
 import schemathesis

@@ -1,4 +1,4 @@
-"""Worker processes: they may be asked while they start, and one that has ended is replaced."""
+"""Worker processes accept requests while they start, and are replaced after they have ended."""
 
 import asyncio
 import os
@@ -18,14 +18,14 @@ INSPECT = {"kind": "inspect"}
 
 
 def workers_of(pid: int) -> list[int]:
-    """The workers of a process, but for those that have ended."""
+    """The running workers of a process."""
     command = ["ps", "-o", "pid=,args=", "--ppid", str(pid)]
     listed = subprocess.run(command, capture_output=True, text=True, check=False)
     return [int(line.split()[0]) for line in listed.stdout.splitlines() if "a2f.web.worker" in line]
 
 
 def used(use: Any) -> Any:
-    """What `use` gives for a worker that has not been started."""
+    """Call `use` with a worker that has not been started; its result."""
 
     async def run() -> Any:
         worker = WorkerProcess(Settings(memory_bytes=2 * 10**9), opened=None)

@@ -1,4 +1,4 @@
-"""The life of a result: where its bytes lie, who keeps it, and who never waits for it."""
+"""Results: where they are stored, how long they are kept, and what never waits for them."""
 
 import asyncio
 import stat
@@ -22,20 +22,20 @@ from a2f.web.results import Results
 from a2f.web.settings import Settings
 
 GB = 10**9
-FAILS_AFTER_S = 20  # where a test would wait for ever
+FAILS_AFTER_S = 20  # time limit for tests that would wait forever
 TOLD = {"format": "ppm", "model": "sd", "scale": 2, "seconds": 1.0, "notes": []}
 
 
 class Worker:
-    """In place of a process: each picture is the size of its result."""
+    """A fake worker process: the body of a picture is the size of its result."""
 
     is_ready = True
 
     async def start(self) -> None:
-        """Nothing to start."""
+        """Do nothing."""
 
     async def kill(self) -> None:
-        """Nothing to end."""
+        """Do nothing at the end."""
 
     async def ask(self, header: Any, data: bytes, *, timeout_s: float, tell: Any, open_file: Any) -> Any:
         file = open_file(int(data))
@@ -48,7 +48,7 @@ def a_job(size: int) -> Job:
 
 
 def with_jobs(use: Callable[[Jobs], Any], **settings: Any) -> Any:
-    """What `use` gives for jobs that run on one `Worker`, with room for results of 100 bytes."""
+    """Call `use` with jobs that run on one `Worker`, with 100 bytes for results; its result."""
 
     async def run() -> Any:
         given = {"memory_bytes": 2 * GB, "keep_bytes": 100, **settings}
@@ -242,7 +242,7 @@ while True:
 
 @pytest.fixture
 def sending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WorkerProcess:
-    """A process that answers everything with 50 MB."""
+    """A fake process that answers every request with 50 MB."""
     program = tmp_path / "worker"
     program.write_text(SENDS_MUCH.format(python=sys.executable))
     program.chmod(stat.S_IRWXU)
@@ -275,7 +275,7 @@ def test_a_worker_that_is_killed_while_its_pipe_is_full_is_replaced(sending: Wor
 
 
 class Client:
-    """Takes an answer until it leaves, after some messages."""
+    """A client that reads some messages of an answer and then disconnects."""
 
     def __init__(self, leaves_after: int) -> None:
         self.left, self.messages, self.leaves_after = asyncio.Event(), list[dict[str, Any]](), leaves_after

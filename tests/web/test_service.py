@@ -1,4 +1,4 @@
-"""What the HTTP interface promises."""
+"""The HTTP interface."""
 
 import gzip
 import io
@@ -25,7 +25,7 @@ def opened(content: bytes) -> Image.Image:
 
 
 def problem(answer, name: str) -> str:
-    """The detail of a problem of this name."""
+    """Check the name of a problem, and return its detail."""
     assert answer.headers["content-type"] == "application/problem+json"
     told = answer.json()
     assert told["type"] == f"/problems/{name}", told
@@ -35,14 +35,14 @@ def problem(answer, name: str) -> str:
 
 
 def long_exif() -> bytes:
-    """More than a JPEG holds."""
+    """Metadata that are too long for a JPEG."""
     exif = Image.Exif()
     exif[0x010E] = "x" * 70_000
     return exif.tobytes()
 
 
 def deep_png() -> bytes:
-    """Grey of 16 bits."""
+    """A grey PNG with 16 bits."""
     file = io.BytesIO()
     Image.fromarray(np.arange(96, dtype=np.uint16).reshape(8, 12) * 600).save(file, "PNG")
     return file.getvalue()
