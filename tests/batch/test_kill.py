@@ -14,7 +14,7 @@ from a2f.batch.journal import Journal
 
 WORKER = Path(__file__).with_name("worker.py")
 FILES = 60
-MOST_RUNS = 200
+MAX_RUNS = 200
 
 
 def finished(out: Path) -> list[Path]:
@@ -24,7 +24,7 @@ def finished(out: Path) -> list[Path]:
 def killed_until_done(command: list[str], out: Path, check, *, seed: int, step: int) -> int:
     """Start a command, kill it after some files, check, and repeat; return the number of kills."""
     rng = random.Random(seed)
-    for kills in range(MOST_RUNS):
+    for kills in range(MAX_RUNS):
         enough = len(finished(out)) + rng.randint(1, step)
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         while process.poll() is None and len(finished(out)) < enough:
@@ -36,7 +36,7 @@ def killed_until_done(command: list[str], out: Path, check, *, seed: int, step: 
         if process.returncode == 0:
             return kills
         assert process.returncode == -9, said
-    pytest.fail(f"not done after {MOST_RUNS} runs")
+    pytest.fail(f"not done after {MAX_RUNS} runs")
 
 
 @pytest.mark.integration

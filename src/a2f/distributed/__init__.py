@@ -1,4 +1,4 @@
-"""Batches on many machines: one journal with the driver, and workers that enlarge and ask it before they write.
+"""Batches on many machines: the driver keeps the journal, and workers ask it before they write a result.
 
-`driver` gives out items and keeps the journal, `bench` does them in a worker, `cluster` is what Ray has to do with it.
+`driver` distributes items and keeps the journal, `bench` processes them in a worker, and `cluster` uses Ray.
 """

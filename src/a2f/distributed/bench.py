@@ -1,8 +1,8 @@
-"""A worker's side of a batch: items are done by the code of one machine, and what the journal has to know is passed on.
+"""A worker of a batch: it processes items with the code of one machine, and sends journal entries to the driver.
 
-A result is made in two calls, since the journal is not here. `Bench.enlarge` ends when the result is whole, and tells
-its checksum. `Bench.place` lets it get its name, after the driver has noted the checksum. So a worker that nobody
-listens to any more, behind a broken network, can write nothing.
+A result needs two calls, because the journal is with the driver. `Bench.enlarge` ends when the result is complete, and
+returns its checksum. `Bench.place` renames it, after the driver has recorded the checksum. So a worker that has lost
+its connection to the driver cannot write a result.
 """
 
 import queue
@@ -22,22 +22,22 @@ E = TypeVar("E")
 
 
 class Hands(Protocol[E_co]):
-    """What does the work in a worker; a front end brings it along."""
+    """The work of a front end in a worker."""
 
     def do(self, item: Item, notes: Notes) -> E_co:
-        """Do one item, as `a2f.batch.work.Keeper` does it. It may run in several threads at a time."""
+        """Process one item like `a2f.batch.work.Keeper.do`. It may run in several threads at a time."""
 
     def stop(self) -> None:
-        """End what is under way soon."""
+        """Stop the work in progress soon."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Whole:
-    """A result is whole and waits for its name.
+    """A complete result that waits to be renamed.
 
     Attributes:
         output_sha256: its checksum.
-        facts: what it was made of.
+        facts: the source and the options of the result.
     """
 
     output_sha256: str
@@ -46,13 +46,13 @@ class Whole:
 
 @dataclass(frozen=True, kw_only=True)
 class End(Generic[E]):
-    """An item came to an end.
+    """The end of the work on an item.
 
     Attributes:
-        note: what the journal is to note; None if it is to note nothing.
-        outcome: what the front end knows of it; None if `fatal`.
-        bad_file: why the file itself is bad; None if it is not.
-        fatal: why nothing else can be done either.
+        note: records the end in the journal; None if there is nothing to record.
+        outcome: the outcome for the front end; None if `fatal`.
+        bad_file: what is wrong with the file; None if it is good.
+        fatal: the error that ends the whole batch.
     """
 
     note: Callable[[Journal], None] | None
@@ -65,7 +65,7 @@ Report = Whole | End[E]
 
 
 class Relay:
-    """Takes what a `Keeper` notes about one item, and passes it on: `Notes` for a worker.
+    """`Notes` for a worker: it receives the entries of a `Keeper` about one item for the driver.
 
     Args:
         recipe: number of the options, in the journal of the driver.
@@ -79,13 +79,13 @@ class Relay:
         self._answered, self._refused = threading.Event(), False
 
     def start(self, item: Item) -> None:
-        """Nothing: the driver has noted it."""
+        """Do nothing: the driver has recorded the start."""
 
     def placing(self, item: Item, output_sha256: str, facts: Facts) -> None:
-        """Wait until the driver has noted it.
+        """Wait until the driver has recorded the checksum.
 
         Raises:
-            Cancelled: if the driver wants it no more.
+            Cancelled: if the driver refuses the result.
         """
         self.reports.put(Whole(output_sha256=output_sha256, facts=facts))
         self._answered.wait()
@@ -93,35 +93,35 @@ class Relay:
             raise Cancelled(f"{item.source}: cancelled")
 
     def answer(self, *, refused: bool = False) -> None:
-        """Let the result get its name, or not."""
+        """Allow or refuse the renaming of the result."""
         self._refused = refused
         self._answered.set()
 
     def done(self, item: Item, output: tuple[int, str], *, seconds: float) -> None:
-        """Note that the result is at its place."""
+        """Record that the result has its name."""
         self.note = partial(Journal.done, item=item, output=output, seconds=seconds)
 
     def skipped(self, item: Item, note: str, *, recipe: int | None, sha256: str | None) -> None:
-        """Note that there is nothing to do, and why."""
+        """Record that the item is skipped, and why."""
         self.note = partial(Journal.skipped, item=item, note=note, recipe=recipe, sha256=sha256)
 
     def failed(self, item: Item, error: str, *, bad_file: bool, recipe: int, seconds: float) -> None:
-        """Note that it failed."""
+        """Record the failure of the item."""
         self.bad_file = error if bad_file else None
         self.note = partial(Journal.failed, item=item, error=error, bad_file=bad_file, recipe=recipe, seconds=seconds)
 
     def put_back(self, item: Item) -> None:
-        """Note that it is left to do."""
+        """Mark the item as to do."""
         self.note = partial(Journal.put_back, item=item)
 
 
 class Bench(Generic[E]):
-    """Does items, some at a time: one is read or written while another one is enlarged.
+    """Processes several items at a time: one is read or written while another is enlarged.
 
     Args:
-        hands: do the work.
+        hands: the work of the front end.
         recipe: number of the options, in the journal of the driver.
-        slots: items at a time.
+        slots: number of items at a time.
     """
 
     def __init__(self, hands: Hands[E], *, recipe: int, slots: int) -> None:
@@ -130,7 +130,7 @@ class Bench(Generic[E]):
         self._relays: dict[int, Relay] = {}
 
     def enlarge(self, item: Item) -> Report[E]:
-        """Do an item until its result is whole, or until there is nothing more to do.
+        """Process an item until its result is complete, or until the work on it has ended.
 
         Returns:
             `Whole` if the result waits for `place`.
@@ -140,16 +140,16 @@ class Bench(Generic[E]):
         return self._next(item.id)
 
     def place(self, number: int) -> Report[E]:
-        """Let the result of an item get its name.
+        """Rename the result of an item.
 
         Args:
-            number: of the item.
+            number: number of the item.
         """
         self._relays[number].answer()
         return self._next(number)
 
     def stop(self) -> None:
-        """End all that is under way, without results."""
+        """Stop all work in progress, without results."""
         self.hands.stop()
         for relay in list(self._relays.values()):
             relay.answer(refused=True)
@@ -161,7 +161,7 @@ class Bench(Generic[E]):
             relay.reports.put(End(note=relay.note, outcome=outcome, bad_file=relay.bad_file))
         except A2FError as error:
             relay.reports.put(End(note=relay.note, fatal=error))
-        except BaseException as error:  # given to the driver, which ends with it
+        except BaseException as error:  # sent to the driver, which raises it
             relay.reports.put(error)
 
     def _next(self, number: int) -> Report[E]:

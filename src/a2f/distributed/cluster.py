@@ -1,4 +1,4 @@
-"""Workers in a Ray cluster (extra `ray`): an actor each, with its share of cores, GPUs and memory."""
+"""Workers in a Ray cluster (extra `ray`): each is an actor with its share of cores, GPUs and memory."""
 
 import contextlib
 import logging
@@ -34,13 +34,13 @@ SECONDS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 120]  # of the histogram
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """What a worker takes of its machine.
+    """The share of a machine that a worker uses.
 
     Attributes:
-        cpus: cores; a fraction lets workers share one.
-        gpus: cards; a fraction lets workers share one.
-        memory: bytes; None: what the machine has for each of its workers.
-        workers: how many; None: as many as the cluster has room for, now and later.
+        cpus: number of cores; workers share a core if it is a fraction.
+        gpus: number of GPUs; workers share a GPU if it is a fraction.
+        memory: bytes; None: an equal share of the machine for each of its workers.
+        workers: number of workers; None: as many as fit into the cluster at any time.
     """
 
     cpus: float = 1
@@ -53,12 +53,12 @@ class Share:
             raise UsageError("a worker with neither cores nor GPUs: give --ray-cpus or --ray-gpus a number above 0")
 
     def room(self, resources: dict[str, float]) -> int:
-        """How many workers a machine has room for."""
+        """The number of workers that fit on a machine."""
         counts = [resources.get(name, 0) / each for name, each in self.asked().items() if each]
         return math.floor(min(counts) + 1e-9)
 
     def asked(self) -> dict[str, float]:
-        """The share by the names of Ray."""
+        """The share with the resource names of Ray."""
         return {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory or 0}
 
 
@@ -125,14 +125,14 @@ def _no_cluster(address: str, reason: str) -> UsageError:
 
 
 def disconnect() -> None:
-    """Leave the cluster; what it does for this run ends."""
+    """Leave the cluster; all its work for this run ends."""
     import ray
 
     ray.shutdown()
 
 
 def memory_of_each(share: Share) -> int:
-    """Bytes that a worker may take on the machine of the cluster that has the least for each.
+    """The smallest memory per worker over all machines of the cluster, bytes.
 
     Raises:
         UsageError: if no machine has room for a worker.
@@ -154,7 +154,7 @@ def memory_of_each(share: Share) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Ready:
-    """A worker can begin.
+    """A worker is ready.
 
     Attributes:
         machine: its name.
@@ -173,10 +173,10 @@ class A2FWorker:
         self._bench: Bench[Any] | None = None
 
     def open(self, version: str, packed: bytes, recipe: int) -> Ready | A2FError:
-        """Get ready, or give the reason why not.
+        """Open the worker, or return the reason of the failure.
 
         Args:
-            version: of a2f, of the driver.
+            version: version of a2f on the driver.
             packed: makes the `Hands`, pickled.
             recipe: number of the options, in the journal of the driver.
         """
@@ -201,16 +201,16 @@ class A2FWorker:
         return Ready(machine=machine, node=ray.get_runtime_context().get_node_id())
 
     def enlarge(self, item: Item) -> Report[Any]:
-        """Read an image and make its result, up to its name."""
+        """Read an image and make its complete result, without renaming it."""
         self._count(1)
         return self._timed("enlarge", lambda bench: bench.enlarge(item))
 
     def place(self, item: int) -> Report[Any]:
-        """Give a result its name: rename it, or send it to the store."""
+        """Rename a result, or send it to the store."""
         return self._timed("place", lambda bench: bench.place(item))
 
     def stop(self) -> None:
-        """End what is under way."""
+        """Stop the work in progress."""
         if self._bench is not None:
             self._bench.stop()
 
@@ -240,13 +240,13 @@ class _Actor:
 
 
 class RayCrew:
-    """Workers in the cluster that was joined: the driver's `Crew`.
+    """The `Crew` of a driver: workers in the connected cluster.
 
     Args:
         open: makes the `Hands` in a worker. It is pickled.
-        share: of each worker.
+        share: share of each worker.
         recipe: number of the options, in the journal.
-        note: is told what people should know.
+        note: called with messages for the user.
     """
 
     def __init__(
@@ -273,7 +273,7 @@ class RayCrew:
         self._name = f"a2f-{job[-4:]}"
 
     def wanted(self) -> int:
-        """How many workers the cluster has room for now, or as many as were asked for."""
+        """The number of workers that fit into the cluster now, or the requested number."""
         if self.share.workers is not None:
             return self.share.workers
         now = time.monotonic()
@@ -307,19 +307,19 @@ class RayCrew:
         return number
 
     def dismiss(self, worker: int) -> None:
-        """Let an actor end."""
+        """End an actor."""
         self._forget(worker)
 
     def enlarge(self, worker: int, item: Item) -> None:
-        """Let a worker begin an item."""
+        """Start an item on a worker."""
         self._call(worker, item.id, "enlarge", item)
 
     def place(self, worker: int, item: int) -> None:
-        """Let the result of an item get its name."""
+        """Rename the result of an item."""
         self._call(worker, item, "place", item)
 
     def events(self) -> Sequence[Event]:
-        """What has happened; waits up to a second."""
+        """The new events; it waits up to a second."""
         self._ask_again()
         if not self._refs:
             time.sleep(ASKED_EVERY_S)
@@ -337,7 +337,7 @@ class RayCrew:
         return found
 
     def close(self) -> None:
-        """End all workers, and what they have under way."""
+        """End all workers and their work."""
         stopping = [actor.handle.stop.remote() for actor in self._actors.values() if actor.ready is not None]
         if stopping:
             self._ray.wait(stopping, num_returns=len(stopping), timeout=PATIENCE_S)
@@ -380,7 +380,7 @@ class RayCrew:
         return Opened(worker=worker, note=f"worker {worker} is ready on {answer.machine}")
 
     def _ask_again(self) -> None:
-        """Ask workers that cannot be reached, until one answers or the cluster knows that it is gone."""
+        """Ask unreachable workers, until they answer or the cluster reports their loss."""
         now = time.monotonic()
         asked = {worker for worker, _, stage in self._refs.values() if stage == "ping"}
         for worker, actor in self._actors.items():
@@ -389,10 +389,10 @@ class RayCrew:
                 self._call(worker, None, "ping")
 
     def _loss(self, worker: int, error: Exception) -> Lost:
-        """What the cluster tells of a worker that is gone.
+        """The cluster's report about a lost worker.
 
         Raises:
-            EngineError: if workers end again and again before they are ready.
+            EngineError: if several workers in a row end before they are ready.
         """
         ready, alive = self._actors[worker].ready, {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
         self._forget(worker, kill=True)
@@ -426,7 +426,7 @@ class RayCrew:
 
 
 def _reason(told: str) -> str:
-    """Why a worker ended, from the many lines that Ray tells."""
+    """The reason for the end of a worker, from the long message of Ray."""
     kind = re.search(r"Worker exit type: (\w+)", told)
     if "OUT_OF_MEMORY" in told or "memory pressure" in told:
         return "its machine had no memory left"

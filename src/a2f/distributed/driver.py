@@ -1,6 +1,6 @@
-"""The driver's side of a batch: gives items to workers, keeps the journal, and decides what the loss of a worker means.
+"""The driver of a batch: it distributes items to workers, keeps the journal, and handles lost workers.
 
-Nothing here knows Ray: `Crew` is what the driver needs of a cluster.
+This module does not depend on Ray: `Crew` is the interface to a cluster.
 """
 
 import math
@@ -14,7 +14,7 @@ from a2f.distributed.bench import End, Report, Whole
 from a2f.errors import A2FError, ImageReadError
 
 SLOTS = 2  # items at a time in a worker: one is read or written while another one is enlarged
-MAX_DEATHS = 2  # of workers, while they had the same file
+MAX_DEATHS = 2  # lost workers per file
 
 E = TypeVar("E")
 
@@ -25,7 +25,7 @@ class Opened:
 
     Attributes:
         worker: its number.
-        note: what it runs on.
+        note: description of its machine.
     """
 
     worker: int
@@ -34,12 +34,12 @@ class Opened:
 
 @dataclass(frozen=True, kw_only=True)
 class Answered(Generic[E]):
-    """A worker has come to a point with an item.
+    """A worker has answered about an item.
 
     Attributes:
         worker: its number.
         item: number of the item.
-        report: what it tells.
+        report: the report of the worker.
     """
 
     worker: int
@@ -49,12 +49,12 @@ class Answered(Generic[E]):
 
 @dataclass(frozen=True, kw_only=True)
 class Lost:
-    """A worker is gone.
+    """A worker was lost.
 
     Attributes:
         worker: its number.
         reason: why, in a few words.
-        with_machine: its machine is gone, or cannot be reached; that is not the fault of a file.
+        with_machine: its machine is lost or unreachable, so a file is not the cause.
     """
 
     worker: int
@@ -66,25 +66,25 @@ Event = Opened | Answered[Any] | Lost
 
 
 class Crew(Protocol):
-    """Workers somewhere. Calls return at once; what comes of them is an event."""
+    """The workers of a cluster. Calls return at once; their results are events."""
 
     def wanted(self) -> int:
-        """How many workers there may be now."""
+        """The number of workers that are possible now."""
 
     def hire(self) -> int:
-        """Start a worker; gives its number. It is `Opened` some time later."""
+        """Start a worker, and return its number. An `Opened` event follows."""
 
     def dismiss(self, worker: int) -> None:
-        """End a worker that has nothing to do."""
+        """End an idle worker."""
 
     def enlarge(self, worker: int, item: Item) -> None:
-        """Let a worker begin an item."""
+        """Start an item on a worker."""
 
     def place(self, worker: int, item: int) -> None:
-        """Let the result of an item get its name."""
+        """Rename the result of an item."""
 
     def events(self) -> Sequence[Event]:
-        """What has happened; waits a little if nothing has."""
+        """The new events; it waits for a short time if there are none."""
 
 
 @dataclass(kw_only=True)
@@ -95,16 +95,16 @@ class _Worker:
 
 
 class Driver(Generic[E]):
-    """Does all that the journal says is left to do of a run.
+    """Processes all remaining items of a run in the journal.
 
     Args:
         journal: open for writing, in a run.
         crew: the workers.
-        lost: what became of an item that ends its workers, for the front end.
-        note: is told of workers that were lost.
-        detail: is told of workers that are ready.
-        copy_to_quarantine: gets a bad file and its reason.
-        told: writes errors for the journal.
+        lost: makes the outcome of an item that ends its workers, for the front end.
+        note: called with messages about lost workers.
+        detail: called with messages about ready workers.
+        copy_to_quarantine: called with a bad file and the reason.
+        told: formats errors for the journal.
     """
 
     def __init__(
@@ -129,10 +129,10 @@ class Driver(Generic[E]):
         self._placing: set[int] = set()
 
     def run(self) -> Generator[tuple[Item, E], None, None]:
-        """Do everything; gives what became of each item, as they come to their ends.
+        """Process all items; yield each item and its outcome when it ends.
 
         Raises:
-            A2FError: for what lets nothing else be done either, as a full disk.
+            A2FError: for an error that ends the batch, for example a full disk.
         """
         try:
             while self._left:
@@ -144,7 +144,7 @@ class Driver(Generic[E]):
 
     @property
     def left(self) -> int:
-        """How many items have not come to an end."""
+        """The number of items that have not ended."""
         return self._left
 
     def _hire(self) -> None:
@@ -159,7 +159,7 @@ class Driver(Generic[E]):
                 self.crew.dismiss(number)
 
     def _give_out(self) -> None:
-        """Begin as many items as the workers can take, first one in each of them."""
+        """Start as many items as the workers have slots for, first one on each worker."""
         begun: list[tuple[int, Item]] = []
         with self.journal.together():
             for held in range(SLOTS):
@@ -176,7 +176,7 @@ class Driver(Generic[E]):
             self.crew.enlarge(number, item)
 
     def _take(self, *, alone: bool) -> Item | None:
-        """The next item; one that was begun before, which may have ended its worker, only for an idle worker."""
+        """The next item. An item that was started before may end its worker, so only an idle worker gets it."""
         item = self._next
         if item is not None and (alone or not item.starts):
             self._next = next(self._todo, None)
@@ -226,7 +226,7 @@ class Driver(Generic[E]):
         return worker.items.pop(event.item)
 
     def _without(self, lost: Lost, bad: list[tuple[Item, str]]) -> list[tuple[Item, E]]:
-        """Settle what becomes of the items of a worker that is gone; gives outcomes of those that ended it."""
+        """Handle the items of a lost worker; return the outcomes of items that are not tried again."""
         items = self._workers.pop(lost.worker).items
         if items or not lost.with_machine:
             again = ", ".join(item.source for item in items.values()) or "no file"
@@ -248,7 +248,7 @@ class Driver(Generic[E]):
         return ended
 
     def _limit(self, item: Item, reason: str) -> str | None:
-        """Why a file is not tried again; None if it is."""
+        """The reason why a file is not tried again; None if it is tried again."""
         if self._deaths[item.id] >= MAX_DEATHS:
             return f"{MAX_DEATHS} workers ended while they had this file ({reason}): it may be what ends them"
         if item.starts + 1 >= MAX_STARTS:
@@ -256,7 +256,7 @@ class Driver(Generic[E]):
         return None
 
     def _put_back(self) -> None:
-        """What is under way is left to do, but for results that may get their names: the next run looks for them."""
+        """Mark items in progress as to do, except results that may get renamed: the next run checks these."""
         with self.journal.together():
             for worker in self._workers.values():
                 for item in worker.items.values():

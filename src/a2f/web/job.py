@@ -74,6 +74,6 @@ class Job:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def tell_change(self) -> None:
-        """Wake whoever waits for a change."""
+        """Wake all that wait for a change."""
         self.changed.set()
         self.changed = asyncio.Event()

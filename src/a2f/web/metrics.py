@@ -40,12 +40,12 @@ class Metrics:
         self.result_bytes = Gauge("a2f_result_bytes", "Bytes of results that are kept.", registry=own)
 
     def text(self) -> bytes:
-        """All figures, in the text format of Prometheus."""
+        """All metrics in the text format of Prometheus."""
         return generate_latest(self.registry)
 
 
 def log_request(record: dict[str, Any]) -> None:
-    """Write one line of JSON; no picture, no file name and no job id is in it."""
+    """Write one line of JSON, without pictures, file names or job ids."""
     if ACCESS.isEnabledFor(logging.INFO):
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         ACCESS.info(json.dumps({"time": stamp, **record}))

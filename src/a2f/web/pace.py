@@ -1,17 +1,16 @@
-"""How long a client may take."""
+"""The minimum transfer rate of a client."""
 
 import time
 
 
 class Pace:
-    """The time at which the patience with a client ends. What it moves puts that time off.
+    """The time limit of a client. Transferred bytes extend it.
 
-    A client that was quick may pause, but never for longer than `slack_s`: what it moved before counts no more than
-    that.
+    A fast client may pause, but never for longer than `slack_s`: earlier transfers extend the limit by at most that.
 
     Args:
-        slowest: bytes a second that it must move on average.
-        slack_s: seconds before the first byte, and at most between two.
+        slowest: minimum average rate, bytes per second.
+        slack_s: largest time before the first byte and between two transfers, seconds.
     """
 
     def __init__(self, *, slowest: float, slack_s: float) -> None:
@@ -20,9 +19,9 @@ class Pace:
 
     @property
     def left_s(self) -> float:
-        """Seconds that are left; 0 when its time is over."""
+        """The remaining seconds; 0 after the limit."""
         return max(0.0, self._end - time.monotonic())
 
     def move(self, count: int) -> None:
-        """Hear of bytes that were moved."""
+        """Count transferred bytes."""
         self._end = min(self._end + count / self.slowest, time.monotonic() + self.slack_s)

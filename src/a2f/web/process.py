@@ -1,4 +1,4 @@
-"""A worker process, as the server sees it."""
+"""The server's side of a worker process."""
 
 import asyncio
 import json
@@ -25,15 +25,15 @@ Answer = tuple[dict[str, Any], ResultFile | None]
 
 
 async def nothing_told(share: float) -> None:
-    """Hear of progress, and do nothing."""
+    """Ignore progress."""
 
 
 def nothing_counted() -> None:
-    """Hear that a process was replaced, and do nothing."""
+    """Ignore the replacement of a process."""
 
 
 class WorkerProcess:
-    """Starts a worker, replaces it when it ends, and asks it one thing at a time.
+    """Starts a worker, replaces it when it ends, and sends it one request at a time.
 
     Args:
         settings: of the server.
@@ -62,7 +62,7 @@ class WorkerProcess:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the process runs and has said that it takes work."""
+        """Whether the process runs and has reported that it is ready."""
         return self._has_greeted and self._process is not None and self._process.returncode is None
 
     async def start(self) -> None:

@@ -1,4 +1,4 @@
-"""The files of results: in memory while there is room, otherwise on the disk, in files without a name."""
+"""The files of results: in memory while there is space, otherwise in unnamed files on the disk."""
 
 import tempfile
 from collections.abc import Callable
@@ -13,7 +13,7 @@ FULL_S = 30  # after which to try again where clients have not taken their resul
 
 
 class Room:
-    """Bytes that all requests share.
+    """A budget of bytes that all requests share.
 
     Args:
         max_bytes: bytes.
@@ -23,18 +23,18 @@ class Room:
         self.max_bytes, self.taken = max_bytes, 0
 
     def has(self, count: int) -> bool:
-        """Whether there are so many bytes."""
+        """Whether `count` bytes are free."""
         return self.taken + count <= self.max_bytes
 
     def take(self, count: int) -> bool:
-        """Take bytes, if there are so many."""
+        """Reserve bytes if they are free; whether they were."""
         if not self.has(count):
             return False
         self.taken += count
         return True
 
     def give(self, count: int) -> None:
-        """Give bytes back."""
+        """Release reserved bytes."""
         self.taken -= count
 
 
@@ -68,14 +68,14 @@ class ResultFile:
             raise _no_disk(error) from error
 
     def read(self, start: int, count: int) -> bytes:
-        """Bytes from a place on."""
+        """Read bytes from a position."""
         if self._spool is None:
             return bytes(memoryview(self._held)[start : start + count])
         self._spool.seek(start)
         return self._spool.read(count)
 
     def close(self) -> None:
-        """Let go of the bytes, and give their room back."""
+        """Close the file, and release its bytes."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -87,7 +87,7 @@ class ResultFile:
 
 
 class Results:
-    """The room for all results.
+    """The storage of all results.
 
     Args:
         memory: bytes that are held in memory.
