@@ -19,7 +19,7 @@ from a2f.peers.pickled import read_pickled
 from a2f.peers.protobuf import read_caffe, read_tensorflow
 
 Tensors = dict[str, NDArray[np.float32]]
-NESTED = ("params_ema", "params", "state_dict", "model_state_dict")  # where training programs save a state_dict
+NESTED = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net")  # where programs save a state_dict
 
 
 def convert_network(path: Path | str, *, name: str, scale: int) -> Network:
