@@ -183,12 +183,12 @@ def _anew(number: int, what: str) -> str:
     """The results of our trainings."""
     trained = read_trained(number)
     if trained is None:
-        return f"Trained anew, {what}: no run is there yet. `python -m benchmarks.paper.train --list` names the runs."
+        return f"Trained again, {what}: there is no run yet. `python -m benchmarks.paper.train --list` names the runs."
     seeds = {len(runs) for runs in trained.scores.values()}
     spread = f"{min(seeds)} to {max(seeds)} seeds" if len(seeds) > 1 else f"{max(seeds)} seeds"
     told = (
-        f"Trained anew, {what}: recipe `{trained.recipe}`, {trained.steps:,} steps for each network, {spread} each, "
-        f"{trained.minutes / 60:.1f} hours in all. Mean PSNR-Y over the seeds ± their standard deviation, dB; "
+        f"Trained again, {what}: recipe `{trained.recipe}`, {trained.steps:,} steps for each network, {spread} each, "
+        f"{trained.minutes / 60:.1f} hours in total. Mean PSNR-Y over the seeds ± their standard deviation, dB; "
         f'"all" is the mean over all {trained.pictures} pictures.'
     )
     return "\n\n".join([told, table(_means(number, trained)), table(_claims(number, trained)), _order(number, trained)])
@@ -233,15 +233,15 @@ def _order(number: int, trained: Trained) -> str:
         said = "The paper's order is confirmed at this budget."
     else:
         said = (
-            f"Of the paper's {len(CLAIMS[number])} claims, {count['confirmed']} are confirmed at this budget, "
-            f"{count['contradicted']} contradicted, {open_} not resolved."
+            f"Of the paper's {len(CLAIMS[number])} claims, this budget confirms {count['confirmed']}, contradicts "
+            f"{count['contradicted']} and does not resolve {open_}."
         )
     complete = all(len(trained.scores.get(n, {})) == len(SEEDS) for n in NETWORKS[number])
     left = "" if complete else " Some runs are still missing."
     return (
-        f"{said} By mean, best first: {', '.join(TITLES[n] for n in order)}. A claim counts as confirmed when the 95 % "
-        f"interval of the paired differences lies above 0 (Student's t over the seeds, no correction for several "
-        f"claims); this is a small budget, and says nothing of the paper's million steps.{left}"
+        f"{said} By mean, best first: {', '.join(TITLES[n] for n in order)}. A claim is confirmed if the 95 % interval "
+        f"of the paired differences is above 0 (Student's t over the seeds, no correction for several claims). The "
+        f"budget is small: the paper trained for a million steps.{left}"
     )
 
 

@@ -124,7 +124,7 @@ def test_a_clear_difference_is_confirmed_and_a_small_one_not_resolved(tmp_path: 
     assert found.mean == pytest.approx(0.3)
     assert found.low <= 0.3 <= found.high
     assert ablation.verdicts(2, trained) == ["confirmed", "confirmed", "not resolved", "contradicted"]
-    assert "2 are confirmed at this budget, 1 contradicted, 1 not resolved" in ablation._order(2, trained)
+    assert "this budget confirms 2, contradicts 1 and does not resolve 1" in ablation._order(2, trained)
 
 
 def test_interval_is_students_t(tmp_path: Path) -> None:

@@ -47,6 +47,17 @@ def test_existing_figure_is_replaced_only_on_request(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
+def test_cost_with_networks_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "cost.svg"
+    words = ("cost", "--set", "Urban100", "-s", "3", "--point", "Mine=28.2,700,60", "--point", "Other=28.0,900", "-o")
+    assert run(*words, path).exit_code == 0
+    text = path.read_text(encoding="utf-8")
+    assert text.count("<!-- Mine -->") == 2
+    assert text.count("<!-- Other -->") == 1  # without Multi-Adds in the left half only
+    assert "<!-- added networks -->" in text
+
+
+@pytest.mark.integration
 def test_factors_default_to_all_clean_models(tmp_path: Path) -> None:
     assert run("factors", "-o", tmp_path / "all.svg").exit_code == 0
     text = (tmp_path / "all.svg").read_text(encoding="utf-8")
@@ -95,8 +106,11 @@ def test_crops_take_all_models_of_eval(tmp_path: Path) -> None:
     ("words", "said"),
     [
         (["crops", "sd", "--data", ".", "--picture", "a:1,2,3", "-o", "x.svg"], "write it as barbara:560,40,120,80"),
-        (["cost", "--measured", "xl=31", "-o", "x.svg"], "write it as sd=31.72"),
-        (["cost", "--measured", "sd=dB", "-o", "x.svg"], "write it as sd=31.72"),
+        (["cost", "--measured", "xl=31", "-o", "x.svg"], "write it as sd=31.86"),
+        (["cost", "--measured", "sd=dB", "-o", "x.svg"], "write it as sd=31.86"),
+        (["cost", "--point", "Mine=31.9", "-o", "x.svg"], "write it as Mine=31.9,250,14.2"),
+        (["cost", "--point", "Mine=31.9,-3,2", "-o", "x.svg"], "write it as Mine=31.9,250,14.2"),
+        (["cost", "--point", "=31.9,250", "-o", "x.svg"], "write it as Mine=31.9,250,14.2"),
     ],
 )
 def test_misspelt_options_get_a_suggestion(words: list[str], said: str) -> None:

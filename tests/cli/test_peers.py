@@ -12,7 +12,7 @@ from PIL import Image
 
 from a2f.cli.main import cli
 from a2f.errors import A2FError
-from a2f.peers.files import network_in, open_network, write_network
+from a2f.peers.files import network_in, open_network, read_network, write_network
 
 OWN = """
 from torch import nn
@@ -126,6 +126,23 @@ def test_export_writes_a_checked_file(weights: Path, own: str, tmp_path: Path) -
     path.write_bytes(write_network(open_network(own, scale=3)))
     assert run("export", path, "--network", own, "-o", tmp_path / "b.onnx").exit_code == 0
     assert (tmp_path / "b.onnx").exists()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("wrapped", [None, "state_dict", "params_ema"])
+def test_convert_reads_a_checkpoint_of_ones_own_network(own: str, wrapped: str | None, tmp_path: Path) -> None:
+    state = open_network(own, scale=2).module.state_dict()
+    path, out = tmp_path / "own.pth", tmp_path / "own.safetensors"
+    torch.save({wrapped: {f"module.{key}": value for key, value in state.items()}} if wrapped else state, path)
+    told = run("convert", "--network", own, path, out, "-s", "2")
+    assert told.exit_code == 0, told.exception
+    read = read_network(out, own=own).module.state_dict()
+    assert all(torch.equal(read[key], value) for key, value in state.items())
+    assert "needs the scale" in run("convert", "--network", own, path, tmp_path / "b.safetensors").output
+    both = run("convert", "--network", own, "--as", "imdn", path, tmp_path / "b.safetensors", "-s", "2")
+    assert "--as and --network are both given" in both.output
+    other = run("convert", "--network", own, path, tmp_path / "b.safetensors", "-s", "3")
+    assert "0.weight has shape (12, 3, 3, 3), the network needs (27, 3, 3, 3)" in str(other.exception)
 
 
 def test_convert_reads_a_checkpoint_of_another_network(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """``a2f figure``: draw the figures of the paper."""
 
+import math
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -17,20 +18,28 @@ from a2f.cli.parameters import (
 )
 
 if TYPE_CHECKING:
+    from a2f.figures.cost import Point
     from a2f.figures.factors import Panel
     from a2f.sheets import Crop
 
 EPILOG = """\b
 Examples:
   a2f figure cost -o figure1.svg               PSNR against cost, Manga109 x2
-  a2f figure cost --set Set5 -s 4 --measured sd=31.72 -o set5.pdf
+  a2f figure cost --set Set5 -s 4 --measured sd=31.86 --point Mine=31.9,250,14.2 -o set5.pdf
   a2f figure network s -s 4 -o figure2.svg     the architecture
   a2f figure factors sd runs/mine/best.safetensors -o figure3.svg
   a2f figure crops bicubic sd IDN=idn_x4.safetensors --data sets/Set14 --picture barbara -o f4.pdf
   a2f figure crops sd CARN=results/carn/ -s 4 --data sets/Set14 --picture barbara:560,40,120,80 -o f4.svg
 """
 _SCALE = click.option(
-    "-s", "--scale", type=int, default=4, show_default=True, shell_complete=complete_scale, help="2, 3 or 4."
+    "-s",
+    "--scale",
+    type=int,
+    default=4,
+    show_default=True,
+    metavar="N",
+    shell_complete=complete_scale,
+    help="2, 3 or 4.",
 )
 
 
@@ -62,7 +71,7 @@ class MeasuredType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     name = "MODEL=DB"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
-        """Read sd=31.72."""
+        """Read sd=31.86."""
         from a2f.variants import VARIANTS
 
         model, _, psnr = str(value).partition("=")
@@ -71,8 +80,29 @@ class MeasuredType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         except ValueError:
             number = -1.0
         if model not in VARIANTS or not 0 < number < 100:
-            self.fail(f"{value!r}: write it as sd=31.72, with one of {', '.join(VARIANTS)}", param, ctx)
+            self.fail(f"{value!r}: write it as sd=31.86, with one of {', '.join(VARIANTS)}", param, ctx)
         return model, number
+
+
+class PointType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """NAME=DB,K[,G]."""
+
+    name = "NAME=DB,K[,G]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Point":
+        """Read Mine=31.9,250,14.2."""
+        from a2f.figures.cost import ADDED, Point
+
+        label, _, text = str(value).partition("=")
+        try:
+            numbers = [float(number) for number in text.split(",")]
+        except ValueError:
+            numbers = []
+        if not label or len(numbers) not in (2, 3) or not all(0 < number < math.inf for number in numbers):
+            told = "PSNR-Y in dB, thousands of parameters, and 10^9 Multi-Adds if known"
+            self.fail(f"{value!r}: write it as Mine=31.9,250,14.2 ({told})", param, ctx)
+        operations = numbers[2] if len(numbers) == 3 else None
+        return Point(name=label, psnr_y=numbers[0], parameters_k=numbers[1], multi_adds_g=operations, kind=ADDED)
 
 
 class PictureType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -103,14 +133,36 @@ class PictureType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     shell_complete=among("Set5", "Set14", "B100", "Urban100", "Manga109"),
     help="Set5, Set14, B100, Urban100 or Manga109.",
 )
-@click.option("-s", "--scale", type=int, default=2, show_default=True, shell_complete=complete_scale, help="2, 3 or 4.")
-@click.option("--measured", type=MeasuredType(), multiple=True, help="PSNR-Y of your own weights, as another mark.")
+@click.option(
+    "-s",
+    "--scale",
+    type=int,
+    default=2,
+    show_default=True,
+    metavar="N",
+    shell_complete=complete_scale,
+    help="2, 3 or 4.",
+)
+@click.option("--measured", type=MeasuredType(), multiple=True, help="Add weights of s, sd, m or l: PSNR-Y in dB.")
+@click.option(
+    "--point",
+    "added",
+    type=PointType(),
+    multiple=True,
+    help="Add a network: PSNR-Y in dB, thousands of parameters, 10^9 Multi-Adds (a2f profile).",
+)
 @_output_options
-def cost(data: str, scale: int, measured: tuple[tuple[str, float], ...], output: Path) -> None:
-    """Draw Figure 1: PSNR against parameters and against Multi-Adds of Table 6."""
+def cost(
+    data: str, scale: int, measured: tuple[tuple[str, float], ...], added: "tuple[Point, ...]", output: Path
+) -> None:
+    """Draw Figure 1: PSNR against cost.
+
+    The methods are those of Table 6 of the paper, with their printed figures: PSNR against parameters, and against
+    Multi-Adds. `--measured` and `--point` add your own.
+    """
     from a2f.figures.cost import draw_cost
 
-    draw_cost(data, scale=scale, measured=dict(measured), output=output)
+    draw_cost(data, scale=scale, measured=dict(measured), added=added, output=output)
     click.echo(f"{output}", err=True)
 
 
@@ -171,6 +223,7 @@ def _panels(name: str) -> "list[Panel]":
     "-s",
     "--scale",
     type=click.IntRange(min=2),
+    metavar="N",
     shell_complete=complete_scale,
     help="2, 3 or 4.  [default: the scale of the files; 4 if they have none]",
 )
@@ -188,11 +241,11 @@ def crops(
     output: Path,
     **convention: Any,
 ) -> None:
-    """Draw Figure 4: a picture with a frame, and its content enlarged by each method.
+    """Draw Figure 4: crops of pictures, enlarged by each method.
 
     MODEL is what `a2f eval` takes: bicubic, a shipped model, a weights file, the file of another network, a folder of
-    finished enlargements, or NAME=MODEL. The numbers are PSNR-Y in dB and SSIM-Y of the whole picture. Without X,Y,W,H
-    the part with the most detail is shown.
+    finished enlargements, or NAME=MODEL. A frame in the picture shows the position of the crop. The numbers are PSNR-Y
+    in dB and SSIM-Y of the whole picture. Without X,Y,W,H the part with the most detail is shown.
     """
     from a2f.cli.entrants import names_of, open_entrant, scale_of
     from a2f.errors import UsageError

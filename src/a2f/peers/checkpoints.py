@@ -1,4 +1,4 @@
-"""Read published checkpoints of other networks: PyTorch, Caffe, TensorFlow.
+"""Read published checkpoints of other networks (PyTorch, Caffe, TensorFlow), and checkpoints of networks of users.
 
 Nothing in a file is executed. Each function returns the tensors of one network by our names.
 """
@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from a2f.errors import MissingExtraError, UsageError, WeightsError, did_you_mean
 from a2f.peers import PEERS
-from a2f.peers.files import Network, fill, open_network
+from a2f.peers.files import Network, fill, open_network, unique_tensors
 from a2f.peers.pickled import read_pickled
 from a2f.peers.protobuf import read_caffe, read_tensorflow
 
 Tensors = dict[str, NDArray[np.float32]]
+NESTED = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net")  # where programs save a state_dict
 
 
 def convert_network(path: Path | str, *, name: str, scale: int) -> Network:
@@ -46,6 +47,29 @@ def convert_network(path: Path | str, *, name: str, scale: int) -> Network:
         raise WeightsError(f"{path} seems to be for x{other}, not x{scale}: give -s {other}") from error
     source = {"source": f"published checkpoint {path.name}"}
     return Network(name=name, scale=scale, module=network.module, metadata=source, origin=f"checkpoint {path.name}")
+
+
+def convert_own(path: Path | str, *, own: str, scale: int) -> Network:
+    """Read a PyTorch checkpoint of a network of the user.
+
+    Args:
+        path: a file of `torch.save` with the state_dict of the network, alone or as one of `NESTED`.
+        own: "file.py:Class".
+        scale: s.
+
+    Raises:
+        UsageError: if the class cannot be used (`open_network`).
+        WeightsError: if the file is missing, damaged, has more than tensors, or does not match the network.
+        MissingExtraError: if torch is not installed.
+    """
+    path = Path(path)
+    network = open_network(own, scale=scale)
+    names = unique_tensors(network.module)
+    shared = network.module.state_dict().keys() - names.keys()  # further names of tensors that are used several times
+    state = {name: value for name, value in _torch_state(path).items() if name not in shared}
+    fill(network.module, state, path=str(path))
+    source = {"source": f"checkpoint {path.name}"}
+    return Network(name=own, scale=scale, module=network.module, metadata=source, origin=f"checkpoint {path.name}")
 
 
 def _read(path: Path, name: str, scale: int) -> Network:
@@ -199,6 +223,9 @@ def _torch_state(path: Path) -> dict[str, NDArray[np.float32]]:
         raise WeightsError(f"{path} is damaged, or holds code, which is never run") from error
     except (RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise WeightsError(f"{path} is damaged or not a PyTorch checkpoint") from error
+    if isinstance(state, Mapping):
+        inside = (state[key] for key in NESTED if isinstance(state.get(key), Mapping))
+        state = next(inside, state)
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise WeightsError(f"{path} holds no named tensors")
     arrays = {str(name).removeprefix("module."): value.detach().float().numpy() for name, value in state.items()}

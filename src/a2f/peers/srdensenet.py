@@ -4,14 +4,14 @@ Tong, Li, Liu, Gao, "Image Super-Resolution Using Dense Skip Connections", ICCV 
 Trained by its authors on luma of 50,000 images of ImageNet.
 
 The 69 layers are those of the paper: eight blocks of eight layers with growth rate 16, a bottleneck of 256 channels,
-and two transposed convolutions that each double the size. The text does not give the width of the first layer, the
-number of channels that a block passes on to the next one, and whether the bottleneck reads the first layer too. This
-network has 128 channels after the first layer and after each block, and a bottleneck over all of them: 2142K weights.
+and two transposed convolutions that each double the size. The text does not give the width of the first layer and the
+number of channels that a block passes on to the next one. This network has 128 channels after the first layer and after
+each block, and a bottleneck over all of them: 2142K weights.
 
 Table 6 prints 2015K and 389.9 G. Both are consistent if the transposed convolutions are counted twice for each input
-pixel: then all layers before them have 833K or 834K weights; here they have 960K. Several layouts have that number: 256
-channels after the first layer and 16 from block to block; or 56 and 32, or 16 and 48, if the bottleneck reads the first
-layer too. The figures do not decide between them, and the text supports none. So the printed figures are not
+pixel: then all layers before them have 833K or 834K weights; here they have 960K. Several layouts have that number: 56
+channels after the first layer and 32 from block to block, or 16 and 48, or 256 and 16 if the bottleneck does not read
+the first layer. The figures do not decide between them, and the text supports none. So the printed figures are not
 reproduced: this network has 6 % more weights and 2 % more Multi-Adds.
 """
 
