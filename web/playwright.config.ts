@@ -8,10 +8,10 @@ export default defineConfig({
   testMatch: "*.spec.ts",
   outputDir: "test-results",
   workers: 1,
-  timeout: 120_000,
+  timeout: 300_000, // patience for a machine that does other work
   reporter: "line",
   snapshotPathTemplate: "{testDir}/goldens/{arg}{ext}",
-  expect: { timeout: 30_000, toHaveScreenshot: { maxDiffPixelRatio: 0.03, animations: "disabled" } },
+  expect: { timeout: 120_000, toHaveScreenshot: { maxDiffPixelRatio: 0.03, animations: "disabled" } },
   use: {
     browserName: "chromium",
     viewport: { width: 1280, height: 800 },

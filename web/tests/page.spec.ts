@@ -156,7 +156,7 @@ test("a result that the browser cannot show says so, with its own size", async (
   await page.setInputFiles("input[type=file]", { ...GIVEN, name: "scan.tif", buffer: Buffer.from("II*\0") });
   await expect(page.getByText("This browser cannot show TIF files.")).toBeVisible();
   await page.getByRole("button", { name: "Enlarge" }).click();
-  await expect(page.locator(".facts").first()).toHaveText(/^TIF, 4 B → 192 × 192, TIFF, /);
+  await expect(page.locator(".facts").first()).toHaveText(/^TIF, 4\sB → 192\s×\s192, TIFF, /);
 });
 
 test("numbers that are wrong say what is needed; kinds and scales that have no network are not offered", async ({ page }) => {

@@ -48,6 +48,7 @@ test.afterAll(() => {
 });
 
 test("pixels are the command line's within one level, and profile and EXIF are kept", async ({ page }) => {
+  test.setTimeout(600_000); // many pictures, on a machine that may do other work
   references("make");
   const cases = JSON.parse(readFileSync(join(folder, "cases.json"), "utf8")) as Case[];
   await page.goto(`${address}/example.html`);

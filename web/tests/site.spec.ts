@@ -63,7 +63,7 @@ test.describe("without a service worker", () => {
     await page.getByText("2×").click();
     await enlarge(page).click();
     await expect(page.locator("[data-state=done]")).toHaveCount(2);
-    await expect(page.locator(".facts").first()).toHaveText(/48 × 40 → 96 × 80, PNG, \d+ kB/);
+    await expect(page.locator(".facts").first()).toHaveText(/48\s×\s40 → 96\s×\s80, PNG, \d+\skB/);
     await expect(enlarge(page)).toBeHidden();
     const one = page.waitForEvent("download");
     await page.getByRole("button", { name: "Download", exact: true }).click();
