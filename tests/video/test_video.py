@@ -199,6 +199,18 @@ def test_y4m_in_and_out_by_pipe_with_the_shipped_network(tmp_path: Path) -> None
     assert probed(tmp_path / "file.mkv", "-show_format")["format"]["nb_streams"] == 1
 
 
+@pytest.mark.parametrize(("cut", "code"), [(0, 0), (-100, 3), (-(6 + 32 * 24 * 3 // 2), 0)])
+def test_pipe_that_ends_inside_a_frame_is_an_error(cut: int, code: int, tmp_path: Path) -> None:
+    small = "testsrc2=size=32x24:rate=5:duration=0.6"
+    given = made(tmp_path / "a.mkv", *LOSSLESS, "-pix_fmt", "yuv420p", picture=small)
+    raw = ffmpeg("-i", given, "-f", "yuv4mpegpipe", "-")
+    command = [sys.executable, "-m", "a2f", "video", "-", "-o", str(tmp_path / "b.mkv"), "-s", "2"]
+    done = subprocess.run(command, input=raw[: len(raw) + cut], capture_output=True, check=False)
+    assert done.returncode == code
+    assert (tmp_path / "b.mkv").exists() == (code == 0)
+    assert (b"the input ends in the middle of a frame" in done.stderr) == (code != 0)
+
+
 def test_y4m_of_10_bits_is_complete(tmp_path: Path) -> None:
     given = made(tmp_path / "a.mkv", *LOSSLESS, "-pix_fmt", "yuv422p10le")
     enlarged(given, tmp_path / "large.y4m")

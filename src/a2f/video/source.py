@@ -1,7 +1,6 @@
 """A video file: its properties and its frames."""
 
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -25,6 +24,7 @@ from a2f.video.damage import survey
 from a2f.video.hdr import Hdr, hdr_of
 from a2f.video.head import alpha_decoder, siting_of
 from a2f.video.times import Timed, timed_frames
+from a2f.video.y4m import Pipe
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -120,7 +120,8 @@ class Source:
         self.allow_truncated, self.losses = allow_truncated, list[Fraction]()
         self.name = "the standard input" if str(path) == STREAM else str(path)
         self.path, self.is_file = path, str(path) != STREAM
-        self.container = open_container(path)
+        self._pipe = Pipe()
+        self.container = open_container(path, self._pipe)
         if self.is_file:
             _refuse_picture(Path(path), self.container)
         self.stream = _video_of(self.container, self.name)
@@ -249,13 +250,17 @@ class Source:
 
     def _packets(self, container: InputContainer, stream: VideoStream) -> "Iterator[Packet[VideoStream]]":
         """The packets of the video; in damaged files, they may end early."""
-        at = self.begin
+        at, last_byte = self.begin, 0
         try:
             for packet in container.demux(stream):
                 at = packet.pts * packet.time_base if packet.pts is not None else at
+                last_byte = last_byte if packet.pos is None else packet.pos + packet.size
                 yield packet
         except (av.FFmpegError, IndexError) as error:  # IndexError: a packet names a stream that is not there
             self._lose(at, str(getattr(error, "strerror", "") or error))
+            return
+        if self._pipe.bytes > last_byte:  # 0 for a file
+            self._lose(at, "the input ends in the middle of a frame")
 
     def _lose(self, at: Fraction, why: str) -> None:
         """Count a loss at a timestamp, or raise an error without `allow_truncated`."""
@@ -268,7 +273,7 @@ class Source:
         self.losses.append(at)
 
 
-def open_container(path: Path | str) -> InputContainer:
+def open_container(path: Path | str, pipe: Pipe | None = None) -> InputContainer:
     """Open a video file, or y4m from standard input for "-".
 
     Raises:
@@ -276,7 +281,7 @@ def open_container(path: Path | str) -> InputContainer:
     """
     try:
         if str(path) == STREAM:
-            return av.open(sys.stdin.buffer, "r", format="yuv4mpegpipe")
+            return av.open(pipe or Pipe(), "r", format="yuv4mpegpipe")
         if not Path(path).is_file():
             kind = "is a folder" if Path(path).is_dir() else "does not exist"
             raise ImageReadError(f"{path} {kind}: give the name of a video")

@@ -1,5 +1,6 @@
 """Consecutive raw frames (YUV4MPEG2, "y4m"), for pipes to other programs."""
 
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -39,3 +40,20 @@ def y4m_frame(frame: VideoFrame, layout: Layout) -> bytes:
     """One frame."""
     planes = planes_of(frame, layout)
     return b"FRAME\n" + b"".join(np.ascontiguousarray(plane).tobytes() for plane in planes)
+
+
+class Pipe:
+    """Standard input, counted.
+
+    Attributes:
+        bytes: number of bytes that were read.
+    """
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def read(self, count: int) -> bytes:
+        """At most so many bytes; none at the end."""
+        data = sys.stdin.buffer.read(count)
+        self.bytes += len(data)
+        return data
