@@ -180,9 +180,9 @@ def _decode_vips(
 ) -> Picture:
     """Decode a file; `pixels_of` is a simpler file with the same pixels, for libvips."""
     if format == "png" and len(data) >= 24:
+        check_chunks(data, name)
         width, height = struct.unpack_from(">II", data, 16)
         check_size(width, height, name, max_pixels)  # libvips does not report empty images
-        check_chunks(data, name)
     if format == "tiff" and (reason := unread_colours(data)):
         raise ImageReadError(f"{name} {reason}")
     image, lab_coding = _opened(pixels_of or data, format, fail_on=fail_on)
@@ -194,6 +194,8 @@ def _decode_vips(
     if lab_coding is not None:
         upright = _named_lab(upright, lab_coding)
     pixels, converted = _grey_or_rgb(upright, name)
+    if format == "jpeg" and pixels.shape[2] == 2:
+        raise ImageReadError(f"{name} is a JPEG of 2 channels, whose meaning is not defined: save it in grey or RGB")
     pixels = _mended(pixels, image, data, format)
     notes += conversion_notes(image, upright.interpretation, name) if converted else ()
     pixels, metadata, told = described(image, pixels, data, format, name, converted=converted)
