@@ -31,6 +31,16 @@ def saved(image: Image.Image, format: str, **options: Any) -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.parametrize(("kind", "told"), [(b"CgBI", "iOS app"), (b"IDAT", "not with IDAT"), (b"\xff\0\0\1", "xff")])
+def test_a_png_that_begins_with_another_chunk(kind: bytes, told: str) -> None:
+    blob = saved(Image.fromarray(waves()), "PNG")
+    first = struct.pack(">I", 4) + kind + b"\x50\0\x20\2" + struct.pack(">I", zlib.crc32(kind + b"\x50\0\x20\2"))
+    for max_memory in (None, 10**9):
+        with pytest.raises(ImageReadError, match=told) as caught:
+            read_image(blob[:8] + first + blob[8:], max_memory=max_memory)
+        assert not isinstance(caught.value, PixelLimitError)
+
+
 @pytest.mark.integration
 @pytest.mark.parametrize("format", list(FORMATS))
 def test_random_damage_raises_only_our_errors(format: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageCms
 
 from a2f import upscale
 from a2f.errors import ImageReadError
@@ -265,6 +265,17 @@ def test_exif_and_xmp_after_the_pixels_are_used() -> None:
     assert behind.notes == ()
 
 
+@pytest.mark.parametrize("behind", [False, True])
+def test_png_exif_with_the_jpeg_prefix_is_used(behind: bool) -> None:
+    exif = chunk_bytes(b"eXIf", camera(6))
+    assert exif[8:14] == b"Exif\0\0"
+    picture = read_image(png_with(behind=(exif,)) if behind else png_with(exif))
+    plain = read_image(png_with(chunk_bytes(b"eXIf", camera(6)[6:])))
+    assert picture.size == plain.size == (48, 64)
+    np.testing.assert_array_equal(picture.pixels, plain.pixels)
+    assert picture.metadata.exif == plain.metadata.exif
+
+
 def test_bytes_after_the_picture_are_reported() -> None:
     for format in ("PNG", "WEBP"):
         (note,) = read_image(saved(format) + b"PK\3\4" * 50).notes
@@ -287,6 +298,16 @@ def test_webp_chunks_are_reported() -> None:
     more = blob + b"c2pa" + struct.pack("<I", 4) + b"jumb"
     more = more[:4] + struct.pack("<I", len(more) - 8) + more[8:]
     assert "(c2pa): left out" in read_image(more).notes[0]
+
+
+@pytest.mark.parametrize(("flag", "what"), [(0x20, "a colour profile"), (0x08, "EXIF"), (0x04, "XMP")])
+def test_webp_blocks_that_the_header_does_not_announce_are_reported(flag: int, what: str) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    blob = saved("WEBP", exif=camera(1), xmp=b"<x/>", icc_profile=profile)
+    assert blob[12:16] == b"VP8X"
+    assert read_image(blob).notes == ()
+    (note,) = read_image(blob[:20] + bytes([blob[20] & ~flag]) + blob[21:]).notes
+    assert note.endswith(f"holds {what} that its header does not announce: left out")
 
 
 def test_camera_raw_files_are_not_read_as_their_preview() -> None:

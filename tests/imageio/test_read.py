@@ -155,6 +155,13 @@ def test_unsupported_sample_types_are_refused(tmp_path) -> None:
             read_image(path)
 
 
+def test_a_jpeg_of_two_channels_is_refused() -> None:
+    imagecodecs = pytest.importorskip("imagecodecs")
+    blob = bytes(imagecodecs.jpeg8_encode(photo()[..., :2].copy(), level=95))
+    with pytest.raises(ImageReadError, match="JPEG of 2 channels"):
+        read_image(blob)
+
+
 def test_first_frame_with_a_note() -> None:
     frames = [Image.fromarray(photo() // k) for k in (1, 2, 3)]
     blob = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])

@@ -135,6 +135,21 @@ def test_bmp_of_32_bits_without_alpha_mask_is_opaque() -> None:
     np.testing.assert_array_equal(read_image(blob).pixels, pixels[..., :3])
 
 
+@pytest.mark.parametrize("length", [56, 108, 124])
+@pytest.mark.parametrize("alpha", [0, 0x8000])
+def test_bmp_of_16_bits_with_transparency_is_refused(length: int, alpha: int) -> None:
+    values = np.random.default_rng(0).integers(0, 65536, (4, 6)).astype("<u2")
+    masks = struct.pack("<4I", 0x7C00, 0x3E0, 0x1F, alpha)
+    info = struct.pack("<IiiHHIIiiII", length, 6, -4, 1, 16, 3, 48, 0, 0, 0, 0) + (masks + b"BGRs").ljust(84, b"\0")
+    blob = b"BM" + struct.pack("<IHHI", 14 + length + 48, 0, 0, 14 + length) + info[:length] + values.tobytes()
+    if alpha:
+        with pytest.raises(ImageReadError, match="transparency in a BMP of 16 bits"):
+            read_image(blob)
+    else:
+        fives = np.stack([values >> shift & 31 for shift in (10, 5, 0)], -1)
+        assert np.abs(read_image(blob).pixels.astype(float) - fives * 255 / 31).max() <= 1
+
+
 def test_bmp_truncated_in_its_palette() -> None:
     out = io.BytesIO()
     Image.new("P", (3, 2)).save(out, "BMP")

@@ -101,20 +101,25 @@ def is_lossless(data: bytes) -> bool:
     return False
 
 
+ANNOUNCED = {b"ICCP": (0x20, "a colour profile"), b"EXIF": (0x08, "EXIF"), b"XMP ": (0x04, "XMP")}  # flags of VP8X
 WEBP_CHUNKS = (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP", b"EXIF", b"XMP ")
 
 
 def webp_left_out(data: bytes) -> list[str]:
     """Other content of a WebP file that is not read, besides its picture and known metadata."""
-    unknown: dict[str, None] = {}
+    unknown, hidden = dict[str, None](), dict[str, None]()
+    flags = data[20] if data[12:16] == b"VP8X" and len(data) > 20 else 0
     at, end = 12, min(len(data), int.from_bytes(data[4:8], "little") + 8)
     while at + 8 <= end:
         kind, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
         if kind not in WEBP_CHUNKS:
             unknown[kind.decode("ascii", "replace")] = None
+        if kind in ANNOUNCED and not flags & ANNOUNCED[kind][0]:
+            hidden[ANNOUNCED[kind][1]] = None
         at += 8 + length + length % 2
     tail = len(data[end:].strip(b"\0"))
     found = [f"chunks of kinds that are not known here ({', '.join(unknown)})"] if unknown else []
+    found += [f"{' and '.join(hidden)} that its header does not announce"] if hidden else []
     return found + ([f"{tail:,} bytes behind its picture"] if tail else [])
 
 

@@ -24,7 +24,7 @@ from a2f.imageio.colour import (
     to_srgb,
 )
 from a2f.imageio.extras import library
-from a2f.imageio.light import from_network, light_by_profile, light_of, srgb_to_light, to_network
+from a2f.imageio.light import from_network, light_by_profile, light_of, srgb_to_light, to_network, without_alpha
 from a2f.imageio.limits import check_size
 from a2f.imageio.picture import Light, Metadata, Picture
 
@@ -63,7 +63,7 @@ def read_exr(data: bytes, name: str, *, max_pixels: int | None = None, allow_tru
     if alpha is not None:
         light_of(alpha, name)  # rejects NaN
         alpha = alpha.clip(0, 1)
-        colours, more = _without_alpha(colours, alpha, name)
+        colours, more = without_alpha(colours, alpha, name)
         notes += more
     light = _described(light_of(colours, name), header, half=planes[0].dtype == np.float16, grey=len(planes) < 3)
     pixels = to_network(colours, light)
@@ -234,16 +234,6 @@ def _notes(header: dict[str, Any], parts: int, layer: _Layer, name: str) -> list
     if "preview" in header:
         notes.append(f"{name} holds a small preview: left out")
     return notes
-
-
-def _without_alpha(
-    colours: NDArray[np.float32], alpha: NDArray[np.float32], name: str
-) -> tuple[NDArray[np.float32], list[str]]:
-    """Divide colours by alpha, because EXR has premultiplied colours."""
-    shining = int(((alpha == 0) & (colours != 0).any(axis=2, keepdims=True)).sum())
-    note = f"{name} has {count_of(shining, 'pixel')} brighter than black where alpha is 0: they become black"
-    plain = np.divide(colours, alpha, out=np.zeros_like(colours), where=alpha > 0)
-    return plain, [note] if shining else []
 
 
 def _described(light: Light, header: dict[str, Any], *, half: bool, grey: bool) -> Light:

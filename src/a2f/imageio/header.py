@@ -14,6 +14,7 @@ from a2f.imageio.limits import Layout
 from a2f.imageio.loaders import open_vips
 from a2f.imageio.png_chunks import check_chunks
 from a2f.imageio.textures import is_tga, texture_size
+from a2f.imageio.tiff import main_picture_first
 from a2f.imageio.tiff_directory import layout_of
 from a2f.imageio.uncompressed import bmp_size, pnm_samples, pnm_size
 
@@ -76,6 +77,7 @@ def header_of(data: bytes, *, name: str) -> Layout:
         return Layout(format=format, width=width, height=height, channels=channels, sample_bytes=sample_bytes)
     if format == "png":
         check_chunks(data, name)
+    data = main_picture_first(data) if format == "tiff" else data
     try:
         image = open_vips(data, format, fail_on="none").autorot()
     except pyvips.Error as error:

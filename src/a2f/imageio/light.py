@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import ImageReadError
+from a2f.errors import ImageReadError, count_of
 from a2f.imageio.colour import decoded, with_srgb_curve
 from a2f.imageio.picture import Light, Picture
 
@@ -46,6 +46,14 @@ def light_of(values: NDArray[Any], name: str, *, linear: bool = True) -> Light:
             f"{name} has {wrong:,} values that are NaN or infinite: replace them first, because each would spread"
         )
     return Light(low=min(0.0, float(values.min())), high=max(1.0, float(values.max())), linear=linear)
+
+
+def without_alpha(values: Values, alpha: Values, name: str) -> tuple[Values, list[str]]:
+    """Divide premultiplied colours [H, W, 1 or 3] by alpha [H, W, 1], and return a note about light at alpha 0."""
+    shining = int(((alpha == 0) & (values != 0).any(axis=2, keepdims=True)).sum())
+    note = f"{name} has {count_of(shining, 'pixel')} brighter than black where alpha is 0: they become black"
+    plain = np.divide(values, alpha, out=np.zeros_like(values), where=alpha > 0)
+    return plain, [note] if shining else []
 
 
 def to_network(values: NDArray[Any], light: Light) -> Values:

@@ -10,6 +10,7 @@ from a2f.imageio.colour import PRIMARIES, SRGB_CURVE, profile_of, signal_of_cicp
 from a2f.imageio.picture import ColourSignal
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+APPLE = b"CgBI"
 MAX_PROFILE_BYTES = 16 * 2**20
 MAX_SMALL_CHUNKS, SMALL_CHUNK_BYTES = 50_000, 512
 TELLS_COLOUR = (b"sRGB", b"gAMA", b"cHRM", b"mDCV", b"cLLI", b"mDCv", b"cLLi")
@@ -42,11 +43,20 @@ def chunks_of(data: bytes) -> Iterator[Chunk]:
 
 
 def check_chunks(data: bytes, name: str) -> None:
-    """Raise an error for a file with very many small chunks, because each takes as long as a large one.
+    """Raise an error for a file that does not begin with its header, or has very many small chunks.
+
+    A small chunk takes as long as a large one.
 
     Raises:
-        ImageReadError: if there are more than `MAX_SMALL_CHUNKS` of less than `SMALL_CHUNK_BYTES`.
+        ImageReadError: if the first chunk is not IHDR, or if there are more than `MAX_SMALL_CHUNKS` of less than
+            `SMALL_CHUNK_BYTES`.
     """
+    if (first := data[12:16]) == APPLE:
+        raise ImageReadError(
+            f"{name} is a PNG of an iOS app (CgBI), which is not read: save it as a standard PNG first"
+        )
+    if len(first) == 4 and first != b"IHDR":
+        raise ImageReadError(f"cannot decode {name}: a PNG begins with IHDR, not with {ascii(first)[2:-1]}")
     at, count = len(SIGNATURE), 0
     while at + 12 <= len(data):
         size = int.from_bytes(data[at : at + 4], "big")

@@ -4,7 +4,7 @@ import binascii
 import zlib
 from dataclasses import dataclass
 
-from a2f.imageio.exif import ORIENTATION, first_directory, number_of, plain_exif, updated_exif
+from a2f.imageio.exif import MARK, ORIENTATION, first_directory, number_of, plain_exif, updated_exif
 from a2f.imageio.iptc import PHOTOSHOP_MARK, cleaned_iptc
 from a2f.imageio.png_chunks import MAX_PROFILE_BYTES, Chunk, chunk_bytes, chunks_of, png_profile
 
@@ -76,9 +76,9 @@ def texts_of(data: bytes) -> PngTexts:
 def with_metadata_first(data: bytes) -> bytes:
     """Prepare a PNG file for libvips.
 
-    EXIF and XMP move before the pixels, where libvips looks for them. All other texts and a profile that is too long
-    are removed, because libvips unpacks texts of any length; `texts_of` and `png_profile` read them from the original
-    file.
+    EXIF and XMP move before the pixels, where libvips looks for them. EXIF loses the mark of JPEG, which some programs
+    write. All other texts and a profile that is too long are removed, because libvips unpacks texts of any length;
+    `texts_of` and `png_profile` read them from the original file.
     """
     too_long, packets = _too_long(data), [chunk.at for chunk in chunks_of(data) if _is_xmp(chunk, data)]
     packet = next((at for at in reversed(packets) if at not in too_long), None)  # libvips uses the last one
@@ -93,7 +93,10 @@ def with_metadata_first(data: bytes) -> bytes:
         first = late and not left_out and (chunk.kind == b"eXIf" or chunk.at == packet)
         if not left_out:
             part = moved if first else rest if late else head
-            part.append(view[chunk.at : chunk.end])
+            marked = chunk.kind == b"eXIf" and view[chunk.at + 8 : chunk.at + 14] == MARK
+            body = plain_exif(chunk.body(data)) if marked else b""
+            part.append(memoryview(chunk_bytes(b"eXIf", body)) if marked else view[chunk.at : chunk.end])
+            changed = changed or marked
         changed = changed or left_out or first
     return b"".join((*head, *moved, *rest, view[end:])) if changed else data
 

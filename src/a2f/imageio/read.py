@@ -26,22 +26,28 @@ from a2f.imageio.jpeg_parts import (
 )
 from a2f.imageio.jpeg_quality import estimate_jpeg_quality
 from a2f.imageio.jxl import read_jxl
-from a2f.imageio.light import light_of, to_network
+from a2f.imageio.light import light_of, to_network, without_alpha
 from a2f.imageio.limits import DEFAULT_MAX_PIXELS, Layout, check_memory, check_size
 from a2f.imageio.loaders import open_vips
 from a2f.imageio.picture import Animation, GainMap, Light, Pages, Picture, Pixels
 from a2f.imageio.png_chunks import check_chunks
 from a2f.imageio.textures import read_texture
 from a2f.imageio.tiff import (
+    EXTRA_SAMPLES,
+    UNASSOCIATED,
+    for_decoding_only,
     has_data_band,
+    has_premultiplied_floats,
     is_camera_raw,
     is_cut_off,
     lab_as_rgb,
     lab_of_samples,
+    main_picture_first,
     uncommon_compression,
     unread_colours,
 )
 from a2f.imageio.tiff_damage import has_broken_deflate, tiles_as_strips
+from a2f.imageio.tiff_directory import with_number
 from a2f.imageio.tiff_pages import page_places
 from a2f.imageio.tiff_tags import no_data_of
 from a2f.imageio.uncompressed import read_bmp, read_pnm
@@ -115,6 +121,12 @@ def _layout_of(data: bytes, name: str) -> Layout | None:
 
 def _read(data: bytes, name: str, max_pixels: int | None, *, allow_truncated: bool) -> Picture:
     format = format_of(data, name)
+    if format == "tiff" and is_camera_raw(data):
+        raise ImageReadError(f"{name} is a raw file of a camera: develop it first, and enlarge the picture of that")
+    if format == "tiff" and (main := main_picture_first(data)) is not data:
+        picture = _read_vips(main, format, name, max_pixels, allow_truncated)
+        note = f"{name} begins with a smaller copy or a mask of its picture: left out"
+        return replace(picture, notes=(note, *picture.notes))
     if format in _DECODERS:
         return _DECODERS[format](data, name, max_pixels=max_pixels, allow_truncated=allow_truncated)
     return _read_vips(data, format, name, max_pixels, allow_truncated)
@@ -125,7 +137,7 @@ def _read_vips(data: bytes, format: str, name: str, max_pixels: int | None, allo
 
     strict = "error" if format == "tiff" else "truncated"  # libvips reports damaged strips as errors
     try:
-        picture = _decode_vips(data, format, name, max_pixels, fail_on="none" if allow_truncated else strict)
+        picture = _decode_strictly(data, format, name, max_pixels, fail_on="none" if allow_truncated else strict)
         if format == "tiff" and not allow_truncated and (strips := tiles_as_strips(data)):
             open_vips(strips, format, fail_on=strict).avg()  # decodes all of it
         if format == "tiff" and not allow_truncated and (is_cut_off(data) or has_broken_deflate(data)):
@@ -150,31 +162,41 @@ def _read_vips(data: bytes, format: str, name: str, max_pixels: int | None, allo
         raise _in_part(name) from first
 
 
-def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *, fail_on: str) -> Picture:
+def _decode_strictly(data: bytes, format: str, name: str, max_pixels: int | None, *, fail_on: str) -> Picture:
+    """Decode a file; in a TIFF, invalid values of tags that do not matter to the pixels are no damage."""
+    import pyvips
+
+    try:
+        return _decode_vips(data, format, name, max_pixels, fail_on=fail_on)
+    except pyvips.Error:
+        plain = for_decoding_only(data) if format == "tiff" else None
+        if plain is None:
+            raise
+        return _decode_vips(data, format, name, max_pixels, fail_on=fail_on, pixels_of=plain)
+
+
+def _decode_vips(
+    data: bytes, format: str, name: str, max_pixels: int | None, *, fail_on: str, pixels_of: bytes | None = None
+) -> Picture:
+    """Decode a file; `pixels_of` is a simpler file with the same pixels, for libvips."""
     if format == "png" and len(data) >= 24:
+        check_chunks(data, name)
         width, height = struct.unpack_from(">II", data, 16)
         check_size(width, height, name, max_pixels)  # libvips does not report empty images
-        check_chunks(data, name)
-    if format == "tiff" and is_camera_raw(data):
-        raise ImageReadError(f"{name} is a raw file of a camera: develop it first, and enlarge the picture of that")
     if format == "tiff" and (reason := unread_colours(data)):
         raise ImageReadError(f"{name} {reason}")
-    raw, lab_coding = lab_as_rgb(data) if format == "tiff" else (data, None)
-    image = open_vips(raw, format, fail_on=fail_on)
+    image, lab_coding = _opened(pixels_of or data, format, fail_on=fail_on)
     check_size(image.width, image.height, name, max_pixels)
     animation = _animation(image, data, format)
-    notes = (*_frames_note(image, name), *left_out_notes(data, format, name))
+    pages = len(page_places(data)) if format == "tiff" else _pages(image)
+    notes = (*_frames_note(pages, name), *left_out_notes(data, format, name))
     upright = image.autorot()
     if lab_coding is not None:
         upright = _named_lab(upright, lab_coding)
     pixels, converted = _grey_or_rgb(upright, name)
-    if format == "avif" and pixels.dtype == np.uint16:
-        bits = int(image.get("bits-per-sample"))
-        pixels = widened(pixels >> (16 - bits), bits)  # libvips only shifts 10 and 12 bits
-    if format == "avif" and pixels.shape[2] in (2, 4) and is_premultiplied(data):  # libvips does not divide by alpha
-        pixels = without_premultiplied(pixels)
-    if format == "gif" and pixels.shape[2] == 4 and (pixels[..., 3] == 255).all():
-        pixels = pixels[..., :3]  # libvips gives many GIF files an opaque alpha
+    if format == "jpeg" and pixels.shape[2] == 2:
+        raise ImageReadError(f"{name} is a JPEG of 2 channels, whose meaning is not defined: save it in grey or RGB")
+    pixels = _mended(pixels, image, data, format)
     notes += conversion_notes(image, upright.interpretation, name) if converted else ()
     pixels, metadata, told = described(image, pixels, data, format, name, converted=converted)
     notes += told
@@ -183,6 +205,9 @@ def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *,
         notes = tuple(note for note in notes if note != gain_map_note(name))  # reported where it is left out
     data_band = format == "tiff" and pixels.shape[2] in (2, 4) and has_data_band(data)
     notes += _no_data_note(pixels, data, name) if format == "tiff" and not converted else ()
+    if format == "tiff" and has_premultiplied_floats(data):
+        pixels, told = _divided(pixels, name)
+        notes += told
     final, light = _in_network_range(pixels, metadata.icc, name, data_band=data_band)
     return Picture(
         pixels=final,
@@ -197,6 +222,26 @@ def _decode_vips(data: bytes, format: str, name: str, max_pixels: int | None, *,
         jpeg_quality=estimate_jpeg_quality(data) if format == "jpeg" else None,
         notes=notes,
     )
+
+
+def _mended(pixels: Pixels, image: "VipsImage", data: bytes, format: str) -> Pixels:
+    """Correct what libvips makes of the depth and the alpha of a file."""
+    if format == "avif" and pixels.dtype == np.uint16:
+        bits = int(image.get("bits-per-sample"))
+        pixels = widened(pixels >> (16 - bits), bits)  # libvips only shifts 10 and 12 bits
+    if format == "avif" and pixels.shape[2] in (2, 4) and is_premultiplied(data):  # libvips does not divide by alpha
+        pixels = without_premultiplied(pixels)
+    if format == "gif" and pixels.shape[2] == 4 and (pixels[..., 3] == 255).all():
+        pixels = pixels[..., :3]  # libvips gives many GIF files an opaque alpha
+    return pixels
+
+
+def _opened(data: bytes, format: str, *, fail_on: str) -> tuple["VipsImage", int | None]:
+    """Open a file; return also the coding of its samples if they are Lab, which libvips then returns unchanged."""
+    raw, lab_coding = lab_as_rgb(data) if format == "tiff" else (data, None)
+    if format == "tiff" and has_premultiplied_floats(data):
+        raw = with_number(raw, EXTRA_SAMPLES, UNASSOCIATED)  # libvips makes colours black where alpha is below 0.01
+    return open_vips(raw, format, fail_on=fail_on), lab_coding
 
 
 def _in_network_range(
@@ -219,6 +264,14 @@ def _in_network_range(
         last = to_network(values[..., -1:], light) if data_band else values[..., -1:].clip(0, 1)
         pixels = np.concatenate([pixels, last], axis=2)
     return pixels, light
+
+
+def _divided(values: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Divide floating-point colours by alpha, and return a note about light at alpha 0."""
+    light_of(values[..., -1:], name)  # rejects NaN
+    alpha = values[..., -1:].clip(0, 1)
+    colours, notes = without_alpha(values[..., :-1], alpha, name)
+    return np.concatenate([colours, alpha], axis=2), tuple(notes)
 
 
 def _no_data_note(pixels: NDArray[Any], data: bytes, name: str) -> tuple[str, ...]:
@@ -266,8 +319,7 @@ def _several(data: bytes) -> Pages | None:
     return Pages(data=data, places=places) if len(places) > 1 else None
 
 
-def _frames_note(image: "VipsImage", name: str) -> tuple[str, ...]:
-    pages = _pages(image)
+def _frames_note(pages: int, name: str) -> tuple[str, ...]:
     return (f"{name} has {pages} frames or pages; only the first is read",) if pages > 1 else ()
 
 

@@ -27,6 +27,7 @@ from a2f.imageio.tiff_directory import (
     UNDEFINED,
     Field,
     Layout,
+    directories_of,
     directory_bytes,
     fields_of,
     first_fields,
@@ -36,6 +37,7 @@ from a2f.imageio.tiff_directory import (
     number_of,
     numbers_of,
     rational_of,
+    with_first,
     with_number,
 )
 
@@ -43,7 +45,15 @@ WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES, PLANES = 256, 257, 258, 259, 277, 284
 STRIPS, ROWS_OF_STRIP, BYTES_OF_STRIPS, TILES, BYTES_OF_TILES = 273, 278, 279, 324, 325
 PHOTOMETRIC, RGB = 262, 2
 SUBFILE, SUB_DIRECTORIES, DNG_VERSION, CFA, LINEAR_RAW = 254, 330, 50706, 32803, 34892
-EXTRA_SAMPLES, UNSPECIFIED = 338, 0
+OLD_SUBFILE, REDUCED_OR_MASK, OLD_REDUCED = 255, 1 | 4, 2
+EXTRA_SAMPLES, UNSPECIFIED, ASSOCIATED, UNASSOCIATED = 338, 0, 1, 2
+# Tags that libvips needs for the pixels, with the smallest and the largest value of those that may be left out: fill
+# order and orientation. The last four are XMP, IPTC, Photoshop resources and the profile.
+DECODED = {
+    *range(256, 260), PHOTOMETRIC, STRIPS, *range(277, 280), PLANES, 317, 320, *range(322, 326), 332, *range(338, 340),
+    347, *range(512, 522), *range(529, 533), 700, 33723, 34377, 34675,
+}  # fmt: skip
+DECODED_WITHIN = {266: (1, 2), 274: (1, 8)}
 # Number of colour channels of an interpretation; others are not read.
 COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 4: 1, 5: 4, 6: 3, 8: 3, 9: 3, 51177: 1}
 CALLED = {
@@ -113,10 +123,8 @@ def tiff_with_blocks(data: bytes, *, exif: bytes | None, iptc: bytes | None, tag
         entries |= {field.tag: field for field in _with_directories(out, turned, layout)}
     if iptc:
         entries[IPTC] = Field(tag=IPTC, kind=UNDEFINED, count=len(iptc), value=iptc)
-    pointer = _pointer(0, _appended(out, list(entries.values()), layout), layout).value
-    at = 8 if layout.big else 4
-    out[at : at + len(pointer)] = pointer
-    return bytes(out)
+    at = _appended(out, list(entries.values()), layout)
+    return with_first(out, at, layout)
 
 
 def _tags_of(block: bytes) -> Tags | None:
@@ -247,6 +255,56 @@ def is_camera_raw(data: bytes) -> bool:
     return data[8:10] == b"CR" or DNG_VERSION in tags or mosaic or bool(reduced and SUB_DIRECTORIES in tags)
 
 
+def main_picture_first(data: bytes) -> bytes:
+    """The file from its first picture that is neither a smaller copy (a preview) nor a mask, if it begins with one."""
+    layout = layout_of(data)
+    if layout is None or not _is_beside(fields_of(data, layout, layout.first) or [], layout.order):
+        return data
+    for at in directories_of(data, layout)[0][1:]:
+        fields = fields_of(data, layout, at)
+        if fields and not _is_beside(fields, layout.order):
+            return with_first(data, at, layout)
+    return data
+
+
+def _is_beside(fields: Sequence[Field], order: str) -> bool:
+    kind = number_of(fields, SUBFILE, order)
+    if kind is None:
+        return number_of(fields, OLD_SUBFILE, order) == OLD_REDUCED
+    return bool(kind & REDUCED_OR_MASK)
+
+
+def for_decoding_only(data: bytes) -> bytes | None:
+    """A TIFF file with only the first directory, and in it only the tags that libvips needs.
+
+    libtiff takes a value outside its range for an error in all tags, for example an orientation or a unit of 0.
+
+    Returns:
+        The file; None if a tag or a further directory cannot be read, because then the end may be missing.
+    """
+    layout, first = layout_of(data), first_fields(data)
+    if layout is None or not first:
+        return None
+    (number,) = struct.unpack_from(f"{layout.order}{'Q' if layout.big else 'H'}", data, layout.first)
+    if number != len(first) or not directories_of(data, layout)[1]:
+        return None
+    kept = [field for field in first if field.tag in DECODED]
+    for tag, (low, high) in DECODED_WITHIN.items():
+        value = number_of(first, tag, layout.order)
+        kept += [field for field in first if field.tag == tag] if value and low <= value <= high else []
+    out = bytearray(data)
+    at = _appended(out, kept, layout)
+    return with_first(out, at, layout)
+
+
+def has_premultiplied_floats(data: bytes) -> bool:
+    """Whether a TIFF file has floating-point colours that are multiplied by the alpha after them."""
+    layout, first = layout_of(data), first_fields(data)
+    if layout is None or FLOATING not in numbers_of(first, SAMPLE_FORMAT, layout.order):
+        return False
+    return numbers_of(first, EXTRA_SAMPLES, layout.order)[:1] == (ASSOCIATED,)
+
+
 def uncommon_compression(data: bytes) -> str | None:
     """The compression of a TIFF file, if not every libtiff supports it; otherwise None."""
     layout = layout_of(data)
@@ -288,6 +346,10 @@ def _unread_coding(first: Sequence[Field], order: str, kind: int) -> str | None:
     ):
         return "is in inks other than cyan, magenta, yellow and black, which are not read: save it in RGB"
     bits = set(numbers_of(first, BITS, order)) or {1}
+    few = (1, 2, 4) if CALLED.get(kind) in ("grey", "a palette") else ()
+    if formats == {WHOLE} and not bits <= {*few, 8, 16, 32, 64}:
+        had = ", ".join(map(str, sorted(bits)))
+        return f"has {had} bits per channel, which are not read: save it with 8 or 16"
     if kind in (SEPARATED, CIELAB, ICCLAB) and (formats != {WHOLE} or bits not in ({8}, {16})):
         return (
             f"has {CALLED[kind]} in other numbers than unsigned integers of 8 or 16 bits: save it in those, or in RGB"

@@ -82,6 +82,38 @@ def fields_of(data: bytes | bytearray, layout: Layout, at: int) -> list[Field] |
     return fields
 
 
+def directories_of(data: bytes, layout: Layout) -> tuple[list[int], bool]:
+    """The offsets of the chain of directories that begins with the first, and whether the chain is whole."""
+    at, found = layout.first, dict[int, None]()
+    while at and at not in found:
+        link = _next_directory(data, layout, at)
+        if link is None:
+            return list(found), False
+        found[at] = None
+        at = link
+    return list(found), True
+
+
+def _next_directory(data: bytes, layout: Layout, at: int) -> int | None:
+    """The offset of the directory after the one at `at`, 0 for the last; None if the one at `at` cannot be read."""
+    head, size, count, code = (8, 20, "Q", "Q") if layout.big else (2, 12, "H", "I")
+    if not 8 <= at <= len(data) - head:
+        return None
+    link = at + head + size * int(struct.unpack_from(f"{layout.order}{count}", data, at)[0])
+    if link > len(data):
+        return None
+    if link + struct.calcsize(code) > len(data):
+        return 0  # some programs write no link
+    return int(struct.unpack_from(f"{layout.order}{code}", data, link)[0])
+
+
+def with_first(data: bytes | bytearray, at: int, layout: Layout) -> bytes:
+    """The file with the directory at this offset as its first."""
+    out = bytearray(data)
+    struct.pack_into(f"{layout.order}{'Q' if layout.big else 'I'}", out, 8 if layout.big else 4, at)
+    return bytes(out)
+
+
 def first_fields(data: bytes | bytearray) -> list[Field]:
     """The fields of the first directory; empty if it cannot be read."""
     layout = layout_of(data)

@@ -13,6 +13,7 @@ from a2f.imageio.tiff_directory import (
     SHORT,
     Field,
     Layout,
+    directories_of,
     directory_bytes,
     field_of,
     fields_of,
@@ -23,19 +24,13 @@ from a2f.imageio.tiff_directory import (
 )
 
 PAGE_NUMBER = 297
-MAX_PAGES = 100_000  # more is a damaged chain of directories
 MAX_CLASSIC = 2**32 - 1  # largest offset of a TIFF that is no BigTIFF
 
 
 def page_places(data: bytes) -> tuple[int, ...]:
     """The offsets of the directories of a TIFF file, one per page; a damaged chain ends early."""
     layout = layout_of(data)
-    places = list[int]()
-    at = layout.first if layout else 0
-    while layout and at and at not in places and len(places) < MAX_PAGES and fields_of(data, layout, at) is not None:
-        places.append(at)
-        at = _next(data, layout, at)
-    return tuple(places)
+    return tuple(directories_of(data, layout)[0]) if layout else ()
 
 
 def page_of(data: bytes, place: int) -> bytes:
@@ -181,11 +176,3 @@ def _end_of_directory(data: bytes | bytearray, layout: Layout, at: int) -> int:
     head, size = (8, 20) if layout.big else (2, 12)
     (count,) = struct.unpack_from(f"{layout.order}{'Q' if layout.big else 'H'}", data, at)
     return int(at + head + count * size)
-
-
-def _next(data: bytes, layout: Layout, at: int) -> int:
-    end = _end_of_directory(data, layout, at)
-    if end + _inline(layout) > len(data):
-        return 0
-    (place,) = struct.unpack_from(f"{layout.order}{_offset(layout)}", data, end)
-    return int(place)

@@ -19,6 +19,7 @@ from a2f.imageio.picture import MAX_DPI, Metadata, Picture, Pixels
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
+BITFIELDS = 3  # the compression of a BMP whose header has masks
 ROWS_AT_A_TIME = 64  # rows of 16-bit samples whose bytes are swapped at a time
 
 _NUMBER = re.compile(rb"(?:\s|#[^\n]*\n)*+(\d{1,10})(?!\d)")  # possessive, so a run of blanks is scanned once
@@ -110,6 +111,10 @@ def read_bmp(data: bytes, name: str, *, max_pixels: int | None = None, allow_tru
 
     width, height = bmp_size(data, name)
     check_size(width, height, name, max_pixels)
+    if _has_alpha_of_16_bits(data):
+        raise ImageReadError(
+            f"{name} has transparency in a BMP of 16 bits per pixel, which is not read: save it with 32"
+        )
     fill = (lambda: bytes(2048 + 4 * height * (width + 1))) if allow_truncated else None  # at most, with a palette
     image = _loaded(BmpImageFile, data, name, fill=fill)
     kept = image.mode if image.mode in ("L", "RGB", "RGBA") else "L" if image.mode == "1" else "RGB"
@@ -124,6 +129,14 @@ def read_bmp(data: bytes, name: str, *, max_pixels: int | None = None, allow_tru
         pixels, icc, more = fitting(pixels, icc, name)
         notes += more
     return Picture(pixels=pixels, metadata=Metadata(icc=icc, dpi=dpi), format="bmp", notes=tuple(notes))
+
+
+def _has_alpha_of_16_bits(data: bytes) -> bool:
+    """Whether a file has a mask for alpha and 16 bits per pixel, where Pillow takes the picture for opaque."""
+    if len(data) < 70 or int.from_bytes(data[14:18], "little") < 56:  # version 3 of the header, which has the mask
+        return False
+    bits, compression = struct.unpack_from("<HI", data, 28)
+    return bits == 16 and compression == BITFIELDS and data[66:70] != bytes(4)
 
 
 def _loaded(
