@@ -31,7 +31,12 @@ PAGES = ROOT / "docs" / "benchmarks"
 SETS = ("Set5", "B100")
 MAX_DB = 0.01  # largest allowed loss of `--dtype fast`
 COLORS = {"openvino bfloat16": BLUE, "openvino int8": RED, "torch bfloat16": GREEN}  # of modes
-MARK_PT = 5.0
+MARKERS: dict[str, dict[str, Any]] = {  # a filled mark shows in a hollow one
+    "openvino bfloat16": {"marker": "o", "markersize": 3.5},
+    "openvino int8": {"marker": "s", "markersize": 6, "markerfacecolor": "none"},
+    "torch bfloat16": {"marker": "^", "markersize": 6, "markerfacecolor": "none"},
+}
+MARK_PT = 6.0
 MODES = (
     ("onnxruntime", "float32"),
     ("openvino", "float32"),
@@ -97,7 +102,7 @@ def draw(rows: list[Row], after: str) -> None:
                 Label(
                     x=1000 * row.seconds,
                     y=row.loss[data],
-                    text=row.model.removesuffix(f" x{SCALE}"),
+                    text=row.model.removesuffix(f" x{SCALE}").upper().replace("-ROBUST", " robust"),
                     color=COLORS[row.mode],
                     mark_pt=MARK_PT,
                 )
@@ -111,9 +116,20 @@ def _panel(axis: Any, rows: list[Row], data: str) -> None:
         times = [1000 * row.seconds for row in rows if row.mode == mode]
         if times:
             loss = [row.loss[data] for row in rows if row.mode == mode]
-            axis.plot(times, loss, "o", markersize=MARK_PT, color=color, label=mode)
+            axis.plot(times, loss, linestyle="none", color=color, label=mode, **MARKERS[mode])
     axis.axhline(0, color=BLACK, linewidth=0.6)
     axis.axhline(MAX_DB, color=GREY, linestyle="--", linewidth=0.8)
+    axis.annotate(
+        f"limit of --dtype fast, {MAX_DB:g} dB",
+        (0.98, MAX_DB),
+        xycoords=axis.get_yaxis_transform(),
+        xytext=(0, -3),
+        textcoords="offset points",
+        horizontalalignment="right",
+        verticalalignment="top",
+        fontsize=6.5,
+        color=GREY,
+    )
     slowest_ms = max(1000 * row.seconds for row in rows)
     axis.set(
         title=data,
