@@ -51,7 +51,7 @@ def rows_of(panels: Sequence[Panel]) -> list[list[Panel]]:
     """Arrange panels: one row if it can hold all of them, otherwise a new row for each network."""
     if len(panels) <= MAX_COLUMNS:
         return [list(panels)]
-    rows = []
+    rows: list[list[Panel]] = []
     for network in dict.fromkeys(panel.network for panel in panels):
         mine = [panel for panel in panels if panel.network == network]
         rows += [mine[n : n + MAX_COLUMNS] for n in range(0, len(mine), MAX_COLUMNS)]
