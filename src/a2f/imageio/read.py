@@ -311,7 +311,8 @@ def _pages(image: "VipsImage") -> int:
 def _animation(image: "VipsImage", data: bytes, format: str) -> Animation | None:
     """The animation of a file, if it has one."""
     several = {"gif": _pages(image) > 1, "webp": _pages(image) > 1, "png": True, "avif": is_sequence(data)}
-    return animation_of(data, format) if several.get(format) else None
+    orientation = image.get("orientation") if image.get_typeof("orientation") else 1
+    return animation_of(data, format, orientation=orientation) if several.get(format) else None
 
 
 def _several(data: bytes) -> Pages | None:
