@@ -1,5 +1,6 @@
 """Animations: frames, times, loop counts and transparency."""
 
+import base64
 import io
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageSequence
+from PIL import Image, ImageOps, ImageSequence
 
 import a2f
 from a2f.errors import ImageReadError, LossyFormatError
@@ -21,6 +22,35 @@ from a2f.imageio.png_chunks import SIGNATURE, chunk_bytes, chunks_of
 
 TIMES = [100, 40, 40, 250, 70]
 SIZE = (24, 16)
+
+
+# Two pictures of 24 x 16 with the property irot 1, by avifenc 0.11.1 (--irot 1 --timescale 10 -y 444): `HALVES` and 255
+# minus `HALVES`.
+TURNED_AVIF = base64.b85decode(
+    "0000iW^{RQVRmVA00000VRmU|VRmVAZF6QZX>)HlZE0pPZE0a<O+hh10004(ZDn*}000000000eXk=`10000000000aA{+7000000000000000Y-wU"
+    ")c4=k+0000EaA|aH000000096104!;2Z({%e002Y)00IC300001000L00000m00IC2009612G0Nh02u%P077YLZe{=g000020000QX>Mj^0ssI2009"
+    "61VRkSvLvL(vasU7T02*m-W@Q2Z00002003cjFfl=FaA;uw0000QX>w&|000000000EVRd+H00IC3009610L^J|a&Q0u0H$ehV{ZTe02FC+aAg1h00"
+    "00002lxO01yBG01$9#cxeCt0009B2nYZG01RPvF++hM00000025<xY;ta6Y<K_x01W^JfB*mh32Aa~bO8VW01j|zcxeCt000390000CVRkV?fdCu;0"
+    "000uVRd*z00000b#iVxZE$60I&E-eXF@t-X=89Yb9r-gWo>ghVRd+EY-wR~c{*WiaA;uw0000VX>e^}0000000002009L70)qsF00IO728Rd$00jhX"
+    "Z*O)0004Mxc4%Y)000000002zFQh#H0002zFQh#H000UA00000000620RR920000000000000000RR910000000000000000RR9100000000000000"
+    "$000000000000000000000000000000000000006200Js>a$#!#003xoYiMKv000310002zFQh#H0002zFQh#H0003100000000000006200000000"
+    "0000000000000RR910000000000000000RR9100000000000000$000007ytkO5C8xG00FvfWNBdl001m)WN2go000000002zFQh#H0002zFQh#H00"
+    "0UA0000000072!~g&Q001axWNdN(000000001RX=8K%00000000000001NX<}h^X=VTb00CZYX>Mi!000zrZD?cw000310000000000001OpX>Mi!0"
+    "010ha%E-!0000000031000bia%>;~0003100ACzbYg4(000zobYpJ-000000003100#L00010wbaP_>00000000310003100062000310010wbaQ$D"
+    "000000000000062001xm001fg000zobaQh6000000003100031000<sbaZn700000000310006200031005qIbaP|?00000000310053*b}%sj0000"
+    "000031000000000000000000007yu9eNB{r;NB{r;000000SZA+O&~*WWNB_^0000000000000000000000000000>O{{R303}JRLLxCUw000006Ju"
+    "{|a&BX6cmM$a4FCp!00009X>xCL0RR915MyI=bN~PV0DJ%d00002T6A(@YXATMXmo36WB~vG0RR910Ov2HJpcdz0Ov2HJpcdz0ssI200000000000s"
+    "sI2000000000000000000310000000000000000003100000000000000006+i$000;O000mG000006m)WBW&i*H3}JP6YybcN0RR92)@@{IVE_OCE"
+    "Nx_HWB~vG000000Ov2HJpcdz0Ov2HJpcdz3IG5A000000#(ES00000C}?DCasU7T000000AY1_b^rhX00000000000BmVuVRmU|00001dTnWLW&i*H"
+    "6n1TBWB>pF0RR910000000000BxGrBW&i*H9At83W&i*H000000RR9140UpBAOHXW0RR92I&*YlYybcN6mxWAZvX%Q000000RR97&j0`b9CLJYV*mg"
+    "E000000RR910RR910ssI20RR919CLJYdH?_b00000000000ssI282|tP5dZ)H6mxWQa{vGU000000RR910RR917;|)Va{vGU000000RR910ssI20RR"
+    "91x^r}MWB>pF000000RR91s$q68F#rGn000000RR91000000000000000000;O5CBL3002k;000000003BK~GH}LvLhhZf5`h00000000000000000"
+    "0000000082|qO000bOb}>VN02}}S000nUV{>!>0001d00000001~)b$Dq20001Wa&9_paAjvYZE$60LONq<V{kfid2@7SZF4$db$DrPX<>4CI$>;ZX"
+    "kh>V004|_WMOm?0162J0006V{Mz{{G71m?fB*n3b}T-J5&$v{FayAV002gS1OV5>LlOWA3?Kji0v-I?`5+;n(lQ<t04e|g0FVG6<|%$xiA)T)7dfN^"
+    "JT?_Eajm;?@DczrCNcrwKmY(EQ~&@0AOKJRwIiTY4R3)CfU_?i+j3^mP8jb)iILy"
+)
+HALVES = np.zeros((16, 24, 3), np.uint8)
+HALVES[:8], HALVES[:, :8, 0] = 200, 90
 
 
 class Nearest:
@@ -190,3 +220,44 @@ def test_profile_and_exif_are_kept(tmp_path: Path) -> None:
         made = a2f.upscale(path, model=Nearest())
         with Image.open(made) as image:
             assert image.info["icc_profile"] == profile
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format", ["png", "webp"])
+def test_frames_are_turned_upright(format: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    exact = {"lossless": True} if format == "webp" else {}
+    given = read_image(saved(format, clear=False, exif=exif.tobytes(), **exact))
+    assert given.animation is not None
+    frames = list(frames_of(given.animation, colours=3))
+    wanted = []
+    for picture in pictures(clear=False):
+        picture.getexif()[0x0112] = orientation
+        wanted.append(np.asarray(ImageOps.exif_transpose(picture)))
+    for at in (0, 1, -1):  # Pillow merges the third frame of a PNG with the second one
+        np.testing.assert_array_equal(frames[at], wanted[at])
+    np.testing.assert_array_equal(given.pixels[..., :3], wanted[0])
+    made = a2f.upscale(saved(format, clear=False, exif=exif.tobytes(), **exact), model=Nearest())
+    assert Image.open(io.BytesIO(made)).getexif().get(0x0112, 1) == 1
+    results = told(made)[2]
+    assert len(results) == len(frames)
+    for frame, result in zip(frames, results, strict=True):
+        np.testing.assert_array_equal(result[..., :3], frame.repeat(2, axis=0).repeat(2, axis=1))
+
+
+def test_frames_of_an_avif_are_turned_by_its_boxes() -> None:
+    given = read_image(TURNED_AVIF)
+    assert given.animation is not None
+    first, second = frames_of(given.animation, colours=3)
+    assert np.abs(first.astype(int) - np.rot90(HALVES)).mean() < 3
+    assert np.abs(second.astype(int) - np.rot90(255 - HALVES)).mean() < 3
+    assert np.abs(given.pixels[..., :3].astype(int) - first).max() <= 2
+
+
+def test_an_animated_png_with_a_long_chunk_before_its_control_chunk() -> None:
+    blob = saved("png", clear=False)
+    long = blob[:33] + chunk_bytes(b"iTXt", b"Title\0\0\0\0\0" + b"x" * 9000) + blob[33:]
+    animation = read_image(long).animation
+    assert animation is not None
+    assert animation == read_image(blob).animation

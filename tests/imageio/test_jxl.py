@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from a2f.errors import ImageReadError, LossyFormatError, TruncatedImageError
-from a2f.imageio import encode_image, read_image
+from a2f.imageio import Picture, encode_image, read_image
 from a2f.imageio.colour import PRIMARIES, SRGB_CURVE, profile_of, tags_of_profile
 from a2f.imageio.jxl import codestream_header
 from a2f.imageio.picture import ColourSignal
@@ -104,6 +104,21 @@ def test_further_channels_are_told() -> None:
     picture = read_image(bytes(imagecodecs.jpegxl_encode(planes, lossless=True, planar=True)))
     np.testing.assert_array_equal(picture.pixels[..., 0], planes[0])
     assert any("further channels (unknown)" in note for note in picture.notes)
+
+
+@pytest.mark.parametrize("quality", [90, 100])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_results_of_16_bits_are_srgb(channels: int, quality: int) -> None:
+    pixels = np.dstack([PICTURE, PICTURE[..., :1]])[..., :channels].astype(np.uint16).repeat(8, 0).repeat(8, 1) * 257
+    if channels in (2, 4):
+        pixels[..., -1] |= 1 << 15  # lossy colours under an alpha of 0 are not kept
+    blob = encode_image(Picture(pixels=pixels), format="jxl", quality=quality)
+    header = codestream_header(blob, "x")
+    assert header.cicp == (1, 13)
+    assert header.converted == (quality < 100)
+    back = read_image(blob)
+    assert back.metadata.profile is None
+    assert np.abs(back.pixels.astype(float) - pixels).mean() / 65535 < (0.02 if quality < 100 else 1e-9)
 
 
 def test_a_header_cut_anywhere() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2f.errors import Hint, ImageReadError
+from a2f.imageio.exif import ORIENTATION
 from a2f.imageio.heif_boxes import plays_of
 from a2f.imageio.picture import Animation, has_degrees
 from a2f.imageio.png_chunks import chunks_of
@@ -23,16 +24,19 @@ if TYPE_CHECKING:
 Frame = NDArray[np.uint8]
 ANIMATED = ("gif", "webp", "png", "avif")
 MILLISECOND = Fraction(1, 1000)
+# How to turn frames of an EXIF orientation upright: the values of `Transpose` in Pillow. Its rotations are to the left.
+TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 
 
-def animation_of(data: bytes, format: str) -> Animation | None:
+def animation_of(data: bytes, format: str, *, orientation: int = 1) -> Animation | None:
     """The frames and durations of a file; None for a still image, a damaged file, or another format.
 
     Args:
         data: the file.
         format: its format, a key of `FORMATS`.
+        orientation: its EXIF orientation; AVIF has the orientation of its frames in boxes.
     """
-    if format not in ANIMATED or (format == "png" and b"acTL" not in data[:4096]):
+    if format not in ANIMATED or (format == "png" and not any(chunk.kind == b"acTL" for chunk in chunks_of(data))):
         return None
     try:
         with _opened(data) as image:
@@ -41,13 +45,17 @@ def animation_of(data: bytes, format: str) -> Animation | None:
                 return None
             durations = _exact_durations(data) if format == "png" else _durations(image, count)
             plays = plays_of(data) if format == "avif" else _plays(image, format)
+            if format == "avif":
+                orientation = image.getexif().get(ORIENTATION, 1)  # that of the boxes, not of EXIF
     except (OSError, ValueError, SyntaxError, EOFError):
         return None
-    return Animation(data=data, durations=durations, plays=plays) if len(durations) == count else None
+    if len(durations) != count:
+        return None
+    return Animation(data=data, durations=durations, plays=plays, orientation=orientation)
 
 
 def frames_of(animation: Animation, *, colours: int) -> Iterator[Frame]:
-    """The frames of an animation, one by one, each [H, W, colours].
+    """The frames of an animation, one by one, upright, each [H, W, colours].
 
     Args:
         animation: result of `animation_of`.
@@ -56,11 +64,13 @@ def frames_of(animation: Animation, *, colours: int) -> Iterator[Frame]:
     Raises:
         ImageReadError: if a frame is damaged.
     """
+    turn = TURNS.get(animation.orientation)
     with _opened(animation.data) as image:
         for number in range(animation.count):
             try:
                 image.seek(number)
-                yield np.asarray(image.convert("RGB" if colours == 3 else "RGBA"))
+                frame = image.convert("RGB" if colours == 3 else "RGBA")
+                yield np.asarray(frame if turn is None else frame.transpose(turn))  # type: ignore[arg-type]
             except (OSError, ValueError, SyntaxError, EOFError) as error:
                 told = f"frame {number + 1} of {animation.count} cannot be read: {error}"
                 still = Hint(text="{option} uses only the first frame", option="format", value="tiff")

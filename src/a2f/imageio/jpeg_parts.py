@@ -9,10 +9,11 @@ from a2f.errors import count_of
 
 START, END, SCAN, COMMENT = b"\xff\xd8", 0xD9, 0xDA, 0xFE
 GAIN_MAP_MARKS = (b"hdr-gain-map", b"urn:iso:std:iso:ts:21496", b"HDRGainMap", b"hdrgainmap")
+ICC_MARK = b"ICC_PROFILE\0"
 EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 KNOWN = (
     *(b"JFIF\0", b"JFXX\0", b"Exif\0", b"http://ns.adobe.com/xap/1.0/\0", EXTENDED_XMP),
-    *(b"ICC_PROFILE\0", b"MPF\0", b"urn:iso:std:iso:ts:21496:-1", b"Photoshop 3.0\0", b"Adobe", b"Ducky"),
+    *(ICC_MARK, b"MPF\0", b"urn:iso:std:iso:ts:21496:-1", b"Photoshop 3.0\0", b"Adobe", b"Ducky"),
 )
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # a marker outside the entropy-coded data (ITU T.81, B.1.1)
 
@@ -91,6 +92,15 @@ def is_gain_map(parts: JpegParts) -> bool:
 def comments_of(parts: JpegParts) -> tuple[bytes, ...]:
     """The comments of a picture."""
     return tuple(segment.body for segment in parts.segments if segment.marker == COMMENT and segment.body)
+
+
+def icc_of(parts: JpegParts) -> bytes | None:
+    """The colour profile in the segments of a picture (ICC.1:2022, B.4), also if they are counted from 0."""
+    numbered: dict[int, bytes] = {}
+    for segment in parts.segments:
+        if segment.marker == 0xE2 and segment.body.startswith(ICC_MARK) and len(segment.body) > len(ICC_MARK) + 2:
+            numbered.setdefault(segment.body[len(ICC_MARK)], segment.body[len(ICC_MARK) + 2 :])
+    return b"".join(body for _, body in sorted(numbered.items())) or None
 
 
 def has_extended_xmp(parts: JpegParts) -> bool:

@@ -21,6 +21,7 @@ from a2f.imageio.colour import (
     LINEAR,
     PQ,
     PRIMARIES,
+    SRGB,
     TRANSFERS,
     Curve,
     fitting,
@@ -35,6 +36,7 @@ from a2f.imageio.colour import (
 from a2f.imageio.described import metadata_of_blocks
 from a2f.imageio.extras import library
 from a2f.imageio.heif_boxes import boxes_of, ends_early
+from a2f.imageio.light import srgb_to_light
 from a2f.imageio.limits import check_size
 from a2f.imageio.picture import Metadata, Picture, Pixels
 
@@ -77,6 +79,7 @@ class Codestream:
         profile: a profile of the colours without code points.
         premultiplied: whether the colours are multiplied by alpha.
         channels: the types of the channels after the colours.
+        curve_at: position of the code point of the transfer in the codestream, in bits; None if it has none.
     """
 
     converted: bool = True
@@ -85,6 +88,7 @@ class Codestream:
     profile: bytes | None = None
     premultiplied: bool = False
     channels: tuple[int, ...] = ()
+    curve_at: int | None = None
 
 
 def read_jxl(data: bytes, name: str, *, max_pixels: int | None = None, allow_truncated: bool = False) -> Picture:
@@ -182,13 +186,41 @@ def encode_jxl(pixels: NDArray[Any], metadata: Metadata, *, exif: bytes | None, 
             blob = bytes(pylibjxl.encode(samples, **how))
         else:
             how = {"lossless": True} if lossless else {"distance": distance}
-            blob = bytes(codecs.jpegxl_encode(samples, usecontainer=True, **how))
+            deep = pixels.dtype == np.uint16
+            given = samples if lossless or not deep else _linear(samples)
+            blob = bytes(codecs.jpegxl_encode(given, usecontainer=True, **how))
+            blob = _with_curve_of_srgb(blob) if deep else blob
     except (*FAILURES, codecs.JpegxlError) as error:
         raise ImageWriteError(f"cannot encode {pixels.shape[1]} x {pixels.shape[0]} as jxl: {error}") from error
     blocks = ((b"Exif", exif and bytes(4) + exif), (b"xml ", metadata.xmp))
     if any(body for _, body in blocks) and not blob.startswith(CONTAINER):
         blob = CONTAINER + _box(b"ftyp", b"jxl \0\0\0\0jxl ") + _box(b"jxlc", blob)
     return blob + b"".join(_box(kind, body) for kind, body in blocks if body)
+
+
+def _linear(samples: NDArray[Any]) -> NDArray[Any]:
+    """Linear light of sRGB values [H, W] or [H, W, C] uint16; alpha is unchanged."""
+    colours = samples.shape[2] - (samples.shape[2] in (2, 4)) if samples.ndim == 3 else None
+    whole = samples if samples.ndim == 3 else samples[..., None]
+    light = np.rint(srgb_to_light(whole[..., :colours]) * 65535).astype(np.uint16)
+    made = np.concatenate([light, whole[..., light.shape[2] :]], axis=2)
+    return np.ascontiguousarray(made.reshape(samples.shape))
+
+
+def _with_curve_of_srgb(blob: bytes) -> bytes:
+    """Set the curve of sRGB in a file of 16 bits, which imagecodecs always marks as linear light.
+
+    A lossy file stores XYB, which the encoder made of linear light; the curve is that of the decoded pixels.
+    """
+    header = codestream_header(blob, "the result")
+    start = next((a for kind, a, _ in boxes_of(blob) if kind == b"jxlc"), 0) if blob.startswith(CONTAINER) else 0
+    if header.cicp != (1, LINEAR) or header.curve_at is None:
+        raise ImageWriteError(f"cannot encode as jxl: this imagecodecs marks colours as {header.cicp}, not as linear")
+    out, value = bytearray(blob), SRGB - ENUM[2][1]
+    for place in range(ENUM[2][0]):  # after the prefix of two bits, which stays
+        at = 8 * start + header.curve_at + 2 + place
+        out[at >> 3] = out[at >> 3] & ~(1 << (at & 7)) | (value >> place & 1) << (at & 7)
+    return bytes(out)
 
 
 def distance_of(quality: int) -> float:
@@ -262,8 +294,7 @@ def _header(bits: _Bits, name: str) -> Codestream:
         return replace(colours, cicp=(1, 13))
     if bits.take(1):  # want_icc
         return replace(colours, has_profile=True)
-    cicp, profile = _colours(bits, name)
-    return replace(colours, cicp=cicp, profile=profile)
+    return _with_told_colours(colours, bits, name)
 
 
 def _skip_size(bits: _Bits, side: Choices, *, eighths: Choices | None) -> None:
@@ -303,11 +334,11 @@ def _extra_channel(bits: _Bits) -> tuple[int, bool]:
     return kind, associated
 
 
-def _colours(bits: _Bits, name: str) -> tuple[tuple[int, int] | None, bytes | None]:
-    """The colours without a profile: their code points, or a profile that is made of them."""
+def _with_told_colours(header: Codestream, bits: _Bits, name: str) -> Codestream:
+    """Add the colours of a file without a profile: their code points, or a profile that is made of them."""
     space = bits.choose(ENUM)
     if space == XYB:
-        return None, None
+        return header
     white_code = bits.choose(ENUM)
     white = _point(bits) if white_code == CUSTOM else WHITES.get(white_code, D65_XY)
     primaries, corners = 1, PRIMARIES[1][2:]
@@ -316,14 +347,15 @@ def _colours(bits: _Bits, name: str) -> tuple[tuple[int, int] | None, bytes | No
         named = PRIMARIES[CODE_POINTS.get((1, primaries), 1)][2:]
         corners = (*_point(bits), *_point(bits), *_point(bits)) if primaries == CUSTOM else named
     gamma = bits.take(24) if bits.take(1) else 0
+    header = header if gamma else replace(header, curve_at=bits.at + 16)  # after the signature
     transfer = 0 if gamma else bits.choose(ENUM)
     code = CODE_POINTS.get((white_code, primaries)) if space != GREY else 1
     if code is not None and not gamma:
-        return (code, transfer), None
+        return replace(header, cicp=(code, transfer))
     if transfer in (PQ, HLG):
         raise ImageReadError(f"{name} has HDR colours (PQ or HLG) with primaries of its own, which are not read")
     curve: Curve = (0, (10_000_000 / gamma,)) if gamma else TRANSFERS.get(transfer, TRANSFERS[13])
-    return None, profile_of((*white, *corners), curve, grey=space == GREY)
+    return replace(header, profile=profile_of((*white, *corners), curve, grey=space == GREY))
 
 
 def _point(bits: _Bits) -> tuple[float, float]:

@@ -138,11 +138,13 @@ class Animation:
         data: the file.
         durations: duration of each frame, seconds.
         plays: number of repetitions; 0 is endless.
+        orientation: EXIF orientation of the frames in the file, 1 to 8.
     """
 
     data: bytes = field(repr=False, compare=False)
     durations: tuple[Fraction, ...]
     plays: int = 0
+    orientation: int = 1
 
     @property
     def count(self) -> int:

@@ -22,6 +22,7 @@ from a2f.imageio.heic import read_heic
 from a2f.imageio.heif_boxes import is_premultiplied, is_sequence
 from a2f.imageio.jpeg_parts import (
     gain_map_note,
+    icc_of,
     jpeg_parts,
 )
 from a2f.imageio.jpeg_quality import estimate_jpeg_quality
@@ -66,6 +67,7 @@ _DECODERS: dict[str, Callable[..., Picture]] = {
     "tga": read_texture,
     "dds": read_texture,
 }
+PROFILE = "icc-profile-data"  # the name in libvips
 _FAILING = threading.Lock()
 
 
@@ -238,10 +240,16 @@ def _mended(pixels: Pixels, image: "VipsImage", data: bytes, format: str) -> Pix
 
 def _opened(data: bytes, format: str, *, fail_on: str) -> tuple["VipsImage", int | None]:
     """Open a file; return also the coding of its samples if they are Lab, which libvips then returns unchanged."""
+    import pyvips
+
     raw, lab_coding = lab_as_rgb(data) if format == "tiff" else (data, None)
     if format == "tiff" and has_premultiplied_floats(data):
         raw = with_number(raw, EXTRA_SAMPLES, UNASSOCIATED)  # libvips makes colours black where alpha is below 0.01
-    return open_vips(raw, format, fail_on=fail_on), lab_coding
+    image = open_vips(raw, format, fail_on=fail_on)
+    if format == "jpeg" and not image.get_typeof(PROFILE) and (icc := icc_of(jpeg_parts(data))):
+        image = image.copy()  # libvips misses profiles whose segments are counted from 0
+        image.set_type(pyvips.GValue.blob_type, PROFILE, icc)
+    return image, lab_coding
 
 
 def _in_network_range(
@@ -311,7 +319,8 @@ def _pages(image: "VipsImage") -> int:
 def _animation(image: "VipsImage", data: bytes, format: str) -> Animation | None:
     """The animation of a file, if it has one."""
     several = {"gif": _pages(image) > 1, "webp": _pages(image) > 1, "png": True, "avif": is_sequence(data)}
-    return animation_of(data, format) if several.get(format) else None
+    orientation = image.get("orientation") if image.get_typeof("orientation") else 1
+    return animation_of(data, format, orientation=orientation) if several.get(format) else None
 
 
 def _several(data: bytes) -> Pages | None:
