@@ -183,11 +183,7 @@ def decide(
     check_conversion(picture, format, force=encoding.force, strip=encoding.strip, factor=max(final) / max(given))
     if picture.animation is not None and FORMATS[format].moves:
         picture = _moving(picture, format, called, force=encoding.force)
-    later = tuple[Callable[[], Enlargement], ...]()
-    if picture.pages is not None and format == "tiff":
-        _check_later_pages(picture.pages, models, request, called)
-        later = _later_pages(picture.pages, models, request, called)
-        picture = replace(picture, notes=_without_only_one(picture.notes))
+    picture, later = _with_later_pages(picture, format, models, request, called)
     passes = models.passes(given, request.target, jpeg_quality=picture.jpeg_quality)
     left_out = left_out_note(picture, format, strip=encoding.strip)
     return Enlargement(
@@ -276,6 +272,17 @@ def _every_page(
     raw_bytes = sum(w * h * depth for (w, h), depth in large)
     marks = [page_marks(pages.data, place) for place in pages.places]
     yield from joined_pages(files(), marks, big=raw_bytes >= BIGTIFF_FROM)
+
+
+def _with_later_pages(
+    picture: Picture, format: str, models: Models, request: Request, name: str
+) -> tuple[Picture, tuple[Callable[[], Enlargement], ...]]:
+    """The picture without the note that only its first page is read, and its later pages, if all are enlarged."""
+    if picture.pages is None or format != "tiff":
+        return picture, ()
+    _check_later_pages(picture.pages, models, request, name)
+    later = _later_pages(picture.pages, models, request, name)
+    return replace(picture, notes=_without_only_one(picture.notes)), later
 
 
 def _later_pages(pages: Pages, models: Models, request: Request, name: str) -> tuple[Callable[[], Enlargement], ...]:

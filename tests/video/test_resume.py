@@ -1,5 +1,6 @@
 """A killed and resumed run gives the frames of an uninterrupted run."""
 
+import errno
 import signal
 import subprocess
 import sys
@@ -7,10 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 from tests.video.clips import Nearest, decoded, enlarged, made, needs_ffmpeg, packets, times
 
-from a2f.errors import OutputExistsError, WriteError
+from a2f.errors import ImageWriteError, OutputExistsError, WriteError
 from a2f.video import mux
 from a2f.video import run as run_module
 from a2f.video.temporal import TemporalUpscaler
@@ -151,6 +153,27 @@ def test_damaged_part_is_reported(tmp_path: Path, given: Path, monkeypatch: pyte
     part.write_bytes(part.read_bytes()[:-1] + b"?")
     with pytest.raises(WriteError, match="damaged"):
         enlarged(given, output)
+
+
+def test_a_full_disk_at_the_end_leaves_the_parts_and_no_incomplete_file(
+    tmp_path: Path, given: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "large.mkv"
+
+    def full(*_: Any) -> Any:
+        raise av.FFmpegError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mux, "_packets", full)
+        with pytest.raises(
+            ImageWriteError, match=r"cannot write .*large\.mkv: No space left on device: free some space"
+        ):
+            enlarged(given, output)
+    assert not output.exists()
+    assert not list(folder_of(output).glob("whole*"))
+    upscaler = Nearest()
+    assert enlarged(given, output, upscaler).done == 50
+    assert upscaler.calls == 0
 
 
 def test_file_that_appears_during_the_run_and_the_parts_are_kept(

@@ -1,5 +1,6 @@
 """Write the file of the result: the enlarged frames, and copies of all other streams."""
 
+import errno
 import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -110,7 +111,7 @@ def check_streams(
 
 
 def write_file(
-    path: Path, source: Source, parts: Parts, *, encoding: Encoding, wanted: Range, copied: Iterable[int]
+    path: Path, source: Source, parts: Parts, *, name: str, encoding: Encoding, wanted: Range, copied: Iterable[int]
 ) -> None:
     """Write the result from its parts and the other streams of the input.
 
@@ -118,12 +119,13 @@ def write_file(
         path: path of the new file; its suffix is the kind of file.
         source: the input, newly opened.
         parts: all parts.
+        name: name of the result, for messages.
         encoding: encoding of the frames.
         wanted: the requested part of the input.
         copied: indices of the streams that are copied.
 
     Raises:
-        ImageWriteError: if it cannot be written.
+        ImageWriteError: if it cannot be written; then nothing remains at the path.
     """
     format = CONTAINERS[path.suffix.lower()]
     options = {"movflags": "+faststart"} if format in ("mp4", "mov") else {}
@@ -146,7 +148,10 @@ def write_file(
                 target.mux_one(waiting)
                 waiting = next(frames, None)
     except (av.FFmpegError, ValueError) as error:
-        raise ImageWriteError(f"cannot write {path.name}: {error}") from error
+        path.unlink(missing_ok=True)
+        is_full = getattr(error, "errno", None) == errno.ENOSPC
+        more = [Hint(text="free some space and run the same command to continue")] if is_full else []
+        raise ImageWriteError(f"cannot write {name}: {getattr(error, 'strerror', None) or error}", *more) from error
 
 
 def _set_up(target: OutputContainer, source: Source, encoding: Encoding, copied: Iterable[int]) -> dict[int, Stream]:

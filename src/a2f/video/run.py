@@ -163,7 +163,9 @@ def enlarge_video(
         if source.is_file and plan.fingerprint() != told:
             raise ImageReadError(f"{source.name} changed while it was read: nothing is written")
         made = folder / f"whole{output.suffix}"
-        write_file(made, source, parts, encoding=plan.encoding, wanted=plan.wanted, copied=plan.copied)
+        write_file(
+            made, source, parts, name=str(output), encoding=plan.encoding, wanted=plan.wanted, copied=plan.copied
+        )
         place(made, output, replace=request.overwrite)
         parts.remove()
         return count.progress
