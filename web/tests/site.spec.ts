@@ -242,7 +242,7 @@ test("a new version takes over when no other page of the old one is open", async
   change("sw.js", /a2f-(\w{8})/, "a2f-new-$1");
   const second = await context.newPage();
   await second.goto(address);
-  await second.waitForFunction(async () => (await navigator.serviceWorker.ready).waiting !== null);
+  await expect.poll(() => second.evaluate(async () => (await navigator.serviceWorker.ready).waiting !== null)).toBe(true);
   await second.reload();
   await expect(second).not.toHaveTitle("new"); // the first page is at work
   await first.getByText("2×").click();

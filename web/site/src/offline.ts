@@ -2,6 +2,8 @@
 
 /** What a page says to a new version of the service worker, which waits until no page needs the old one. */
 export const TAKE_OVER = "take over";
+const ASKED_TIMES = 10;
+const ASK_AGAIN_MS = 1000;
 
 /** Register it. A page on which nothing has been done is loaded once more where that brings threads or a new version. */
 export function prepareOffline(): void {
@@ -15,8 +17,13 @@ export function prepareOffline(): void {
     sessionStorage.setItem("isolated", "tried");
     location.reload();
   });
-  void navigator.serviceWorker.register("sw.js", { type: "module" }).then(({ waiting }) => {
-    if (app.dataset["empty"] === "true") waiting?.postMessage(TAKE_OVER);
+  void navigator.serviceWorker.register("sw.js", { type: "module" }).then((registration) => {
+    const ask = (times: number): void => {
+      if (times === 0 || !registration.waiting || app.dataset["empty"] !== "true") return;
+      registration.waiting.postMessage(TAKE_OVER);
+      setTimeout(() => ask(times - 1), ASK_AGAIN_MS); // a page that was just closed may still count
+    };
+    ask(ASKED_TIMES);
   });
 }
 
