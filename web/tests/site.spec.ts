@@ -1,7 +1,6 @@
 /** The static site, as a person uses it: pictures are enlarged in this browser. */
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import type { Server } from "node:http";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { type Page, expect, test } from "@playwright/test";
@@ -221,40 +220,6 @@ test.describe("without a service worker", () => {
       expect(overflow).toBeLessThanOrEqual(0);
     });
   }
-});
-
-test("a new version takes over when no other page of the old one is open", async ({ browser }) => {
-  const folder = mkdtempSync(join(tmpdir(), "a2f-site-"));
-  cpSync(SITE, folder, { recursive: true });
-  const server = serveFolder(folder);
-  const context = await browser.newContext();
-  const first = await context.newPage();
-  const address = await listen(server);
-  await first.goto(address);
-  await first.waitForFunction(() => navigator.serviceWorker.controller !== null);
-  await add(first, "one.png");
-  const change = (name: string, from: RegExp, to: string): void => {
-    const text = readFileSync(join(folder, name), "utf8");
-    expect(text).toMatch(from);
-    writeFileSync(join(folder, name), text.replace(from, to));
-  };
-  change("index.html", /<title>[^<]*/, "<title>new");
-  change("sw.js", /a2f-(\w{8})/, "a2f-new-$1");
-  const second = await context.newPage();
-  await second.goto(address);
-  await expect.poll(() => second.evaluate(async () => (await navigator.serviceWorker.ready).waiting !== null)).toBe(true);
-  await second.reload();
-  await expect(second).not.toHaveTitle("new"); // the first page is at work
-  await first.getByText("2×").click();
-  await enlarge(first).click();
-  await expect(first.locator("[data-state=done]")).toHaveCount(1);
-  await first.close();
-  await second.reload();
-  await expect(second).toHaveTitle("new");
-  await context.close();
-  server.closeAllConnections();
-  server.close();
-  rmSync(folder, { recursive: true });
 });
 
 test("after the first visit it works without a network, with threads, on a server without headers", async ({ browser }) => {

@@ -1,14 +1,9 @@
 /** Keeps the whole site. The build puts the list of files and a checksum of them in the place of the two constants. */
-import { TAKE_OVER } from "./offline";
-
 declare const FILES: readonly string[];
 declare const VERSION: string;
 
 interface ExtendableEvent extends Event {
   waitUntil(work: Promise<unknown>): void;
-}
-interface MessageFromPage extends ExtendableEvent {
-  readonly data: unknown;
 }
 interface FetchEvent extends ExtendableEvent {
   readonly request: Request;
@@ -16,10 +11,9 @@ interface FetchEvent extends ExtendableEvent {
 }
 interface Scope {
   addEventListener(type: "install" | "activate", listener: (event: ExtendableEvent) => void): void;
-  addEventListener(type: "message", listener: (event: MessageFromPage) => void): void;
   addEventListener(type: "fetch", listener: (event: FetchEvent) => void): void;
   skipWaiting(): Promise<void>;
-  readonly clients: { claim(): Promise<void>; matchAll(options: { includeUncontrolled: boolean }): Promise<readonly unknown[]> };
+  readonly clients: { claim(): Promise<void> };
   readonly registration: { readonly scope: string };
 }
 
@@ -27,19 +21,9 @@ const scope = self as unknown as Scope;
 const CACHE = `a2f-${VERSION}`;
 
 scope.addEventListener("install", (event) => {
-  event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(FILES.map((file) => new Request(file, { cache: "reload" })))));
+  const kept = caches.open(CACHE).then((cache) => cache.addAll(FILES.map((file) => new Request(file, { cache: "reload" }))));
+  event.waitUntil(kept.then(() => scope.skipWaiting()));
 });
-
-// An open page of the old version still loads files of its version, so a new version takes over when only the page that
-// asks for it is open.
-scope.addEventListener("message", (event) => {
-  if (event.data === TAKE_OVER) event.waitUntil(takeOverFromOne());
-});
-
-async function takeOverFromOne(): Promise<void> {
-  const pages = await scope.clients.matchAll({ includeUncontrolled: true });
-  if (pages.length <= 1) await scope.skipWaiting();
-}
 
 scope.addEventListener("activate", (event) => {
   const old = caches.keys().then((names) => Promise.all(names.filter((name) => name !== CACHE).map((name) => caches.delete(name))));
