@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 from a2f.errors import ImageReadError, LossyFormatError, TruncatedImageError
 from a2f.imageio import Picture, encode_image, read_image
 from a2f.imageio.colour import PRIMARIES, SRGB_CURVE, profile_of, tags_of_profile
-from a2f.imageio.jxl import codestream_header
+from a2f.imageio.jxl_codestream import codestream_header
 from a2f.imageio.picture import ColourSignal
 
 Y, X = np.mgrid[:8, :8]
