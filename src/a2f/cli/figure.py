@@ -29,7 +29,7 @@ Examples:
   a2f figure network s -s 4 -o figure2.svg     the architecture
   a2f figure factors sd runs/mine/best.safetensors -o figure3.svg
   a2f figure crops bicubic sd IDN=idn_x4.safetensors --data sets/Set14 --picture barbara -o f4.pdf
-  a2f figure crops sd CARN=results/carn/ -s 4 --data sets/Set14 --picture barbara:560,40,120,80 -o f4.svg
+  a2f figure crops sd CARN=carn/ -s 4 --data Set14 --picture barbara:560,40,120,80 -o f4.svg
 """
 _SCALE = click.option(
     "-s",
