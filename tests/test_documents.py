@@ -114,10 +114,12 @@ def test_page_about_own_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     (commands,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
     (tmp_path / "my.py").write_text(code)
-    (tmp_path / "photos").mkdir()
     rng = np.random.default_rng(0)
-    for name in "abc":
-        Image.fromarray(rng.integers(0, 256, (300, 320, 3)).astype(np.uint8)).save(tmp_path / "photos" / f"{name}.png")
+    for folder, names in (("photos", "abc"), ("sets/Set5/HR", ("baby",))):
+        (tmp_path / folder).mkdir(parents=True)
+        for name in names:
+            pixels = rng.integers(0, 256, (300, 320, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / folder / f"{name}.png")
     monkeypatch.chdir(tmp_path)
     for line in commands.splitlines():
         program, *words = shlex.split(line)
