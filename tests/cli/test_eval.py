@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from a2f.cli.main import cli
-from a2f.errors import A2FError, ImageReadError, OutputExistsError
+from a2f.errors import A2FError, ImageReadError, OutputExistsError, WriteError
 from a2f.evaluation.report import json_schema
 from a2f.export.graph import export_onnx
 from a2f.peers.files import open_network, write_network
@@ -30,6 +30,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         wave = (127 + 90 * np.sin(x / (3 + number)) * np.cos(y / 4)).astype(np.uint8)
         Image.fromarray(np.stack([wave, 255 - wave, wave // 2], axis=-1)).save(path)
     return tmp_path
+
+
+def test_save_below_a_file_is_an_error(here: Path) -> None:
+    (here / "file").write_bytes(b"")
+    done = run("bicubic", "-s", "2", "--data", "Set5", "--save", "file/out")
+    assert isinstance(done.exception, WriteError)
+    assert "cannot make the folder file/out" in str(done.exception)
 
 
 def run(*words: object) -> Result:

@@ -84,10 +84,13 @@ def test_all_pairs_and_all_sets_together() -> None:
     assert as_markdown(found).count("\n| ") == 9
 
 
-def test_infinite_psnr_gives_no_difference() -> None:
-    (pair,) = compare(scores({"a": [math.inf, 30], "b": [31, 29]}), ["psnr_y"])
-    assert math.isnan(pair.mean)
+def test_infinite_psnr_gives_an_infinite_difference_without_interval() -> None:
+    (pair,) = found = compare(scores({"a": [math.inf, 30], "b": [31, 29]}), ["psnr_y"])
+    assert pair.mean == math.inf
     assert math.isnan(pair.low)
+    assert comparison_rows(found)[1][5:7] == ["+inf", "none"]
+    both = compare(scores({"a": [math.inf, 30], "b": [31, math.inf]}), ["psnr_y"])
+    assert comparison_rows(both)[1][5:7] == ["none", "none"]
     assert pair.verdict == UNCLEAR
     assert (pair.first_better, pair.largest_image) == (2, "i0")
     (pair,) = compare(scores({"a": [math.inf, 30], "b": [math.inf, 29]}), ["psnr_y"])

@@ -153,6 +153,12 @@ def test_models_with_equal_file_names_get_distinct_labels() -> None:
     assert list(names_of(models)) == ["sd", "a/best", "b/best", "c"]
 
 
+@pytest.mark.parametrize("name", ["../x", "a/b", "a\\b", ".."])
+def test_names_that_are_paths_are_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="is not a possible name"):
+        names_of([f"{name}=sd"])
+
+
 def test_sets_and_pictures_with_equal_names_get_distinct_labels(tmp_path: Path) -> None:
     for folder, level in (("a/Set", 10), ("b/Set", 200)):
         (tmp_path / folder).mkdir(parents=True)

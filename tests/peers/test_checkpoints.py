@@ -14,10 +14,12 @@ from a2f.peers.pickled import read_pickled
 from a2f.peers.protobuf import _message_class, read_caffe, read_tensorflow
 
 
-def caffe(path: Path, layers: dict[str, list[np.ndarray]]) -> Path:
+def caffe(path: Path, layers: dict[str, list[np.ndarray]], *, strides: dict[str, int] | None = None) -> Path:
     net = _message_class("CaffeNet")()
     for name, blobs in layers.items():
         layer = net.layer.add(name=name)
+        if strides and name in strides:
+            layer.convolution.stride.append(strides[name])
         for values in blobs:
             blob = layer.blobs.add()
             blob.data.extend(values.ravel().tolist())
@@ -66,7 +68,9 @@ def test_idn_and_fsrcnn_round_trip(tmp_path: Path) -> None:
             f"blocks.{i}.down": f"down{i + 1}"
         }
     layers = {t: [state[f"network.{o}.weight"], state[f"network.{o}.bias"]] for o, t in names.items()}
-    again = convert_network(caffe(tmp_path / "a", layers), name="idn", scale=3)
+    again = convert_network(caffe(tmp_path / "a", layers, strides={"upsample": 3}), name="idn", scale=3)
+    with pytest.raises(WeightsError, match="seems to be for x3, not x2: give -s 3"):  # the shapes are equal
+        convert_network(tmp_path / "a", name="idn", scale=2)
     for key, tensor in unique_tensors(again.module).items():
         np.testing.assert_array_equal(tensor.detach().numpy(), state[key])
 

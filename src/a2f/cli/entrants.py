@@ -79,6 +79,10 @@ def names_of(models: Sequence[str]) -> dict[str, str]:
     labels = {model: bare[model] if taken[bare[model]] == 1 else whole[model] for model in files}
     named: dict[str, str] = {}
     for name, model in given:
+        if name in (".", "..") or "/" in name or "\\" in name:
+            raise UsageError(
+                f"{name} is not a possible name, because --save makes a folder of it: leave out /, \\ and .."
+            )
         label = name or labels.get(model, model)
         if label in named:
             raise UsageError(

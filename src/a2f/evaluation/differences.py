@@ -28,7 +28,8 @@ class Comparison:
         jpeg_quality: JPEG quality of the LR images; None for LR without JPEG.
         metric: name of the metric.
         images: number of images.
-        mean: mean of the differences over the images; NaN if one is not finite, for example for images equal to HR.
+        mean: mean of the differences over the images; infinite if one model gives images equal to HR, NaN if each of
+            the two does for other images.
         low: lower end of the interval of the mean.
         high: upper end of the interval of the mean.
         first_better: number of images on which the first model is better.
@@ -133,7 +134,7 @@ def _row(c: Comparison) -> list[str]:
     digits = DIGITS[c.metric]
     data = c.data if c.jpeg_quality is None else f"{c.data} JPEG {c.jpeg_quality}"
     span = "none" if math.isnan(c.low) else f"[{c.low:+z.{digits}f}, {c.high:+z.{digits}f}]"
-    mean, largest = (f"{value:+z.{digits}f}" for value in (c.mean, c.largest))
+    mean, largest = ("none" if math.isnan(value) else f"{value:+z.{digits}f}" for value in (c.mean, c.largest))
     wins = f"{c.first_better}:{c.second_better}"
     text = [c.first, c.second, data, c.metric, str(c.images), mean, span, c.verdict, wins]
     return [*text, f"{largest} ({c.largest_image})"]
@@ -160,7 +161,6 @@ def _compared(
     low, high = interval(list(differences.values()), seed=seed)
     sign = -1 if metric in LOWER_IS_BETTER else 1
     largest = max(differences, key=lambda image: abs(differences[image]))
-    finite = all(math.isfinite(d) for d in differences.values())
     return Comparison(
         first=first,
         second=second,
@@ -168,7 +168,7 @@ def _compared(
         jpeg_quality=quality,
         metric=metric,
         images=len(differences),
-        mean=float(np.mean(list(differences.values()))) if finite else math.nan,
+        mean=sum(differences.values()) / len(differences),
         low=low,
         high=high,
         first_better=sum(sign * d > 0 for d in differences.values()),

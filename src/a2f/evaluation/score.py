@@ -14,6 +14,7 @@ from a2f.evaluation.jpeg import Quality, condition, lr_rule
 from a2f.evaluation.lpips import load_lpips, lpips_file
 from a2f.evaluation.ms_ssim import ms_ssim_y
 from a2f.evaluation.sets import Image, Item
+from a2f.files import make_folder
 from a2f.imageio import Picture, write_image
 from a2f.imageio.rgb import to_uint8
 from a2f.metrics import psnr_y, ssim_y
@@ -192,7 +193,7 @@ def score_set(
         return {name: function(sr, item.hr, border=scale) for name, function in functions.items()}
 
     if save is not None:
-        save.mkdir(parents=True, exist_ok=True)
+        make_folder(save)
     with ThreadPoolExecutor(min(8, max(2, default_threads()))) as pool:
         values = list(pool.map(one, items))
     images = {item.name: value for item, value in zip(items, values, strict=True)}

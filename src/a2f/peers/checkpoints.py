@@ -16,7 +16,7 @@ from a2f.errors import MissingExtraError, UsageError, WeightsError, did_you_mean
 from a2f.peers import PEERS
 from a2f.peers.files import Network, fill, open_network, unique_tensors
 from a2f.peers.pickled import read_pickled
-from a2f.peers.protobuf import read_caffe, read_tensorflow
+from a2f.peers.protobuf import read_caffe, read_strides, read_tensorflow
 
 Tensors = dict[str, NDArray[np.float32]]
 NESTED = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net")  # where programs save a state_dict
@@ -120,6 +120,9 @@ def _vdsr(path: Path, scale: int) -> Tensors:
 
 def _idn(path: Path, scale: int) -> Tensors:
     layers = read_caffe(path)
+    stride = read_strides(path).get("upsample", scale)  # the tensors of all scales have the same shapes
+    if stride != scale:
+        raise WeightsError(f"{path} enlarges {stride} times, not {scale}")
     pairs = {"head1": "conv1", "head2": "conv2", "up": "upsample"}
     for i in range(4):
         pairs |= {f"blocks.{i}.convs.{j}": f"conv{i + 3}_{j + 1}" for j in range(6)}

@@ -18,7 +18,12 @@ Array = NDArray[np.float32]
 MESSAGES: dict[str, tuple[tuple[str, int, str, bool], ...]] = {
     "CaffeShape": (("dim", 1, "int64", True),),
     "CaffeBlob": (("data", 5, "float", True), ("shape", 7, "CaffeShape", False)),
-    "CaffeLayer": (("name", 1, "string", False), ("blobs", 7, "CaffeBlob", True)),
+    "CaffeConvolution": (("stride", 6, "int64", True),),
+    "CaffeLayer": (
+        ("name", 1, "string", False),
+        ("blobs", 7, "CaffeBlob", True),
+        ("convolution", 106, "CaffeConvolution", False),
+    ),
     "CaffeNet": (("layer", 100, "CaffeLayer", True),),
     "Dim": (("size", 1, "int64", False),),
     "Shape": (("dim", 2, "Dim", True),),
@@ -56,6 +61,16 @@ def read_caffe(path: Path) -> dict[str, list[Array]]:
     if not found:
         raise WeightsError(f"{path} has no layers with weights: give a .caffemodel file")
     return found
+
+
+def read_strides(path: Path) -> dict[str, int]:
+    """Read the strides of the convolutions of a Caffe model, by layer name; layers without a stride are left out.
+
+    Raises:
+        WeightsError: if the file is missing or damaged.
+    """
+    layers = _parsed("CaffeNet", path).layer
+    return {layer.name: int(layer.convolution.stride[0]) for layer in layers if layer.convolution.stride}
 
 
 def read_tensorflow(path: Path) -> dict[str, Array]:
