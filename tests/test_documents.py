@@ -105,7 +105,7 @@ def test_training_demo(tmp_path: Path) -> None:
             assert image.width > 800
     again = subprocess.run(demo, capture_output=True, text=True, check=False)
     assert again.returncode == 1
-    assert "is there from before" in again.stderr
+    assert "already exists" in again.stderr
 
 
 @pytest.mark.integration

@@ -19,6 +19,7 @@ FREE_FRAMING_BYTES = 4096
 PAYLOAD_PER_FRAMING = 16
 MAX_HEAD_BYTES = 16 * 1024  # of a request: its first line and its headers
 PARSED_BYTES = 8192  # at a time, before that is looked at again
+PARSED_HEAD_BYTES = 1024  # outside of a body: h11 measures only a head that is not complete yet
 
 TellRefused = Callable[[str, int], None]
 
@@ -70,10 +71,13 @@ class PatientFor(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Hand the data on; a head that is complete stops the clock, one that has begun starts it."""
         assert self.transport is not None
-        for start in range(0, len(data), PARSED_BYTES):
-            self._hand_on(data[start : start + PARSED_BYTES])
+        start = 0
+        while start < len(data):
+            end = start + (PARSED_BYTES if self._is_within_body else PARSED_HEAD_BYTES)
+            self._hand_on(data[start:end])
             if self.transport.is_closing():
                 return
+            start = end
         self._look()
 
     def _hand_on(self, data: bytes) -> None:
