@@ -61,7 +61,7 @@ def test_cost_with_networks_of_ones_own(tmp_path: Path) -> None:
 def test_factors_default_to_all_clean_models(tmp_path: Path) -> None:
     assert run("factors", "-o", tmp_path / "all.svg").exit_code == 0
     text = (tmp_path / "all.svg").read_text(encoding="utf-8")
-    assert all(f"<!-- A²F-SD ×{scale}, ours -->" in text for scale in (2, 3, 4))
+    assert all(f"<!-- A²F-SD ×{scale}, a2f -->" in text for scale in (2, 3, 4))
 
 
 @pytest.mark.integration

@@ -214,7 +214,7 @@ def _panels(name: str) -> "list[Panel]":
     shipped = {m.name: [n for n in shipped_models() if n.name == m.name] for m in shipped_models()}
     if name not in shipped:
         raise UnknownModelError(f"unknown model {name!r}: give a weights file, or one of {', '.join(shipped)}")
-    return [panel_of(read_weights(model.path), whose="ours") for model in shipped[name]]
+    return [panel_of(read_weights(model.path), whose="a2f") for model in shipped[name]]
 
 
 @figure.command()
