@@ -225,7 +225,7 @@ def _panels(name: str) -> "list[Panel]":
     type=click.IntRange(min=2),
     metavar="N",
     shell_complete=complete_scale,
-    help="2, 3 or 4.  [default: the scale of the files; 4 if they have none]",
+    help="2, 3 or 4; needed for enlargements with no scale in their names.  [default: the scale of the files, else 4]",
 )
 @click.option("--data", type=Path, required=True, metavar="DIR", help="Folder of the set, as for `a2f eval`.")
 @click.option("--picture", "pictures", type=PictureType(), multiple=True, required=True, help="Picture and crop.")
@@ -245,7 +245,8 @@ def crops(
 
     MODEL is what `a2f eval` takes: bicubic, a shipped model, a weights file, the file of another network, a folder of
     finished enlargements, or NAME=MODEL. A frame in the picture shows the position of the crop. The numbers are PSNR-Y
-    in dB and SSIM-Y of the whole picture. Without X,Y,W,H the part with the most detail is shown.
+    in dB and SSIM-Y of the whole picture; bold marks the best PSNR-Y of the picture. Without X,Y,W,H the part with the
+    most detail is shown.
     """
     from a2f.cli.entrants import names_of, open_entrant, scale_of
     from a2f.errors import UsageError
