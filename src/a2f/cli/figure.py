@@ -188,8 +188,8 @@ def network(model: str, scale: int, output: Path) -> None:
 def factors(models: tuple[str, ...], output: Path) -> None:
     """Draw Figure 3: the three λ of each block.
 
-    MODEL is a weights file (.safetensors), a checkpoint of the authors (.pt), or the name of a shipped model, for all
-    its scales. Without MODEL, all shipped models are drawn.
+    MODEL is a weights file of A²F (.safetensors), a checkpoint of the authors (.pt), or the name of a shipped model,
+    for all its scales. Without MODEL, all shipped models are drawn. Other networks have no λ.
     """
     from a2f.figures.factors import draw_factors
     from a2f.weights import shipped_models
@@ -201,8 +201,9 @@ def factors(models: tuple[str, ...], output: Path) -> None:
 
 
 def _panels(name: str) -> "list[Panel]":
-    from a2f.errors import UnknownModelError
+    from a2f.errors import UnknownModelError, WeightsError
     from a2f.figures.factors import panel_of
+    from a2f.peers.files import network_in
     from a2f.weights import read_weights, shipped_models
 
     if Path(name).suffix == ".pt":
@@ -210,6 +211,11 @@ def _panels(name: str) -> "list[Panel]":
 
         return [panel_of(convert_official(Path(name)), whose="authors")]
     if Path(name).suffix == ".safetensors":
+        if (other := network_in(name)) is not None:
+            raise WeightsError(
+                f"{name} holds {other}, and only A²F has the three λ that Figure 3 shows: give a weights file of A²F"
+                " (.safetensors), a checkpoint of the authors (.pt), or the name of a shipped model (a2f models)"
+            )
         return [panel_of(read_weights(Path(name)), whose=Path(name).stem)]
     shipped = {m.name: [n for n in shipped_models() if n.name == m.name] for m in shipped_models()}
     if name not in shipped:
