@@ -151,5 +151,6 @@ def test_error_names_the_network_of_another_file() -> None:
         with pytest.raises(WeightsError) as told:
             weights_from_bytes(blob, name="x.safetensors")
         assert str(told.value) == (
-            f"x.safetensors holds {network}, {whose}. a2f upscale takes only A²F networks: use a2f eval or a2f export."
+            f"x.safetensors holds {network}, {whose}. "
+            "Only A²F networks can be used here: use a2f eval, a2f export or a2f figure crops."
         )

@@ -1,4 +1,4 @@
-"""Write docs/paper.md: the paper's six tables and four figures, the printed numbers beside ours.
+"""Write docs/paper.md: the paper's six tables and four figures, the printed numbers beside those of a2f.
 
     python -m benchmarks.paper [--write] [--measure] [--only table6 figure1 ...]
 

@@ -22,7 +22,7 @@ from benchmarks.paper.measure import OURS, models, read_kept
 IMAGES = ROOT / "docs" / "images" / "paper"
 KINDS = (".svg", ".pdf")
 SCALE = 4
-METHODS_SHOWN = ("bicubic", "VDSR", "IDN", "CARN-M", "IMDN", METHODS["sd"])  # methods of Figure 4, and ours
+METHODS_SHOWN = ("bicubic", "VDSR", "IDN", "CARN-M", "IMDN", METHODS["sd"])  # of Figure 4; then those of a2f
 # Kodak's pictures are free to show. The pictures of the paper are only measured: barbara (Set14), img096 (Urban100).
 KODAK: dict[str, Crop] = {"19": (116, 474, 120, 80), "8": (528, 296, 120, 80)}
 PAPERS = {"barbara": "Set14", "img096": "Urban100"}
@@ -59,8 +59,8 @@ def figure_2() -> None:
 
 
 def figure_3(official: Path) -> None:
-    """Draw Figure 3: the λ of the available authors' checkpoints and of ours. Store them as numbers too."""
-    panels = [panel_of(read_weights(m.path), whose="ours") for m in shipped_models() if m.kind == "clean"]
+    """Draw Figure 3: the λ of the authors' checkpoints and of the shipped weights. Store them as numbers too."""
+    panels = [panel_of(read_weights(m.path), whose="a2f") for m in shipped_models() if m.kind == "clean"]
     authors = [panel_of(convert_official(path), whose="authors") for path in sorted(official.glob("*.pt"))]
     # without their files, keep the earlier panels
     panels += authors or [panel for panel in read_panels() if panel.title.endswith("authors")]
@@ -118,7 +118,7 @@ def _methods(official: Path, peers: Path) -> dict[str, Upscaler | None]:
         for model in (m for m in every if m.method == method and m.weights != OURS):
             found[method] = model.open() if model.open else None
     for model in (m for m in every if m.weights == OURS):
-        found[f"{model.method}, ours"] = model.open() if model.open else None
+        found[f"{model.method}, a2f"] = model.open() if model.open else None
     if len(found) < len(METHODS_SHOWN):
         raise A2FError(f"Figure 4 needs the checkpoints of {', '.join(METHODS_SHOWN)}: name --official and --peers")
     return found

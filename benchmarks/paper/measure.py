@@ -1,4 +1,4 @@
-"""Measures Tables 5 and 6 for all available weights: the authors', those of other papers, ours; and bicubic.
+"""Measures Tables 5 and 6 for all available weights: the authors', those of other papers, those of a2f; and bicubic.
 
     python -m benchmarks.paper.measure [--lpips FILE] [--official DIR] [--peers DIR] [--sets DIR] [--again]
 
@@ -71,7 +71,7 @@ class Measured:
 
 
 def models(official: Path, peers: Path) -> Iterator[Model]:
-    """All models with available weights: bicubic, ours, the authors', those of other papers."""
+    """All models with available weights: bicubic, those of a2f, the authors', those of other papers."""
     for scale in SCALES:
         yield Model(method="bicubic", scale=scale, weights="", file="", open=None)
     for m in (m for m in shipped_models() if m.kind == "clean"):

@@ -145,7 +145,7 @@ def table_6(scale: int) -> str:
         rows.append([f"**under {limit:,}K**", "", "", "", "", *[""] * len(SETS)])
         for row in group:
             parameters, operations = _counted(row)
-            printed = "-" if row.multi_adds_g is None else f"{row.multi_adds_g:g}"
+            printed = "-" if row.multi_adds_g is None else str(row.multi_adds_g)
             cells = [_marked(row, name, group) for name in SETS]
             rows.append([row.method, str(row.parameters_k), parameters, printed, operations, *cells])
             rows += _measured_rows(row, kept)

@@ -337,7 +337,9 @@ def _config(metadata: Mapping[str, str], name: str) -> A2FConfig:
         if "network" in metadata and "variant" not in metadata:  # written by `a2f.peers.files`
             kind = "a network of your own" if ":" in metadata["network"] else "a network of another paper"
             text = f"{name} holds {metadata['network']}, {kind}"
-            raise WeightsError(f"{text}. a2f upscale takes only A²F networks: use a2f eval or a2f export.")
+            raise WeightsError(
+                f"{text}. Only A²F networks can be used here: use a2f eval, a2f export or a2f figure crops."
+            )
         return config_of(metadata["variant"], scale=int(metadata["scale"]))
     except WeightsError:
         raise

@@ -61,7 +61,15 @@ def test_cost_with_networks_of_ones_own(tmp_path: Path) -> None:
 def test_factors_default_to_all_clean_models(tmp_path: Path) -> None:
     assert run("factors", "-o", tmp_path / "all.svg").exit_code == 0
     text = (tmp_path / "all.svg").read_text(encoding="utf-8")
-    assert all(f"<!-- A²F-SD ×{scale}, ours -->" in text for scale in (2, 3, 4))
+    assert all(f"<!-- A²F-SD ×{scale}, a2f -->" in text for scale in (2, 3, 4))
+
+
+def test_factors_say_what_they_take(tmp_path: Path) -> None:
+    (tmp_path / "my.py").write_text(OWN)
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(write_network(open_network(f"{tmp_path}/my.py:Net", scale=2)))
+    said = str(run("factors", path, "-o", tmp_path / "x.svg").exception)
+    assert "my.py:Net, and only A²F has the three λ that Figure 3 shows: give a weights file of A²F" in said
 
 
 @pytest.mark.integration

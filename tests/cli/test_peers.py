@@ -58,8 +58,29 @@ def test_profile_of_a_peer() -> None:
     ]
     (row,) = json.loads(run("profile", "awsrn-sd", "-s", "4", "--paper", "--json").output)
     assert (row["parameters"], row["folded"], row["multi_adds_g"]) == (443_928, 442_488, 25.54)
+    assert (row["printed_parameters_k"], row["printed_multi_adds_g"]) == (444, 25.4)  # its own paper counts otherwise
     assert row["receptive_px"] is None  # unknown: null, not text
     assert "carn-m x4" in run("profile", "carn-m", "-s", "4").output
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("network", "scale", "printed"),
+    [("carn-m", 4, ("412", "32.5")), ("drrn", 3, ("297", "6797")), ("m", 3, ("1003", "100.0"))],
+)
+def test_profile_of_the_paper_has_the_printed_figures(network: str, scale: int, printed: tuple[str, str]) -> None:
+    text = run("profile", network, "-s", scale, "--paper").output
+    head, row = text.splitlines()[:2]
+    assert head.split()[-4:] == ["printed,", "K", "printed,", "G"]
+    assert tuple(row.split()[-2:]) == printed
+    assert "as the paper counts A²F" in text
+    assert "in other ways than A²F" in text
+
+
+def test_profile_prints_no_figures_of_the_paper_for_an_own_network(own: str) -> None:
+    text = run("profile", "--network", own, "-s", "2", "--paper").output
+    assert "as the paper counts A²F" in text
+    assert "printed" not in text
 
 
 def test_profile_counts_an_own_network(own: str) -> None:

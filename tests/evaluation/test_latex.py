@@ -80,6 +80,23 @@ def test_groups_match_the_paper() -> None:
     assert "folder" in parts[3]
 
 
+def test_comments_name_what_is_counted() -> None:
+    alone, with_paper = latex(SCORES), latex(SCORES, shown="all")
+    for text in (alone, with_paper):
+        assert "\n% Params: with biases" in text
+        assert "\n% Multi-Adds: for 1280x720 output, counted as for A2F" in text
+    assert "% Rows (paper): both as printed" in with_paper
+    assert "% Rows (paper)" not in alone
+
+
+def test_multi_adds_of_the_paper_are_as_printed() -> None:
+    text = latex([score("mine", (32.2, 0.8, 0.2), pictures=5)], shown="all", metrics=("psnr_y",))
+    found = {
+        line.partition(" (paper) & ")[0]: line.split(" & ")[2] for line in text.splitlines() if "(paper) &" in line
+    }
+    assert [found[name] for name in ("FSRCNN", "DRRN", "AWSRN-M", "MSRN")] == ["4.6", "6797", "72", "349.8"]
+
+
 def test_no_ranks_between_sets_of_different_pictures() -> None:
     one = [score("mine", (32.2, 0.8, 0.2)), score("other", (31.0, 0.7, 0.3)), score("sd", (32.06, 0.8, 0.2))]
     text = latex(one, shown="all", metrics=("psnr_y",))  # a Set5 of one picture

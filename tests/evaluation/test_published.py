@@ -1,5 +1,7 @@
 """Table 6 of the paper as data."""
 
+from importlib.resources import files
+
 import pytest
 
 from a2f.evaluation.published import METHODS, SETS, printed, published, table_6
@@ -70,3 +72,11 @@ def test_rows_of_other_networks(network: str, method: str) -> None:
     assert row is not None
     assert row.method == method
     assert published(None, scale=2) is None
+
+
+def test_multi_adds_keep_the_printed_text() -> None:
+    """Each number of the file comes back as text: 72, but 100.0."""
+    lines = (files("a2f.evaluation") / "table6.tsv").read_text(encoding="utf-8").splitlines()
+    cells = [line.split("\t")[3] for line in lines if line[0].isdigit()]
+    assert ["-" if row.multi_adds_g is None else str(row.multi_adds_g) for row in table_6()] == cells
+    assert {"72", "100.0"} < set(cells)

@@ -33,7 +33,7 @@ def test_figure_1_has_every_method_and_no_overlapping_labels(data: str, scale: i
     said = texts(path)
     for row in rows:
         assert said.count(row.method) == (1 if row.multi_adds_g is None else 2), row.method
-    assert said.count("A²F-SD, ours") == 2 * len(measured)
+    assert said.count("A²F-SD, a2f") == 2 * len(measured)
     assert f"PSNR-Y on {data} ×{scale}, dB" in said
     for half in boxes:
         assert all(one.overlap(other) == 0 for one, other in itertools.combinations(half, 2))
@@ -71,12 +71,12 @@ def test_figure_2_shows_the_configuration(tmp_path: Path) -> None:
 
 def test_figure_3_shows_the_factors_of_the_file(tmp_path: Path) -> None:
     weights = read_weights(find_shipped("sd", scale=4).path)
-    panel = panel_of(weights, whose="ours")
-    assert panel.title == "A²F-SD ×4, ours"
+    panel = panel_of(weights, whose="a2f")
+    assert panel.title == "A²F-SD ×4, a2f"
     assert panel.values["att"][2] == float(weights.tensors["blocks.2.lambda_att"][0])
     path = tmp_path / "figure.svg"
     draw_factors([panel, Panel(network="mine", title="another", values=panel.values)], output=path)
-    assert {"A²F-SD ×4, ours", "another", "block"} <= set(texts(path))
+    assert {"A²F-SD ×4, a2f", "another", "block"} <= set(texts(path))
     with pytest.raises(UsageError, match="give a model"):
         draw_factors([], output=path)
 

@@ -114,7 +114,7 @@ def is_file(model: str) -> bool:
 
 
 def scale_of(models: Sequence[str], given: int | None, **values: Any) -> int:
-    """The scale of a comparison: that of -s or of the files; 4 if there is none.
+    """The scale of a comparison: that of -s or of the files; 4 for models and bicubic alone.
 
     Args:
         models: arguments of the command line.

@@ -161,7 +161,7 @@ class Report:
     type=click.IntRange(min=2),
     metavar="N",
     shell_complete=complete_scale,
-    help="2, 3 or 4.  [default: the scale of the files; 4 if they have none]",
+    help="2, 3 or 4; needed for enlargements with no scale in their names.  [default: the scale of the files, else 4]",
 )
 @click.option("--data", multiple=True, required=True, type=Path, metavar="SET...", help="Folders of benchmark sets.")
 @click.option(

@@ -188,8 +188,8 @@ def network(model: str, scale: int, output: Path) -> None:
 def factors(models: tuple[str, ...], output: Path) -> None:
     """Draw Figure 3: the three λ of each block.
 
-    MODEL is a weights file (.safetensors), a checkpoint of the authors (.pt), or the name of a shipped model, for all
-    its scales. Without MODEL, all shipped models are drawn.
+    MODEL is a weights file of A²F (.safetensors), a checkpoint of the authors (.pt), or the name of a shipped model,
+    for all its scales. Without MODEL, all shipped models are drawn. Other networks have no λ.
     """
     from a2f.figures.factors import draw_factors
     from a2f.weights import shipped_models
@@ -201,8 +201,9 @@ def factors(models: tuple[str, ...], output: Path) -> None:
 
 
 def _panels(name: str) -> "list[Panel]":
-    from a2f.errors import UnknownModelError
+    from a2f.errors import UnknownModelError, WeightsError
     from a2f.figures.factors import panel_of
+    from a2f.peers.files import network_in
     from a2f.weights import read_weights, shipped_models
 
     if Path(name).suffix == ".pt":
@@ -210,11 +211,16 @@ def _panels(name: str) -> "list[Panel]":
 
         return [panel_of(convert_official(Path(name)), whose="authors")]
     if Path(name).suffix == ".safetensors":
+        if (other := network_in(name)) is not None:
+            raise WeightsError(
+                f"{name} holds {other}, and only A²F has the three λ that Figure 3 shows: give a weights file of A²F"
+                " (.safetensors), a checkpoint of the authors (.pt), or the name of a shipped model (a2f models)"
+            )
         return [panel_of(read_weights(Path(name)), whose=Path(name).stem)]
     shipped = {m.name: [n for n in shipped_models() if n.name == m.name] for m in shipped_models()}
     if name not in shipped:
         raise UnknownModelError(f"unknown model {name!r}: give a weights file, or one of {', '.join(shipped)}")
-    return [panel_of(read_weights(model.path), whose="ours") for model in shipped[name]]
+    return [panel_of(read_weights(model.path), whose="a2f") for model in shipped[name]]
 
 
 @figure.command()
@@ -225,7 +231,7 @@ def _panels(name: str) -> "list[Panel]":
     type=click.IntRange(min=2),
     metavar="N",
     shell_complete=complete_scale,
-    help="2, 3 or 4.  [default: the scale of the files; 4 if they have none]",
+    help="2, 3 or 4; needed for enlargements with no scale in their names.  [default: the scale of the files, else 4]",
 )
 @click.option("--data", type=Path, required=True, metavar="DIR", help="Folder of the set, as for `a2f eval`.")
 @click.option("--picture", "pictures", type=PictureType(), multiple=True, required=True, help="Picture and crop.")
@@ -245,7 +251,8 @@ def crops(
 
     MODEL is what `a2f eval` takes: bicubic, a shipped model, a weights file, the file of another network, a folder of
     finished enlargements, or NAME=MODEL. A frame in the picture shows the position of the crop. The numbers are PSNR-Y
-    in dB and SSIM-Y of the whole picture. Without X,Y,W,H the part with the most detail is shown.
+    in dB and SSIM-Y of the whole picture; bold marks the best PSNR-Y of the picture. Without X,Y,W,H the part with the
+    most detail is shown.
     """
     from a2f.cli.entrants import names_of, open_entrant, scale_of
     from a2f.errors import UsageError

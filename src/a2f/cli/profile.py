@@ -21,7 +21,7 @@ EPILOG = """\b
 Examples:
   All 12 networks of the paper:
     a2f profile
-  Counted as in the paper, as JSON:
+  Counted as the paper counts A²F, as JSON:
     a2f profile --paper --json
   Time and peak memory on this machine:
     a2f profile sd -s 4 --latency --memory --threads 1
@@ -38,6 +38,8 @@ HEADS = {
     "multi_adds_g_32x32": "at 32x32, G",
     "activations_m": "activations, M",
     "receptive_px": "receptive radius, px",
+    "printed_parameters_k": "printed, K",
+    "printed_multi_adds_g": "printed, G",
     "median_s": "median, s",
     "fastest_s": "fastest",
     "slowest_s": "slowest",
@@ -45,6 +47,8 @@ HEADS = {
     "ratio": "ratio",
     "peak_memory_mb": "peak memory, MB",
 }
+COSTS = ("parameters", "folded", "multi_adds_g", "multi_adds_g_32x32", "activations_m", "receptive_px")
+PRINTED = ("printed_parameters_k", "printed_multi_adds_g")
 
 DECIMALS = {
     "multi_adds_g": 2, "multi_adds_g_32x32": 3, "activations_m": 2, "median_s": 4, "fastest_s": 4, "slowest_s": 4,
@@ -62,7 +66,9 @@ DECIMALS = {
     help="Your own network instead of MODEL; the class is called with the scale.",
 )
 @click.option(
-    "--paper", is_flag=True, help="Count as in Tables 5 and 6 of the paper: with biases, ReLUs, pooled values."
+    "--paper",
+    is_flag=True,
+    help="Count as the paper counts A²F: with biases, ReLUs, pooled values. Add the figures that the paper prints.",
 )
 @click.option("--latency", is_flag=True, help="Measure the time for 1280x720 output, in turns with the reference.")
 @click.option("--memory", is_flag=True, help="Measure the peak memory for 1280x720 output, in its own process.")
@@ -108,18 +114,39 @@ def profile(
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    _table(rows, ["parameters", "folded", "multi_adds_g", "multi_adds_g_32x32", "activations_m", "receptive_px"])
-    counted = "as counted in the paper" if paper else "of the convolutions"
-    click.echo(
-        f"\nfolded: parameters after weight normalisation is merged into the kernels. Multi-Adds {counted}.\n"
-        "Multi-Adds and activations (outputs of all convolutions): for 1280x720 output, or a 32x32 LR image.\n"
-        "receptive radius: radius of the receptive field, LR pixels."
-    )
-    measured = [name for name in list(HEADS)[6:] if name in rows[0]]
+    printed = [name for name in PRINTED if any(row.get(name) is not None for row in rows)]
+    _table(rows, [*COSTS, *printed])
+    click.echo(f"\n{_caption(paper=paper, printed=bool(printed))}")
+    measured = [name for name in HEADS if name not in (*COSTS, *PRINTED) and name in rows[0]]
     if measured:
         click.echo()
         _table(rows, measured)
         click.echo(f"\nFor 1280x720 output. {rows[0]['engine']}{_against(rows[0])}.")
+
+
+def _caption(*, paper: bool, printed: bool) -> str:
+    """The text below the table of costs."""
+    convention = "as the paper counts A²F: with biases, ReLUs, pooled values (Table 6); at 32x32 with biases (Table 5)"
+    lines = [
+        "folded: parameters after weight normalisation is merged into the kernels.",
+        "Multi-Adds and activations (outputs of all convolutions): for 1280x720 output, or a 32x32 LR image.",
+        f"Multi-Adds: {convention if paper else 'of the convolutions'}.",
+        "receptive radius: radius of the receptive field, LR pixels.",
+    ]
+    if printed:
+        lines += [
+            "printed: thousands of parameters and 10^9 Multi-Adds in Tables 5 and 6 of the paper. These tables count",
+            "other methods in other ways than A²F; docs/peers.md explains each.",
+        ]
+    return "\n".join(lines)
+
+
+def _printed(network: str, scale: int) -> dict[str, Any]:
+    """The figures that the paper prints for a network; None if it prints none."""
+    from a2f.evaluation.published import published
+
+    row = published(network, scale=scale)
+    return dict(zip(PRINTED, (row and row.parameters_k, row and row.multi_adds_g), strict=True))
 
 
 def _family_rows(
@@ -138,6 +165,7 @@ def _family_rows(
     configs = [ablation_of(n, scale=s) if n in ABLATIONS else config_of(n, scale=s) for n in names for s in scales]
     rows: list[dict[str, Any]] = [{"model": c.variant, "scale": c.scale, **_cost(c, paper=paper)} for c in configs]
     for row, config in zip(rows, configs, strict=True):
+        row |= _printed(config.variant, config.scale) if paper else {}
         if latency:
             weights = _some_weights(config)
             row |= _latency(partial(_open_weights, weights), weights.label, config.scale, **how)
@@ -158,6 +186,7 @@ def _network_rows(
     for s in [scale] if scale else PEERS[name].scales if name in PEERS else SCALES:
         network = open_network(name, scale=s)
         row = {"model": name, "scale": s, **_network_cost(network, s, paper=paper)}
+        row |= _printed(name, s) if paper else {}
 
         def opened(engine: Any, *, network: Network = network, **rest: Any) -> "Upscaler":
             return open_network_engine(network, engine=engine, **rest)
@@ -292,4 +321,6 @@ def _format(name: str, value: Any) -> str:
     """Format a cell: fixed decimals per column, a dash for an unknown value."""
     if value is None:
         return "-"
+    if name in PRINTED:
+        return str(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:,.{DECIMALS[name]}f}"

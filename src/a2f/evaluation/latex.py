@@ -16,6 +16,11 @@ MARKS = {
     "colour": (r"\textcolor{red}{#1}", r"\textcolor{blue}{#1}"),  # as in Table 6 of the paper
     "bold": (r"\textbf{#1}", r"\underline{#1}"),
 }
+COUNTED = (
+    "Params: with biases and the gains of weight normalisation.",
+    "Multi-Adds: for 1280x720 output, counted as for A2F in Table 6 of the paper: with biases, ReLUs, pooled values.",
+)
+COUNTED_ELSEWHERE = "Rows (paper): both as printed; the paper counts other methods in other ways than A2F."
 PACKAGES = {"colour": "booktabs and xcolor", "bold": "booktabs", "none": "booktabs"}
 # Upper limits of the groups of Table 6 of the paper by scale, in thousands of parameters. At x2 the last group is
 # printed as "< 5000K" but contains MSRN with 5930K.
@@ -35,7 +40,8 @@ def as_latex(
     r"""Make a tabular, with the note as comments.
 
     Figures have the digits of the paper: PSNR 2, all others 4. A figure that is printed like the best one gets the same
-    mark. Figures of the paper are not ranked if its set has other pictures (`Row.not_comparable`).
+    mark. Figures of the paper are not ranked if its set has other pictures (`Row.not_comparable`). Multi-Adds of the
+    paper are as printed.
 
     Args:
         rows: rows of `table_rows`.
@@ -46,12 +52,6 @@ def as_latex(
             underlined) or "none". The macros ``\best`` and ``\second`` define the marks and can be redefined.
         grouped: group the rows by size, as in Table 6 of the paper; otherwise all rows are one group.
     """
-    head = [f"% {line}" for line in note.splitlines() if line]
-    scales = " and ".join(f"x{scale}" for scale in sorted({row.scale for row in rows}))
-    head.append(f"% Scale: {scales}. Packages: {PACKAGES[marks]}.")
-    if marks != "none":
-        best, second = MARKS[marks]
-        head += [rf"\providecommand{{\best}}[1]{{{best}}}", rf"\providecommand{{\second}}[1]{{{second}}}"]
     count = 3 + len(columns) * len(metrics)
     body = []
     for number, (title, group) in enumerate(_groups(rows, grouped=grouped)):
@@ -59,8 +59,30 @@ def as_latex(
         body += [rf"\multicolumn{{{count}}}{{l}}{{\textit{{{title}}}}} \\"] if title else []
         found = {} if marks == "none" else _best(group, columns, metrics)
         body += [_line(row, columns, metrics, found) for row in group]
-    lines = [*head, rf"\begin{{tabular}}{{lrr{'c' * (count - 3)}}}", r"\toprule", *_head(columns, metrics)]
+    lines = [
+        *_comments(rows, note, marks),
+        *_macros(marks),
+        rf"\begin{{tabular}}{{lrr{'c' * (count - 3)}}}",
+        r"\toprule",
+        *_head(columns, metrics),
+    ]
     return "\n".join([*lines, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"])
+
+
+def _comments(rows: Sequence[Row], note: str, marks: Marks) -> list[str]:
+    """The comments above the table: protocol, scale, packages, and what the columns of the size count."""
+    scales = " and ".join(f"x{scale}" for scale in sorted({row.scale for row in rows}))
+    lines = [*filter(None, note.splitlines()), f"Scale: {scales}. Packages: {PACKAGES[marks]}.", *COUNTED]
+    if any(row.source == "printed" for row in rows):
+        lines.append(COUNTED_ELSEWHERE)
+    return [f"% {line}" for line in lines]
+
+
+def _macros(marks: Marks) -> list[str]:
+    if marks == "none":
+        return []
+    best, second = MARKS[marks]
+    return [rf"\providecommand{{\best}}[1]{{{best}}}", rf"\providecommand{{\second}}[1]{{{second}}}"]
 
 
 def comparisons_as_latex(comparisons: Sequence[Comparison]) -> str:
@@ -133,11 +155,18 @@ def _line(row: Row, columns: Sequence[str], metrics: Sequence[str], best: Best) 
     name, _, rest = row.label.partition(f" x{row.scale}")
     cells = [escaped(f"{name} (paper)" if row.source == "printed" else name + rest)]
     cells += ["-" if row.parameters_k is None else f"{row.parameters_k:.0f}"]
-    cells += ["-" if row.multi_adds_g is None else f"{row.multi_adds_g:.1f}"]
+    cells.append(_operations(row))
     for column in columns:
         known = {} if column in row.not_comparable else best
         cells += [_marked(_text(row, column, m), known.get((column, m), ("", None))) for m in metrics]
     return " & ".join(cells) + r" \\"
+
+
+def _operations(row: Row) -> str:
+    """Multi-Adds with one decimal; those of the paper as printed."""
+    if row.multi_adds_g is None:
+        return "-"
+    return str(row.multi_adds_g) if row.source == "printed" else f"{row.multi_adds_g:.1f}"
 
 
 def _text(row: Row, column: str, metric: str) -> str:

@@ -29,7 +29,8 @@ class Published:
         scale: 2, 3 or 4.
         method: printed name, e.g. "CARN-M".
         parameters_k: thousands of parameters.
-        multi_adds_g: Multi-Adds for 1280x720 output, 10^9; None if the table has none.
+        multi_adds_g: Multi-Adds for 1280x720 output, 10^9; an int if printed without decimals, so that `str` gives
+            the printed text; None if the table has none.
         figures: set -> PSNR-Y in dB and SSIM-Y; only the sets in the table.
         lpips: set -> LPIPS; only the sets in Table 5.
     """
@@ -55,7 +56,7 @@ class Published:
     @property
     def label(self) -> str:
         """The label for a table: name, parameters, Multi-Adds."""
-        cost = "" if self.multi_adds_g is None else f", {self.multi_adds_g:g}G"
+        cost = "" if self.multi_adds_g is None else f", {self.multi_adds_g}G"
         return f"{self.method} x{self.scale} ({self.parameters_k}K{cost})"
 
 
@@ -125,9 +126,14 @@ def _row(cells: dict[str, str]) -> Published:
         scale=int(cells["scale"]),
         method=cells["method"],
         parameters_k=int(cells["parameters_k"]),
-        multi_adds_g=None if cells["multi_adds_g"] == "-" else float(cells["multi_adds_g"]),
+        multi_adds_g=_as_printed(cells["multi_adds_g"]),
         figures={name: (float(psnr), float(ssim)) for name, (psnr, ssim) in pairs.items()},
     )
+
+
+def _as_printed(text: str) -> float | None:
+    """Read a number so that `str` gives its text again; None for a dash."""
+    return None if text == "-" else float(text) if "." in text else int(text)
 
 
 def published(network: str | None, *, scale: int) -> Published | None:

@@ -23,7 +23,7 @@ class Row:
     Attributes:
         label: name of the method.
         parameters_k: thousands of parameters; None if unknown.
-        multi_adds_g: Multi-Adds for 1280x720 output, 10^9; None if unknown.
+        multi_adds_g: Multi-Adds for 1280x720 output, 10^9, printed ones as in `Published`; None if unknown.
         figures: column -> metric -> value; unknown values are left out.
         source: whether the figures were measured here or printed in the paper.
         scale: s.

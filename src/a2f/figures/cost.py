@@ -75,7 +75,7 @@ def points_of(
         row = by_method[METHODS[variant]]
         points.append(
             Point(
-                name=f"{row.method}, ours",
+                name=f"{row.method}, a2f",
                 parameters_k=row.parameters_k,
                 multi_adds_g=row.multi_adds_g,
                 psnr_y=psnr,
