@@ -631,6 +631,16 @@ def test_speed_is_reported_after_the_first_steps(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize(("steps", "left"), [(26, "1 step"), (28, "3 steps")])
+def test_next_evaluation_is_not_after_the_end(tmp_path: Path, steps: int, left: str) -> None:
+    """The last step is evaluated, also if it is no multiple of `evaluate_every`."""
+    said: list[str] = []
+    recipe = dataclasses.replace(RECIPE, steps=steps, evaluate_every=500)
+    make_run(tmp_path, recipe).train(lambda p: None, tell=said.append)
+    assert f"; next evaluation in {left}, about " in said[0]
+
+
+@pytest.mark.integration
 def test_two_processes_equal_one_with_the_same_batch(tmp_path: Path) -> None:
     data, recipe = photographs(tmp_path / "photos"), recipe_file(tmp_path / "r.toml", 8, 4)
     options = ["--data", str(data), "--recipe", str(recipe)]

@@ -15,7 +15,7 @@ from torch import nn
 
 import a2f
 from a2f.data.patches import Patches
-from a2f.errors import A2FError, InputError, WeightsError
+from a2f.errors import A2FError, InputError, WeightsError, count_of
 from a2f.files import write_bytes_atomic
 from a2f.model.a2f import A2F, to_weights
 from a2f.peers.files import Network
@@ -345,8 +345,16 @@ class _Pace:
             self.began = time.monotonic()
         if taken == high:
             rate = (high - low) / (time.monotonic() - self.began)
-            left = self.run.recipe.evaluate_every - self.run.step % self.run.recipe.evaluate_every
-            self.tell(f"{rate:.1f} steps/s; next evaluation in {left} steps, about {left / rate / 60:.0f} min")
+            self.tell(f"{rate:.1f} steps/s; {self._next(rate)}")
+
+    def _next(self, rate: float) -> str:
+        """When the next evaluation is: after `evaluate_every` steps, or at the end of the run if that is earlier."""
+        run, recipe = self.run, self.run.recipe
+        end = recipe.steps - run.step if recipe.steps else math.ceil(rate * (60 * recipe.minutes - run.seconds))
+        left = min(recipe.evaluate_every - run.step % recipe.evaluate_every, end)
+        if left <= 0:
+            return "the run ends with this step"
+        return f"next evaluation in {count_of(left, 'step')}, about {left / rate / 60:.0f} min"
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
