@@ -126,7 +126,7 @@ def write(rows: list[Row], where: str, after: str) -> None:
 
 def draw(rows: list[Row], after: str) -> None:
     """Draw a panel for each engine. Colours separate our networks from peers; the area of a dot is the parameters."""
-    ways = {"": "ours int8, peers bfloat16", "_amx": "bfloat16", "_without_bfloat16": "ours int8, peers fp32"}
+    ways = {"": "A²F int8, peers bfloat16", "_amx": "bfloat16", "_without_bfloat16": "A²F int8, peers fp32"}
     titles = ("exact: onnxruntime, fp32", f"quickest: OpenVINO, {ways[after]}")
     with picture(f"latency{after}", height_in=4.0) as figure:
         panels = figure.subplots(1, 2, sharey=True)

@@ -15,8 +15,8 @@ from a2f.cli.parameters import (
     RUNS,
     QualitiesType,
     among,
+    compared_scale_option,
     complete_model,
-    complete_scale,
     convention_options,
     engine_options,
     own_network_option,
@@ -155,14 +155,7 @@ class Report:
 
 @click.command(cls=Words, name="eval", help=HELP, epilog=EPILOG)
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_model)
-@click.option(
-    "-s",
-    "--scale",
-    type=click.IntRange(min=2),
-    metavar="N",
-    shell_complete=complete_scale,
-    help="2, 3 or 4; needed for enlargements with no scale in their names.  [default: the scale of the files, else 4]",
-)
+@compared_scale_option
 @click.option("--data", multiple=True, required=True, type=Path, metavar="SET...", help="Folders of benchmark sets.")
 @click.option(
     "--lr-data", type=Path, metavar="DIR", help="Your own LR images; for several sets in DIR/Set5, DIR/Set14, ..."

@@ -11,6 +11,7 @@ import click
 from a2f.cli.parameters import (
     among,
     check_output,
+    compared_scale_option,
     complete_model,
     complete_scale,
     convention_options,
@@ -225,14 +226,7 @@ def _panels(name: str) -> "list[Panel]":
 
 @figure.command()
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_model)
-@click.option(
-    "-s",
-    "--scale",
-    type=click.IntRange(min=2),
-    metavar="N",
-    shell_complete=complete_scale,
-    help="2, 3 or 4; needed for enlargements with no scale in their names.  [default: the scale of the files, else 4]",
-)
+@compared_scale_option
 @click.option("--data", type=Path, required=True, metavar="DIR", help="Folder of the set, as for `a2f eval`.")
 @click.option("--picture", "pictures", type=PictureType(), multiple=True, required=True, help="Picture and crop.")
 @own_network_option

@@ -190,6 +190,14 @@ own_network_option = click.option(
     metavar=OwnNetworkType.name,
     help="The class of your own network, for its weights files.",
 )
+compared_scale_option = click.option(
+    "-s",
+    "--scale",
+    type=click.IntRange(min=2),
+    metavar="N",
+    shell_complete=complete_scale,
+    help="2, 3 or 4; needed for enlargements with no scale in their names.  [default: the scale of the files, else 4]",
+)
 CONVENTION = ("input_range", "output_range", "channels", "multiple")  # the options of `convention_options`
 
 
