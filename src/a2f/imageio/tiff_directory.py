@@ -96,15 +96,20 @@ def directories_of(data: bytes, layout: Layout) -> tuple[list[int], bool]:
 
 def _next_directory(data: bytes, layout: Layout, at: int) -> int | None:
     """The offset of the directory after the one at `at`, 0 for the last; None if the one at `at` cannot be read."""
-    head, size, count, code = (8, 20, "Q", "Q") if layout.big else (2, 12, "H", "I")
-    if not 8 <= at <= len(data) - head:
+    if not 8 <= at <= len(data) - (8 if layout.big else 2):
         return None
-    link = at + head + size * int(struct.unpack_from(f"{layout.order}{count}", data, at)[0])
+    link, code = link_of(data, layout, at), "Q" if layout.big else "I"
     if link > len(data):
         return None
     if link + struct.calcsize(code) > len(data):
         return 0  # some programs write no link
     return int(struct.unpack_from(f"{layout.order}{code}", data, link)[0])
+
+
+def link_of(data: bytes | bytearray, layout: Layout, at: int) -> int:
+    """The position of the offset of the next directory, which is behind the entries of the one at `at`."""
+    head, size, code = (8, 20, "Q") if layout.big else (2, 12, "H")
+    return at + head + size * int(struct.unpack_from(f"{layout.order}{code}", data, at)[0])
 
 
 def with_first(data: bytes | bytearray, at: int, layout: Layout) -> bytes:

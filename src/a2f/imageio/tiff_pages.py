@@ -19,6 +19,7 @@ from a2f.imageio.tiff_directory import (
     fields_of,
     in_order,
     layout_of,
+    link_of,
     number_of,
     numbers_of,
 )
@@ -42,7 +43,7 @@ def page_of(data: bytes, place: int) -> bytes:
     """
     layout = layout_of(data)
     assert layout is not None
-    view, end = memoryview(data), _end_of_directory(data, layout, place)
+    view, end = memoryview(data), link_of(data, layout, place)
     head = b"".join((view[:8], struct.pack(f"{layout.order}Q", place))) if layout.big else b""
     head = head or b"".join((view[:4], struct.pack(f"{layout.order}I", place)))
     inline = _inline(layout)
@@ -119,7 +120,7 @@ def _part(file: bytes, given: Layout, target: Layout, at: int, marks: Sequence[F
     whole = b"".join((made, below, file, bytes(len(file) % 2)))
     if is_last:
         return whole
-    end = _end_of_directory(made, target, 0)
+    end = link_of(made, target, 0)
     following = struct.pack(f"{target.order}{_offset(target)}", at + len(whole))
     return b"".join((whole[:end], following, memoryview(whole)[end + len(following) :]))
 
@@ -169,10 +170,3 @@ def _offset(layout: Layout) -> str:
 
 def _inline(layout: Layout) -> int:
     return 8 if layout.big else 4
-
-
-def _end_of_directory(data: bytes | bytearray, layout: Layout, at: int) -> int:
-    """Where the offset of the next directory is."""
-    head, size = (8, 20) if layout.big else (2, 12)
-    (count,) = struct.unpack_from(f"{layout.order}{'Q' if layout.big else 'H'}", data, at)
-    return int(at + head + count * size)
