@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from a2f.errors import Cancelled, EngineError, Hint
+from a2f.errors import Cancelled, EngineError, Hint, count_of
 from a2f.export.builder import Sides
 from a2f.export.fold import Folded, fold
 from a2f.export.graph import export_onnx
@@ -41,10 +41,7 @@ def open_onnx(weights: Weights, options: EngineOptions, memory: Memory) -> A2FEn
     import onnxruntime
 
     threads, tile_px = options.threads or usable_cores(), options.tile
-    description = (
-        f"onnxruntime {onnxruntime.__version__}, {weights.label}, cpu, float32, "
-        f"{threads} thread{'s' if threads > 1 else ''}"
-    )
+    description = f"onnxruntime {onnxruntime.__version__}, {weights.label}, cpu, float32, {count_of(threads, 'thread')}"
     steps = onnx_steps(fold(weights))
     cut: Tiler | PieceRunner
     if options.gates == "sampled":

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from a2f.errors import Cancelled, EngineError, Hint, MissingExtraError
+from a2f.errors import Cancelled, EngineError, Hint, MissingExtraError, count_of
 from a2f.export.fold import fold
 from a2f.export.graph import export_onnx
 from a2f.export.int8 import Range, ranges_of
@@ -61,8 +61,7 @@ def open_openvino(weights: Weights, options: EngineOptions, memory: Memory) -> A
     _check(weights, options, ranges)
     settings = {"INFERENCE_PRECISION_HINT": HINTS[dtype], "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
     description = (
-        f"openvino {openvino.__version__.split('-')[0]}, {weights.label}, cpu, {dtype}, "
-        f"{threads} thread{'s' if threads > 1 else ''}"
+        f"openvino {openvino.__version__.split('-')[0]}, {weights.label}, cpu, {dtype}, {count_of(threads, 'thread')}"
     )
 
     @functools.cache

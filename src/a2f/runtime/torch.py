@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from a2f.errors import EngineError, Hint, MemoryLimitError, MissingExtraError
+from a2f.errors import EngineError, Hint, MemoryLimitError, MissingExtraError, count_of
 
 try:
     import torch
@@ -64,9 +64,8 @@ def open_torch(weights: Weights, options: EngineOptions, memory: Memory) -> A2FE
         )
     if threads is not None:
         torch.set_num_threads(threads)
-    used = torch.get_num_threads()
     description = (
-        f"torch {torch.__version__}, {weights.label}, {device}, {dtype}, {used} thread{'s' if used > 1 else ''}"
+        f"torch {torch.__version__}, {weights.label}, {device}, {dtype}, {count_of(torch.get_num_threads(), 'thread')}"
         f"{', compiled' if compile else ''}"
     )
     steps = torch_steps(fold(weights), device=torch.device(device), dtype=getattr(torch, dtype))
